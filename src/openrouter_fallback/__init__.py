@@ -1,0 +1,1 @@
+"""Keep answering when models fail."""
