@@ -1,1 +1,63 @@
-"""Keep answering when models fail."""
+"""One chat model that keeps answering: a chain of models on OpenRouter, routed by task, price and health."""
+
+from ._version import __version__
+from .client import FallbackClient
+from .completions import Attempt, Completion, Piece, ToolCall, Usage
+from .config import EndpointConfig, FallbackConfig, ModelConfig, Settings, config_schema, load_config
+from .errors import (
+    AllModelsFailedError,
+    AuthenticationError,
+    ConfigError,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    FallbackError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    LocalError,
+    PermissionDeniedError,
+    RateLimitedError,
+    StreamInterruptedError,
+)
+from .failures import Failure, FailureKind
+from .health import HealthTracker, ModelHealth
+from .router import Route, Skipped, routing
+from .streams import AsyncStream, Stream
+
+__all__ = [
+    "AllModelsFailedError",
+    "AsyncStream",
+    "Attempt",
+    "AuthenticationError",
+    "Completion",
+    "ConfigError",
+    "ContentPolicyError",
+    "ContextLengthError",
+    "DeadlineExceededError",
+    "EndpointConfig",
+    "Failure",
+    "FailureKind",
+    "FallbackClient",
+    "FallbackConfig",
+    "FallbackError",
+    "HealthTracker",
+    "InsufficientCreditsError",
+    "InvalidRequestError",
+    "LocalError",
+    "ModelConfig",
+    "ModelHealth",
+    "PermissionDeniedError",
+    "Piece",
+    "RateLimitedError",
+    "Route",
+    "Settings",
+    "Skipped",
+    "Stream",
+    "StreamInterruptedError",
+    "ToolCall",
+    "Usage",
+    "__version__",
+    "config_schema",
+    "load_config",
+    "routing",
+]

@@ -1,0 +1,208 @@
+"""The values of a configuration: read-only containers, and the checks of single fields."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.types import Strict
+
+from ._mistakes import Path, Place, Source, explain, listed, near, refuse, report, show, where
+from .failures import FailureKind
+
+MAX_DEPTH = 40
+
+_RESERVED_PARAMS = ("model", "messages", "stream")
+_NOT_OVERRIDABLE = (FailureKind.CANCELLED, FailureKind.LOCAL)
+OVERRIDABLE = [str(kind) for kind in FailureKind if kind not in _NOT_OVERRIDABLE]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError("the configuration is read-only")
+
+
+class FrozenDict(dict[K, V]):
+    """A dict that cannot be changed; equal to a plain one, and can be copied and pickled (a mappingproxy cannot)."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = setdefault = update = _read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class FrozenList(list[V]):
+    """The same for a list."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+    append = extend = insert = remove = pop = clear = sort = reverse = _read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self),)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class Frozen(BaseModel):
+    """A model that cannot be changed, and whose mistakes are told in one `ConfigError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    _by_position: ClassVar[str | None] = None
+
+    def __init__(self, /, *args: object, **data: object) -> None:
+        if args:
+            name = self._by_position
+            if name is None or len(args) > 1 or name in data:
+                raise TypeError(f"{type(self).__name__} takes {f'{name} once' if name else 'nothing'} by position")
+            data = {name: args[0], **data}
+        try:
+            self.__pydantic_validator__.validate_python(data, self_instance=self)
+        except ValidationError as error:
+            found = explain(error, self._place, {})
+        else:
+            return
+        # Outside the except block: the pydantic error holds the input, which may be a key.
+        raise report(Source(type(self).__name__), found)
+
+    # Tells pydantic that nested models are not built through this method, so that their errors keep their path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def _place(cls, path: Path) -> Place:
+        field = cls.model_fields.get(str(path[0])) if path else None
+        return Place(list(cls.model_fields), (field and field.description) or "")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text can be sent as UTF-8: it holds no lone surrogate."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _frozen_json(value: object, path: tuple[str | int, ...]) -> JsonValue:
+    if len(path) > MAX_DEPTH:
+        raise refuse(f"nested more than {MAX_DEPTH} levels deep.")
+    match value:
+        case None | bool():
+            return value
+        case str() if is_unicode(value):
+            return value
+        case int() if -(2**63) <= value < 2**64:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case Mapping():
+            for key in value:
+                if not isinstance(key, str):
+                    raise refuse(f"found the key {show(key)} in {where(path)}; allowed is a string: quote it.")
+            return FrozenDict({key: _frozen_json(one, (*path, key)) for key, one in value.items()})
+        case list() | tuple():
+            return FrozenList(_frozen_json(one, (*path, index)) for index, one in enumerate(value))
+    raise refuse(
+        f"found {show(value, path)} at {where(path)}; allowed is what JSON can hold (numbers finite, dates quoted)."
+    )
+
+
+def _params(value: object) -> JsonValue:
+    if not isinstance(value, Mapping):
+        raise refuse(f"found {show(value)}; allowed is a mapping of request parameters, as in {{temperature: 0.2}}.")
+    for key in _RESERVED_PARAMS:
+        if key in value:
+            raise refuse(f"found the parameter {key!r}, which the call itself sets; remove it.")
+    return _frozen_json(value, ("params",))
+
+
+def _kind(kind: object) -> object:
+    if isinstance(kind, str) and kind not in OVERRIDABLE:
+        what = f"{show(str(kind))} cannot be overridden" if kind in _NOT_OVERRIDABLE else f"unknown kind {show(kind)}"
+        raise refuse(f"{what}.{near(kind, OVERRIDABLE)} Allowed are {listed(OVERRIDABLE)}.")
+    return kind
+
+
+def _model_id(value: str) -> str:
+    if not value or not value.isprintable() or " " in value:
+        raise refuse(f"found {show(value)}; allowed is a model id without white space, as in 'openai/gpt-5.1'.")
+    return value
+
+
+def _base_url(value: str) -> str:
+    if "@" in value:
+        raise refuse(
+            "found a URL with credentials in it; name the variable that holds the key in `api_key_env` instead."
+        )
+    if "?" in value or "#" in value:
+        raise refuse("found a URL with a query or fragment; allowed is scheme, host and path, as in 'https://host/v1'.")
+    try:
+        url = urlsplit(value)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good or " " in value or not value.isprintable():
+        raise refuse(f"found {show(value)}; allowed is an http or https URL, as in 'https://host/v1'.")
+    return value.rstrip("/")
+
+
+def _env_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise refuse(
+            "found '***'; allowed is the name of an environment variable as OPENROUTER_API_KEY, not the key itself."
+        )
+    return value
+
+
+def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise refuse("found a header name that HTTP does not allow; allowed are letters, digits and '-'.")
+        if name.lower() == "authorization":
+            raise refuse("found the header 'Authorization'; give the key in `api_key_env` or `api_key` instead.")
+        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
+            raise refuse(f"the value of the header {name!r} must be printable ASCII in one line.")
+    return FrozenDict(headers)
+
+
+def _names(value: object) -> object:
+    if value in ([], ()):
+        raise refuse("found an empty list; allowed is at least one entry.")
+    return tuple(value) if isinstance(value, list) else value
+
+
+Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+ModelId = Annotated[StrictStr, AfterValidator(_model_id)]
+BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
+EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+Headers = Annotated[Mapping[StrictStr, StrictStr], AfterValidator(_headers)]
+Names = Annotated[
+    tuple[StrictStr, ...],
+    Strict(),
+    BeforeValidator(_names),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}),
+]
+Params = Annotated[Mapping[str, JsonValue], PlainValidator(_params), WithJsonSchema({"type": "object"})]
+Kind = Annotated[FailureKind, BeforeValidator(_kind), WithJsonSchema({"type": "string", "enum": OVERRIDABLE})]
+Verdict = Literal["next", "raise", "retry"]

@@ -1,0 +1,540 @@
+"""The plain client: one object that answers although models fail."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from ._version import __version__
+from .completions import Completion
+from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
+from .engine import Accept, Call, Engine, Run, Wire
+from .errors import AuthenticationError, ConfigError
+from .events import Event, Events, Subscriber
+from .failover import Limits
+from .health import MemoryHealth, ModelHealth, Rules
+from .policy import policy
+from .portal import Mailbox, portal
+from .request import Messages, Request
+from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
+from .streams import AsyncStream, Stream
+from .transport import HttpxTransport
+
+ApiKey = str | SecretStr | Callable[[], Any]
+"""A key, or a function that returns one (it may be a coroutine function for async calls)."""
+
+CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
+BASE_URL_ENV = "OPENROUTER_BASE_URL"
+
+
+class FallbackClient:
+    """A chain of models behind one client.
+
+    Give `models` (ids or `ModelConfig`, in order) or `config` (a `FallbackConfig`, a YAML path or a mapping); without
+    either, the file that `OPENROUTER_FALLBACK_CONFIG` names. `api_key` defaults to `OPENROUTER_API_KEY`, `base_url` to
+    `OPENROUTER_BASE_URL` and then to OpenRouter. `app_url` and `app_title` attribute the traffic on OpenRouter.
+    Raises `ConfigError`. May be shared by threads and event loops.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str | ModelConfig] | None = None,
+        *,
+        config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        base_url: str | None = None,
+        api_key: ApiKey | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        app_url: str | None = None,
+        app_title: str | None = None,
+    ) -> None:
+        self.config = _configured(models, config, base_url, settings)
+        self._keys = _Keys(self.config, api_key)
+        attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
+        self._attribution = {name: value for name, value in attribution.items() if value}
+        self._headers = _checked_headers(headers)
+        self._wires: dict[tuple[str, str], Wire] = {}
+        self._defaults = Choice()
+        chosen = self.config.settings
+        rules = Rules(
+            window_seconds=chosen.health_window_minutes * 60.0,
+            min_samples=chosen.min_samples,
+            skip_threshold=chosen.skip_threshold,
+            longest_open=chosen.disable_duration_seconds,
+        )
+        self._events = Events()
+        self._transport = HttpxTransport()
+        self._engine = Engine(
+            transport=self._transport,
+            health=MemoryHealth(rules, random.random),
+            policy=policy(chosen.policy, chosen.on_failure),
+            events=self._events,
+        )
+        self._router = Router(self.config, self._engine.health, self._keys.account)
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] | Mapping[str, Any],
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """A client from a YAML file or a mapping; the routing given here holds for all its calls."""
+        client = cls(config=path, **options)
+        return client.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+
+    def with_options(
+        self,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+    ) -> Self:
+        """The same client (same health, same connections) with other routing as its default."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        choice = Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+        copy._defaults = choice.over(self._defaults)
+        return copy
+
+    # Calls
+
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        accept: Accept | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        **params: Any,
+    ) -> Completion:
+        """Ask, and return one whole answer.
+
+        `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
+        response_format, temperature, reasoning, provider ...), passed on as they are. `accept` gets the completion and
+        returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of one
+        attempt, `total_timeout` the seconds of the whole call. Raises a `FallbackError`.
+        """
+        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        limits = self._limits(timeout, total_timeout, deliver=False)
+        mailbox = Mailbox(self._events)
+        key = self._keys.now()
+        return mailbox.run(lambda: self._answer(asked, limits, mailbox, key))
+
+    async def achat(
+        self,
+        messages: Messages,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        accept: Accept | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the seconds to the first token, not of the call
+        total_timeout: float | None = None,
+        **params: Any,
+    ) -> Completion:
+        """`chat` for async callers; `accept` may be a coroutine function."""
+        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        limits = self._limits(timeout, total_timeout, deliver=False)
+        return await self._answer(asked, limits, _Inline(self._events), await self._keys.anow())
+
+    def stream(
+        self,
+        messages: Messages,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        accept: Accept | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        **params: Any,
+    ) -> Stream:
+        """Ask, and return the answer piece by piece; arguments as in `chat`.
+
+        Until the first text is delivered failover is invisible; afterwards a failure raises `StreamInterruptedError`
+        with the text so far. `accept` is asked only where nothing has been delivered yet.
+        """
+        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        limits = self._limits(timeout, total_timeout, deliver=True)
+        mailbox = Mailbox(self._events)
+        key = self._keys.now()
+
+        async def start() -> Run:
+            return self._run(asked, limits, mailbox, key, deliver=True)
+
+        return Stream(mailbox, start)
+
+    def astream(
+        self,
+        messages: Messages,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        accept: Accept | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        **params: Any,
+    ) -> AsyncStream:
+        """`stream` for async callers: `async for piece in client.astream(...)`."""
+        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        limits = self._limits(timeout, total_timeout, deliver=True)
+
+        async def start() -> Run:
+            return self._run(asked, limits, _Inline(self._events), await self._keys.anow(), deliver=True)
+
+        return AsyncStream(start)
+
+    # Looking and steering
+
+    def route(
+        self,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+    ) -> Route:
+        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing."""
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        return self._router.route(self._decided(choice), self._engine.clock())
+
+    def available(self, **routing: Any) -> tuple[str, ...]:
+        """The models that a call with this routing may ask now, in order."""
+        return self.route(**routing).candidates
+
+    def health(self) -> dict[str, ModelHealth]:
+        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out."""
+        now = self._engine.clock()
+        router, health = self._router, self._engine.health
+        return {key: health.snapshot(router.candidate(key).target, now) for key in self.config.ids()}
+
+    def disable(self, model: str, seconds: float | None = None) -> None:
+        """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
+        target = self._known(model).target
+        self._engine.health.disable(
+            target, self._engine.clock() + (target.longest_open if seconds is None else seconds)
+        )
+
+    def enable(self, model: str) -> None:
+        """Undo `disable`, close the model's breaker and end its cooldowns."""
+        self._engine.health.enable(self._known(model).target)
+
+    def reset(self, model: str | None = None) -> None:
+        """Forget what was learnt about `model`, or about all models, endpoints and keys."""
+        if model is None:
+            self._engine.health.reset()
+        else:
+            self._engine.health.forget(self._known(model).target)
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""
+        return self._events.subscribe(subscriber)
+
+    def close(self) -> None:
+        """Close the idle connections of synchronous calls. The client can still be used."""
+        held = portal()
+        if not held.here:
+            Mailbox(self._events).run(self._transport.aclose)
+
+    async def aclose(self) -> None:
+        """Close the idle connections of the running loop. The client can still be used."""
+        await self._transport.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<FallbackClient models={len(self.config.ids())} endpoints={sorted(self.config.endpoints)}>"
+
+    # Inside
+
+    async def _answer(self, asked: _Asked, limits: Limits, host: Mailbox | _Inline, key: str | None) -> Completion:
+        run = self._run(asked, limits, host, key, deliver=False)
+        await run.advance()
+        if run.completion is None:
+            raise RuntimeError("the call ended without an answer and without an error")
+        return run.completion
+
+    def _run(self, asked: _Asked, limits: Limits, host: Mailbox | _Inline, key: str | None, *, deliver: bool) -> Run:
+        plan = self._plan(asked.choice, key)
+        headers = asked.headers
+
+        def wire(candidate: Candidate) -> Wire:
+            return self._wire(candidate, key, headers)
+
+        call = Call(asked.request, plan, limits, wire, host, asked.accept, self._keys.hint(key))
+        return self._engine.run(call, deliver=deliver)
+
+    def _plan(self, choice: Choice, key: str | None) -> Plan:
+        plan = self._router.plan(self._decided(choice), self._engine.clock(), self._keys.fingerprint(key))
+        keyless = self._keys.missing(key)
+        if not keyless:
+            return plan
+        kept = tuple(c for c in plan.candidates if c.target.endpoint not in keyless)
+        if not kept and plan.candidates:
+            raise AuthenticationError(self._keys.no_key(plan.candidates[0].target.endpoint))
+        left_out = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in keyless]
+        return Plan(kept, (*plan.excluded, *left_out))
+
+    def _decided(self, choice: Choice) -> Choice:
+        return in_context(choice).over(self._defaults)
+
+    def _limits(self, timeout: float | None, total_timeout: float | None, *, deliver: bool) -> Limits:
+        settings = self.config.settings
+        for name, value in (("timeout", timeout), ("total_timeout", total_timeout)):
+            if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
+                raise ConfigError(f"{name}={value!r} is not a number of seconds above 0")
+        return Limits(
+            total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
+            wall_clock=not deliver or total_timeout is not None,
+            first_token=timeout,
+            stall=settings.stall_timeout_seconds,
+            attempt=settings.attempt_timeout_seconds,
+        )
+
+    def _wire(self, candidate: Candidate, key: str | None, extra: Mapping[str, str]) -> Wire:
+        name = candidate.target.endpoint
+        own = key if name == OPENROUTER else self._keys.of(name)
+        wire = self._wires.get((name, candidate.target.account))
+        if wire is None:
+            endpoint = self.config.endpoints[name]
+            headers = {
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream, application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"openrouter-fallback/{__version__}",
+                **(self._attribution if name == OPENROUTER else {}),
+                **self._headers,
+                **endpoint.headers,
+            }
+            if own:
+                headers["Authorization"] = f"Bearer {own}"
+            wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
+            if len(self._wires) < 256:
+                self._wires[name, candidate.target.account] = wire
+        return Wire(wire.url, {**wire.headers, **extra}) if extra else wire
+
+    def _known(self, model: str) -> Candidate:
+        problem = self.config.id_problem(model)
+        if problem is not None:
+            near = difflib.get_close_matches(model, self.config.ids(), n=1)
+            raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
+        return self._router.candidate(model)
+
+
+class _Asked:
+    """A call's arguments, checked."""
+
+    __slots__ = ("accept", "choice", "headers", "request")
+
+    def __init__(
+        self,
+        messages: Messages,
+        choice: Choice,
+        accept: Accept | None,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, Any],
+    ) -> None:
+        if accept is not None and not callable(accept):
+            raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
+        self.request = Request(messages, params)
+        self.choice = choice
+        self.accept = accept
+        self.headers = _checked_headers(headers)
+
+
+class _Inline:
+    """The host of an async caller: its functions run in its own loop."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        result = function(*args)
+        return await result if inspect.isawaitable(result) else result
+
+    def emit(self, event: Event) -> None:
+        self._events.emit(event)
+
+
+class _Keys:
+    """Where each endpoint's key comes from, and what may be said about it."""
+
+    def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
+        self._config = config
+        self._given = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        self._accounts: dict[tuple[str, str | None], str] = {}
+
+    def now(self) -> str | None:
+        """The key for OpenRouter, for a synchronous call."""
+        key = self._source()
+        if inspect.isawaitable(key):
+            if inspect.iscoroutine(key):
+                key.close()
+            raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
+        return _clean_key(key)
+
+    async def anow(self) -> str | None:
+        """The key for OpenRouter, for an async call."""
+        key = self._source()
+        return _clean_key(await key if inspect.isawaitable(key) else key)
+
+    def _source(self) -> Any:
+        if callable(self._given):
+            return self._given()
+        return self._given.get_secret_value() if self._given is not None else self.of(OPENROUTER)
+
+    def of(self, name: str) -> str | None:
+        """The configured key of an endpoint, or the one in its environment variable."""
+        endpoint = self._config.endpoints[name]
+        if endpoint.api_key is not None:
+            return _clean_key(endpoint.api_key.get_secret_value())
+        return _clean_key(os.environ.get(endpoint.api_key_env)) if endpoint.api_key_env else None
+
+    def account(self, name: str) -> str:
+        """An endpoint with its key's fingerprint, for calls whose key is not a function's."""
+        if name == OPENROUTER and callable(self._given):
+            return f"{name}#"
+        return self._account(name, self._source() if name == OPENROUTER else self.of(name))
+
+    def fingerprint(self, key: str | None) -> Callable[[str], str]:
+        """The accounts of one call, whose key for OpenRouter is `key`."""
+        return lambda name: self._account(name, key if name == OPENROUTER else self.of(name))
+
+    def _account(self, name: str, key: str | None) -> str:
+        known = self._accounts.get((name, key))
+        if known is None:
+            if len(self._accounts) > 1024:
+                self._accounts.clear()
+            mark = hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""
+            known = self._accounts[name, key] = f"{name}#{mark}"
+        return known
+
+    def missing(self, key: str | None) -> frozenset[str]:
+        """Endpoints that need a key and have none."""
+        return frozenset(
+            name
+            for name, endpoint in self._config.endpoints.items()
+            if (endpoint.api_key_env or name == OPENROUTER) and not (key if name == OPENROUTER else self.of(name))
+        )
+
+    def no_key(self, name: str) -> str:
+        """What to do about a missing key."""
+        variable = self._config.endpoints[name].api_key_env or "its api_key_env"
+        if name != OPENROUTER:
+            return f"No API key for endpoint {name}: set the environment variable {variable}."
+        return (
+            f"No API key: api_key= was not given and the environment variable {variable} is not set. "
+            "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
+        )
+
+    def hint(self, key: str | None) -> str:
+        """Where the key that was used came from; nothing of the key itself."""
+        variable = self._config.endpoints[OPENROUTER].api_key_env
+        where = "api_key=" if self._given is not None else f"the environment variable {variable}"
+        looks = "" if key is None or key.startswith("sk-or-") else " and does not start with sk-or-"
+        return f"The key that was used came from {where}{looks}."
+
+
+def _clean_key(key: object) -> str | None:
+    if isinstance(key, SecretStr):
+        key = key.get_secret_value()
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
+    return key or None
+
+
+def _choice(
+    task: str | None,
+    max_cost_tier: str | None,
+    primary_provider: str | None,
+    models: Sequence[str | ModelConfig] | None,
+) -> Choice:
+    if isinstance(models, str):
+        raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
+    return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+
+
+def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    checked = dict(headers or {})
+    if any(name.lower() == "authorization" for name in checked):
+        raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
+    return checked
+
+
+def _configured(
+    models: Sequence[str | ModelConfig] | None,
+    config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None,
+    base_url: str | None,
+    settings: Settings | Mapping[str, Any] | None,
+) -> FallbackConfig:
+    if models is not None and config is not None:
+        raise ConfigError("give models= or config=, not both; a configuration has its chains inside")
+    if isinstance(models, str):
+        raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")
+    if models is not None:
+        config = FallbackConfig(default_chain=tuple(models))
+    elif config is None:
+        config = os.environ.get(CONFIG_ENV)
+        if not config:
+            raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
+    if not isinstance(config, FallbackConfig):
+        config = load_config(config)
+    url = base_url or (
+        os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
+    )
+    changes: dict[str, Any] = {}
+    if url:
+        openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
+        changes["endpoints"] = {**config.endpoints, OPENROUTER: openrouter}
+    if settings is not None:
+        changes["settings"] = settings
+    if not changes:
+        return config
+    whole = {name: getattr(config, name) for name in type(config).model_fields}
+    return FallbackConfig(**{**whole, **changes})

@@ -1,0 +1,266 @@
+"""What the pretended model answers: a pure function of the request and of the script, as an unstreamed body."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from openrouter_fallback.emulator import models, tools
+from openrouter_fallback.emulator.wire import Body, pieces
+
+DEFAULT_TOKENS = 20
+_WORDS = tuple(
+    "amber birch cloud delta ember field grove haven inlet jolly kayak lunar maple north ocean "  # noqa: SIM905
+    "pearl quiet river stone tidal under vivid water xenon yield zesty".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A scripted answer; what is None is as the emulator would have it. `Emulator.reply` documents the fields."""
+
+    text: str | None = None
+    tokens: int | None = None
+    reasoning: str | bool | None = None
+    tool_calls: Sequence[Mapping[str, Any]] | None = None
+    images: Sequence[Any] | None = None
+    audio: Mapping[str, Any] | None = None
+    annotations: Sequence[Mapping[str, Any]] | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    logprobs: bool | Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] | None = None
+    served_as: str | None = None
+    prefill: str = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells two answers to the same request apart."""
+
+    number: int
+    created: int
+    seed: int = 0
+
+    def generation_id(self) -> str:
+        digest = hashlib.sha256(f"{self.seed}/{self.number}/{self.created}".encode()).digest()
+        return f"gen-{self.created}-{base64.b32encode(digest).decode()[:20]}"
+
+
+def answer(request: Body, stamp: Stamp, script: Script | None = None) -> dict[str, Any]:
+    """The whole unstreamed body for a request, usage and cost included."""
+    script = script or Script()
+    made = [_choice(request, script, index) for index in range(request.get("n") or 1)]
+    choices = [choice for choice, _ in made]
+    return {
+        "id": stamp.generation_id(),
+        "object": "chat.completion",
+        "created": stamp.created,
+        "model": script.served_as or request["model"],
+        "provider": models.author(request["model"]).provider,
+        "system_fingerprint": None,
+        "choices": choices,
+        "usage": {**usage(request, choices, sum(hidden for _, hidden in made)), **(script.usage or {})},
+    }
+
+
+def usage(request: Body, choices: Sequence[Body], hidden: int = 0) -> dict[str, Any]:
+    """Token counts and their price for what the choices hold, and for `hidden` tokens of withheld reasoning."""
+    prompt = sum(4 + len(pieces(tools.text_of(m.get("content")))) for m in request["messages"])
+    reasoned = hidden + sum(len(pieces(choice["message"].get("reasoning") or "")) for choice in choices)
+    completion = reasoned + sum(_spoken(choice["message"]) for choice in choices)
+    prompt_price, completion_price = models.price(request["model"])
+    prompt_cost, completion_cost = round(prompt * prompt_price, 12), round(completion * completion_price, 12)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "cost": round(prompt_cost + completion_cost, 12),
+        "is_byok": False,
+        "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0, "video_tokens": 0},
+        "cost_details": {
+            "upstream_inference_cost": None,
+            "upstream_inference_prompt_cost": prompt_cost,
+            "upstream_inference_completions_cost": completion_cost,
+        },
+        "completion_tokens_details": {"reasoning_tokens": reasoned, "image_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def native(model: str, finish_reason: str | None) -> str | None:
+    """The finish reason in the words of the model's maker."""
+    return None if finish_reason is None else models.author(model).native.get(finish_reason, finish_reason)
+
+
+def shorten(message: dict[str, Any], limit: int) -> bool:
+    """Keep the first `limit` tokens of a message (reasoning, content, refusal, arguments); True if some were lost."""
+    lost = False
+
+    def take(text: str) -> str:
+        nonlocal limit, lost
+        tokens = pieces(text)
+        kept = tokens[: max(limit, 0)]
+        lost = lost or len(kept) < len(tokens)
+        limit -= len(kept)
+        return "".join(kept)
+
+    if message.get("reasoning"):
+        message["reasoning"] = take(message["reasoning"])
+        if message.get("reasoning_details"):
+            message["reasoning_details"] = [{**message["reasoning_details"][0], "text": message["reasoning"]}]
+    for key in ("content", "refusal"):
+        if message.get(key):
+            message[key] = take(message[key])
+    cut = []
+    for call in message.get("tool_calls") or ():
+        if limit <= 0:
+            lost = True
+            break
+        cut.append({**call, "function": {**call["function"], "arguments": take(call["function"]["arguments"])}})
+    if cut:
+        message["tool_calls"] = cut
+    else:
+        message.pop("tool_calls", None)
+    return lost
+
+
+def _spoken(message: Body) -> int:
+    arguments = sum(len(pieces(call["function"]["arguments"])) for call in message.get("tool_calls") or ())
+    return arguments + len(pieces(message.get("content") or "")) + len(pieces(message.get("refusal") or ""))
+
+
+def _choice(request: Body, script: Script, index: int) -> tuple[dict[str, Any], int]:
+    model = request["model"]
+    message = _message(request, script, index)
+    limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    cut_off = shorten(message, limit) if limit else False
+    finish = script.finish_reason or ("length" if cut_off else "tool_calls" if message.get("tool_calls") else "stop")
+    hidden = 0
+    if (request.get("reasoning") or {}).get("exclude"):
+        hidden = len(pieces(message["reasoning"] or ""))
+        message["reasoning"] = None
+        message.pop("reasoning_details", None)
+    choice = {
+        "index": index,
+        "message": message,
+        "finish_reason": finish,
+        "native_finish_reason": native(model, finish),
+        "logprobs": _logprobs(request, script, message["content"] or ""),
+    }
+    return choice, hidden
+
+
+def _message(request: Body, script: Script, index: int) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": "", "refusal": script.refusal, "reasoning": None}
+    reasoning = _reasoning(request, script)
+    if reasoning:
+        digest = hashlib.sha256(reasoning.encode()).digest()
+        detail = {
+            "type": "reasoning.text",
+            "text": reasoning,
+            "format": models.author(request["model"]).reasoning_format,
+            "index": 0,
+            "signature": base64.b64encode(digest).decode(),
+        }
+        message |= {"reasoning": reasoning, "reasoning_details": [detail]}
+    calls = _calls(request, script)
+    if calls:
+        message["tool_calls"] = calls
+    extras = {"images": script.images, "audio": script.audio, "annotations": script.annotations}
+    message |= {key: value for key, value in extras.items() if value is not None}
+    wordless = calls or script.refusal or script.images or script.audio
+    if script.text is not None or script.tokens is not None or not wordless:
+        message["content"] = _stopped(_text(request, script, index), request.get("stop"))
+    return message
+
+
+def _calls(request: Body, script: Script) -> list[dict[str, Any]]:
+    if script.tool_calls is None:
+        return [] if script.text is not None else tools.calls(request)
+    wanted = []
+    for index, call in enumerate(script.tool_calls):
+        function = call.get("function", call)
+        wanted.append(tools.tool_call(function["name"], function.get("arguments", {}), index, call.get("id")))
+    return wanted
+
+
+def _reasoning(request: Body, script: Script) -> str:
+    if isinstance(script.reasoning, str):
+        return script.reasoning
+    wish = request.get("reasoning") or {}
+    effort = wish.get("effort") or request.get("reasoning_effort")
+    asked = wish.get("enabled") or wish.get("max_tokens") or effort not in (None, "none")
+    if script.reasoning or (script.reasoning is None and (asked or request.get("include_reasoning"))):
+        return "Let me think about it: " + " ".join(_words(tools.last_text(request["messages"]) + "?", 4)) + "."
+    return ""
+
+
+def prefix(request: Body) -> str:
+    """What the request's final assistant message has already said, without trailing blanks; "" if there is none."""
+    last = request["messages"][-1]
+    return tools.text_of(last.get("content")).rstrip() if last.get("role") == "assistant" else ""
+
+
+def _text(request: Body, script: Script, index: int) -> str:
+    said = prefix(request) if script.prefill == "continue" else ""
+    if script.text is not None:
+        whole = script.text
+    elif (request.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
+        whole = _json(request)
+    else:
+        whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, said)
+    if script.text is not None and script.tokens is not None:
+        whole = _exactly(whole, script.tokens)
+    return whole[len(said) :] if whole.startswith(said) else whole
+
+
+def _sentence(request: Body, tokens: int, index: int, said: str) -> str:
+    # The words do not depend on the model, so that another one goes on exactly where a first one stopped.
+    prompt = tools.last_text(request["messages"])
+    opening, answers, _ = said.partition(" answers:")
+    opening = opening + answers if answers else f"{request['model']} answers:"
+    words = " ".join(_words(f"{prompt}/{index}" if index else prompt, tokens))
+    return _exactly(f"{opening} {words}", tokens)
+
+
+def _exactly(text: str, tokens: int) -> str:
+    found = pieces(text)
+    while len(found) < tokens:
+        found += pieces(" " + text)
+    return "".join(found[:tokens])
+
+
+def _words(seed: str, count: int) -> list[str]:
+    state = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+    words = []
+    for _ in range(count):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        words.append(_WORDS[(state >> 33) % len(_WORDS)])
+    return words
+
+
+def _json(request: Body) -> str:
+    prompt = tools.last_text(request["messages"])
+    schema = (request["response_format"].get("json_schema") or {}).get("schema")
+    value = {"answer": " ".join(_words(prompt, 6))} if schema is None else tools.instance(schema, prompt)
+    return orjson.dumps(value).decode()
+
+
+def _stopped(text: str, stop: Any) -> str:
+    ends = [text.find(word) for word in ([stop] if isinstance(stop, str) else stop or ()) if word in text]
+    return text[: min(ends)] if ends else text
+
+
+def _logprobs(request: Body, script: Script, content: str) -> dict[str, Any] | None:
+    if isinstance(script.logprobs, Mapping):
+        return dict(script.logprobs)
+    if not (script.logprobs or request.get("logprobs")):
+        return None
+    tokens = [{"token": token, "logprob": -0.1, "bytes": list(token.encode())} for token in pieces(content)]
+    top = request.get("top_logprobs") or 0
+    return {"content": [{**token, "top_logprobs": [token][:top]} for token in tokens], "refusal": None}

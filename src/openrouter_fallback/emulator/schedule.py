@@ -1,0 +1,128 @@
+"""Which fault, if any, a request gets."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.plan import Plan, Scene
+
+
+@dataclass(eq=False, slots=True)
+class Fault:
+    """A fault that was set: whom it concerns, and when."""
+
+    kind: str
+    model: str | None
+    requests: tuple[int, int | None] | None
+    seconds: tuple[float, float | None] | None
+    probability: float
+    details: dict[str, Any]
+    random: Random
+    set_at: float
+    seen: int = field(default=0, init=False)
+
+    def matches(self, model: str, now: float) -> bool:
+        """Count a request, and say whether it gets this fault."""
+        if self.model not in (None, model):
+            return False
+        self.seen += 1
+        within = _inside(self.seen, self.requests) and _inside(now - self.set_at, self.seconds)
+        return within and (self.probability >= 1.0 or self.random.random() < self.probability)
+
+    def plan(self, scene: Scene) -> Plan:
+        return FAULTS[self.kind].plan(scene, self.details)
+
+
+def _inside(value: float, window: tuple[float, float | None] | None) -> bool:
+    return window is None or (value >= window[0] and (window[1] is None or value <= window[1]))
+
+
+class FaultHandle:
+    """A fault that is in force; `clear` lifts it. Usable as a context manager."""
+
+    def __init__(self, schedule: Schedule, fault: Fault) -> None:
+        self._schedule = schedule
+        self._fault = fault
+
+    def clear(self) -> None:
+        """Lift the fault; answers that already suffer from it go on as they are."""
+        self._schedule.remove(self._fault)
+
+    def __enter__(self) -> FaultHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.clear()
+
+    def __repr__(self) -> str:
+        return f"FaultHandle({self._fault.kind!r}, model={self._fault.model!r})"
+
+
+class Schedule:
+    """All faults in force, in the order in which they were set; the first that matches wins."""
+
+    def __init__(self, seed: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._random = Random(seed)
+        self._clock = clock
+
+    def add(
+        self,
+        kind: str,
+        model: str | None,
+        requests: int | tuple[int, int | None] | None,
+        seconds: tuple[float, float | None] | None,
+        probability: float,
+        details: dict[str, Any],
+    ) -> FaultHandle:
+        checked = check(kind, details)
+        if not 0.0 <= probability <= 1.0:
+            raise ValueError(f"probability is a number from 0 to 1, not {probability!r}")
+        window = (1, requests) if isinstance(requests, int) else requests
+        if window is not None and (window[0] < 1 or (window[1] is not None and window[1] < window[0])):
+            raise ValueError(f"requests=(first, last) counts from 1, last not before first; found {requests!r}")
+        fault = Fault(kind, model, window, seconds, probability, checked, self._random, self._clock())
+        with self._lock:
+            self._faults.append(fault)
+        return FaultHandle(self, fault)
+
+    def remove(self, fault: Fault) -> None:
+        with self._lock:
+            if fault in self._faults:
+                self._faults.remove(fault)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._faults.clear()
+
+    def pick(self, model: str) -> Fault | None:
+        """The fault for the next request of a model; every fault that concerns the model counts the request."""
+        with self._lock:
+            now = self._clock()
+            hits = [fault for fault in self._faults if fault.matches(model, now)]
+        return hits[0] if hits else None
+
+
+def check(kind: str, details: dict[str, Any]) -> dict[str, Any]:
+    """The details in full; ValueError for an unknown kind or value, TypeError for an unknown detail."""
+    if kind not in FAULTS:
+        near = difflib.get_close_matches(kind, FAULTS, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"there is no fault {kind!r}{hint} All: {', '.join(FAULTS)}")
+    row = FAULTS[kind]
+    unknown = sorted(set(details) - set(row.details))
+    if unknown:
+        allowed = ", ".join(row.details) or "none"
+        raise TypeError(f"fault {kind!r} takes no {', '.join(unknown)}; its details: {allowed}")
+    for name, allowed_values in row.choices.items():
+        if name in details and details[name] not in allowed_values:
+            raise ValueError(f"{name} of fault {kind!r} is one of {allowed_values}, not {details[name]!r}")
+    return {**row.details, **details}

@@ -1,0 +1,294 @@
+"""The emulator as its users see it: a server in a thread of its own, and the script of what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from openrouter_fallback.emulator.answers import Script
+from openrouter_fallback.emulator.app import App, State
+from openrouter_fallback.emulator.connection import Connection
+from openrouter_fallback.emulator.log import Request, RequestLog
+from openrouter_fallback.emulator.schedule import FaultHandle, Schedule
+
+_KEEP_ALIVE_SECONDS = 600
+_GOODBYE_SECONDS = 2.0
+_PREFILL = ("continue", "restart", "refuse")
+
+
+class Emulator:
+    """OpenRouter on loopback, whose answers and faults are scripted.
+
+        with Emulator() as emulator:
+            emulator.fault("rate_limit_exceeded", model="openai/gpt-5.1", retry_after=3)
+            ...  # an OpenAI-compatible client with emulator.base_url and emulator.api_key
+
+    `models` are the ids it knows (None: any `author/name`). `latency` is the time to the first token and
+    `token_interval` that between tokens, in seconds; `comments` the number of keep-alive comments that open a stream.
+    `coalesce` sends up to 32 events of a stream at a time. `seed` decides what is random. It listens on loopback only,
+    on a free port unless one is given, and ends with the process.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str] | None = None,
+        *,
+        api_key: str = "sk-or-v1-emulator",
+        latency: float = 0.0,
+        token_interval: float = 0.0,
+        comments: int = 1,
+        coalesce: bool = False,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._host = _loopback(host)
+        self._port = port
+        self._state = State(
+            api_key=api_key,
+            known=None if models is None else list(models),
+            log=RequestLog(),
+            schedule=Schedule(seed),
+            latency=latency,
+            token_interval=token_interval,
+            comments=comments,
+            coalesce=coalesce,
+            seed=seed,
+        )
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._halt: asyncio.Event | None = None
+        self._unanswering: socket.socket | None = None
+
+    def start(self) -> Emulator:
+        """Serve, from when this returns. After a `stop` the port is the same as before."""
+        if self._thread is not None:
+            raise RuntimeError("the emulator is running already")
+        listener = _bound(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        self._state.stopping = False
+        started: Future[None] = Future()
+        thread = threading.Thread(target=self._run, args=(listener, started), name="openrouter-emulator", daemon=True)
+        thread.start()
+        started.result()
+        self._thread = thread
+        return self
+
+    def stop(self) -> None:
+        """Stop at once; connections that are open, streaming or stalled, are dropped. A second call does nothing."""
+        thread, loop, halt = self._thread, self._loop, self._halt
+        if thread is not None and loop is not None and halt is not None:
+            self._state.stopping = True
+            loop.call_soon_threadsafe(halt.set)
+            thread.join()
+            self._thread = self._loop = self._halt = None
+        if self._unanswering is not None:
+            self._unanswering.close()
+            self._unanswering = None
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Emulator:
+        return self.start()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.stop()
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes for `https://openrouter.ai/api/v1`."""
+        if not self._port:
+            raise RuntimeError("the emulator has no port yet: call start(), or use it as a context manager")
+        return _url(self._host, self._port)
+
+    @property
+    def api_key(self) -> str:
+        """The one key that it accepts."""
+        return self._state.api_key
+
+    def refused_url(self) -> str:
+        """A base URL where every connection is refused; its port stays taken until `stop`."""
+        if self._unanswering is None:
+            self._unanswering = _bound(self._host, 0)
+        return _url(self._host, self._unanswering.getsockname()[1])
+
+    def pace(self, *, latency: float | None = None, token_interval: float | None = None) -> None:
+        """Change the pace (seconds) of the answers to come."""
+        if latency is not None:
+            self._state.latency = latency
+        if token_interval is not None:
+            self._state.token_interval = token_interval
+
+    def reply(
+        self,
+        text: str | None = None,
+        *,
+        model: str | None = None,
+        tokens: int | None = None,
+        reasoning: str | bool | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        images: Sequence[Any] | None = None,
+        audio: Mapping[str, Any] | None = None,
+        annotations: Sequence[Mapping[str, Any]] | None = None,
+        finish_reason: str | None = None,
+        refusal: str | None = None,
+        logprobs: bool | Mapping[str, Any] | None = None,
+        usage: Mapping[str, Any] | None = None,
+        served_as: str | None = None,
+        prefill: str = "continue",
+    ) -> None:
+        """Script the answers of a model, or with None of all that have no script of their own.
+
+        What is left out stays as it is without a script: a sentence with the model's name, tools as the prompt names
+        them. `tokens` is the exact number of tokens of the text. `reasoning` is a text, or True/False for always/never;
+        `tool_calls` are `{"name", "arguments", "id"?}` with arguments as a value or a raw string; `usage` overrides
+        single figures; `served_as` is the `model` of the answer. `prefill` says what happens when the request ends with
+        an assistant message: "continue" it, "restart" from the beginning, or "refuse" with a 400.
+        """
+        if prefill not in _PREFILL:
+            raise ValueError(f"prefill is one of {_PREFILL}, not {prefill!r}")
+        self._state.scripts[model] = Script(
+            text=text,
+            tokens=tokens,
+            reasoning=reasoning,
+            tool_calls=tool_calls,
+            images=images,
+            audio=audio,
+            annotations=annotations,
+            finish_reason=finish_reason,
+            refusal=refusal,
+            logprobs=logprobs,
+            usage=usage,
+            served_as=served_as,
+            prefill=prefill,
+        )
+
+    def clear_replies(self) -> None:
+        """Forget all scripted answers."""
+        self._state.scripts.clear()
+
+    def fault(
+        self,
+        kind: str,
+        *,
+        model: str | None = None,
+        requests: int | tuple[int, int | None] | None = None,
+        seconds: tuple[float, float | None] | None = None,
+        probability: float = 1.0,
+        after_tokens: int | None = None,
+        **details: Any,
+    ) -> FaultHandle:
+        """Set a fault: a row of `FAULTS`, for one model or (None) the whole account.
+
+        `requests` is (first, last) of the model's requests from now on, counted from 1, or how many of the first;
+        `seconds` is (from, to) from now on; an end of None is open. `after_tokens` is how much of a good answer comes
+        first. Of several faults that match, the one set first wins. The other details are the row's own, and errors
+        also take `place="status" | "body" | "choice" | "sse"`.
+        """
+        if after_tokens is not None:
+            details["after_tokens"] = after_tokens
+        return self._state.schedule.add(kind, model, requests, seconds, probability, details)
+
+    def clear_faults(self) -> None:
+        """Lift all faults."""
+        self._state.schedule.clear()
+
+    @property
+    def log(self) -> list[Request]:
+        """All chat requests since the last `clear`, as they stand now."""
+        return self._state.log.snapshot()
+
+    def count(self, model: str | None = None) -> int:
+        """How many chat requests came, for one model or for all."""
+        return sum(model in (None, request.model) for request in self.log)
+
+    def wait_for(self, predicate: Callable[[list[Request]], object], timeout: float = 5) -> list[Request]:
+        """Block until `predicate(log)` holds, and return the log; AssertionError after `timeout` seconds.
+
+        In a coroutine use `await_for`: a blocked loop closes no connection.
+        """
+        return self._state.log.wait_for(predicate, timeout)
+
+    async def await_for(self, predicate: Callable[[list[Request]], object], timeout: float = 5) -> list[Request]:  # noqa: ASYNC109
+        """`wait_for` for coroutines."""
+        return await asyncio.to_thread(self.wait_for, predicate, timeout)
+
+    def clear(self) -> None:
+        """Empty the log, lift all faults, forget all scripted answers."""
+        self._state.log.clear()
+        self.clear_faults()
+        self.clear_replies()
+
+    def _run(self, listener: socket.socket, started: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(listener, started))
+        except BaseException as failed:
+            listener.close()
+            if started.done():
+                raise
+            started.set_exception(failed)
+
+    async def _serve(self, listener: socket.socket, started: Future[None]) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._halt = asyncio.Event()
+        config = Config(
+            App(self._state),
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        config.load()
+        state = ServerState()
+        # uvicorn's own main loop ticks ten times a second, which would be the time a stop takes.
+        server = await loop.create_server(lambda: Connection(config, state, {}, loop), sock=listener, backlog=1024)
+        started.set_result(None)
+        await self._halt.wait()
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        # Lets connection_lost run, which wakes every sleeping answer.
+        await asyncio.sleep(0)
+        if state.tasks:
+            await asyncio.wait(state.tasks, timeout=_GOODBYE_SECONDS)
+
+
+def _loopback(host: str) -> str:
+    try:
+        if ipaddress.ip_address("127.0.0.1" if host == "localhost" else host).is_loopback:
+            return "127.0.0.1" if host == "localhost" else host
+    except ValueError:
+        pass
+    raise ValueError(f"the emulator serves on loopback only, not on {host!r}")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sets TCP_NODELAY only where it is; without that every answer takes 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/api/v1"

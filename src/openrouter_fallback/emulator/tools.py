@@ -1,0 +1,163 @@
+"""Which tools the pretended model calls, with which arguments, and the smallest instance of a JSON schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from openrouter_fallback.emulator.wire import Body
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|“([^”]+)”")
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content, which may be a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return " ".join(part.get("text") or "" for part in content if isinstance(part, dict)).strip()
+    return ""
+
+
+def last_text(messages: Sequence[Body], role: str = "user") -> str:
+    """The text of the last message of a role, or ""."""
+    return next((text_of(m.get("content")) for m in reversed(messages) if m.get("role") == role), "")
+
+
+def calls(request: Body) -> list[dict[str, Any]]:
+    """The tool calls that answer a request; empty for an answer in words.
+
+    With `tool_choice` auto these are the tools whose name occurs in the last user message, never right after a tool's
+    result; `required` takes the first tool (the last one after a tool's result), a named choice exactly that tool.
+    """
+    tools = [t["function"] for t in request.get("tools") or () if t.get("type") == "function"]
+    if not tools:
+        return []
+    prompt = last_text(request["messages"])
+    after_tool = request["messages"][-1].get("role") == "tool"
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool)
+    if request.get("parallel_tool_calls") is False:
+        chosen = chosen[:1]
+    return [
+        tool_call(tool["name"], instance(tool.get("parameters") or {"type": "object"}, prompt), index)
+        for index, tool in enumerate(chosen)
+    ]
+
+
+def tool_call(name: str, arguments: Any, index: int, call_id: str | None = None) -> dict[str, Any]:
+    """One entry of `message.tool_calls`; arguments that are already a string go out as they are."""
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    function = {"name": name, "arguments": text}
+    return {"index": index, "id": call_id or f"call_{name}_{index}", "type": "function", "function": function}
+
+
+def _choose(choice: Any, tools: list[Any], prompt: str, after_tool: bool) -> list[Any]:
+    if isinstance(choice, Mapping):
+        name = choice.get("function", {}).get("name")
+        return [tool for tool in tools if tool["name"] == name]
+    if choice == "required":
+        return [tools[-1] if after_tool else tools[0]]
+    if choice == "none" or after_tool:
+        return []
+    return [tool for tool in tools if re.search(rf"(?<!\w){re.escape(tool['name'])}(?!\w)", prompt)]
+
+
+def instance(schema: Any, prompt: str = "") -> Any:
+    """The smallest value that fits a JSON schema, numbers and quoted words taken from the prompt where they fit."""
+    return _Filler(schema, prompt).fill(schema)
+
+
+class _Filler:
+    def __init__(self, root: Any, prompt: str) -> None:
+        self._root = root
+        number = _NUMBER.search(prompt)
+        quoted = _QUOTED.search(prompt)
+        self._number = float(number[0]) if number else 1.0
+        self._text = next(filter(None, quoted.groups()), "x") if quoted else "x"
+
+    def fill(self, schema: Any, depth: int = 0) -> Any:
+        if not isinstance(schema, Mapping) or depth > 20:
+            return None if depth > 20 else self._text
+        if "$ref" in schema:
+            return self.fill(self._resolve(schema["$ref"]), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        for key in ("anyOf", "oneOf"):
+            if schema.get(key):
+                return self.fill(schema[key][0], depth + 1)
+        if schema.get("allOf"):
+            return self.fill(_merged([self._expand(part) for part in schema["allOf"]]), depth + 1)
+        kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else None)
+        if isinstance(kind, list):
+            kind = next((k for k in kind if k != "null"), "null")
+        return _BY_TYPE.get(str(kind), _Filler._string)(self, schema, depth)
+
+    def _resolve(self, ref: str) -> Any:
+        node = self._root
+        for part in ref.removeprefix("#").strip("/").split("/"):
+            if part:
+                node = node.get(part, {})
+        return node
+
+    def _expand(self, part: Any) -> Any:
+        return self._resolve(part["$ref"]) if "$ref" in part else part
+
+    def _object(self, schema: Body, depth: int) -> Any:
+        properties = schema.get("properties") or {}
+        return {key: self.fill(properties.get(key, {}), depth + 1) for key in schema.get("required") or ()}
+
+    def _array(self, schema: Body, depth: int) -> Any:
+        return [self.fill(schema.get("items", {}), depth + 1) for _ in range(schema.get("minItems", 0))]
+
+    def _bounded(self, schema: Body, depth: int) -> float:
+        number = self._number
+        if "minimum" in schema or "exclusiveMinimum" in schema:
+            number = max(number, schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1))
+        if "maximum" in schema or "exclusiveMaximum" in schema:
+            number = min(number, schema.get("maximum", schema.get("exclusiveMaximum", 0) - 1))
+        return number
+
+    def _integer(self, schema: Body, depth: int) -> int:
+        return int(self._bounded(schema, depth))
+
+    def _float(self, schema: Body, depth: int) -> float | int:
+        number = self._bounded(schema, depth)
+        return int(number) if number == int(number) else number
+
+    def _string(self, schema: Body, depth: int) -> str:
+        text = _FORMATS.get(schema.get("format", ""), self._text)
+        return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
+
+    def _boolean(self, schema: Body, depth: int) -> bool:
+        return True
+
+    def _null(self, schema: Body, depth: int) -> None:
+        return None
+
+
+_BY_TYPE = {
+    "object": _Filler._object,
+    "array": _Filler._array,
+    "integer": _Filler._integer,
+    "number": _Filler._float,
+    "string": _Filler._string,
+    "boolean": _Filler._boolean,
+    "null": _Filler._null,
+}
+_FORMATS = {"date": "2026-01-01", "date-time": "2026-01-01T00:00:00Z", "email": "x@example.com", "uri": "https://x.y"}
+
+
+def _merged(parts: list[Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for part in parts:
+        if part.get("type", "object") != "object":
+            return dict(part)
+        merged["properties"] |= part.get("properties") or {}
+        merged["required"] += part.get("required") or []
+    return merged

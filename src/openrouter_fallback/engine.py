@@ -1,0 +1,353 @@
+"""Runs the machine of one call: sends what it asks for, sleeps when it waits, closes what is over."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from .advice import error_for
+from .completions import Attempt, Completion, Piece
+from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
+from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, Events, FailedOver, log
+from .exchange import OutOfTime, Reading
+from .failover import Ask, Command, Done, Failover, GiveUp, Limits, Wait
+from .failures import Failure, FailureKind
+from .health import MemoryHealth
+from .policy import Policy
+from .request import Request
+from .router import Candidate, Plan
+from .transport import MAX_CONNECTIONS, Transport
+
+Accept = Callable[[Completion], Any]
+
+
+class Host(Protocol):
+    """Where the caller's own functions run: in the loop of an async caller, in the thread of a synchronous one."""
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call it, and await what it returns if that can be awaited."""
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the subscribers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where one candidate's requests go."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as the client hands it to the engine."""
+
+    request: Request
+    plan: Plan
+    limits: Limits
+    wire: Callable[[Candidate], Wire]
+    host: Host
+    accept: Accept | None = None
+    key_hint: str = ""
+
+
+@dataclass(slots=True)
+class Engine:
+    """What all calls of a client share. `clock` counts seconds, `wall` is the time of day, `random` is in [0, 1)."""
+
+    transport: Transport
+    health: MemoryHealth
+    policy: Policy
+    events: Events
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+
+    def run(self, call: Call, *, deliver: bool) -> Run:
+        """Start a call; `deliver`: its pieces go to the caller as they come."""
+        return Run(self, call, next(self._numbers), deliver=deliver)
+
+    def slots(self) -> asyncio.Semaphore:
+        """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
+        loop = asyncio.get_running_loop()
+        slots = self._slots.get(loop)
+        if slots is None:
+            for old in [old for old in self._slots if old.is_closed()]:
+                del self._slots[old]
+            slots = self._slots[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
+        return slots
+
+
+class Run:
+    """One call under way. `advance` until it returns None; then `completion` is there."""
+
+    def __init__(self, engine: Engine, call: Call, number: int, *, deliver: bool) -> None:
+        self.completion: Completion | None = None
+        self._engine = engine
+        self._call = call
+        self._number = number
+        self._deliver = deliver
+        self._attempts: list[Attempt] = []
+        self._reading: Reading | None = None
+        self._machine: Failover | None = None
+        self._command: Command | None = None
+        self._slots: asyncio.Semaphore | None = None
+        self._started = engine.clock()
+        self._streamed = self._delivered = self._restarted = False
+        self._over = False
+        self._failed: tuple[str, Failure] | None = None
+        self._partial: str | None = None
+
+    async def advance(self) -> list[Piece] | None:
+        """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
+        if self._over:
+            return None
+        try:
+            pieces = await self._advance()
+        except FallbackError as error:
+            await self._end("failed", error)
+            raise
+        except Exception as error:
+            if self._machine is not None:
+                self._machine.left(self._engine.clock())
+            await self._end("failed", error)
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
+        if pieces is None:
+            await self._end("answered")
+        return pieces
+
+    async def aclose(self) -> None:
+        """The caller leaves: close the upstream connection at once."""
+        if self._over:
+            return
+        now = self._engine.clock()
+        if self._reading is not None:
+            self._note(self._reading, Failure(FailureKind.CANCELLED, "the caller left"), now)
+        if self._machine is not None:
+            self._machine.left(now)
+        await self._end("cancelled")
+
+    async def _advance(self) -> list[Piece] | None:
+        command = self._command or await self._begin()
+        while True:
+            if isinstance(command, Ask):
+                if self._reading is None:
+                    await self._open(command)
+                pieces = await self._read()
+                if pieces is not None:
+                    self._command = command
+                    return pieces
+                command = await self._conclude(command)
+            elif isinstance(command, Wait):
+                await asyncio.sleep(max(0.0, command.until - self._engine.clock()))
+                command = self._machine_().woke(self._engine.clock())
+            elif isinstance(command, Done):
+                self._command = command
+                return self._last_pieces()
+            else:
+                raise self._error(command)
+
+    async def _begin(self) -> Command:
+        engine, call = self._engine, self._call
+        slots = engine.slots()
+        if slots.locked():
+            try:
+                async with asyncio.timeout(call.limits.total):
+                    await slots.acquire()
+            except TimeoutError:
+                raise DeadlineExceededError(
+                    f"No place for another request within {call.limits.total:.1f} s: {MAX_CONNECTIONS} are under way."
+                ) from None
+        else:
+            await slots.acquire()
+        self._slots = slots
+        now = engine.clock()
+        if engine.events:
+            self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
+        queued = now - self._started
+        limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
+        self._machine = Failover(
+            call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
+        )
+        return self._machine.begin(now)
+
+    async def _open(self, ask: Ask) -> None:
+        call, engine = self._call, self._engine
+        self._report(ask)
+        if engine.events:
+            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
+        self._reading = reading = Reading(
+            ask,
+            call.request,
+            self._machine_(),
+            engine.clock,
+            engine.wall,
+            deliver=self._deliver,
+            total_counts=call.limits.wall_clock,
+        )
+        wire = call.wire(ask.candidate)
+        try:
+            await reading.open(engine.transport, wire.url, wire.headers, call.request.body(ask.candidate, ask.ignore))
+        except OutOfTime:
+            await self._out_of_time(reading)
+
+    async def _read(self) -> list[Piece] | None:
+        reading = self._reading
+        if reading is None:
+            return None
+        try:
+            pieces = await reading.advance()
+        except OutOfTime:
+            await self._out_of_time(reading)
+            return None
+        if not pieces:
+            return None
+        self._mark(pieces)
+        return pieces
+
+    def _mark(self, pieces: list[Piece]) -> None:
+        """Note what reaches the caller, and the first piece of an attempt that starts over."""
+        if self._restarted:
+            self._restarted = False
+            pieces[0] = replace(pieces[0], restarted=True)
+        if not self._delivered and any(piece.text or piece.tool_calls for piece in pieces):
+            self._delivered = self._streamed = True
+            self._machine_().delivered()
+        elif not self._streamed:
+            self._streamed = True
+            self._machine_().streamed()
+
+    async def _conclude(self, ask: Ask) -> Command:
+        """The attempt is over: an answer for the caller, or a failure for the machine."""
+        reading, engine = self._reading, self._engine
+        if reading is None:
+            raise RuntimeError("no attempt is under way")
+        accept = self._call.accept
+        if reading.completion is not None and accept is not None and not self._delivered:
+            await reading.aclose()
+            reading.completion.attempts = (*self._attempts, self._attempt(reading, None, engine.clock()))
+            if not await self._call.host.call(accept, reading.completion):
+                reading.turn_down()
+        now = engine.clock()
+        completion = reading.completion
+        failure = reading.failure
+        await reading.aclose()
+        if completion is not None:
+            self._note(reading, None, now)
+            completion.attempts = tuple(self._attempts)
+            completion.seconds = now - self._started
+            self.completion = completion
+            return self._machine_().succeeded(now)
+        if failure is None:
+            raise RuntimeError("an attempt ended without an answer and without a failure")
+        failure = replace(failure, message=self._call.request.scrub(failure.message))
+        self._note(reading, failure, now)
+        self._reading = None
+        self._restarted = self._streamed
+        command = self._machine_().failed(failure, now, reached=reading.status is not None)
+        self._failed = (ask.candidate.key, failure)
+        if self._delivered:
+            self._partial = reading.partial
+        return command
+
+    async def _out_of_time(self, reading: Reading) -> None:
+        now = self._engine.clock()
+        reached = reading.status is not None
+        self._note(reading, Failure(FailureKind.TIMED_OUT, "the call's deadline has passed"), now)
+        self._partial = reading.partial if self._delivered or not self._deliver else None
+        await reading.aclose()
+        self._reading = None
+        raise self._error(self._machine_().out_of_time(now, reached=reached))
+
+    def _last_pieces(self) -> list[Piece] | None:
+        reading, self._reading = self._reading, None
+        pieces = reading.last_pieces() if self._deliver and reading is not None else []
+        if not pieces:
+            return None
+        self._mark(pieces)
+        return pieces
+
+    def _error(self, given_up: GiveUp) -> FallbackError:
+        seconds = self._engine.clock() - self._started
+        call = self._call
+        error = error_for(given_up, self._attempts, call.plan.excluded, seconds=seconds, key_hint=call.key_hint)
+        if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._delivered:
+            error.partial = self._partial
+        return error
+
+    def _attempt(self, reading: Reading, failure: Failure | None, now: float) -> Attempt:
+        ask = reading.ask
+        started = ask.ticket.started
+        assembled = reading.completion.raw if reading.completion is not None else None
+        usage = assembled.get("usage") if assembled is not None else reading.assembler.usage
+        cost = usage.get("cost") if isinstance(usage, dict) else None
+        generation = reading.headers.get("x-generation-id") or reading.assembler.generation_id
+        return Attempt(
+            model=ask.candidate.key,
+            endpoint=ask.candidate.target.endpoint,
+            kind=failure.kind if failure is not None else None,
+            seconds=now - started,
+            first_token=None if reading.first_token_at is None else reading.first_token_at - started,
+            status=failure.status if failure is not None and failure.status is not None else reading.status,
+            message=failure.message if failure is not None else "",
+            provider=failure.provider if failure is not None else assembled.get("provider") if assembled else None,
+            generation_id=generation if isinstance(generation, str) else None,
+            cost=float(cost) if isinstance(cost, int | float) else None,
+            probe=ask.ticket.probe,
+        )
+
+    def _note(self, reading: Reading, failure: Failure | None, now: float) -> None:
+        attempt = self._attempt(reading, failure, now)
+        self._attempts.append(attempt)
+        if self._engine.events:
+            self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
+
+    def _report(self, ask: Ask) -> None:
+        """Say that the call goes on with another model."""
+        key = ask.candidate.key
+        if self._failed is not None and self._failed[0] != key:
+            name, failure = self._failed
+            event = FailedOver(self._number, name, key, failure.kind, failure.status, self._attempts[-1].seconds)
+            log(event)
+            self._emit(event)
+        self._failed = None
+
+    def _emit(self, event: Event) -> None:
+        if self._engine.events:
+            self._call.host.emit(event)
+
+    async def _end(self, outcome: str, error: Exception | None = None) -> None:
+        if self._over:
+            return
+        self._over = True
+        reading, self._reading = self._reading, None
+        if self._slots is not None:
+            self._slots.release()
+        machine = self._machine
+        for name in machine.opened if machine is not None else ():
+            opened = BreakerOpened(self._number, name)
+            log(opened)
+            self._emit(opened)
+        if self._engine.events:
+            model = self.completion.attempts[-1].model if self.completion is not None else None
+            seconds = self._engine.clock() - self._started
+            raised = type(error).__name__ if error is not None else None
+            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
+        if reading is not None:
+            await reading.aclose()
+
+    def _machine_(self) -> Failover:
+        if self._machine is None:
+            raise RuntimeError("the call has not begun")
+        return self._machine

@@ -1,0 +1,118 @@
+"""What happened, as frozen dataclasses. Logging listens here, and so may you: `client.subscribe(print)`.
+
+Events hold model ids, kinds and seconds, never a key, a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .completions import Attempt
+from .failures import FailureKind
+
+logger = logging.getLogger("openrouter_fallback")
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call begins; `models` in the order of its plan."""
+
+    call: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A request is about to be sent; `number` counts from 1 within the call."""
+
+    call: int
+    model: str
+    number: int
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """A request has ended, answered, failed or abandoned."""
+
+    call: int
+    number: int
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class FailedOver:
+    """The call goes on with another model. `seconds`: how long the failed attempt took."""
+
+    call: int
+    failed: str
+    next: str
+    kind: FailureKind
+    status: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """The breaker of a model or an endpoint has opened: it is left out for a while."""
+
+    call: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call has ended: `answered`, `failed` or `cancelled`. `error` names the exception's class."""
+
+    call: int
+    outcome: str
+    model: str | None
+    attempts: int
+    seconds: float
+    error: str | None = None
+
+
+Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | BreakerOpened | CallEnded
+Subscriber = Callable[[Event], object]
+
+
+class Events:
+    """The subscribers of one client. One that raises is logged and harms no call."""
+
+    __slots__ = ("_subscribers",)
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._subscribers)
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every event from now on; returns what ends that."""
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(known for known in self._subscribers if known is not subscriber)
+
+        return unsubscribe
+
+    def emit(self, event: Event) -> None:
+        """Tell everyone."""
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:
+                logger.exception("a subscriber failed on %s; the call goes on", type(event).__name__)
+
+
+def log(event: Event) -> None:
+    """One line for each failover, one for each breaker that opens."""
+    if isinstance(event, FailedOver):
+        status = f" {event.status}" if event.status is not None else ""
+        logger.warning(
+            "%s failed (%s%s, %.2f s), going on with %s", event.failed, event.kind, status, event.seconds, event.next
+        )
+    elif isinstance(event, BreakerOpened):
+        logger.warning("%s keeps failing and is left out for a while", event.name)

@@ -1,0 +1,450 @@
+"""One attempt on the wire: its deadlines, its bytes, its chunks, until it is an answer or a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from .alarm import Alarm
+from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, judge
+from .completions import Completion, Json, Piece, text_of
+from .failover import Ask, Failover
+from .failures import (
+    Failure,
+    FailureKind,
+    TransportFault,
+    find_error,
+    from_error,
+    from_response,
+    from_transport,
+    timed_out,
+)
+from .request import Request
+from .sse import MAX_BODY_BYTES, EventReader, Oversized
+from .transport import Exchange, Transport, TransportError
+
+TICK_SECONDS = 1.0
+"""How often the bytes of a call that is not streamed to its caller are looked at."""
+USAGE_SECONDS = 2.0
+"""What is given for the usage chunk after the finish."""
+MAX_UNREAD_BYTES = 256 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+
+_STREAM_END = b"[DONE]"
+_WHITE = b" \t\r\n"
+_EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
+
+
+class OutOfTime(Exception):
+    """The deadline of the whole call has passed."""
+
+
+class Reading:
+    """Carries out one `Ask`.
+
+    `advance` returns the next pieces for the caller, or None when the attempt is over: then `failure` says what went
+    wrong, or `completion` is the answer. In a call that is not streamed (`deliver` False) it returns only None: after
+    the first token the bytes are only collected, and decoded together at the end.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        request: Request,
+        machine: Failover,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        *,
+        deliver: bool,
+        total_counts: bool,
+    ) -> None:
+        self.ask = ask
+        self.failure: Failure | None = None
+        self.completion: Completion | None = None
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.first_token_at: float | None = None
+        self.assembler = Assembler()
+        self._request = request
+        self._machine = machine
+        self._clock = clock
+        self._wall = wall
+        self._deliver = deliver
+        self._total_counts = total_counts
+        self._exchange: Exchange | None = None
+        self._reader = EventReader()
+        self._alarm: Alarm | None = None
+        self._started = ask.ticket.started
+        self._last_token_at = self._started
+        self._last_bytes_at = self._started
+        self._finished_at: float | None = None
+        self._held_at: float | None = None
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
+        self._waiting: list[Piece] = []
+        self._delivered_text = False
+        self._body: Json | None = None
+        self._unstreamed: bytearray | None = None
+        self._over = False
+        self._tool_open = False
+        self._reasoned = False
+
+    # For whoever drives it
+
+    async def open(self, transport: Transport, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Send the request and read the answer's head; a failure is noted, not raised. Raises `OutOfTime`."""
+        loop = asyncio.get_running_loop()
+        self._alarm = Alarm(loop, self._due)
+        self._alarm.watch()
+        try:
+            self._exchange = exchange = await transport.open(url, headers, body)
+            self.status = exchange.status
+            self.headers = exchange.headers
+            if not 200 <= exchange.status < 300:
+                answer = await self._read_error(exchange)
+                self.failure = from_response(exchange.status, self.headers, answer, now=self._wall())
+        except TransportError as error:
+            self._fail(from_transport(error.fault, error.detail))
+        except asyncio.CancelledError:
+            if not self._alarm.took():
+                raise
+            if self.status is not None and not 200 <= self.status < 300:
+                self.failure = from_response(self.status, self.headers, b"", now=self._wall())
+            else:
+                self._rang()
+        finally:
+            self._alarm.rest()
+
+    async def advance(self) -> list[Piece] | None:
+        """The next pieces, or None at the end of the attempt. Raises `OutOfTime`."""
+        alarm, exchange = self._alarm, self._exchange
+        if self._over or self.failure is not None or alarm is None or exchange is None:
+            return None
+        if self._held_at is not None:
+            self._release_clock()
+        alarm.watch()
+        try:
+            while True:
+                data = await exchange.read()
+                if data is None:
+                    self._end()
+                    break
+                pieces = self._take(data)
+                if pieces:
+                    self._held_at = self._clock()
+                    return pieces
+                if self.failure is not None:
+                    return None
+        except TransportError as error:
+            self._broke(from_transport(error.fault, error.detail))
+        except asyncio.CancelledError:
+            if not alarm.took():
+                raise
+            self._rang()
+        finally:
+            alarm.rest()
+        self._conclude()
+        return None
+
+    def last_pieces(self) -> list[Piece]:
+        """What a finished answer still has to deliver: its tool calls, or all of it where the body came whole."""
+        if self.completion is None:
+            return []
+        pieces = [] if self._unstreamed is None else _whole(self.completion.raw)
+        for choice in self.completion.raw["choices"]:
+            calls = Completion({"choices": [choice]}).tool_calls
+            if calls:
+                delta = {"role": "assistant", "tool_calls": choice["message"]["tool_calls"]}
+                raw = {**self.completion.raw, "object": "chat.completion.chunk"}
+                raw["choices"] = [
+                    {"index": choice.get("index", 0), "delta": delta, "finish_reason": choice["finish_reason"]}
+                ]
+                pieces.append(Piece(tool_calls=calls, index=choice.get("index", 0), raw=raw))
+        return pieces
+
+    async def aclose(self) -> None:
+        """Close the connection, unless the body was read to its end."""
+        if self._alarm is not None:
+            self._alarm.stop()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            await exchange.aclose()
+
+    @property
+    def partial(self) -> str:
+        """The text received so far."""
+        self._catch_up()
+        return self.assembler.text
+
+    # Deadlines
+
+    def _due(self) -> float:
+        """When waiting ends, as things stand; reads what has been collected first."""
+        ask = self.ask
+        now = self._clock()
+        if self._unread:
+            self._catch_up()
+        if self.failure is not None:
+            return now
+        if self._finished_at is not None:
+            return self._finished_at + USAGE_SECONDS
+        if self.first_token_at is None:
+            due = min(ask.first_token_by, ask.total_by)
+        else:
+            due = self._last_token_at + (ask.tool_stall if self._tool_open else ask.stall)
+            if self._total_counts:
+                due = min(due, ask.total_by)
+            if not self._deliver and self._unstreamed is None and due > now:
+                due = min(due, now + TICK_SECONDS)
+        return due if ask.attempt_by is None else min(due, ask.attempt_by)
+
+    def _rang(self) -> None:
+        """The alarm has ended the waiting: say which deadline it was."""
+        now, ask = self._clock(), self.ask
+        if self.failure is not None or self._finished_at is not None:
+            return
+        if now >= ask.total_by and (self._total_counts or self.first_token_at is None):
+            raise OutOfTime
+        if ask.attempt_by is not None and now >= ask.attempt_by:
+            self._fail(timed_out("attempt", ask.attempt_by - self._started))
+        elif self.first_token_at is None:
+            self._fail(
+                timed_out("first token" if ask.candidate.streams else "answer", ask.first_token_by - self._started)
+            )
+        else:
+            self._fail(timed_out("stall", ask.tool_stall if self._tool_open else ask.stall))
+
+    def _release_clock(self) -> None:
+        """No clock runs while the consumer holds a piece."""
+        if self._held_at is None:
+            return
+        held = self._clock() - self._held_at
+        self._held_at = None
+        self._last_token_at += held
+        self.ask = self.ask.later(held)
+        self._machine.held(held)
+
+    # Bytes
+
+    def _take(self, data: bytes) -> list[Piece] | None:
+        self._last_bytes_at = now = self._clock()
+        if self._unstreamed is not None:
+            self._take_unstreamed(data, now)
+            return None
+        if self.first_token_at is None and not self.assembler.begun and self._is_json(data):
+            return None
+        if not self._deliver and self.first_token_at is not None:
+            self._unread.append(data)
+            self._unread_bytes += len(data)
+            if self._unread_bytes > MAX_UNREAD_BYTES:
+                self._catch_up()
+            return None
+        return self._read_events(data, now)
+
+    def _is_json(self, data: bytes) -> bool:
+        """Whether the body comes whole, as JSON, although a stream was asked for (or because none was)."""
+        content_type = self.headers.get("content-type", "")
+        if content_type.startswith("text/event-stream"):
+            return False
+        start = data.lstrip(_WHITE)
+        if not start and "json" not in content_type and self.ask.candidate.streams:
+            return True
+        if "json" in content_type or start[:1] in (b"{", b"["):
+            self._unstreamed = bytearray()
+            self._take_unstreamed(data, self._clock())
+            return True
+        if start and not any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS):
+            kind = content_type.partition(";")[0] or "no content type"
+            self._fail(
+                from_transport(TransportFault.WRONG_CONTENT_TYPE, f"the answer is neither events nor JSON ({kind})")
+            )
+            return True
+        return False
+
+    def _take_unstreamed(self, data: bytes, now: float) -> None:
+        body = self._unstreamed
+        if body is None:
+            return
+        body += data if body else data.lstrip(_WHITE)
+        if body and self.first_token_at is None and self.ask.candidate.streams:
+            self._first_token(now)
+        self._last_token_at = now if body else self._last_token_at
+        if len(body) > MAX_BODY_BYTES:
+            self._fail(from_transport(TransportFault.OVERSIZED, f"the body exceeds {MAX_BODY_BYTES} bytes"))
+
+    def _catch_up(self) -> None:
+        """Decode what a call that is not streamed has collected."""
+        if self._unread:
+            data = b"".join(self._unread) if len(self._unread) > 1 else self._unread[0]
+            self._unread.clear()
+            self._unread_bytes = 0
+            self._read_events(data, self._last_bytes_at)
+
+    def _read_events(self, data: bytes, now: float) -> list[Piece] | None:
+        try:
+            events = self._reader.feed(data)
+        except Oversized as error:
+            self._broke(from_transport(TransportFault.OVERSIZED, str(error)))
+            return None
+        return self._read_payloads(events, now) if events else None
+
+    def _read_payloads(self, events: list[bytes], now: float) -> list[Piece] | None:
+        pieces: list[Piece] = []
+        add = self.assembler.add
+        for event in events:
+            if event == _STREAM_END:
+                continue
+            try:
+                chunk = orjson.loads(event)
+                flags = add(chunk)
+            except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError, ValueError):
+                if self._finished_at is None:
+                    self._broke(
+                        from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
+                    )
+                break
+            if flags & ERROR and self._finished_at is None:
+                self._broke(from_error(find_error(chunk), headers=self.headers, now=self._wall()))
+                break
+            if flags & TOKEN:
+                self._last_token_at = now
+                if self.first_token_at is None:
+                    self._first_token(now)
+            if flags & (TOOL | FINISH):
+                self._changed(now)
+            if flags & REASONING and not self._reasoned:
+                self._reasoned = True
+                self._machine.reasons()
+            if self._deliver and flags:
+                _cut(chunk, pieces)
+        if not self._deliver or (self.failure is not None and not self._delivered_text):
+            # Nobody has seen text: the next attempt can start over, so this batch is better not delivered.
+            return None
+        if self.first_token_at is None:
+            self._waiting += pieces
+            return None
+        if self._waiting:
+            pieces = self._waiting + pieces
+            self._waiting = []
+        self._delivered_text = self._delivered_text or any(piece.text for piece in pieces)
+        return pieces
+
+    def _first_token(self, now: float) -> None:
+        self.first_token_at = self._last_token_at = now
+        self._machine.first_token(now)
+        if self._alarm is not None and (not self._deliver or self.ask.stall < self.ask.first_token_by - now):
+            self._alarm.again()
+
+    def _changed(self, now: float) -> None:
+        """A tool call has begun or a choice has finished: other deadlines hold."""
+        tool_open = self.assembler.open_tool_call
+        finished = self.assembler.finished
+        if finished and self._finished_at is None:
+            self._finished_at = now
+        elif tool_open == self._tool_open:
+            return
+        self._tool_open = tool_open
+        if self._alarm is not None and finished:
+            self._alarm.again()
+
+    # The end
+
+    def _end(self) -> None:
+        """The body has ended."""
+        self._catch_up()
+        if self._unstreamed is None and self.failure is None:
+            self._read_payloads(self._reader.finish(), self._last_bytes_at)
+
+    def _conclude(self) -> None:
+        self._over = True
+        self._catch_up()
+        if self.failure is not None:
+            return
+        body: Json | None = None
+        if self._unstreamed is not None:
+            try:
+                body = orjson.loads(bytes(self._unstreamed))
+            except orjson.JSONDecodeError:
+                body = None
+            if not isinstance(body, dict):
+                self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
+                return
+            error = body.get("error")
+            if error is not None and not body.get("choices"):
+                self._fail(from_error(error, headers=self.headers, now=self._wall()))
+                return
+        elif not self.assembler.begun:
+            self._fail(from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer"))
+            return
+        elif not self.assembler.finished:
+            self._fail(from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason"))
+            return
+        else:
+            body = self.assembler.body()
+        wants_json = self._request.wants_json and not self._delivered_text
+        try:
+            failure, invalid = judge(body, wants_json=wants_json, now=self._wall())
+        except (AttributeError, TypeError, KeyError):
+            failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
+        if failure is not None:
+            self._fail(failure)
+        else:
+            self.completion = Completion(body, invalid=invalid)
+
+    def _broke(self, failure: Failure) -> None:
+        """A failure of the connection or the stream: after the finish it changes nothing."""
+        if self._finished_at is None:
+            self._fail(failure)
+
+    def _fail(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
+
+    def turn_down(self) -> None:
+        """The caller's `accept=` did not take the answer."""
+        self.completion = None
+        self.failure = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
+
+    async def _read_error(self, exchange: Exchange) -> bytes:
+        body = bytearray()
+        while len(body) < MAX_ERROR_BYTES:
+            try:
+                data = await exchange.read()
+            except TransportError:
+                break
+            if data is None:
+                break
+            body += data
+        return bytes(body)
+
+
+def _cut(chunk: Json, pieces: list[Piece]) -> None:
+    """A chunk as pieces, one for each choice that says something; unfinished tool calls stay behind."""
+    choices = chunk.get("choices") or ()
+    for choice in choices:
+        delta = choice.get("delta")
+        if not delta:
+            continue
+        raw = chunk
+        if "tool_calls" in delta:
+            delta = {key: value for key, value in delta.items() if key != "tool_calls"}
+            raw = {**chunk, "choices": [{**choice, "delta": delta}]}
+        elif len(choices) > 1:
+            raw = {**chunk, "choices": [choice]}
+        text, reasoning = delta.get("content") or "", delta.get("reasoning") or ""
+        if text or reasoning or any(value for key, value in delta.items() if key != "role"):
+            pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
+
+
+def _whole(body: Json) -> list[Piece]:
+    """A body that came whole, as pieces: one for each choice."""
+    pieces = []
+    for choice in body["choices"]:
+        message = {key: value for key, value in choice["message"].items() if key != "tool_calls"}
+        chunk = {key: value for key, value in choice.items() if key != "message"}
+        raw = {**body, "object": "chat.completion.chunk", "choices": [{**chunk, "delta": message}]}
+        text, reasoning = text_of(message.get("content")), message.get("reasoning") or ""
+        pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
+    return pieces

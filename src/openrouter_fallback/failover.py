@@ -1,0 +1,510 @@
+"""The decision of one call, as a pure state machine: events in, commands out, the time as an argument.
+
+    begin ──> Ask ──┬─ first_token, delivered ──> succeeded ──> Done
+                    └─ failed ──> Ask | Wait | GiveUp      Wait ── woke ──> Ask | Wait | GiveUp
+
+It does no I/O and knows no clock; `engine.py` carries its commands out. What each kind of failure leads to stands in
+`policy.py`; which model may be asked now, `health` knows. One call makes one outcome per model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .failures import Failure, FailureKind
+from .health import Gate, MemoryHealth, Standing, Ticket
+from .policy import Action, Policy, Rule
+from .router import Candidate, Skipped
+
+FIRST_TOKEN_SECONDS = 30.0
+SLOW_FIRST_TOKEN_SECONDS = 120.0
+STALL_SECONDS = 30.0
+SLOW_STALL_SECONDS = 300.0
+RECONNECT_SECONDS = 1.0
+BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The time a call may take, in seconds.
+
+    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow. The others are None
+    where the user has not set them.
+    """
+
+    total: float = 300.0
+    wall_clock: bool = True
+    first_token: float | None = None
+    stall: float | None = None
+    attempt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the machine must know of the request.
+
+    `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
+    `own_providers`: the caller chose the providers.
+    """
+
+    slow: bool = False
+    needs: frozenset[str] = frozenset()
+    own_providers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
+
+    `ignore` names providers that OpenRouter should leave out of this attempt.
+    """
+
+    candidate: Candidate
+    number: int
+    ticket: Ticket
+    first_token_by: float
+    total_by: float
+    attempt_by: float | None
+    stall: float
+    tool_stall: float
+    ignore: tuple[str, ...] = ()
+
+    def later(self, seconds: float) -> Ask:
+        """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
+        return replace(
+            self,
+            first_token_by=self.first_token_by + seconds,
+            total_by=self.total_by + seconds,
+            attempt_by=None if self.attempt_by is None else self.attempt_by + seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask nobody until then (a time of the clock), then call `woke`."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known."""
+
+    why: Literal["raised", "exhausted", "interrupted", "deadline"]
+    failure: Failure | None = None
+    retry_after: float | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+
+Command = Ask | Wait | Done | GiveUp
+
+
+class WrongOrder(RuntimeError):
+    """An event that cannot come in this state: a bug in whoever drives the machine."""
+
+
+class _Slot:
+    """A candidate within one call."""
+
+    __slots__ = ("attempts", "candidate", "dropped", "failure", "hurt", "ready_at", "resting", "retried", "ticket")
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.attempts = 0
+        self.failure: Failure | None = None
+        self.ready_at = 0.0
+        self.retried = False
+        self.dropped = False
+        self.hurt: Rule | None = None
+        self.resting = False
+        self.ticket: Ticket | None = None
+
+    @property
+    def spent(self) -> bool:
+        return self.dropped or self.attempts >= self.candidate.attempts
+
+
+class Failover:
+    """One call. Drive it with `begin`, then one of the events for each command, until `Done` or `GiveUp`."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        policy: Policy,
+        health: MemoryHealth,
+        limits: Limits,
+        facts: Facts,
+        now: float,
+        random: Callable[[], float],
+    ) -> None:
+        self._slots = [_Slot(candidate) for candidate in candidates]
+        self._policy = policy
+        self._health = health
+        self._limits = limits
+        self._facts = facts
+        self._random = random
+        self._deadline = now + limits.total
+        self._state: Literal["new", "asking", "waiting", "done"] = "new"
+        self._current: _Slot | None = None
+        self._resume: _Slot | None = None
+        self._ask_sent: Ask | None = None
+        self._asked = 0
+        self._queued = 0
+        self._token = False
+        self._streamed = False
+        self._delivered = False
+        self.opened: list[str] = []
+        """Models and endpoints whose breaker this call has opened."""
+
+    # Events
+
+    def begin(self, now: float) -> Command:
+        """The call starts."""
+        self._expect("new")
+        return self._next(now)
+
+    def first_token(self, now: float) -> None:
+        """The attempt has produced its first token: content, reasoning or a tool call."""
+        self._expect("asking")
+        if not self._token and self._ask_sent is not None:
+            self._token = True
+            self._health.first_token(self._ask_sent.ticket, now)
+
+    def reasons(self) -> None:
+        """The model has begun to reason; if nobody asked it to, that is remembered."""
+        if not self._facts.slow:
+            self._health.learn_reasons(self._asking().candidate.target)
+
+    def streamed(self) -> None:
+        """Something has been delivered to the caller, be it reasoning only."""
+        self._streamed = True
+
+    def delivered(self) -> None:
+        """Text has been delivered to the caller: nobody can start over now."""
+        self._streamed = self._delivered = True
+
+    def held(self, seconds: float) -> None:
+        """The consumer held a piece for so long; the call's time does not include that."""
+        self._deadline += seconds
+
+    def succeeded(self, now: float) -> Done:
+        """The attempt gave a whole answer."""
+        self._expect("asking")
+        slot = self._asking()
+        slot.hurt = None
+        self._health.success(self._ticket(slot), now)
+        self._finish(now)
+        return Done()
+
+    def failed(self, failure: Failure, now: float, *, reached: bool = True) -> Command:
+        """The attempt failed. `reached`: the endpoint gave an HTTP status, whatever it was."""
+        self._expect("asking")
+        slot = self._asking()
+        slot.attempts += 1
+        slot.failure = failure
+        rule = self._learn(slot, failure, now, reached=reached)
+        self._resume = None
+        if self._streamed and not self._limits.wall_clock:
+            self._deadline = max(self._deadline, now + self._limits.total)
+        if self._delivered:
+            why: Literal["raised", "interrupted"] = "raised" if rule.action is Action.RAISE else "interrupted"
+            return self._give_up(why, failure, now)
+        return self._react(slot, rule, failure, now)
+
+    def out_of_time(self, now: float, *, reached: bool = True) -> GiveUp:
+        """The call's own deadline has passed, during an attempt or a wait."""
+        self._expect("asking", "waiting")
+        if self._state == "asking":
+            self._abandon(now, reached=reached)
+        return self._give_up("deadline", None, now)
+
+    def woke(self, now: float) -> Command:
+        """A wait is over."""
+        self._expect("waiting")
+        slot, self._resume = self._resume, None
+        if slot is not None and self._standing(slot, now).gate in (Gate.READY, Gate.PROBE):
+            return self._ask(slot, now)
+        return self._next(now)
+
+    def left(self, now: float) -> None:
+        """The caller has gone: cancelled, closed, or broken off."""
+        if self._state == "asking":
+            self._abandon(now, reached=True)
+        if self._state != "done":
+            self._finish(now)
+
+    # What a failure teaches
+
+    def _learn(self, slot: _Slot, failure: Failure, now: float, *, reached: bool) -> Rule:
+        rule = self._policy.rule(failure)
+        health, target, ticket = self._health, slot.candidate.target, self._ticket(slot)
+        kind = failure.kind
+        if kind is FailureKind.CONNECTION:
+            if health.endpoint_failed(ticket, now):
+                self.opened.append(target.endpoint)
+        elif reached:
+            health.endpoint_answered(ticket, now)
+        ours = self._ask_sent is not None and self._ask_sent.ignore
+        if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and ours:
+            slot.dropped = True
+            health.release(ticket)
+            return Rule(Action.NEXT)
+        if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
+            slot.ready_at = health.rate_limited(target, now, failure.retry_after)
+        else:
+            slot.ready_at = now + self._random() * min(BACKOFF_SECONDS * 2 ** (slot.attempts - 1), 4.0)
+        if kind is FailureKind.CREDITS:
+            health.out_of_credits(target, now, failure.retry_after)
+        elif kind is FailureKind.AUTH:
+            health.unauthorized(target, now)
+        elif kind is FailureKind.UNSUPPORTED:
+            for need in _blamed(failure, self._facts.needs):
+                health.learn_lack(target, need, now)
+        if rule.hurts == "model" and self._hurts(failure, now):
+            slot.hurt = rule
+            if ticket.probe:
+                self._settle(slot, now)
+        elif rule.disables:
+            slot.hurt = rule
+        else:
+            health.release(ticket)
+        return rule
+
+    def _hurts(self, failure: Failure, now: float) -> bool:
+        """A deadline that the call made shorter than the model's own is no sign of bad health, unless it was long."""
+        ask = self._ask_sent
+        if failure.kind is not FailureKind.TIMED_OUT or failure.status is not None or self._token or ask is None:
+            return True
+        if not ask.candidate.streams:
+            return self._own_first_token(ask.candidate)[1]
+        usual = self._own_first_token(ask.candidate)[0]
+        if ask.first_token_by - ask.ticket.started >= usual:
+            return True
+        return now - ask.ticket.started > self._health.patience(ask.candidate.key)
+
+    def _abandon(self, now: float, *, reached: bool) -> None:
+        slot = self._asking()
+        ticket = self._ticket(slot)
+        if reached:
+            self._health.endpoint_answered(ticket, now)
+        silent = slot.candidate.streams and not self._token
+        if silent and now - ticket.started > self._health.patience(slot.candidate.key):
+            if self._health.model_failed(ticket, now):
+                self.opened.append(slot.candidate.key)
+        else:
+            self._health.release(ticket)
+
+    def _settle(self, slot: _Slot, now: float) -> None:
+        """Record the call's one outcome for a model that it is leaving."""
+        rule, slot.hurt = slot.hurt, None
+        if rule is None or slot.ticket is None:
+            return
+        open_for = slot.candidate.target.longest_open if rule.disables and slot.spent else None
+        reason = str(slot.failure.kind) if slot.failure else ""
+        if self._health.model_failed(slot.ticket, now, open_for=open_for, reason=reason):
+            self.opened.append(slot.candidate.key)
+
+    # What comes next
+
+    def _react(self, slot: _Slot, rule: Rule, failure: Failure, now: float) -> Command:
+        action = rule.action
+        if action is Action.RAISE:
+            return self._give_up("raised", failure, now)
+        if action is Action.QUEUE:
+            slot.attempts -= 1
+            self._queued += 1
+            until = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2**self._queued, 5.0)
+            return self._pause(slot, until, now) or self._give_up("raised", failure, now)
+        if action is Action.USE_UP and not slot.spent:
+            return self._ask(slot, now)
+        if action in (Action.RETRY, Action.RECONNECT) and not slot.retried and not slot.spent:
+            slot.retried = True
+            wait = RECONNECT_SECONDS if action is Action.RECONNECT else self._random() * BACKOFF_SECONDS
+            gate = self._standing(slot, now).gate
+            if gate in (Gate.READY, Gate.COOLING):
+                paused = self._pause(slot, max(now + wait, slot.ready_at if gate is Gate.COOLING else 0.0), now)
+                if paused is not None:
+                    return paused
+        if action is Action.OTHER_ACCOUNT:
+            for other in self._slots:
+                other.dropped = other.dropped or other.candidate.target.account == slot.candidate.target.account
+        elif action is Action.RECONNECT:
+            self._reorder(lambda c: c.target.endpoint == slot.candidate.target.endpoint)
+        elif action is Action.AFFORDABLE:
+            account = slot.candidate.target.account
+            self._reorder(lambda c: 0 if c.free else 1 if c.target.account == account else 2)
+        if not rule.again:
+            slot.dropped = True
+        return self._next(now)
+
+    def _reorder(self, rank: Callable[[Candidate], int]) -> None:
+        self._slots.sort(key=lambda slot: (slot.attempts > 0, rank(slot.candidate)))
+
+    def _pause(self, slot: _Slot, until: float, now: float) -> Command | None:
+        """Wait for one slot; None if the call has not that much time."""
+        if until >= self._deadline:
+            return None
+        self._resume = slot
+        if until <= now:
+            self._state = "waiting"
+            return self.woke(now)
+        self._state = "waiting"
+        return Wait(until)
+
+    def _next(self, now: float) -> Command:
+        if now >= self._deadline:
+            return self._give_up("deadline", None, now)
+        open_to = [(slot, self._standing(slot, now)) for slot in self._slots if not slot.spent]
+        for slot, standing in open_to:
+            if slot.attempts == 0 and standing.gate in (Gate.READY, Gate.PROBE):
+                return self._ask(slot, now)
+        # Everything that may be asked was asked: later rounds, then candidates that are left out, then cooldowns.
+        rounds = [slot for slot, at in open_to if slot.attempts and at.gate in (Gate.READY, Gate.PROBE)]
+        forced = [(slot, at) for slot, at in open_to if at.gate is Gate.LEFT_OUT]
+        cooling = [(slot, at) for slot, at in open_to if at.gate is Gate.COOLING]
+        later = min(rounds, key=lambda slot: slot.ready_at, default=None)
+        if later is not None:
+            command = self._pause(later, later.ready_at, now) if later.ready_at > now else self._ask(later, now)
+            if command is not None:
+                return command
+        for slot, _ in sorted(forced, key=lambda pair: (pair[0].attempts, pair[1].forced, pair[1].until or now)):
+            if slot.ready_at <= now:
+                return self._ask(slot, now, forced=True)
+        waits = [(slot.ready_at, slot) for slot, _ in forced]
+        waits += [(at.until if at.until is not None else now, slot) for slot, at in cooling]
+        if waits:
+            until = min(until for until, _ in waits)
+            if now < until < self._deadline:
+                self._state = "waiting"
+                return Wait(until)
+        return self._give_up("exhausted", None, now)
+
+    def _ask(self, slot: _Slot, now: float, *, forced: bool = False) -> Ask:
+        previous = self._current
+        if previous is not None and previous is not slot:
+            self._settle(previous, now)
+        earlier = slot.ticket
+        ticket = self._health.begin(slot.candidate.target, now, forced=forced)
+        if earlier is not None:
+            ticket.continue_from(earlier)
+        slot.ticket = ticket
+        self._current = slot
+        self._state = "asking"
+        self._token = False
+        self._asked += 1
+        self._ask_sent = self._with_deadlines(slot, ticket, now)
+        return self._ask_sent
+
+    def _with_deadlines(self, slot: _Slot, ticket: Ticket, now: float) -> Ask:
+        candidate, limits = slot.candidate, self._limits
+        remaining = self._deadline - now
+        usual, user_set = self._own_first_token(candidate)
+        others = any(
+            other is not slot
+            and other.attempts == 0
+            and not other.spent
+            and self._standing(other, now).gate in (Gate.READY, Gate.PROBE)
+            for other in self._slots
+        )
+        share = remaining / 4 if ticket.probe else remaining / 2
+        if user_set:
+            first_token = usual if usual < remaining else (share if others else remaining)
+        else:
+            first_token = min(usual, share) if others else remaining
+        slow = self._slow(candidate)
+        return Ask(
+            candidate=candidate,
+            number=self._asked,
+            ticket=ticket,
+            first_token_by=now + first_token,
+            total_by=self._deadline,
+            attempt_by=now + limits.attempt if limits.attempt is not None else None,
+            stall=limits.stall or (SLOW_STALL_SECONDS if slow else STALL_SECONDS),
+            tool_stall=limits.stall or SLOW_STALL_SECONDS,
+            ignore=self._ignored(slot),
+        )
+
+    def _own_first_token(self, candidate: Candidate) -> tuple[float, bool]:
+        chosen = self._limits.first_token if self._limits.first_token is not None else candidate.timeout
+        if chosen is not None:
+            return chosen, True
+        if not candidate.streams:
+            return float("inf"), False
+        return SLOW_FIRST_TOKEN_SECONDS if self._slow(candidate) else FIRST_TOKEN_SECONDS, False
+
+    def _slow(self, candidate: Candidate) -> bool:
+        return self._facts.slow or candidate.slow or self._health.reasons_unasked(candidate.key)
+
+    def _ignored(self, slot: _Slot) -> tuple[str, ...]:
+        """On a retry of the same model: the provider that has just failed, where OpenRouter names one."""
+        failure = slot.failure
+        if (
+            failure is None
+            or failure.kind is not FailureKind.UNAVAILABLE
+            or failure.provider is None
+            or self._facts.own_providers
+            or not slot.candidate.on_openrouter
+        ):
+            return ()
+        return (failure.provider,)
+
+    # The end
+
+    def _give_up(
+        self, why: Literal["raised", "exhausted", "interrupted", "deadline"], failure: Failure | None, now: float
+    ) -> GiveUp:
+        skipped = []
+        ready: list[float] = []
+        for slot in self._slots:
+            standing = self._standing(slot, now)
+            if slot.failure is not None and slot.failure.kind is FailureKind.RATE_LIMITED:
+                ready.append(slot.ready_at)
+            if slot.attempts == 0 and slot is not self._current:
+                left = max(0.0, standing.until - now) if standing.until is not None else None
+                if standing.gate is Gate.COOLING and standing.until is not None:
+                    ready.append(standing.until)
+                skipped.append(Skipped(slot.candidate.key, standing.reason or "not asked", left))
+        self._finish(now)
+        retry_after = max(0.0, min(ready) - now) if ready else None
+        return GiveUp(why, failure, retry_after, tuple(skipped))
+
+    def _finish(self, now: float) -> None:
+        for slot in self._slots:
+            if slot.hurt is not None:
+                self._settle(slot, now)
+        self._state = "done"
+
+    # Small things
+
+    def _standing(self, slot: _Slot, now: float) -> Standing:
+        return self._health.standing(slot.candidate.target, now, self._facts.needs)
+
+    def _asking(self) -> _Slot:
+        if self._current is None:
+            raise WrongOrder("no attempt is under way")
+        return self._current
+
+    def _ticket(self, slot: _Slot) -> Ticket:
+        if slot.ticket is None:
+            raise WrongOrder("the attempt has no ticket")
+        return slot.ticket
+
+    def _expect(self, *states: str) -> None:
+        if self._state not in states:
+            raise WrongOrder(f"this event cannot come while the call is {self._state}")
+
+
+def _blamed(failure: Failure, needs: Iterable[str]) -> list[str]:
+    """Which of the request's needs the endpoint says it lacks; an only need is blamed without being named."""
+    asked = list(needs)
+    message = failure.message.lower()
+    named = [need for need in asked if need.split("_")[0].rstrip("s") in message]
+    return named or (asked if len(asked) == 1 else [])

@@ -1,0 +1,369 @@
+"""What this process knows about models, endpoints and keys. Memory is the place that decides."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from .breaker import Breaker, Pass, Rules, State
+from .window import Latencies
+
+PATIENCE_SECONDS = 10.0
+"""Silence that counts as a time-out before a model's own p99 is known."""
+_PATIENCE_SAMPLES = 100
+_LACK_SECONDS = 3600.0
+_MOST_COOLDOWNS = 4096
+_ACCOUNT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an attempt is aimed at: the scopes in which its outcome is kept.
+
+    `model` is the candidate's key, `account` the endpoint with the key's fingerprint: 429, 402 and 401 belong to it.
+    """
+
+    model: str
+    endpoint: str
+    account: str
+    longest_open: float = 300.0
+
+
+class Gate(StrEnum):
+    """Whether a model may be asked now."""
+
+    READY = "ready"
+    PROBE = "probe"
+    LEFT_OUT = "left_out"
+    COOLING = "cooling"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A model's gate with the reason and the clock's time at which it opens (None: by an event, not by time)."""
+
+    gate: Gate
+    reason: str = ""
+    until: float | None = None
+    forced: int = 0
+
+
+READY = Standing(Gate.READY)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One attempt's admission, given back with its outcome."""
+
+    target: Target
+    started: float
+    model: Pass
+    endpoint: Pass
+
+    @property
+    def probe(self) -> bool:
+        """Whether this attempt is the one probe of a half-open breaker."""
+        return self.model.probe or self.endpoint.probe
+
+    def continue_from(self, earlier: Ticket) -> None:
+        """This attempt belongs to the same call: what was counted for it stays one outcome."""
+        self.model.failed_at = earlier.model.failed_at
+        self.endpoint.failed_at = earlier.endpoint.failed_at
+
+
+@dataclass(slots=True)
+class _Cooldown:
+    until: float = 0.0
+    server_until: float = 0.0
+    steps: int = 0
+
+
+@dataclass(slots=True)
+class _Model:
+    breaker: Breaker
+    latencies: Latencies
+    disabled_until: float | None = None
+    reasons: bool = False
+    lacks: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHealth:
+    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds left out."""
+
+    model: str
+    state: str
+    success_rate: float
+    successes: int
+    failures: int
+    first_token_p50: float | None
+    first_token_p95: float | None
+    seconds_left: float | None
+    reason: str
+
+
+class MemoryHealth:
+    """The health of everything a client talks to; safe to use from several threads and event loops.
+
+    Every method takes the time as `now` (seconds of any monotonic clock) and does no I/O.
+    """
+
+    def __init__(self, rules: Rules, random: Callable[[], float]) -> None:
+        self._rules = rules
+        self._random = random
+        self._models: dict[str, _Model] = {}
+        self._endpoints: dict[str, Breaker] = {}
+        self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
+        self._no_credits: dict[str, float] = {}
+        self._no_auth: dict[str, float] = {}
+        self._lock = threading.Lock()
+        _live.add(self)
+
+    # Questions
+
+    def standing(self, target: Target, now: float, needs: Iterable[str] = ()) -> Standing:
+        """Whether the model may be asked now; takes no probe slot."""
+        with self._lock:
+            model = self._models.get(target.model)
+            if model is not None and model.disabled_until is not None:
+                if now < model.disabled_until:
+                    return Standing(Gate.DISABLED, "disabled by hand", model.disabled_until)
+                model.disabled_until = None
+            cooldown = self._cooldowns.get((target.account, target.model))
+            if cooldown is not None and now < cooldown.until:
+                return Standing(Gate.COOLING, "rate-limited", cooldown.server_until)
+            if model is None:
+                closed = True
+            else:
+                closed = model.breaker.state(now) is State.CLOSED
+                if not model.breaker.admits(now):
+                    return _left_out(model.breaker, now, model.breaker.reason or "failing")
+                if model.lacks:
+                    for need in needs:
+                        if now < model.lacks.get(need, 0.0):
+                            return Standing(Gate.LEFT_OUT, f"does not support {need}", model.lacks[need])
+            endpoint = self._endpoints.get(target.endpoint)
+            if endpoint is not None and not endpoint.admits(now):
+                return _left_out(endpoint, now, f"endpoint {target.endpoint} cannot be reached")
+            if closed and (endpoint is None or endpoint.state(now) is State.CLOSED):
+                return READY
+            return Standing(Gate.PROBE, "half-open")
+
+    def account_standing(self, target: Target, now: float) -> str | None:
+        """`auth` or `credits` while the account behind the key is known to be refused for that; for the order only."""
+        with self._lock:
+            if now < self._no_auth.get(target.account, 0.0):
+                return "auth"
+            return "credits" if now < self._no_credits.get(target.account, 0.0) else None
+
+    @property
+    def any_account_refused(self) -> bool:
+        """Whether any account has lately been refused; so that the common case costs nothing."""
+        return bool(self._no_auth or self._no_credits)
+
+    def success_rate(self, model: str, now: float) -> float:
+        """Share of successful calls in the window, 1.0 without data."""
+        with self._lock:
+            known = self._models.get(model)
+            return known.breaker.window.rate(now) if known else 1.0
+
+    def first_token_quantile(self, model: str, share: float) -> float | None:
+        """A quantile of the seconds to the first token; None without data."""
+        with self._lock:
+            known = self._models.get(model)
+            return known.latencies.quantile(share) if known else None
+
+    def patience(self, model: str) -> float:
+        """Seconds of silence after which an abandoned attempt counts as timed out."""
+        with self._lock:
+            known = self._models.get(model)
+            if known is None or known.latencies.count < _PATIENCE_SAMPLES:
+                return PATIENCE_SECONDS
+            return known.latencies.quantile(0.99) or PATIENCE_SECONDS
+
+    def reasons_unasked(self, model: str) -> bool:
+        """Whether the model was seen to reason without having been asked to."""
+        known = self._models.get(model)
+        return known is not None and known.reasons
+
+    def snapshot(self, target: Target, now: float) -> ModelHealth:
+        """What is known of one model."""
+        standing = self.standing(target, now)
+        with self._lock:
+            model = self._model(target)
+            good, bad = model.breaker.window.counts(now)
+            return ModelHealth(
+                model=target.model,
+                state=str(model.breaker.state(now)),
+                success_rate=model.breaker.window.rate(now),
+                successes=good,
+                failures=bad,
+                first_token_p50=model.latencies.quantile(0.5),
+                first_token_p95=model.latencies.quantile(0.95),
+                seconds_left=max(0.0, standing.until - now) if standing.until is not None else None,
+                reason=standing.reason,
+            )
+
+    # An attempt's life
+
+    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket:
+        """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot."""
+        with self._lock:
+            model = self._model(target).breaker
+            endpoint = self._endpoint(target.endpoint)
+            forced = forced or not (model.admits(now) and endpoint.admits(now))
+            return Ticket(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
+
+    def first_token(self, ticket: Ticket, now: float) -> None:
+        """The first token has come: its latency is recorded, and a probe has five seconds to prove itself."""
+        with self._lock:
+            model = self._model(ticket.target)
+            model.latencies.record(now - ticket.started, now)
+            model.breaker.first_token(ticket.model, now)
+            self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
+
+    def success(self, ticket: Ticket, now: float) -> None:
+        """A complete answer."""
+        target = ticket.target
+        with self._lock:
+            self._model(target).breaker.success(ticket.model, now)
+            self._endpoint(target.endpoint).success(ticket.endpoint, now)
+            self._cooldowns.pop((target.account, target.model), None)
+            self._no_auth.pop(target.account, None)
+
+    def model_failed(self, ticket: Ticket, now: float, *, open_for: float | None = None, reason: str = "") -> bool:
+        """The call failed at this model; returns whether its breaker opened."""
+        with self._lock:
+            breaker = self._model(ticket.target).breaker
+            opened = breaker.failure(ticket.model, now, open_for=open_for)
+            if breaker.open_until is not None:
+                breaker.reason = reason or breaker.reason
+            return opened
+
+    def endpoint_failed(self, ticket: Ticket, now: float) -> bool:
+        """The endpoint could not be reached; returns whether its breaker opened."""
+        with self._lock:
+            return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now)
+
+    def endpoint_answered(self, ticket: Ticket, now: float) -> None:
+        """Any HTTP status is a success for the endpoint."""
+        with self._lock:
+            self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
+
+    def release(self, ticket: Ticket) -> None:
+        """The attempt ended in a way that says nothing about health."""
+        with self._lock:
+            self._model(ticket.target).breaker.release(ticket.model)
+            self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
+
+    # What one failure taught
+
+    def rate_limited(self, target: Target, now: float, retry_after: float | None) -> float:
+        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it."""
+        with self._lock:
+            if len(self._cooldowns) > _MOST_COOLDOWNS:
+                self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
+            cooldown = self._cooldowns.setdefault((target.account, target.model), _Cooldown())
+            wait = 2.0**cooldown.steps if retry_after is None else retry_after
+            cooldown.steps = min(cooldown.steps + 1, 10)
+            kept = min(wait, target.longest_open)
+            cooldown.until = max(cooldown.until, now + kept)
+            cooldown.server_until = max(cooldown.server_until, now + (kept if retry_after is None else wait))
+            return cooldown.server_until
+
+    def out_of_credits(self, target: Target, now: float, retry_after: float | None) -> None:
+        """The account has no credits: its models go last for a while."""
+        with self._lock:
+            self._no_credits[target.account] = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
+
+    def unauthorized(self, target: Target, now: float) -> None:
+        """The key was refused: the account's models go last for a minute."""
+        with self._lock:
+            self._no_auth[target.account] = now + _ACCOUNT_SECONDS
+
+    def learn_lack(self, model: Target, need: str, now: float) -> None:
+        """The model does not support `need`; remembered for an hour."""
+        with self._lock:
+            self._model(model).lacks[need] = now + _LACK_SECONDS
+
+    def learn_reasons(self, target: Target) -> None:
+        """The model reasons without being asked."""
+        with self._lock:
+            self._model(target).reasons = True
+
+    # By hand
+
+    def disable(self, target: Target, until: float) -> None:
+        """Leave the model out until then, whatever its health."""
+        with self._lock:
+            self._model(target).disabled_until = until
+
+    def enable(self, target: Target) -> None:
+        """Undo `disable` and close the model's breaker; its cooldowns end."""
+        with self._lock:
+            model = self._model(target)
+            model.disabled_until = None
+            model.lacks.clear()
+            if model.breaker.open_until is not None:
+                model.breaker.close()
+            for key in [key for key in self._cooldowns if key[1] == target.model]:
+                del self._cooldowns[key]
+
+    def forget(self, target: Target) -> None:
+        """Forget everything that was learnt about one model."""
+        with self._lock:
+            self._models.pop(target.model, None)
+            self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if key[1] != target.model}
+
+    def reset(self) -> None:
+        """Forget everything that was learnt."""
+        with self._lock:
+            self._models.clear()
+            self._endpoints.clear()
+            self._cooldowns.clear()
+            self._no_credits.clear()
+            self._no_auth.clear()
+
+    # Inside the lock
+
+    def _model(self, target: Target) -> _Model:
+        known = self._models.get(target.model)
+        if known is None:
+            rules = replace(self._rules, longest_open=target.longest_open)
+            known = _Model(Breaker(rules, self._random), Latencies(self._rules.window_seconds))
+            self._models[target.model] = known
+        return known
+
+    def _endpoint(self, name: str) -> Breaker:
+        known = self._endpoints.get(name)
+        if known is None:
+            known = self._endpoints[name] = Breaker(self._rules, self._random)
+        return known
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._rules, self._random)
+
+
+def _left_out(breaker: Breaker, now: float, reason: str) -> Standing:
+    probing = breaker.state(now) is State.HALF_OPEN
+    return Standing(
+        Gate.LEFT_OUT, f"{reason}, a probe is under way" if probing else reason, breaker.open_until, breaker.forced
+    )
+
+
+# A lock that another thread holds while the process forks stays locked in the child for ever.
+_live: weakref.WeakSet[MemoryHealth] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for health in _live:
+        health._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,233 @@
+"""What the caller asked for: checked once, encoded once, and spliced for each candidate."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from .completions import Json, text_of
+from .errors import ConfigError
+from .failover import Facts
+from .router import Candidate
+
+Messages = str | Sequence[Mapping[str, Any]]
+"""A prompt, or messages in OpenAI's shape."""
+
+LONG_PROMPT_BYTES = 200_000
+"""About 50,000 tokens."""
+
+_OWN = ("task", "max_cost_tier", "primary_provider", "models", "accept", "headers", "timeout", "total_timeout")
+_KNOWN = frozenset(
+    {
+        "audio",
+        "cache_control",
+        "debug",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "image_config",
+        "include_reasoning",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "min_p",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "plugins",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "provider",
+        "reasoning",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "route",
+        "seed",
+        "service_tier",
+        "session_id",
+        "stop",
+        "stop_server_tools_when",
+        "store",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_a",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "trace",
+        "transforms",
+        "usage",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+_MISPLACED = {
+    "model": "name the models in order: models=['openai/gpt-5.1', ...]",
+    "stream": "use client.stream(...) or client.astream(...)",
+    "messages": "the messages are the first argument",
+}
+_SCRUB_LENGTH = 24
+
+
+class Request:
+    """One request, independent of the model that will answer it."""
+
+    __slots__ = ("_common", "_params", "facts", "messages", "wants_json")
+
+    def __init__(self, messages: Messages, params: Mapping[str, Any]) -> None:
+        self.messages = _checked_messages(messages)
+        extra = params.get("extra_body") or {}
+        if not isinstance(extra, Mapping):
+            raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
+        given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        for key in given:
+            if key not in _KNOWN:
+                _refuse_mistake(key)
+        self._params: Json = {**given, **extra}
+        self._common = _encode({"messages": self.messages, **self._params})
+        self.wants_json = _wants_json(self._params.get("response_format"))
+        self.facts = Facts(
+            slow=_slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            needs=_needs(self._params, self.messages),
+            own_providers=_own_providers(self._params.get("provider")),
+        )
+
+    def body(self, candidate: Candidate, ignore: Sequence[str] = ()) -> bytes:
+        """The JSON body for one candidate; the caller's parameters go before the model's own."""
+        head: Json = {"model": candidate.model}
+        if candidate.streams:
+            head["stream"] = True
+            if "stream_options" not in self._params:
+                head["stream_options"] = {"include_usage": True}
+        for key, value in candidate.params.items():
+            if key not in self._params:
+                head[key] = value
+        common = self._common
+        if ignore:
+            provider = {**candidate.params.get("provider", {}), **self._params.get("provider", {})}
+            provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
+            head.pop("provider", None)
+            common = _encode({"messages": self.messages, **self._params, "provider": provider})
+        return orjson.dumps(head)[:-1] + b"," + common[1:]
+
+    def scrub(self, message: str) -> str:
+        """`message` without anything that quotes the prompt: an endpoint may repeat what it was sent."""
+        for text in self._texts():
+            if len(text) < _SCRUB_LENGTH:
+                if len(text) > 5 and text in message:
+                    message = message.replace(text, "[prompt]")
+                continue
+            start = 0
+            while start + _SCRUB_LENGTH <= len(message):
+                if message[start : start + _SCRUB_LENGTH] not in text:
+                    start += 1
+                    continue
+                end = start + _SCRUB_LENGTH
+                while end < len(message) and message[start : end + 1] in text:
+                    end += 1
+                message = f"{message[:start]}[prompt]{message[end:]}"
+                start += len("[prompt]")
+        return message
+
+    def _texts(self) -> list[str]:
+        return [text for message in self.messages if (text := text_of(message.get("content")).strip())]
+
+
+def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if not isinstance(messages, list | tuple):
+        raise ConfigError(f"messages is a {type(messages).__name__}; it must be a string or a list of messages")
+    if not messages:
+        raise ConfigError("messages is empty; give a string or at least one message, {'role': 'user', 'content': ...}")
+    checked: list[Mapping[str, Any]] = list(messages)
+    for position, message in enumerate(checked):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise ConfigError(
+                f"messages[{position}] is not a message: it must be a mapping with a role, "
+                "such as {'role': 'user', 'content': ...}"
+            )
+    return checked
+
+
+def _refuse_mistake(key: str) -> None:
+    if key in _MISPLACED:
+        raise ConfigError(f"{key}= is not an argument here; {_MISPLACED[key]}")
+    near = difflib.get_close_matches(key, _OWN, n=1, cutoff=0.8)
+    if near:
+        raise ConfigError(f"{key}= is not an argument; did you mean {near[0]}=? (extra_body={{...}} sends it as it is)")
+
+
+def _encode(value: Json) -> bytes:
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, RecursionError):
+        pass
+    for key, part in value.items():
+        try:
+            orjson.dumps(part, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, RecursionError) as error:
+            raise ConfigError(f"{key} cannot be sent as JSON: {error}") from None
+    raise ConfigError("the request cannot be sent as JSON")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(exclude_none=True)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+def _wants_json(response_format: object) -> bool:
+    return isinstance(response_format, Mapping) and response_format.get("type") in ("json_object", "json_schema")
+
+
+def _slow(params: Json) -> bool:
+    reasoning = params.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        asked = reasoning.get("enabled") is not False and reasoning.get("effort") != "none"
+        if asked and reasoning:
+            return True
+    return (
+        params.get("reasoning_effort") not in (None, "none")
+        or bool(params.get("include_reasoning"))
+        or "image" in (params.get("modalities") or ())
+        or bool(params.get("image_config") or params.get("plugins") or params.get("web_search_options"))
+        or any(_server_tool(tool) for tool in params.get("tools") or ())
+    )
+
+
+def _server_tool(tool: object) -> bool:
+    return isinstance(tool, Mapping) and str(tool.get("type", "")).startswith("openrouter:")
+
+
+def _needs(params: Json, messages: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    needs = set()
+    if params.get("tools"):
+        needs.add("tools")
+    response_format = params.get("response_format")
+    if isinstance(response_format, Mapping) and response_format.get("type") == "json_schema":
+        needs.add("json_schema")
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list) and any(isinstance(p, Mapping) and p.get("type") == "image_url" for p in content):
+            needs.add("images")
+            break
+    return frozenset(needs)
+
+
+def _own_providers(provider: object) -> bool:
+    return isinstance(provider, Mapping) and bool(provider.get("only") or provider.get("order"))

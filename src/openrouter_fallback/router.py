@@ -1,0 +1,272 @@
+"""Which models a call may ask, in which order, and why others are left out. Calls nothing, takes no probe's slot."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from .config import OPENROUTER, FallbackConfig, ModelConfig
+from .errors import ConfigError
+from .health import Gate, MemoryHealth, Target
+
+logger = logging.getLogger("openrouter_fallback")
+
+_MOST_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a caller says about one call; None leaves it to the context, then to the configuration."""
+
+    task: str | None = None
+    max_cost_tier: str | None = None
+    primary_provider: str | None = None
+    models: tuple[str | ModelConfig, ...] | None = None
+
+    def over(self, other: Choice) -> Choice:
+        """This choice, with what it leaves open taken from `other`."""
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(other, **given) if given else other
+
+
+_context: ContextVar[Choice | None] = ContextVar("openrouter_fallback_routing", default=None)
+
+
+@contextmanager
+def routing(
+    *,
+    task: str | None = None,
+    max_cost_tier: str | None = None,
+    primary_provider: str | None = None,
+    models: Sequence[str | ModelConfig] | None = None,
+) -> Iterator[None]:
+    """Set the routing of all calls in this context; a call's own arguments go before it, an inner context too."""
+    choice = Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+    outer = _context.get()
+    token = _context.set(choice.over(outer) if outer is not None else choice)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def in_context(choice: Choice) -> Choice:
+    """The call's own choice over the context's."""
+    outer = _context.get()
+    return choice if outer is None else choice.over(outer)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
+
+    `attempts` per call, the first included; `timeout` seconds to the first token as the user set it, or None;
+    `streams`: whether the endpoint is asked to stream.
+    """
+
+    key: str
+    model: str
+    target: Target
+    attempts: int
+    timeout: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    streams: bool = True
+
+    @property
+    def on_openrouter(self) -> bool:
+        """Whether OpenRouter's own parameters mean something to its endpoint."""
+        return self.target.endpoint == OPENROUTER
+
+    @property
+    def slow(self) -> bool:
+        """Whether its variant is known to think or search before it answers."""
+        return self.model.endswith((":thinking", ":online"))
+
+    @property
+    def free(self) -> bool:
+        """Whether it costs nothing, judged by its variant."""
+        return self.model.endswith(":free")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A model that is left out, and why. `seconds_left`: when that ends by itself, None if it does not."""
+
+    model: str
+    reason: str
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The candidates allowed for one call, in order, whatever their health; and those a rule excludes."""
+
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a call would do now: the models it would ask, in order, and every skipped one with its reason."""
+
+    candidates: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+class Router:
+    """Plans calls from the configuration, a call's choice and a look at health."""
+
+    def __init__(self, config: FallbackConfig, health: MemoryHealth, account: Callable[[str], str]) -> None:
+        self._config = config
+        self._health = health
+        self._account = account
+        self._candidates: dict[tuple[str, str], Candidate] = {}
+        self._warned: set[str] = set()
+
+    def plan(self, choice: Choice, now: float, account: Callable[[str], str] | None = None) -> Plan:
+        """The candidates for `choice`, in the order they would be asked if all were healthy.
+
+        `account` gives an endpoint's account for this call, where the call has a key of its own.
+        """
+        account = account or self._account
+        own = {m.id: m for m in choice.models or () if isinstance(m, ModelConfig)}
+        ids, excluded = self._select(choice)
+        plan = [self._candidate(key, own.get(key), account) for key in ids]
+        order_by = self._config.settings.order_by
+        if order_by == "health":
+            plan.sort(key=lambda c: -self._health.success_rate(c.key, now))
+        elif order_by == "latency":
+            plan.sort(key=lambda c: self._health.first_token_quantile(c.key, 0.5) or 0.0)
+        if self._health.any_account_refused:
+            plan.sort(key=lambda c: self._account_rank(c, now))
+        return Plan(tuple(plan), excluded)
+
+    def route(self, choice: Choice, now: float, needs: Iterable[str] = ()) -> Route:
+        """The plan as it stands now, for people to read."""
+        plan = self.plan(choice, now)
+        asked: list[str] = []
+        skipped = list(plan.excluded)
+        for candidate in plan.candidates:
+            standing = self._health.standing(candidate.target, now, needs)
+            if standing.gate in (Gate.READY, Gate.PROBE):
+                asked.append(candidate.key)
+            else:
+                left = max(0.0, standing.until - now) if standing.until is not None else None
+                skipped.append(Skipped(candidate.key, standing.reason, left))
+        return Route(tuple(asked), tuple(skipped))
+
+    def candidate(self, key: str) -> Candidate:
+        """The candidate behind one configured id."""
+        return self._candidate(key, None, self._account)
+
+    def _candidate(self, key: str, own: ModelConfig | None, account_of: Callable[[str], str]) -> Candidate:
+        endpoint, model = self._config.split(key)
+        account = account_of(endpoint)
+        cached = None if own else self._candidates.get((key, account))
+        if cached is not None:
+            return cached
+        chosen = own or self._config.model(key)
+        settings = self._config.settings
+        candidate = Candidate(
+            key=key,
+            model=model,
+            target=Target(key, endpoint, account, chosen.disable_duration or settings.disable_duration_seconds),
+            attempts=chosen.max_retries or settings.max_retries_per_model,
+            timeout=chosen.timeout if chosen.timeout is not None else settings.first_token_timeout_seconds,
+            params=chosen.params,
+            streams=settings.stream_upstream and self._config.endpoints[endpoint].stream_upstream,
+        )
+        if own is None:
+            if len(self._candidates) > _MOST_REMEMBERED:
+                self._candidates.clear()
+            self._candidates[key, account] = candidate
+        return candidate
+
+    def _select(self, choice: Choice) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+        config = self._config
+        cap = choice.max_cost_tier
+        if cap is not None and cap not in config.tiers():
+            raise ConfigError(_unknown("max_cost_tier", cap, config.tiers()))
+        excluded: tuple[Skipped, ...] = ()
+        provider = choice.primary_provider
+        if choice.models is not None:
+            ids = _given(choice.models, config)
+        elif choice.task is not None:
+            self._warn_unknown("task", choice.task, (*config.task_chains, "default"), "the default chain is used")
+            ids = config.chain(choice.task)
+        elif cap is not None:
+            return self._prefer(provider, config.tier_chain(cap)), ()
+        elif provider is not None and config.providers:
+            ids = _unique(key for keys in config.providers.values() for key in keys)
+        else:
+            ids = config.chain(None)
+        if cap is not None:
+            kept, excluded = [], ()
+            for key in ids:
+                reason = self._beyond(key, cap)
+                if reason is None:
+                    kept.append(key)
+                else:
+                    excluded = (*excluded, Skipped(key, reason))
+            ids = tuple(kept)
+        return self._prefer(provider, ids), excluded
+
+    def _prefer(self, provider: str | None, ids: tuple[str, ...]) -> tuple[str, ...]:
+        if provider is None:
+            return ids
+        config = self._config
+        providers = config.providers_map()
+        if provider not in providers:
+            known = (*providers, *(config.provider_of(key) for key in ids))
+            self._warn_unknown("primary_provider", provider, known, "the order stays as it is")
+        first = set(providers.get(provider, ()))
+        return tuple(sorted(ids, key=lambda key: key not in first and config.provider_of(key) != provider))
+
+    def _beyond(self, key: str, cap: str) -> str | None:
+        tiers = self._config.tiers()
+        tier = self._config.tier_of(key)
+        if tier is None:
+            return f"its cost tier is unknown, and max_cost_tier is {cap}"
+        return f"cost tier {tier} is above {cap}" if tiers.index(tier) > tiers.index(cap) else None
+
+    def _account_rank(self, candidate: Candidate, now: float) -> int:
+        refused = self._health.account_standing(candidate.target, now)
+        if refused is None or (refused == "credits" and candidate.free):
+            return 0
+        return 1 if refused == "credits" else 2
+
+    def _warn_unknown(self, what: str, found: str, allowed: Iterable[str], so: str) -> None:
+        names = tuple(dict.fromkeys(allowed))
+        if found in names or f"{what}={found}" in self._warned or len(self._warned) > _MOST_REMEMBERED:
+            return
+        self._warned.add(f"{what}={found}")
+        logger.warning("%s; %s", _unknown(what, found, names), so)
+
+
+def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(found, allowed, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{what}={found!r} is not configured; there are: {', '.join(allowed) or 'none'}.{hint}"
+
+
+def _unique(ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(ids))
+
+
+def _given(models: Sequence[str | ModelConfig], config: FallbackConfig) -> tuple[str, ...]:
+    if not models:
+        raise ConfigError("models=[] is empty; name at least one model, such as 'openai/gpt-5.1'")
+    ids = [model if isinstance(model, str) else model.id for model in models]
+    if len(set(ids)) < len(ids):
+        raise ConfigError(f"models= names a model twice: {', '.join(sorted({i for i in ids if ids.count(i) > 1}))}")
+    for key in ids:
+        problem = config.id_problem(key)
+        if problem is not None:
+            raise ConfigError(f"models=: {problem}")
+    priority = {model.id: model.priority for model in models if isinstance(model, ModelConfig)}
+    return tuple(sorted(ids, key=lambda key: priority.get(key, config.model(key).priority)))

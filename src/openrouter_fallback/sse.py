@@ -1,0 +1,104 @@
+"""Server-sent events out of bytes, with bounds. Comments are dropped as they are read and never counted.
+
+httpx2's `EventSource` decodes to text first and makes an object per event; measured on loopback that is a fifth more
+CPU per streamed call than splitting the bytes here (see `benchmarks/`).
+"""
+
+from __future__ import annotations
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+"""Images come as one event."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class Oversized(Exception):
+    """An event or a body beyond its bound."""
+
+
+class EventReader:
+    """Bytes in, the `data` of complete events out. Lines may end in LF, CRLF or CR (WHATWG, section 9.2)."""
+
+    __slots__ = ("_carriage", "_comment", "_data", "_line", "_size", "_total")
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._size = 0
+        self._total = 0
+        self._data: list[bytes] = []
+        self._comment = False
+        self._carriage = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that `data` completes. Raises `Oversized`."""
+        if self._carriage and data.startswith(b"\n"):
+            data = data[1:]
+        self._carriage = data.endswith(b"\r")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *rest = data.split(b"\n")
+        if not rest:
+            self._keep(first)
+            return []
+        if self._comment:
+            rest_of_comment, self._comment = True, False
+        else:
+            rest_of_comment = False
+            if self._line:
+                self._line.append(first)
+                first = b"".join(self._line)
+                self._line.clear()
+                self._size = sum(map(len, self._data))
+        last = rest.pop()
+        events: list[bytes] = []
+        if not rest_of_comment:
+            self._take(first, events)
+        for line in rest:
+            if line.startswith(b"data: ") and not self._data:
+                # The common line, without a call.
+                self._data.append(line[6:])
+                self._size = len(line)
+                self._total += len(line)
+            elif line or self._data:
+                self._take(line, events)
+        if last:
+            self._keep(last)
+        if self._total > MAX_BODY_BYTES:
+            raise Oversized(f"the body exceeds {MAX_BODY_BYTES} bytes")
+        if self._size > MAX_EVENT_BYTES:
+            raise Oversized(f"an event exceeds {MAX_EVENT_BYTES} bytes")
+        return events
+
+    def finish(self) -> list[bytes]:
+        """The event that the end of the body leaves unterminated, if any."""
+        events: list[bytes] = []
+        if self._line:
+            self._take(b"".join(self._line), events)
+            self._line.clear()
+        self._take(b"", events)
+        return events
+
+    def _keep(self, part: bytes) -> None:
+        """Part of a line whose end has not come; nothing of a comment is kept."""
+        if self._comment or not part:
+            return
+        if not self._line and part.startswith(b":"):
+            self._comment = True
+            return
+        self._line.append(part)
+        self._size += len(part)
+        if self._size > MAX_EVENT_BYTES:
+            raise Oversized(f"an event exceeds {MAX_EVENT_BYTES} bytes")
+
+    def _take(self, line: bytes, events: list[bytes]) -> None:
+        if not line:
+            if self._data:
+                events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                self._data = []
+            self._size = 0
+        elif line.startswith(b"data:"):
+            value = line[6:] if line.startswith(b"data: ") else line[5:]
+            self._data.append(value)
+            self._size += len(line)
+            self._total += len(line)
+        elif line.startswith(b"\xef\xbb\xbf"):
+            self._take(line[3:], events)

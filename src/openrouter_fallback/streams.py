@@ -1,0 +1,218 @@
+"""A streamed answer in the caller's hands: iterate it, close it, and ask for its completion at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from .completions import Completion, Piece
+from .engine import Run
+from .portal import Mailbox
+
+READ_AHEAD = 256
+"""Batches read for a synchronous consumer before the upstream is left to wait."""
+
+_UNFINISHED = "the stream has not been read to its end: there is no completion yet"
+
+
+class AsyncStream:
+    """Pieces of an answer as they come: `async for piece in stream`.
+
+    Breaking off, closing or dropping it closes the upstream connection at once. After the last piece `completion`
+    holds the whole answer.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[Run]]) -> None:
+        self._start = start
+        self._run: Run | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pieces: deque[Piece] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        pieces = self._pieces
+        if pieces:
+            return pieces.popleft()
+        if self._ended:
+            raise StopAsyncIteration
+        run = self._run
+        if run is None:
+            self._loop = asyncio.get_running_loop()
+            run = self._run = await self._start()
+        try:
+            batch = await run.advance()
+        except BaseException:
+            self._ended = True
+            raise
+        if batch is None:
+            self._ended = True
+            raise StopAsyncIteration
+        pieces.extend(batch)
+        return pieces.popleft()
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer, once the stream has been read to its end; RuntimeError before."""
+        if self._run is None or self._run.completion is None:
+            raise RuntimeError(_UNFINISHED)
+        return self._run.completion
+
+    async def aclose(self) -> None:
+        """Stop reading and close the upstream connection."""
+        self._pieces.clear()
+        if not self._ended:
+            self._ended = True
+            if self._run is not None:
+                await self._run.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        run, loop = self._run, self._loop
+        if run is None or self._ended or loop is None or loop.is_closed():
+            return
+        try:
+            inside = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            inside = False
+        if inside:
+            _keep(loop.create_task(run.aclose()))
+        else:
+            loop.call_soon_threadsafe(lambda: _keep(loop.create_task(run.aclose())))
+
+
+_closing: set[asyncio.Task[Any]] = set()
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+class Stream:
+    """Pieces of an answer as they come: `for piece in stream`.
+
+    Breaking off, closing or dropping it closes the upstream connection at once. After the last piece `completion`
+    holds the whole answer. Belongs to the process that began it: it cannot be read after a fork.
+    """
+
+    def __init__(self, mailbox: Mailbox, start: Callable[[], Awaitable[Run]]) -> None:
+        self._mailbox = mailbox
+        self._pump = _Pump(mailbox, start)
+        self._pieces: deque[Piece] = deque()
+        self._ended = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Piece:
+        if self._pieces:
+            return self._pieces.popleft()
+        if self._ended:
+            raise StopIteration
+        self._same_process()
+        try:
+            batch = self._pump.next()
+        except BaseException:
+            self._ended = True
+            self._pump.cancel()
+            raise
+        if batch is None:
+            self._ended = True
+            raise StopIteration
+        self._pieces.extend(batch)
+        return self._pieces.popleft()
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer, once the stream has been read to its end; RuntimeError before."""
+        run = self._pump.run
+        if run is None or run.completion is None or not self._ended:
+            raise RuntimeError(_UNFINISHED)
+        return run.completion
+
+    def close(self) -> None:
+        """Stop reading and close the upstream connection."""
+        self._pieces.clear()
+        if not self._ended:
+            self._ended = True
+            self._same_process()
+            self._pump.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._ended and self._mailbox.process == os.getpid():
+            self._pump.cancel()
+
+    def _same_process(self) -> None:
+        if self._mailbox.process != os.getpid():
+            raise RuntimeError("this stream was begun in the parent process; begin a new one after the fork")
+
+
+class _Pump:
+    """Reads ahead on the portal's loop, so that a piece costs no round trip between threads."""
+
+    def __init__(self, mailbox: Mailbox, start: Callable[[], Awaitable[Run]]) -> None:
+        self.run: Run | None = None
+        self._mailbox = mailbox
+        self._start = start
+        self._task: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None
+        self._unread = 0
+        self._begun = False
+
+    def next(self) -> list[Piece] | None:
+        """The next batch, None at the end; raises what the call raised."""
+        if not self._begun:
+            self._begun = True
+            self._mailbox.spawn(self._read)
+        batch = self._mailbox.receive()
+        if batch is None:
+            return None
+        self._unread -= 1
+        if self._room is not None and self._unread < READ_AHEAD // 2:
+            room, self._room = self._room, None
+            self._mailbox.soon(room.set)
+        return batch
+
+    def cancel(self) -> None:
+        """End the reading without waiting for it."""
+        if self._begun:
+            self._mailbox.soon(self._mailbox.cancel)
+
+    def close(self) -> None:
+        """End the reading and wait until the connection is closed."""
+        if self._begun:
+            self._mailbox.stop()
+
+    async def _read(self) -> None:
+        run = self.run = await self._start()
+        try:
+            while (batch := await run.advance()) is not None:
+                self._unread += 1
+                self._mailbox.put(batch)
+                if self._unread >= READ_AHEAD:
+                    room = self._room = asyncio.Event()
+                    await room.wait()
+        finally:
+            await run.aclose()
