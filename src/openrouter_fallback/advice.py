@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .commands import GiveUp
 from .completions import Attempt
 from .errors import (
     AllModelsFailedError,
@@ -19,7 +20,6 @@ from .errors import (
     RateLimitedError,
     StreamInterruptedError,
 )
-from .failover import GiveUp
 from .failures import Failure, FailureKind
 from .router import Skipped
 
@@ -108,7 +108,7 @@ def _headline(
         return OWN_CLASS.get(deciding, AllModelsFailedError) if deciding else AllModelsFailedError, (
             "All models exhausted: none may be asked now."
         )
-    if deciding in OWN_CLASS and len(failed) == 1:
+    if deciding is not None and deciding in OWN_CLASS and len(failed) == 1:
         status = f" ({failed[0].status})" if failed[0].status is not None else ""
         return OWN_CLASS[deciding], f"{deciding}{status}: {failed[0].message}"
     models = len({attempt.model for attempt in failed})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import inspect
 import os
 import random
@@ -11,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import SecretStr
-
 from ._version import __version__
+from .commands import Limits
 from .completions import Completion
 from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
-from .engine import Accept, Call, Engine, Run, Wire
+from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
-from .failover import Limits
 from .health import MemoryHealth, ModelHealth, Rules
+from .keys import ApiKey, KeyRing, Keys
 from .policy import policy
 from .portal import Mailbox, portal
 from .request import Messages, Request
@@ -28,11 +26,9 @@ from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
 from .transport import HttpxTransport
 
-ApiKey = str | SecretStr | Callable[[], Any]
-"""A key, or a function that returns one (it may be a coroutine function for async calls)."""
-
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
+_MOST_WIRES = 256
 
 
 class FallbackClient:
@@ -57,11 +53,11 @@ class FallbackClient:
         app_title: str | None = None,
     ) -> None:
         self.config = _configured(models, config, base_url, settings)
-        self._keys = _Keys(self.config, api_key)
+        self._keys = Keys(self.config, api_key)
         attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
         self._attribution = {name: value for name, value in attribution.items() if value}
         self._headers = _checked_headers(headers)
-        self._wires: dict[tuple[str, str], Wire] = {}
+        self._wires: dict[str, Wire] = {}
         self._defaults = Choice()
         chosen = self.config.settings
         rules = Rules(
@@ -78,7 +74,7 @@ class FallbackClient:
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
-        self._router = Router(self.config, self._engine.health, self._keys.account)
+        self._router = Router(self.config, self._engine.health)
 
     @classmethod
     def from_config(
@@ -135,8 +131,8 @@ class FallbackClient:
         asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
         limits = self._limits(timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
-        key = self._keys.now()
-        return mailbox.run(lambda: self._answer(asked, limits, mailbox, key))
+        ring = self._keys.ring()
+        return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
 
     async def achat(
         self,
@@ -155,7 +151,7 @@ class FallbackClient:
         """`chat` for async callers; `accept` may be a coroutine function."""
         asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
         limits = self._limits(timeout, total_timeout, deliver=False)
-        return await self._answer(asked, limits, _Inline(self._events), await self._keys.anow())
+        return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
 
     def stream(
         self,
@@ -179,10 +175,10 @@ class FallbackClient:
         asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
         limits = self._limits(timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
-        key = self._keys.now()
+        ring = self._keys.ring()
 
         async def start() -> Run:
-            return self._run(asked, limits, mailbox, key, deliver=True)
+            return self._run(asked, limits, mailbox, ring, deliver=True)
 
         return Stream(mailbox, start)
 
@@ -205,7 +201,7 @@ class FallbackClient:
         limits = self._limits(timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
-            return self._run(asked, limits, _Inline(self._events), await self._keys.anow(), deliver=True)
+            return self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
 
         return AsyncStream(start)
 
@@ -221,7 +217,7 @@ class FallbackClient:
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing."""
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        return self._router.route(self._decided(choice), self._engine.clock())
+        return self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts())
 
     def available(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing may ask now, in order."""
@@ -230,8 +226,8 @@ class FallbackClient:
     def health(self) -> dict[str, ModelHealth]:
         """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out."""
         now = self._engine.clock()
-        router, health = self._router, self._engine.health
-        return {key: health.snapshot(router.candidate(key).target, now) for key in self.config.ids()}
+        router, health, accounts = self._router, self._engine.health, self._keys.accounts()
+        return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
 
     def disable(self, model: str, seconds: float | None = None) -> None:
         """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
@@ -286,33 +282,31 @@ class FallbackClient:
 
     # Inside
 
-    async def _answer(self, asked: _Asked, limits: Limits, host: Mailbox | _Inline, key: str | None) -> Completion:
-        run = self._run(asked, limits, host, key, deliver=False)
+    async def _answer(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing) -> Completion:
+        run = self._run(asked, limits, host, ring, deliver=False)
         await run.advance()
         if run.completion is None:
             raise RuntimeError("the call ended without an answer and without an error")
         return run.completion
 
-    def _run(self, asked: _Asked, limits: Limits, host: Mailbox | _Inline, key: str | None, *, deliver: bool) -> Run:
-        plan = self._plan(asked.choice, key)
-        headers = asked.headers
+    def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+        plan = self._plan(asked.choice, ring)
 
         def wire(candidate: Candidate) -> Wire:
-            return self._wire(candidate, key, headers)
+            return self._wire(candidate, ring, asked.headers)
 
-        call = Call(asked.request, plan, limits, wire, host, asked.accept, self._keys.hint(key))
+        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return self._engine.run(call, deliver=deliver)
 
-    def _plan(self, choice: Choice, key: str | None) -> Plan:
-        plan = self._router.plan(self._decided(choice), self._engine.clock(), self._keys.fingerprint(key))
-        keyless = self._keys.missing(key)
-        if not keyless:
+    def _plan(self, choice: Choice, ring: KeyRing) -> Plan:
+        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts)
+        if not ring.missing:
             return plan
-        kept = tuple(c for c in plan.candidates if c.target.endpoint not in keyless)
+        kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
         if not kept and plan.candidates:
             raise AuthenticationError(self._keys.no_key(plan.candidates[0].target.endpoint))
-        left_out = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in keyless]
-        return Plan(kept, (*plan.excluded, *left_out))
+        keyless = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in ring.missing]
+        return Plan(kept, (*plan.excluded, *keyless))
 
     def _decided(self, choice: Choice) -> Choice:
         return in_context(choice).over(self._defaults)
@@ -330,10 +324,9 @@ class FallbackClient:
             attempt=settings.attempt_timeout_seconds,
         )
 
-    def _wire(self, candidate: Candidate, key: str | None, extra: Mapping[str, str]) -> Wire:
-        name = candidate.target.endpoint
-        own = key if name == OPENROUTER else self._keys.of(name)
-        wire = self._wires.get((name, candidate.target.account))
+    def _wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Wire:
+        name, account = candidate.target.endpoint, candidate.target.account
+        wire = self._wires.get(account)
         if wire is None:
             endpoint = self.config.endpoints[name]
             headers = {
@@ -345,11 +338,12 @@ class FallbackClient:
                 **self._headers,
                 **endpoint.headers,
             }
-            if own:
-                headers["Authorization"] = f"Bearer {own}"
+            key = ring.keys[name]
+            if key:
+                headers["Authorization"] = f"Bearer {key}"
             wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
-            if len(self._wires) < 256:
-                self._wires[name, candidate.target.account] = wire
+            if len(self._wires) < _MOST_WIRES:
+                self._wires[account] = wire
         return Wire(wire.url, {**wire.headers, **extra}) if extra else wire
 
     def _known(self, model: str) -> Candidate:
@@ -357,7 +351,7 @@ class FallbackClient:
         if problem is not None:
             near = difflib.get_close_matches(model, self.config.ids(), n=1)
             raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
-        return self._router.candidate(model)
+        return self._router.candidate(model, self._keys.accounts())
 
 
 class _Asked:
@@ -395,98 +389,6 @@ class _Inline:
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)
-
-
-class _Keys:
-    """Where each endpoint's key comes from, and what may be said about it."""
-
-    def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
-        self._config = config
-        self._given = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        self._accounts: dict[tuple[str, str | None], str] = {}
-
-    def now(self) -> str | None:
-        """The key for OpenRouter, for a synchronous call."""
-        key = self._source()
-        if inspect.isawaitable(key):
-            if inspect.iscoroutine(key):
-                key.close()
-            raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
-        return _clean_key(key)
-
-    async def anow(self) -> str | None:
-        """The key for OpenRouter, for an async call."""
-        key = self._source()
-        return _clean_key(await key if inspect.isawaitable(key) else key)
-
-    def _source(self) -> Any:
-        if callable(self._given):
-            return self._given()
-        return self._given.get_secret_value() if self._given is not None else self.of(OPENROUTER)
-
-    def of(self, name: str) -> str | None:
-        """The configured key of an endpoint, or the one in its environment variable."""
-        endpoint = self._config.endpoints[name]
-        if endpoint.api_key is not None:
-            return _clean_key(endpoint.api_key.get_secret_value())
-        return _clean_key(os.environ.get(endpoint.api_key_env)) if endpoint.api_key_env else None
-
-    def account(self, name: str) -> str:
-        """An endpoint with its key's fingerprint, for calls whose key is not a function's."""
-        if name == OPENROUTER and callable(self._given):
-            return f"{name}#"
-        return self._account(name, self._source() if name == OPENROUTER else self.of(name))
-
-    def fingerprint(self, key: str | None) -> Callable[[str], str]:
-        """The accounts of one call, whose key for OpenRouter is `key`."""
-        return lambda name: self._account(name, key if name == OPENROUTER else self.of(name))
-
-    def _account(self, name: str, key: str | None) -> str:
-        known = self._accounts.get((name, key))
-        if known is None:
-            if len(self._accounts) > 1024:
-                self._accounts.clear()
-            mark = hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""
-            known = self._accounts[name, key] = f"{name}#{mark}"
-        return known
-
-    def missing(self, key: str | None) -> frozenset[str]:
-        """Endpoints that need a key and have none."""
-        return frozenset(
-            name
-            for name, endpoint in self._config.endpoints.items()
-            if (endpoint.api_key_env or name == OPENROUTER) and not (key if name == OPENROUTER else self.of(name))
-        )
-
-    def no_key(self, name: str) -> str:
-        """What to do about a missing key."""
-        variable = self._config.endpoints[name].api_key_env or "its api_key_env"
-        if name != OPENROUTER:
-            return f"No API key for endpoint {name}: set the environment variable {variable}."
-        return (
-            f"No API key: api_key= was not given and the environment variable {variable} is not set. "
-            "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
-        )
-
-    def hint(self, key: str | None) -> str:
-        """Where the key that was used came from; nothing of the key itself."""
-        variable = self._config.endpoints[OPENROUTER].api_key_env
-        where = "api_key=" if self._given is not None else f"the environment variable {variable}"
-        looks = "" if key is None or key.startswith("sk-or-") else " and does not start with sk-or-"
-        return f"The key that was used came from {where}{looks}."
-
-
-def _clean_key(key: object) -> str | None:
-    if isinstance(key, SecretStr):
-        key = key.get_secret_value()
-    if key is None:
-        return None
-    if not isinstance(key, str):
-        raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
-    return key or None
 
 
 def _choice(

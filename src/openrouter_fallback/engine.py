@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .advice import error_for
+from .commands import Ask, Command, Done, GiveUp, Limits, Wait
 from .completions import Attempt, Completion, Piece
 from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, Events, FailedOver, log
 from .exchange import OutOfTime, Reading
-from .failover import Ask, Command, Done, Failover, GiveUp, Limits, Wait
+from .failover import Failover
 from .failures import Failure, FailureKind
 from .health import MemoryHealth
 from .policy import Policy

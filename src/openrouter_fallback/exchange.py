@@ -9,8 +9,9 @@ import orjson
 
 from .alarm import Alarm
 from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, judge
+from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
-from .failover import Ask, Failover
+from .failover import Failover
 from .failures import (
     Failure,
     FailureKind,

@@ -10,9 +10,9 @@ It does no I/O and knows no clock; `engine.py` carries its commands out. What ea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from .commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
 from .failures import Failure, FailureKind
 from .health import Gate, MemoryHealth, Standing, Ticket
 from .policy import Action, Policy, Rule
@@ -24,87 +24,7 @@ STALL_SECONDS = 30.0
 SLOW_STALL_SECONDS = 300.0
 RECONNECT_SECONDS = 1.0
 BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The time a call may take, in seconds.
-
-    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow. The others are None
-    where the user has not set them.
-    """
-
-    total: float = 300.0
-    wall_clock: bool = True
-    first_token: float | None = None
-    stall: float | None = None
-    attempt: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the machine must know of the request.
-
-    `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
-    `own_providers`: the caller chose the providers.
-    """
-
-    slow: bool = False
-    needs: frozenset[str] = frozenset()
-    own_providers: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
-
-    `ignore` names providers that OpenRouter should leave out of this attempt.
-    """
-
-    candidate: Candidate
-    number: int
-    ticket: Ticket
-    first_token_by: float
-    total_by: float
-    attempt_by: float | None
-    stall: float
-    tool_stall: float
-    ignore: tuple[str, ...] = ()
-
-    def later(self, seconds: float) -> Ask:
-        """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
-        return replace(
-            self,
-            first_token_by=self.first_token_by + seconds,
-            total_by=self.total_by + seconds,
-            attempt_by=None if self.attempt_by is None else self.attempt_by + seconds,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Ask nobody until then (a time of the clock), then call `woke`."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The call is answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known."""
-
-    why: Literal["raised", "exhausted", "interrupted", "deadline"]
-    failure: Failure | None = None
-    retry_after: float | None = None
-    skipped: tuple[Skipped, ...] = ()
-
-
-Command = Ask | Wait | Done | GiveUp
+LONGEST_BACKOFF_SECONDS = 4.0
 
 
 class WrongOrder(RuntimeError):
@@ -114,7 +34,7 @@ class WrongOrder(RuntimeError):
 class _Slot:
     """A candidate within one call."""
 
-    __slots__ = ("attempts", "candidate", "dropped", "failure", "hurt", "ready_at", "resting", "retried", "ticket")
+    __slots__ = ("attempts", "candidate", "dropped", "failure", "hurt", "ready_at", "retried", "ticket")
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -124,7 +44,6 @@ class _Slot:
         self.retried = False
         self.dropped = False
         self.hurt: Rule | None = None
-        self.resting = False
         self.ticket: Ticket | None = None
 
     @property
@@ -260,7 +179,8 @@ class Failover:
         if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
             slot.ready_at = health.rate_limited(target, now, failure.retry_after)
         else:
-            slot.ready_at = now + self._random() * min(BACKOFF_SECONDS * 2 ** (slot.attempts - 1), 4.0)
+            backoff = self._random() * min(BACKOFF_SECONDS * 2 ** (slot.attempts - 1), LONGEST_BACKOFF_SECONDS)
+            slot.ready_at = now + max(backoff, failure.retry_after or 0.0)
         if kind is FailureKind.CREDITS:
             health.out_of_credits(target, now, failure.retry_after)
         elif kind is FailureKind.AUTH:
@@ -424,7 +344,7 @@ class Failover:
             candidate=candidate,
             number=self._asked,
             ticket=ticket,
-            first_token_by=now + first_token,
+            first_token_by=self._deadline if first_token >= remaining else now + first_token,
             total_by=self._deadline,
             attempt_by=now + limits.attempt if limits.attempt is not None else None,
             stall=limits.stall or (SLOW_STALL_SECONDS if slow else STALL_SECONDS),
@@ -465,7 +385,9 @@ class Failover:
         ready: list[float] = []
         for slot in self._slots:
             standing = self._standing(slot, now)
-            if slot.failure is not None and slot.failure.kind is FailureKind.RATE_LIMITED:
+            if slot.failure is not None and (
+                slot.failure.kind is FailureKind.RATE_LIMITED or slot.failure.retry_after is not None
+            ):
                 ready.append(slot.ready_at)
             if slot.attempts == 0 and slot is not self._current:
                 left = max(0.0, standing.until - now) if standing.until is not None else None

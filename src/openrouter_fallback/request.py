@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
+from .commands import Facts
 from .completions import Json, text_of
 from .errors import ConfigError
-from .failover import Facts
 from .router import Candidate
 
 Messages = str | Sequence[Mapping[str, Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -121,22 +121,20 @@ class Route:
 class Router:
     """Plans calls from the configuration, a call's choice and a look at health."""
 
-    def __init__(self, config: FallbackConfig, health: MemoryHealth, account: Callable[[str], str]) -> None:
+    def __init__(self, config: FallbackConfig, health: MemoryHealth) -> None:
         self._config = config
         self._health = health
-        self._account = account
         self._candidates: dict[tuple[str, str], Candidate] = {}
         self._warned: set[str] = set()
 
-    def plan(self, choice: Choice, now: float, account: Callable[[str], str] | None = None) -> Plan:
+    def plan(self, choice: Choice, now: float, accounts: Mapping[str, str]) -> Plan:
         """The candidates for `choice`, in the order they would be asked if all were healthy.
 
-        `account` gives an endpoint's account for this call, where the call has a key of its own.
+        `accounts` gives the account behind each endpoint's key for this call.
         """
-        account = account or self._account
         own = {m.id: m for m in choice.models or () if isinstance(m, ModelConfig)}
         ids, excluded = self._select(choice)
-        plan = [self._candidate(key, own.get(key), account) for key in ids]
+        plan = [self._candidate(key, own.get(key), accounts) for key in ids]
         order_by = self._config.settings.order_by
         if order_by == "health":
             plan.sort(key=lambda c: -self._health.success_rate(c.key, now))
@@ -146,13 +144,13 @@ class Router:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
-    def route(self, choice: Choice, now: float, needs: Iterable[str] = ()) -> Route:
+    def route(self, choice: Choice, now: float, accounts: Mapping[str, str]) -> Route:
         """The plan as it stands now, for people to read."""
-        plan = self.plan(choice, now)
+        plan = self.plan(choice, now, accounts)
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
-            standing = self._health.standing(candidate.target, now, needs)
+            standing = self._health.standing(candidate.target, now)
             if standing.gate in (Gate.READY, Gate.PROBE):
                 asked.append(candidate.key)
             else:
@@ -160,13 +158,13 @@ class Router:
                 skipped.append(Skipped(candidate.key, standing.reason, left))
         return Route(tuple(asked), tuple(skipped))
 
-    def candidate(self, key: str) -> Candidate:
-        """The candidate behind one configured id."""
-        return self._candidate(key, None, self._account)
+    def candidate(self, key: str, accounts: Mapping[str, str]) -> Candidate:
+        """The candidate behind one id."""
+        return self._candidate(key, None, accounts)
 
-    def _candidate(self, key: str, own: ModelConfig | None, account_of: Callable[[str], str]) -> Candidate:
+    def _candidate(self, key: str, own: ModelConfig | None, accounts: Mapping[str, str]) -> Candidate:
         endpoint, model = self._config.split(key)
-        account = account_of(endpoint)
+        account = accounts[endpoint]
         cached = None if own else self._candidates.get((key, account))
         if cached is not None:
             return cached

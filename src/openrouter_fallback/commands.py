@@ -1,0 +1,90 @@
+"""The words between the machine of one call and whoever runs it: what is known, and what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .failures import Failure
+from .health import Ticket
+from .router import Candidate, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The time a call may take, in seconds.
+
+    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow. The others are None
+    where the user has not set them.
+    """
+
+    total: float = 300.0
+    wall_clock: bool = True
+    first_token: float | None = None
+    stall: float | None = None
+    attempt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the machine must know of the request.
+
+    `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
+    `own_providers`: the caller chose the providers.
+    """
+
+    slow: bool = False
+    needs: frozenset[str] = frozenset()
+    own_providers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
+
+    `ignore` names providers that OpenRouter should leave out of this attempt.
+    """
+
+    candidate: Candidate
+    number: int
+    ticket: Ticket
+    first_token_by: float
+    total_by: float
+    attempt_by: float | None
+    stall: float
+    tool_stall: float
+    ignore: tuple[str, ...] = ()
+
+    def later(self, seconds: float) -> Ask:
+        """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
+        return replace(
+            self,
+            first_token_by=self.first_token_by + seconds,
+            total_by=self.total_by + seconds,
+            attempt_by=None if self.attempt_by is None else self.attempt_by + seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask nobody until then (a time of the clock), then call `woke`."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The call is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known."""
+
+    why: Literal["raised", "exhausted", "interrupted", "deadline"]
+    failure: Failure | None = None
+    retry_after: float | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+
+Command = Ask | Wait | Done | GiveUp
