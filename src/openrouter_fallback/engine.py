@@ -42,7 +42,7 @@ class Wire:
     """Where one candidate's requests go."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
