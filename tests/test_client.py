@@ -306,7 +306,7 @@ def test_an_unknown_task_uses_the_default_chain_and_says_so_once(
     for _ in range(2):
         assert client.chat("hi", task="codign").model == A
     assert [record.getMessage() for record in caplog.records if "codign" in record.getMessage()] == [
-        "task='codign' is not configured; there are: default.; the default chain is used"
+        "task='codign' is not configured; there are: default. The default chain is used."
     ]
 
 

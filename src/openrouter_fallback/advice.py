@@ -25,6 +25,7 @@ from .router import Skipped
 
 STATUS_PAGE = "https://status.openrouter.ai"
 _SHOWN = 12
+_NONE_ALLOWED = "enable a disabled model, allow a higher max_cost_tier, or name other models in models=."
 
 _K = FailureKind
 OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {
@@ -80,6 +81,8 @@ def error_for(
         lines.append(f"It may work again in {retry_after:.0f} s.")
     steps = [deciding] if deciding is not None else sorted(kinds)
     lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, key_hint))]
+    if not steps:
+        lines.append(f"Next step: {_NONE_ALLOWED}")
     return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
 
 
@@ -112,8 +115,13 @@ def _headline(
         status = f" ({failed[0].status})" if failed[0].status is not None else ""
         return OWN_CLASS[deciding], f"{deciding}{status}: {failed[0].message}"
     models = len({attempt.model for attempt in failed})
-    headline = f"All models exhausted: {len(failed)} attempts on {models} models failed in {seconds:.1f} s."
+    tried = f"{_count(len(failed), 'attempt')} on {_count(models, 'model')}"
+    headline = f"All models exhausted: {tried} failed in {seconds:.1f} s."
     return OWN_CLASS.get(deciding, AllModelsFailedError) if deciding else AllModelsFailedError, headline
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _words(failure: Failure | None) -> str:

@@ -109,6 +109,8 @@ class Assembler:
         index = choice.get("index") or 0
         state = self._choices.get(index)
         if state is None:
+            if not isinstance(index, int):
+                raise TypeError("the index of a choice is not a number")
             state = self._choices[index] = _Choice()
             self._begun += 1
         flags = 0
@@ -131,6 +133,8 @@ class Assembler:
         if finish is not None and state.finish is None:
             if finish == "error" or choice.get("error") is not None:
                 return flags | ERROR
+            if not isinstance(finish, str):
+                raise TypeError("a finish reason is not a string")
             state.finish = finish
             self._finished += 1
             flags |= FINISH
@@ -164,6 +168,10 @@ class Assembler:
                 joins = name in ("data", "transcript") and isinstance(part, str)
                 state.audio[name] = state.audio.get(name, "") + part if joins else part
             return MEDIA
+        if key == "content" and (text := text_of(value)):
+            # Some servers stream parts where OpenRouter streams strings.
+            state.texts.setdefault(key, []).append(text)
+            return TEXT
         state.extra[key] = value
         return OTHER
 
@@ -199,7 +207,10 @@ def _message(index: int, state: _Choice) -> Json:
 
 
 def _merge_call(state: _Choice, part: Json) -> None:
-    index = part.get("index", part.get("id", 0))
+    index = part.get("index")
+    if index is None:
+        # Without an index, a part without an id belongs to the call before it.
+        index = part.get("id") or next(reversed(state.order), 0)
     call = state.order.get(index)
     name = (part.get("function") or {}).get("name")
     # Some providers send every call with index 0: a new id with a name of its own is a new call.
@@ -278,7 +289,7 @@ def _judge_choice(choice: Json, invalid: list[Json], *, wants_json: bool, now: f
     message = choice.get("message")
     if finish == "error" or (choice.get("error") is not None and finish is None):
         return from_error(find_error({"choices": [choice]}), now=now)
-    if finish is None or not isinstance(message, dict):
+    if not isinstance(finish, str) or not isinstance(message, dict) or not isinstance(choice.get("index") or 0, int):
         return _fault(TransportFault.NO_FINISH, "the answer stopped without a finish reason")
     if finish == "content_filter":
         return Failure(
@@ -306,7 +317,7 @@ def _judge_choice(choice: Json, invalid: list[Json], *, wants_json: bool, now: f
         return None
     text = text_of(message.get("content"))
     answered = text or any(message.get(key) for key in ("tool_calls", "refusal", "images", "audio", "function_call"))
-    if not answered and not isinstance(message.get("content"), list):
+    if not answered and not (message.get("content") and isinstance(message["content"], list)):
         return _fault(TransportFault.EMPTY, "the answer is empty")
     if wants_json and text and not message.get("tool_calls"):
         try:

@@ -24,7 +24,7 @@ from .portal import Mailbox, portal
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
-from .transport import HttpxTransport
+from .transport import HttpTransport
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
@@ -67,7 +67,7 @@ class FallbackClient:
             longest_open=chosen.disable_duration_seconds,
         )
         self._events = Events()
-        self._transport = HttpxTransport()
+        self._transport = HttpTransport()
         self._engine = Engine(
             transport=self._transport,
             health=MemoryHealth(rules, random.random),
@@ -217,7 +217,13 @@ class FallbackClient:
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing."""
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        return self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts())
+        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts())
+        missing = self._keys.missing()
+        keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
+        if len(keyless) == len(route.candidates):
+            return route  # without any key, what would be asked with one
+        asked = tuple(key for key in route.candidates if key not in keyless)
+        return Route(asked, (*route.skipped, *(Skipped(key, "no API key") for key in keyless)))
 
     def available(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing may ask now, in order."""

@@ -144,7 +144,7 @@ class Completion:
     @property
     def reasoning(self) -> str:
         """The reasoning as text; "" if there is none."""
-        return self.message.get("reasoning") or ""
+        return text_of(self.message.get("reasoning"))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -166,7 +166,8 @@ class Completion:
     @property
     def provider(self) -> str | None:
         """The provider that OpenRouter names."""
-        return self.raw.get("provider")
+        provider = self.raw.get("provider")
+        return provider if isinstance(provider, str) else None
 
     @property
     def finish_reason(self) -> str:

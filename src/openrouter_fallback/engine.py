@@ -113,12 +113,8 @@ class Run:
             return None
         try:
             pieces = await self._advance()
-        except FallbackError as error:
-            await self._end("failed", error)
-            raise
         except Exception as error:
-            if self._machine is not None:
-                self._machine.left(self._engine.clock())
+            self._leave("the call ended in an error")
             await self._end("failed", error)
             raise
         except BaseException:
@@ -132,12 +128,16 @@ class Run:
         """The caller leaves: close the upstream connection at once."""
         if self._over:
             return
-        now = self._engine.clock()
-        if self._reading is not None:
-            self._note(self._reading, Failure(FailureKind.CANCELLED, "the caller left"), now)
+        self._leave("the caller left")
+        await self._end("cancelled" if self.completion is None else "answered")
+
+    def _leave(self, why: str) -> None:
+        """Account for an attempt that is still under way: its end says nothing of the model."""
+        now, reading = self._engine.clock(), self._reading
+        if reading is not None:
+            self._note(reading, Failure(FailureKind.CANCELLED, why), now)
         if self._machine is not None:
-            self._machine.left(now)
-        await self._end("cancelled")
+            self._machine.left(now, reached=reading is not None and reading.status is not None)
 
     async def _advance(self) -> list[Piece] | None:
         command = self._command or await self._begin()

@@ -30,10 +30,13 @@ TICK_SECONDS = 1.0
 """How often the bytes of a call that is not streamed to its caller are looked at."""
 USAGE_SECONDS = 2.0
 """What is given for the usage chunk after the finish."""
+REUSE_SECONDS = 0.2
+"""What is given for the body's end after `[DONE]`, so that the connection can be used again."""
 MAX_UNREAD_BYTES = 256 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 
 _STREAM_END = b"[DONE]"
+_DONE_LINE = b"[DONE]\n\n"
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 
@@ -86,8 +89,10 @@ class Reading:
         self._unread_bytes = 0
         self._waiting: list[Piece] = []
         self._delivered_text = False
-        self._body: Json | None = None
+        self._said: list[str] = []
+        self._done_at: float | None = None
         self._unstreamed: bytearray | None = None
+        self._ended = False
         self._over = False
         self._tool_open = False
         self._reasoned = False
@@ -123,6 +128,9 @@ class Reading:
         alarm, exchange = self._alarm, self._exchange
         if self._over or self.failure is not None or alarm is None or exchange is None:
             return None
+        if self._ended:
+            self._conclude()
+            return None
         if self._held_at is not None:
             self._release_clock()
         alarm.watch()
@@ -130,7 +138,9 @@ class Reading:
             while True:
                 data = await exchange.read()
                 if data is None:
-                    self._end()
+                    pieces = self._end()
+                    if pieces:
+                        return pieces
                     break
                 pieces = self._take(data)
                 if pieces:
@@ -162,7 +172,7 @@ class Reading:
                 raw["choices"] = [
                     {"index": choice.get("index", 0), "delta": delta, "finish_reason": choice["finish_reason"]}
                 ]
-                pieces.append(Piece(tool_calls=calls, index=choice.get("index", 0), raw=raw))
+                pieces.append(Piece(tool_calls=calls, index=choice.get("index") or 0, raw=raw))
         return pieces
 
     async def aclose(self) -> None:
@@ -175,7 +185,9 @@ class Reading:
 
     @property
     def partial(self) -> str:
-        """The text received so far."""
+        """The text that the caller has; in a call that is not streamed to it, all that has come."""
+        if self._deliver:
+            return "".join(self._said)
         self._catch_up()
         return self.assembler.text
 
@@ -190,7 +202,7 @@ class Reading:
         if self.failure is not None:
             return now
         if self._finished_at is not None:
-            return self._finished_at + USAGE_SECONDS
+            return self._finished_at + USAGE_SECONDS if self._done_at is None else self._done_at + REUSE_SECONDS
         if self.first_token_at is None:
             due = min(ask.first_token_by, ask.total_by)
         else:
@@ -239,7 +251,7 @@ class Reading:
         if not self._deliver and self.first_token_at is not None:
             self._unread.append(data)
             self._unread_bytes += len(data)
-            if self._unread_bytes > MAX_UNREAD_BYTES:
+            if self._unread_bytes > MAX_UNREAD_BYTES or data.endswith(_DONE_LINE):
                 self._catch_up()
             return None
         return self._read_events(data, now)
@@ -296,6 +308,7 @@ class Reading:
         add = self.assembler.add
         for event in events:
             if event == _STREAM_END:
+                self._done(now)
                 continue
             try:
                 chunk = orjson.loads(event)
@@ -330,12 +343,18 @@ class Reading:
             pieces = self._waiting + pieces
             self._waiting = []
         self._delivered_text = self._delivered_text or any(piece.text for piece in pieces)
+        self._said += [piece.text for piece in pieces if not piece.index]
         return pieces
 
     def _first_token(self, now: float) -> None:
         self.first_token_at = self._last_token_at = now
         self._machine.first_token(now)
         if self._alarm is not None and (not self._deliver or self.ask.stall < self.ask.first_token_by - now):
+            self._alarm.again()
+
+    def _done(self, now: float) -> None:
+        self._done_at = now
+        if self._alarm is not None and self._finished_at is not None:
             self._alarm.again()
 
     def _changed(self, now: float) -> None:
@@ -352,11 +371,13 @@ class Reading:
 
     # The end
 
-    def _end(self) -> None:
-        """The body has ended."""
+    def _end(self) -> list[Piece] | None:
+        """The body has ended; returns the pieces of an event that it left unterminated."""
+        self._ended = True
         self._catch_up()
         if self._unstreamed is None and self.failure is None:
-            self._read_payloads(self._reader.finish(), self._last_bytes_at)
+            return self._read_payloads(self._reader.finish(), self._last_bytes_at)
+        return None
 
     def _conclude(self) -> None:
         self._over = True
@@ -435,6 +456,10 @@ def _cut(chunk: Json, pieces: list[Piece]) -> None:
         elif len(choices) > 1:
             raw = {**chunk, "choices": [choice]}
         text, reasoning = delta.get("content") or "", delta.get("reasoning") or ""
+        if not isinstance(text, str):
+            text = text_of(text)
+        if not isinstance(reasoning, str):
+            reasoning = text_of(reasoning)
         if text or reasoning or any(value for key, value in delta.items() if key != "role"):
             pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
 
@@ -446,6 +471,6 @@ def _whole(body: Json) -> list[Piece]:
         message = {key: value for key, value in choice["message"].items() if key != "tool_calls"}
         chunk = {key: value for key, value in choice.items() if key != "message"}
         raw = {**body, "object": "chat.completion.chunk", "choices": [{**chunk, "delta": message}]}
-        text, reasoning = text_of(message.get("content")), message.get("reasoning") or ""
+        text, reasoning = text_of(message.get("content")), text_of(message.get("reasoning"))
         pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
     return pieces

@@ -75,6 +75,7 @@ class Failover:
         self._current: _Slot | None = None
         self._resume: _Slot | None = None
         self._ask_sent: Ask | None = None
+        self._tickets: dict[str, Ticket] = {}
         self._asked = 0
         self._queued = 0
         self._token = False
@@ -134,8 +135,8 @@ class Failover:
         if self._streamed and not self._limits.wall_clock:
             self._deadline = max(self._deadline, now + self._limits.total)
         if self._delivered:
-            why: Literal["raised", "interrupted"] = "raised" if rule.action is Action.RAISE else "interrupted"
-            return self._give_up(why, failure, now)
+            forbidden = failure.kind is FailureKind.CONTENT_POLICY
+            return self._give_up("raised" if forbidden else "interrupted", failure, now)
         return self._react(slot, rule, failure, now)
 
     def out_of_time(self, now: float, *, reached: bool = True) -> GiveUp:
@@ -149,14 +150,15 @@ class Failover:
         """A wait is over."""
         self._expect("waiting")
         slot, self._resume = self._resume, None
-        if slot is not None and self._standing(slot, now).gate in (Gate.READY, Gate.PROBE):
+        in_time = now < self._deadline
+        if slot is not None and in_time and self._standing(slot, now).gate in (Gate.READY, Gate.PROBE):
             return self._ask(slot, now)
         return self._next(now)
 
-    def left(self, now: float) -> None:
-        """The caller has gone: cancelled, closed, or broken off."""
+    def left(self, now: float, *, reached: bool = False) -> None:
+        """The caller has gone: cancelled, closed, or broken off. `reached`: as in `failed`."""
         if self._state == "asking":
-            self._abandon(now, reached=True)
+            self._abandon(now, reached=reached)
         if self._state != "done":
             self._finish(now)
 
@@ -188,12 +190,10 @@ class Failover:
         elif kind is FailureKind.UNSUPPORTED:
             for need in _blamed(failure, self._facts.needs):
                 health.learn_lack(target, need, now)
-        if rule.hurts == "model" and self._hurts(failure, now):
+        if self._hurts(failure, now) if rule.hurts == "model" else rule.disables:
             slot.hurt = rule
             if ticket.probe:
                 self._settle(slot, now)
-        elif rule.disables:
-            slot.hurt = rule
         else:
             health.release(ticket)
         return rule
@@ -203,12 +203,11 @@ class Failover:
         ask = self._ask_sent
         if failure.kind is not FailureKind.TIMED_OUT or failure.status is not None or self._token or ask is None:
             return True
-        if not ask.candidate.streams:
-            return self._own_first_token(ask.candidate)[1]
         usual = self._own_first_token(ask.candidate)[0]
-        if ask.first_token_by - ask.ticket.started >= usual:
+        own_deadline = ask.attempt_by is not None and now >= ask.attempt_by
+        if own_deadline or ask.first_token_by >= ask.ticket.started + usual:
             return True
-        return now - ask.ticket.started > self._health.patience(ask.candidate.key)
+        return ask.candidate.streams and now - ask.ticket.started > self._health.patience(ask.candidate.key)
 
     def _abandon(self, now: float, *, reached: bool) -> None:
         slot = self._asking()
@@ -217,7 +216,7 @@ class Failover:
             self._health.endpoint_answered(ticket, now)
         silent = slot.candidate.streams and not self._token
         if silent and now - ticket.started > self._health.patience(slot.candidate.key):
-            if self._health.model_failed(ticket, now):
+            if self._health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
                 self.opened.append(slot.candidate.key)
         else:
             self._health.release(ticket)
@@ -227,9 +226,10 @@ class Failover:
         rule, slot.hurt = slot.hurt, None
         if rule is None or slot.ticket is None:
             return
-        open_for = slot.candidate.target.longest_open if rule.disables and slot.spent else None
-        reason = str(slot.failure.kind) if slot.failure else ""
-        if self._health.model_failed(slot.ticket, now, open_for=open_for, reason=reason):
+        at_once = rule.disables and (slot.spent or rule.hurts is None or slot.ticket.model.probe)
+        open_for = slot.candidate.target.longest_open if at_once else None
+        counts, reason = rule.hurts is not None, str(slot.failure.kind) if slot.failure else ""
+        if self._health.model_failed(slot.ticket, now, open_for=open_for, counts=counts, reason=reason):
             self.opened.append(slot.candidate.key)
 
     # What comes next
@@ -243,8 +243,11 @@ class Failover:
             self._queued += 1
             until = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2**self._queued, 5.0)
             return self._pause(slot, until, now) or self._give_up("raised", failure, now)
-        if action is Action.USE_UP and not slot.spent:
-            return self._ask(slot, now)
+        if action is Action.USE_UP and not slot.spent and now < self._deadline:
+            gate = self._standing(slot, now).gate
+            refused = gate is Gate.LEFT_OUT and self._ticket(slot).probe
+            if gate is not Gate.DISABLED and not refused:
+                return self._ask(slot, now, forced=gate is Gate.LEFT_OUT)
         if action in (Action.RETRY, Action.RECONNECT) and not slot.retried and not slot.spent:
             slot.retried = True
             wait = RECONNECT_SECONDS if action is Action.RECONNECT else self._random() * BACKOFF_SECONDS
@@ -273,11 +276,8 @@ class Failover:
         if until >= self._deadline:
             return None
         self._resume = slot
-        if until <= now:
-            self._state = "waiting"
-            return self.woke(now)
-        self._state = "waiting"
-        return Wait(until)
+        wait = self._wait(until)
+        return self.woke(now) if until <= now else wait
 
     def _next(self, now: float) -> Command:
         if now >= self._deadline:
@@ -288,52 +288,48 @@ class Failover:
                 return self._ask(slot, now)
         # Everything that may be asked was asked: later rounds, then candidates that are left out, then cooldowns.
         rounds = [slot for slot, at in open_to if slot.attempts and at.gate in (Gate.READY, Gate.PROBE)]
-        forced = [(slot, at) for slot, at in open_to if at.gate is Gate.LEFT_OUT]
-        cooling = [(slot, at) for slot, at in open_to if at.gate is Gate.COOLING]
+        forced = [(slot, at) for slot, at in open_to if at.gate in (Gate.LEFT_OUT, Gate.UNFIT)]
+        cooling = [at.until for _, at in open_to if at.gate is Gate.COOLING and at.until is not None]
         later = min(rounds, key=lambda slot: slot.ready_at, default=None)
         if later is not None:
-            command = self._pause(later, later.ready_at, now) if later.ready_at > now else self._ask(later, now)
-            if command is not None:
-                return command
-        for slot, _ in sorted(forced, key=lambda pair: (pair[0].attempts, pair[1].forced, pair[1].until or now)):
+            if later.ready_at <= now:
+                return self._ask(later, now)
+            soonest = min([later.ready_at, *cooling])
+            if soonest < self._deadline:
+                return self._wait(soonest)
+        for slot, _ in sorted(forced, key=_turn):
             if slot.ready_at <= now:
                 return self._ask(slot, now, forced=True)
-        waits = [(slot.ready_at, slot) for slot, _ in forced]
-        waits += [(at.until if at.until is not None else now, slot) for slot, at in cooling]
-        if waits:
-            until = min(until for until, _ in waits)
-            if now < until < self._deadline:
-                self._state = "waiting"
-                return Wait(until)
-        return self._give_up("exhausted", None, now)
+        soonest = min([*(slot.ready_at for slot, _ in forced), *cooling], default=now)
+        return self._wait(soonest) if now < soonest < self._deadline else self._give_up("exhausted", None, now)
 
-    def _ask(self, slot: _Slot, now: float, *, forced: bool = False) -> Ask:
-        previous = self._current
+    def _wait(self, until: float) -> Wait:
+        self._state = "waiting"
+        return Wait(until)
+
+    def _ask(self, slot: _Slot, now: float, *, forced: bool = False) -> Command:
+        target, previous = slot.candidate.target, self._current
         if previous is not None and previous is not slot:
             self._settle(previous, now)
-        earlier = slot.ticket
-        ticket = self._health.begin(slot.candidate.target, now, forced=forced)
-        if earlier is not None:
-            ticket.continue_from(earlier)
-        slot.ticket = ticket
+        ticket = self._health.begin(target, now, forced=forced)
+        if ticket is None:
+            return self._next(now)
+        for earlier in (slot.ticket, self._tickets.get(target.endpoint)):
+            if earlier is not None:
+                ticket.continue_from(earlier)
+        slot.ticket = self._tickets[target.endpoint] = ticket
         self._current = slot
         self._state = "asking"
         self._token = False
         self._asked += 1
-        self._ask_sent = self._with_deadlines(slot, ticket, now)
+        self._ask_sent = self._with_deadlines(slot, ticket, now, forced=forced)
         return self._ask_sent
 
-    def _with_deadlines(self, slot: _Slot, ticket: Ticket, now: float) -> Ask:
+    def _with_deadlines(self, slot: _Slot, ticket: Ticket, now: float, *, forced: bool) -> Ask:
         candidate, limits = slot.candidate, self._limits
         remaining = self._deadline - now
         usual, user_set = self._own_first_token(candidate)
-        others = any(
-            other is not slot
-            and other.attempts == 0
-            and not other.spent
-            and self._standing(other, now).gate in (Gate.READY, Gate.PROBE)
-            for other in self._slots
-        )
+        others = any(self._still_to_come(other, now, forced=forced) for other in self._slots if other is not slot)
         share = remaining / 4 if ticket.probe else remaining / 2
         if user_set:
             first_token = usual if usual < remaining else (share if others else remaining)
@@ -351,6 +347,15 @@ class Failover:
             tool_stall=limits.stall or SLOW_STALL_SECONDS,
             ignore=self._ignored(slot),
         )
+
+    def _still_to_come(self, slot: _Slot, now: float, *, forced: bool) -> bool:
+        """Whether this untried candidate is one that the call can go on to."""
+        if slot.attempts or slot.spent:
+            return False
+        at = self._standing(slot, now)
+        if at.gate is Gate.COOLING:
+            return at.until is not None and at.until < self._deadline
+        return at.gate in (Gate.READY, Gate.PROBE) or (forced and at.gate is Gate.LEFT_OUT)
 
     def _own_first_token(self, candidate: Candidate) -> tuple[float, bool]:
         chosen = self._limits.first_token if self._limits.first_token is not None else candidate.timeout
@@ -422,6 +427,12 @@ class Failover:
     def _expect(self, *states: str) -> None:
         if self._state not in states:
             raise WrongOrder(f"this event cannot come while the call is {self._state}")
+
+
+def _turn(left_out: tuple[_Slot, Standing]) -> tuple[bool, int, int, float]:
+    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
+    slot, at = left_out
+    return at.gate is Gate.UNFIT, slot.attempts, at.forced, at.until or 0.0
 
 
 def _blamed(failure: Failure, needs: Iterable[str]) -> list[str]:

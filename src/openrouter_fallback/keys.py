@@ -64,6 +64,10 @@ class Keys:
         """The accounts as far as they are known without asking the user's function for a key."""
         return self._ring(None).accounts if callable(self._given) else self.ring().accounts
 
+    def missing(self) -> frozenset[str]:
+        """Endpoints that are known to have no key, without asking the user's function for one."""
+        return self._ring(None).missing - {OPENROUTER} if callable(self._given) else self.ring().missing
+
     def no_key(self, name: str) -> str:
         """What to do about an endpoint's missing key."""
         variable = self._config.endpoints[name].api_key_env

@@ -97,7 +97,7 @@ class Policy:
         """The row for this failure."""
         rule = self.rules[failure.kind]
         if failure.harmless and rule.hurts:
-            return replace(rule, hurts=None)
+            return replace(rule, hurts=None, disables=False)
         if rule.action is Action.QUEUE and failure.code not in _PASSING:
             return replace(rule, action=Action.RAISE)
         return rule

@@ -169,6 +169,14 @@ class Mailbox:
         except Empty:
             pass
 
+    def abandon(self) -> None:
+        """Cancel the coroutine; nobody waits. What its end tells the subscribers is told in a thread of its own."""
+        # RuntimeError: the interpreter is ending, the loop is closed already and no thread can be started.
+        with suppress(RuntimeError):
+            self.soon(self.cancel)
+            if self._events:
+                threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
+
     def soon(self, callback: Callable[[], object]) -> None:
         """Call it on the portal's loop."""
         self._portal.loop.call_soon_threadsafe(callback)

@@ -195,7 +195,7 @@ class Router:
         if choice.models is not None:
             ids = _given(choice.models, config)
         elif choice.task is not None:
-            self._warn_unknown("task", choice.task, (*config.task_chains, "default"), "the default chain is used")
+            self._warn_unknown("task", choice.task, (*config.task_chains, "default"), "The default chain is used.")
             ids = config.chain(choice.task)
         elif cap is not None:
             return self._prefer(provider, config.tier_chain(cap)), ()
@@ -221,7 +221,7 @@ class Router:
         providers = config.providers_map()
         if provider not in providers:
             known = (*providers, *(config.provider_of(key) for key in ids))
-            self._warn_unknown("primary_provider", provider, known, "the order stays as it is")
+            self._warn_unknown("primary_provider", provider, known, "The order stays as it is.")
         first = set(providers.get(provider, ()))
         return tuple(sorted(ids, key=lambda key: key not in first and config.provider_of(key) != provider))
 
@@ -243,7 +243,7 @@ class Router:
         if found in names or f"{what}={found}" in self._warned or len(self._warned) > _MOST_REMEMBERED:
             return
         self._warned.add(f"{what}={found}")
-        logger.warning("%s; %s", _unknown(what, found, names), so)
+        logger.warning("%s %s", _unknown(what, found, names), so)
 
 
 def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:

@@ -30,6 +30,8 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that `data` completes. Raises `Oversized`."""
+        if not data:
+            return []
         if self._carriage and data.startswith(b"\n"):
             data = data[1:]
         self._carriage = data.endswith(b"\r")

@@ -6,8 +6,9 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from .completions import Completion, Piece
 from .engine import Run
@@ -30,6 +31,7 @@ class AsyncStream:
         self._start = start
         self._run: Run | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._guard: asyncio.Task[None] | None = None
         self._pieces: deque[Piece] = deque()
         self._ended = False
 
@@ -46,13 +48,14 @@ class AsyncStream:
         if run is None:
             self._loop = asyncio.get_running_loop()
             run = self._run = await self._start()
+            self._guard = _guard(run)
         try:
             batch = await run.advance()
         except BaseException:
-            self._ended = True
+            self._end()
             raise
         if batch is None:
-            self._ended = True
+            self._end()
             raise StopAsyncIteration
         pieces.extend(batch)
         return pieces.popleft()
@@ -68,9 +71,14 @@ class AsyncStream:
         """Stop reading and close the upstream connection."""
         self._pieces.clear()
         if not self._ended:
-            self._ended = True
+            self._end()
             if self._run is not None:
                 await self._run.aclose()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._guard is not None:
+            self._guard.cancel()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,25 +89,27 @@ class AsyncStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        run, loop = self._run, self._loop
-        if run is None or self._ended or loop is None or loop.is_closed():
-            return
+        if self._guard is not None and self._loop is not None and not self._ended:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._guard.cancel)
+
+
+def _guard(run: Run) -> asyncio.Task[None]:
+    """A task that closes `run` when it is cancelled: by the stream, or by a loop that ends before the stream does.
+
+    `asyncio.run` cancels tasks first and ends generators afterwards, all at once, of which httpx2's complain.
+    """
+
+    async def wait() -> None:
         try:
-            inside = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            inside = False
-        if inside:
-            _keep(loop.create_task(run.aclose()))
-        else:
-            loop.call_soon_threadsafe(lambda: _keep(loop.create_task(run.aclose())))
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await run.aclose()
 
-
-_closing: set[asyncio.Task[Any]] = set()
-
-
-def _keep(task: asyncio.Task[Any]) -> None:
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
+    task = asyncio.create_task(wait())
+    # A loop that is closed without cancelling its tasks would complain of this one.
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return task
 
 
 class Stream:
@@ -198,7 +208,7 @@ class _Pump:
     def cancel(self) -> None:
         """End the reading without waiting for it."""
         if self._begun:
-            self._mailbox.soon(self._mailbox.cancel)
+            self._mailbox.abandon()
 
     def close(self) -> None:
         """End the reading and wait until the connection is closed."""

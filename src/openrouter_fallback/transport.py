@@ -1,6 +1,9 @@
+# LEAD: the transport stays on a library (httpcore2, joined writes). http1.py and proxied.py are dropped: do not
+# restore them. Benchmark helper: measure and report with this, and finish soon.
 """One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
 
-`Transport` and `Exchange` are the seam: a second HTTP client can come behind them.
+`Transport` and `Exchange` are the seam: a second HTTP client can come behind them. Today it is httpx2's own transport,
+httpcore2, called without the client above it: no cookies, no redirects (the key would go along), one POST.
 """
 
 from __future__ import annotations
@@ -11,11 +14,14 @@ import os
 import socket
 import ssl
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore2
 import httpx2
 
 from .failures import TransportFault
@@ -24,11 +30,10 @@ CONNECT_SECONDS = 5.0
 MAX_CONNECTIONS = 512
 MAX_IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 30.0
+_WRITE_BYTES = 256 * 1024
+_MOST_PLACES = 256
 
-_TIMEOUT = httpx2.Timeout(None, connect=CONNECT_SECONDS)
-_LIMITS = httpx2.Limits(
-    max_connections=None, max_keepalive_connections=MAX_IDLE_CONNECTIONS, keepalive_expiry=IDLE_SECONDS
-)
+_TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
 
 
 class TransportError(Exception):
@@ -63,71 +68,230 @@ class Transport(Protocol):
         """Close the idle connections of the running loop."""
 
 
-class HttpxTransport:
-    """httpx2, with one connection pool for each event loop.
-
-    Redirects are not followed: the key would go along. Proxies and CA bundles come from the environment.
-    """
+class HttpTransport:
+    """HTTP with one set of connection pools for each event loop; proxies and CA bundles come from the environment."""
 
     def __init__(self) -> None:
-        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, _Pools] = {}
         self._ssl: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
 
     async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         """Send a POST and read the answer's head. Raises `TransportError`."""
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = await self._new_pool(loop)
+        pools = self._pools.get(loop) or await self._new_pools(loop)
         with _faults(before_status=True):
-            request = pool.client.build_request("POST", url, content=body, headers=headers)
-            response = await pool.client.send(request, stream=True)
-        return _HttpxExchange(response)
+            place = pools.places.get(url) or self._place(pools, url)
+            lines = [(b"Host", place.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+            lines.append((b"Content-Length", b"%d" % len(body)))
+            request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+            response = await place.pool.handle_async_request(request)
+        return _Answer(response)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
-        pool = self._pools.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.keeper.aclose()
+        pools = self._pools.pop(asyncio.get_running_loop(), None)
+        if pools is not None:
+            await pools.keeper.aclose()
 
-    async def _new_pool(self, loop: asyncio.AbstractEventLoop) -> _Pool:
-        # A pool whose loop has been closed would otherwise stay for ever: one for each asyncio.run.
+    def _place(self, pools: _Pools, url: str) -> _Place:
+        parsed = httpx2.URL(url)
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
+        known = getproxies()
+        proxy = known.get(parsed.scheme) or known.get("all")
+        if proxy is not None and proxy_bypass(parsed.host):
+            proxy = None
+        if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
+            self._ssl = self._ssl or httpx2.create_ssl_context()
+        pool = pools.by_proxy.get(proxy)
+        if pool is None:
+            pool = pools.by_proxy[proxy] = _pool(proxy, self._ssl)
+        place = _Place(
+            httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path),
+            parsed.netloc,
+            pool,
+        )
+        if len(pools.places) < _MOST_PLACES:
+            pools.places[url] = place
+        return place
+
+    async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
+        # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
         for old in [old for old in self._pools if old.is_closed()]:
             del self._pools[old]
-        if self._ssl is None:
-            self._ssl = httpx2.create_ssl_context()
-        client = httpx2.AsyncClient(verify=self._ssl, timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False)
-        pool = self._pools[loop] = _Pool(client, _keep(client))
-        await anext(pool.keeper)
-        return pool
+        by_proxy: dict[str | None, httpcore2.AsyncConnectionPool] = {}
+        pools = self._pools[loop] = _Pools(by_proxy, _keep(by_proxy))
+        await anext(pools.keeper)
+        return pools
 
 
 @dataclass(frozen=True, slots=True)
-class _Pool:
-    """A client and the generator whose end closes it: a loop ends its generators before it closes."""
+class _Place:
+    """Where the requests for one URL go."""
 
-    client: httpx2.AsyncClient
+    url: httpcore2.URL
+    host: bytes
+    pool: httpcore2.AsyncConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """The pools of one loop, and the generator whose end closes them: a loop ends its own before it closes."""
+
+    by_proxy: dict[str | None, httpcore2.AsyncConnectionPool]
     keeper: AsyncGenerator[None]
+    places: dict[str, _Place] = field(default_factory=dict)
 
 
-async def _keep(client: httpx2.AsyncClient) -> AsyncGenerator[None]:
+async def _keep(by_proxy: dict[str | None, httpcore2.AsyncConnectionPool]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        await client.aclose()
+        for pool in by_proxy.values():
+            await pool.aclose()
 
 
-def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pool], process: int) -> None:
+def _pool(proxy: str | None, tls: ssl.SSLContext | None) -> httpcore2.AsyncConnectionPool:
+    options: dict[str, Any] = {
+        "ssl_context": tls,
+        "max_connections": None,
+        "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
+        "keepalive_expiry": IDLE_SECONDS,
+        "network_backend": _Backend(),
+    }
+    if proxy is None:
+        return httpcore2.AsyncConnectionPool(**options)
+    parsed = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    bare = parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl()
+    auth = None if parsed.username is None else (unquote(parsed.username), unquote(parsed.password or ""))
+    if parsed.scheme.startswith("socks"):
+        return httpcore2.AsyncSOCKSProxy(bare, auth, **options)
+    return httpcore2.AsyncHTTPProxy(bare, auth, proxy_ssl_context=tls if parsed.scheme == "https" else None, **options)
+
+
+class _Backend(httpcore2.AsyncNetworkBackend):
+    """httpcore2's own connections, but a request's head and body go out as one write: a system call less."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore2's protocol
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        return _Joined(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Joined(httpcore2.AsyncNetworkStream):
+    """Writes are kept until something is to be read, or much has come together."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        if self._kept:
+            await self._flush(timeout)
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        if buffer:
+            self._kept.append(buffer)
+            self._size += len(buffer)
+            if self._size > _WRITE_BYTES:
+                await self._flush(timeout)
+
+    async def _flush(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        data, self._kept, self._size = b"".join(self._kept), [], 0
+        # As httpcore2 does for a write of its own: the server may have answered before it hung up.
+        with suppress(httpcore2.WriteError):
+            await self._inner.write(data, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore2.AsyncNetworkStream:
+        if self._kept:
+            await self._flush(timeout)
+        return _Joined(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Once:
+    """A request's body."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        yield self._body
+
+
+class _Answer:
+    """An open answer of httpcore2."""
+
+    __slots__ = ("_bytes", "_response", "headers", "status")
+
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+        }
+        encoded = self.headers.get("content-encoding", "identity").lower() != "identity"
+        self._bytes: AsyncIterator[bytes] = _decoded(response) if encoded else response.aiter_stream()
+
+    async def read(self) -> bytes | None:
+        with _faults(before_status=False):
+            return await anext(self._bytes, None)
+
+    async def aclose(self) -> None:
+        with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError):
+            await self._response.aclose()
+        if isinstance(self._bytes, AsyncGenerator):
+            with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError):
+                await self._bytes.aclose()
+
+
+class _Raw(httpx2.AsyncByteStream):
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._response.aiter_stream():
+            yield data
+
+
+def _decoded(response: httpcore2.Response) -> AsyncIterator[bytes]:
+    """A body that was compressed although nobody asked for that."""
+    return httpx2.Response(response.status, headers=response.headers, stream=_Raw(response)).aiter_bytes()
+
+
+def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> None:
     """The transport was dropped without being closed: close what it left, each pool on its own loop."""
     if process != os.getpid():
         # The connections are the parent's: they must not even be garbage-collected here.
         _inherited.append(pools)
         return
-    for loop, pool in pools.items():
+    for loop, kept in pools.items():
         if not loop.is_closed():
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_close_soon, loop, pool.keeper)
+                loop.call_soon_threadsafe(_close_soon, loop, kept.keeper)
 
 
 def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:
@@ -139,52 +303,37 @@ def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -
 _closing: set[asyncio.Task[None]] = set()
 _inherited: list[object] = []
 
-
-class _HttpxExchange:
-    __slots__ = ("_bytes", "_response", "headers", "status")
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
-        self._bytes: AsyncIterator[bytes] | None = None
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-
-    async def read(self) -> bytes | None:
-        if self._bytes is None:
-            self._bytes = self._response.aiter_bytes()
-        with _faults(before_status=False):
-            async for data in self._bytes:
-                return data
-        return None
-
-    async def aclose(self) -> None:
-        with suppress(httpx2.HTTPError, OSError, RuntimeError):
-            await self._response.aclose()
-        if isinstance(self._bytes, AsyncGenerator):
-            with suppress(httpx2.HTTPError, OSError, RuntimeError):
-                await self._bytes.aclose()
-
-
 _BEFORE_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
-    (httpx2.ConnectTimeout, TransportFault.NOT_CONNECTED),
-    (httpx2.PoolTimeout, TransportFault.POOL_EXHAUSTED),
-    (httpx2.ProxyError, TransportFault.PROXY),
-    (httpx2.ConnectError, TransportFault.REFUSED),
-    (httpx2.LocalProtocolError, TransportFault.OUR_BUG),
-    (httpx2.UnsupportedProtocol, TransportFault.OUR_BUG),
+    (httpcore2.ConnectTimeout, TransportFault.NOT_CONNECTED),
+    (httpcore2.PoolTimeout, TransportFault.POOL_EXHAUSTED),
+    (httpcore2.ProxyError, TransportFault.PROXY),
+    (httpcore2.ConnectError, TransportFault.REFUSED),
+    (httpcore2.LocalProtocolError, TransportFault.OUR_BUG),
+    (httpcore2.UnsupportedProtocol, TransportFault.OUR_BUG),
     (httpx2.InvalidURL, TransportFault.OUR_BUG),
-    (httpx2.TransportError, TransportFault.RESET_BEFORE_STATUS),
+    (httpcore2.NetworkError, TransportFault.RESET_BEFORE_STATUS),
+    (httpcore2.TimeoutException, TransportFault.RESET_BEFORE_STATUS),
+    (httpcore2.ProtocolError, TransportFault.RESET_BEFORE_STATUS),
     (OSError, TransportFault.REFUSED),
 )
 _AFTER_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
     (httpx2.DecodingError, TransportFault.UNDECODABLE),
-    (httpx2.HTTPError, TransportFault.CUT_AFTER_STATUS),
-    (OSError, TransportFault.CUT_AFTER_STATUS),
+    (Exception, TransportFault.CUT_AFTER_STATUS),
 )
 # Causes that say more than the exception around them.
 _CAUSES: tuple[tuple[type[BaseException], TransportFault], ...] = (
     (ssl.SSLError, TransportFault.TLS),
     (socket.gaierror, TransportFault.DNS),
+)
+_CAUGHT = (
+    httpcore2.NetworkError,
+    httpcore2.TimeoutException,
+    httpcore2.ProtocolError,
+    httpcore2.ProxyError,
+    httpcore2.UnsupportedProtocol,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    OSError,
 )
 
 
@@ -192,7 +341,7 @@ _CAUSES: tuple[tuple[type[BaseException], TransportFault], ...] = (
 def _faults(*, before_status: bool) -> Iterator[None]:
     try:
         yield
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+    except _CAUGHT as error:
         raise TransportError(_fault(error, before_status=before_status), _detail(error)) from None
     except RuntimeError as error:
         fault = TransportFault.LOOP_CLOSED if "loop is closed" in str(error) else TransportFault.OUR_BUG

@@ -122,28 +122,30 @@ class Breaker:
         if state is not State.CLOSED and (held.probe or held.forced):
             self.close()
 
-    def failure(self, held: Pass, now: float, *, open_for: float | None = None) -> bool:
-        """The attempt's call failed here; returns whether the breaker opened. `open_for`: open at once, that long."""
+    def failure(self, held: Pass, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
+        """The attempt's call failed here; returns whether the breaker opened.
+
+        `open_for`: open at once, that long; `counts`: whether it is a failure in the window too.
+        """
         state = self.state(now)
-        if open_for is not None:
-            self._release(held)
-            opened = state is State.CLOSED
-            self._open(now, open_for)
-            return opened
-        if held.failed_at is not None:
+        if held.forced and held.epoch == self.epoch and state is not State.CLOSED:
             return False
+        if held.epoch == self.epoch and held.probe:
+            self.trips += 1
+            longer = min(FIRST_OPEN_SECONDS * 2**self.trips, self.rules.longest_open) * self._spread()
+            self._open(now, longer if open_for is None else open_for)
+            return True
+        again = held.failed_at is not None
+        if counts and not again:
+            self._count_bad(held, now)
         if held.epoch != self.epoch:
             # Counted, but an attempt from before the last change cannot change the state again.
-            self._count_bad(held, now)
             return False
-        if held.probe:
-            self._release(held)
-            self.trips += 1
-            self._open(now, min(FIRST_OPEN_SECONDS * 2**self.trips, self.rules.longest_open) * self._spread())
+        if open_for is not None:
+            self._open(now, open_for)
             return True
-        if held.forced and state is not State.CLOSED:
+        if again:
             return False
-        self._count_bad(held, now)
         self.failures_in_a_row += 1
         good, bad = self.window.counts(now)
         low = good + bad >= self.rules.min_samples and good < self.rules.skip_threshold * (good + bad)

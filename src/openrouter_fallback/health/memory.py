@@ -39,6 +39,7 @@ class Gate(StrEnum):
     READY = "ready"
     PROBE = "probe"
     LEFT_OUT = "left_out"
+    UNFIT = "unfit"
     COOLING = "cooling"
     DISABLED = "disabled"
 
@@ -71,9 +72,11 @@ class Ticket:
         return self.model.probe or self.endpoint.probe
 
     def continue_from(self, earlier: Ticket) -> None:
-        """This attempt belongs to the same call: what was counted for it stays one outcome."""
-        self.model.failed_at = earlier.model.failed_at
-        self.endpoint.failed_at = earlier.endpoint.failed_at
+        """This attempt belongs to the same call: what was counted for its model or endpoint stays one outcome."""
+        if earlier.target.model == self.target.model:
+            self.model.failed_at = earlier.model.failed_at
+        if earlier.target.endpoint == self.target.endpoint:
+            self.endpoint.failed_at = earlier.endpoint.failed_at
 
 
 @dataclass(slots=True)
@@ -146,7 +149,7 @@ class MemoryHealth:
                 if model.lacks:
                     for need in needs:
                         if now < model.lacks.get(need, 0.0):
-                            return Standing(Gate.LEFT_OUT, f"does not support {need}", model.lacks[need])
+                            return Standing(Gate.UNFIT, f"does not support {need}", model.lacks[need])
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
                 return _left_out(endpoint, now, f"endpoint {target.endpoint} cannot be reached")
@@ -211,12 +214,16 @@ class MemoryHealth:
 
     # An attempt's life
 
-    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket:
-        """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot."""
+    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket | None:
+        """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot.
+
+        None: it is not forced and may not begin, for instance since another thread has just taken that slot.
+        """
         with self._lock:
             model = self._model(target).breaker
             endpoint = self._endpoint(target.endpoint)
-            forced = forced or not (model.admits(now) and endpoint.admits(now))
+            if not forced and not (model.admits(now) and endpoint.admits(now)):
+                return None
             return Ticket(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
 
     def first_token(self, ticket: Ticket, now: float) -> None:
@@ -236,13 +243,17 @@ class MemoryHealth:
             self._cooldowns.pop((target.account, target.model), None)
             self._no_auth.pop(target.account, None)
 
-    def model_failed(self, ticket: Ticket, now: float, *, open_for: float | None = None, reason: str = "") -> bool:
+    def model_failed(
+        self, ticket: Ticket, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
+    ) -> bool:
         """The call failed at this model; returns whether its breaker opened."""
         with self._lock:
             breaker = self._model(ticket.target).breaker
-            opened = breaker.failure(ticket.model, now, open_for=open_for)
-            if breaker.open_until is not None:
-                breaker.reason = reason or breaker.reason
+            opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts)
+            if opened:
+                breaker.reason = reason
+            # It says nothing about the endpoint, whose probe this may have been.
+            self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
             return opened
 
     def endpoint_failed(self, ticket: Ticket, now: float) -> bool:
@@ -269,6 +280,9 @@ class MemoryHealth:
             if len(self._cooldowns) > _MOST_COOLDOWNS:
                 self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
             cooldown = self._cooldowns.setdefault((target.account, target.model), _Cooldown())
+            if retry_after is None and now < cooldown.until:
+                # Begun before the model cooled: one burst is one step.
+                return cooldown.server_until
             wait = 2.0**cooldown.steps if retry_after is None else retry_after
             cooldown.steps = min(cooldown.steps + 1, 10)
             kept = min(wait, target.longest_open)
@@ -278,13 +292,14 @@ class MemoryHealth:
 
     def out_of_credits(self, target: Target, now: float, retry_after: float | None) -> None:
         """The account has no credits: its models go last for a while."""
+        until = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
         with self._lock:
-            self._no_credits[target.account] = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
+            _keep(self._no_credits, target.account, until, now)
 
     def unauthorized(self, target: Target, now: float) -> None:
         """The key was refused: the account's models go last for a minute."""
         with self._lock:
-            self._no_auth[target.account] = now + _ACCOUNT_SECONDS
+            _keep(self._no_auth, target.account, now + _ACCOUNT_SECONDS, now)
 
     def learn_lack(self, model: Target, need: str, now: float) -> None:
         """The model does not support `need`; remembered for an hour."""
@@ -354,6 +369,13 @@ def _left_out(breaker: Breaker, now: float, reason: str) -> Standing:
     return Standing(
         Gate.LEFT_OUT, f"{reason}, a probe is under way" if probing else reason, breaker.open_until, breaker.forced
     )
+
+
+def _keep(refused: dict[str, float], account: str, until: float, now: float) -> None:
+    if len(refused) >= _MOST_COOLDOWNS:
+        for known in [known for known, end in refused.items() if end <= now]:
+            del refused[known]
+    refused[account] = until
 
 
 # A lock that another thread holds while the process forks stays locked in the child for ever.

@@ -47,23 +47,26 @@ class Window:
 
     def good(self, now: float) -> None:
         """Count a success."""
-        self._good[self._slot(now)] += 1
+        slot = self._slot(now)
+        self._good[slot] += 1
         self._good_total += 1
 
     def bad(self, now: float) -> None:
         """Count a failure."""
-        self._bad[self._slot(now)] += 1
+        slot = self._slot(now)
+        self._bad[slot] += 1
         self._bad_total += 1
 
     def amend(self, failed_at: float, now: float) -> None:
         """Turn the failure counted at `failed_at` into a success: the call went well after all."""
-        self._slot(now)
-        slot = self._slot(failed_at)
-        if self._bad[slot]:
+        newest = self._slot(now)
+        expired = self._latest is None or int(failed_at // self._width) <= self._latest - BUCKETS
+        slot = newest if expired else self._slot(failed_at)
+        if not expired and self._bad[slot]:
             self._bad[slot] -= 1
             self._bad_total -= 1
-            self._good[slot] += 1
-            self._good_total += 1
+        self._good[slot] += 1
+        self._good_total += 1
 
     def counts(self, now: float) -> tuple[int, int]:
         """Successes and failures in the window."""
@@ -92,7 +95,8 @@ class Latencies:
         if self._since is None:
             self._since = now
         elif now - self._since > self._seconds:
-            self._previous = self._current
+            fresh = now - self._since <= 2 * self._seconds
+            self._previous = self._current if fresh else [0] * (len(_BOUNDS) + 1)
             self._current = [0] * (len(_BOUNDS) + 1)
             self._since = now
         self._current[bisect_left(_BOUNDS, seconds)] += 1

@@ -1,0 +1,124 @@
+"""The wheel as its users get it: run by `.ci/run` in clean environments, with the installed extras as the argument.
+
+Without extras: the core imports nothing but its own libraries, makes one call over HTTP, and says what the rest needs.
+With each extra: what it is for can be imported and started.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+import sys
+import sysconfig
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+FOREIGN = {
+    "langchain",
+    "langchain_core",
+    "langchain_openai",
+    "llama_index",
+    "openai",
+    "opentelemetry",
+    "redis",
+    "rich",
+    "starlette",
+    "typer",
+    "uvicorn",
+}
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+EVENTS = (
+    b'data: {"model":"openai/gpt-5.1","choices":[{"index":0,"delta":{"role":"assistant","content":"still "}}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{"content":"here"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """An endpoint that fails once, then answers: the emulator needs an extra."""
+
+    asked = 0
+
+    def do_POST(self) -> None:
+        type(self).asked += 1
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(503 if self.asked == 1 else 200)
+        body = b"{}" if self.asked == 1 else EVENTS
+        self.send_header("Content-Type", "application/json" if self.asked == 1 else "text/event-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def check_core() -> None:
+    from openrouter_fallback import ConfigError, FallbackClient, __version__
+
+    logging.getLogger("openrouter_fallback").addHandler(logging.NullHandler())
+    installed = Path(sys.modules["openrouter_fallback"].__file__ or "").parent
+    expect(installed.parent == Path(sysconfig.get_path("purelib")), f"imported from {installed}, not from the wheel")
+    expect((installed / "py.typed").is_file(), "py.typed is missing")
+    try:
+        FallbackClient(["gpt-5.1"])
+    except ConfigError as error:
+        expect("openai/gpt-5.1" in str(error) or "prefix" in str(error), f"unhelpful: {error}")
+    else:
+        expect(False, "a model id without a prefix was taken")
+    server = HTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = FallbackClient(CHAIN, base_url=f"http://127.0.0.1:{server.server_port}/api/v1", api_key="sk-or-v1-none")
+    expect(list(client.route().candidates) == CHAIN, str(client.route()))
+    answer = client.chat("Are you there?")
+    server.shutdown()
+    server.server_close()
+    expect(answer.text == "still here", answer.text)
+    expect([attempt.answered for attempt in answer.attempts] == [False, True], str(answer.attempts))
+    foreign = FOREIGN & {name.partition(".")[0] for name in sys.modules}
+    expect(not foreign, f"the core imported {sorted(foreign)}")
+    print(f"openrouter-fallback {__version__}: the core answers, and imported none of {', '.join(sorted(FOREIGN))}")
+
+
+def check_extra(module: str, extras: set[str], needed: set[str]) -> None:
+    if needed <= extras:
+        importlib.import_module(module)
+        print(f"{module}: imported")
+        return
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        expect("pip install" in str(error), f"{module} does not say how to install what it needs: {error}")
+        print(f"{module}: {error}")
+    else:
+        expect(False, f"{module} was imported without its extra")
+
+
+def check_command(extras: set[str]) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "openrouter-fallback"
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    if "cli" in extras:
+        expect(done.returncode == 0 and "drill" in said, said)
+        print("openrouter-fallback --help: started")
+    else:
+        expect(done.returncode != 0 and "openrouter-fallback[cli]" in said and "Traceback" not in said, said)
+        print(f"openrouter-fallback --help: {said.strip()}")
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise SystemExit(f"the wheel is wrong: {otherwise}")
+
+
+def main() -> None:
+    given = set(sys.argv[1:])
+    extras = {"cli", "emulator"} if "all" in given else given
+    check_core()
+    check_extra("openrouter_fallback.emulator", extras, {"emulator"})
+    check_command(extras)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The commands `chat` and `route`: a client from the options, and what is printed of its calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from openrouter_fallback import Attempt, Completion, ConfigError, FallbackClient, Route
+from openrouter_fallback.cli.terminal import say, stderr, stdout, tame
+
+Messages = list[dict[str, str]]
+
+CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct", "openrouter/auto")
+"""What is asked where neither a configuration nor a model is named; the last one chooses among what exists."""
+
+
+def client(
+    models: Sequence[str] | None,
+    config: Path | None,
+    base_url: str | None,
+    task: str | None,
+    max_cost_tier: str | None,
+    primary_provider: str | None,
+) -> FallbackClient:
+    """The client that the options describe. With both, the models stand in for the configuration's chains."""
+    if config is not None:
+        made = FallbackClient(config=config, base_url=base_url).with_options(models=models or None)
+    else:
+        made = FallbackClient(models or CHAIN, base_url=base_url)
+    return made.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+
+
+def messages(prompt: str, system: str | None) -> Messages:
+    """The conversation to send."""
+    if not prompt.strip():
+        raise ConfigError('the prompt is empty; give it as an argument, or "-" to read it from stdin')
+    before = [{"role": "system", "content": system}] if system is not None else []
+    return [*before, {"role": "user", "content": prompt}]
+
+
+def show(client: FallbackClient, messages: Messages, *, stream: bool) -> None:
+    """Ask, print the answer on stdout, and on stderr who failed and who answered."""
+    out = _Out()
+    try:
+        if stream:
+            with client.stream(messages) as pieces:
+                for piece in pieces:
+                    out.write(piece.text)
+            completion = pieces.completion
+        else:
+            completion = client.chat(messages)
+            out.write(completion.text)
+        if not out.text:
+            out.write(completion.message.get("refusal") or "")
+    finally:
+        out.end()
+    _summary(completion)
+
+
+def show_route(route: Route) -> None:
+    """Print the candidates in order and the skipped models."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for number, model in enumerate(route.candidates, 1):
+        table.add_row(str(number), Text(model, overflow="fold"), "")
+    for skipped in route.skipped:
+        left = f", for {skipped.seconds_left:.0f} s more" if skipped.seconds_left is not None else ""
+        table.add_row("-", Text(skipped.model, overflow="fold"), Text(f"skipped: {skipped.reason}{left}"))
+    stdout().print(table)
+
+
+class _Out:
+    """The answer's way to stdout, piece by piece; a terminal gets no control characters."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._tame = tame if sys.stdout.isatty() else str
+
+    def write(self, text: str) -> None:
+        if text:
+            self.text = text
+            typer.echo(self._tame(text), nl=False)
+
+    def end(self) -> None:
+        if self.text and not self.text.endswith("\n"):
+            typer.echo()
+
+
+def _summary(completion: Completion) -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for attempt in completion.attempts:
+        table.add_row(*_row(attempt, completion))
+    stderr().print(table)
+    if completion.finish_reason == "length":
+        say("The answer was cut off: it reached the limit of its length.", "yellow")
+
+
+def _row(attempt: Attempt, completion: Completion) -> list[Text]:
+    seconds = Text(f"{attempt.seconds:.2f} s")
+    if attempt.kind is not None:
+        status = f" {attempt.status}" if attempt.status is not None else ""
+        return [Text("failed", "red"), Text(attempt.model), Text(f"{attempt.kind}{status}"), seconds]
+    served = f"as {tame(completion.model)}, " if completion.model != attempt.model else ""
+    return [Text("answered", "green"), Text(attempt.model), Text(f"{served}{_spent(completion)}"), seconds]
+
+
+def _spent(completion: Completion) -> str:
+    usage, cost = completion.usage, completion.cost
+    parts = [f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out"] if usage is not None else []
+    if cost is not None:
+        parts.append(f"${cost:.6f}")
+    return ", ".join(parts) or "no usage reported"

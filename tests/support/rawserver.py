@@ -1,0 +1,169 @@
+"""A tiny HTTP/1.1 server that sends given bytes in given pieces, and notes what it was asked.
+
+The pieces become the chunks of a chunked body. How much of them a client reads at a time, `reading` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+import pytest
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Gate:
+    """A place in an answer where the server waits until the test opens it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let the server go on; from any thread."""
+        self._loop.call_soon_threadsafe(self._opened.set)
+
+    async def passed(self) -> None:
+        await self._opened.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. `ending`: the body ends properly, the connection is closed in mid-body, or it is reset."""
+
+    pieces: Sequence[bytes | Gate]
+    status: int = 200
+    content_type: str = "text/event-stream"
+    ending: Literal["proper", "cut", "reset"] = "proper"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request: its headers (lower-case names) and its JSON body."""
+
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class RawServer:
+    """Serves its replies in order, the last one for ever; a context manager."""
+
+    replies: deque[Reply] = field(default_factory=deque)
+    requests: list[Received] = field(default_factory=list)
+    base_url: str = ""
+
+    def answer(self, *replies: Reply) -> None:
+        """Forget what was asked, and answer with these from now on."""
+        self.requests.clear()
+        self.replies = deque(replies)
+
+    def gate(self) -> Gate:
+        """A new gate for one of the replies."""
+        return Gate(self._loop)
+
+    def __enter__(self) -> RawServer:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="raw-server", daemon=True)
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v1"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # Cancelled only by `_close`; a cancelled handler would be reported as failed.
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; returns whether the connection is still good."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lines = [line.partition(":") for line in head.split("\r\n")[1:] if line]
+        headers = {name.lower(): value.strip() for name, _, value in lines}
+        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        self.requests.append(Received(headers, body))
+        reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+        writer.write(
+            f"HTTP/1.1 {reply.status} Whatever\r\ncontent-type: {reply.content_type}\r\n"
+            "x-generation-id: gen-from-the-header\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        )
+        for piece in reply.pieces:
+            if isinstance(piece, Gate):
+                await writer.drain()
+                await piece.passed()
+            else:
+                writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if reply.ending == "proper":
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return True
+        if reply.ending == "reset":
+            raw: socket.socket = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            writer.transport.abort()
+        return False
+
+
+@contextmanager
+def reading(longest: int, seed: int = 0) -> Iterator[None]:
+    """Let the sockets of all event loops give 1 to `longest` bytes at a time, wherever the borders fall."""
+    random = Random(seed)
+    transport = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "max_size", property(lambda _: random.randint(1, longest)))
+        yield
+
+
+def cut(data: bytes, longest: int, seed: int = 0) -> list[bytes]:
+    """Cut bytes into pieces of 1 to `longest` bytes."""
+    random = Random(seed)
+    pieces = []
+    start = 0
+    while start < len(data):
+        end = start + random.randint(1, longest)
+        pieces.append(data[start:end])
+        start = end
+    return pieces
+
+
+def sse(*chunks: object) -> bytes:
+    """Chunks as server-sent events; a string goes out as it is."""
+    return b"".join(
+        b"data: " + (chunk.encode() if isinstance(chunk, str) else json.dumps(chunk).encode()) + b"\n\n"
+        for chunk in chunks
+    )
+
+
+def delta(index: int = 0, finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    """One chunk with one choice."""
+    choice = {"index": index, "delta": {"role": "assistant", **fields}, "finish_reason": finish}
+    return {"id": "gen-raw", "object": "chat.completion.chunk", "model": "raw/model", "choices": [choice]}

@@ -1,0 +1,447 @@
+"""Calls in virtual time: models answer from a script, and `Failover` is driven as `engine.py` drives it.
+
+Nothing sleeps and nothing is measured: a heap of events is the clock. What happened is kept in a short notation:
+
+    requests   "a@0 a@0.5-P b*@1 c!@1"    model @ seconds, -provider left out, * the one probe, ! forced
+    waits      "0-0.5 1-3"
+    outcome    "b @2", "RateLimitedError @0 retry 400", "left @3"
+    health     "open +0 -3 overloaded 10s"    breaker, successes, failures, why it is left out and for how long
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from openrouter_fallback.advice import error_for
+from openrouter_fallback.assembly import ERROR, REASONING, TEXT, TOKEN, Assembler, judge
+from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
+from openrouter_fallback.completions import Attempt
+from openrouter_fallback.config import OPENROUTER
+from openrouter_fallback.errors import FallbackError
+from openrouter_fallback.failover import Failover
+from openrouter_fallback.failures import (
+    Failure,
+    FailureKind,
+    TransportFault,
+    find_error,
+    from_error,
+    from_transport,
+    timed_out,
+)
+from openrouter_fallback.health import MemoryHealth, Rules, Target, Ticket
+from openrouter_fallback.policy import Policy, policy
+from openrouter_fallback.router import Candidate
+
+START = 1000.0
+"""The clock's time at second 0 of every timeline."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The consumer holds a piece for so many seconds; what the model does afterwards is read that much later."""
+
+    seconds: float
+
+
+Step = Literal["status", "reasoning", "text", "answer"] | Failure | Held | Json
+Reply = tuple[tuple[float, Step], ...]
+"""What a model does with one request: (seconds since its start, what). After the last step there is silence."""
+
+Script = Mapping[str, Sequence[Reply] | Callable[[float], Reply]]
+"""Replies per model, the last one repeated, or a function of the second in which the request comes."""
+
+_NO_STATUS = (FailureKind.CONNECTION, FailureKind.LOCAL)
+
+
+def ok(seconds: float = 1.0) -> Reply:
+    """A whole answer after `seconds`."""
+    return ((0.0, "status"), (seconds, "text"), (seconds, "answer"))
+
+
+def fails(failure: Failure, after: float = 0.0) -> Reply:
+    """No answer but a failure."""
+    head: Reply = () if failure.kind in _NO_STATUS else ((after, "status"),)
+    return (*head, (after, failure))
+
+
+def chunks(*timed: tuple[float, Json]) -> Reply:
+    """A stream of chunks that ends with the last one."""
+    return ((0.0, "status"), *timed, (timed[-1][0], {}))
+
+
+SILENT: Reply = ((0.0, "status"),)
+"""Keep-alive comments and nothing else."""
+MUTE: Reply = ()
+"""A connection and nothing else, not even a status line."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request: which call sent it, to whom, when (seconds of the timeline)."""
+
+    call: int
+    model: str
+    at: float
+    ignore: tuple[str, ...]
+    probe: bool
+    forced: bool
+
+    def __str__(self) -> str:
+        mark = "*" if self.probe else "!" if self.forced else ""
+        return f"{self.model}{mark}@{_brief(self.at)}" + "".join(f"-{name}" for name in self.ignore)
+
+
+@dataclass
+class World:
+    """Models, what they answer, and what has been learnt about them."""
+
+    script: Script
+    policy: Policy = field(default_factory=lambda: policy("smart"))
+    rules: Rules = field(default_factory=Rules)
+    random: Callable[[], float] = lambda: 0.5
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fields of single candidates, by key."""
+    start: float = START
+
+    def __post_init__(self) -> None:
+        self.now = self.start
+        self.health = MemoryHealth(self.rules, lambda: 0.0)
+        self.sent: list[Sent] = []
+        self.calls: list[Call] = []
+        self._asked: dict[str, int] = {}
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def candidate(self, key: str, account: str = "key") -> Candidate:
+        """The candidate `key`, `endpoint:model` or a model on OpenRouter."""
+        endpoint, _, model = key.rpartition(":")
+        if not endpoint or model == "free":
+            endpoint, model = OPENROUTER, key
+        target = Target(key, endpoint, f"{endpoint}#{account}", self.rules.longest_open)
+        return replace(Candidate(key, model, target, attempts=2), **self.models.get(key, {}))
+
+    def call(self, chain: str, at: float = 0.0, *, account: str = "key", **options: Any) -> Call:
+        """A call that begins at second `at` with the models of `chain`."""
+        candidates = [self.candidate(key, account) for key in chain.split()]
+        call = Call(self, len(self.calls), candidates, self.start + at, **options)
+        self.calls.append(call)
+        return call
+
+    def at(self, time: float, event: Callable[[], None]) -> None:
+        """Do `event` at that time of the clock."""
+        heapq.heappush(self._events, (time, next(self._order), event))
+
+    def run(self, until: float = float("inf")) -> None:
+        """Let everything happen, up to a second of the timeline."""
+        while self._events and self._events[0][0] <= self.start + until:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+
+    def reply(self, model: str) -> Reply:
+        """What `model` does with the request that it gets now."""
+        replies = self.script[model]
+        if callable(replies):
+            return replies(self.now - self.start)
+        number = self._asked.get(model, 0)
+        self._asked[model] = number + 1
+        return replies[min(number, len(replies) - 1)]
+
+    def fail(self, model: str, at: float = 0.0, times: int = 3) -> None:
+        """`times` calls fail at `model`, in second `at` of the timeline; three open its breaker for 10 s."""
+        for _ in range(times):
+            ticket = self._begun(self.candidate(model).target, at)
+            self.health.model_failed(ticket, self.start + at)
+
+    def cut_off(self, endpoint: str, at: float = 0.0, times: int = 3) -> None:
+        """`times` calls do not reach `endpoint`; three open its breaker for 10 s."""
+        for _ in range(times):
+            ticket = self._begun(Target("another", endpoint, endpoint), at)
+            self.health.endpoint_failed(ticket, self.start + at)
+            self.health.release(ticket)
+
+    def learn_speed(self, model: str, seconds: float, times: int = 100) -> None:
+        """So many calls have had their first token after `seconds`."""
+        for _ in range(times):
+            ticket = self._begun(self.candidate(model).target, 0.0)
+            self.health.first_token(ticket, self.start + seconds)
+
+    def _begun(self, target: Target, at: float) -> Ticket:
+        ticket = self.health.begin(target, self.start + at)
+        assert ticket is not None, "it is left out already"
+        return ticket
+
+    def requests(self, call: int | None = None) -> str:
+        """What was sent, in order: of one call, or in all."""
+        return " ".join(str(sent) for sent in self.sent if call is None or sent.call == call)
+
+    def requests_to(self, model: str) -> list[float]:
+        """The seconds of the timeline at which `model` was asked."""
+        return [round(sent.at, 6) for sent in self.sent if sent.model == model]
+
+    def state(self, model: str) -> str:
+        """The health of a model as it stands."""
+        seen = self.health.snapshot(self.candidate(model).target, self.now)
+        text = f"{seen.state} +{seen.successes} -{seen.failures}"
+        if seen.reason:
+            text += f" {seen.reason}" + ("" if seen.seconds_left is None else f" {_brief(seen.seconds_left)}s")
+        return text
+
+    def endpoint_state(self, endpoint: str) -> str:
+        """The health of an endpoint: the state of its breaker and the failed calls in a row."""
+        breaker = self.health._endpoints[endpoint]
+        return f"{breaker.state(self.now)} {breaker.failures_in_a_row}"
+
+    def slots_taken(self) -> list[str]:
+        """The models and endpoints whose probe's slot is taken."""
+        breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
+        return [name for name, breaker in breakers.items() if breaker._probe is not None]
+
+
+class Call:
+    """One call under way; drives its machine exactly as `engine.Run` and `exchange.Reading` do."""
+
+    def __init__(
+        self,
+        world: World,
+        number: int,
+        candidates: Sequence[Candidate],
+        begins: float,
+        *,
+        limits: Limits | None = None,
+        facts: Facts | None = None,
+        streamed: bool = False,
+        leaves: float | None = None,
+        on_ask: Callable[[Ask], None] | None = None,
+    ) -> None:
+        self.outcome = ""
+        self.error: FallbackError | None = None
+        self.given_up: GiveUp | None = None
+        self.answers = 0
+        self.waits: list[tuple[float, float]] = []
+        self.asks: list[Ask] = []
+        self.attempts: list[Attempt] = []
+        self.delivered = False
+        self._world = world
+        self._number = number
+        self._streamed = streamed
+        self._limits = limits or Limits(wall_clock=not streamed)
+        self._facts = facts or Facts()
+        self._candidates = candidates
+        self._on_ask = on_ask
+        self._ask: Ask | None = None
+        self._steps: list[tuple[float, Step]] = []
+        self._token_at: float | None = None
+        self._reached = False
+        self._reasoned = False
+        self._assembler = Assembler()
+        self._round = 0
+        world.at(begins, self._begin)
+        if leaves is not None:
+            world.at(world.start + leaves, self._leave)
+
+    @property
+    def machine(self) -> Failover:
+        """The machine of a call that has begun."""
+        return self._machine
+
+    def waited(self) -> str:
+        """Its waits: "from-to" in seconds of the timeline."""
+        start = self._world.start
+        return " ".join(f"{_brief(since - start)}-{_brief(until - start)}" for since, until in self.waits)
+
+    def _begin(self) -> None:
+        world = self._world
+        self._machine = Failover(
+            self._candidates, world.policy, world.health, self._limits, self._facts, world.now, world.random
+        )
+        self._obey(self._machine.begin(world.now))
+
+    def _obey(self, command: Command) -> None:
+        world = self._world
+        self._round += 1
+        if isinstance(command, Ask):
+            self._send(command)
+        elif isinstance(command, Wait):
+            assert world.now < command.until < world.now + self._limits.total
+            self.waits.append((world.now, command.until))
+            self._later(command.until, lambda: self._obey(self._machine.woke(world.now)))
+        elif isinstance(command, Done):
+            self.answers += 1
+            self._end(f"{self.attempts[-1].model} @{_brief(world.now - world.start)}")
+        else:
+            self._give_up(command)
+
+    def _give_up(self, command: GiveUp) -> None:
+        world = self._world
+        self.given_up = command
+        self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint="")
+        retry = "" if command.retry_after is None else f" retry {_brief(command.retry_after)}"
+        self._end(f"{type(self.error).__name__} @{_brief(world.now - world.start)}{retry}")
+
+    def _leave(self) -> None:
+        if not self.outcome:
+            world = self._world
+            if self._ask is not None:
+                self._note(Failure(FailureKind.CANCELLED, "the caller left"))
+            self._machine.left(world.now, reached=self._ask is not None and self._reached)
+            self._end(f"left @{_brief(world.now - world.start)}")
+
+    def _end(self, outcome: str) -> None:
+        assert not self.outcome, "a call ends once"
+        self.outcome = outcome
+        self._ask = None
+
+    def _later(self, time: float, event: Callable[[], None]) -> None:
+        """Do `event` then, unless the call has gone on by itself."""
+        expected = self._round
+
+        def if_still() -> None:
+            if not self.outcome and self._round == expected:
+                event()
+
+        self._world.at(time, if_still)
+
+    # One attempt
+
+    def _send(self, ask: Ask) -> None:
+        world = self._world
+        ticket = ask.ticket
+        forced = ticket.model.forced or ticket.endpoint.forced
+        at = world.now - world.start
+        world.sent.append(Sent(self._number, ask.candidate.key, at, ask.ignore, ticket.probe, forced))
+        self.asks.append(ask)
+        self._ask = ask
+        self._steps = [(world.now + after, step) for after, step in world.reply(ask.candidate.key)]
+        self._token_at = None
+        self._reached = self._reasoned = False
+        self._assembler = Assembler()
+        if self._on_ask is not None:
+            self._on_ask(ask)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        due = self._due()
+        if self._steps and self._steps[0][0] <= due:
+            self._later(self._steps[0][0], self._step)
+        else:
+            self._later(due, self._ring)
+
+    def _step(self) -> None:
+        _, step = self._steps.pop(0)
+        if isinstance(step, Failure):
+            self._fail(step)
+            return
+        if step == "answer":
+            self._answer()
+            return
+        if step == "status":
+            self._reached = True
+        elif isinstance(step, Held):
+            self._hold(step.seconds)
+        elif isinstance(step, dict):
+            failure, answered = self._read(step)
+            if failure is not None:
+                self._fail(failure)
+                return
+            if answered:
+                self._answer()
+                return
+        else:
+            self._token(text=step == "text", reasoning=step == "reasoning")
+        self._go_on()
+
+    def _token(self, *, text: bool, reasoning: bool) -> None:
+        machine, now = self._machine, self._world.now
+        if self._token_at is None:
+            machine.first_token(now)
+        self._token_at = now
+        if reasoning and not self._reasoned:
+            self._reasoned = True
+            machine.reasons()
+        if self._streamed and text:
+            self.delivered = True
+            machine.delivered()
+        elif self._streamed and reasoning:
+            machine.streamed()
+
+    def _read(self, chunk: Json) -> tuple[Failure | None, bool]:
+        """A chunk of a stream, or its end ({})."""
+        now = self._world.now
+        if chunk:
+            flags = self._assembler.add(chunk)
+            if flags & ERROR:
+                return from_error(find_error(chunk), now=now), False
+            if flags & TOKEN:
+                self._token(text=bool(flags & TEXT), reasoning=bool(flags & REASONING))
+            return None, False
+        if not self._assembler.finished:
+            return from_transport(TransportFault.NO_FINISH, ""), False
+        failure, _ = judge(self._assembler.body(), wants_json=False, now=now)
+        return failure, failure is None
+
+    def _hold(self, seconds: float) -> None:
+        assert self._ask is not None
+        self._machine.held(seconds)
+        self._ask = self._ask.later(seconds)
+        self._token_at = None if self._token_at is None else self._token_at + seconds
+        self._steps = [(at + seconds, step) for at, step in self._steps]
+
+    def _due(self) -> float:
+        ask = self._ask
+        assert ask is not None
+        if self._token_at is None:
+            due = min(ask.first_token_by, ask.total_by)
+        else:
+            due = self._token_at + (ask.tool_stall if self._assembler.open_tool_call else ask.stall)
+            if self._limits.wall_clock:
+                due = min(due, ask.total_by)
+        return due if ask.attempt_by is None else min(due, ask.attempt_by)
+
+    def _ring(self) -> None:
+        ask, now = self._ask, self._world.now
+        assert ask is not None
+        if now >= ask.total_by and (self._limits.wall_clock or self._token_at is None):
+            failure = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
+            self._note(failure)
+            self._give_up(self._machine.out_of_time(now, reached=self._reached))
+        elif ask.attempt_by is not None and now >= ask.attempt_by:
+            self._fail(timed_out("attempt", ask.attempt_by - ask.ticket.started))
+        elif self._token_at is None:
+            self._fail(timed_out("first token", ask.first_token_by - ask.ticket.started))
+        else:
+            self._fail(timed_out("stall", ask.stall))
+
+    def _fail(self, failure: Failure) -> None:
+        self._note(failure)
+        self._ask = None
+        self._obey(self._machine.failed(failure, self._world.now, reached=self._reached))
+
+    def _answer(self) -> None:
+        self._note(None)
+        self._ask = None
+        self._obey(self._machine.succeeded(self._world.now))
+
+    def _note(self, failure: Failure | None) -> None:
+        ask = self._ask
+        assert ask is not None
+        self.attempts.append(
+            Attempt(
+                model=ask.candidate.key,
+                endpoint=ask.candidate.target.endpoint,
+                kind=None if failure is None else failure.kind,
+                seconds=self._world.now - ask.ticket.started,
+                status=None if failure is None else failure.status,
+                message="" if failure is None else failure.message,
+                probe=ask.ticket.probe,
+            )
+        )
+
+
+def _brief(seconds: float) -> str:
+    return f"{round(seconds, 3):g}"

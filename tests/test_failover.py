@@ -1,0 +1,384 @@
+"""The machine against the design's timelines in `cases/timelines.py`, and what takes more than one call to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from openrouter_fallback.commands import Facts, GiveUp, Limits, Wait
+from openrouter_fallback.failover import Failover, WrongOrder
+from openrouter_fallback.failures import Failure, FailureKind
+from openrouter_fallback.health import Gate, MemoryHealth, Rules, Target, Ticket
+from openrouter_fallback.policy import ANY_ERROR, SMART, policy
+
+from .cases.timelines import (
+    ANY_ERROR_ROWS,
+    E400,
+    E401,
+    E402,
+    E404,
+    E500,
+    E503,
+    LIMITED,
+    NO_FILES,
+    NO_TOOLS,
+    OK,
+    ONE_FAILED,
+    REFUSED,
+    ROWS,
+    TABLE,
+    TOOLS,
+    Case,
+    always,
+    limited,
+)
+from .support.timeline import SILENT, START, World, fails, ok
+
+K = FailureKind
+
+
+def check(case: Case) -> None:
+    world = case.world()
+    call = case.call(world)
+    world.run()
+    assert (world.requests(), call.waited(), call.outcome) == (case.requests, case.waits, case.outcome)
+    assert {model: world.state(model) for model in case.health} == case.health
+    assert {name: world.endpoint_state(name) for name in case.endpoints} == case.endpoints
+    assert world.slots_taken() == []
+
+
+@pytest.mark.parametrize("kind", ROWS, ids=str)
+def test_each_row_of_the_failure_table(kind: FailureKind) -> None:
+    check(ROWS[kind])
+
+
+def test_the_rows_are_all_that_a_model_can_cause() -> None:
+    assert set(ROWS) == set(SMART) - {K.CANCELLED} == set(K) - {K.CANCELLED}
+    assert set(ANY_ERROR_ROWS) == set(ANY_ERROR) - {K.CANCELLED, K.LOCAL}
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)
+def test_timelines(case: Case) -> None:
+    check(case)
+
+
+def test_the_names_of_the_cases_differ() -> None:
+    assert len({case.name for case in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize("kind", ANY_ERROR_ROWS, ids=str)
+def test_any_error_uses_up_the_attempts_goes_on_and_disables(kind: FailureKind) -> None:
+    check(ANY_ERROR_ROWS[kind])
+
+
+def test_a_dead_primary_is_known_then_left_alone_then_probed_once() -> None:
+    """Dead until second 40: three failed calls, 10 s of nothing, one probe, 20 s of nothing, one probe ..."""
+    world = World({"a": lambda second: ok() if second >= 40 else fails(E503), "b": OK})
+    for second in range(70):
+        for _ in range(64 if second in (12, 32, 42, 62) else 1):
+            world.call("a b", at=second)
+    world.run()
+    assert {call.outcome.split()[0] for call in world.calls} <= {"a", "b"}
+    to_a = world.requests_to("a")
+    assert [at for at in to_a if at < 62] == [0, 1, 2, 12, 32]
+    # Open for 40 s from second 32 on; its 72nd second is not reached.
+    assert to_a == [0, 1, 2, 12, 32]
+    assert [str(sent) for sent in world.sent if sent.probe] == ["a*@12", "a*@32"]
+
+
+def test_a_primary_that_is_back_is_probed_once_by_64_calls_and_then_used_by_all() -> None:
+    world = World({"a": OK, "b": OK})
+    world.fail("a")
+    for second in (9.0, 10.0, 10.5, 11.5):
+        for _ in range(64):
+            world.call("a b", at=second)
+    world.run()
+    assert world.requests_to("a") == [10.0] + [11.5] * 64
+    assert len(world.requests_to("b")) == 64 + 63 + 64
+
+
+def test_64_calls_fail_at_a_dead_primary_at_once() -> None:
+    world = World({"a": always(E503), "b": OK})
+    for _ in range(64):
+        world.call("a b")
+    later = [world.call("a b", at=second) for second in (1.0, 9.9)]
+    world.run()
+    assert [call.outcome for call in later] == ["b @2", "b @10.9"]
+    assert world.requests_to("a") == [0.0] * 64, "they had all begun when it was not known"
+
+
+def test_all_breakers_open_with_64_calls() -> None:
+    """They rotate, nobody is refused, no slot is taken; the first success closes."""
+    world = World(dict.fromkeys("abc", OK))
+    for name, since in (("a", -1.0), ("b", -3.0), ("c", -5.0)):
+        world.fail(name, since)
+    calls = [world.call("a b c") for _ in range(64)]
+    world.run()
+    assert [call.outcome.split()[0] for call in calls] == (["c", "b", "a"] * 22)[:64]
+    assert {world.state(name) for name in "abc"} == {"closed +21 -0", "closed +20 -0"}
+    assert not any(sent.probe for sent in world.sent)
+
+
+def test_all_breakers_open_and_all_still_dead_with_64_calls() -> None:
+    world = World({name: always(E503) for name in "abc"})
+    for name, since in (("a", -1.0), ("b", -3.0), ("c", -5.0)):
+        world.fail(name, since)
+    calls = [world.call("a b c") for _ in range(64)]
+    world.run()
+    assert {call.outcome for call in calls} == {"AllModelsFailedError @0.5"}
+    assert {len(call.asks) for call in calls} == {6}
+    assert [world.state(name) for name in "abc"] == [
+        "open +0 -3 failing 8.5s", "open +0 -3 failing 6.5s", "open +0 -3 failing 4.5s",
+    ]  # fmt: skip
+
+
+def test_of_64_forced_calls_one_failure_does_not_keep_a_success_from_closing() -> None:
+    world = World({"a": always(fails(E404, after=0.1), ok())})
+    world.fail("a")
+    for _ in range(64):
+        world.call("a")
+    world.run()
+    assert world.state("a").startswith("closed")
+
+
+def test_64_calls_at_once_are_one_step_of_the_cooldown() -> None:
+    world = World({"a": always(*[LIMITED] * 64, ok()), "b": OK})
+    for _ in range(64):
+        world.call("a b")
+    world.call("a b", at=1.0)
+    world.run()
+    assert world.calls[0].outcome == "b @1"
+    assert world.calls[-1].outcome == "a @2"
+
+
+def test_one_tenants_rate_limit_does_not_cool_anothers_models() -> None:
+    world = World({"a": lambda second: fails(limited(60)) if second == 0 else ok(), "b": OK})
+    world.call("a b", at=0, account="one")
+    world.call("a b", at=1, account="two")
+    world.call("a b", at=2, account="one")
+    world.run()
+    assert world.requests() == "a@0 b@0 a@1 b@2"
+
+
+def test_three_calls_that_cannot_connect_open_the_endpoint_and_others_are_asked_first() -> None:
+    world = World({"a": always(REFUSED), "b": always(REFUSED), "groq:c": OK})
+    for second in (0, 10, 20, 25):
+        world.call("a b groq:c", at=second)
+    world.run()
+    assert [world.requests(number) for number in range(4)] == [
+        "a@0 a@1 groq:c@1", "a@10 a@11 groq:c@11", "a@20 groq:c@20", "groq:c@25",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("start", [0.1, 1000.1, 4321.987654, 123456.789, 9876543.21])
+def test_a_user_set_timeout_teaches_at_any_time_of_the_clock(start: float) -> None:
+    """start + timeout - start is not always timeout."""
+    world = World({"a": always(SILENT), "b": OK}, models={"a": {"timeout": 5.3}}, start=start)
+    world.call("a b")
+    world.run()
+    assert world.state("a") == ONE_FAILED
+
+
+def test_unsupported_is_remembered_for_the_model_and_the_need() -> None:
+    world = World({"a": always(NO_TOOLS, ok()), "b": OK})
+    world.call("a b", at=0, facts=TOOLS)
+    world.call("a b", at=1, facts=TOOLS)
+    world.call("a b", at=2)
+    world.call("a b", at=3602, facts=TOOLS)
+    world.run()
+    assert world.requests() == "a@0 b@0 b@1 a@2 a@3602"
+
+
+def test_a_model_that_lacks_what_is_needed_comes_after_those_that_are_only_failing() -> None:
+    world = World({"a": always(NO_TOOLS), "b": OK})
+    target = world.candidate("a").target
+    world.health.learn_lack(target, "tools", START)
+    world.fail("b")
+    for _ in range(3):
+        world.call("a b", facts=TOOLS)
+    world.run()
+    assert world.requests_to("a") == []
+
+
+def test_a_model_that_reasons_unasked_is_given_more_time() -> None:
+    world = World({"a": always(((1, "reasoning"), (2, "text"), (2, "answer")), SILENT), "b": OK})
+    world.call("a b", at=0)
+    second = world.call("a b", at=10)
+    world.run()
+    assert [(ask.first_token_by - START, ask.stall) for ask in second.asks] == [(130.0, 300.0), (430.0 - 120, 30.0)]
+
+
+def test_a_credits_failure_orders_only_and_does_not_leave_out() -> None:
+    world = World({"a": always(E402, ok())})
+    world.call("a")
+    world.call("a", at=1)
+    world.run()
+    assert [call.outcome for call in world.calls] == ["InsufficientCreditsError @0", "a @2"]
+
+
+@pytest.mark.parametrize(("refusal", "what"), [(E402, "credits"), (E401, "auth")])
+def test_a_refused_account_is_kept_for_the_order(refusal: Failure, what: str) -> None:
+    world = World({"a": always(refusal)})
+    world.call("a")
+    world.run()
+    target = world.candidate("a").target
+    assert [world.health.account_standing(target, START + second) for second in (59, 60)] == [what, None]
+
+
+def test_credits_are_kept_as_long_as_the_server_says() -> None:
+    world = World({"a": always(replace(E402, retry_after=90.0))})
+    world.call("a")
+    world.run()
+    target = world.candidate("a").target
+    assert [world.health.account_standing(target, START + second) for second in (89, 90)] == ["credits", None]
+
+
+@pytest.mark.parametrize(
+    ("message", "needs", "lacking"),
+    [
+        ("No endpoints found that support tool use", ["tools", "images"], ["tools"]),
+        ("it cannot do that", ["tools", "images"], []),
+        ("it cannot do that", ["tools"], ["tools"]),
+        ("response_format json_schema is not supported", ["json_schema", "tools"], ["json_schema"]),
+    ],
+)
+def test_the_need_that_is_named_is_blamed_or_the_only_one(message: str, needs: list[str], lacking: list[str]) -> None:
+    world = World({"a": always(replace(NO_TOOLS, message=message))})
+    world.call("a", facts=Facts(needs=frozenset(needs)))
+    world.run()
+    target = world.candidate("a").target
+    assert [need for need in needs if world.health.standing(target, START, {need}).gate is Gate.UNFIT] == lacking
+
+
+def test_a_first_token_is_counted_once() -> None:
+    world = World({})
+    machine = Failover([world.candidate("a")], world.policy, world.health, Limits(), Facts(), START, world.random)
+    machine.begin(START)
+    machine.first_token(START + 1)
+    machine.first_token(START + 2)
+    assert world.health._models["a"].latencies.count == 1
+
+
+def test_disabled_by_hand_during_the_call_is_not_overridden() -> None:
+    for name in ("smart", "any_error"):
+        world = World({"a": always(E500), "b": OK}, policy("smart" if name == "smart" else "any_error"))
+
+        def disable(_: object, world: World = world) -> None:
+            world.health.disable(world.candidate("a").target, START + 60)
+
+        world.call("a b", on_ask=disable)
+        world.run()
+        assert world.requests() == "a@0 b@0", name
+
+
+def test_what_is_skipped_is_said_with_its_reason() -> None:
+    world = World(dict.fromkeys("abc", OK) | {"d": always(E400)})
+    world.fail("a", -3.0)
+    world.health.disable(world.candidate("b").target, START + 60)
+    world.health.rate_limited(world.candidate("c").target, START, 20)
+    call = world.call("a b c d")
+    world.run()
+    assert call.given_up is not None
+    assert [(skip.model, skip.reason, skip.seconds_left) for skip in call.given_up.skipped] == [
+        ("a", "failing", 7.0), ("b", "disabled by hand", 60.0), ("c", "rate-limited", 20.0),
+    ]  # fmt: skip
+    assert call.given_up.failure == E400
+
+
+def test_the_names_of_opened_breakers_are_kept_for_the_events() -> None:
+    world = World({"a": always(E503), "b": always(E404), "c": OK})
+    world.fail("a", times=2)
+    call = world.call("a b c")
+    world.run()
+    assert call.machine.opened == ["a", "b"]
+
+
+class Rival(MemoryHealth):
+    """Another thread takes the probe's slot between the look and the beginning."""
+
+    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket | None:
+        if target.model == "a" and not forced:
+            super().begin(target, now)
+        return super().begin(target, now, forced=forced)
+
+
+def test_a_probe_that_another_thread_took_first_goes_to_the_next() -> None:
+    world = World({"a": OK, "b": OK})
+    world.health = Rival(Rules(), lambda: 0.0)
+    target = world.candidate("a").target
+    for _ in range(3):
+        ticket = MemoryHealth.begin(world.health, target, START - 10)
+        assert ticket is not None
+        world.health.model_failed(ticket, START - 10)
+    world.call("a b")
+    world.run()
+    assert world.requests() == "b@0"
+
+
+ILLEGAL: Mapping[str, Callable[[Failover], object]] = {
+    "begin": lambda machine: machine.begin(START),
+    "first_token": lambda machine: machine.first_token(START),
+    "succeeded": lambda machine: machine.succeeded(START),
+    "failed": lambda machine: machine.failed(E503, START),
+    "out_of_time": lambda machine: machine.out_of_time(START),
+    "woke": lambda machine: machine.woke(START),
+}
+LEGAL = {
+    "new": {"begin"},
+    "asking": {"first_token", "succeeded", "failed", "out_of_time"},
+    "waiting": {"woke", "out_of_time"},
+    "done": set[str](),
+}
+
+
+@pytest.mark.parametrize("event", ILLEGAL)
+@pytest.mark.parametrize("state", LEGAL)
+def test_an_event_that_cannot_come_is_a_wrong_order(state: str, event: str) -> None:
+    world = World({"a": always(E503)})
+    candidates = [world.candidate("a")]
+    machine = Failover(candidates, world.policy, world.health, Limits(), Facts(), START, world.random)
+    if state != "new":
+        machine.begin(START)
+    if state == "waiting":
+        machine.failed(E503, START)
+    if state == "done":
+        machine.succeeded(START)
+    if event in LEGAL[state]:
+        ILLEGAL[event](machine)
+    else:
+        with pytest.raises(WrongOrder):
+            ILLEGAL[event](machine)
+
+
+@pytest.mark.parametrize("first", [E500, REFUSED, E503, limited(20), NO_FILES], ids=lambda one: one.kind)
+def test_nobody_is_asked_after_the_deadline_by_a_wait_that_ends_late(first: Failure) -> None:
+    world = World({})
+    machine = Failover([world.candidate("a")], world.policy, world.health, Limits(), Facts(), START, world.random)
+    machine.begin(START)
+    assert isinstance(machine.failed(first, START), Wait)
+    given_up = machine.woke(START + 301)
+    assert isinstance(given_up, GiveUp)
+    assert given_up.why == "deadline"
+
+
+@pytest.mark.parametrize("table", ["smart", "any_error"])
+def test_nobody_is_asked_after_the_deadline_by_a_failure_that_comes_late(table: Literal["smart", "any_error"]) -> None:
+    world = World({}, policy(table))
+    chain = [world.candidate("a"), world.candidate("b")]
+    machine = Failover(chain, world.policy, world.health, Limits(), Facts(), START, world.random)
+    machine.begin(START)
+    given_up = machine.failed(E503, START + 301)
+    assert isinstance(given_up, GiveUp)
+    assert given_up.why == "deadline"
+
+
+def test_leaving_is_possible_in_every_state() -> None:
+    world = World({"a": OK})
+    machine = Failover([world.candidate("a")], world.policy, world.health, Limits(), Facts(), START, world.random)
+    machine.left(START)
+    machine.left(START)
+    with pytest.raises(WrongOrder):
+        machine.begin(START)

@@ -1,0 +1,182 @@
+"""The fault matrix over real HTTP: {chat, achat, stream, astream} x every row of `cases/matrix.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback.emulator import FAULTS, Emulator
+from openrouter_fallback.emulator.errors import ERRORS
+from openrouter_fallback.failures import FailureKind
+from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, TOOL, Case
+from tests.conftest import Matrix
+from tests.support.surfaces import STREAMED, SURFACES, Outcome, ask
+
+SHORT = 0.3
+PATIENT = 60.0
+PACE = 0.02
+"""Between two tokens, so that the first of them is delivered before the fault comes. Should all come in one read after
+all (a busy machine), nobody has seen the text and the second model answers, which the tests take as well."""
+
+
+@dataclass
+class Lab:
+    """One emulator for the whole matrix, and clients by (hasty, streams upstream); every test starts from nothing."""
+
+    emulator: Emulator
+    clients: Mapping[tuple[bool, bool], FallbackClient]
+
+    def ask(self, case: Case, surface: str, *, streams: bool = True) -> Outcome:
+        emulator, client = self.emulator, self.clients[case.hasty, streams]
+        emulator.clear()
+        client.reset()
+        emulator.pace(token_interval=PACE if case.text_first and surface in STREAMED else 0.0)
+        emulator.reply(text=None if case.tools else FIRST_TEXT, model=FIRST)
+        emulator.reply(
+            text=None if case.tools else SECOND_TEXT, tool_calls=[SECOND_CALL] if case.tools else None, model=SECOND
+        )
+        if case.fault != "refused":
+            emulator.fault(case.fault, model=None if case.everywhere else FIRST, **case.details)
+        models = [
+            ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
+            ModelConfig(case.second, timeout=PATIENT),
+        ]
+        tools = {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
+        return ask(client, surface, "Say something", models=models, **tools)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
+        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
+        config = FallbackConfig(
+            default_chain=(FIRST, SECOND),
+            endpoints={
+                "openrouter": EndpointConfig(emulator.base_url),
+                "elsewhere": EndpointConfig(emulator.base_url, api_key=emulator.api_key),
+                "nowhere": EndpointConfig(emulator.refused_url()),
+            },
+        )
+        clients = {}
+        for hasty, streams in product((False, True), repeat=2):
+            settings = Settings(stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams)
+            clients[hasty, streams] = FallbackClient(config=config, api_key=emulator.api_key, settings=settings)
+            clients[hasty, streams]._engine.random = lambda: 0.0
+        yield Lab(emulator, clients)
+        for client in clients.values():
+            client.close()
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_first_model_is_faulty(lab: Lab, fault_matrix: Matrix, case: Case, surface: str) -> None:
+    cells = fault_matrix.setdefault(case.id, {})
+    cells[surface] = "FAILED"
+    cells[surface] = _checked(lab, case, surface, lab.ask(case, surface))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.only_streamed], ids=lambda case: case.id)
+def test_the_same_where_the_model_is_not_asked_to_stream(lab: Lab, fault_matrix: Matrix, case: Case) -> None:
+    cells = fault_matrix.setdefault(case.id, {})
+    cells["chat, not streamed"] = "FAILED"
+    cells["chat, not streamed"] = _checked(lab, case, "chat", lab.ask(case, "chat", streams=False))
+
+
+def _checked(lab: Lab, case: Case, surface: str, outcome: Outcome) -> str:
+    """What came of it, as a cell of the table."""
+    asked = {model: lab.emulator.count(model) for model in (FIRST, SECOND)}
+
+    _nothing_half_done(outcome)
+    if case.kind is None:
+        _the_first_answers(case, outcome)
+        expected = (1, 0)
+        cell = "first"
+    elif outcome.delivered and outcome.error is not None:
+        _interrupted(case, outcome, surface)
+        expected = (len(outcome.error.attempts), 0)
+        cell = f"{type(outcome.error).__name__}, text out"
+    elif case.raises is not None:
+        _raised(case, outcome)
+        expected = (case.asked, case.asked_second if case.everywhere else 0)
+        cell = type(outcome.error).__name__
+    else:
+        _the_second_answers(case, outcome)
+        expected = (case.asked, 1)
+        cell = "second"
+    assert (asked[FIRST], asked[SECOND]) == expected
+    return f"{cell} {asked[FIRST]}+{asked[SECOND]}"
+
+
+def _nothing_half_done(outcome: Outcome) -> None:
+    """Pieces say what the completion says, and hold no tool call that was not complete."""
+    for piece in outcome.pieces:
+        delta = (piece.raw or {"choices": [{"delta": {}}]})["choices"][0]["delta"]
+        assert bool(delta.get("tool_calls")) == bool(piece.tool_calls)
+    if outcome.completion is not None and outcome.pieces:
+        assert outcome.delivered == outcome.completion.text
+        calls = [call for piece in outcome.pieces for call in piece.tool_calls]
+        assert calls == list(outcome.completion.tool_calls)
+    if outcome.error is not None:
+        assert not any(piece.tool_calls for piece in outcome.pieces)
+
+
+def _the_first_answers(case: Case, outcome: Outcome) -> None:
+    expected = {"text": FIRST_TEXT, "finish_reason": "stop", "model": FIRST, "tool_calls": (), **case.answer}
+    assert {name: getattr(outcome.answer, name) for name in expected} == expected
+    assert [attempt.kind for attempt in outcome.answer.attempts] == [None]
+    assert len(outcome.answer.invalid_tool_calls) == (1 if case.tools else 0)
+
+
+def _the_second_answers(case: Case, outcome: Outcome) -> None:
+    answer = outcome.answer
+    assert answer.model == SECOND
+    assert answer.invalid_tool_calls == ()
+    if case.tools:
+        (call,) = answer.tool_calls
+        assert {"name": call.name, "arguments": call.arguments, "id": call.id} == SECOND_CALL
+        assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+    else:
+        assert (answer.text, answer.finish_reason, answer.tool_calls) == (SECOND_TEXT, "stop", ())
+    attempts = max(case.asked, 2 if case.kind is FailureKind.CONNECTION else 1)
+    assert [attempt.kind for attempt in answer.attempts] == [case.kind] * attempts + [None]
+    assert [attempt.model for attempt in answer.attempts] == [case.first] * attempts + [case.second]
+
+
+def _interrupted(case: Case, outcome: Outcome, surface: str) -> None:
+    assert surface in STREAMED
+    assert case.text_first
+    assert type(outcome.raised) is case.interrupted
+    assert outcome.raised.partial == outcome.delivered
+    assert FIRST_TEXT.startswith(outcome.delivered)
+    assert len(outcome.delivered) < len(FIRST_TEXT)
+    kinds = [attempt.kind for attempt in outcome.raised.attempts]
+    assert kinds == [case.kind] * len(kinds)
+    assert 1 <= len(kinds) <= case.asked
+
+
+def _raised(case: Case, outcome: Outcome) -> None:
+    assert type(outcome.raised) is case.raises
+    assert outcome.delivered == ""
+    assert outcome.raised.partial is None
+    kinds = [attempt.kind for attempt in outcome.raised.attempts]
+    assert kinds == [case.kind] * (case.asked + (case.asked_second if case.everywhere else 0))
+    if "retry_after" in case.details:
+        assert outcome.raised.retry_after == pytest.approx(case.details["retry_after"], abs=60)
+
+
+def test_every_fault_of_the_emulator_has_a_row() -> None:
+    assert {case.fault for case in CASES} >= set(FAULTS)
+
+
+def test_every_error_has_a_row_as_a_bare_status() -> None:
+    plain: Mapping[str, Case] = {case.fault: case for case in CASES if not case.details and not case.everywhere}
+    assert set(plain) >= set(ERRORS)
+
+
+def test_no_two_rows_are_one() -> None:
+    assert len({(case.id, case.tools) for case in CASES}) == len(CASES)
