@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from random import Random
 from typing import Any
@@ -13,14 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_fallback import Completion, Failure, FailureKind, FallbackClient, Settings, ToolCall, Usage
+from openrouter_fallback import Completion, Failure, FailureKind
 from openrouter_fallback.assembly import ERROR, FINISH, REASONING, TEXT, TOOL, Assembler, judge
 from openrouter_fallback.emulator.answers import Script, Stamp, answer
 from openrouter_fallback.emulator.wire import split
-from tests.support.rawserver import delta, sse
-from tests.support.surfaces import SURFACES, Outcome, ask
+from tests.support.bodies import JSON, Json, call, choice, delta, part
 
-Json = dict[str, Any]
 K = FailureKind
 
 # Words as people write them: emoji with joiners, combining marks, right-to-left, line ends of all sorts.
@@ -30,12 +27,6 @@ TEXTS = st.lists(
     max_size=8,
 ).map("".join)
 SOME_TEXT = TEXTS.filter(bool)
-SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-JSON = st.recursive(
-    SCALARS | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 CALLS = st.lists(
     st.builds(
         lambda name, arguments, number: {"name": name, "arguments": arguments, "id": f"call_{number}"},
@@ -74,21 +65,21 @@ def bodies(draw: st.DrawFn) -> Json:
     answers = [answer(request, Stamp(1, 1_700_000_000), draw(SCRIPTS)) for _ in range(draw(st.integers(1, 3)))]
     body = answers[0]
     body["choices"] = [{**one["choices"][0], "index": index} for index, one in enumerate(answers)]
-    for choice in body["choices"]:
+    for one in body["choices"]:
         details = draw(REASONING_DETAILS)
         if details:
             numbered = [{**detail, "format": "unknown", "index": index} for index, detail in enumerate(details)]
-            choice["message"]["reasoning_details"] = numbered
+            one["message"]["reasoning_details"] = numbered
     return body
 
 
 def told(body: Json) -> Json:
     """What the wire can tell of a body: an absent field of a message is the same as null, "" and []."""
     choices = []
-    for choice in body["choices"]:
-        message = {key: value for key, value in choice["message"].items() if value not in (None, "", [])}
-        logprobs = choice["logprobs"] if (choice["logprobs"] or {}).get("content") else None
-        choices.append({**choice, "message": message, "logprobs": logprobs})
+    for one in body["choices"]:
+        message = {key: value for key, value in one["message"].items() if value not in (None, "", [])}
+        logprobs = one["logprobs"] if (one["logprobs"] or {}).get("content") else None
+        choices.append({**one, "message": message, "logprobs": logprobs})
     # A stream has no place for the fingerprint.
     head = {key: value for key, value in body.items() if key != "system_fingerprint"}
     return {**head, "choices": choices}
@@ -151,16 +142,6 @@ def test_the_flags_say_what_a_chunk_carried() -> None:
     assert assembler.add({"choices": [], "usage": {"total_tokens": 1}}) == 0
 
 
-def part(index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> Json:
-    """One tool-call delta; what is None is left out."""
-    made: Json = {"type": "function", "function": {}}
-    fields: Mapping[str, object] = {"index": index, "id": call_id}
-    made |= {key: value for key, value in fields.items() if value is not None}
-    function = {"name": name, "arguments": arguments}
-    made["function"] = {key: value for key, value in function.items() if value is not None}
-    return made
-
-
 # name: the chunks' tool-call deltas -> (id, name, arguments) of each call
 TOOL_STREAMS: dict[str, tuple[list[list[Json]], list[tuple[str, str, Json]]]] = {
     "one after the other": (
@@ -219,16 +200,8 @@ def test_tool_calls_out_of_deltas(name: str) -> None:
     found = Completion(body).tool_calls
     assert [(call.id, call.name, call.arguments) for call in found] == calls
     assert [call.index for call in found] == list(range(len(calls)))
-    for call in body["choices"][0]["message"]["tool_calls"]:
-        json.loads(call["function"]["arguments"])
-
-
-def call(arguments: object = '{"x": 1}', **function: Any) -> Json:
-    return {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments, **function}}
-
-
-def choice(finish: str | None = "stop", index: int = 0, **message: Any) -> Json:
-    return {"index": index, "message": {"role": "assistant", "content": "", **message}, "finish_reason": finish}
+    for one in body["choices"][0]["message"]["tool_calls"]:
+        json.loads(one["function"]["arguments"])
 
 
 HALF = call('{"x": ')
@@ -309,177 +282,3 @@ def test_what_length_cut_off_is_never_a_tool_call(calls: list[Json], good: list[
     assert completion.message.get("tool_calls", []) == good
     assert len(completion.tool_calls) == len(good)
     assert list(completion.invalid_tool_calls) == invalid
-
-
-# Malformed chunks of any shape, through the whole client.
-
-
-class _Exchange:
-    """An answer that is there already."""
-
-    def __init__(self, pieces: list[bytes], content_type: str) -> None:
-        self.status = 200
-        self.headers: Mapping[str, str] = {"content-type": content_type}
-        self._pieces = iter(pieces)
-
-    async def read(self) -> bytes | None:
-        return next(self._pieces, None)
-
-    async def aclose(self) -> None:
-        pass
-
-
-class _Transport:
-    """Answers every request with the same bytes."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.content_type = "text/event-stream"
-
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> _Exchange:
-        return _Exchange(self.pieces, self.content_type)
-
-    async def aclose(self) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def wire() -> tuple[FallbackClient, _Transport]:
-    client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings=Settings(max_retries_per_model=1))
-    transport = _Transport()
-    client._engine.transport = transport
-    return client, transport
-
-
-def send(wire: tuple[FallbackClient, _Transport], surface: str, pieces: list[bytes], content_type: str) -> Outcome:
-    """Only a `FallbackError` may come out of it, or a completion whose attributes are what they say."""
-    client, transport = wire
-    client.reset()
-    transport.pieces, transport.content_type = pieces, content_type
-    outcome = ask(client, surface)
-    for piece in outcome.pieces:
-        assert isinstance(piece.text, str)
-        assert isinstance(piece.reasoning, str)
-        assert isinstance(piece.index, int)
-        assert all(isinstance(one, ToolCall) for one in piece.tool_calls)
-    if outcome.completion is not None:
-        _is_what_it_says(outcome.completion)
-    return outcome
-
-
-def _is_what_it_says(completion: Completion) -> None:
-    assert isinstance(completion.text, str)
-    assert isinstance(completion.reasoning, str)
-    assert isinstance(completion.model, str)
-    assert isinstance(completion.finish_reason, str)
-    assert isinstance(completion.message, dict)
-    assert completion.provider is None or isinstance(completion.provider, str)
-    assert completion.usage is None or isinstance(completion.usage, Usage)
-    assert completion.cost is None or isinstance(completion.cost, float | int)
-    assert all(isinstance(one, ToolCall) for one in completion.tool_calls)
-    assert all(isinstance(one, dict) for one in completion.invalid_tool_calls)
-    assert repr(completion)
-    assert orjson.dumps(completion.raw)
-
-
-GOOD: list[Json] = [
-    delta(content=""),
-    delta(reasoning="hm", reasoning_details=[{"type": "reasoning.text", "text": "hm", "index": 0}]),
-    {**delta(content="hello"), "provider": "Someone", "created": 1, "error": None},
-    delta(1, content="there", annotations=[{"type": "url_citation"}], images=[]),
-    delta(content=None, tool_calls=[part(0, "c", "f", '{"x":')]),
-    delta(content=None, tool_calls=[part(0, None, None, "1}")], audio={"id": "a", "data": "AA"}),
-    {**delta(1, finish="stop"), "choices": [{**delta(1, finish="stop")["choices"][0], "logprobs": {"content": [{}]}}]},
-    delta(finish="tool_calls", refusal=None),
-    {"id": "gen-raw", "choices": [], "usage": {"total_tokens": 3, "cost": 0.5, "prompt_tokens_details": {}}},
-]
-WHOLE: Json = {
-    "id": "gen-raw",
-    "model": "raw/model",
-    "choices": [
-        {**choice(content="hello", reasoning="hm", tool_calls=[call()]), "logprobs": {"content": []}},
-        choice(index=1, content=[{"type": "text", "text": "hello"}], annotations=[{}]),
-    ],
-    "usage": {"total_tokens": 3, "cost": 0.5, "completion_tokens_details": {"reasoning_tokens": 1}},
-}
-
-
-@st.composite
-def spoilt(draw: st.DrawFn, whole: Any) -> Any:
-    """A value of which one part, at any depth, has been replaced by any JSON or taken away."""
-    copy = deepcopy(whole)
-    paths = list(_paths(copy))
-    *way, last = draw(st.sampled_from(paths))
-    place = copy
-    for step in way:
-        place = place[step]
-    if draw(st.booleans()):
-        place[last] = draw(JSON | st.just([place[last]]) | st.just({"0": place[last]}))
-    else:
-        del place[last]
-    return copy
-
-
-def _paths(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*way, key)
-        yield from _paths(inner, (*way, key))
-
-
-@pytest.mark.parametrize("surface", SURFACES)
-def test_the_good_chunks_are_good(wire: tuple[FallbackClient, _Transport], surface: str) -> None:
-    outcome = send(wire, surface, [sse(*GOOD, "[DONE]")], "text/event-stream")
-    assert (outcome.answer.text, outcome.answer.tool_calls[0].arguments) == ("hello", {"x": 1})
-    outcome = send(wire, surface, [orjson.dumps(WHOLE)], "application/json")
-    assert outcome.answer.raw == WHOLE
-
-
-@pytest.mark.parametrize("surface", ["achat", "astream"])
-@given(chunks=spoilt(GOOD), piecewise=st.booleans())
-def test_one_spoilt_part_of_a_stream(
-    wire: tuple[FallbackClient, _Transport], surface: str, chunks: list[Any], piecewise: bool
-) -> None:
-    events = [sse(chunk) for chunk in chunks]
-    send(wire, surface, events if piecewise else [b"".join(events)], "text/event-stream")
-
-
-@pytest.mark.parametrize("surface", ["achat", "astream"])
-@given(body=spoilt(WHOLE))
-def test_one_spoilt_part_of_a_body(wire: tuple[FallbackClient, _Transport], surface: str, body: Any) -> None:
-    send(wire, surface, [orjson.dumps(body)], "application/json")
-
-
-@pytest.mark.parametrize("surface", ["achat", "astream"])
-@given(
-    events=st.lists(JSON.map(json.dumps) | st.text(max_size=10).map(lambda text: text.replace("\n", "")), max_size=4)
-)
-def test_events_of_any_shape(wire: tuple[FallbackClient, _Transport], surface: str, events: list[str]) -> None:
-    outcome = send(wire, surface, [sse(*events)], "text/event-stream")
-    assert outcome.raised.attempts[-1].kind is not None
-
-
-@pytest.mark.parametrize("surface", SURFACES)
-@pytest.mark.parametrize(
-    "event",
-    [
-        "nothing",
-        "[1]",
-        "5",
-        '"text"',
-        "null",
-        "{}",
-        '{"choices": 5}',
-        '{"choices": [5]}',
-        '{"choices": [{"delta": 5}]}',
-        '{"choices": [{"index": [], "delta": {}}]}',
-        '{"choices": [{"index": "a", "delta": {"content": "x"}, "finish_reason": "stop"}]}',
-        '{"choices": [{"delta": {"content": "x"}, "finish_reason": 5}]}',
-        '{"choices": [{"delta": {"tool_calls": [5]}, "finish_reason": "stop"}]}',
-        '{"choices": [{"delta": {"tool_calls": {"0": {}}}, "finish_reason": "stop"}]}',
-        '{"choices": [{"delta": {"content": "half an ev',
-    ],
-)
-def test_a_malformed_event_is_a_bad_answer(wire: tuple[FallbackClient, _Transport], surface: str, event: str) -> None:
-    outcome = send(wire, surface, [sse(event)], "text/event-stream")
-    assert [attempt.kind for attempt in outcome.raised.attempts] == [K.BAD_ANSWER]

@@ -288,12 +288,24 @@ def test_what_is_skipped_is_said_with_its_reason() -> None:
     assert call.given_up.failure == E400
 
 
-def test_the_names_of_opened_breakers_are_kept_for_the_events() -> None:
-    world = World({"a": always(E503), "b": always(E404), "c": OK})
-    world.fail("a", times=2)
-    call = world.call("a b c")
+def test_what_was_asked_is_not_skipped() -> None:
+    world = World({"a": always(E503), "b": always(E404)})
+    call = world.call("a b")
     world.run()
-    assert call.machine.opened == ["a", "b"]
+    assert call.given_up is not None
+    assert call.given_up.skipped == ()
+    assert [ask.number for ask in call.asks] == [1, 2, 3]
+
+
+def test_the_names_of_opened_breakers_are_kept_for_the_events() -> None:
+    world = World({"a": always(E503), "b": always(E404), "groq:c": always(REFUSED), "d": always(SILENT)})
+    world.fail("a", times=2)
+    world.fail("d", times=2)
+    world.cut_off("groq", times=2)
+    call = world.call("a b groq:c d", leaves=20)
+    world.run()
+    assert call.machine.opened == ["a", "b", "groq", "d"]
+    assert world.state("d") == "open +0 -3 timed_out 10s"
 
 
 class Rival(MemoryHealth):

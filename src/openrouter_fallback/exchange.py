@@ -310,6 +310,8 @@ class Reading:
             if event == _STREAM_END:
                 self._done(now)
                 continue
+            if not event:
+                continue  # some servers keep a connection alive with empty events
             try:
                 chunk = orjson.loads(event)
                 flags = add(chunk)

@@ -129,11 +129,11 @@ class Stream:
         return self
 
     def __next__(self) -> Piece:
+        self._same_process()
         if self._pieces:
             return self._pieces.popleft()
         if self._ended:
             raise StopIteration
-        self._same_process()
         try:
             batch = self._pump.next()
         except BaseException:

@@ -13,9 +13,11 @@ import errno
 import os
 import socket
 import ssl
+import time
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -80,13 +82,14 @@ class HttpTransport:
         """Send a POST and read the answer's head. Raises `TransportError`."""
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop) or await self._new_pools(loop)
-        with _faults(before_status=True):
+        try:
             place = pools.places.get(url) or self._place(pools, url)
             lines = [(b"Host", place.host), *((name.encode(), value.encode()) for name, value in headers.items())]
             lines.append((b"Content-Length", b"%d" % len(body)))
             request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
-            response = await place.pool.handle_async_request(request)
-        return _Answer(response)
+            return await place.lines.send(request)
+        except (*_CAUGHT, RuntimeError) as error:
+            raise _translated(error, before_status=True) from None
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
@@ -104,14 +107,14 @@ class HttpTransport:
             proxy = None
         if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
             self._ssl = self._ssl or httpx2.create_ssl_context()
-        pool = pools.by_proxy.get(proxy)
-        if pool is None:
-            pool = pools.by_proxy[proxy] = _pool(proxy, self._ssl)
-        place = _Place(
-            httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path),
-            parsed.netloc,
-            pool,
+        url_there = httpcore2.URL(
+            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
         )
+        origin = (proxy, parsed.raw_scheme, parsed.netloc)
+        lines = pools.lines.get(origin)
+        if lines is None:
+            lines = pools.lines[origin] = _Lines(_pool(proxy, self._ssl), url_there.origin)
+        place = _Place(url_there, parsed.netloc, lines)
         if len(pools.places) < _MOST_PLACES:
             pools.places[url] = place
         return place
@@ -120,10 +123,14 @@ class HttpTransport:
         # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
         for old in [old for old in self._pools if old.is_closed()]:
             del self._pools[old]
-        by_proxy: dict[str | None, httpcore2.AsyncConnectionPool] = {}
-        pools = self._pools[loop] = _Pools(by_proxy, _keep(by_proxy))
+        lines: dict[_Origin, _Lines] = {}
+        pools = self._pools[loop] = _Pools(lines, _keep(lines))
         await anext(pools.keeper)
         return pools
+
+
+_Origin = tuple[str | None, bytes, bytes]
+"""Proxy, scheme, and host with port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +139,78 @@ class _Place:
 
     url: httpcore2.URL
     host: bytes
-    pool: httpcore2.AsyncConnectionPool
+    lines: _Lines
 
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    """The pools of one loop, and the generator whose end closes them: a loop ends its own before it closes."""
+    """The connections of one loop, and the generator whose end closes them: a loop ends its own before it closes."""
 
-    by_proxy: dict[str | None, httpcore2.AsyncConnectionPool]
+    lines: dict[_Origin, _Lines]
     keeper: AsyncGenerator[None]
     places: dict[str, _Place] = field(default_factory=dict)
 
 
-async def _keep(by_proxy: dict[str | None, httpcore2.AsyncConnectionPool]) -> AsyncGenerator[None]:
+async def _keep(lines: dict[_Origin, _Lines]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for pool in by_proxy.values():
-            await pool.aclose()
+        for one in lines.values():
+            await one.aclose()
+
+
+class _Lines:
+    """httpcore2's connections to one origin, the last used first.
+
+    Its pool looks at all connections for each request; with 64 at a time that costs more than the requests themselves
+    (see `benchmarks/`). So the pool only makes them.
+    """
+
+    def __init__(self, pool: httpcore2.AsyncConnectionPool, origin: httpcore2.Origin) -> None:
+        self._pool = pool
+        self._origin = origin
+        self._open: set[httpcore2.AsyncConnectionInterface] = set()
+        self._idle: deque[tuple[float, httpcore2.AsyncConnectionInterface]] = deque()
+
+    async def send(self, request: httpcore2.Request) -> _Answer:
+        """Send a request and read the answer's head."""
+        connection = await self._free()
+        try:
+            return _Answer(await connection.handle_async_request(request), self, connection)
+        except BaseException:
+            await self._drop(connection)
+            raise
+
+    async def take_back(self, connection: httpcore2.AsyncConnectionInterface) -> None:
+        """Its answer is closed; it is open still if that was read to its end."""
+        if connection not in self._open or not connection.is_available():
+            await self._drop(connection)
+            return
+        now = time.monotonic()
+        self._idle.append((now, connection))
+        while len(self._idle) > MAX_IDLE_CONNECTIONS or now - self._idle[0][0] > IDLE_SECONDS:
+            await self._drop(self._idle.popleft()[1])
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._idle.clear()
+        for connection in list(self._open):
+            await self._drop(connection)
+
+    async def _free(self) -> httpcore2.AsyncConnectionInterface:
+        while self._idle:
+            connection = self._idle.pop()[1]
+            if not connection.has_expired():
+                return connection
+            await self._drop(connection)
+        connection = self._pool.create_connection(self._origin)
+        self._open.add(connection)
+        return connection
+
+    async def _drop(self, connection: httpcore2.AsyncConnectionInterface) -> None:
+        self._open.discard(connection)
+        with suppress(*_HARMLESS):
+            await connection.aclose()
 
 
 def _pool(proxy: str | None, tls: ssl.SSLContext | None) -> httpcore2.AsyncConnectionPool:
@@ -245,10 +306,14 @@ class _Once:
 class _Answer:
     """An open answer of httpcore2."""
 
-    __slots__ = ("_bytes", "_response", "headers", "status")
+    __slots__ = ("_bytes", "_connection", "_lines", "_response", "headers", "status")
 
-    def __init__(self, response: httpcore2.Response) -> None:
+    def __init__(
+        self, response: httpcore2.Response, lines: _Lines, connection: httpcore2.AsyncConnectionInterface
+    ) -> None:
         self._response = response
+        self._lines: _Lines | None = lines
+        self._connection = connection
         self.status = response.status
         self.headers: Mapping[str, str] = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
@@ -257,15 +322,23 @@ class _Answer:
         self._bytes: AsyncIterator[bytes] = _decoded(response) if encoded else response.aiter_stream()
 
     async def read(self) -> bytes | None:
-        with _faults(before_status=False):
+        try:
             return await anext(self._bytes, None)
+        except (*_CAUGHT, RuntimeError) as error:
+            raise _translated(error, before_status=False) from None
 
     async def aclose(self) -> None:
-        with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError):
-            await self._response.aclose()
-        if isinstance(self._bytes, AsyncGenerator):
-            with suppress(httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError):
-                await self._bytes.aclose()
+        lines, self._lines = self._lines, None
+        if lines is None:
+            return
+        try:
+            with suppress(*_HARMLESS):
+                await self._response.aclose()
+            if isinstance(self._bytes, AsyncGenerator):
+                with suppress(*_HARMLESS):
+                    await self._bytes.aclose()
+        finally:
+            await lines.take_back(self._connection)
 
 
 class _Raw(httpx2.AsyncByteStream):
@@ -337,15 +410,16 @@ _CAUGHT = (
 )
 
 
-@contextmanager
-def _faults(*, before_status: bool) -> Iterator[None]:
-    try:
-        yield
-    except _CAUGHT as error:
-        raise TransportError(_fault(error, before_status=before_status), _detail(error)) from None
-    except RuntimeError as error:
+_HARMLESS = (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError)
+"""What may go wrong while closing."""
+
+
+def _translated(error: Exception, *, before_status: bool) -> TransportError:
+    if isinstance(error, RuntimeError):
         fault = TransportFault.LOOP_CLOSED if "loop is closed" in str(error) else TransportFault.OUR_BUG
-        raise TransportError(fault, _detail(error)) from error
+    else:
+        fault = _fault(error, before_status=before_status)
+    return TransportError(fault, _detail(error))
 
 
 def _fault(error: Exception, *, before_status: bool) -> TransportFault:

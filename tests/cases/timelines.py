@@ -312,6 +312,10 @@ NONE_LEFT = [
         "a b", {"a": always(NO_FILES)}, "a@0 a@0.15 a@0.45", "LocalError @0.45", "0-0.15 0.15-0.45",
         limits=Limits(total=1), health={"a": HEALTHY},
     ),
+    Case(
+        "local, and then the attempts of the model",
+        "a", {"a": always(NO_FILES, E503)}, "a@0 a@0.15 a@0.65", "AllModelsFailedError @0.65", "0-0.15 0.15-0.65",
+    ),
     Case("our bug is raised at once", "a b", {"a": always(OUR_BUG)}, "a@0", "LocalError @0", health={"a": HEALTHY}),
     Case(
         "turned down by accept= harms nobody",

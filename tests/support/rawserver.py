@@ -161,9 +161,3 @@ def sse(*chunks: object) -> bytes:
         b"data: " + (chunk.encode() if isinstance(chunk, str) else json.dumps(chunk).encode()) + b"\n\n"
         for chunk in chunks
     )
-
-
-def delta(index: int = 0, finish: str | None = None, **fields: Any) -> dict[str, Any]:
-    """One chunk with one choice."""
-    choice = {"index": index, "delta": {"role": "assistant", **fields}, "finish_reason": finish}
-    return {"id": "gen-raw", "object": "chat.completion.chunk", "model": "raw/model", "choices": [choice]}

@@ -115,7 +115,7 @@ class World:
         self.sent: list[Sent] = []
         self.calls: list[Call] = []
         self._asked: dict[str, int] = {}
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], None], Callable[[], bool]]] = []
         self._order = itertools.count()
 
     def candidate(self, key: str, account: str = "key") -> Candidate:
@@ -133,15 +133,17 @@ class World:
         self.calls.append(call)
         return call
 
-    def at(self, time: float, event: Callable[[], None]) -> None:
-        """Do `event` at that time of the clock."""
-        heapq.heappush(self._events, (time, next(self._order), event))
+    def at(self, time: float, event: Callable[[], None], unless: Callable[[], bool] = lambda: False) -> None:
+        """Do `event` at that time of the clock, unless it has become pointless."""
+        heapq.heappush(self._events, (time, next(self._order), event, unless))
 
-    def run(self, until: float = float("inf")) -> None:
-        """Let everything happen, up to a second of the timeline."""
-        while self._events and self._events[0][0] <= self.start + until:
-            self.now, _, event = heapq.heappop(self._events)
-            event()
+    def run(self) -> None:
+        """Let everything happen."""
+        while self._events:
+            time, _, event, pointless = heapq.heappop(self._events)
+            if not pointless():
+                self.now = time
+                event()
 
     def reply(self, model: str) -> Reply:
         """What `model` does with the request that it gets now."""
@@ -243,7 +245,7 @@ class Call:
         self._round = 0
         world.at(begins, self._begin)
         if leaves is not None:
-            world.at(world.start + leaves, self._leave)
+            world.at(world.start + leaves, self._leave, lambda: bool(self.outcome))
 
     @property
     def machine(self) -> Failover:
@@ -285,12 +287,11 @@ class Call:
         self._end(f"{type(self.error).__name__} @{_brief(world.now - world.start)}{retry}")
 
     def _leave(self) -> None:
-        if not self.outcome:
-            world = self._world
-            if self._ask is not None:
-                self._note(Failure(FailureKind.CANCELLED, "the caller left"))
-            self._machine.left(world.now, reached=self._ask is not None and self._reached)
-            self._end(f"left @{_brief(world.now - world.start)}")
+        world = self._world
+        if self._ask is not None:
+            self._note(Failure(FailureKind.CANCELLED, "the caller left"))
+        self._machine.left(world.now, reached=self._ask is not None and self._reached)
+        self._end(f"left @{_brief(world.now - world.start)}")
 
     def _end(self, outcome: str) -> None:
         assert not self.outcome, "a call ends once"
@@ -300,16 +301,12 @@ class Call:
     def _later(self, time: float, event: Callable[[], None]) -> None:
         """Do `event` then, unless the call has gone on by itself."""
         expected = self._round
-
-        def if_still() -> None:
-            if not self.outcome and self._round == expected:
-                event()
-
-        self._world.at(time, if_still)
+        self._world.at(time, event, lambda: bool(self.outcome) or self._round != expected)
 
     # One attempt
 
     def _send(self, ask: Ask) -> None:
+        assert not self.delivered, "nobody is asked after text was delivered"
         world = self._world
         ticket = ask.ticket
         forced = ticket.model.forced or ticket.endpoint.forced
