@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ._version import __version__
 from .commands import Limits
@@ -165,14 +165,17 @@ class FallbackClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         total_timeout: float | None = None,
+        mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
         """Ask, and return the answer piece by piece; arguments as in `chat`.
 
-        Until the first text is delivered failover is invisible; afterwards a failure raises `StreamInterruptedError`
-        with the text so far. `accept` is asked only where nothing has been delivered yet.
+        Until the first text is delivered failover is invisible. Afterwards the next model goes on from the delivered
+        text (`mid_stream="continue"`), or `StreamInterruptedError` is raised with it (`"raise"`, or where nobody can go
+        on). `accept` is asked only where nothing has been delivered yet.
         """
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
         limits = self._limits(timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
@@ -194,10 +197,12 @@ class FallbackClient:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         total_timeout: float | None = None,
+        mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
         limits = self._limits(timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
@@ -317,6 +322,11 @@ class FallbackClient:
     def _decided(self, choice: Choice) -> Choice:
         return in_context(choice).over(self._defaults)
 
+    def _goes_on(self, mid_stream: str | None) -> str:
+        if mid_stream not in (None, "continue", "raise"):
+            raise ConfigError(f"mid_stream={mid_stream!r} is neither 'continue' nor 'raise'")
+        return mid_stream or self.config.settings.mid_stream
+
     def _limits(self, timeout: float | None, total_timeout: float | None, *, deliver: bool) -> Limits:
         settings = self.config.settings
         for name, value in (("timeout", timeout), ("total_timeout", total_timeout)):
@@ -372,10 +382,11 @@ class _Asked:
         accept: Accept | None,
         headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
+        mid_stream: str = "raise",
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params)
+        self.request = Request(messages, params, mid_stream=mid_stream)
         self.choice = choice
         self.accept = accept
         self.headers = _checked_headers(headers)

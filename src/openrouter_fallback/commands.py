@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .continuation import Way
 from .failures import Failure
 from .health import Ticket
 from .router import Candidate, Skipped
@@ -30,19 +31,20 @@ class Facts:
     """What the machine must know of the request.
 
     `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
-    `own_providers`: the caller chose the providers.
+    `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from.
     """
 
     slow: bool = False
     needs: frozenset[str] = frozenset()
     own_providers: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
-    `ignore` names providers that OpenRouter should leave out of this attempt.
+    `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text.
     """
 
     candidate: Candidate
@@ -54,6 +56,7 @@ class Ask:
     stall: float
     tool_stall: float
     ignore: tuple[str, ...] = ()
+    way: Way | None = None
 
     def later(self, seconds: float) -> Ask:
         """The same with its deadlines moved: no clock runs while a consumer holds a piece."""

@@ -40,8 +40,24 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Seam:
+    """Where one model went on from another's text: after `offset` characters, with `how` it `went_on`, `restarted` or
+    `overlapped`, and `dropped` the number of characters that it repeated and that were not passed on.
+    """
+
+    offset: int
+    before: str
+    after: str
+    how: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of the answer, and its cost in USD where the endpoint reports one."""
+    """Tokens of the answer, and its cost in USD where the endpoint reports one.
+
+    `estimated`: an attempt that broke off in mid-answer reported nothing, so its tokens are counted by its pieces.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -50,6 +66,7 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cost: float | None = None
+    estimated: bool = False
 
     @classmethod
     def read(cls, usage: object) -> Usage | None:
@@ -67,6 +84,7 @@ class Usage:
             cache_write_tokens=_count(prompt, "cache_write_tokens"),
             reasoning_tokens=_count(completion, "reasoning_tokens"),
             cost=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
+            estimated=usage.get("estimated") is True,
         )
 
 
@@ -111,15 +129,17 @@ class Completion:
 
     `raw` is the OpenAI-shaped body, complete: all choices, reasoning details, annotations, images, logprobs. The other
     attributes read its first choice. `usage` is the answer's, `cost` the call's (all attempts that reported one, USD),
-    `seconds` the duration of the call, `attempts` what was tried, the answering attempt last.
+    `seconds` the duration of the call, `attempts` what was tried, the answering attempt last; `seams` where another
+    model went on from text that had been delivered.
     """
 
-    __slots__ = ("_invalid", "attempts", "raw", "seconds")
+    __slots__ = ("_invalid", "attempts", "raw", "seams", "seconds")
 
     def __init__(
         self, raw: Json, attempts: tuple[Attempt, ...] = (), seconds: float = 0.0, invalid: tuple[Json, ...] = ()
     ) -> None:
         self.raw = raw
+        self.seams: tuple[Seam, ...] = ()
         self.attempts = attempts
         self.seconds = seconds
         self._invalid = invalid
@@ -183,10 +203,9 @@ class Completion:
     @property
     def cost(self) -> float | None:
         """USD that the attempts of this call reported; None if none did."""
-        usage = self.usage
-        costs = [attempt.cost for attempt in self.attempts[:-1] if attempt.cost is not None]
-        if usage is not None and usage.cost is not None:
-            costs.append(usage.cost)
+        if not self.attempts:
+            return self.usage.cost if self.usage is not None else None
+        costs = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
         return sum(costs) if costs else None
 
     def __repr__(self) -> str:
@@ -202,7 +221,8 @@ class Piece:
 
     `text` and `reasoning` are what is new, `tool_calls` complete calls (they come in one piece, once the stream has
     finished properly), `index` the choice. `restarted`: another attempt has started over, what was delivered before
-    was reasoning only and is void. `raw` is the chunk as received, without unfinished tool calls.
+    was reasoning only and is void. `raw` is the chunk as received, without unfinished tool calls. `seams`: on the
+    last piece of an answer that more than one model has written.
     """
 
     text: str = ""
@@ -211,6 +231,27 @@ class Piece:
     index: int = 0
     restarted: bool = False
     raw: Json | None = None
+    seams: tuple[Seam, ...] = ()
+
+
+def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:
+    """The usage of an answer that several attempts have written.
+
+    `earlier` holds, for each attempt that broke off, the usage that it reported and the number of its pieces. Where it
+    reported none, its tokens are estimated: as many as pieces, for a prompt as long as the last one without them.
+    """
+    total: Json = dict(last or {})
+    written = sum(pieces for _, pieces in earlier)
+    for reported, pieces in earlier:
+        known = reported if isinstance(reported, dict) else None
+        prompt = _count(known, "prompt_tokens") if known else max(0, _count(last, "prompt_tokens") - written)
+        completion = _count(known, "completion_tokens") if known else pieces
+        total["prompt_tokens"] = _count(total, "prompt_tokens") + prompt
+        total["completion_tokens"] = _count(total, "completion_tokens") + completion
+        if known is None:
+            total["estimated"] = True
+    total["total_tokens"] = total["prompt_tokens"] + total["completion_tokens"]
+    return total
 
 
 def text_of(content: object) -> str:

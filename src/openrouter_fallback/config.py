@@ -79,6 +79,10 @@ class ModelConfig(Frozen):
     params: Params = Field(
         default_factory=FrozenDict, description="Request parameters for this model; those of the call win."
     )
+    continues: Literal["prefill", "instruct", "never"] | None = Field(
+        default=None,
+        description="How it goes on from an answer that broke off: known to continue a prefill, by instruction, never.",
+    )
 
     if TYPE_CHECKING:
 
@@ -91,6 +95,7 @@ class ModelConfig(Frozen):
             timeout: float | None = None,
             disable_duration: float | None = None,
             params: Mapping[str, Any] = ...,
+            continues: Literal["prefill", "instruct", "never"] | None = None,
         ) -> None: ...
 
 
@@ -174,6 +179,10 @@ class Settings(Frozen):
     )
     stream_upstream: StrictBool = Field(
         default=True, description="Whether calls that are not streamed to the caller are still streamed from the model."
+    )
+    mid_stream: Literal["continue", "raise"] = Field(
+        default="continue",
+        description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
 
 

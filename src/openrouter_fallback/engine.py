@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from .advice import error_for
 from .commands import Ask, Command, Done, GiveUp, Limits, Wait
-from .completions import Attempt, Completion, Piece
+from .completions import Attempt, Completion, Piece, Seam, add_usage
+from .continuation import Splice, Way, only_by_prefill
 from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, Events, FailedOver, log
 from .exchange import OutOfTime, Reading
@@ -106,6 +107,10 @@ class Run:
         self._over = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
+        self._text = ""
+        self._author = ""
+        self._spent: list[tuple[object, int]] = []
+        self._seams: list[Seam] = []
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
@@ -188,18 +193,23 @@ class Run:
         self._report(ask)
         if engine.events:
             self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
+        request, splice = call.request, None
+        if ask.way is not None:
+            request = request.continued(self._text, ask.way, sum(pieces for _, pieces in self._spent))
+            splice = Splice(self._text, trusted=ask.candidate.continues is Way.PREFILL)
         self._reading = reading = Reading(
             ask,
-            call.request,
+            request,
             self._machine_(),
             engine.clock,
             engine.wall,
             deliver=self._deliver,
             total_counts=call.limits.wall_clock,
+            splice=splice,
         )
         wire = call.wire(ask.candidate)
         try:
-            await reading.open(engine.transport, wire.url, wire.headers, call.request.body(ask.candidate, ask.ignore))
+            await reading.open(engine.transport, wire.url, wire.headers, request.body(ask.candidate, ask.ignore))
         except OutOfTime:
             await self._out_of_time(reading)
 
@@ -244,29 +254,50 @@ class Run:
         completion = reading.completion
         failure = reading.failure
         await reading.aclose()
+        self._joined(reading, ask)
         if completion is not None:
             self._note(reading, None, now)
             completion.attempts = tuple(self._attempts)
             completion.seconds = now - self._started
+            completion.seams = tuple(self._seams)
             self.completion = completion
+            if self._spent:
+                completion.raw["usage"] = {
+                    **add_usage(completion.raw.get("usage"), self._spent),
+                    "cost": completion.cost,
+                }
             return self._machine_().succeeded(now)
         if failure is None:
             raise RuntimeError("an attempt ended without an answer and without a failure")
         failure = replace(failure, message=self._call.request.scrub(failure.message))
         self._note(reading, failure, now)
         self._reading = None
-        self._restarted = self._streamed
-        command = self._machine_().failed(failure, now, reached=reading.status is not None)
+        self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
         if self._delivered:
-            self._partial = reading.partial
-        return command
+            self._partial = self._text = self._text + reading.partial
+            if reading.said:
+                self._author = ask.candidate.key
+                self._spent.append((reading.assembler.usage, reading.said))
+        return self._machine_().failed(
+            failure,
+            now,
+            reached=reading.status is not None,
+            only_prefill=self._delivered and only_by_prefill(self._text),
+        )
+
+    def _joined(self, reading: Reading, ask: Ask) -> None:
+        """Note the seam, once a continuation has shown what it does."""
+        splice = reading.splice
+        if splice is not None and splice.joined:
+            self._machine_().joined(splice.how)
+            self._seams.append(Seam(len(self._text), self._author, ask.candidate.key, splice.how, splice.dropped))
 
     async def _out_of_time(self, reading: Reading) -> None:
         now = self._engine.clock()
         reached = reading.status is not None
         self._note(reading, Failure(FailureKind.TIMED_OUT, "the call's deadline has passed"), now)
-        self._partial = reading.partial if self._delivered or not self._deliver else None
+        self._partial = self._text + reading.partial if self._delivered or not self._deliver else None
         await reading.aclose()
         self._reading = None
         raise self._error(self._machine_().out_of_time(now, reached=reached))
@@ -274,6 +305,8 @@ class Run:
     def _last_pieces(self) -> list[Piece] | None:
         reading, self._reading = self._reading, None
         pieces = reading.last_pieces() if self._deliver and reading is not None else []
+        if self._seams and reading is not None:
+            pieces.append(Piece(seams=tuple(self._seams)))
         if not pieces:
             return None
         self._mark(pieces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import orjson
 
@@ -11,6 +12,7 @@ from .alarm import Alarm
 from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, judge
 from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
+from .continuation import SeamLost, Splice
 from .failover import Failover
 from .failures import (
     Failure,
@@ -34,6 +36,7 @@ REUSE_SECONDS = 0.2
 """What is given for the body's end after `[DONE]`, so that the connection can be used again."""
 MAX_UNREAD_BYTES = 256 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+SEAM_LOST = "seam_lost"
 
 _STREAM_END = b"[DONE]"
 _DONE_LINE = b"[DONE]\n\n"
@@ -63,6 +66,7 @@ class Reading:
         *,
         deliver: bool,
         total_counts: bool,
+        splice: Splice | None = None,
     ) -> None:
         self.ask = ask
         self.failure: Failure | None = None
@@ -77,6 +81,8 @@ class Reading:
         self._wall = wall
         self._deliver = deliver
         self._total_counts = total_counts
+        self.splice = splice
+        self._rest = ""
         self._exchange: Exchange | None = None
         self._reader = EventReader()
         self._alarm: Alarm | None = None
@@ -163,7 +169,10 @@ class Reading:
         """What a finished answer still has to deliver: its tool calls, or all of it where the body came whole."""
         if self.completion is None:
             return []
-        pieces = [] if self._unstreamed is None else _whole(self.completion.raw)
+        if self.splice is not None:
+            pieces = [Piece(text=self._rest, raw=_reworded(self.completion.raw, self._rest))] if self._rest else []
+        else:
+            pieces = [] if self._unstreamed is None else _whole(self.completion.raw)
         for choice in self.completion.raw["choices"]:
             calls = Completion({"choices": [choice]}).tool_calls
             if calls:
@@ -182,6 +191,11 @@ class Reading:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             await exchange.aclose()
+
+    @property
+    def said(self) -> int:
+        """How many pieces with text the caller has from this attempt: about its tokens."""
+        return len(self._said)
 
     @property
     def partial(self) -> str:
@@ -344,9 +358,26 @@ class Reading:
         if self._waiting:
             pieces = self._waiting + pieces
             self._waiting = []
+        if self.splice is not None:
+            pieces = self._join(self.splice, pieces)
         self._delivered_text = self._delivered_text or any(piece.text for piece in pieces)
         self._said += [piece.text for piece in pieces if not piece.index]
         return pieces
+
+    def _join(self, splice: Splice, pieces: list[Piece]) -> list[Piece]:
+        """The pieces of a continuation, without what repeats the delivered text."""
+        joined = []
+        for piece in pieces:
+            try:
+                text = splice.feed(piece.text) if piece.text else ""
+            except SeamLost as error:
+                self._fail(Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True))
+                break
+            if text == piece.text:
+                joined.append(piece)
+            elif text or piece.reasoning:
+                joined.append(replace(piece, text=text, raw=_reworded(piece.raw or {}, text)))
+        return joined
 
     def _first_token(self, now: float) -> None:
         self.first_token_at = self._last_token_at = now
@@ -412,10 +443,23 @@ class Reading:
             failure, invalid = judge(body, wants_json=wants_json, now=self._wall())
         except (AttributeError, TypeError, KeyError):
             failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
+        if failure is None and self.splice is not None:
+            failure = self._complete(self.splice, body)
         if failure is not None:
             self._fail(failure)
         else:
             self.completion = Completion(body, invalid=invalid)
+
+    def _complete(self, splice: Splice, body: Json) -> Failure | None:
+        """Put the delivered text before what this attempt has added."""
+        message = body["choices"][0]["message"]
+        try:
+            self._rest = splice.feed(text_of(message.get("content"))) if self._unstreamed is not None else ""
+            self._rest += splice.finish()
+        except SeamLost as error:
+            return Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True)
+        message["content"] = splice.delivered + "".join(self._said) + self._rest
+        return None
 
     def _broke(self, failure: Failure) -> None:
         """A failure of the connection or the stream: after the finish it changes nothing."""
@@ -464,6 +508,13 @@ def _cut(chunk: Json, pieces: list[Piece]) -> None:
             reasoning = text_of(reasoning)
         if text or reasoning or any(value for key, value in delta.items() if key != "role"):
             pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
+
+
+def _reworded(chunk: Json, text: str) -> Json:
+    """The chunk with another text."""
+    choice = {key: value for key, value in (chunk.get("choices") or [{}])[0].items() if key not in ("message", "delta")}
+    delta = {**((chunk.get("choices") or [{}])[0].get("delta") or {"role": "assistant"}), "content": text}
+    return {**chunk, "object": "chat.completion.chunk", "choices": [{**choice, "delta": delta}]}
 
 
 def _whole(body: Json) -> list[Piece]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from .commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
+from .continuation import Way
 from .failures import Failure, FailureKind
 from .health import Gate, MemoryHealth, Standing, Ticket
 from .policy import Action, Policy, Rule
@@ -26,6 +27,8 @@ RECONNECT_SECONDS = 1.0
 BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 4.0
 
+_SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
+
 
 class WrongOrder(RuntimeError):
     """An event that cannot come in this state: a bug in whoever drives the machine."""
@@ -34,7 +37,18 @@ class WrongOrder(RuntimeError):
 class _Slot:
     """A candidate within one call."""
 
-    __slots__ = ("attempts", "candidate", "dropped", "failure", "hurt", "ready_at", "retried", "ticket")
+    __slots__ = (
+        "attempts",
+        "broke_off",
+        "candidate",
+        "dropped",
+        "failure",
+        "hurt",
+        "ready_at",
+        "retried",
+        "ticket",
+        "way",
+    )
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -45,6 +59,8 @@ class _Slot:
         self.dropped = False
         self.hurt: Rule | None = None
         self.ticket: Ticket | None = None
+        self.way: Way | None = None
+        self.broke_off = False
 
     @property
     def spent(self) -> bool:
@@ -81,6 +97,7 @@ class Failover:
         self._token = False
         self._streamed = False
         self._delivered = False
+        self._only_prefill = False
         self.opened: list[str] = []
         """Models and endpoints whose breaker this call has opened."""
 
@@ -124,10 +141,23 @@ class Failover:
         self._finish(now)
         return Done()
 
-    def failed(self, failure: Failure, now: float, *, reached: bool = True) -> Command:
-        """The attempt failed. `reached`: the endpoint gave an HTTP status, whatever it was."""
+    def joined(self, how: str) -> None:
+        """A continuation has joined the delivered text; what the model did is remembered."""
+        ask = self._ask_sent
+        if ask is not None and ask.way is Way.PREFILL:
+            way = Way.INSTRUCT if how == "restarted" else Way.PREFILL
+            self._health.learn_way(ask.candidate.target, way)
+
+    def failed(self, failure: Failure, now: float, *, reached: bool = True, only_prefill: bool = False) -> Command:
+        """The attempt failed. `reached`: the endpoint gave an HTTP status, whatever it was.
+
+        `only_prefill`: the delivered text stops where an instruction would break its form.
+        """
         self._expect("asking")
         slot = self._asking()
+        self._only_prefill = only_prefill
+        if self._prefill_refused(failure):
+            return self._ask_otherwise(slot, now)
         slot.attempts += 1
         slot.failure = failure
         rule = self._learn(slot, failure, now, reached=reached)
@@ -135,8 +165,13 @@ class Failover:
         if self._streamed and not self._limits.wall_clock:
             self._deadline = max(self._deadline, now + self._limits.total)
         if self._delivered:
-            forbidden = failure.kind is FailureKind.CONTENT_POLICY
-            return self._give_up("raised" if forbidden else "interrupted", failure, now)
+            if failure.kind is FailureKind.CONTENT_POLICY:
+                return self._give_up("raised", failure, now)
+            if not self._facts.continues or rule.action is Action.RAISE:
+                return self._give_up("interrupted", failure, now)
+            # Whoever broke off is asked again only when nobody else is left, and not at once.
+            slot.broke_off = True
+            rule = Rule(Action.NEXT, again=rule.again) if rule.action in _SAME_MODEL else rule
         return self._react(slot, rule, failure, now)
 
     def out_of_time(self, now: float, *, reached: bool = True) -> GiveUp:
@@ -161,6 +196,28 @@ class Failover:
             self._abandon(now, reached=reached)
         if self._state != "done":
             self._finish(now)
+
+    # Going on from delivered text
+
+    def _prefill_refused(self, failure: Failure) -> bool:
+        ask = self._ask_sent
+        return ask is not None and ask.way is Way.PREFILL and not self._token and failure.status == 400
+
+    def _ask_otherwise(self, slot: _Slot, now: float) -> Command:
+        """A prefill that was refused: no failure, no attempt; the same model at once with an instruction."""
+        ticket = self._ticket(slot)
+        self._health.endpoint_answered(ticket, now)
+        self._health.release(ticket)
+        self._health.learn_way(slot.candidate.target, Way.INSTRUCT)
+        slot.way = Way.INSTRUCT
+        return self._next(now) if self._only_prefill else self._ask(slot, now)
+
+    def _way(self, slot: _Slot) -> Way | None:
+        """How this model would go on from the delivered text; None: not at all."""
+        way = slot.way or slot.candidate.continues or Way(self._health.way(slot.candidate.key) or Way.PREFILL)
+        if way is Way.NEVER or (way is Way.INSTRUCT and self._only_prefill):
+            return None
+        return way
 
     # What a failure teaches
 
@@ -282,7 +339,7 @@ class Failover:
     def _next(self, now: float) -> Command:
         if now >= self._deadline:
             return self._give_up("deadline", None, now)
-        open_to = [(slot, self._standing(slot, now)) for slot in self._slots if not slot.spent]
+        open_to = [(slot, self._standing(slot, now)) for slot in self._slots if self._open(slot)]
         for slot, standing in open_to:
             if slot.attempts == 0 and standing.gate in (Gate.READY, Gate.PROBE):
                 return self._ask(slot, now)
@@ -290,7 +347,7 @@ class Failover:
         rounds = [slot for slot, at in open_to if slot.attempts and at.gate in (Gate.READY, Gate.PROBE)]
         forced = [(slot, at) for slot, at in open_to if at.gate in (Gate.LEFT_OUT, Gate.UNFIT)]
         cooling = [at.until for _, at in open_to if at.gate is Gate.COOLING and at.until is not None]
-        later = min(rounds, key=lambda slot: slot.ready_at, default=None)
+        later = min(rounds, key=lambda slot: (slot.broke_off, slot.ready_at), default=None)
         if later is not None:
             if later.ready_at <= now:
                 return self._ask(later, now)
@@ -302,6 +359,9 @@ class Failover:
                 return self._ask(slot, now, forced=True)
         soonest = min([*(slot.ready_at for slot, _ in forced), *cooling], default=now)
         return self._wait(soonest) if now < soonest < self._deadline else self._give_up("exhausted", None, now)
+
+    def _open(self, slot: _Slot) -> bool:
+        return not slot.spent and (not self._delivered or self._way(slot) is not None)
 
     def _wait(self, until: float) -> Wait:
         self._state = "waiting"
@@ -346,11 +406,12 @@ class Failover:
             stall=limits.stall or (SLOW_STALL_SECONDS if slow else STALL_SECONDS),
             tool_stall=limits.stall or SLOW_STALL_SECONDS,
             ignore=self._ignored(slot),
+            way=self._way(slot) if self._delivered else None,
         )
 
     def _still_to_come(self, slot: _Slot, now: float, *, forced: bool) -> bool:
         """Whether this untried candidate is one that the call can go on to."""
-        if slot.attempts or slot.spent:
+        if slot.attempts or not self._open(slot):
             return False
         at = self._standing(slot, now)
         if at.gate is Gate.COOLING:
@@ -386,6 +447,8 @@ class Failover:
     def _give_up(
         self, why: Literal["raised", "exhausted", "interrupted", "deadline"], failure: Failure | None, now: float
     ) -> GiveUp:
+        if why == "exhausted" and self._delivered:
+            why, failure = "interrupted", self._current.failure if self._current is not None else None
         skipped = []
         ready: list[float] = []
         for slot in self._slots:

@@ -10,6 +10,7 @@ import orjson
 
 from .commands import Facts
 from .completions import Json, text_of
+from .continuation import Way, continued
 from .errors import ConfigError
 from .router import Candidate
 
@@ -19,7 +20,17 @@ Messages = str | Sequence[Mapping[str, Any]]
 LONG_PROMPT_BYTES = 200_000
 """About 50,000 tokens."""
 
-_OWN = ("task", "max_cost_tier", "primary_provider", "models", "accept", "headers", "timeout", "total_timeout")
+_OWN = (
+    "task",
+    "max_cost_tier",
+    "primary_provider",
+    "models",
+    "accept",
+    "headers",
+    "timeout",
+    "total_timeout",
+    "mid_stream",
+)
 _KNOWN = frozenset(
     {
         "audio",
@@ -85,7 +96,7 @@ class Request:
 
     __slots__ = ("_common", "_params", "facts", "messages", "wants_json")
 
-    def __init__(self, messages: Messages, params: Mapping[str, Any]) -> None:
+    def __init__(self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue") -> None:
         self.messages = _checked_messages(messages)
         extra = params.get("extra_body") or {}
         if not isinstance(extra, Mapping):
@@ -101,7 +112,21 @@ class Request:
             slow=_slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
             needs=_needs(self._params, self.messages),
             own_providers=_own_providers(self._params.get("provider")),
+            continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
         )
+
+    def continued(self, text: str, way: Way, tokens: int) -> Request:
+        """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
+        other = object.__new__(Request)
+        other.messages = continued(self.messages, text, way)
+        other.wants_json = False
+        other.facts = self.facts
+        other._params = dict(self._params)
+        for name in ("max_tokens", "max_completion_tokens"):
+            if isinstance(other._params.get(name), int):
+                other._params[name] = max(1, other._params[name] - tokens)
+        other._common = _encode({"messages": other.messages, **other._params})
+        return other
 
     def body(self, candidate: Candidate, ignore: Sequence[str] = ()) -> bytes:
         """The JSON body for one candidate; the caller's parameters go before the model's own."""

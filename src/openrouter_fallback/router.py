@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .config import OPENROUTER, FallbackConfig, ModelConfig
+from .continuation import Way
 from .errors import ConfigError
 from .health import Gate, MemoryHealth, Target
 
@@ -66,7 +67,7 @@ class Candidate:
     """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
 
     `attempts` per call, the first included; `timeout` seconds to the first token as the user set it, or None;
-    `streams`: whether the endpoint is asked to stream.
+    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Candidate:
     timeout: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     streams: bool = True
+    continues: Way | None = None
 
     @property
     def on_openrouter(self) -> bool:
@@ -177,6 +179,7 @@ class Router:
             attempts=chosen.max_retries or settings.max_retries_per_model,
             timeout=chosen.timeout if chosen.timeout is not None else settings.first_token_timeout_seconds,
             params=chosen.params,
+            continues=Way(chosen.continues) if chosen.continues is not None else None,
             streams=settings.stream_upstream and self._config.endpoints[endpoint].stream_upstream,
         )
         if own is None:

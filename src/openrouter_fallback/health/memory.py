@@ -92,6 +92,7 @@ class _Model:
     latencies: Latencies
     disabled_until: float | None = None
     reasons: bool = False
+    way: str | None = None
     lacks: dict[str, float] = field(default_factory=dict)
 
 
@@ -310,6 +311,16 @@ class MemoryHealth:
         """The model reasons without being asked."""
         with self._lock:
             self._model(target).reasons = True
+
+    def learn_way(self, target: Target, way: str) -> None:
+        """How the model goes on from delivered text, as it has shown."""
+        with self._lock:
+            self._model(target).way = way
+
+    def way(self, model: str) -> str | None:
+        """How the model has shown to go on from delivered text."""
+        known = self._models.get(model)
+        return known.way if known is not None else None
 
     # By hand
 
