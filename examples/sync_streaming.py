@@ -1,4 +1,5 @@
-"""Streaming: the answer piece by piece. Until its first piece a failure is invisible; afterwards it is an error."""
+"""Streaming: the answer piece by piece. A failure is invisible: before the first piece another model
+answers, after it another one goes on from there; only when none can, it is an error."""
 
 from openrouter_fallback import FallbackClient, StreamInterruptedError
 

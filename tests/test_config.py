@@ -571,7 +571,7 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.settings.retry_budget",
         ["unknown"],
     ),
-    "mid_stream is not there": (SETTINGS + "    mid_stream: raise\n", 4, "fallback.settings.mid_stream", ["unknown"]),
+    "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
     "health store is not there": (SETTINGS + "    health_store: memory\n", 4, "fallback.settings.health_store", []),
     "spend limit is not there": (
         SETTINGS + "    spend_limit_usd: {per_call: 1}\n",

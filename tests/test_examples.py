@@ -154,9 +154,16 @@ CASES = [
     Case(
         "sync_streaming",
         {CLAUDE: {"kind": "cut", "after_tokens": 3}},
-        (f"{CLAUDE}\nbroken off after {len(CLAUDE)} characters\n",),
-        {CLAUDE: 1, GPT: 0},
+        (f"{CLAUDE} answers: ", f"{GPT} answered in 2 attempt(s)"),
+        {CLAUDE: 1, GPT: 1},
         "cut off",
+    ),
+    Case(
+        "sync_streaming",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}, GPT: DOWN},
+        (f"{CLAUDE} answers: ", "\nbroken off after "),
+        {CLAUDE: 2},
+        "all cut off",
     ),
     Case(
         "async_streaming",

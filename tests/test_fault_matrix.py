@@ -1,4 +1,7 @@
-"""The fault matrix over real HTTP: {chat, achat, stream, astream} x every row of `cases/matrix.py`."""
+"""The fault matrix over real HTTP: {chat, achat, stream, astream} x every row of `cases/matrix.py`.
+
+Faults that strike after text was delivered are asked twice: with `mid_stream="raise"`, and going on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,13 @@ from itertools import product
 
 import pytest
 
-from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback import (
+    EndpointConfig,
+    FallbackClient,
+    FallbackConfig,
+    ModelConfig,
+    Settings,
+)
 from openrouter_fallback.emulator import FAULTS, Emulator
 from openrouter_fallback.emulator.errors import ERRORS
 from openrouter_fallback.failures import FailureKind
@@ -17,6 +26,10 @@ from tests.conftest import Matrix
 from tests.support.surfaces import STREAMED, SURFACES, Outcome, ask
 
 SHORT = 0.3
+LATE = 15
+"""One token before the end of the second's text."""
+MANY = 400
+LONG_TEXT = " ".join(f"Sentence {n} says that {n * 7919 % 1000} is a number." for n in range(60))
 PATIENT = 60.0
 PACE = 0.02
 """Between two tokens, so that the first of them is delivered before the fault comes. Should all come in one read after
@@ -31,9 +44,8 @@ class Lab:
     clients: Mapping[tuple[bool, bool], FallbackClient]
 
     def ask(self, case: Case, surface: str, *, streams: bool = True) -> Outcome:
-        emulator, client = self.emulator, self.clients[case.hasty, streams]
-        emulator.clear()
-        client.reset()
+        client = self._fresh(case, streams=streams)
+        emulator = self.emulator
         emulator.pace(token_interval=PACE if case.text_first and surface in STREAMED else 0.0)
         emulator.reply(text=None if case.tools else FIRST_TEXT, model=FIRST)
         emulator.reply(
@@ -41,12 +53,32 @@ class Lab:
         )
         if case.fault != "refused":
             emulator.fault(case.fault, model=None if case.everywhere else FIRST, **case.details)
-        models = [
-            ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
-            ModelConfig(case.second, timeout=PATIENT),
-        ]
         tools = {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
-        return ask(client, surface, "Say something", models=models, **tools)
+        return ask(client, surface, "Say something", models=_models(case), **tools)
+
+    def go_on(self, case: Case, surface: str, after_tokens: int, prefill: str) -> Outcome:
+        """Both models would say the same; the first breaks off after so many tokens, the second goes on somehow."""
+        client = self._fresh(case)
+        emulator = self.emulator
+        emulator.pace(token_interval=PACE if after_tokens == 1 else PACE / 20)
+        text = LONG_TEXT if after_tokens >= MANY else SECOND_TEXT
+        emulator.reply(text=text, model=FIRST)
+        emulator.reply(text=text, model=SECOND, prefill=prefill)
+        emulator.fault(case.fault, model=FIRST, **{**case.details, "after_tokens": after_tokens})
+        return ask(client, surface, "Say something", models=_models(case), mid_stream="continue")
+
+    def _fresh(self, case: Case, *, streams: bool = True) -> FallbackClient:
+        self.emulator.clear()
+        client = self.clients[case.hasty, streams]
+        client.reset()
+        return client
+
+
+def _models(case: Case) -> list[ModelConfig]:
+    return [
+        ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
+        ModelConfig(case.second, timeout=PATIENT),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +96,9 @@ def lab() -> Iterator[Lab]:
         )
         clients = {}
         for hasty, streams in product((False, True), repeat=2):
-            settings = Settings(stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams)
+            settings = Settings(
+                stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams, mid_stream="raise"
+            )
             clients[hasty, streams] = FallbackClient(config=config, api_key=emulator.api_key, settings=settings)
             clients[hasty, streams]._engine.random = lambda: 0.0
         yield Lab(emulator, clients)
@@ -85,6 +119,56 @@ def test_the_same_where_the_model_is_not_asked_to_stream(lab: Lab, fault_matrix:
     cells = fault_matrix.setdefault(case.id, {})
     cells["chat, not streamed"] = "FAILED"
     cells["chat, not streamed"] = _checked(lab, case, "chat", lab.ask(case, "chat", streams=False))
+
+
+TEXT_FIRST = [case for case in CASES if case.text_first]
+GOES_ON = [case for case in TEXT_FIRST if case.raises is None]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+@pytest.mark.parametrize("after_tokens", [1, 5, LATE])
+@pytest.mark.parametrize("case", GOES_ON, ids=lambda case: case.id)
+def test_the_second_goes_on(lab: Lab, fault_matrix: Matrix, case: Case, after_tokens: int, surface: str) -> None:
+    cells = fault_matrix.setdefault(f"{case.id}, going on", {})
+    cells[surface] = "FAILED"
+    _goes_on(lab, case, lab.go_on(case, surface, after_tokens, "continue"), SECOND_TEXT)
+    cells[surface] = f"whole after 1, 5, {LATE} tokens"
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+@pytest.mark.parametrize("case", [case for case in TEXT_FIRST if case.raises is not None], ids=lambda case: case.id)
+def test_nobody_goes_on_where_no_other_model_would_be_asked(lab: Lab, case: Case, surface: str) -> None:
+    outcome = lab.go_on(case, surface, 5, "continue")
+    assert lab.emulator.count() == len(outcome.raised.attempts) == 1
+    assert type(outcome.raised) is (case.interrupted if outcome.delivered else case.raises)
+    assert (outcome.raised.partial or "") == outcome.delivered
+    assert SECOND_TEXT.startswith(outcome.delivered)
+
+
+@pytest.mark.parametrize("prefill", ["continue", "restart", "overlap", "preface", "refuse"])
+@pytest.mark.parametrize("case", [case for case in GOES_ON if not case.details.get("place")], ids=lambda case: case.id)
+def test_the_second_goes_on_after_many_tokens(lab: Lab, case: Case, prefill: str) -> None:
+    _goes_on(lab, case, lab.go_on(case, "astream", MANY, prefill), LONG_TEXT)
+
+
+def _goes_on(lab: Lab, case: Case, outcome: Outcome, text: str) -> None:
+    """The whole answer, once, and where the second went on."""
+    answer = outcome.answer
+    assert outcome.delivered == answer.text == text
+    assert (answer.model, answer.finish_reason) == (SECOND, "stop")
+    assert [(attempt.model, attempt.kind) for attempt in answer.attempts] == [(FIRST, case.kind), (SECOND, None)]
+    assert lab.emulator.count(FIRST) == 1
+    assert not any(piece.restarted for piece in outcome.pieces)
+    if not answer.seams:
+        # All of the first's text came in one read with its end: nobody has seen it, so the second has answered alone.
+        assert outcome.pieces[-1].seams == ()
+        return
+    (seam,) = answer.seams
+    assert outcome.pieces[-1].seams == (seam,)
+    assert (seam.before, seam.after) == (FIRST, SECOND)
+    asked = lab.emulator.log[-1].body["messages"]
+    said = next(message["content"] for message in asked if message["role"] == "assistant")
+    assert said == text[: seam.offset].rstrip()
 
 
 def _checked(lab: Lab, case: Case, surface: str, outcome: Outcome) -> str:

@@ -409,7 +409,7 @@ def test_a_stream_that_breaks_after_text(raw: RawServer, name: str) -> None:
     end, kind = ENDS[name]
     reply = broken(raw, end)
     raw.answer(reply.reply)
-    client = client_for(raw.base_url)
+    client = client_for(raw.base_url, mid_stream="raise")
     stream = client.stream("Hello")
     delivered = next(stream).text
     reply.go_on()
@@ -435,7 +435,7 @@ async def test_an_async_stream_that_breaks_after_text(raw: RawServer, name: str)
     reply = broken(raw, end)
     raw.answer(reply.reply)
     async with client_for(raw.base_url) as client:
-        stream = client.astream("Hello")
+        stream = client.astream("Hello", mid_stream="raise")
         delivered = (await anext(stream)).text
         reply.go_on()
         error = None

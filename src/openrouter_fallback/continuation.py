@@ -117,9 +117,13 @@ class Splice:
         self._held += text
         return self._join(final=False)
 
-    def finish(self) -> str:
-        """The continuation has ended properly; returns what was still held back."""
-        return "" if self._joined else self._join(final=True)
+    def finish(self, *, cut_off: bool = False) -> str:
+        """The continuation has ended properly, or by its length (`cut_off`); returns what was still held back."""
+        if self._joined:
+            return ""
+        if cut_off and self._held and not (self._joining or self._trusted) and self._unclear():
+            raise SeamLost("the continuation was cut off before it was clear what it does")
+        return self._join(final=True)
 
     def _join(self, *, final: bool) -> str:
         if not self._joining:
@@ -164,6 +168,9 @@ class Splice:
         """Whether what is held could still become a repetition."""
         held = self._held.lstrip()
         return not final and (not held or self._prefill.lstrip().startswith(held) or self._held in self.delivered)
+
+    def _unclear(self) -> bool:
+        return self._open(final=False) or (not self._prefaced and _may_be_preface(self._held))
 
     def _repeated_from_start(self, *, final: bool) -> tuple[str, int] | None:
         held, start = self._held.lstrip(), self._prefill.lstrip()

@@ -196,7 +196,7 @@ class Run:
         request, splice = call.request, None
         if ask.way is not None:
             request = request.continued(self._text, ask.way, sum(pieces for _, pieces in self._spent))
-            splice = Splice(self._text, trusted=ask.candidate.continues is Way.PREFILL)
+            splice = Splice(self._text, trusted=ask.way is ask.candidate.continues is Way.PREFILL)
         self._reading = reading = Reading(
             ask,
             request,
@@ -270,7 +270,7 @@ class Run:
         if failure is None:
             raise RuntimeError("an attempt ended without an answer and without a failure")
         failure = replace(failure, message=self._call.request.scrub(failure.message))
-        self._note(reading, failure, now)
+        self._note(reading, failure, now, counts=not self._machine_().prefill_refused(failure))
         self._reading = None
         self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
@@ -289,8 +289,10 @@ class Run:
     def _joined(self, reading: Reading, ask: Ask) -> None:
         """Note the seam, once a continuation has shown what it does."""
         splice = reading.splice
-        if splice is not None and splice.joined:
-            self._machine_().joined(splice.how)
+        if splice is None or not splice.joined:
+            return
+        self._machine_().joined(splice.how)
+        if reading.said or reading.completion is not None:
             self._seams.append(Seam(len(self._text), self._author, ask.candidate.key, splice.how, splice.dropped))
 
     async def _out_of_time(self, reading: Reading) -> None:
@@ -341,9 +343,10 @@ class Run:
             probe=ask.ticket.probe,
         )
 
-    def _note(self, reading: Reading, failure: Failure | None, now: float) -> None:
+    def _note(self, reading: Reading, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         attempt = self._attempt(reading, failure, now)
-        self._attempts.append(attempt)
+        if counts:
+            self._attempts.append(attempt)
         if self._engine.events:
             self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -26,6 +27,7 @@ from .failures import (
 )
 from .request import Request
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
+from .surrogates import Halves, decode, whole
 from .transport import Exchange, Transport, TransportError
 
 TICK_SECONDS = 1.0
@@ -102,6 +104,7 @@ class Reading:
         self._over = False
         self._tool_open = False
         self._reasoned = False
+        self._halves: Halves | None = None
 
     # For whoever drives it
 
@@ -327,9 +330,15 @@ class Reading:
             if not event:
                 continue  # some servers keep a connection alive with empty events
             try:
-                chunk = orjson.loads(event)
+                try:
+                    chunk = orjson.loads(event)
+                except orjson.JSONDecodeError:
+                    chunk = decode(event)
+                    self._halves = self._halves or Halves()
+                if self._halves is not None:
+                    chunk = self._halves.mend(chunk)
                 flags = add(chunk)
-            except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError, ValueError):
+            except (AttributeError, TypeError, KeyError, ValueError):
                 if self._finished_at is None:
                     self._broke(
                         from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
@@ -361,7 +370,7 @@ class Reading:
         if self.splice is not None:
             pieces = self._join(self.splice, pieces)
         self._delivered_text = self._delivered_text or any(piece.text for piece in pieces)
-        self._said += [piece.text for piece in pieces if not piece.index]
+        self._said += [piece.text for piece in pieces if piece.text and not piece.index]
         return pieces
 
     def _join(self, splice: Splice, pieces: list[Piece]) -> list[Piece]:
@@ -419,10 +428,7 @@ class Reading:
             return
         body: Json | None = None
         if self._unstreamed is not None:
-            try:
-                body = orjson.loads(bytes(self._unstreamed))
-            except orjson.JSONDecodeError:
-                body = None
+            body = _decoded(bytes(self._unstreamed))
             if not isinstance(body, dict):
                 self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
                 return
@@ -455,7 +461,7 @@ class Reading:
         message = body["choices"][0]["message"]
         try:
             self._rest = splice.feed(text_of(message.get("content"))) if self._unstreamed is not None else ""
-            self._rest += splice.finish()
+            self._rest += splice.finish(cut_off=body["choices"][0].get("finish_reason") == "length")
         except SeamLost as error:
             return Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True)
         message["content"] = splice.delivered + "".join(self._said) + self._rest
@@ -486,6 +492,17 @@ class Reading:
                 break
             body += data
         return bytes(body)
+
+
+def _decoded(body: bytes) -> Any:
+    """A body that came whole; None if it is not JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            return whole(decode(body))
+        except ValueError:
+            return None
 
 
 def _cut(chunk: Json, pieces: list[Piece]) -> None:

@@ -28,6 +28,8 @@ BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 4.0
 
 _SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
+_REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
+"""What the refusal of a prefill may be taken for: which words a provider finds for it cannot be known."""
 
 
 class WrongOrder(RuntimeError):
@@ -98,6 +100,7 @@ class Failover:
         self._streamed = False
         self._delivered = False
         self._only_prefill = False
+        self._last_failure: Failure | None = None
         self.opened: list[str] = []
         """Models and endpoints whose breaker this call has opened."""
 
@@ -156,10 +159,10 @@ class Failover:
         self._expect("asking")
         slot = self._asking()
         self._only_prefill = only_prefill
-        if self._prefill_refused(failure):
+        if self.prefill_refused(failure):
             return self._ask_otherwise(slot, now)
         slot.attempts += 1
-        slot.failure = failure
+        slot.failure = self._last_failure = failure
         rule = self._learn(slot, failure, now, reached=reached)
         self._resume = None
         if self._streamed and not self._limits.wall_clock:
@@ -167,11 +170,12 @@ class Failover:
         if self._delivered:
             if failure.kind is FailureKind.CONTENT_POLICY:
                 return self._give_up("raised", failure, now)
-            if not self._facts.continues or rule.action is Action.RAISE:
+            ours = failure.kind is FailureKind.INVALID_REQUEST and self._ask_sent is not None and self._ask_sent.way
+            if not self._facts.continues or (rule.action is Action.RAISE and not ours):
                 return self._give_up("interrupted", failure, now)
             # Whoever broke off is asked again only when nobody else is left, and not at once.
             slot.broke_off = True
-            rule = Rule(Action.NEXT, again=rule.again) if rule.action in _SAME_MODEL else rule
+            rule = Rule(Action.NEXT, again=rule.again) if ours or rule.action in _SAME_MODEL else rule
         return self._react(slot, rule, failure, now)
 
     def out_of_time(self, now: float, *, reached: bool = True) -> GiveUp:
@@ -199,9 +203,12 @@ class Failover:
 
     # Going on from delivered text
 
-    def _prefill_refused(self, failure: Failure) -> bool:
+    def prefill_refused(self, failure: Failure) -> bool:
+        """Whether the attempt failed only because it was to go on from a prefill."""
         ask = self._ask_sent
-        return ask is not None and ask.way is Way.PREFILL and not self._token and failure.status == 400
+        if ask is None or ask.way is not Way.PREFILL or self._token:
+            return False
+        return failure.status == 400 and failure.kind in _REFUSALS
 
     def _ask_otherwise(self, slot: _Slot, now: float) -> Command:
         """A prefill that was refused: no failure, no attempt; the same model at once with an instruction."""
@@ -448,7 +455,7 @@ class Failover:
         self, why: Literal["raised", "exhausted", "interrupted", "deadline"], failure: Failure | None, now: float
     ) -> GiveUp:
         if why == "exhausted" and self._delivered:
-            why, failure = "interrupted", self._current.failure if self._current is not None else None
+            why, failure = "interrupted", self._last_failure
         skipped = []
         ready: list[float] = []
         for slot in self._slots:

@@ -8,7 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from openrouter_fallback.continuation import Way, continued
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator.answers import PREFACE
 from tests.emulator.helpers import MODEL, Asker, join, request
 
 WEATHER = {
@@ -191,10 +193,40 @@ def test_an_unfinished_answer_is_continued(emulator: Emulator, ask: Asker) -> No
     assert said.rstrip() + rest == whole
     emulator.reply(prefill="restart")
     assert content(ask.body(messages=messages)) == whole
+    emulator.reply(prefill="overlap")
+    assert content(ask.body(messages=messages)) == said.rstrip()[-30:] + rest
+    emulator.reply(prefill="preface")
+    assert content(ask.body(messages=messages)) == f"Sure, here is the rest:\n\n{rest}"
     emulator.reply(prefill="refuse")
     refused = ask.post(messages=messages)
     assert refused.status_code == 400
     assert "prefill" in refused.json()["error"]["metadata"]["raw"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("instruct", "begins"),
+    [("continue", ""), ("restart", "One two three"), ("overlap", "One two three"), ("preface", PREFACE)],
+)
+def test_an_unfinished_answer_is_continued_by_instruction(
+    emulator: Emulator, ask: Asker, instruct: str, begins: str, streamed: bool
+) -> None:
+    emulator.reply("One two three four five six.", prefill="refuse", instruct=instruct)
+    messages = continued([{"role": "user", "content": "Count"}], "One two three ", Way.INSTRUCT)
+    said = join(ask.chunks(messages=messages)) if streamed else ask.body(messages=messages)
+    assert content(said) == begins + " four five six."
+
+
+def test_a_users_own_words_after_an_answer_are_no_instruction(emulator: Emulator, ask: Asker) -> None:
+    emulator.reply("One two three four.", instruct="continue")
+    said = [{"role": "assistant", "content": "One two"}, {"role": "user", "content": "Once more."}]
+    assert content(ask.body(messages=said)) == "One two three four."
+
+
+@pytest.mark.parametrize("knob", [{"prefill": "mumble"}, {"instruct": "refuse"}])
+def test_unknown_ways_to_go_on(emulator: Emulator, knob: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="is one of"):
+        emulator.reply(**knob)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,14 @@ from typing import Any
 
 import orjson
 
+from openrouter_fallback.continuation import INSTRUCTION
 from openrouter_fallback.emulator import models, tools
 from openrouter_fallback.emulator.wire import Body, pieces
 
 DEFAULT_TOKENS = 20
+OVERLAP_CHARACTERS = 30
+_ANSWERS = " answers:"
+PREFACE = "Sure, here is the rest:\n\n"
 _WORDS = tuple(
     "amber birch cloud delta ember field grove haven inlet jolly kayak lunar maple north ocean "  # noqa: SIM905
     "pearl quiet river stone tidal under vivid water xenon yield zesty".split()
@@ -37,6 +41,7 @@ class Script:
     usage: Mapping[str, Any] | None = None
     served_as: str | None = None
     prefill: str = "continue"
+    instruct: str = "continue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +211,17 @@ def prefix(request: Body) -> str:
     return tools.text_of(last.get("content")).rstrip() if last.get("role") == "assistant" else ""
 
 
+def instructed(request: Body) -> bool:
+    """Whether the request ends with an unfinished answer and the instruction to go on from it."""
+    roles = [message.get("role") for message in request["messages"][-2:]]
+    return roles == ["assistant", "user"] and tools.text_of(request["messages"][-1].get("content")) == INSTRUCTION
+
+
 def _text(request: Body, script: Script, index: int) -> str:
-    said = prefix(request) if script.prefill == "continue" else ""
+    way = script.prefill
+    if instructed(request):
+        request, way = {**request, "messages": request["messages"][:-1]}, script.instruct
+    said = prefix(request) if way != "restart" else ""
     if script.text is not None:
         whole = script.text
     elif (request.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
@@ -216,14 +230,19 @@ def _text(request: Body, script: Script, index: int) -> str:
         whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, said)
     if script.text is not None and script.tokens is not None:
         whole = _exactly(whole, script.tokens)
-    return whole[len(said) :] if whole.startswith(said) else whole
+    if not said or not whole.startswith(said):
+        return whole
+    again = {"overlap": said[-OVERLAP_CHARACTERS:], "preface": PREFACE}.get(way, "")
+    return again + whole[len(said) :]
 
 
 def _sentence(request: Body, tokens: int, index: int, said: str) -> str:
     # The words do not depend on the model, so that another one goes on exactly where a first one stopped.
     prompt = tools.last_text(request["messages"])
-    opening, answers, _ = said.partition(" answers:")
-    opening = opening + answers if answers else f"{request['model']} answers:"
+    opening, answers, _ = said.partition(_ANSWERS)
+    if said and not answers:
+        opening = next(said[: len(said) - n] for n in range(len(_ANSWERS), -1, -1) if said.endswith(_ANSWERS[:n]))
+    opening = f"{opening if said else request['model']}{_ANSWERS}"
     words = " ".join(_words(f"{prompt}/{index}" if index else prompt, tokens))
     return _exactly(f"{opening} {words}", tokens)
 

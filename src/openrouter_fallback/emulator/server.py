@@ -21,7 +21,8 @@ from openrouter_fallback.emulator.schedule import FaultHandle, Schedule
 
 _KEEP_ALIVE_SECONDS = 600
 _GOODBYE_SECONDS = 2.0
-_PREFILL = ("continue", "restart", "refuse")
+_INSTRUCT = ("continue", "restart", "overlap", "preface")
+_PREFILL = (*_INSTRUCT, "refuse")
 
 
 class Emulator:
@@ -148,6 +149,7 @@ class Emulator:
         usage: Mapping[str, Any] | None = None,
         served_as: str | None = None,
         prefill: str = "continue",
+        instruct: str = "continue",
     ) -> None:
         """Script the answers of a model, or with None of all that have no script of their own.
 
@@ -155,10 +157,14 @@ class Emulator:
         them. `tokens` is the exact number of tokens of the text. `reasoning` is a text, or True/False for always/never;
         `tool_calls` are `{"name", "arguments", "id"?}` with arguments as a value or a raw string; `usage` overrides
         single figures; `served_as` is the `model` of the answer. `prefill` says what happens when the request ends with
-        an assistant message: "continue" it, "restart" from the beginning, or "refuse" with a 400.
+        an assistant message: "continue" it, "restart" from the beginning, "overlap" (its last 30 characters come
+        again), "preface" ("Sure, here is the rest:"), or "refuse" with a 400. `instruct` says the same of an assistant
+        message that is followed by the client's instruction to go on from it.
         """
         if prefill not in _PREFILL:
             raise ValueError(f"prefill is one of {_PREFILL}, not {prefill!r}")
+        if instruct not in _INSTRUCT:
+            raise ValueError(f"instruct is one of {_INSTRUCT}, not {instruct!r}")
         self._state.scripts[model] = Script(
             text=text,
             tokens=tokens,
@@ -173,6 +179,7 @@ class Emulator:
             usage=usage,
             served_as=served_as,
             prefill=prefill,
+            instruct=instruct,
         )
 
     def clear_replies(self) -> None:
