@@ -1,7 +1,8 @@
-"""What all tests share: the environment they run in, and the fault matrix printed at their end."""
+"""What all tests share: the environment they run in, and what is printed at their end: fault matrix, lost seams."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import hypothesis
@@ -9,6 +10,8 @@ import pytest
 
 Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()
+Seams = dict[str, Counter[bool]]
+_SEAMS = pytest.StashKey[Seams]()
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -27,8 +30,21 @@ def fault_matrix(pytestconfig: pytest.Config) -> Matrix:
     return pytestconfig.stash.setdefault(_MATRIX, {})
 
 
+@pytest.fixture(scope="session")
+def lost_seams(pytestconfig: pytest.Config) -> Seams:
+    """Behaviour of a model -> of the seams that were tried at random, how many were lost (True)."""
+    return pytestconfig.stash.setdefault(_SEAMS, {})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the fault matrix, if its tests ran."""
+    """Print the fault matrix and the share of lost seams, if their tests ran."""
+    seams = config.stash.get(_SEAMS, {})
+    if seams:
+        terminalreporter.section("random seams: how many raise because nobody can tell where the text joins")
+        for name, lost in sorted(seams.items()):
+            terminalreporter.write_line(
+                f"{name:30} {lost[True]:5} of {lost.total():5}  {lost[True] / lost.total():6.1%}"
+            )
     matrix = config.stash.get(_MATRIX, {})
     if matrix:
         terminalreporter.section("fault matrix: the first model is faulty, the second is healthy")

@@ -34,6 +34,12 @@ _PREFACE = re.compile(
     re.IGNORECASE,
 )
 
+_OUTRIGHT = re.compile(r"\b(?:the (?:rest|remain\w*|continuation)|continuing|left off|cut off)\b", re.IGNORECASE)
+"""Without these words a line that goes on after its colon may be text as well.
+
+With them it is a preface; whether the blank after the colon belongs to the text shows only where one was delivered.
+"""
+
 
 class Way(StrEnum):
     """How a model goes on from a text: by prefill, by instruction, or not at all (`continues` in its settings)."""
@@ -156,6 +162,8 @@ class Splice:
         if not self._prefaced:
             preface = _PREFACE.match(self._held)
             if preface is not None and (final or preface.end() < len(self._held)):
+                if preface[0].endswith(" ") and not (self._blanks and _OUTRIGHT.search(preface[0])):
+                    raise SeamLost("the continuation may open with a preface or go on alike")
                 self._prefaced = True
                 self.dropped += preface.end()
                 self._held = self._held[preface.end() :]
@@ -176,12 +184,13 @@ class Splice:
         held, start = self._held.lstrip(), self._prefill.lstrip()
         same = _common(held, start)
         if same == len(start):
-            # A short text that comes again, or one that has repeated itself before, may as well be new.
+            # A short text, one that has repeated itself before, or one on a new line may as well be new.
             if (
                 len(start) < OVERLAP_CHARACTERS
+                or (self._held[:1].isspace() and not self.delivered[:1].isspace())
                 or _border(start) >= OVERLAP_CHARACTERS
                 or _periodic(start)
-                or _may_be_preface(start)
+                or _opens_like_preface(start)
             ):
                 raise SeamLost("the continuation may repeat the answer or go on alike")
             return "restarted", len(self._held) - len(held) + len(start)
@@ -197,7 +206,7 @@ class Splice:
             length = _overlap(end, held)
             if length >= OVERLAP_CHARACTERS:
                 tail = held[:length]
-                if _border(tail) >= OVERLAP_CHARACTERS or _periodic(tail) or _may_be_preface(tail):
+                if _border(tail) >= OVERLAP_CHARACTERS or _periodic(tail) or _opens_like_preface(tail):
                     raise SeamLost("the continuation may repeat the end or go on alike")
                 if end is text:
                     self._blanks = ""  # they are part of what was repeated
@@ -262,3 +271,7 @@ def _may_be_preface(held: str) -> bool:
     if len(start) > PREFACE_CHARACTERS or "\n" in start.rstrip("\n"):
         return False
     return any(start.startswith(opener) or opener.startswith(start) for opener in _OPENERS)
+
+
+def _opens_like_preface(text: str) -> bool:
+    return _may_be_preface(text) or _PREFACE.match(text) is not None

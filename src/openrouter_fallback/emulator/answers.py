@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from openrouter_fallback.continuation import INSTRUCTION
 from openrouter_fallback.emulator import models, tools
 from openrouter_fallback.emulator.wire import Body, pieces
 
 DEFAULT_TOKENS = 20
 OVERLAP_CHARACTERS = 30
 _ANSWERS = " answers:"
+_GO_ON = re.compile(r"\bcut off\b.*\bcontinue it\b", re.IGNORECASE | re.DOTALL)
 PREFACE = "Sure, here is the rest:\n\n"
 _WORDS = tuple(
     "amber birch cloud delta ember field grove haven inlet jolly kayak lunar maple north ocean "  # noqa: SIM905
@@ -214,7 +215,7 @@ def prefix(request: Body) -> str:
 def instructed(request: Body) -> bool:
     """Whether the request ends with an unfinished answer and the instruction to go on from it."""
     roles = [message.get("role") for message in request["messages"][-2:]]
-    return roles == ["assistant", "user"] and tools.text_of(request["messages"][-1].get("content")) == INSTRUCTION
+    return roles == ["assistant", "user"] and bool(_GO_ON.search(tools.text_of(request["messages"][-1].get("content"))))
 
 
 def _text(request: Body, script: Script, index: int) -> str:
