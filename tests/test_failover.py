@@ -16,14 +16,17 @@ from openrouter_fallback.policy import ANY_ERROR, SMART, policy
 
 from .cases.timelines import (
     ANY_ERROR_ROWS,
+    BREAKS,
     E400,
     E401,
     E402,
     E404,
     E500,
     E503,
+    GOES_ON,
     LIMITED,
     NO_FILES,
+    NO_PREFILL,
     NO_TOOLS,
     OK,
     ONE_FAILED,
@@ -35,7 +38,7 @@ from .cases.timelines import (
     always,
     limited,
 )
-from .support.timeline import SILENT, START, World, fails, ok
+from .support.timeline import SILENT, START, Step, World, fails, ok
 
 K = FailureKind
 
@@ -394,3 +397,28 @@ def test_leaving_is_possible_in_every_state() -> None:
     machine.left(START)
     with pytest.raises(WrongOrder):
         machine.begin(START)
+
+
+@pytest.mark.parametrize(("shows", "asked_next"), [("restarted", "b~"), ("text", "b+")], ids=["starts over", "goes on"])
+def test_what_a_model_does_with_a_prefill_is_remembered(shows: Step, asked_next: str) -> None:
+    world = World({"a": BREAKS, "b": always(((0.0, "status"), (1.0, shows), (1.0, "answer")))})
+    for second in (0, 10):
+        world.call("a b", at=second, facts=GOES_ON, streamed=True)
+    world.run()
+    assert world.requests() == f"a@0 b+@2 a@10 {asked_next}@12"
+
+
+def test_a_refused_prefill_is_remembered_and_nobody_hears_of_it() -> None:
+    world = World({"a": BREAKS, "b": [fails(NO_PREFILL), *OK]})
+    first, second = (world.call("a b", at=at, facts=GOES_ON, streamed=True) for at in (0, 10))
+    world.run()
+    assert world.requests() == "a@0 b+@2 b~@2 a@10 b~@12"
+    assert [attempt.model for call in (first, second) for attempt in call.attempts] == ["a", "b"] * 2
+
+
+def test_a_refused_prefill_is_not_what_the_error_speaks_of() -> None:
+    world = World({"a": [*BREAKS, fails(E404)], "b": always(NO_PREFILL)})
+    call = world.call("a b", facts=GOES_ON, streamed=True, only_prefill=True)
+    world.run()
+    assert call.given_up is not None
+    assert call.given_up.failure == E404

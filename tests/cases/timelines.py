@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openrouter_fallback.commands import Facts, Limits
+from openrouter_fallback.continuation import Way
 from openrouter_fallback.failures import Failure, FailureKind
 from openrouter_fallback.policy import Verdict, policy
 
@@ -77,6 +78,7 @@ class Case:
     facts: Facts | None = None
     streamed: bool = False
     leaves: float | None = None
+    only_prefill: bool = False
 
     def world(self) -> World:
         script = {key: self.script.get(key, OK) for key in self.chain.split()}
@@ -86,7 +88,14 @@ class Case:
         return world
 
     def call(self, world: World) -> Call:
-        return world.call(self.chain, limits=self.limits, facts=self.facts, streamed=self.streamed, leaves=self.leaves)
+        return world.call(
+            self.chain,
+            limits=self.limits,
+            facts=self.facts,
+            streamed=self.streamed,
+            leaves=self.leaves,
+            only_prefill=self.only_prefill,
+        )
 
 
 def every(seconds: int, what: Step, then: Step | None = None) -> Reply:
@@ -784,6 +793,84 @@ STREAMS = [
     ),
 ]  # fmt: skip
 
+GOES_ON = Facts(continues=True)
+NO_PREFILL = failure(K.REJECTED, 400)
+BREAKS = always(((0.0, "status"), (1.0, "text"), (2.0, EMPTY)))
+"""Text after one second, the end after two."""
+
+
+def breaks(then: Failure) -> list[Reply]:
+    return always(((0.0, "status"), (1.0, "text"), (2.0, then)))
+
+
+def goes_on(name: str, chain: str, script: Script, requests: str, outcome: str, waits: str = "", **more: Any) -> Case:
+    """A streamed call that may go on from delivered text."""
+    return Case(f"going on: {name}", chain, script, requests, outcome, waits, facts=GOES_ON, streamed=True, **more)
+
+
+GOING_ON = [
+    goes_on("the next model", "a b", {"a": BREAKS}, "a@0 b+@2", "b @3", health={"a": ONE_FAILED, "b": "closed +1 -0"}),
+    goes_on("three models", "a b c", {"a": BREAKS, "b": BREAKS}, "a@0 b+@2 c+@4", "c @5"),
+    goes_on(
+        "who died is asked again only when nobody is left, not at once", "a b",
+        {"a": [*BREAKS, *OK], "b": always(E503)}, "a@0 b+@2 a+@2.5", "a @3.5", "2-2.5",
+    ),
+    goes_on("an only model goes on itself", "a", {"a": [*BREAKS, *OK]}, "a@0 a+@2.5", "a @3.5", "2-2.5"),
+    goes_on(
+        "a reconnect is no reason to wait for who died", "a b", {"a": breaks(REFUSED)}, "a@0 b+@2", "b @3",
+    ),
+    goes_on(
+        "a refused prefill is asked once more at once, costs no attempt and no health", "a b",
+        {"a": BREAKS, "b": [fails(NO_PREFILL), *OK]}, "a@0 b+@2 b~@2", "b @3", health={"b": "closed +1 -0"},
+    ),
+    goes_on(
+        "both attempts are left after a refused prefill", "a b",
+        {"a": [*BREAKS, fails(E404)], "b": always(NO_PREFILL, E503, ok())}, "a@0 b+@2 b~@2 a+@2.5 b~@2.5", "b @3.5",
+        "2-2.5",
+    ),
+    goes_on(
+        "an instruction that is refused as well is a failure", "a b c", {"a": BREAKS, "b": always(NO_PREFILL)},
+        "a@0 b+@2 b~@2 c+@2", "c @3",
+    ),
+    goes_on(
+        "an invalid request may be our own doing", "a b c", {"a": BREAKS, "b": always(E400)},
+        "a@0 b+@2 b~@2 c+@2", "c @3",
+    ),
+    goes_on("a prompt that is too long is no refused prefill", "a b c", {"a": BREAKS, "b": always(TOO_LONG)},
+            "a@0 b+@2 c+@2", "c @3"),
+    goes_on("the content policy of the next is final", "a b c", {"a": BREAKS, "b": always(POLICY)},
+            "a@0 b+@2", "ContentPolicyError @2"),
+    goes_on("the content policy of the first is final", "a b", {"a": breaks(POLICY)}, "a@0", "ContentPolicyError @2"),
+    goes_on("an invalid request of the first is final", "a b", {"a": breaks(E400)}, "a@0", "StreamInterruptedError @2"),
+    goes_on("never", "a b c", {"a": BREAKS}, "a@0 c+@2", "c @3", models={"b": {"continues": Way.NEVER}}),
+    goes_on("nobody ever", "a b", {"a": BREAKS}, "a@0", "StreamInterruptedError @2",
+            models={"a": {"continues": Way.NEVER}, "b": {"continues": Way.NEVER}}),
+    goes_on("never goes on but begins", "b a", {"b": always(E503)}, "b@0 a@0", "a @1",
+            models={"b": {"continues": Way.NEVER}}),
+    goes_on("by instruction", "a b", {"a": BREAKS}, "a@0 b~@2", "b @3", models={"b": {"continues": Way.INSTRUCT}}),
+    goes_on("a code block only by prefill", "a b c", {"a": BREAKS}, "a@0 c+@2", "c @3", only_prefill=True,
+            models={"b": {"continues": Way.INSTRUCT}}),
+    goes_on("a refused prefill of a code block", "a b c", {"a": BREAKS, "b": always(NO_PREFILL)}, "a@0 b+@2 c+@2",
+            "c @3", only_prefill=True, health={"b": "closed +0 -0"}),
+    goes_on("text that was held back when it died is nobody's", "a b c",
+            {"a": BREAKS, "b": always(((0.0, "status"), (1.0, TURNED_DOWN)))}, "a@0 b+@2 c+@3", "c @4",
+            health={"b": "closed +0 -0"}),
+    goes_on("everybody breaks off", "a b", {"a": BREAKS, "b": BREAKS}, "a@0 b+@2 a+@4 b+@6",
+            "StreamInterruptedError @8", health={"a": ONE_FAILED, "b": ONE_FAILED}),
+    goes_on("reasoning before the text", "a b",
+            {"a": BREAKS, "b": always(((1, "reasoning"), (2, "text"), (2, "answer")))},
+            "a@0 b+@2", "b @4"),
+    goes_on("died while reasoning: that starts over", "a b c",
+            {"a": always(((1, "reasoning"), (2, EMPTY))), "b": BREAKS},
+            "a@0 b@2 c+@4", "c @5"),
+    goes_on("the deadline is anew at a seam", "a b", {"a": always(every(9, "text", EMPTY)), "b": always(ok(8))},
+            "a@0 b+@9", "b @17", limits=Limits(total=10, wall_clock=False)),
+    goes_on("the caller's own deadline is not", "a b", {"a": always(every(9, "text", EMPTY)), "b": always(ok(8))},
+            "a@0 b+@9", "DeadlineExceededError @10", limits=Limits(total=10, wall_clock=True)),
+    goes_on("leaving it", "a b", {"a": BREAKS, "b": always(SILENT)}, "a@0 b+@2", "left @3", leaves=3.0,
+            health={"b": "closed +0 -0"}),
+]  # fmt: skip
+
 FAILURES = {
     K.RATE_LIMITED: LIMITED, K.OVERLOADED: E503, K.UNAVAILABLE: E500_NAMELESS, K.TIMED_OUT: E504,
     K.CONNECTION: REFUSED, K.BAD_ANSWER: EMPTY, K.CONTEXT_TOO_LONG: TOO_LONG, K.REJECTED: REJECTED,
@@ -804,4 +891,4 @@ ANY_ERROR_ROWS = {
     for kind, one in FAILURES.items()
 }
 
-TABLE = [*NONE_LEFT, *TIMES, *BREAKERS, *VERDICTS, *RECIPES_MANAGER, *STREAMS]
+TABLE = [*NONE_LEFT, *TIMES, *BREAKERS, *VERDICTS, *RECIPES_MANAGER, *STREAMS, *GOING_ON]

@@ -3,6 +3,7 @@
 Nothing sleeps and nothing is measured: a heap of events is the clock. What happened is kept in a short notation:
 
     requests   "a@0 a@0.5-P b*@1 c!@1"    model @ seconds, -provider left out, * the one probe, ! forced
+               "a@0 b+@1 c~@2"            + to go on from a prefill, ~ to go on by instruction
     waits      "0-0.5 1-3"
     outcome    "b @2", "RateLimitedError @0 retry 400", "left @3"
     health     "open +0 -3 overloaded 10s"    breaker, successes, failures, why it is left out and for how long
@@ -21,6 +22,7 @@ from openrouter_fallback.assembly import ERROR, REASONING, TEXT, TOKEN, Assemble
 from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
 from openrouter_fallback.completions import Attempt
 from openrouter_fallback.config import OPENROUTER
+from openrouter_fallback.continuation import Way
 from openrouter_fallback.errors import FallbackError
 from openrouter_fallback.failover import Failover
 from openrouter_fallback.failures import (
@@ -49,7 +51,7 @@ class Held:
     seconds: float
 
 
-Step = Literal["status", "reasoning", "text", "answer"] | Failure | Held | Json
+Step = Literal["status", "reasoning", "text", "restarted", "answer"] | Failure | Held | Json
 Reply = tuple[tuple[float, Step], ...]
 """What a model does with one request: (seconds since its start, what). After the last step there is silence."""
 
@@ -91,9 +93,11 @@ class Sent:
     ignore: tuple[str, ...]
     probe: bool
     forced: bool
+    way: Way | None = None
 
     def __str__(self) -> str:
         mark = "*" if self.probe else "!" if self.forced else ""
+        mark += {None: "", Way.PREFILL: "+", Way.INSTRUCT: "~", Way.NEVER: "never"}[self.way]
         return f"{self.model}{mark}@{_brief(self.at)}" + "".join(f"-{name}" for name in self.ignore)
 
 
@@ -220,6 +224,7 @@ class Call:
         streamed: bool = False,
         leaves: float | None = None,
         on_ask: Callable[[Ask], None] | None = None,
+        only_prefill: bool = False,
     ) -> None:
         self.outcome = ""
         self.error: FallbackError | None = None
@@ -236,6 +241,7 @@ class Call:
         self._facts = facts or Facts()
         self._candidates = candidates
         self._on_ask = on_ask
+        self._only_prefill = only_prefill
         self._ask: Ask | None = None
         self._steps: list[tuple[float, Step]] = []
         self._token_at: float | None = None
@@ -306,12 +312,12 @@ class Call:
     # One attempt
 
     def _send(self, ask: Ask) -> None:
-        assert not self.delivered, "nobody is asked after text was delivered"
+        assert self.delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
         world = self._world
         ticket = ask.ticket
         forced = ticket.model.forced or ticket.endpoint.forced
         at = world.now - world.start
-        world.sent.append(Sent(self._number, ask.candidate.key, at, ask.ignore, ticket.probe, forced))
+        world.sent.append(Sent(self._number, ask.candidate.key, at, ask.ignore, ticket.probe, forced, ask.way))
         self.asks.append(ask)
         self._ask = ask
         self._steps = [(world.now + after, step) for after, step in world.reply(ask.candidate.key)]
@@ -350,7 +356,9 @@ class Call:
                 self._answer()
                 return
         else:
-            self._token(text=step == "text", reasoning=step == "reasoning")
+            self._token(text=step in ("text", "restarted"), reasoning=step == "reasoning")
+            if self._ask is not None and self._ask.way is not None and step != "reasoning":
+                self._machine.joined("restarted" if step == "restarted" else "went_on")
         self._go_on()
 
     def _token(self, *, text: bool, reasoning: bool) -> None:
@@ -415,9 +423,11 @@ class Call:
             self._fail(timed_out("stall", ask.stall))
 
     def _fail(self, failure: Failure) -> None:
-        self._note(failure)
+        if not self._machine.prefill_refused(failure):
+            self._note(failure)
         self._ask = None
-        self._obey(self._machine.failed(failure, self._world.now, reached=self._reached))
+        only_prefill = self.delivered and self._only_prefill
+        self._obey(self._machine.failed(failure, self._world.now, reached=self._reached, only_prefill=only_prefill))
 
     def _answer(self) -> None:
         self._note(None)
