@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import random
@@ -24,7 +23,6 @@ from .portal import Mailbox, portal
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
-from .transport import HttpTransport
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
@@ -66,6 +64,9 @@ class FallbackClient:
             skip_threshold=chosen.skip_threshold,
             longest_open=chosen.disable_duration_seconds,
         )
+        # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
+        from .transport import HttpTransport
+
         self._events = Events()
         self._transport = HttpTransport()
         self._engine = Engine(
@@ -355,6 +356,8 @@ class FallbackClient:
     def _known(self, model: str) -> Candidate:
         problem = self.config.id_problem(model)
         if problem is not None:
+            import difflib
+
             near = difflib.get_close_matches(model, self.config.ids(), n=1)
             raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
         return self._router.candidate(model, self._keys.accounts())

@@ -22,7 +22,7 @@ from .health import MemoryHealth
 from .policy import Policy
 from .request import Request
 from .router import Candidate, Plan
-from .transport import MAX_CONNECTIONS, Transport
+from .seam import MAX_CONNECTIONS, Transport
 
 Accept = Callable[[Completion], Any]
 

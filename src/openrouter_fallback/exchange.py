@@ -23,8 +23,8 @@ from .failures import (
     timed_out,
 )
 from .request import Request
+from .seam import Exchange, Transport, TransportError
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
-from .transport import Exchange, Transport, TransportError
 
 TICK_SECONDS = 1.0
 """How often the bytes of a call that is not streamed to its caller are looked at."""
@@ -85,6 +85,7 @@ class Reading:
         self._last_bytes_at = self._started
         self._finished_at: float | None = None
         self._held_at: float | None = None
+        self._owed = 0.0
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._waiting: list[Piece] = []
@@ -195,7 +196,7 @@ class Reading:
 
     def _due(self) -> float:
         """When waiting ends, as things stand; reads what has been collected first."""
-        ask = self.ask
+        ask = self._deadlines()
         now = self._clock()
         if self._unread:
             self._catch_up()
@@ -215,7 +216,7 @@ class Reading:
 
     def _rang(self) -> None:
         """The alarm has ended the waiting: say which deadline it was."""
-        now, ask = self._clock(), self.ask
+        now, ask = self._clock(), self._deadlines()
         if self.failure is not None or self._finished_at is not None:
             return
         if now >= ask.total_by and (self._total_counts or self.first_token_at is None):
@@ -236,8 +237,14 @@ class Reading:
         held = self._clock() - self._held_at
         self._held_at = None
         self._last_token_at += held
-        self.ask = self.ask.later(held)
+        self._owed += held
         self._machine.held(held)
+
+    def _deadlines(self) -> Ask:
+        """The ask, with what the consumer's pauses have added up to since it was last looked at."""
+        if self._owed:
+            self.ask, self._owed = self.ask.later(self._owed), 0.0
+        return self.ask
 
     # Bytes
 
@@ -351,7 +358,7 @@ class Reading:
     def _first_token(self, now: float) -> None:
         self.first_token_at = self._last_token_at = now
         self._machine.first_token(now)
-        if self._alarm is not None and (not self._deliver or self.ask.stall < self.ask.first_token_by - now):
+        if self._alarm is not None and (not self._deliver or self.ask.stall < self._deadlines().first_token_by - now):
             self._alarm.again()
 
     def _done(self, now: float) -> None:

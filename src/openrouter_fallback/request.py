@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,6 +161,8 @@ def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
 
 
 def _refuse_mistake(key: str) -> None:
+    import difflib
+
     if key in _MISPLACED:
         raise ConfigError(f"{key}= is not an argument here; {_MISPLACED[key]}")
     near = difflib.get_close_matches(key, _OWN, n=1, cutoff=0.8)

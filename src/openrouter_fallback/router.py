@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -247,6 +246,8 @@ class Router:
 
 
 def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(found, allowed, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{what}={found!r} is not configured; there are: {', '.join(allowed) or 'none'}.{hint}"

@@ -1,9 +1,7 @@
-# LEAD: the transport stays on a library (httpcore2, joined writes). http1.py and proxied.py are dropped: do not
-# restore them. Benchmark helper: measure and report with this, and finish soon.
 """One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
 
-`Transport` and `Exchange` are the seam: a second HTTP client can come behind them. Today it is httpx2's own transport,
-httpcore2, called without the client above it: no cookies, no redirects (the key would go along), one POST.
+It goes over httpx2's own transport, httpcore2, without the client above it: no cookies, no redirects (the key would go
+along), one POST. Imported with the first client, because of what it brings along.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,47 +25,15 @@ import httpcore2
 import httpx2
 
 from .failures import TransportFault
+from .seam import Exchange, TransportError
 
 CONNECT_SECONDS = 5.0
-MAX_CONNECTIONS = 512
 MAX_IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 30.0
 _WRITE_BYTES = 256 * 1024
 _MOST_PLACES = 256
 
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
-
-
-class TransportError(Exception):
-    """The request could not be sent, or its answer not be read."""
-
-    def __init__(self, fault: TransportFault, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = fault
-        self.detail = detail
-
-
-class Exchange(Protocol):
-    """An open answer: its status and headers are there, its body is read piece by piece."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def read(self) -> bytes | None:
-        """The next bytes of the decoded body, None at its end. Raises `TransportError`."""
-
-    async def aclose(self) -> None:
-        """Close; where the body was not read to its end, the connection with it."""
-
-
-class Transport(Protocol):
-    """Opens requests."""
-
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Send a POST and read the answer's head. Raises `TransportError`."""
-
-    async def aclose(self) -> None:
-        """Close the idle connections of the running loop."""
 
 
 class HttpTransport:
@@ -188,8 +154,9 @@ class _Lines:
             return
         now = time.monotonic()
         self._idle.append((now, connection))
-        while len(self._idle) > MAX_IDLE_CONNECTIONS or now - self._idle[0][0] > IDLE_SECONDS:
-            await self._drop(self._idle.popleft()[1])
+        idle = self._idle
+        while idle and (len(idle) > MAX_IDLE_CONNECTIONS or now - idle[0][0] > IDLE_SECONDS):
+            await self._drop(idle.popleft()[1])
 
     async def aclose(self) -> None:
         """Close all connections."""
