@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from .alarm import Alarm
-from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, judge
+from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, finished, judge
 from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
 from .failover import Failover
@@ -22,9 +22,10 @@ from .failures import (
     from_transport,
     timed_out,
 )
+from .params import wants_json
 from .request import Request
-from .seam import Exchange, Transport, TransportError
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
+from .wire import Exchange, Transport, TransportError
 
 TICK_SECONDS = 1.0
 """How often the bytes of a call that is not streamed to its caller are looked at."""
@@ -96,6 +97,8 @@ class Reading:
         self._ended = False
         self._over = False
         self._tool_open = False
+        self._events = False
+        self._usage: object = None
         self._reasoned = False
 
     # For whoever drives it
@@ -175,6 +178,11 @@ class Reading:
                 ]
                 pieces.append(Piece(tool_calls=calls, index=choice.get("index") or 0, raw=raw))
         return pieces
+
+    @property
+    def usage(self) -> object:
+        """The `usage` object that the attempt reported, if it did."""
+        return self._usage or self.assembler.usage
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
@@ -265,22 +273,24 @@ class Reading:
 
     def _is_json(self, data: bytes) -> bool:
         """Whether the body comes whole, as JSON, although a stream was asked for (or because none was)."""
-        content_type = self.headers.get("content-type", "")
-        if content_type.startswith("text/event-stream"):
+        if self._events:
             return False
+        content_type = self.headers.get("content-type", "").lower()
         start = data.lstrip(_WHITE)
         if not start and "json" not in content_type and self.ask.candidate.streams:
             return True
-        if "json" in content_type or start[:1] in (b"{", b"["):
+        events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
+        if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
             self._unstreamed = bytearray()
             self._take_unstreamed(data, self._clock())
             return True
-        if start and not any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS):
+        if start and not events and not content_type.startswith("text/event-stream"):
             kind = content_type.partition(";")[0] or "no content type"
             self._fail(
                 from_transport(TransportFault.WRONG_CONTENT_TYPE, f"the answer is neither events nor JSON ({kind})")
             )
             return True
+        self._events = bool(start)
         return False
 
     def _take_unstreamed(self, data: bytes, now: float) -> None:
@@ -328,6 +338,8 @@ class Reading:
                         from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
                     )
                 break
+            if self._finished_at is not None and not self.assembler.finished:
+                self._finished_at = None  # another choice has begun
             if flags & ERROR and self._finished_at is None:
                 self._broke(from_error(find_error(chunk), headers=self.headers, now=self._wall()))
                 break
@@ -403,7 +415,7 @@ class Reading:
                 self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
                 return
             error = body.get("error")
-            if error is not None and not body.get("choices"):
+            if error is not None and not finished(body):
                 self._fail(from_error(error, headers=self.headers, now=self._wall()))
                 return
         elif not self.assembler.begun:
@@ -414,15 +426,16 @@ class Reading:
             return
         else:
             body = self.assembler.body()
-        wants_json = self._request.wants_json and not self._delivered_text
+        asked = self._request.wants_json or wants_json(self.ask.candidate.params)
         try:
-            failure, invalid = judge(body, wants_json=wants_json, now=self._wall())
+            failure, invalid = judge(body, wants_json=asked and not self._delivered_text, now=self._wall())
         except (AttributeError, TypeError, KeyError):
             failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
         if failure is not None:
             self._fail(failure)
         else:
             self.completion = Completion(body, invalid=invalid)
+            self._usage = body.get("usage")
 
     def _broke(self, failure: Failure) -> None:
         """A failure of the connection or the stream: after the finish it changes nothing."""

@@ -376,6 +376,7 @@ class Failover:
             or failure.kind is not FailureKind.UNAVAILABLE
             or failure.provider is None
             or self._facts.own_providers
+            or slot.candidate.own_providers
             or not slot.candidate.on_openrouter
         ):
             return ()
@@ -440,4 +441,4 @@ def _blamed(failure: Failure, needs: Iterable[str]) -> list[str]:
     asked = list(needs)
     message = failure.message.lower()
     named = [need for need in asked if need.split("_")[0].rstrip("s") in message]
-    return named or (asked if len(asked) == 1 else [])
+    return named or (asked if len(asked) == 1 and "providers" not in message else [])

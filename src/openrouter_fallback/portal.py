@@ -152,6 +152,7 @@ class Mailbox:
                 return item
             if isinstance(item, asyncio.Task):
                 self._ended = True
+                self._box.put(item)  # also for a thread that waits in `stop`, or reads on after it
                 item.result()
                 return None
             item()
@@ -163,6 +164,7 @@ class Mailbox:
             while True:
                 item = self._box.get(timeout=CLOSING_SECONDS)
                 if isinstance(item, asyncio.Task):
+                    self._box.put(item)
                     if not item.cancelled():
                         item.exception()
                     return

@@ -12,6 +12,7 @@ from typing import Any
 from .config import OPENROUTER, FallbackConfig, ModelConfig
 from .errors import ConfigError
 from .health import Gate, MemoryHealth, Target
+from .params import own_providers, slow
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -83,8 +84,13 @@ class Candidate:
 
     @property
     def slow(self) -> bool:
-        """Whether its variant is known to think or search before it answers."""
-        return self.model.endswith((":thinking", ":online"))
+        """Whether it is known to think or search before it answers, by its variant or its own parameters."""
+        return self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
+
+    @property
+    def own_providers(self) -> bool:
+        """Whether its own parameters choose the providers."""
+        return bool(self.params and own_providers(self.params))
 
     @property
     def free(self) -> bool:

@@ -25,7 +25,7 @@ import httpcore2
 import httpx2
 
 from .failures import TransportFault
-from .seam import Exchange, TransportError
+from .wire import Exchange, TransportError
 
 CONNECT_SECONDS = 5.0
 MAX_IDLE_CONNECTIONS = 128
@@ -59,9 +59,9 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
-        pools = self._pools.pop(asyncio.get_running_loop(), None)
-        if pools is not None:
-            await pools.keeper.aclose()
+        pools = self._pools.get(asyncio.get_running_loop())
+        for lines in list(pools.lines.values()) if pools is not None else ():
+            await lines.close_idle()
 
     def _place(self, pools: _Pools, url: str) -> _Place:
         parsed = httpx2.URL(url)
@@ -69,7 +69,7 @@ class HttpTransport:
             raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
         known = getproxies()
         proxy = known.get(parsed.scheme) or known.get("all")
-        if proxy is not None and proxy_bypass(parsed.host):
+        if proxy is not None and proxy_bypass(parsed.netloc.decode("ascii")):
             proxy = None
         if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
             self._ssl = self._ssl or httpx2.create_ssl_context()
@@ -87,8 +87,9 @@ class HttpTransport:
 
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
         # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
-        for old in [old for old in self._pools if old.is_closed()]:
-            del self._pools[old]
+        for old in list(self._pools):
+            if old.is_closed():
+                self._pools.pop(old, None)
         lines: dict[_Origin, _Lines] = {}
         pools = self._pools[loop] = _Pools(lines, _keep(lines))
         await anext(pools.keeper)
@@ -157,6 +158,11 @@ class _Lines:
         idle = self._idle
         while idle and (len(idle) > MAX_IDLE_CONNECTIONS or now - idle[0][0] > IDLE_SECONDS):
             await self._drop(idle.popleft()[1])
+
+    async def close_idle(self) -> None:
+        """Close the connections that no request uses."""
+        while self._idle:
+            await self._drop(self._idle.pop()[1])
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""What the core knows of HTTP. `Transport` and `Exchange` are the seam: another HTTP client can come behind them."""
+"""What the core knows of HTTP: `Transport` and `Exchange`. Another HTTP client can come behind these two protocols."""
 
 from __future__ import annotations
 
