@@ -5,7 +5,7 @@ it is the slower side, and what it takes shows in how the client's reads fall. H
 (`wire.split`), the work is one `write`. The model's name says what comes: `bench/<tokens>` all at once,
 `bench/<tokens>-paced` event by event with a pause between, so that each event is a read of its own.
 
-    python benchmarks/server.py [--pause 0.0001]      prints its base URL; ends when stdin closes
+    python benchmarks/server.py [--pause 0.0003]      prints its base URL; ends when stdin closes
 """
 
 from __future__ import annotations
@@ -110,5 +110,5 @@ async def serve(pause: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pause", type=float, default=0.0001, help="seconds between the events of a paced answer")
+    parser.add_argument("--pause", type=float, default=0.0003, help="seconds between the events of a paced answer")
     asyncio.run(serve(parser.parse_args().pause))

@@ -176,6 +176,16 @@ def test_three_calls_that_cannot_connect_open_the_endpoint_and_others_are_asked_
     ]  # fmt: skip
 
 
+def test_an_endpoint_whose_probe_answers_for_five_seconds_is_back() -> None:
+    world = World({"a": always(((0, "status"), (1, "text"), (20, "answer")), ok()), "b": OK})
+    world.cut_off("openrouter", -10)
+    world.call("a")
+    world.call("b", at=5.9)
+    world.call("b", at=6.0)
+    world.run()
+    assert world.requests() == "a*@0 b!@5.9 b@6"
+
+
 @pytest.mark.parametrize("start", [0.1, 1000.1, 4321.987654, 123456.789, 9876543.21])
 def test_a_user_set_timeout_teaches_at_any_time_of_the_clock(start: float) -> None:
     """start + timeout - start is not always timeout."""
@@ -220,6 +230,14 @@ def test_a_credits_failure_orders_only_and_does_not_leave_out() -> None:
     world.call("a", at=1)
     world.run()
     assert [call.outcome for call in world.calls] == ["InsufficientCreditsError @0", "a @2"]
+
+
+def test_a_local_shortage_of_hours_is_waited_for_in_short_steps() -> None:
+    world = World({"a": lambda second: fails(NO_FILES) if second < 6 * 3600 else ok()})
+    call = world.call("a", limits=Limits(total=1e9))
+    world.run()
+    assert call.outcome.startswith("a @")
+    assert max(until - since for since, until in call.waits) == pytest.approx(3.75)
 
 
 @pytest.mark.parametrize(("refusal", "what"), [(E402, "credits"), (E401, "auth")])

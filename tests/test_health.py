@@ -109,6 +109,20 @@ def test_a_failure_that_went_well_after_all_is_amended(now: float, expected: tup
     window.bad(40.0)
     window.amend(10.0, now)
     assert window.counts(now) == expected
+    for later in range(30):
+        good, bad = window.counts(now + 30 * later)
+        assert good >= 0
+        assert bad >= 0
+    assert window.counts(now + 600) == (0, 0)
+
+
+def test_what_was_cleared_meanwhile_is_not_amended_but_counted() -> None:
+    window = Window(600)
+    window.bad(10.0)
+    window.clear()
+    window.amend(10.0, 20.0)
+    assert window.counts(20.0) == (1, 0)
+    assert window.counts(620.0) == (0, 0)
 
 
 def test_time_that_goes_back_a_little_is_counted_where_it_belongs() -> None:
@@ -194,6 +208,7 @@ def trip_short(one: Breaker) -> None:
         ("+--+--" + "--", True),  # 2 of 8 = 0.25
         ("--", False),  # fewer than min_samples
         ("---", True),
+        ("++++---", True),  # by the row
     ],
 )
 def test_opens_when_the_rate_falls_below_the_threshold(outcomes: str, opens: bool) -> None:
@@ -215,6 +230,14 @@ def test_opens_by_rate_without_a_row_of_failures() -> None:
     assert one.state(0.0) is State.OPEN
 
 
+def test_a_rate_at_the_threshold_is_not_below() -> None:
+    one = breaker(min_samples=4, skip_threshold=0.5)
+    for outcome in "+-+-":
+        held = one.begin(0.0)
+        one.success(held, 0.0) if outcome == "+" else one.failure(held, 0.0)
+    assert one.state(0.0) is State.CLOSED
+
+
 def test_a_success_that_keeps_the_rate_low_does_not_open() -> None:
     one = breaker(min_samples=3)
     for outcome in "--+":
@@ -224,11 +247,13 @@ def test_a_success_that_keeps_the_rate_low_does_not_open() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "first"), [(0.0, 10.0), (0.5, 9.0), (1.0, 8.0)])
-def test_open_for_ten_jittered_seconds(jitter: float, first: float) -> None:
+def test_open_for_ten_jittered_seconds_then_twice_that(jitter: float, first: float) -> None:
     one = breaker(jitter)
     trip(one, 100.0)
     assert one.state(100.0 + first - 0.01) is State.OPEN
     assert one.state(100.0 + first) is State.HALF_OPEN
+    one.failure(one.begin(200.0), 200.0)
+    assert one.open_until == 200.0 + 2 * first
 
 
 def test_the_time_doubles_per_failed_probe_up_to_the_longest() -> None:
@@ -241,6 +266,14 @@ def test_the_time_doubles_per_failed_probe_up_to_the_longest() -> None:
         now = one.open_until
         assert one.failure(one.begin(now), now) is True
     assert lengths == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+
+
+def test_a_model_that_is_dead_for_days_is_still_probed() -> None:
+    one = breaker(longest_open=5.0)
+    trip(one, 0.0)
+    for probe in range(1, 1100):
+        assert one.failure(one.begin(5.0 * probe), 5.0 * probe) is True
+    assert one.open_until == 5.0 * 1100
 
 
 def test_the_first_time_is_bounded_by_the_longest_too() -> None:
@@ -406,6 +439,23 @@ def test_an_attempt_from_before_the_last_change_counts_in_the_window_only(
     assert end(one, held) in (None, False)
     assert (one.open_until, one.epoch, one.failures_in_a_row) == before
     assert sum(one.window.counts(12.0)) == counted + 1
+
+
+def test_a_forced_success_from_before_a_failed_probe_does_not_close() -> None:
+    one = half_open()
+    held = one.begin(-5.0, forced=True)
+    one.failure(one.begin(0.0), 0.0)
+    one.success(held, 1.0)
+    assert one.state(1.0) is State.OPEN
+
+
+def test_a_success_from_before_does_not_end_a_row_of_failures() -> None:
+    one, held = closed_since()
+    for outcome in "+++--":
+        now = one.begin(12.0)
+        one.success(now, 12.0) if outcome == "+" else one.failure(now, 12.0)
+    one.success(held, 12.0)
+    assert one.failure(one.begin(12.0), 12.0) is True
 
 
 def test_opened_at_once_for_a_given_time() -> None:

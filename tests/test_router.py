@@ -413,3 +413,10 @@ async def test_routing_holds_for_a_task_and_those_it_starts() -> None:
         "coding's child": Choice(task="coding"),
     }
     assert in_context(Choice()) == Choice()
+
+
+def test_models_that_come_and_go_take_no_memory() -> None:
+    bench = Bench()
+    for number in range(3000):
+        bench.ids(models=(f"x/{number}",))
+    assert len(bench._router._candidates) <= 1025

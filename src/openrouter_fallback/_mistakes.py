@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +102,8 @@ def again(error: ValidationError, skip: Callable[[Path], bool]) -> list[InitErro
 
 def near(word: str, options: Iterable[str]) -> str:
     """The question "did you mean ...?" with a leading blank, or nothing."""
+    import difflib  # Here and in its like: only mistakes need it, and it is slow to import.
+
     by_lower = {option.lower(): option for option in options}
     found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f" Did you mean {by_lower[found[0]]!r}?" if found else ""

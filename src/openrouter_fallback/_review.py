@@ -5,7 +5,6 @@ Works on raw data and passes over what has the wrong type, so that all mistakes 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
@@ -102,6 +101,8 @@ def split_id(id: str, endpoints: Container[str]) -> tuple[str, str]:
 
 def looks_mistyped(one: str, other: str) -> bool:
     """Whether two ids differ by spelling only; another version, size or family is another model."""
+    import difflib
+
     first, second = (re.findall(r"[a-z]+|\d+", id.lower()) for id in (one, other))
     if len(first) != len(second) or difflib.SequenceMatcher(None, one, other).ratio() <= 0.85:
         return False

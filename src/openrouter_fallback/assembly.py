@@ -16,7 +16,7 @@ TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER = 1, 2, 4, 8, 16, 32, 64
 TOKEN = TEXT | REASONING | TOOL | MEDIA
 """What counts as a token: not a role, not an empty delta, not a keep-alive."""
 
-_JOINED = {"content": TEXT, "reasoning": REASONING, "refusal": MEDIA}
+_JOINED = {"content": TEXT, "reasoning": REASONING, "reasoning_content": REASONING, "refusal": MEDIA}
 _LISTS = {"annotations": OTHER, "images": MEDIA}
 _CHUNK_ONLY = frozenset({"choices", "object", "error"})
 
@@ -130,7 +130,7 @@ class Assembler:
                 elif key != "role":
                     flags |= self._add_other(state, key, value)
         finish = choice.get("finish_reason")
-        if finish is not None and state.finish is None:
+        if finish not in (None, "") and state.finish is None:
             if finish == "error" or choice.get("error") is not None:
                 return flags | ERROR
             if not isinstance(finish, str):
@@ -143,7 +143,7 @@ class Assembler:
                 if key == "logprobs" and value:
                     state.logprobs = _merge_logprobs(state.logprobs, value)
                     flags |= OTHER
-                elif key not in ("index", "delta", "finish_reason", "logprobs", "error") and (
+                elif key not in ("index", "delta", "message", "finish_reason", "logprobs", "error") and (
                     value is not None or key not in state.outer
                 ):
                     state.outer[key] = value
@@ -172,6 +172,11 @@ class Assembler:
             # Some servers stream parts where OpenRouter streams strings.
             state.texts.setdefault(key, []).append(text)
             return TEXT
+        if key == "function_call" and isinstance(value, dict):
+            known = state.extra.get(key) or {}
+            whole = (known.get("arguments") or "") + (value.get("arguments") or "")
+            state.extra[key] = {**known, **{k: v for k, v in value.items() if v is not None}, "arguments": whole}
+            return TOOL
         state.extra[key] = value
         return OTHER
 
@@ -265,6 +270,14 @@ def _fault(fault: TransportFault, detail: str) -> Failure:
     return from_transport(fault, detail)
 
 
+def finished(body: Json) -> bool:
+    """Whether a whole body has choices and each of them a finish reason: then an error beside them changes nothing."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return False
+    return all(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
+
+
 def judge(body: Json, *, wants_json: bool, now: float) -> tuple[Failure | None, tuple[Json, ...]]:
     """Whether a whole body is an answer; a failure says why not. Also returns the tool calls that `length` cut off.
 
@@ -289,7 +302,12 @@ def _judge_choice(choice: Json, invalid: list[Json], *, wants_json: bool, now: f
     message = choice.get("message")
     if finish == "error" or (choice.get("error") is not None and finish is None):
         return from_error(find_error({"choices": [choice]}), now=now)
-    if not isinstance(finish, str) or not isinstance(message, dict) or not isinstance(choice.get("index") or 0, int):
+    if (
+        not isinstance(finish, str)
+        or not finish
+        or not isinstance(message, dict)
+        or not isinstance(choice.get("index") or 0, int)
+    ):
         return _fault(TransportFault.NO_FINISH, "the answer stopped without a finish reason")
     if finish == "content_filter":
         return Failure(
@@ -313,6 +331,11 @@ def _judge_choice(choice: Json, invalid: list[Json], *, wants_json: bool, now: f
             message["tool_calls"] = good
         else:
             del message["tool_calls"]
+    legacy = message.get("function_call")
+    if legacy and ToolCall.read({"function": legacy}, 0) is None:
+        if finish != "length":
+            return _fault(TransportFault.NO_FINISH, "a function call's arguments are not complete")
+        invalid.append({"type": "function", "function": message.pop("function_call")})
     if finish == "length":
         return None
     text = text_of(message.get("content"))

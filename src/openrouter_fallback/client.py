@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 from ._version import __version__
 from .commands import Limits
@@ -24,7 +23,6 @@ from .portal import Mailbox, portal
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
-from .transport import HttpTransport
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
@@ -66,6 +64,9 @@ class FallbackClient:
             skip_threshold=chosen.skip_threshold,
             longest_open=chosen.disable_duration_seconds,
         )
+        # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
+        from .transport import HttpTransport
+
         self._events = Events()
         self._transport = HttpTransport()
         self._engine = Engine(
@@ -288,6 +289,9 @@ class FallbackClient:
     ) -> None:
         await self.aclose()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a FallbackClient holds keys and connections: pickle its `config` and build a new one")
+
     def __repr__(self) -> str:
         return f"<FallbackClient models={len(self.config.ids())} endpoints={sorted(self.config.endpoints)}>"
 
@@ -345,26 +349,30 @@ class FallbackClient:
         wire = self._wires.get(account)
         if wire is None:
             endpoint = self.config.endpoints[name]
-            headers = {
-                "Content-Type": "application/json",
-                "Accept": "text/event-stream, application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": f"openrouter-fallback/{__version__}",
-                **(self._attribution if name == OPENROUTER else {}),
-                **self._headers,
-                **endpoint.headers,
-            }
+            headers = _merged(
+                {
+                    "Content-Type": "application/json",
+                    "Accept": "text/event-stream, application/json",
+                    "Accept-Encoding": "identity",
+                    "User-Agent": f"openrouter-fallback/{__version__}",
+                },
+                self._attribution if name == OPENROUTER else {},
+                self._headers,
+                endpoint.headers,
+            )
             key = ring.keys[name]
             if key:
                 headers["Authorization"] = f"Bearer {key}"
             wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
             if len(self._wires) < _MOST_WIRES:
                 self._wires[account] = wire
-        return Wire(wire.url, {**wire.headers, **extra}) if extra else wire
+        return Wire(wire.url, _merged(wire.headers, extra)) if extra else wire
 
     def _known(self, model: str) -> Candidate:
         problem = self.config.id_problem(model)
         if problem is not None:
+            import difflib
+
             near = difflib.get_close_matches(model, self.config.ids(), n=1)
             raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
         return self._router.candidate(model, self._keys.accounts())
@@ -423,7 +431,16 @@ def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     checked = dict(headers or {})
     if any(name.lower() == "authorization" for name in checked):
         raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
+    for name, value in checked.items():
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise ConfigError(f"headers=: the value of {name!r} must be printable ASCII in one line")
     return checked
+
+
+def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """All of them, the later ones first; names do not differ by case."""
+    by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
+    return dict(by_name.values())
 
 
 def _configured(

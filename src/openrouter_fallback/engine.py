@@ -23,7 +23,7 @@ from .health import MemoryHealth
 from .policy import Policy
 from .request import Request
 from .router import Candidate, Plan
-from .transport import MAX_CONNECTIONS, Transport
+from .wire import MAX_CONNECTIONS, Transport
 
 Accept = Callable[[Completion], Any]
 
@@ -82,8 +82,9 @@ class Engine:
         loop = asyncio.get_running_loop()
         slots = self._slots.get(loop)
         if slots is None:
-            for old in [old for old in self._slots if old.is_closed()]:
-                del self._slots[old]
+            for old in list(self._slots):
+                if old.is_closed():
+                    self._slots.pop(old, None)
             slots = self._slots[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
         return slots
 
@@ -119,6 +120,8 @@ class Run:
         try:
             pieces = await self._advance()
         except Exception as error:
+            if self._over:
+                return None  # closed from elsewhere while this waited
             self._leave("the call ended in an error")
             await self._end("failed", error)
             raise
@@ -326,7 +329,7 @@ class Run:
         ask = reading.ask
         started = ask.ticket.started
         assembled = reading.completion.raw if reading.completion is not None else None
-        usage = assembled.get("usage") if assembled is not None else reading.assembler.usage
+        usage = reading.usage
         cost = usage.get("cost") if isinstance(usage, dict) else None
         generation = reading.headers.get("x-generation-id") or reading.assembler.generation_id
         return Attempt(

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from .alarm import Alarm
-from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, judge
+from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, finished, judge
 from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
 from .continuation import SeamLost, Splice
@@ -25,10 +25,11 @@ from .failures import (
     from_transport,
     timed_out,
 )
+from .params import wants_json
 from .request import Request
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
-from .transport import Exchange, Transport, TransportError
+from .wire import Exchange, Transport, TransportError
 
 TICK_SECONDS = 1.0
 """How often the bytes of a call that is not streamed to its caller are looked at."""
@@ -93,6 +94,7 @@ class Reading:
         self._last_bytes_at = self._started
         self._finished_at: float | None = None
         self._held_at: float | None = None
+        self._owed = 0.0
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._waiting: list[Piece] = []
@@ -103,6 +105,8 @@ class Reading:
         self._ended = False
         self._over = False
         self._tool_open = False
+        self._events = False
+        self._usage: object = None
         self._reasoned = False
         self._halves: Halves | None = None
 
@@ -187,6 +191,11 @@ class Reading:
                 pieces.append(Piece(tool_calls=calls, index=choice.get("index") or 0, raw=raw))
         return pieces
 
+    @property
+    def usage(self) -> object:
+        """The `usage` object that the attempt reported, if it did."""
+        return self._usage or self.assembler.usage
+
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
         if self._alarm is not None:
@@ -212,7 +221,7 @@ class Reading:
 
     def _due(self) -> float:
         """When waiting ends, as things stand; reads what has been collected first."""
-        ask = self.ask
+        ask = self._deadlines()
         now = self._clock()
         if self._unread:
             self._catch_up()
@@ -232,7 +241,7 @@ class Reading:
 
     def _rang(self) -> None:
         """The alarm has ended the waiting: say which deadline it was."""
-        now, ask = self._clock(), self.ask
+        now, ask = self._clock(), self._deadlines()
         if self.failure is not None or self._finished_at is not None:
             return
         if now >= ask.total_by and (self._total_counts or self.first_token_at is None):
@@ -253,8 +262,14 @@ class Reading:
         held = self._clock() - self._held_at
         self._held_at = None
         self._last_token_at += held
-        self.ask = self.ask.later(held)
+        self._owed += held
         self._machine.held(held)
+
+    def _deadlines(self) -> Ask:
+        """The ask, with what the consumer's pauses have added up to since it was last looked at."""
+        if self._owed:
+            self.ask, self._owed = self.ask.later(self._owed), 0.0
+        return self.ask
 
     # Bytes
 
@@ -275,22 +290,24 @@ class Reading:
 
     def _is_json(self, data: bytes) -> bool:
         """Whether the body comes whole, as JSON, although a stream was asked for (or because none was)."""
-        content_type = self.headers.get("content-type", "")
-        if content_type.startswith("text/event-stream"):
+        if self._events:
             return False
+        content_type = self.headers.get("content-type", "").lower()
         start = data.lstrip(_WHITE)
         if not start and "json" not in content_type and self.ask.candidate.streams:
             return True
-        if "json" in content_type or start[:1] in (b"{", b"["):
+        events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
+        if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
             self._unstreamed = bytearray()
             self._take_unstreamed(data, self._clock())
             return True
-        if start and not any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS):
+        if start and not events and not content_type.startswith("text/event-stream"):
             kind = content_type.partition(";")[0] or "no content type"
             self._fail(
                 from_transport(TransportFault.WRONG_CONTENT_TYPE, f"the answer is neither events nor JSON ({kind})")
             )
             return True
+        self._events = bool(start)
         return False
 
     def _take_unstreamed(self, data: bytes, now: float) -> None:
@@ -344,6 +361,8 @@ class Reading:
                         from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
                     )
                 break
+            if self._finished_at is not None and not self.assembler.finished:
+                self._finished_at = None  # another choice has begun
             if flags & ERROR and self._finished_at is None:
                 self._broke(from_error(find_error(chunk), headers=self.headers, now=self._wall()))
                 break
@@ -391,7 +410,7 @@ class Reading:
     def _first_token(self, now: float) -> None:
         self.first_token_at = self._last_token_at = now
         self._machine.first_token(now)
-        if self._alarm is not None and (not self._deliver or self.ask.stall < self.ask.first_token_by - now):
+        if self._alarm is not None and (not self._deliver or self.ask.stall < self._deadlines().first_token_by - now):
             self._alarm.again()
 
     def _done(self, now: float) -> None:
@@ -433,7 +452,7 @@ class Reading:
                 self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
                 return
             error = body.get("error")
-            if error is not None and not body.get("choices"):
+            if error is not None and not finished(body):
                 self._fail(from_error(error, headers=self.headers, now=self._wall()))
                 return
         elif not self.assembler.begun:
@@ -444,9 +463,11 @@ class Reading:
             return
         else:
             body = self.assembler.body()
-        wants_json = self._request.wants_json and not self._delivered_text
+        asked = self._request.wants_json or wants_json(self.ask.candidate.params)
         try:
-            failure, invalid = judge(body, wants_json=wants_json, now=self._wall())
+            failure, invalid = judge(
+                body, wants_json=asked and not self._delivered_text and self.splice is None, now=self._wall()
+            )
         except (AttributeError, TypeError, KeyError):
             failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
         if failure is None and self.splice is not None:
@@ -455,6 +476,7 @@ class Reading:
             self._fail(failure)
         else:
             self.completion = Completion(body, invalid=invalid)
+            self._usage = body.get("usage")
 
     def _complete(self, splice: Splice, body: Json) -> Failure | None:
         """Put the delivered text before what this attempt has added."""

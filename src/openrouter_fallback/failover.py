@@ -245,7 +245,7 @@ class Failover:
         if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
             slot.ready_at = health.rate_limited(target, now, failure.retry_after)
         else:
-            backoff = self._random() * min(BACKOFF_SECONDS * 2 ** (slot.attempts - 1), LONGEST_BACKOFF_SECONDS)
+            backoff = self._random() * min(BACKOFF_SECONDS * 2 ** min(slot.attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
             slot.ready_at = now + max(backoff, failure.retry_after or 0.0)
         if kind is FailureKind.CREDITS:
             health.out_of_credits(target, now, failure.retry_after)
@@ -300,13 +300,13 @@ class Failover:
 
     def _react(self, slot: _Slot, rule: Rule, failure: Failure, now: float) -> Command:
         action = rule.action
-        if action is Action.RAISE:
+        if action is Action.RAISE or (action is Action.QUEUE and self._token):
             return self._give_up("raised", failure, now)
         if action is Action.QUEUE:
             slot.attempts -= 1
             self._queued += 1
-            until = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2**self._queued, 5.0)
-            return self._pause(slot, until, now) or self._give_up("raised", failure, now)
+            slot.ready_at = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2 ** min(self._queued, 9), 5.0)
+            return self._pause(slot, slot.ready_at, now) or self._give_up("raised", failure, now)
         if action is Action.USE_UP and not slot.spent and now < self._deadline:
             gate = self._standing(slot, now).gate
             refused = gate is Gate.LEFT_OUT and self._ticket(slot).probe
@@ -444,6 +444,7 @@ class Failover:
             or failure.kind is not FailureKind.UNAVAILABLE
             or failure.provider is None
             or self._facts.own_providers
+            or slot.candidate.own_providers
             or not slot.candidate.on_openrouter
         ):
             return ()
@@ -510,4 +511,4 @@ def _blamed(failure: Failure, needs: Iterable[str]) -> list[str]:
     asked = list(needs)
     message = failure.message.lower()
     named = [need for need in asked if need.split("_")[0].rstrip("s") in message]
-    return named or (asked if len(asked) == 1 else [])
+    return named or (asked if len(asked) == 1 and "providers" not in message else [])

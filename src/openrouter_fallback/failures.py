@@ -8,13 +8,11 @@ guardrail metadata, `error_type`, the status, the message; then the message may 
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -205,12 +203,17 @@ _GUARDRAIL: Final = r"(?<!your )guardrail|prompt injection|request blocked"
 _MODERATION: Final = r"moderation|\bflagged\b"
 
 
-def _table(*rows: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
-    return tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in rows)
+def _table(*rows: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, str], ...]:
+    return rows
+
+
+def _says(pattern: str, text: str) -> bool:
+    # Compiled by `re` when first asked: all of them would be a part of each import.
+    return re.search(pattern, text, re.IGNORECASE) is not None
 
 
 # The first match in the message says what is meant within the kind that the status or the type named.
-_REFINEMENTS: Final[Mapping[FailureKind, tuple[tuple[FailureKind, re.Pattern[str]], ...]]] = {
+_REFINEMENTS: Final[Mapping[FailureKind, tuple[tuple[FailureKind, str], ...]]] = {
     _K.NOT_FOUND: _table((_K.FORBIDDEN, _PRIVACY), (_K.UNSUPPORTED, _NO_SUPPORT)),
     _K.INVALID_REQUEST: _table(
         (_K.CONTEXT_TOO_LONG, _CONTEXT),
@@ -304,7 +307,7 @@ def from_error(
     raw = _raw_words(metadata.get("raw"), prompt)
     spoken = f"{message} {raw}".strip()
     base = _kind(fields, metadata, availability, status, spoken)
-    kind = next((to for to, pattern in _REFINEMENTS.get(base, ()) if pattern.search(spoken)), base)
+    kind = next((to for to, pattern in _REFINEMENTS.get(base, ()) if _says(pattern, spoken)), base)
     if provider and (base in _REFUSALS or kind in _REFUSALS) and kind not in _STANDS:
         kind = _K.REJECTED
 
@@ -412,7 +415,7 @@ def _kind(
         next((kind for value in foreign if (kind := _lookup(_FOREIGN_CODES, value))), None)
         or by_status
         or next((kind for value in foreign if (kind := _lookup(_FOREIGN_TYPES, value))), None)
-        or next((kind for kind, pattern in _MESSAGES if pattern.search(spoken)), None)
+        or next((kind for kind, pattern in _MESSAGES if _says(pattern, spoken)), None)
         or _K.UNAVAILABLE
     )
 
@@ -449,6 +452,8 @@ def _seconds(value: object, now: float) -> float | None:
         return max(0.0, number)
     if not isinstance(value, str):
         return None
+    from email.utils import parsedate_to_datetime  # Seldom needed, and a tenth of what importing the core takes.
+
     try:
         date = parsedate_to_datetime(value[:100])
         wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
@@ -524,8 +529,10 @@ def _line(text: str) -> str:
 def _clean(text: str, prompt: str = "") -> str:
     """A line of at most 300 characters, without markup, keys or the prompt."""
     if _MARKUP.search(text[:_MAX_READ]):
+        from html import unescape
+
         title = _TITLE.search(text[: _MAX_READ * 4])
-        words = html.unescape(title[1]).translate({60: None, 62: None}) if title else ""
+        words = unescape(title[1]).translate({60: None, 62: None}) if title else ""
         text = words if words.strip() else "an HTML page"
     text = _line(text)
     if len(prompt) >= _MIN_PROMPT:

@@ -108,6 +108,7 @@ class Mailbox:
         self._context = contextvars.copy_context()
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
+        self._ended = False
 
     @property
     def process(self) -> int:
@@ -150,6 +151,8 @@ class Mailbox:
             if isinstance(item, list):
                 return item
             if isinstance(item, asyncio.Task):
+                self._ended = True
+                self._box.put(item)  # also for a thread that waits in `stop`, or reads on after it
                 item.result()
                 return None
             item()
@@ -161,6 +164,7 @@ class Mailbox:
             while True:
                 item = self._box.get(timeout=CLOSING_SECONDS)
                 if isinstance(item, asyncio.Task):
+                    self._box.put(item)
                     if not item.cancelled():
                         item.exception()
                     return
@@ -171,6 +175,8 @@ class Mailbox:
 
     def abandon(self) -> None:
         """Cancel the coroutine; nobody waits. What its end tells the subscribers is told in a thread of its own."""
+        if self._ended:
+            return
         # RuntimeError: the interpreter is ending, the loop is closed already and no thread can be started.
         with suppress(RuntimeError):
             self.soon(self.cancel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from .commands import Facts
 from .completions import Json, text_of
 from .continuation import Way, continued
 from .errors import ConfigError
+from .params import own_providers, slow, wants_json
 from .router import Candidate
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -105,13 +105,16 @@ class Request:
         for key in given:
             if key not in _KNOWN:
                 _refuse_mistake(key)
+        for name in ("model", "messages", "stream"):
+            if name in extra:
+                raise ConfigError(f"extra_body may not hold {name}: {_MISPLACED[name]}")
         self._params: Json = {**given, **extra}
         self._common = _encode({"messages": self.messages, **self._params})
-        self.wants_json = _wants_json(self._params.get("response_format"))
+        self.wants_json = wants_json(self._params)
         self.facts = Facts(
-            slow=_slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
             needs=_needs(self._params, self.messages),
-            own_providers=_own_providers(self._params.get("provider")),
+            own_providers=own_providers(self._params),
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
         )
 
@@ -140,7 +143,7 @@ class Request:
                 head[key] = value
         common = self._common
         if ignore:
-            provider = {**candidate.params.get("provider", {}), **self._params.get("provider", {})}
+            provider = dict(self._params.get("provider") or candidate.params.get("provider") or {})
             provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             head.pop("provider", None)
             common = _encode({"messages": self.messages, **self._params, "provider": provider})
@@ -166,7 +169,7 @@ class Request:
         return message
 
     def _texts(self) -> list[str]:
-        return [text for message in self.messages if (text := text_of(message.get("content")).strip())]
+        return [text for message in self.messages if (text := " ".join(text_of(message.get("content")).split()))]
 
 
 def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
@@ -187,6 +190,8 @@ def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
 
 
 def _refuse_mistake(key: str) -> None:
+    import difflib
+
     if key in _MISPLACED:
         raise ConfigError(f"{key}= is not an argument here; {_MISPLACED[key]}")
     near = difflib.get_close_matches(key, _OWN, n=1, cutoff=0.8)
@@ -216,29 +221,6 @@ def _plain(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
-def _wants_json(response_format: object) -> bool:
-    return isinstance(response_format, Mapping) and response_format.get("type") in ("json_object", "json_schema")
-
-
-def _slow(params: Json) -> bool:
-    reasoning = params.get("reasoning")
-    if isinstance(reasoning, Mapping):
-        asked = reasoning.get("enabled") is not False and reasoning.get("effort") != "none"
-        if asked and reasoning:
-            return True
-    return (
-        params.get("reasoning_effort") not in (None, "none")
-        or bool(params.get("include_reasoning"))
-        or "image" in (params.get("modalities") or ())
-        or bool(params.get("image_config") or params.get("plugins") or params.get("web_search_options"))
-        or any(_server_tool(tool) for tool in params.get("tools") or ())
-    )
-
-
-def _server_tool(tool: object) -> bool:
-    return isinstance(tool, Mapping) and str(tool.get("type", "")).startswith("openrouter:")
-
-
 def _needs(params: Json, messages: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     needs = set()
     if params.get("tools"):
@@ -252,7 +234,3 @@ def _needs(params: Json, messages: Sequence[Mapping[str, Any]]) -> frozenset[str
             needs.add("images")
             break
     return frozenset(needs)
-
-
-def _own_providers(provider: object) -> bool:
-    return isinstance(provider, Mapping) and bool(provider.get("only") or provider.get("order"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from .config import OPENROUTER, FallbackConfig, ModelConfig
 from .continuation import Way
 from .errors import ConfigError
 from .health import Gate, MemoryHealth, Target
+from .params import own_providers, slow
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -86,8 +86,13 @@ class Candidate:
 
     @property
     def slow(self) -> bool:
-        """Whether its variant is known to think or search before it answers."""
-        return self.model.endswith((":thinking", ":online"))
+        """Whether it is known to think or search before it answers, by its variant or its own parameters."""
+        return self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
+
+    @property
+    def own_providers(self) -> bool:
+        """Whether its own parameters choose the providers."""
+        return bool(self.params and own_providers(self.params))
 
     @property
     def free(self) -> bool:
@@ -250,6 +255,8 @@ class Router:
 
 
 def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(found, allowed, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{what}={found!r} is not configured; there are: {', '.join(allowed) or 'none'}.{hint}"

@@ -12,6 +12,7 @@ from typing import Self
 
 from .completions import Completion, Piece
 from .engine import Run
+from .errors import StreamInterruptedError
 from .portal import Mailbox
 
 READ_AHEAD = 256
@@ -55,7 +56,10 @@ class AsyncStream:
             self._end()
             raise
         if batch is None:
+            closed = self._ended
             self._end()
+            if run.completion is None and not closed:
+                raise StreamInterruptedError("The stream was ended from elsewhere, before its end.")
             raise StopAsyncIteration
         pieces.extend(batch)
         return pieces.popleft()
@@ -137,6 +141,8 @@ class Stream:
         try:
             batch = self._pump.next()
         except BaseException:
+            if self._ended:
+                raise StopIteration from None  # closed by another thread
             self._ended = True
             self._pump.cancel()
             raise
@@ -223,6 +229,7 @@ class _Pump:
                 self._mailbox.put(batch)
                 if self._unread >= READ_AHEAD:
                     room = self._room = asyncio.Event()
-                    await room.wait()
+                    if self._unread >= READ_AHEAD // 2:  # the consumer may have caught up before it saw `room`
+                        await room.wait()
         finally:
             await run.aclose()

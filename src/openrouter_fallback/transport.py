@@ -1,9 +1,7 @@
-# LEAD: the transport stays on a library (httpcore2, joined writes). http1.py and proxied.py are dropped: do not
-# restore them. Benchmark helper: measure and report with this, and finish soon.
 """One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
 
-`Transport` and `Exchange` are the seam: a second HTTP client can come behind them. Today it is httpx2's own transport,
-httpcore2, called without the client above it: no cookies, no redirects (the key would go along), one POST.
+It goes over httpx2's own transport, httpcore2, without the client above it: no cookies, no redirects (the key would go
+along), one POST. Imported with the first client, because of what it brings along.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,47 +25,15 @@ import httpcore2
 import httpx2
 
 from .failures import TransportFault
+from .wire import Exchange, TransportError
 
 CONNECT_SECONDS = 5.0
-MAX_CONNECTIONS = 512
 MAX_IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 30.0
 _WRITE_BYTES = 256 * 1024
 _MOST_PLACES = 256
 
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
-
-
-class TransportError(Exception):
-    """The request could not be sent, or its answer not be read."""
-
-    def __init__(self, fault: TransportFault, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = fault
-        self.detail = detail
-
-
-class Exchange(Protocol):
-    """An open answer: its status and headers are there, its body is read piece by piece."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    async def read(self) -> bytes | None:
-        """The next bytes of the decoded body, None at its end. Raises `TransportError`."""
-
-    async def aclose(self) -> None:
-        """Close; where the body was not read to its end, the connection with it."""
-
-
-class Transport(Protocol):
-    """Opens requests."""
-
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Send a POST and read the answer's head. Raises `TransportError`."""
-
-    async def aclose(self) -> None:
-        """Close the idle connections of the running loop."""
 
 
 class HttpTransport:
@@ -93,9 +59,9 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
-        pools = self._pools.pop(asyncio.get_running_loop(), None)
-        if pools is not None:
-            await pools.keeper.aclose()
+        pools = self._pools.get(asyncio.get_running_loop())
+        for lines in list(pools.lines.values()) if pools is not None else ():
+            await lines.close_idle()
 
     def _place(self, pools: _Pools, url: str) -> _Place:
         parsed = httpx2.URL(url)
@@ -103,7 +69,7 @@ class HttpTransport:
             raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
         known = getproxies()
         proxy = known.get(parsed.scheme) or known.get("all")
-        if proxy is not None and proxy_bypass(parsed.host):
+        if proxy is not None and proxy_bypass(parsed.netloc.decode("ascii")):
             proxy = None
         if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
             self._ssl = self._ssl or httpx2.create_ssl_context()
@@ -121,8 +87,9 @@ class HttpTransport:
 
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
         # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
-        for old in [old for old in self._pools if old.is_closed()]:
-            del self._pools[old]
+        for old in list(self._pools):
+            if old.is_closed():
+                self._pools.pop(old, None)
         lines: dict[_Origin, _Lines] = {}
         pools = self._pools[loop] = _Pools(lines, _keep(lines))
         await anext(pools.keeper)
@@ -188,8 +155,14 @@ class _Lines:
             return
         now = time.monotonic()
         self._idle.append((now, connection))
-        while len(self._idle) > MAX_IDLE_CONNECTIONS or now - self._idle[0][0] > IDLE_SECONDS:
-            await self._drop(self._idle.popleft()[1])
+        idle = self._idle
+        while idle and (len(idle) > MAX_IDLE_CONNECTIONS or now - idle[0][0] > IDLE_SECONDS):
+            await self._drop(idle.popleft()[1])
+
+    async def close_idle(self) -> None:
+        """Close the connections that no request uses."""
+        while self._idle:
+            await self._drop(self._idle.pop()[1])
 
     async def aclose(self) -> None:
         """Close all connections."""

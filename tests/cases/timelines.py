@@ -325,6 +325,15 @@ NONE_LEFT = [
         "local, and then the attempts of the model",
         "a", {"a": always(NO_FILES, E503)}, "a@0 a@0.15 a@0.65", "AllModelsFailedError @0.65", "0-0.15 0.15-0.65",
     ),
+    Case(
+        "local at a model that is left out: as soon as it passes",
+        "a", {"a": always(NO_FILES, ok())}, "a!@0 a!@0.15", "a @1.15", "0-0.15", before=left_out(a=-3),
+    ),
+    Case(
+        "local after a token is nothing that passes by itself",
+        "a b", {"a": always(((1, "reasoning"), (2, NO_FILES)))}, "a@0", "LocalError @2", streamed=True,
+        limits=Limits(wall_clock=False),
+    ),
     Case("our bug is raised at once", "a b", {"a": always(OUR_BUG)}, "a@0", "LocalError @0", health={"a": HEALTHY}),
     Case(
         "turned down by accept= harms nobody",

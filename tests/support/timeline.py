@@ -41,6 +41,8 @@ from openrouter_fallback.router import Candidate
 START = 1000.0
 """The clock's time at second 0 of every timeline."""
 
+MOST_EVENTS = 100_000
+
 Json = dict[str, Any]
 
 
@@ -143,11 +145,14 @@ class World:
 
     def run(self) -> None:
         """Let everything happen."""
-        while self._events:
+        for _ in range(MOST_EVENTS):
+            if not self._events:
+                return
             time, _, event, pointless = heapq.heappop(self._events)
             if not pointless():
                 self.now = time
                 event()
+        raise AssertionError("it does not come to an end")
 
     def reply(self, model: str) -> Reply:
         """What `model` does with the request that it gets now."""

@@ -11,6 +11,7 @@ from .window import Window
 FIRST_OPEN_SECONDS = 10.0
 PROBE_SETTLES_SECONDS = 5.0
 _JITTER = 0.2
+_MOST_DOUBLINGS = 40
 
 
 class State(StrEnum):
@@ -131,7 +132,7 @@ class Breaker:
         if held.forced and held.epoch == self.epoch and state is not State.CLOSED:
             return False
         if held.epoch == self.epoch and held.probe:
-            self.trips += 1
+            self.trips = min(self.trips + 1, _MOST_DOUBLINGS)
             longer = min(FIRST_OPEN_SECONDS * 2**self.trips, self.rules.longest_open) * self._spread()
             self._open(now, longer if open_for is None else open_for)
             return True
