@@ -16,7 +16,7 @@ test: ## everything that CI runs
 
 bench: ## the same calls through this library and through the openai SDK, as ratios of CPU time
 	@bash .ci/venv bench
-	@.venv/bin/python benchmarks/run.py
+	@.venv/bin/python benchmarks/speed.py
 
 clean: ## remove the environment and everything that was built
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

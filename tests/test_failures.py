@@ -14,10 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openrouter_fallback.failures import (
-    Failure,
-    FailureKind,
-    TransportFault,
+from openrouter_fallback.diagnosis import (
     find_error,
     from_error,
     from_response,
@@ -25,6 +22,7 @@ from openrouter_fallback.failures import (
     parse_retry_after,
     timed_out,
 )
+from openrouter_fallback.failures import Failure, FailureKind, TransportFault
 
 from .cases.failures import IN_30_SECONDS, MESSAGES, NOW, WIRE_CASES, Case
 

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from .completions import Json, ToolCall, text_of
-from .failures import Failure, FailureKind, TransportFault, find_error, from_error, from_transport
+from .diagnosis import find_error, from_error, from_transport
+from .failures import Failure, FailureKind, TransportFault
 
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER = 1, 2, 4, 8, 16, 32, 64
 TOKEN = TEXT | REASONING | TOOL | MEDIA

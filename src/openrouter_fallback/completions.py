@@ -164,7 +164,7 @@ class Completion:
     @property
     def reasoning(self) -> str:
         """The reasoning as text; "" if there is none."""
-        return text_of(self.message.get("reasoning"))
+        return text_of(self.message.get("reasoning") or self.message.get("reasoning_content"))
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

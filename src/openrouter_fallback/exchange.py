@@ -14,18 +14,11 @@ from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, finished
 from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
 from .continuation import SeamLost, Splice
+from .diagnosis import find_error, from_error, from_response, from_transport, timed_out
 from .failover import Failover
-from .failures import (
-    Failure,
-    FailureKind,
-    TransportFault,
-    find_error,
-    from_error,
-    from_response,
-    from_transport,
-    timed_out,
-)
+from .failures import Failure, FailureKind, TransportFault
 from .params import wants_json
+from .pieces import calls_of, cut, pieces_of, reworded
 from .request import Request
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
@@ -176,20 +169,12 @@ class Reading:
         """What a finished answer still has to deliver: its tool calls, or all of it where the body came whole."""
         if self.completion is None:
             return []
+        body = self.completion.raw
         if self.splice is not None:
-            pieces = [Piece(text=self._rest, raw=_reworded(self.completion.raw, self._rest))] if self._rest else []
+            rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
         else:
-            pieces = [] if self._unstreamed is None else _whole(self.completion.raw)
-        for choice in self.completion.raw["choices"]:
-            calls = Completion({"choices": [choice]}).tool_calls
-            if calls:
-                delta = {"role": "assistant", "tool_calls": choice["message"]["tool_calls"]}
-                raw = {**self.completion.raw, "object": "chat.completion.chunk"}
-                raw["choices"] = [
-                    {"index": choice.get("index", 0), "delta": delta, "finish_reason": choice["finish_reason"]}
-                ]
-                pieces.append(Piece(tool_calls=calls, index=choice.get("index") or 0, raw=raw))
-        return pieces
+            rest = [] if self._unstreamed is None else pieces_of(body)
+        return rest + calls_of(body)
 
     @property
     def usage(self) -> object:
@@ -376,7 +361,7 @@ class Reading:
                 self._reasoned = True
                 self._machine.reasons()
             if self._deliver and flags:
-                _cut(chunk, pieces)
+                cut(chunk, pieces)
         if not self._deliver or (self.failure is not None and not self._delivered_text):
             # Nobody has seen text: the next attempt can start over, so this batch is better not delivered.
             return None
@@ -404,7 +389,7 @@ class Reading:
             if text == piece.text:
                 joined.append(piece)
             elif text or piece.reasoning:
-                joined.append(replace(piece, text=text, raw=_reworded(piece.raw or {}, text)))
+                joined.append(replace(piece, text=text, raw=reworded(piece.raw or {}, text)))
         return joined
 
     def _first_token(self, now: float) -> None:
@@ -525,44 +510,3 @@ def _decoded(body: bytes) -> Any:
             return whole(decode(body))
         except ValueError:
             return None
-
-
-def _cut(chunk: Json, pieces: list[Piece]) -> None:
-    """A chunk as pieces, one for each choice that says something; unfinished tool calls stay behind."""
-    choices = chunk.get("choices") or ()
-    for choice in choices:
-        delta = choice.get("delta")
-        if not delta:
-            continue
-        raw = chunk
-        if "tool_calls" in delta:
-            delta = {key: value for key, value in delta.items() if key != "tool_calls"}
-            raw = {**chunk, "choices": [{**choice, "delta": delta}]}
-        elif len(choices) > 1:
-            raw = {**chunk, "choices": [choice]}
-        text, reasoning = delta.get("content") or "", delta.get("reasoning") or ""
-        if not isinstance(text, str):
-            text = text_of(text)
-        if not isinstance(reasoning, str):
-            reasoning = text_of(reasoning)
-        if text or reasoning or any(value for key, value in delta.items() if key != "role"):
-            pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
-
-
-def _reworded(chunk: Json, text: str) -> Json:
-    """The chunk with another text."""
-    choice = {key: value for key, value in (chunk.get("choices") or [{}])[0].items() if key not in ("message", "delta")}
-    delta = {**((chunk.get("choices") or [{}])[0].get("delta") or {"role": "assistant"}), "content": text}
-    return {**chunk, "object": "chat.completion.chunk", "choices": [{**choice, "delta": delta}]}
-
-
-def _whole(body: Json) -> list[Piece]:
-    """A body that came whole, as pieces: one for each choice."""
-    pieces = []
-    for choice in body["choices"]:
-        message = {key: value for key, value in choice["message"].items() if key != "tool_calls"}
-        chunk = {key: value for key, value in choice.items() if key != "message"}
-        raw = {**body, "object": "chat.completion.chunk", "choices": [{**chunk, "delta": message}]}
-        text, reasoning = text_of(message.get("content")), text_of(message.get("reasoning"))
-        pieces.append(Piece(text, reasoning, (), choice.get("index") or 0, False, raw))
-    return pieces

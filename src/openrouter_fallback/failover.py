@@ -165,7 +165,7 @@ class Failover:
         slot.failure = self._last_failure = failure
         rule = self._learn(slot, failure, now, reached=reached)
         self._resume = None
-        if self._streamed and not self._limits.wall_clock:
+        if self._streamed and self._token and not self._limits.wall_clock:
             self._deadline = max(self._deadline, now + self._limits.total)
         if self._delivered:
             if failure.kind is FailureKind.CONTENT_POLICY:

@@ -481,6 +481,11 @@ TIMES = [
         "DeadlineExceededError @10", streamed=True, limits=Limits(total=10),
     ),
     Case(
+        "the deadline starts anew at a seam, not at each failure after it",
+        "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
+        "a@0 b@2 c@6", "DeadlineExceededError @12", streamed=True, limits=Limits(total=10, wall_clock=False),
+    ),
+    Case(
         "without a token nothing starts anew",
         "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2", "DeadlineExceededError @10",
         streamed=True, limits=Limits(total=10, wall_clock=False),

@@ -23,17 +23,10 @@ from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limi
 from openrouter_fallback.completions import Attempt
 from openrouter_fallback.config import OPENROUTER
 from openrouter_fallback.continuation import Way
+from openrouter_fallback.diagnosis import find_error, from_error, from_transport, timed_out
 from openrouter_fallback.errors import FallbackError
 from openrouter_fallback.failover import Failover
-from openrouter_fallback.failures import (
-    Failure,
-    FailureKind,
-    TransportFault,
-    find_error,
-    from_error,
-    from_transport,
-    timed_out,
-)
+from openrouter_fallback.failures import Failure, FailureKind, TransportFault
 from openrouter_fallback.health import MemoryHealth, Rules, Target, Ticket
 from openrouter_fallback.policy import Policy, policy
 from openrouter_fallback.router import Candidate
@@ -351,7 +344,7 @@ class Call:
         if step == "status":
             self._reached = True
         elif isinstance(step, Held):
-            self._hold(step.seconds)
+            self._hold(step.seconds if self._token_at is not None else 0.0)
         elif isinstance(step, dict):
             failure, answered = self._read(step)
             if failure is not None:
