@@ -300,6 +300,22 @@ def test_one_line_is_logged_for_each_failover(
     assert lines[0].endswith(f"going on with {B}")
 
 
+def test_an_id_that_does_not_exist_is_warned_of_once_with_what_may_have_been_meant(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong, right = "openai/gpt-5.1-mni", "openai/gpt-5.1-mini"
+    client = FallbackClient([wrong, right], base_url=emulator.base_url, api_key=SECRET)
+    emulator.fault("not_found", model=wrong)
+    for _ in range(2):
+        assert client.chat("hi").model == right
+    client.enable(wrong)
+    client.chat("hi")
+    assert emulator.count(wrong) == 2
+    said = [record.getMessage() for record in caplog.records if "does not exist" in record.getMessage()]
+    assert said == [f"{wrong} does not exist: left out for 300 s. Did you mean {right!r}?"]
+    client.close()
+
+
 def test_an_unknown_task_uses_the_default_chain_and_says_so_once(
     client: FallbackClient, caplog: pytest.LogCaptureFixture
 ) -> None:

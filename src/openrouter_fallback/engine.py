@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ from .policy import Policy
 from .request import Request
 from .router import Candidate, Plan
 from .wire import MAX_CONNECTIONS, Transport
+
+logger = logging.getLogger("openrouter_fallback")
+_MOST_WARNINGS = 1000
 
 Accept = Callable[[Completion], Any]
 
@@ -72,10 +76,23 @@ class Engine:
     random: Callable[[], float] = random.random
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    _not_found: set[str] = field(default_factory=set)
 
     def run(self, call: Call, *, deliver: bool) -> Run:
         """Start a call; `deliver`: its pieces go to the caller as they come."""
         return Run(self, call, next(self._numbers), deliver=deliver)
+
+    def warn_not_found(self, candidate: Candidate, known: list[str]) -> None:
+        """Say once for each id that it does not exist, and what may have been meant."""
+        key = candidate.key
+        if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
+            return
+        self._not_found.add(key)
+        import difflib
+
+        near = difflib.get_close_matches(key, [one for one in known if one != key], n=1, cutoff=0.8)
+        meant = f" Did you mean {near[0]!r}?" if near else " Check the id at https://openrouter.ai/models."
+        logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
 
     def slots(self) -> asyncio.Semaphore:
         """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
@@ -277,6 +294,8 @@ class Run:
         self._reading = None
         self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
+        if failure.kind is FailureKind.NOT_FOUND:
+            engine.warn_not_found(ask.candidate, [candidate.key for candidate in self._call.plan.candidates])
         if self._delivered:
             self._partial = self._text = self._text + reading.partial
             if reading.said:

@@ -107,8 +107,9 @@ def _guard(run: Run) -> asyncio.Task[None]:
     async def wait() -> None:
         try:
             await asyncio.get_running_loop().create_future()
-        finally:
+        except asyncio.CancelledError:  # not GeneratorExit: then the loop is gone, and nothing can be awaited
             await run.aclose()
+            raise
 
     task = asyncio.create_task(wait())
     # A loop that is closed without cancelling its tasks would complain of this one.
