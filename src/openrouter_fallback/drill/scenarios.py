@@ -71,11 +71,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "cut-off",
         "cut-off answer",
-        "The answer stops after some words, and the body ends as if all were well. Unstreamed calls only: a stream "
-        "that has delivered text raises StreamInterruptedError.",
+        "The answer stops after some words, and the body ends as if all were well. A stream that has delivered text "
+        "goes on with the next model where it stopped.",
         "truncated",
         {"after_tokens": 5},
-        modes=("chat",),
     ),
     Scenario(
         "empty",
