@@ -83,6 +83,8 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("not json", {"tools": [{"type": object()}]}, ("tools", "JSON")),
     ("extra_body", {"extra_body": [1]}, ("extra_body",)),
     ("header", {"headers": {"Authorization": "x"}}, ("api_key=",)),
+    ("header's name", {"headers": {"bad name\n": "x"}}, ("'bad name\\n'", "name")),
+    ("header's name a number", {"headers": {1: "x"}}, ("1 is not a header's name",)),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -27,6 +28,7 @@ from .streams import AsyncStream, Stream
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
 _MOST_WIRES = 256
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_|~0-9A-Za-z`-]+")  # RFC 9110, section 5.6.2
 
 
 class FallbackClient:
@@ -429,6 +431,9 @@ def _choice(
 
 def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     checked = dict(headers or {})
+    for name in checked:
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigError(f"headers=: {name!r} is not a header's name")
     if any(name.lower() == "authorization" for name in checked):
         raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
     for name, value in checked.items():

@@ -1,0 +1,221 @@
+"""Habits of other OpenAI-compatible servers, and parameters that a model has of its own: over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from openrouter_fallback import FailureKind, FallbackClient, ModelConfig
+from openrouter_fallback.commands import Ask
+from openrouter_fallback.failover import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS, Failover
+from tests.support.bodies import Json, choice, delta
+from tests.support.rawserver import RawServer, Reply, sse
+from tests.support.surfaces import Outcome, ask
+
+K = FailureKind
+FIRST, SECOND = "some/first", "some/second"
+BOTH = pytest.mark.parametrize("surface", ["chat", "stream"])
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+EVENTS = sse(delta(content="hel"), delta(content="lo"), delta(finish="stop"), "[DONE]")
+WHOLE: Json = {"id": "gen-raw", "model": "raw/model", "choices": [choice(content="hello")]}
+TOO_LONG = {"error": {"message": "This model's maximum context length is 8192 tokens", "code": 400}}
+DIED = {"message": "upstream died", "code": 502}
+FAILED_THERE = {"error": {"message": "no", "code": 502, "metadata": {"provider_name": "Someone"}}}
+NOBODY_LEFT = {"error": {"message": "No allowed providers are available for the selected model.", "code": 404}}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with RawServer() as running:
+        yield running
+
+
+def client_for(server: RawServer, *models: str | ModelConfig, **settings: Any) -> FallbackClient:
+    client = FallbackClient(models or [FIRST], base_url=server.base_url, api_key="sk-or-v1-test", settings=settings)
+    client._engine.random = lambda: 0.0
+    return client
+
+
+def once(server: RawServer, surface: str, *replies: Reply, **params: Any) -> Outcome:
+    """What one attempt comes to."""
+    server.answer(*replies)
+    with client_for(server, max_retries_per_model=1) as client:
+        return ask(client, surface, **params)
+
+
+def body(value: object, content_type: str = "application/json", status: int = 200) -> Reply:
+    return Reply([json.dumps(value).encode()], status, content_type)
+
+
+def null_message(text: str, finish: str | None = None) -> Json:
+    chunk = delta(content=text, finish=finish)
+    return {**chunk, "choices": [{**chunk["choices"][0], "message": None}]}
+
+
+def function_call(finish: str | None = None, **fields: str) -> Json:
+    return delta(content=None, finish=finish, function_call=fields)
+
+
+CALL_BEGUN = [function_call(name="get", arguments=""), function_call(arguments='{"city":')]
+
+GOOD: dict[str, Reply] = {
+    "an empty finish reason on each chunk": Reply(
+        [sse(delta(finish="", content="hel"), delta(finish="", content="lo"), delta(finish="stop"))]
+    ),
+    "no content type, the first event in two reads": Reply([EVENTS[:2], EVENTS[2:]], content_type=""),
+    "no content type, a comment in two reads": Reply([b": PRO", b"CESSING\n\n" + EVENTS], content_type=""),
+    "events called JSON": Reply([EVENTS], content_type="application/json"),
+    "events called JSON, the first in two reads": Reply([EVENTS[:3], EVENTS[3:]], content_type="application/json"),
+    "JSON called events": body(WHOLE, "text/event-stream"),
+    "a null message beside the delta": Reply([sse(null_message("hello"), null_message("", "stop"))]),
+    "events with no data": Reply([b"data:\n\ndata: \n\n" + EVENTS.replace(b"\n\n", b"\n\ndata: \n\n")]),
+    "lines that end in CRLF": Reply([EVENTS.replace(b"\n", b"\r\n")]),
+    "an error beside finished choices": body({**WHOLE, "error": DIED}),
+}
+BAD: dict[str, tuple[Reply, K]] = {
+    "an empty finish reason, cut off": (Reply([sse(delta(finish="", content="half of"))]), K.BAD_ANSWER),
+    "an empty finish reason in a body": (
+        body({**WHOLE, "choices": [choice(finish="", content="half of")]}),
+        K.BAD_ANSWER,
+    ),
+    "a JSON error called events": (body(TOO_LONG, "text/event-stream"), K.CONTEXT_TOO_LONG),
+    "an error beside unfinished choices": (
+        body({**WHOLE, "choices": [choice(finish=None, content="half of")], "error": DIED}),
+        K.UNAVAILABLE,
+    ),
+    "a broken function call": (Reply([sse(*CALL_BEGUN, function_call(finish="function_call"))]), K.BAD_ANSWER),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("habit", GOOD)
+def test_an_answer(server: RawServer, surface: str, habit: str) -> None:
+    answer = once(server, surface, GOOD[habit]).answer
+    assert (answer.text, answer.finish_reason, len(answer.attempts)) == ("hello", "stop", 1)
+
+
+@BOTH
+@pytest.mark.parametrize("habit", BAD)
+def test_no_answer(server: RawServer, surface: str, habit: str) -> None:
+    reply, kind = BAD[habit]
+    assert [attempt.kind for attempt in once(server, surface, reply).raised.attempts] == [kind]
+
+
+@BOTH
+def test_reasoning_content_is_reasoning(server: RawServer, surface: str) -> None:
+    thoughts = sse(delta(content=None, reasoning_content="first "), delta(content=None, reasoning_content="second"))
+    outcome = once(server, surface, Reply([thoughts + EVENTS]))
+    assert (outcome.answer.reasoning, outcome.answer.message["reasoning_content"]) == ("first second", "first second")
+    if surface == "stream":
+        assert "".join(piece.reasoning for piece in outcome.pieces) == "first second"
+    cut_off = once(server, surface, Reply([thoughts])).raised.attempts[0]
+    assert (cut_off.kind, cut_off.first_token is not None) == (K.BAD_ANSWER, True)
+
+
+@BOTH
+def test_usage_in_the_last_chunk_with_choices(server: RawServer, surface: str) -> None:
+    last = {**delta(finish="stop"), "usage": {"total_tokens": 3, "cost": 0.5}}
+    early = {**delta(content="hello"), "usage": None}
+    answer = once(server, surface, Reply([sse(early, last)])).answer
+    assert (answer.text, answer.cost, answer.usage and answer.usage.total_tokens) == ("hello", 0.5, 3)
+
+
+@BOTH
+def test_choices_that_come_one_after_the_other(
+    server: RawServer, surface: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
+    gate = server.gate()
+    begun = sse(delta(content="first"), delta(finish="stop"), delta(1, content="sec"))
+    later = threading.Timer(0.3, gate.open)
+    later.start()
+    answer = once(server, surface, Reply([begun, gate, sse(delta(1, content="ond"), delta(1, finish="stop"))]), n=2)
+    later.join()
+    assert [each["message"]["content"] for each in answer.answer.raw["choices"]] == ["first", "second"]
+
+
+@BOTH
+def test_function_calls_are_joined(server: RawServer, surface: str) -> None:
+    end = [function_call(arguments=' "Rome"}'), delta(finish="function_call")]
+    answer = once(server, surface, Reply([sse(*CALL_BEGUN, *end)])).answer
+    assert answer.message["function_call"] == {"name": "get", "arguments": '{"city": "Rome"}'}
+    assert answer.invalid_tool_calls == ()
+
+
+@BOTH
+def test_a_function_call_that_length_cut_off_is_only_an_invalid_one(server: RawServer, surface: str) -> None:
+    answer = once(server, surface, Reply([sse(*CALL_BEGUN, delta(finish="length"))])).answer
+    assert (answer.finish_reason, answer.tool_calls) == ("length", ())
+    assert "function_call" not in answer.message
+    assert [call["function"] for call in answer.invalid_tool_calls] == [{"name": "get", "arguments": '{"city":'}]
+
+
+# A model's own parameters count like the call's
+
+
+@BOTH
+def test_a_model_that_always_reasons_has_the_slow_deadlines(
+    server: RawServer, surface: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks: list[Ask] = []
+    made = Failover._with_deadlines
+
+    def noted(machine: Failover, *args: Any, **named: Any) -> Ask:
+        asks.append(made(machine, *args, **named))
+        return asks[-1]
+
+    monkeypatch.setattr(Failover, "_with_deadlines", noted)
+    server.answer(Reply([EVENTS]))
+    thinker = ModelConfig(FIRST, params={"reasoning": {"effort": "high"}})
+    with client_for(server, thinker, SECOND, total_timeout_seconds=10_000) as client:
+        assert ask(client, surface).answer.text == "hello"
+    (only,) = asks
+    assert only.stall == SLOW_STALL_SECONDS
+    assert only.first_token_by - only.ticket.started == pytest.approx(SLOW_FIRST_TOKEN_SECONDS)
+
+
+def test_a_model_that_always_answers_in_json_is_checked(server: RawServer) -> None:
+    server.answer(Reply([EVENTS]))
+    careful = ModelConfig(FIRST, params={"response_format": {"type": "json_object"}}, max_retries=1)
+    with client_for(server, careful, SECOND) as client:
+        answer = ask(client, "chat").answer
+    assert [(attempt.model, attempt.kind) for attempt in answer.attempts] == [(FIRST, K.BAD_ANSWER), (SECOND, None)]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("of_model", "of_call", "again"),
+    [
+        (None, None, {"ignore": ["Someone"]}),
+        ({"only": ["Someone"]}, None, {"only": ["Someone"]}),
+        ({"order": ["Someone"]}, None, {"order": ["Someone"]}),
+        ({"sort": "price"}, None, {"sort": "price", "ignore": ["Someone"]}),
+        (None, {"sort": "price"}, {"sort": "price", "ignore": ["Someone"]}),
+        ({"data_collection": "deny"}, {"sort": "price"}, {"sort": "price", "ignore": ["Someone"]}),
+        (None, {"ignore": ["Other"]}, {"ignore": ["Other", "Someone"]}),
+    ],
+)
+def test_the_providers_of_a_retry(
+    server: RawServer, surface: str, of_model: Json | None, of_call: Json | None, again: Json
+) -> None:
+    server.answer(body(FAILED_THERE, status=502), Reply([EVENTS]))
+    model = ModelConfig(FIRST, params={"provider": of_model} if of_model else {})
+    with client_for(server, model) as client:
+        assert ask(client, surface, provider=of_call).answer.text == "hello"
+    first, second = (received.body for received in server.requests)
+    assert first.get("provider") == (of_call or of_model)
+    assert second["provider"] == again
+
+
+@BOTH
+def test_a_callers_own_providers_say_nothing_about_the_model(server: RawServer, surface: str) -> None:
+    server.answer(body(NOBODY_LEFT, status=404), Reply([EVENTS]))
+    with client_for(server, FIRST, SECOND) as client:
+        refused = ask(client, surface, tools=TOOLS, provider={"only": ["nobody"]}, models=[FIRST]).raised
+        assert refused.attempts[0].kind is K.UNSUPPORTED
+        assert ask(client, surface, tools=TOOLS).answer.attempts[-1].model == FIRST
