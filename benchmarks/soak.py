@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback import FailureKind, FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
 
@@ -75,6 +75,7 @@ class Tally:
     told: Counter[str] = field(default_factory=Counter)
     attempts_said: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
+    unsent: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     open_calls: set[int] = field(default_factory=set)
     open_attempts: set[tuple[int, int]] = field(default_factory=set)
@@ -98,10 +99,16 @@ class Tally:
             elif isinstance(event, AttemptEnded):
                 self.open_attempts.remove((event.call, event.number))
                 self.kinds[str(event.attempt.kind or "answered")] += 1
+                if event.attempt.kind is FailureKind.CANCELLED and event.attempt.status is None:
+                    self.unsent[event.attempt.model] += 1
             elif isinstance(event, CallEnded):
                 self.open_calls.remove(event.call)
                 self.attempts_said += event.attempts
                 self.told[event.outcome] += 1
+
+    def _all_sent(self, model: str, requests: dict[str, int]) -> bool:
+        attempts = self.by_model[model]
+        return attempts - self.unsent[model] <= requests.get(model, 0) <= attempts
 
     def check(self, requests: dict[str, int]) -> list[str]:
         """What does not add up; `requests` is the emulator's own count."""
@@ -117,7 +124,8 @@ class Tally:
             ("attempts ended", told["AttemptEnded"], told["AttemptStarted"]),
             ("attempts in the calls' ends", self.attempts_said, told["AttemptEnded"]),
             ("attempts still open", len(self.open_attempts), 0),
-            *((f"requests to {model}", self.by_model[model], requests.get(model, 0)) for model in MODELS),
+            # An attempt whose caller left before it was sent has reached nobody.
+            *((f"requests to {model} for its attempts", self._all_sent(model, requests), True) for model in MODELS),
         )
         return self.wrong + [f"{what}: {found}, should be {due}" for what, found, due in sums if found != due]
 

@@ -13,6 +13,7 @@ from openrouter_fallback.failover import Failover, WrongOrder
 from openrouter_fallback.failures import Failure, FailureKind
 from openrouter_fallback.health import Gate, MemoryHealth, Rules, Target, Ticket
 from openrouter_fallback.policy import ANY_ERROR, SMART, policy
+from openrouter_fallback.router import Candidate
 
 from .cases.timelines import (
     ANY_ERROR_ROWS,
@@ -440,3 +441,15 @@ def test_a_refused_prefill_is_not_what_the_error_speaks_of() -> None:
     world.run()
     assert call.given_up is not None
     assert call.given_up.failure == E404
+
+
+def test_an_endpoints_probe_succeeds_with_the_status_line_not_only_with_the_answer() -> None:
+    health = MemoryHealth(Rules(min_samples=1), lambda: 0.0)
+    slow, other = (Target(name, "openrouter", "openrouter#key") for name in ("slow", "other"))
+    assert health.endpoint_failed(health.begin(slow, 0.0) or pytest.fail("not admitted"), 0.0)
+    candidate = Candidate("slow", "slow", slow, attempts=1)
+    machine = Failover([candidate], policy("smart"), health, Limits(), Facts(), 20.0, lambda: 0.0)
+    machine.begin(20.0)
+    assert health.standing(other, 20.0).gate is Gate.LEFT_OUT
+    machine.reached(20.1)
+    assert health.standing(other, 20.1).gate is Gate.READY

@@ -114,6 +114,7 @@ class Reading:
             self._exchange = exchange = await transport.open(url, headers, body)
             self.status = exchange.status
             self.headers = exchange.headers
+            self._machine.reached(self._clock())
             if not 200 <= exchange.status < 300:
                 answer = await self._read_error(exchange)
                 self.failure = from_response(exchange.status, self.headers, answer, now=self._wall())

@@ -111,6 +111,14 @@ class Failover:
         self._expect("new")
         return self._next(now)
 
+    def reached(self, now: float) -> None:
+        """The endpoint has given an HTTP status, whatever it is: a probe of the endpoint has succeeded."""
+        if self._state != "asking":
+            return  # the caller has left meanwhile
+        ticket = self._ticket(self._asking())
+        if ticket.endpoint.probe or ticket.endpoint.forced:
+            self._health.endpoint_answered(ticket, now)
+
     def first_token(self, now: float) -> None:
         """The attempt has produced its first token: content, reasoning or a tool call."""
         self._expect("asking")
