@@ -237,6 +237,11 @@ class FallbackClient:
         """The models that a call with this routing may ask now, in order."""
         return self.route(**routing).candidates
 
+    def chain(self, **routing: Any) -> tuple[str, ...]:
+        """The models that a call with this routing is allowed to ask, in order, whatever their health."""
+        plan = self._router.plan(self._decided(_choice(**routing)), self._engine.clock(), self._keys.accounts())
+        return tuple(candidate.key for candidate in plan.candidates)
+
     def health(self) -> dict[str, ModelHealth]:
         """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out."""
         now = self._engine.clock()
@@ -419,10 +424,10 @@ class _Inline:
 
 
 def _choice(
-    task: str | None,
-    max_cost_tier: str | None,
-    primary_provider: str | None,
-    models: Sequence[str | ModelConfig] | None,
+    task: str | None = None,
+    max_cost_tier: str | None = None,
+    primary_provider: str | None = None,
+    models: Sequence[str | ModelConfig] | None = None,
 ) -> Choice:
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
