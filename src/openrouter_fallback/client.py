@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from ._version import __version__
+from .catalog import Catalog
 from .commands import Limits
 from .completions import Completion
 from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
@@ -21,6 +22,7 @@ from .health import MemoryHealth, ModelHealth, Rules
 from .keys import ApiKey, KeyRing, Keys
 from .policy import policy
 from .portal import Mailbox, portal
+from .renewal import fetch
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
@@ -78,6 +80,7 @@ class FallbackClient:
             events=self._events,
         )
         self._router = Router(self.config, self._engine.health)
+        self._catalog = Catalog(self.config.endpoints, self.config.split, self._listing)
 
     @classmethod
     def from_config(
@@ -215,6 +218,11 @@ class FallbackClient:
 
     # Looking and steering
 
+    @property
+    def catalog(self) -> Catalog:
+        """What is known of the endpoints' models: prices, context, capabilities."""
+        return self._catalog
+
     def route(
         self,
         *,
@@ -350,25 +358,29 @@ class FallbackClient:
         name, account = candidate.target.endpoint, candidate.target.account
         wire = self._wires.get(account)
         if wire is None:
-            endpoint = self.config.endpoints[name]
-            headers = _merged(
-                {
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream, application/json",
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"openrouter-fallback/{__version__}",
-                },
-                self._attribution if name == OPENROUTER else {},
-                self._headers,
-                endpoint.headers,
-            )
-            key = ring.keys[name]
-            if key:
-                headers["Authorization"] = f"Bearer {key}"
-            wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
+            own = {
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream, application/json",
+                "Accept-Encoding": "identity",
+            }
+            wire = Wire(f"{self.config.endpoints[name].base_url}/chat/completions", self._sent(name, own, ring))
             if len(self._wires) < _MOST_WIRES:
                 self._wires[account] = wire
         return Wire(wire.url, _merged(wire.headers, extra)) if extra else wire
+
+    def _sent(self, name: str, own: Mapping[str, str], ring: KeyRing) -> dict[str, str]:
+        """The headers of a request to an endpoint."""
+        agent = {"User-Agent": f"openrouter-fallback/{__version__}"}
+        attribution = self._attribution if name == OPENROUTER else {}
+        headers = _merged(own, agent, attribution, self._headers, self.config.endpoints[name].headers)
+        if ring.keys[name]:
+            headers["Authorization"] = f"Bearer {ring.keys[name]}"
+        return headers
+
+    async def _listing(self, name: str) -> bytes:
+        """The body of an endpoint's list of models. A function that gives keys is not asked for this."""
+        headers = self._sent(name, {"Accept": "application/json"}, self._keys.known())
+        return await fetch(self._transport, name, f"{self.config.endpoints[name].base_url}/models", headers)
 
     def _known(self, model: str) -> Candidate:
         problem = self.config.id_problem(model)

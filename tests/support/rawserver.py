@@ -49,10 +49,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request: its headers (lower-case names) and its JSON body."""
+    """One request: its headers (lower-case names), its JSON body ({} if it has none), and `GET /path`."""
 
     headers: dict[str, str]
     body: dict[str, Any]
+    line: str
 
 
 @dataclass
@@ -107,10 +108,10 @@ class RawServer:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; returns whether the connection is still good."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        lines = [line.partition(":") for line in head.split("\r\n")[1:] if line]
-        headers = {name.lower(): value.strip() for name, _, value in lines}
-        body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        self.requests.append(Received(headers, body))
+        first, *lines = head.rstrip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+        self.requests.append(Received(headers, body, first.rpartition(" ")[0]))
         reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
         writer.write(
             f"HTTP/1.1 {reply.status} Whatever\r\ncontent-type: {reply.content_type}\r\n"
