@@ -1,11 +1,17 @@
-"""The catalog: what is read from a listing, how ids are found in it, and what is said when it cannot be had."""
+"""The catalog: what is read from a listing, how it is kept, and what is said when it cannot be had."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
-from datetime import date
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,8 +63,8 @@ def _listing(*entries: object) -> Reply:
     return Reply([json.dumps({"data": entries}).encode()], content_type="application/json")
 
 
-def _client(server: RawServer | Emulator, **endpoints: dict[str, Any]) -> FallbackClient:
-    config: dict[str, Any] = {"default_chain": [SONNET], "endpoints": endpoints}
+def _client(server: RawServer | Emulator, catalog: str = "auto", **endpoints: dict[str, Any]) -> FallbackClient:
+    config: dict[str, Any] = {"default_chain": [SONNET], "endpoints": endpoints, "settings": {"catalog": catalog}}
     return FallbackClient(config=config, base_url=server.base_url, api_key=KEY)
 
 
@@ -228,3 +234,150 @@ async def test_the_emulators_own_listing() -> None:
     assert info.prompt_price == Decimal("0.000003")
     assert all(model.context_length and model.completion_price is not None for model in client.catalog.models())
     assert emulator.log == []
+
+
+# In the cache
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory in which the lists are kept; it does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "openrouter-fallback"
+
+
+def _kept(server: RawServer) -> FallbackClient:
+    """A client that has fetched the list, and so has kept it."""
+    server.answer(_listing(ENTRY, LLAMA))
+    client = _client(server, "always")
+    asyncio.run(client.catalog.refresh())
+    return client
+
+
+def test_a_list_is_kept_for_the_next_process_and_serves_although_nobody_answers(server: RawServer, cache: Path) -> None:
+    first = _kept(server).catalog
+    server.answer(Reply([], ending="reset"))
+    second = _client(server, "always").catalog
+    assert (second.get(SONNET), second.models(), second.fetched()) == (INFO, first.models(), first.fetched())
+    assert server.requests == []
+    with pytest.raises(CatalogError):
+        asyncio.run(second.refresh())
+    assert second.get(SONNET) == INFO
+    (file,) = cache.iterdir()
+    assert KEY not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_on_this_machine_is_not_kept_unless_asked_for(server: RawServer, cache: Path) -> None:
+    server.answer(_listing(ENTRY))
+    client = _client(server)
+    asyncio.run(client.catalog.refresh())
+    assert client.catalog.get(SONNET) == INFO
+    assert not cache.exists()
+
+
+def _changed(**changes: object) -> Callable[[Path], object]:
+    return lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def _replaced_by_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+BROKEN: list[tuple[str, Callable[[Path], object]]] = [
+    ("empty", lambda file: file.write_bytes(b"")),
+    ("truncated", lambda file: file.write_bytes(file.read_bytes()[:-10])),
+    ("half-written", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
+    ("zeros", lambda file: file.write_bytes(bytes(file.stat().st_size))),
+    ("no text", lambda file: file.write_bytes(os.urandom(400))),
+    ("no json", lambda file: file.write_text("models: [a, b]")),
+    ("a list", lambda file: file.write_text("[1, 2]")),
+    ("nested without end", lambda file: file.write_text("[" * 100_000)),
+    ("another format", _changed(format=2)),
+    ("of another url", _changed(url="https://openrouter.ai/api/v1")),
+    ("without a date", _changed(fetched=None)),
+    ("with a date that is none", _changed(fetched="yesterday")),
+    ("without models", _changed(models=[])),
+    ("with models that are none", _changed(models=[1, {"id": 5}])),
+    ("with models as an object", _changed(models={"id": SONNET})),
+    ("a pipe that nobody fills", _replaced_by_a_pipe),
+]
+
+
+@pytest.mark.parametrize("breaks", [row[1] for row in BROKEN], ids=[row[0] for row in BROKEN])
+def test_a_file_that_is_not_whole_or_not_ours_is_ignored_and_replaced(
+    server: RawServer, cache: Path, breaks: Callable[[Path], object]
+) -> None:
+    _kept(server)
+    (file,) = cache.iterdir()
+    breaks(file)
+    catalog = _client(server, "always").catalog
+    assert (catalog.models(), catalog.fetched()) == ((), None)
+    asyncio.run(catalog.refresh())
+    assert list(cache.iterdir()) == [file]
+    assert _client(server, "always").catalog.get(SONNET) == INFO
+
+
+def test_where_nothing_can_be_kept_it_is_known_all_the_same(server: RawServer, cache: Path) -> None:
+    cache.write_text("a file where the directory should be")
+    client = _kept(server)
+    assert client.catalog.get(SONNET) == INFO
+    assert not client.catalog.stale("openrouter")
+
+
+def test_without_a_home_directory_nothing_is_kept_and_nothing_fails(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert _kept(server).catalog.get(SONNET) == INFO
+
+
+def test_two_processes_that_write_at_once_leave_a_whole_file(cache: Path) -> None:
+    url = "https://openrouter.ai/api/v1"
+    writer = """
+        import json, sys, time
+        from openrouter_fallback import _shelf
+        name = sys.argv[1]
+        entries = [{"id": f"{name}/{n}", "name": name * 50} for n in range(400)]
+        for _ in range(150):
+            _shelf.save(sys.argv[2], entries, time.time())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(writer)]
+    processes = [subprocess.Popen([*command, name, url]) for name in ("one", "other")]
+    seen = set()
+    while any(process.poll() is None for process in processes):
+        catalog = FallbackClient([SONNET], api_key=KEY).catalog
+        if models := catalog.models():
+            assert len(models) == 400
+            assert len({model.id.partition("/")[0] for model in models}) == 1
+            seen.add(models[0].id)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert seen
+    assert [file.suffix for file in cache.iterdir()] == [".json"]
+
+
+def test_an_old_list_serves_until_there_is_a_new_one(server: RawServer, cache: Path) -> None:
+    _kept(server)
+    (file,) = cache.iterdir()
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    _changed(fetched=long_ago.timestamp())(file)
+    catalog = _client(server, "always").catalog
+    assert (catalog.get(SONNET), catalog.fetched()) == (INFO, long_ago)
+    assert catalog.stale("openrouter")
+
+
+def test_what_another_process_has_fetched_is_not_fetched_again(server: RawServer, cache: Path) -> None:
+    catalog = _client(server, "always").catalog
+    assert catalog.stale("openrouter")
+    _kept(server)
+    assert not catalog.stale("openrouter")
+    assert catalog.get(SONNET) == INFO
+
+
+def test_a_list_from_the_future_is_old(server: RawServer, cache: Path) -> None:
+    _kept(server)
+    (file,) = cache.iterdir()
+    _changed(fetched=(datetime.now(UTC) + timedelta(days=3)).timestamp())(file)
+    assert _client(server, "always").catalog.stale("openrouter")

@@ -5,17 +5,25 @@ Looking up costs no I/O but the first time, never asks a server, and knows no mo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
+from . import _shelf
 from .errors import CatalogError
 
+logger = logging.getLogger("openrouter_fallback")
+
 MAX_MODELS = 20_000
+FRESH_SECONDS = 6 * 3600.0
+"""How old a list may be before a new one is fetched in the background."""
 _MOST_PER_TOKEN = Decimal(1)
 """USD. Above this a price is not one per token, whatever its place says."""
 
@@ -23,6 +31,13 @@ _INPUTS = frozenset({"text", "image", "audio", "file", "video"})
 _OUTPUT = "_output"
 # OpenRouter's name first, then those of other servers: Groq, Mistral, vLLM.
 _CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len")
+_OUTPUTS = ("max_completion_tokens",)
+_USED = ("id", "name", "canonical_slug", "supported_parameters", "expiration_date", *_CONTEXT, *_OUTPUTS)
+_USED_INSIDE = {
+    "architecture": ("input_modalities", "output_modalities"),
+    "pricing": ("prompt", "completion", "request"),
+    "top_provider": _OUTPUTS,
+}
 _FREE = ":free"
 
 
@@ -67,9 +82,9 @@ Entry = Mapping[str, Any]
 class Listing:
     """The models of one endpoint. An entry is read when it is first asked for: most never are."""
 
-    def __init__(self, entries: Iterable[Entry], endpoint: str = "") -> None:
+    def __init__(self, entries: Iterable[Entry], fetched: float | None = None) -> None:
         self.entries: dict[str, Entry] = {entry["id"]: entry for entry in entries}
-        self.endpoint = endpoint
+        self.fetched = fetched
         self._slugs: dict[str, str] | None = None
         self._known: dict[str, ModelInfo] = {}
 
@@ -109,22 +124,32 @@ class Listing:
 
 
 def read_listing(body: bytes) -> list[Entry]:
-    """The entries in the body of `GET /models`: those with an id, each once. Raises ValueError if it is no listing."""
+    """What is used of the body of `GET /models`. Raises ValueError if it is no list of models."""
     decoded = orjson.loads(body)
-    entries = decoded.get("data") if isinstance(decoded, dict) else decoded
-    listed = entries if isinstance(entries, list) else ()
-    found = {entry["id"]: entry for entry in listed if isinstance(entry, dict) and _text(entry.get("id"))}
-    if not found:
-        raise ValueError("it lists none")
-    if len(found) > MAX_MODELS:
-        raise ValueError(f"it lists more than {MAX_MODELS} models")
+    return [_used(entry) for entry in entries_of(decoded.get("data") if isinstance(decoded, dict) else decoded)]
+
+
+def entries_of(listed: object) -> list[Entry]:
+    """The entries that have an id, each once. Raises ValueError if there are none, or far too many."""
+    entries = listed if isinstance(listed, list) else ()
+    found = {entry["id"]: entry for entry in entries if isinstance(entry, dict) and _text(entry.get("id"))}
+    if not 0 < len(found) <= MAX_MODELS:
+        raise ValueError(f"it lists more than {MAX_MODELS}" if found else "it lists none")
     return list(found.values())
+
+
+def _used(entry: Entry) -> Entry:
+    used = {key: entry[key] for key in _USED if key in entry}
+    for key, inner in _USED_INSIDE.items():
+        value = _mapping(entry.get(key))
+        used[key] = {name: value[name] for name in inner if name in value}
+    return used
 
 
 def _info(entry: Entry) -> ModelInfo:
     """Strict about each field that is used: what has not its type is unknown. Other fields may be there."""
     pricing, architecture, provider = (_mapping(entry.get(key)) for key in ("pricing", "architecture", "top_provider"))
-    outputs = (provider.get("max_completion_tokens"), entry.get("max_completion_tokens"))
+    outputs = [place.get(key) for place in (provider, entry) for key in _OUTPUTS]
     return ModelInfo(
         id=entry["id"],
         name=_text(entry.get("name")) or "",
@@ -181,35 +206,89 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class Catalog:
-    """What is known of the models of a client's endpoints. Safe to use from several threads and event loops."""
+    """What is known of the models of a client's endpoints. Safe to use from several threads and event loops.
 
-    def __init__(self, endpoints: Iterable[str], split: Callable[[str], tuple[str, str]], fetch: Fetch) -> None:
-        self._endpoints = tuple(endpoints)
+    Until an endpoint's list has been fetched once, by `refresh` or in the background (`settings.catalog`), there is a
+    small table of OpenRouter's well-known families: their capabilities and context, no prices. Lists are kept in the
+    user's cache directory, but for those of servers on this machine; an old one serves until there is a new one.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, str],
+        split: Callable[[str], tuple[str, str]],
+        fetch: Fetch,
+        *,
+        kept: Collection[str] = (),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoints = dict(endpoints)
         self._split = split
         self._fetch = fetch
+        self._kept = frozenset(kept)
+        self._wall = wall
         self._listings: dict[str, Listing] = {}
 
     def get(self, id: str) -> ModelInfo | None:
         """The model behind an id as one configures it (`endpoint:model` on another endpoint), a variant, an alias."""
         endpoint, model = self._split(id)
-        listing = self._listings.get(endpoint)
-        return listing.get(model) if listing is not None else None
+        return self._listing(endpoint).get(model)
 
     def models(self, endpoint: str = "openrouter") -> tuple[ModelInfo, ...]:
-        """All models that an endpoint lists, in its order."""
-        listing = self._listings.get(endpoint)
-        return listing.models() if listing is not None else ()
+        """All models that an endpoint lists, in its order; none before its list has been fetched once."""
+        return self._listing(endpoint).models()
+
+    def fetched(self, endpoint: str = "openrouter") -> datetime | None:
+        """When the endpoint's list was fetched; None: never."""
+        fetched = self._listing(endpoint).fetched
+        return None if fetched is None else datetime.fromtimestamp(fetched, UTC)
 
     async def refresh(self, *endpoints: str) -> None:
-        """Get the listings of these endpoints now, by default of all. `CatalogError` names each that gave none."""
+        """Fetch the lists of these endpoints now, by default of all. `CatalogError` names each that gave none."""
         failed = []
         for endpoint in endpoints or self._endpoints:
             try:
-                body = await self._fetch(endpoint)
-                self._listings[endpoint] = Listing(read_listing(body), endpoint)
+                self._take(endpoint, await self._fetch(endpoint))
             except CatalogError as error:
                 failed.append(str(error))
-            except ValueError as error:
-                failed.append(f"{endpoint}: the answer to GET /models is no list of models: {error}")
         if failed:
             raise CatalogError("\n".join(failed))
+
+    def stale(self, endpoint: str) -> bool:
+        """Whether it is time to fetch the endpoint's list again. Looks whether another process has done so."""
+        if self._fresh(self._listing(endpoint)):
+            return False
+        anew = self._load(endpoint)
+        if self._fresh(anew):
+            self._listings[endpoint] = anew
+            return False
+        return True
+
+    def _take(self, endpoint: str, body: bytes) -> None:
+        try:
+            entries = read_listing(body)
+        except ValueError as error:
+            raise CatalogError(f"{endpoint}: the answer to GET /models is no list of models: {error}") from None
+        now = self._wall()
+        self._listings[endpoint] = Listing(entries, now)
+        if endpoint in self._kept:
+            try:
+                _shelf.save(self._endpoints[endpoint], entries, now)
+            except (OSError, RuntimeError) as error:
+                logger.debug("the list of models of %s cannot be kept: %s", endpoint, error)
+
+    def _fresh(self, listing: Listing) -> bool:
+        return listing.fetched is not None and 0 <= self._wall() - listing.fetched < FRESH_SECONDS
+
+    def _listing(self, endpoint: str) -> Listing:
+        listing = self._listings.get(endpoint)
+        if listing is None:
+            listing = self._listings[endpoint] = self._load(endpoint)
+        return listing
+
+    def _load(self, endpoint: str) -> Listing:
+        kept = _shelf.load(self._endpoints[endpoint]) if endpoint in self._kept else None
+        if kept is not None:
+            with suppress(ValueError):
+                return Listing(entries_of(kept.entries), kept.fetched)
+        return Listing(())

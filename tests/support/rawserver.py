@@ -58,9 +58,10 @@ class Received:
 
 @dataclass
 class RawServer:
-    """Serves its replies in order, the last one for ever; a context manager."""
+    """Serves its replies in order, the last one for ever; a GET gets `listing`, if there is one. A context manager."""
 
     replies: deque[Reply] = field(default_factory=deque)
+    listing: Reply | None = None
     requests: list[Received] = field(default_factory=list)
     base_url: str = ""
 
@@ -112,7 +113,10 @@ class RawServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         self.requests.append(Received(headers, body, first.rpartition(" ")[0]))
-        reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+        if self.listing is not None and first.startswith("GET "):
+            reply = self.listing
+        else:
+            reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
         writer.write(
             f"HTTP/1.1 {reply.status} Whatever\r\ncontent-type: {reply.content_type}\r\n"
             "x-generation-id: gen-from-the-header\r\ntransfer-encoding: chunked\r\n\r\n".encode()
