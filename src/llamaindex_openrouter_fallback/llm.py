@@ -184,11 +184,16 @@ class OpenRouterFallback(FunctionCallingLLM):
     def metadata(self) -> LLMMetadata:
         """The chain's: the smallest context window, and whether any of its models can call tools."""
         chain = self._client.chain()
+        known = [self._client.catalog.get(key) for key in chain]
+        windows = [info.context_length for info in known if info is not None and info.context_length is not None]
+        tools = self.is_function_calling_model
+        if tools is None:
+            tools = any(info is None or info.can("tools") is not False for info in known)
         return LLMMetadata(
-            context_window=self.context_window or DEFAULT_CONTEXT_WINDOW,
+            context_window=self.context_window or min(windows, default=DEFAULT_CONTEXT_WINDOW),
             num_output=self.max_tokens or -1,
             is_chat_model=True,
-            is_function_calling_model=self.is_function_calling_model is not False,
+            is_function_calling_model=tools,
             model_name=chain[0] if chain else "unknown",
         )
 

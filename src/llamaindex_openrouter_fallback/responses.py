@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import asdict
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -187,10 +188,7 @@ def _facts(completion: Completion) -> Json:
             "total_tokens": usage.total_tokens,
         }
     if completion.seams:
-        facts["seams"] = [
-            {"offset": seam.offset, "before": seam.before, "after": seam.after, "how": seam.how}
-            for seam in completion.seams
-        ]
+        facts["seams"] = [asdict(seam) for seam in completion.seams]
     if completion.invalid_tool_calls:
         facts["invalid_tool_calls"] = list(completion.invalid_tool_calls)
     return facts
