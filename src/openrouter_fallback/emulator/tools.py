@@ -47,7 +47,9 @@ def calls(request: Body) -> list[dict[str, Any]]:
     if not tools:
         return []
     prompt = last_text(request["messages"])
-    after_tool = request["messages"][-1].get("role") == "tool"
+    # An answer that the client lets the model go on with is still the answer to what came before it.
+    said = (m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls"))
+    after_tool = next(said, None) == "tool"
     chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool)
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
