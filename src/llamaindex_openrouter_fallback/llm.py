@@ -20,6 +20,9 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, WithJsonSchema, field_serializer
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, ModelConfig, Settings
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 # Neither in a pickle nor of use in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}
+_BY_TOOLS = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
 class OpenRouterFallback(FunctionCallingLLM):
@@ -288,6 +292,25 @@ class OpenRouterFallback(FunctionCallingLLM):
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
             for call in calls
         ]
+
+    def _structured_stream_call(
+        self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
+    ) -> Generator[Any, None, None]:
+        return self._program(output_cls, prompt).stream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    async def _structured_astream_call(
+        self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
+    ) -> AsyncGenerator[Any, None]:
+        return await self._program(output_cls, prompt).astream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    def _program(self, output_cls: type[Any], prompt: PromptTemplate) -> BasePydanticProgram[Any]:
+        """What fills `output_cls` in a stream. LlamaIndex leaves the model free there to answer in words instead, and
+        passes an object without any field on."""
+        by_tools = self.pydantic_program_mode in _BY_TOOLS and self.metadata.is_function_calling_model
+        required = {"tool_choice": "required"} if by_tools else {}
+        return get_program_for_llm(
+            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, **required
+        )
 
     # Copies
 
