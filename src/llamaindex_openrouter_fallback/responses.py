@@ -157,7 +157,7 @@ def _image(url: str) -> ImageBlock:
     if not data or not head.startswith("data:"):
         return ImageBlock(url=url)
     try:
-        return ImageBlock(image=base64.b64decode(data), image_mimetype=head.removeprefix("data:"))
+        return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
     except (binascii.Error, ValueError):
         return ImageBlock(url=url)
 
@@ -167,7 +167,7 @@ def _audio(message: Json) -> list[AudioBlock]:
     if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
         return []
     try:
-        return [AudioBlock(audio=base64.b64decode(audio["data"]), format=audio.get("format"))]
+        return [AudioBlock(audio=base64.b64decode(audio["data"], validate=True), format=audio.get("format"))]
     except (binascii.Error, ValueError):
         return []
 
