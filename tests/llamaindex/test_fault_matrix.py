@@ -90,7 +90,7 @@ async def test_an_agent_runs_its_tool_once(lab: Lab, case: Case, broken: str) ->
 
     routed = llm.with_options(models=_models(case))
     routed.additional_kwargs = {"mid_stream": "continue"}
-    agent = FunctionAgent(tools=[look_up], llm=routed)
+    agent: Any = FunctionAgent(tools=[look_up], llm=routed)
     asked = None if broken == "every request" else (2, None)
     if case.fault != "refused":
         lab.emulator.fault(case.fault, model=None if case.everywhere else FIRST, requests=asked, **case.details)

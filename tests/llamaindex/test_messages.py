@@ -129,13 +129,17 @@ MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
         {"role": "user", "content": [{**HELLO, **CACHED}, image(PNG_URL)]},
     ),
     "citable": (
-        ChatMessage(blocks=[CitableBlock(title="Seams", source="a.txt", content="They join.")]),
+        ChatMessage(blocks=[CitableBlock(title="Seams", source="a.txt", content=[TextBlock(text="They join.")])]),
         {"role": "user", "content": "[Seams, a.txt]\nThey join."},
     ),
     "citation": (
         ChatMessage(
             role="assistant",
-            blocks=[CitationBlock(title="Seams", source="a", cited_content="They join.", additional_location_info={})],
+            blocks=[
+                CitationBlock(
+                    title="Seams", source="a", cited_content=TextBlock(text="They join."), additional_location_info={}
+                )
+            ],
         ),
         {"role": "assistant", "content": "They join."},
     ),
@@ -271,6 +275,7 @@ def test_everything_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> Non
     streamed = list(llm.stream_chat([ChatMessage("Hello")]))[-1]
 
     for response in (whole, streamed):
+        assert isinstance(response.raw, dict)
         assert blocks(response) == ["thinking", "text", "image", "image", "tool_call"]
         thinking, text, first, second, tool = response.message.blocks
         assert isinstance(thinking, ThinkingBlock)
@@ -325,7 +330,7 @@ def test_an_answer_goes_back_as_it_came(llm: OpenRouterFallback, emulator: Emula
         sent = request.body["messages"][1]
         assert sent["content"] == "Let me see"
         assert sent["reasoning"] == "Hm."
-        assert sent["reasoning_details"] == came.raw["choices"][0]["message"]["reasoning_details"]
+        assert sent["reasoning_details"] == came.message.blocks[0].additional_information["reasoning_details"]
         (back,) = sent["tool_calls"]
         assert back["id"] == "1"
         assert back["function"] == {"name": "look_up", "arguments": '{"query": "naïve"}'}

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, TextBlock, ThinkingBlock, ToolCallBlock
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.program.utils import process_streaming_objects
+from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
@@ -36,6 +36,11 @@ class Found(BaseModel):
 
 def text_of(response: ChatResponse) -> str:
     return response.message.content or ""
+
+
+def raw(response: Any) -> dict[str, Any]:
+    assert isinstance(response.raw, dict)
+    return response.raw
 
 
 def test_every_response_holds_all_so_far(llm: OpenRouterFallback, emulator: Emulator) -> None:
@@ -65,8 +70,8 @@ def test_the_last_response_tells_all(llm: OpenRouterFallback, emulator: Emulator
     last = list(llm.stream_chat(ASKED))[-1]
 
     assert (last.delta, text_of(last)) == ("", "One two three.")
-    assert last.raw["model"] == FIRST
-    assert last.raw["usage"]["completion_tokens"] == last.additional_kwargs["completion_tokens"] > 0
+    assert raw(last)["model"] == FIRST
+    assert raw(last)["usage"]["completion_tokens"] == last.additional_kwargs["completion_tokens"] > 0
     assert last.additional_kwargs["finish_reason"] == "stop"
 
 
@@ -74,8 +79,8 @@ def test_the_raw_of_a_response_is_its_chunk(llm: OpenRouterFallback, emulator: E
     emulator.reply(text="One two three.")
 
     for response in list(llm.stream_chat(ASKED))[:-1]:
-        assert response.raw["object"] == "chat.completion.chunk"
-        assert response.raw["choices"][0]["delta"]["content"] == response.delta
+        assert raw(response)["object"] == "chat.completion.chunk"
+        assert raw(response)["choices"][0]["delta"]["content"] == response.delta
 
 
 async def test_a_completion_grows_as_well(llm: OpenRouterFallback, emulator: Emulator) -> None:
@@ -90,7 +95,7 @@ async def test_a_completion_grows_as_well(llm: OpenRouterFallback, emulator: Emu
             text += response.delta or ""
             assert response.text == text
         assert text == "One two three four five."
-        assert stream[-1].raw["usage"]["total_tokens"] > 0
+        assert raw(stream[-1])["usage"]["total_tokens"] > 0
 
 
 async def test_tool_calls_come_whole_and_last(llm: OpenRouterFallback, emulator: Emulator) -> None:
