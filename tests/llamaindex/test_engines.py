@@ -40,11 +40,12 @@ def index() -> VectorStoreIndex:
 @pytest.fixture(autouse=True)
 def settings(llm: OpenRouterFallback) -> Iterator[None]:
     """The LLM of everything that is given none."""
-    Settings.llm = llm
-    Settings.embed_model = MockEmbedding(embed_dim=8)
-    yield
-    Settings.llm = None
-    Settings.embed_model = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "_llm", None)
+        patch.setattr(Settings, "_embed_model", None)
+        Settings.llm = llm
+        Settings.embed_model = MockEmbedding(embed_dim=8)
+        yield
 
 
 @pytest.fixture(params=[False, True], ids=["healthy", "first down"])
