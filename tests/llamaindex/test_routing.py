@@ -12,6 +12,7 @@ import pytest
 from llama_index.core import Document, MockEmbedding, SummaryIndex, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.chat_engine.types import ChatMode
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 
@@ -92,7 +93,7 @@ def _summary(llm: OpenRouterFallback) -> Any:
 
 def _chat_engine(llm: OpenRouterFallback) -> Any:
     index = VectorStoreIndex.from_documents([Document(text="Seams join.")], embed_model=MockEmbedding(embed_dim=4))
-    return index.as_chat_engine(chat_mode="condense_plus_context", llm=llm)
+    return index.as_chat_engine(chat_mode=ChatMode.CONDENSE_PLUS_CONTEXT, llm=llm)
 
 
 def _workflow(llm: OpenRouterFallback) -> Any:
