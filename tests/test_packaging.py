@@ -37,6 +37,7 @@ PUBLIC = [
     "FallbackConfig",
     "FallbackError",
     "HealthTracker",
+    "HedgeConfig",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LocalError",

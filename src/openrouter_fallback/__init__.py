@@ -3,7 +3,7 @@
 from ._version import __version__
 from .client import FallbackClient
 from .completions import Attempt, Completion, Piece, ToolCall, Usage
-from .config import EndpointConfig, FallbackConfig, ModelConfig, Settings, config_schema, load_config
+from .config import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, config_schema, load_config
 from .errors import (
     AllModelsFailedError,
     AuthenticationError,
@@ -41,6 +41,7 @@ __all__ = [
     "FallbackConfig",
     "FallbackError",
     "HealthTracker",
+    "HedgeConfig",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LocalError",

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from ._version import __version__
-from .commands import Limits
+from .commands import Hedging, Limits
 from .completions import Completion
-from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
+from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, HedgeConfig, ModelConfig, Settings, load_config
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
@@ -71,9 +71,11 @@ class FallbackClient:
 
         self._events = Events()
         self._transport = HttpTransport()
+        self._hedging = _hedging(chosen.hedge)
+        share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
         self._engine = Engine(
             transport=self._transport,
-            health=MemoryHealth(rules, random.random),
+            health=MemoryHealth(rules, random.random, retry_budget=chosen.retry_budget, hedge_share=share),
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
@@ -121,7 +123,9 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """Ask, and return one whole answer.
@@ -129,10 +133,12 @@ class FallbackClient:
         `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
         response_format, temperature, reasoning, provider ...), passed on as they are. `accept` gets the completion and
         returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of one
-        attempt, `total_timeout` the seconds of the whole call. Raises a `FallbackError`.
+        attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call. `idempotent=False`:
+        never ask two models at once. Raises a `FallbackError`.
         """
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
         return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
@@ -148,12 +154,15 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the seconds to the first token, not of the call
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
 
     def stream(
@@ -167,7 +176,9 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
@@ -178,8 +189,8 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
 
@@ -199,14 +210,16 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
             return self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
@@ -333,17 +346,21 @@ class FallbackClient:
             raise ConfigError(f"mid_stream={mid_stream!r} is neither 'continue' nor 'raise'")
         return mid_stream or self.config.settings.mid_stream
 
-    def _limits(self, timeout: float | None, total_timeout: float | None, *, deliver: bool) -> Limits:
+    def _limits(
+        self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
+    ) -> Limits:
         settings = self.config.settings
-        for name, value in (("timeout", timeout), ("total_timeout", total_timeout)):
+        given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
+        for name, value in given.items():
             if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ConfigError(f"{name}={value!r} is not a number of seconds above 0")
         return Limits(
             total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
             wall_clock=not deliver or total_timeout is not None,
             first_token=timeout,
-            stall=settings.stall_timeout_seconds,
+            stall=settings.stall_timeout_seconds if stall_timeout is None else float(stall_timeout),
             attempt=settings.attempt_timeout_seconds,
+            hedge=self._hedging,
         )
 
     def _wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Wire:
@@ -393,10 +410,12 @@ class _Asked:
         headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
         mid_stream: str = "raise",
+        *,
+        idempotent: bool = True,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream)
+        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
         self.choice = choice
         self.accept = accept
         self.headers = _checked_headers(headers)
@@ -416,6 +435,14 @@ class _Inline:
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)
+
+
+def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
+    if hedge is None:
+        return None
+    if isinstance(hedge.after, str):
+        return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
+    return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
 
 
 def _choice(
