@@ -217,6 +217,10 @@ class Settings(Frozen):
     hedge: HedgeConfig | None = Field(
         default=None, description="A second model at the side of one that is slow to begin; absent: off."
     )
+    catalog: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
+    )
 
     @classmethod
     def _place(cls, path: Path) -> Place:
