@@ -233,7 +233,12 @@ async def test_the_emulators_own_listing() -> None:
     assert info is not None
     assert info.can("tools") is True
     assert info.prompt_price == Decimal("0.000003")
-    assert all(model.context_length and model.completion_price is not None for model in client.catalog.models())
+    unpriced = [model.id for model in client.catalog.models() if model.completion_price is None]
+    assert unpriced == ["openrouter/auto"]
+    assert all(model.context_length and model.parameters for model in client.catalog.models())
+    alias = client.catalog.get("~anthropic/claude-sonnet-latest")
+    assert alias is not None
+    assert alias.can("image") is True
     assert emulator.log == []
 
 

@@ -217,7 +217,7 @@ def _price(value: object, most: Decimal | None = _MOST_PER_TOKEN) -> Decimal | N
 
 
 def _names(value: object) -> frozenset[str] | None:
-    names = frozenset(name for name in value if isinstance(name, str)) if isinstance(value, list) else None
+    names = frozenset([name for name in value if isinstance(name, str)]) if isinstance(value, list) else None
     return names or None
 
 
