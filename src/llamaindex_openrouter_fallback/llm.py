@@ -62,6 +62,11 @@ class OpenRouterFallback(FunctionCallingLLM):
     task: str | None = Field(default=None, frozen=True, description="The task whose chain is used.")
     max_cost_tier: str | None = Field(default=None, frozen=True, description="No model above this cost tier.")
     primary_provider: str | None = Field(default=None, frozen=True, description="This provider's models come first.")
+    max_price: float | dict[str, float] | None = Field(
+        default=None,
+        frozen=True,
+        description="The most a model may cost, in USD per million tokens; prompt and completion apart: a mapping.",
+    )
     api_key: Annotated[SecretStr | Callable[[], Any] | None, WithJsonSchema({"type": "string"})] = Field(
         default=None,
         frozen=True,
@@ -129,6 +134,7 @@ class OpenRouterFallback(FunctionCallingLLM):
             max_cost_tier=self.max_cost_tier,
             primary_provider=self.primary_provider,
             models=self.models if self.config is not None else None,
+            max_price=self.max_price,
         )
         self._observer = Observer()
 
@@ -145,10 +151,16 @@ class OpenRouterFallback(FunctionCallingLLM):
         task: str | None = None,
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
+        max_price: float | Mapping[str, float] | None = None,
         **options: Any,
     ) -> Self:
         """An LLM from a YAML file or a mapping; the routing given here holds for all its calls."""
-        routing = {"task": task, "max_cost_tier": max_cost_tier, "primary_provider": primary_provider}
+        routing = {
+            "task": task,
+            "max_cost_tier": max_cost_tier,
+            "primary_provider": primary_provider,
+            "max_price": max_price,
+        }
         return cls(config=path, **{key: value for key, value in routing.items() if value is not None}, **options)
 
     @classmethod
@@ -170,9 +182,15 @@ class OpenRouterFallback(FunctionCallingLLM):
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: float | Mapping[str, float] | None = None,
     ) -> Self:
         """A copy with other routing as its default: same health, same connections."""
-        given: Json = {"task": task, "max_cost_tier": max_cost_tier, "primary_provider": primary_provider}
+        given: Json = {
+            "task": task,
+            "max_cost_tier": max_cost_tier,
+            "primary_provider": primary_provider,
+            "max_price": max_price,
+        }
         if models is not None:
             given["models"] = list(models)
         copy = self.model_copy(update={key: value for key, value in given.items() if value is not None})

@@ -22,7 +22,7 @@ _KNOWN_AS = {
     "reasoning": "additional_kwargs={'reasoning': ...}",
     "is_chat_model": "left out: every model is asked as a chat model",
 }
-_ROUTING = ("task", "max_cost_tier", "primary_provider", "models")
+_ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "max_price")
 # What is taken over of another LLM. The second group only where its owner has changed it: those are that class's ways
 # to be reliable, and this one has its own.
 _TAKEN = (
