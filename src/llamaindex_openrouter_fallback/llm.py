@@ -161,7 +161,8 @@ class OpenRouterFallback(FunctionCallingLLM):
             "primary_provider": primary_provider,
             "max_price": max_price,
         }
-        return cls(config=path, **{key: value for key, value in routing.items() if value is not None}, **options)
+        options |= {key: value for key, value in routing.items() if value is not None}
+        return cls(config=path, **options)
 
     @classmethod
     def from_openrouter(cls, llm: Any, models: Sequence[str | ModelConfig] = (), **options: Any) -> Self:

@@ -220,7 +220,7 @@ async def test_a_message_goes_out(make: Any, name: str) -> None:
     before = message.model_dump()
     with RawServer() as server:
         server.answer(Reply([sse(delta(content="Yes", finish="stop"))]))
-        llm = make(["raw/model"], api_base=server.base_url)
+        llm = make(["anthropic/claude-sonnet-4.5"], api_base=server.base_url)
 
         llm.chat([message])
         await llm.achat([message])
