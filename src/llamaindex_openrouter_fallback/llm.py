@@ -29,7 +29,7 @@ from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Mod
 
 from .instrumentation import Observer
 from .messages import Json, reads_files, wire_messages
-from .options import checked, client, taken_over, told
+from .options import checked, client, mistakes, taken_over
 from .responses import chat_response, completion_response, first_call_only
 from .streams import StreamedCall
 
@@ -112,7 +112,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         try:
             super().__init__(**options)
         except ValidationError as error:
-            failed = told(name, error)
+            failed = mistakes(name, error)
         if failed is not None:
             raise failed  # outside the except block: the pydantic error holds the input, which may be a key
         changes = {

@@ -69,10 +69,13 @@ def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Jso
     return data
 
 
-def told(name: str, error: ValidationError) -> ConfigError:
-    """Pydantic's findings, without what was found: it may be a key."""
-    found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors(include_input=False)]
-    return ConfigError(f"{name}: {'; '.join(found)}")
+def mistakes(name: str, error: ValidationError) -> ConfigError:
+    """Pydantic's findings by argument, without what was found: it may be a key."""
+    found: dict[str, list[str]] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        found.setdefault(str(one["loc"][0]) if one["loc"] else "", []).append(one["msg"])
+    told = [f"{key}: {', or '.join(said)}" for key, said in found.items()]
+    return ConfigError(f"{name}: {'; '.join(told)}")
 
 
 def client(
