@@ -37,7 +37,7 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("no tools", "hi", {"tools": []}, set()),
     ("functions", "hi", {"functions": [{"name": "f"}]}, {"tools"}),
     ("a schema", "hi", {"response_format": SCHEMA}, {"structured_outputs"}),
-    ("a JSON object", "hi", {"response_format": {"type": "json_object"}}, {"response_format"}),
+    ("a JSON object", "hi", {"response_format": {"type": "json_object"}}, set()),
     ("text", "hi", {"response_format": {"type": "text"}}, set()),
     ("an image", _says(IMAGE), {}, {"image"}),
     ("audio", _says(AUDIO), {}, {"audio"}),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_fallback import FallbackClient, renewal
+from openrouter_fallback import AllModelsFailedError, FallbackClient, renewal
 
 from .support.rawserver import RawServer, Reply, sse
 from .support.surfaces import SURFACES, ask
@@ -22,6 +22,7 @@ KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 SONNET = "anthropic/claude-sonnet-4.5"
 ANSWER = Reply([sse({"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}, "[DONE]")])
 LISTING = Reply([json.dumps({"data": [{"id": SONNET}]}).encode()])
+PRICES = {"prompt": "0.000003", "completion": "0.000015"}
 REFUSED = Reply([b"{}"], status=500)
 
 
@@ -149,6 +150,17 @@ def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_m
     assert looked == [102.0, 702.0, 5000.0]
 
 
+@pytest.mark.usefixtures("cache")
+def test_a_call_that_could_ask_nobody_for_want_of_prices_starts_at_once(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = Reply([json.dumps({"data": [{"id": SONNET, "pricing": PRICES}]}).encode()])
+    client = _client(server, "always")
+    with pytest.raises(AllModelsFailedError, match="price is unknown"):
+        client.chat("hi", max_price=20)
+    _settle()
+    assert client.chat("hi", max_price=20).text == "hi"
+
+
 @pytest.mark.usefixtures("at_once")
 def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -161,7 +173,7 @@ def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monk
 
 SCRIPT = """
     import os, sys, threading
-    from openrouter_fallback import FallbackClient, renewal
+    from openrouter_fallback import AllModelsFailedError, FallbackClient, renewal
     client = FallbackClient(["a/b"], base_url=sys.argv[1], api_key="sk-or-x", settings={"catalog": "always"})
 """
 
