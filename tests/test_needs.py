@@ -269,6 +269,19 @@ def test_a_price_cap_skips_who_is_beyond_it_and_holds_for_each_provider(server: 
     }
 
 
+def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawServer) -> None:
+    server.listing = Reply([json.dumps({"data": [_entry(FIRST)]}).encode()])
+    config = {"default_chain": [FIRST], "models": {FIRST: {"params": {"provider": {"sort": "price"}, "top_p": 0.5}}}}
+    client = FallbackClient(config=config, base_url=server.base_url, api_key="sk-or-x")
+    asyncio.run(client.catalog.refresh())
+    server.answer(Reply(ANSWER))
+    client.chat("hi", max_price={"completion": 2})
+    body = server.requests[-1].body
+    assert body["provider"] == {"sort": "price", "max_price": {"completion": "2"}}
+    assert body["top_p"] == 0.5
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
+
+
 def test_a_price_cap_leaves_a_callers_own_alone_and_teaches_nothing(server: RawServer) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     lab.answer(Reply([b'{"error": {"code": 404, "message": "No endpoints found for anthropic/first"}}'], status=404))

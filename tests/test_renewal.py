@@ -73,6 +73,33 @@ def test_a_call_lets_the_list_be_fetched_once(server: RawServer, cache: Path, su
 
 
 @pytest.mark.usefixtures("at_once", "cache")
+@pytest.mark.parametrize("surface", SURFACES)
+def test_no_call_waits_for_a_list_that_does_not_come(server: RawServer, surface: str) -> None:
+    gate = server.gate()
+    server.answer(ANSWER)
+    server.listing = Reply([b'{"data": ', gate, b'[{"id": "late/model"}]}'])
+    client = _client(server, "always")
+    for _ in range(3):
+        assert ask(client, surface, tools=[{"type": "function", "function": {"name": "f"}}]).answer.text == "hi"
+    assert len(_background()) == 1
+    assert client.catalog.models() == ()
+    gate.open()
+    _settle()
+    assert [model.id for model in client.catalog.models()] == ["late/model"]
+
+
+def test_an_import_and_a_client_look_at_no_list() -> None:
+    script = """
+        import sys, threading
+        import openrouter_fallback
+        openrouter_fallback.FallbackClient(["a/b"], api_key="sk-or-x").route()
+        assert "platformdirs" not in sys.modules
+        assert threading.active_count() == 1
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
+@pytest.mark.usefixtures("at_once", "cache")
 @pytest.mark.parametrize("catalog", ["auto", "never"])
 def test_a_server_on_this_machine_is_asked_for_no_list_nor_one_where_that_is_off(
     server: RawServer, catalog: str
