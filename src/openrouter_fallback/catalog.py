@@ -41,6 +41,7 @@ _USED_INSIDE = {
     "top_provider": _OUTPUTS,
 }
 _FREE = ":free"
+_MOST_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,17 @@ class Listing:
         self.fetched = fetched
         self._slugs: dict[str, str] | None = None
         self._known: dict[str, ModelInfo] = {}
+        self._found: dict[str, ModelInfo | None] = {}
 
     def get(self, model: str) -> ModelInfo | None:
         """The model behind an id, a slug or a variant of one; a `:free` one that is not listed has its base's facts."""
+        if model not in self._found:
+            if len(self._found) >= _MOST_REMEMBERED:
+                self._found.clear()
+            self._found[model] = self._find(model)
+        return self._found.get(model)
+
+    def _find(self, model: str) -> ModelInfo | None:
         listed = self._listed(model)
         if listed is not None:
             return self._read(listed)
@@ -134,8 +143,7 @@ class Families(Listing):
     def __init__(self) -> None:
         super().__init__(())
 
-    def get(self, model: str) -> ModelInfo | None:
-        """What models of its family can, by how the id begins."""
+    def _find(self, model: str) -> ModelInfo | None:
         family = model.partition(":")[0].lstrip("~")
         while family not in FAMILIES:
             family, dash, _ = family.rpartition("-")

@@ -125,7 +125,8 @@ class Renewal:
         """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""
         try:
             if old := [endpoint for endpoint in self._endpoints if self._catalog.stale(endpoint)]:
-                asyncio.run(self._catalog.refresh(*old))
+                with asyncio.Runner() as runner:  # not asyncio.run, which nest_asyncio replaces
+                    runner.run(self._catalog.refresh(*old))
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
             wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
