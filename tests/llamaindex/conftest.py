@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import pytest
@@ -10,12 +12,20 @@ import pytest
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback.emulator import Emulator
 from tests.cases.matrix import FIRST, SECOND
+from tests.support.llamaindex import left_as_it_was
 
 
 class Make(Protocol):
     """Makes an LLM on the emulator; its chain is FIRST, SECOND unless said otherwise."""
 
     def __call__(self, models: Any = ..., **options: Any) -> OpenRouterFallback: ...
+
+
+@pytest.fixture(autouse=True)
+def llamaindex_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For synchronous tests; the others have a loop already."""
+    with nullcontext() if inspect.iscoroutinefunction(request.function) else left_as_it_was():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index_instrumentation import get_dispatcher
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import Attempt, Completion, FailureKind, Piece
 from openrouter_fallback.completions import Seam
+
+
+@contextmanager
+def left_as_it_was() -> Iterator[None]:
+    """What LlamaIndex keeps for the whole process: its settings, its observers, a loop for its synchronous callers."""
+    root = get_dispatcher()
+    before = list(root.event_handlers), list(root.span_handlers)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "_llm", None)
+        patch.setattr(Settings, "_embed_model", None)
+        yield
+    asyncio.set_event_loop(None)
+    loop.close()
+    root.event_handlers, root.span_handlers = before
 
 
 class AsClient:
