@@ -29,6 +29,7 @@ def left_as_it_was() -> Iterator[None]:
         patch.setattr(Settings, "_embed_model", None)
         yield
     asyncio.set_event_loop(None)
+    loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
     root.event_handlers, root.span_handlers = before
 
