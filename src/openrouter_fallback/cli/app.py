@@ -27,9 +27,9 @@ from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator,
 _ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
 
 \b
-  openrouter-fallback init               write fallback.yaml: chains of models that exist today
-  export OPENROUTER_API_KEY=sk-or-...    from https://openrouter.ai/settings/keys
-  openrouter-fallback check              is everything right, and does every model answer?
+  openrouter-fallback init               write fallback.yaml
+  export OPENROUTER_API_KEY=sk-or-...    from openrouter.ai/settings/keys
+  openrouter-fallback check              is all right, does each model answer?
   openrouter-fallback chat "Hello" --config fallback.yaml
 
 Without a key: drill rehearses outages on this machine, emulate is an OpenRouter for your own tests. Each command's
@@ -80,7 +80,7 @@ def init(
     \b
       openrouter-fallback init
       openrouter-fallback init chains/production.yaml
-      openrouter-fallback check                          # then look whether all of it works
+      openrouter-fallback check                # then: does all of it work?
 
     Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
     """
@@ -116,7 +116,7 @@ def check(
 
     \b
       openrouter-fallback check
-      openrouter-fallback check --no-ask --strict           # in CI, without a key
+      openrouter-fallback check --no-ask --strict        # in CI, without a key
       openrouter-fallback check -m openai/gpt-5.1 --needs tools --needs image
 
     Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
@@ -165,7 +165,7 @@ def models_(
 
     \b
       openrouter-fallback models claude
-      openrouter-fallback models --can tools --can image --max-price 3 --min-context 200k
+      openrouter-fallback models --can image --max-price 3 --min-context 200k
       openrouter-fallback models --provider deepseek --sort context --limit 5
       openrouter-fallback models --free --json
 
@@ -203,7 +203,7 @@ def chat(
     \b
       openrouter-fallback chat "Why do fallbacks need a budget?"
       openrouter-fallback chat "Hello" -m openai/gpt-5.1 -m deepseek/deepseek-chat
-      git diff | openrouter-fallback chat - --system "Review this." -c fallback.yaml --task coding
+      git diff | openrouter-fallback chat - --system "Review this." --task coding
 
     Exit status: 0 answered, 1 the call failed, 2 it could not be made as asked.
     """
@@ -235,7 +235,7 @@ def route(
 
     \b
       openrouter-fallback route --config fallback.yaml
-      openrouter-fallback route --config fallback.yaml --task coding --max-cost-tier standard
+      openrouter-fallback route -c fallback.yaml --task coding --max-price 10
 
     Exit status: 0 routed, 2 the configuration or an option is wrong.
     """
@@ -265,7 +265,7 @@ def drill(
 
     \b
       openrouter-fallback drill
-      openrouter-fallback drill --config fallback.yaml --scenario silent --scenario refused
+      openrouter-fallback drill -c fallback.yaml -s silent -s refused
 
     Exit status: 0 all outages survived, 1 a scenario failed, 2 it could not be run as asked.
     """
@@ -334,13 +334,13 @@ def emulate(
 
     \b
       faults:
-        - {kind: rate_limit_exceeded, model: openai/gpt-5.1, seconds: [5, 20], retry_after: 3}
+        - {kind: rate_limit_exceeded, model: openai/gpt-5.1, seconds: [5, 20]}
         - {kind: stall, after_tokens: 12, probability: 0.3}
 
     \b
       openrouter-fallback emulate
-      openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m deepseek/deepseek-chat
-      openrouter-fallback emulate --models bundled --script outage.yaml --jitter 0.3
+      openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m own/model
+      openrouter-fallback emulate --models bundled --script outage.yaml
 
     Exit status: 0 stopped, 2 it could not be started as asked.
     """

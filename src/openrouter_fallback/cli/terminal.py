@@ -94,7 +94,7 @@ def point_to_check(attempts: Iterable[Attempt]) -> None:
     gone = dict.fromkeys(attempt.model for attempt in attempts if attempt.kind == "not_found")
     if gone:
         named = " ".join(f"-m {id}" for id in gone)
-        say(f"What can take the place of a model that does not exist:  openrouter-fallback check --no-ask {named}")
+        say(f"What can take the place of a model that does not exist:\n  openrouter-fallback check --no-ask {named}")
 
 
 class _Warnings(logging.Handler):
