@@ -76,8 +76,9 @@ class _Fault(_Part):
 
     def given(self) -> dict[str, Any]:
         """What `Emulator.fault` takes."""
-        requests = self.requests if isinstance(self.requests, int) else window(self.requests)
-        return {**self.model_dump(exclude_unset=True), "requests": requests, "seconds": window(self.seconds)}
+        requests = [1, self.requests] if isinstance(self.requests, int) else self.requests
+        windows = {"requests": window(requests, 1), "seconds": window(self.seconds, 0)}
+        return {**self.model_dump(exclude_unset=True), **windows}
 
 
 class ScriptFile(_Part):
