@@ -200,7 +200,7 @@ def test_scripted_replies(emulator: Emulator, ask: Asker) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_images_in_answers(ask: Asker, stream: bool) -> None:
-    fields = {"model": "google/gemini-2.5-flash-image", "modalities": ["image", "text"]}
+    fields: dict[str, Any] = {"model": "google/gemini-2.5-flash-image", "modalities": ["image", "text"]}
     body = join(ask.chunks(**fields)) if stream else ask.body(**fields)
     message = body["choices"][0]["message"]
     assert message["content"]

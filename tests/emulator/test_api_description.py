@@ -209,6 +209,34 @@ def test_errors_in_a_stream(emulator: Emulator, ask: Asker, name: str) -> None:
         check_chunk(chunk)
 
 
+# Faults whose every byte is still what the description says; the others are wrong on purpose.
+WELL_FORMED: dict[str, Json] = {
+    "truncated": {},
+    "empty": {},
+    "reasoning_only": {},
+    "cut_tool_call": {"end": "length"},
+    "tool_call_no_finish": {},
+    "oversized": {"size": 1000},
+    "content_filter": {},
+    "error_after_finish": {},
+    "no_done": {},
+    "slow": {"delay": 0.001},
+    "provider_overloaded": {"place": "choice", "after_tokens": 3},
+}
+
+
+@pytest.mark.parametrize(("kind", "details"), WELL_FORMED.items(), ids=WELL_FORMED)
+def test_faulty_answers(emulator: Emulator, ask: Asker, kind: str, details: Json) -> None:
+    emulator.fault(kind, **details)
+    chunks = ask.chunks()
+    assert chunks
+    for chunk in chunks:
+        check_chunk(chunk)
+    if kind != "truncated":
+        response = ask.post()
+        check_response(response.request, response)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
