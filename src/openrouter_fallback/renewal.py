@@ -1,26 +1,27 @@
 """Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
 
-A call only looks whether it is time to look. Then a daemon thread waits a moment, so that a script that asks once has
-ended before, fetches the lists that are old, and ends. It belongs to no event loop, holds no process up, and holds
-nothing while it waits.
+A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
+to no event loop and holds no process up. A client's first two seconds start none, so that a script that asks once, or
+a client made for each request, fetches nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
-import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from .catalog import Catalog
 from .config import OPENROUTER
 from .diagnosis import from_response
 from .engine import Wire
-from .errors import CatalogError
+from .errors import AuthenticationError, CatalogError, FallbackError
 from .keys import Keys
 from .places import Places
 from .wire import Transport, TransportError
@@ -52,29 +53,49 @@ class Lists:
         ring = self._keys.known()
         if endpoint in ring.missing and endpoint != OPENROUTER:
             raise CatalogError(self._keys.no_key(endpoint))
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                return await _fetch(self._transport, endpoint, self._places.models(endpoint, ring))
-        except TimeoutError:
-            why = f"no answer within {FETCH_SECONDS:g} s"
-        except TransportError as error:
-            why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
-        raise CatalogError(f"{endpoint}: GET /models failed: {why}")
+        return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
 
 
-async def _fetch(transport: Transport, endpoint: str, wire: Wire) -> bytes:
+async def key_info(transport: Transport, wire: Wire) -> Mapping[str, Any]:
+    """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
+    body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    data = said.get("data") if isinstance(said, dict) else None
+    if not isinstance(data, dict):
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def _get(
+    transport: Transport, what: str, wire: Wire, *, unauthorized: type[FallbackError] = CatalogError
+) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            return await _fetch(transport, what, wire, unauthorized)
+    except TimeoutError:
+        why = f"no answer within {FETCH_SECONDS:g} s"
+    except TransportError as error:
+        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+    raise CatalogError(f"{what}: {why}")
+
+
+async def _fetch(transport: Transport, what: str, wire: Wire, unauthorized: type[FallbackError]) -> bytes:
     answer = await transport.open(wire.url, wire.headers, None)
     try:
         body = bytearray()
         while (data := await answer.read()) is not None:
             body += data
             if len(body) > MAX_LISTING_BYTES:
-                raise CatalogError(f"{endpoint}: GET /models failed: it is longer than {MAX_LISTING_BYTES} bytes")
+                raise CatalogError(f"{what}: it is longer than {MAX_LISTING_BYTES} bytes")
     finally:
         await answer.aclose()
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
-        raise CatalogError(f"{endpoint}: GET /models failed: {answer.status}, {failure.message}")
+        error = unauthorized if answer.status == 401 else CatalogError
+        raise error(f"{what}: {answer.status}, {failure.message}")
     return bytes(body)
 
 
@@ -84,21 +105,20 @@ class Renewal:
     def __init__(self, catalog: Catalog, endpoints: Iterable[str]) -> None:
         self._catalog = catalog
         self._endpoints = tuple(endpoints)
-        self._next = 0.0
+        self._next: float | None = None
         self._failures = 0
-        self._process = os.getpid()
 
     def soon(self, now: float) -> None:
         """Begin if it is time; `now` is the monotonic clock. Returns at once."""
-        if now < self._next and self._process == os.getpid():
+        if self._next is None:
+            self._next = now + DELAY_SECONDS
+        if now < self._next:
             return
-        # A second caller in this very moment only looks twice; a fork has left the thread in the parent.
-        self._next, self._process = now + LOOK_SECONDS, os.getpid()
+        self._next = now + LOOK_SECONDS
         if self._endpoints:
-            thread = threading.Thread(target=_wait, args=(weakref.ref(self),), name=THREAD_NAME, daemon=True)
             try:
-                thread.start()
-            except RuntimeError as error:
+                threading.Thread(target=self.look, name=THREAD_NAME, daemon=True).start()
+            except RuntimeError as error:  # no thread can be started
                 logger.debug("the list of models is not looked at: %s", error)
 
     def look(self) -> None:
@@ -112,13 +132,6 @@ class Renewal:
             self._failures = min(self._failures + 1, 10)
             self._next = time.monotonic() + wait
             logger.debug("the list of models was not renewed, next try in %.0f s: %s", wait, error)
-
-
-def _wait(renewal: weakref.ref[Renewal]) -> None:
-    time.sleep(DELAY_SECONDS)
-    held = renewal()
-    if held is not None:
-        held.look()
 
 
 def on_this_machine(url: str) -> bool:
