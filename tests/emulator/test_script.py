@@ -107,6 +107,13 @@ def test_models_paces_and_replies(tmp_path: Path) -> None:
         ask.http.close()
 
 
+def test_the_bundled_models(tmp_path: Path) -> None:
+    with Emulator(script=written(tmp_path, "models: bundled")) as emulator:
+        ask = Asker(emulator)
+        assert (ask.post().status_code, ask.post(model="a/b").status_code) == (200, 400)
+        ask.http.close()
+
+
 def test_it_comes_into_force_once(tmp_path: Path) -> None:
     emulator = Emulator(script=written(tmp_path, "faults: [{kind: server}]"))
     with emulator:

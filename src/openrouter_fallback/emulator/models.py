@@ -92,8 +92,10 @@ class Model:
     must_reason: bool = False
     entry: Mapping[str, Any] | None = field(default=None, compare=False)
 
-    def prices_at(self, host: Host) -> dict[str, Decimal]:
+    def prices_at(self, host: Host) -> Mapping[str, Decimal]:
         """What it costs at one of its providers."""
+        if host.factor == "1":
+            return self.prices
         factor = Decimal(host.factor)
         return {key: amount * factor for key, amount in self.prices.items()}
 
