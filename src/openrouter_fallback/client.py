@@ -356,7 +356,7 @@ class FallbackClient:
 
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
         plan = self._plan(asked.choice, ring, asked.request.needs)
-        self._renewal.soon(self._engine.clock())
+        self._renewal.soon(self._engine.clock(), needed=not plan.candidates)
 
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)
