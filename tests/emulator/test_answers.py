@@ -86,7 +86,8 @@ def test_limits(ask: Asker) -> None:
 
 
 def test_json(ask: Asker) -> None:
-    assert json.loads(content(ask.body(response_format={"type": "json_object"}))).keys() == {"answer"}
+    for prompt, asked in [("As JSON.", {"answer"}), ("A joke as JSON with 'setup' and \"point\".", {"setup", "point"})]:
+        assert json.loads(content(ask.body(prompt, response_format={"type": "json_object"}))).keys() == asked
     schema = {
         "type": "object",
         "$defs": {"Kind": {"enum": ["b", "a"]}},
@@ -114,6 +115,9 @@ def test_json(ask: Asker) -> None:
         ("get_time, then get_weather", {"parallel_tool_calls": False}, ["get_weather"]),
         ("nothing of the kind", {}, []),
         ("forget_weather", {}, []),
+        ("What is the weather in Oslo?", {}, ["get_weather"]),
+        ("Get it", {}, []),
+        ("Which time is it?", {"tool_choice": "required"}, ["get_time"]),
         ("get_weather please", {"tool_choice": "none"}, []),
         ("whatever", {"tool_choice": "required"}, ["get_weather"]),
         ("whatever", {"tool_choice": {"type": "function", "function": {"name": "get_time"}}}, ["get_time"]),

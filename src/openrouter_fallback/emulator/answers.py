@@ -267,7 +267,12 @@ def _words(seed: str, count: int) -> list[str]:
 def _json(request: Body) -> str:
     prompt = tools.last_text(request["messages"])
     schema = (request["response_format"].get("json_schema") or {}).get("schema")
-    value = {"answer": " ".join(_words(prompt, 6))} if schema is None else tools.instance(schema, prompt)
+    if schema is None:
+        # JSON mode: the keys that the prompt asks for in quotation marks.
+        keys = dict.fromkeys(tools.quoted(prompt)) or ["answer"]
+        value: Any = {key: " ".join(_words(prompt + key, 6)) for key in keys}
+    else:
+        value = tools.instance(schema, prompt)
     return orjson.dumps(value).decode()
 
 
