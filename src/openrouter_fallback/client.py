@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from ._version import __version__
+from .catalog import Catalog
 from .commands import Limits
 from .completions import Completion
 from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
@@ -19,16 +18,16 @@ from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
 from .keys import ApiKey, KeyRing, Keys
+from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
+from .renewal import Lists, Renewal, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .streams import AsyncStream, Stream
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
-_MOST_WIRES = 256
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_|~0-9A-Za-z`-]+")  # RFC 9110, section 5.6.2
 
 
 class FallbackClient:
@@ -55,9 +54,7 @@ class FallbackClient:
         self.config = _configured(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
         attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
-        self._attribution = {name: value for name, value in attribution.items() if value}
-        self._headers = _checked_headers(headers)
-        self._wires: dict[str, Wire] = {}
+        self._places = Places(self.config, {name: value for name, value in attribution.items() if value}, headers)
         self._defaults = Choice()
         chosen = self.config.settings
         rules = Rules(
@@ -78,6 +75,10 @@ class FallbackClient:
             events=self._events,
         )
         self._router = Router(self.config, self._engine.health)
+        urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
+        kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
+        self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
+        self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
 
     @classmethod
     def from_config(
@@ -222,6 +223,11 @@ class FallbackClient:
 
     # Looking and steering
 
+    @property
+    def catalog(self) -> Catalog:
+        """What is known of the endpoints' models: prices, context, capabilities."""
+        return self._catalog
+
     def route(
         self,
         *,
@@ -315,9 +321,10 @@ class FallbackClient:
 
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
         plan = self._plan(asked.choice, ring)
+        self._renewal.soon(self._engine.clock())
 
         def wire(candidate: Candidate) -> Wire:
-            return self._wire(candidate, ring, asked.headers)
+            return self._places.wire(candidate, ring, asked.headers)
 
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return self._engine.run(call, deliver=deliver)
@@ -353,30 +360,6 @@ class FallbackClient:
             attempt=settings.attempt_timeout_seconds,
         )
 
-    def _wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Wire:
-        name, account = candidate.target.endpoint, candidate.target.account
-        wire = self._wires.get(account)
-        if wire is None:
-            endpoint = self.config.endpoints[name]
-            headers = _merged(
-                {
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream, application/json",
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"openrouter-fallback/{__version__}",
-                },
-                self._attribution if name == OPENROUTER else {},
-                self._headers,
-                endpoint.headers,
-            )
-            key = ring.keys[name]
-            if key:
-                headers["Authorization"] = f"Bearer {key}"
-            wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
-            if len(self._wires) < _MOST_WIRES:
-                self._wires[account] = wire
-        return Wire(wire.url, _merged(wire.headers, extra)) if extra else wire
-
     def _known(self, model: str) -> Candidate:
         problem = self.config.id_problem(model)
         if problem is not None:
@@ -406,7 +389,7 @@ class _Asked:
         self.request = Request(messages, params, mid_stream=mid_stream)
         self.choice = choice
         self.accept = accept
-        self.headers = _checked_headers(headers)
+        self.headers = checked_headers(headers)
 
 
 class _Inline:
@@ -438,25 +421,6 @@ def _choice(
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
     return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
-
-
-def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    checked = dict(headers or {})
-    for name in checked:
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigError(f"headers=: {name!r} is not a header's name")
-    if any(name.lower() == "authorization" for name in checked):
-        raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
-    for name, value in checked.items():
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"headers=: the value of {name!r} must be printable ASCII in one line")
-    return checked
-
-
-def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """All of them, the later ones first; names do not differ by case."""
-    by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
-    return dict(by_name.values())
 
 
 def _configured(

@@ -184,6 +184,10 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    catalog: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
+    )
 
 
 class FallbackConfig(Frozen):
