@@ -38,8 +38,8 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
     if endpoints:
         data["endpoints"] = endpoints
     core = data.get("core")
-    if isinstance(core, Core) and core.profile is not None and data.get("profile") == core.profile:
-        del data["profile"]  # not the user's, but derived from other models perhaps
+    if isinstance(core, Core) and data.get("profile") in core.profiles:
+        del data["profile"]  # not the user's, but derived, from other models perhaps
     return data
 
 

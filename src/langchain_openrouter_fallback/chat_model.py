@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any, Literal, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.chat_models import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
@@ -26,6 +26,7 @@ from .core import Core, Recipe
 from .errors import as_model_errors
 from .listening import Listening
 from .messages import wire_messages
+from .profile import profile_of
 from .request import ROUTING, options, routed
 
 Routing = dict[str, Any]
@@ -176,6 +177,8 @@ class ChatOpenRouterFallback(BaseChatModel):
         copy.__dict__.pop("_serialized", None)
         with as_model_errors():
             copy._client = copy._routed_client()
+        if copy.core is not None and copy.profile in copy.core.profiles:
+            copy.profile = copy._resolve_model_profile()
         return copy
 
     # Calls
@@ -354,6 +357,12 @@ class ChatOpenRouterFallback(BaseChatModel):
             return count_tokens_approximately(messages)
         return count_tokens_approximately(messages, tools=cast("list[Any]", list(tools)))
 
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        profile = profile_of(self.client)
+        if self.core is not None and profile is not None and profile not in self.core.profiles:
+            self.core.profiles.append(profile)
+        return profile
+
     @property
     def _llm_type(self) -> str:
         return "openrouter-fallback"
@@ -415,7 +424,7 @@ class ChatOpenRouterFallback(BaseChatModel):
     def __reduce__(self) -> tuple[Any, ...]:
         dropped = ("core", "openrouter_api_key")
         given = {name: getattr(self, name) for name in type(self).model_fields if name not in dropped}
-        if self.core is not None and self.profile == self.core.profile:
+        if self.core is not None and self.profile in self.core.profiles:
             del given["profile"]
         return _rebuild, (type(self), given)
 

@@ -82,7 +82,8 @@ class Core:
     recipe: Recipe
     client: FallbackClient = field(repr=False)
     models: list[str | ModelConfig] | None
-    profile: Mapping[str, Any] | None = None
+    profiles: list[Any] = field(default_factory=list, repr=False)
+    """Those that were derived from the catalog, and not given by the user."""
 
     @classmethod
     def made(cls, recipe: Recipe, models: list[str | ModelConfig] | None) -> Self:
