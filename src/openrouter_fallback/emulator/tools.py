@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.wire import Body
+from openrouter_fallback.emulator.wire import Body, pieces
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
@@ -24,6 +24,11 @@ def text_of(content: Any) -> str:
     if isinstance(content, list):
         return " ".join(part.get("text") or "" for part in content if isinstance(part, dict)).strip()
     return ""
+
+
+def token_count(content: Any) -> int:
+    """How many tokens the text of a message's content has."""
+    return len(pieces(text_of(content)))
 
 
 def last_text(messages: Sequence[Body], role: str = "user") -> str:
