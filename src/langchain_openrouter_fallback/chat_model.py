@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 from langchain_core.utils import secret_from_env
-from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from . import answers, binding
@@ -112,8 +112,8 @@ class ChatOpenRouterFallback(BaseChatModel):
     """Any other parameters of the request."""
     extra_body: dict[str, Any] | None = None
     """Parameters that are sent as they are."""
-    streaming: bool = False
-    """Whether `invoke` streams too; callbacks then see tokens."""
+    streaming: bool | None = None
+    """Whether `invoke` streams too, so that callbacks see tokens; False: nothing streams."""
 
     core: Core | None = Field(default=None, exclude=True, repr=False)
     """What stands behind: shared by all copies of this model, with its health and its connections."""
@@ -366,6 +366,10 @@ class ChatOpenRouterFallback(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "openrouter-fallback"
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # The routing of the context is the only one that is not among the arguments: the cache has to know it too.
+        return super()._get_llm_string(stop=stop, **{**current_routing(), **kwargs})
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

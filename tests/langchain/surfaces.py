@@ -87,7 +87,7 @@ _Ask = Callable[[Model, Any, Outcome, dict[str, Any]], Coroutine[Any, Any, None]
 _ASK: dict[str, _Ask] = {"invoke": _invoke, "ainvoke": _ainvoke, "stream": _stream, "astream": _astream}
 
 
-async def aask(model: Model, surface: str, prompt: Any = "Say something", **arguments: Any) -> Outcome:
+async def aask(model: Model, surface: str, prompt: Any = "Say something", /, **arguments: Any) -> Outcome:
     """Ask on one of `SURFACES`, to the end; every `FallbackError` ends up in the outcome."""
     outcome = Outcome()
     try:
@@ -97,6 +97,6 @@ async def aask(model: Model, surface: str, prompt: Any = "Say something", **argu
     return outcome
 
 
-def ask(model: Model, surface: str, prompt: Any = "Say something", **arguments: Any) -> Outcome:
+def ask(model: Model, surface: str, prompt: Any = "Say something", /, **arguments: Any) -> Outcome:
     """`aask` in a loop of its own."""
     return asyncio.run(aask(model, surface, prompt, **arguments))

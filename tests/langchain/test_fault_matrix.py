@@ -3,6 +3,7 @@ rows through `create_agent` with a tool that runs exactly once for a call that w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,8 +201,6 @@ class Bench:
         """The messages that the agent ends with; where it streams, all that was streamed of the answers' text too."""
         asked: Any = {"messages": [HumanMessage("Please look_up 'whales'")]}
         if surface == "invoke":
-            import asyncio
-
             return list((await asyncio.to_thread(self.agent.invoke, asked))["messages"])
         if surface == "ainvoke":
             return list((await self.agent.ainvoke(asked))["messages"])
@@ -222,7 +221,7 @@ async def test_an_agents_tool_runs_once_for_a_complete_call(lab: Lab, case: Case
     bench = Bench(lab.model(case, going_on=True))
     lab.emulator.pace(token_interval=0.0)
     lab.fault(case)
-    cut = case.fault == "cut_tool_call" and case.kind is None
+    in_words = "text" in case.answer  # the row's good answer holds no whole call
     try:
         messages = await bench.run(surface)
     except FallbackError as error:
@@ -231,5 +230,5 @@ async def test_an_agents_tool_runs_once_for_a_complete_call(lab: Lab, case: Case
         assert bench.runs == []
         return
     assert case.raises is None
-    assert bench.runs == ([] if cut else ["whales"])
-    assert [message.type for message in messages] == (["human", "ai"] if cut else ["human", "ai", "tool", "ai"])
+    assert bench.runs == ([] if in_words else ["whales"])
+    assert [message.type for message in messages] == (["human", "ai"] if in_words else ["human", "ai", "tool", "ai"])

@@ -20,6 +20,8 @@ from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback.emulator import Emulator
 
 GPT, CLAUDE = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
+GEMINI = "google/gemini-2.5-pro"
+"""The one that listens: what the others cannot take goes to it."""
 
 
 class TestUnit(ChatModelUnitTests):
@@ -67,7 +69,7 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"models": [GPT, CLAUDE]}
+        return {"models": [GPT, CLAUDE, GEMINI]}
 
     @property
     def model_override_value(self) -> str:
