@@ -322,7 +322,7 @@ def test_model_configs_in_chains() -> None:
         (lambda: Settings(min_samples=2.0), ["min_samples", "2.0 (a number)", "a whole number"]),  # type: ignore[arg-type]
         (lambda: Settings(total_timeout_seconds=0), ["total_timeout_seconds", "0", "above 0", "seconds"]),
         (lambda: Settings(on_failure={FailureKind.LOCAL: "next"}), ["on_failure.local", "cannot be overridden"]),
-        (lambda: Settings(order_by="price"), ["order_by", "'price'", "'priority', 'health' or 'latency'"]),  # type: ignore[arg-type]
+        (lambda: Settings(order_by="cost"), ["order_by", "'cost'", "'priority', 'health', 'latency' or 'price'"]),  # type: ignore[arg-type]
         (lambda: EndpointConfig(base_url="ftp://h"), ["EndpointConfig, base_url", "'ftp://h'", "http or https"]),
         (lambda: EndpointConfig(base_url="http://h:99999"), ["base_url", "http or https"]),
         (lambda: EndpointConfig(base_url="http://"), ["base_url", "http or https"]),
@@ -564,12 +564,36 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.endpoints.groq.base_ulr",
         ["Did you mean 'base_url'?"],
     ),
-    "hedging is not there": (SETTINGS + "    hedge: {after: p95}\n", 4, "fallback.settings.hedge", ["unknown key"]),
-    "retry budget is not there": (
-        SETTINGS + "    retry_budget: 0.2\n",
+    "hedge key misspelt": (
+        SETTINGS + "    hedge:\n      after: p95\n      max_paralel: 3\n",
+        6,
+        "fallback.settings.hedge.max_paralel",
+        ["Did you mean 'max_parallel'?"],
+    ),
+    "hedge after another quantile": (
+        SETTINGS + "    hedge: {after: p97}\n",
+        4,
+        "fallback.settings.hedge.after",
+        ["found 'p97'", "p95"],
+    ),
+    "hedge is no mapping": (SETTINGS + "    hedge: p95\n", 4, "fallback.settings.hedge", ["found 'p95'"]),
+    "one attempt side by side": (
+        SETTINGS + "    hedge: {max_parallel: 1}\n",
+        4,
+        "fallback.settings.hedge.max_parallel",
+        ["found 1"],
+    ),
+    "retry budget below none": (
+        SETTINGS + "    retry_budget: -0.2\n",
         4,
         "fallback.settings.retry_budget",
-        ["unknown"],
+        ["found -0.2"],
+    ),
+    "retry budget is a switch": (
+        SETTINGS + "    retry_budget: true\n",
+        4,
+        "fallback.settings.retry_budget",
+        ["found true"],
     ),
     "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
     "health store is not there": (SETTINGS + "    health_store: memory\n", 4, "fallback.settings.health_store", []),
@@ -648,7 +672,22 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.settings.stream_upstream",
         ["true or false"],
     ),
-    "order by price": (SETTINGS + "    order_by: price\n", 4, "fallback.settings.order_by", ["'latency'"]),
+    "order by cost": (SETTINGS + "    order_by: cost\n", 4, "fallback.settings.order_by", ["'latency'", "'price'"]),
+    "catalog off": (SETTINGS + "    catalog: off\n", 4, "fallback.settings.catalog", ["'never'"]),
+    "tiers by themselves": (
+        CHAIN + "  cost_tiers: automatic\n",
+        3,
+        "fallback.cost_tiers",
+        ["found 'automatic'", "'auto'", "a list of models for each tier"],
+    ),
+    "tiers as a list": (CHAIN + "  cost_tiers: [a/b]\n", 3, "fallback.cost_tiers", ["a list", "a mapping"]),
+    "an order for automatic tiers": (
+        CHAIN + "  cost_tiers: auto\n  tier_order: [budget]\n",
+        4,
+        "fallback.tier_order[0]",
+        ["`cost_tiers` has none"],
+    ),
+    "automatic tiers of nothing": ("fallback:\n  cost_tiers: auto\n", 1, "fallback", ["no models are given"]),
     "policy misspelt": (
         SETTINGS + "    policy: any-error\n",
         4,
@@ -980,6 +1019,29 @@ def test_any_text_loads_or_is_refused(text: str, write: Callable[[str], Path]) -
     file = write(text)
     with contextlib.suppress(ConfigError):
         assert load_config(file).chain()
+
+
+def test_automatic_tiers_stay_automatic_however_the_config_travels() -> None:
+    config = load_config({"default_chain": ["a/b"], "cost_tiers": "auto"})
+    assert (config.derives_tiers, config.tiers(), config.tier_of("a/b")) == (
+        True,
+        ("budget", "standard", "premium"),
+        None,
+    )
+    assert config.chain() == ("a/b",)
+    assert config != load_config({"default_chain": ["a/b"]})
+    dumped = config.model_dump()
+    assert dumped["cost_tiers"] == "auto"
+    assert "cost_tiers=auto" in repr(config)
+    whole = {name: getattr(config, name) for name in FallbackConfig.model_fields}
+    for same in (
+        pickle.loads(pickle.dumps(config)),
+        copy.deepcopy(config),
+        FallbackConfig(**whole),
+        FallbackConfig(**dumped),
+    ):
+        assert same == config
+        assert same.derives_tiers
 
 
 # --- for editors ----------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ PUBLIC = [
     "FallbackConfig",
     "FallbackError",
     "HealthTracker",
+    "HedgeConfig",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LocalError",

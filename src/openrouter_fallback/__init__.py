@@ -4,7 +4,7 @@ from ._version import __version__
 from .catalog import Catalog, ModelInfo
 from .client import FallbackClient
 from .completions import Attempt, Completion, Piece, ToolCall, Usage
-from .config import EndpointConfig, FallbackConfig, ModelConfig, Settings, config_schema, load_config
+from .config import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, config_schema, load_config
 from .errors import (
     AllModelsFailedError,
     AuthenticationError,
@@ -45,6 +45,7 @@ __all__ = [
     "FallbackConfig",
     "FallbackError",
     "HealthTracker",
+    "HedgeConfig",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LocalError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -16,16 +16,23 @@ from pydantic import (
     Field,
     JsonValue,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     StrictStr,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapSerializer,
+    WrapValidator,
 )
 from pydantic.types import Strict
+from pydantic_core import PydanticKnownError
 
 from ._mistakes import Path, Place, Source, explain, listed, near, refuse, report, show, where
 from .failures import FailureKind
 
 MAX_DEPTH = 40
+QUANTILES = ("p50", "p95", "p99")
+AUTO = "auto"
 
 _RESERVED_PARAMS = ("model", "messages", "stream")
 _NOT_OVERRIDABLE = (FailureKind.CANCELLED, FailureKind.LOCAL)
@@ -51,6 +58,23 @@ class FrozenDict(dict[K, V]):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+class AutoTiers(FrozenDict[str, tuple[str, ...]]):
+    """`cost_tiers: auto`: no lists; the tiers follow from prices."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AutoTiers)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "auto"
 
 
 class FrozenList(list[V]):
@@ -191,8 +215,38 @@ def _names(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _tiers(value: object, validate: ValidatorFunctionWrapHandler) -> Mapping[str, tuple[str, ...]]:
+    if value == AUTO:
+        return AutoTiers()
+    if isinstance(value, str):
+        raise refuse(f"found {show(value)}; allowed is 'auto', or a list of models for each tier.{near(value, [AUTO])}")
+    return FrozenDict(validate(value))
+
+
+def _dumped(tiers: object, dump: SerializerFunctionWrapHandler) -> object:
+    return AUTO if isinstance(tiers, AutoTiers) else dump(tiers)
+
+
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+
+
+def _delay(value: object, seconds: ValidatorFunctionWrapHandler) -> object:
+    """Seconds or a quantile: a union would tell one mistake twice."""
+    if isinstance(value, str) and value not in QUANTILES:
+        raise PydanticKnownError("literal_error", {"expected": "'p50', 'p95', 'p99' or a number of seconds"})
+    return value if isinstance(value, str) else seconds(value)
+
+
+if TYPE_CHECKING:
+    Delay = float | Literal["p50", "p95", "p99"]
+else:
+    Delay = Annotated[
+        Seconds,
+        WrapValidator(_delay),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"enum": list(QUANTILES)}]}),
+    ]
 ModelId = Annotated[StrictStr, AfterValidator(_model_id)]
 BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
@@ -202,6 +256,27 @@ Names = Annotated[
     Strict(),
     BeforeValidator(_names),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}),
+]
+CostTiers = Annotated[
+    Mapping[StrictStr, Names],
+    WrapValidator(_tiers),
+    WrapSerializer(_dumped),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": AUTO},
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                },
+            ]
+        }
+    ),
 ]
 Params = Annotated[Mapping[str, JsonValue], PlainValidator(_params), WithJsonSchema({"type": "object"})]
 Kind = Annotated[FailureKind, BeforeValidator(_kind), WithJsonSchema({"type": "string", "enum": OVERRIDABLE})]

@@ -10,17 +10,19 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 from .catalog import Catalog
-from .commands import Limits
+from .commands import Hedging, Limits
 from .completions import Completion
-from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
+from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, HedgeConfig, ModelConfig, Settings, load_config
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
 from .keys import ApiKey, KeyRing, Keys
+from .params import Needs
 from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
+from .prices import MaxPrice
 from .renewal import Lists, Renewal, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
@@ -68,16 +70,18 @@ class FallbackClient:
 
         self._events = Events()
         self._transport = HttpTransport()
+        self._hedging = _hedging(chosen.hedge)
+        share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
         self._engine = Engine(
             transport=self._transport,
-            health=MemoryHealth(rules, random.random),
+            health=MemoryHealth(rules, random.random, retry_budget=chosen.retry_budget, hedge_share=share),
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
-        self._router = Router(self.config, self._engine.health)
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
         self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
+        self._router = Router(self.config, self._engine.health, self._catalog)
         self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
 
     @classmethod
@@ -88,11 +92,14 @@ class FallbackClient:
         task: str | None = None,
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
+        max_price: MaxPrice | None = None,
         **options: Any,
     ) -> Self:
         """A client from a YAML file or a mapping; the routing given here holds for all its calls."""
         client = cls(config=path, **options)
-        return client.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+        return client.with_options(
+            task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, max_price=max_price
+        )
 
     def with_options(
         self,
@@ -101,6 +108,7 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         on_event: Subscriber | None = None,
     ) -> Self:
         """The same client (same health, same connections) with other routing as its default.
@@ -112,7 +120,7 @@ class FallbackClient:
         if on_event is not None:
             copy._events = Events(self._events)
             copy._events.subscribe(on_event)
-        choice = Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         copy._defaults = choice.over(self._defaults)
         return copy
 
@@ -126,21 +134,28 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """Ask, and return one whole answer.
 
         `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
-        response_format, temperature, reasoning, provider ...), passed on as they are. `accept` gets the completion and
-        returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of one
-        attempt, `total_timeout` the seconds of the whole call. Raises a `FallbackError`.
+        response_format, temperature, reasoning, provider ...), passed on as they are. `max_price` is the most that a
+        model may cost, in USD per million tokens: a number for prompt and completion alike, or
+        `{"prompt": 1, "completion": 5}`; a model whose price is not known does not pass. `accept` gets the completion
+        and returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of
+        one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
+        `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
         return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
@@ -153,15 +168,19 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the seconds to the first token, not of the call
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
 
     def stream(
@@ -172,10 +191,13 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
@@ -185,9 +207,9 @@ class FallbackClient:
         text (`mid_stream="continue"`), or `StreamInterruptedError` is raised with it (`"raise"`, or where nobody can go
         on). `accept` is asked only where nothing has been delivered yet.
         """
-        choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
 
@@ -204,17 +226,20 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
-        choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
             return self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
@@ -235,10 +260,17 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
+        messages: Messages | None = None,
+        **params: Any,
     ) -> Route:
-        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing."""
-        choice = _choice(task, max_cost_tier, primary_provider, models)
-        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts())
+        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
+
+        With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
+        """
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        needs = Request(" " if messages is None else messages, params).needs
+        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts(), needs)
         missing = self._keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
@@ -320,7 +352,7 @@ class FallbackClient:
         return run.completion
 
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
-        plan = self._plan(asked.choice, ring)
+        plan = self._plan(asked.choice, ring, asked.request.needs)
         self._renewal.soon(self._engine.clock())
 
         def wire(candidate: Candidate) -> Wire:
@@ -329,8 +361,8 @@ class FallbackClient:
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return self._engine.run(call, deliver=deliver)
 
-    def _plan(self, choice: Choice, ring: KeyRing) -> Plan:
-        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts)
+    def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
+        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -347,17 +379,21 @@ class FallbackClient:
             raise ConfigError(f"mid_stream={mid_stream!r} is neither 'continue' nor 'raise'")
         return mid_stream or self.config.settings.mid_stream
 
-    def _limits(self, timeout: float | None, total_timeout: float | None, *, deliver: bool) -> Limits:
+    def _limits(
+        self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
+    ) -> Limits:
         settings = self.config.settings
-        for name, value in (("timeout", timeout), ("total_timeout", total_timeout)):
+        given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
+        for name, value in given.items():
             if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ConfigError(f"{name}={value!r} is not a number of seconds above 0")
         return Limits(
             total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
             wall_clock=not deliver or total_timeout is not None,
             first_token=timeout,
-            stall=settings.stall_timeout_seconds,
+            stall=settings.stall_timeout_seconds if stall_timeout is None else float(stall_timeout),
             attempt=settings.attempt_timeout_seconds,
+            hedge=self._hedging,
         )
 
     def _known(self, model: str) -> Candidate:
@@ -383,10 +419,12 @@ class _Asked:
         headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
         mid_stream: str = "raise",
+        *,
+        idempotent: bool = True,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream)
+        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
         self.choice = choice
         self.accept = accept
         self.headers = checked_headers(headers)
@@ -412,15 +450,12 @@ class _Inline:
         self._events.emit(event)
 
 
-def _choice(
-    task: str | None,
-    max_cost_tier: str | None,
-    primary_provider: str | None,
-    models: Sequence[str | ModelConfig] | None,
-) -> Choice:
-    if isinstance(models, str):
-        raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
-    return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
+    if hedge is None:
+        return None
+    if isinstance(hedge.after, str):
+        return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
+    return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
 
 
 def _configured(

@@ -22,7 +22,11 @@ from pydantic_core import InitErrorDetails
 from ._mistakes import Path, Place, Source, again, explain, listed, mistake, near, report, show
 from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, review, split_id, unwrap
 from ._values import (
+    AUTO,
+    AutoTiers,
     BaseUrl,
+    CostTiers,
+    Delay,
     EnvName,
     Fraction,
     Frozen,
@@ -33,6 +37,7 @@ from ._values import (
     Names,
     Params,
     Seconds,
+    Share,
     Verdict,
 )
 from .errors import ConfigError
@@ -40,8 +45,10 @@ from .errors import ConfigError
 __all__ = [
     "DEFAULT_BASE_URL",
     "OPENROUTER",
+    "STANDARD_TIERS",
     "EndpointConfig",
     "FallbackConfig",
+    "HedgeConfig",
     "ModelConfig",
     "Settings",
     "config_schema",
@@ -138,6 +145,29 @@ class EndpointConfig(Frozen):
         return {**state, "__dict__": {**state["__dict__"], "api_key": None}}
 
 
+class HedgeConfig(Frozen):
+    """When a second model is asked at the side of a silent one: the first token wins, the other is closed at once."""
+
+    after: Delay = Field(
+        default="p95",
+        description="The wait for a first token, in seconds or as a quantile of the model's own times.",
+    )
+    max_fraction: Fraction = Field(
+        default=0.05, description="Hedges per request over the last minute, 0 to 1; with little traffic one a minute."
+    )
+    max_parallel: StrictInt = Field(default=2, ge=2, description="Attempts of one call that may be under way at once.")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            after: float | Literal["p50", "p95", "p99"] = "p95",
+            max_fraction: float = 0.05,
+            max_parallel: int = 2,
+        ) -> None: ...
+
+
 class Settings(Frozen):
     """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
 
@@ -173,9 +203,9 @@ class Settings(Frozen):
     attempt_timeout_seconds: Seconds | None = Field(
         default=None, description="Seconds that one attempt may take in all; absent: no limit of its own."
     )
-    order_by: Literal["priority", "health", "latency"] = Field(
+    order_by: Literal["priority", "health", "latency", "price"] = Field(
         default="priority",
-        description="The order of healthy candidates: as in the chain, by success rate or by latency.",
+        description="The order of healthy candidates: as in the chain, by success rate, latency or price.",
     )
     stream_upstream: StrictBool = Field(
         default=True, description="Whether calls that are not streamed to the caller are still streamed from the model."
@@ -184,10 +214,23 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    retry_budget: Share | None = Field(
+        default=0.2,
+        description="Extra requests per request over the last 10 s, ten at least; 0: none, null: no bound.",
+    )
+    hedge: HedgeConfig | None = Field(
+        default=None, description="A second model at the side of one that is slow to begin; absent: off."
+    )
     catalog: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
     )
+
+    @classmethod
+    def _place(cls, path: Path) -> Place:
+        if path[:1] == ("hedge",) and len(path) > 1:
+            return HedgeConfig._place(path[1:])
+        return super()._place(path)
 
 
 class FallbackConfig(Frozen):
@@ -200,9 +243,9 @@ class FallbackConfig(Frozen):
     task_chains: Annotated[Mapping[StrictStr, Names], AfterValidator(FrozenDict)] = Field(
         default_factory=FrozenDict, description="A chain of model ids per task; an unknown task uses the default chain."
     )
-    cost_tiers: Annotated[Mapping[StrictStr, Names], AfterValidator(FrozenDict)] = Field(
+    cost_tiers: CostTiers = Field(
         default_factory=FrozenDict,
-        description="Model ids per cost tier: budget, standard, premium or as in tier_order.",
+        description="Model ids per cost tier: budget, standard, premium or as in tier_order; or auto: by their prices.",
     )
     tier_order: Names | None = Field(
         default=None,
@@ -227,7 +270,7 @@ class FallbackConfig(Frozen):
             *,
             default_chain: Sequence[str | ModelConfig] = ...,
             task_chains: Mapping[str, Sequence[str | ModelConfig]] = ...,
-            cost_tiers: Mapping[str, Sequence[str | ModelConfig]] = ...,
+            cost_tiers: Mapping[str, Sequence[str | ModelConfig]] | Literal["auto"] = ...,
             tier_order: Sequence[str] | None = None,
             providers: Mapping[str, Sequence[str | ModelConfig]] = ...,
             models: Mapping[str, ModelConfig | Mapping[str, Any]] = ...,
@@ -296,13 +339,20 @@ class FallbackConfig(Frozen):
             return self.by_priority(self.task_chains["default"])
         return self.tier_chain() or self.by_priority(next(iter(self.task_chains.values())))
 
+    @property
+    def derives_tiers(self) -> bool:
+        """Whether all tiers follow from prices (`cost_tiers: auto`)."""
+        return isinstance(self.cost_tiers, AutoTiers)
+
     def tiers(self) -> tuple[str, ...]:
         """The cost tiers, cheapest first."""
+        if self.derives_tiers:
+            return STANDARD_TIERS
         return self.tier_order or tuple(name for name in STANDARD_TIERS if name in self.cost_tiers)
 
     def tier_of(self, id: str) -> str | None:
         """The cheapest tier that lists the model."""
-        return next((tier for tier in self.tiers() if id in self.cost_tiers[tier]), None)
+        return next((tier for tier in self.tiers() if id in self.cost_tiers.get(tier, ())), None)
 
     def tier_chain(self, max_cost_tier: str | None = None) -> tuple[str, ...]:
         """The models of the tiers up to `max_cost_tier` (all if None), cheapest tier first, by priority within a tier.
@@ -315,7 +365,7 @@ class FallbackConfig(Frozen):
                 known = f"Configured: {listed(tiers)}." if tiers else "No `cost_tiers` are configured."
                 raise ConfigError(f"unknown cost tier {show(max_cost_tier)}.{near(max_cost_tier, tiers)} {known}")
             tiers = tiers[: tiers.index(max_cost_tier) + 1]
-        return tuple(dict.fromkeys(id for tier in tiers for id in self.by_priority(self.cost_tiers[tier])))
+        return tuple(dict.fromkeys(id for tier in tiers for id in self.by_priority(self.cost_tiers.get(tier, ()))))
 
     def provider_of(self, id: str) -> str:
         """The provider that lists the model, else the id's prefix, else (not on OpenRouter) the endpoint's name."""
@@ -338,7 +388,11 @@ class FallbackConfig(Frozen):
 def _raw(data: Mapping[str, Any], lines: list[InitErrorDetails]) -> dict[str, Any]:
     """Plain data in the form of the models: ids in the chains, each model with its id, the built-in endpoint there."""
     # What `model_dump` writes for a chain that was not given.
-    given = {key: value for key, value in data.items() if not (key == "default_chain" and value == ())}
+    given = {
+        key: AUTO if isinstance(value, AutoTiers) else value
+        for key, value in data.items()
+        if not (key == "default_chain" and value == ())
+    }
     raw: dict[str, Any] = plain(given, (), lines)  # type: ignore[assignment]
     models = raw.get("models", {})
     if isinstance(models, dict):
@@ -417,6 +471,7 @@ def config_schema() -> dict[str, Any]:
     del model["properties"]["id"], model["required"]
     inner["properties"]["endpoints"]["properties"] = {OPENROUTER: _without(endpoint, "required")}
     inner["anyOf"] = [{"required": [key]} for key in ("default_chain", "task_chains", "cost_tiers")]
+    inner["anyOf"][-1]["properties"] = {"cost_tiers": {"not": {"const": AUTO}}}  # that names no models
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "openrouter-fallback",
