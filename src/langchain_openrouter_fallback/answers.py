@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -147,32 +147,28 @@ def _metadata(completion: Completion) -> dict[str, Any]:
 def _blocks(message: Mapping[str, Any], text: str) -> list[str | dict[Any, Any]]:
     """The content as blocks where it is more than text: citations, images, the parts that a server sent."""
     parts = message.get("content")
-    annotations = message.get("annotations")
-    images = [_image(image) for image in message.get("images") or ()]
-    if not annotations and not images and not (isinstance(parts, list) and any(map(_foreign, parts))):
-        return []
+    drawn = [*(parts if isinstance(parts, list) else ()), *(message.get("images") or ())]
+    images = [_image(url) for image in drawn if (url := _url(image))]
+    citations = [_citation(one) for one in message.get("annotations") or () if isinstance(one, Mapping)]
     blocks: list[str | dict[Any, Any]] = []
-    if text or annotations:
-        blocks.append({"type": "text", "text": text, **({"annotations": _citations(annotations)} if annotations else {})})
-    if isinstance(parts, list):
-        blocks += [_image(part) for part in parts if _foreign(part)]
+    if citations:
+        blocks.append({"type": "text", "text": text, "annotations": citations})
+    elif text and images:
+        blocks.append({"type": "text", "text": text})
     return blocks + images
 
 
-def _foreign(part: object) -> bool:
-    return isinstance(part, Mapping) and part.get("type") == "image_url"
+def _url(image: object) -> str | None:
+    shown = image.get("image_url") if isinstance(image, Mapping) else None
+    url = shown.get("url") if isinstance(shown, Mapping) else None
+    return url if isinstance(url, str) else None
 
 
-def _image(image: Mapping[str, Any]) -> dict[Any, Any]:
-    url = str((image.get("image_url") or {}).get("url", ""))
+def _image(url: str) -> dict[Any, Any]:
     data = _DATA_URL.fullmatch(url)
     if data is None:
         return {"type": "image", "url": url}
     return {"type": "image", "base64": data[2], "mime_type": data[1]}
-
-
-def _citations(annotations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [_citation(annotation) for annotation in annotations]
 
 
 def _citation(annotation: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,6 @@ from .messages import wire_messages
 from .profile import profile_of
 from .request import ROUTING, options, routed
 
-Routing = dict[str, Any]
-
-
 class ChatOpenRouterFallback(BaseChatModel):
     """A chain of models behind one chat model: it answers although models fail.
 
@@ -64,6 +61,8 @@ class ChatOpenRouterFallback(BaseChatModel):
     """The dearest tier that may be asked."""
     primary_provider: str | None = None
     """The provider whose models are asked first."""
+    max_price: float | dict[str, float] | None = None
+    """The most that a model may cost, in USD per million tokens, or apart as `{"prompt": ..., "completion": ...}`."""
 
     # How they are reached
     openrouter_api_key: SecretStr | Callable[[], Any] | None = Field(
@@ -137,9 +136,7 @@ class ChatOpenRouterFallback(BaseChatModel):
         **arguments: Any,
     ) -> Self:
         """A chat model from a YAML file or a mapping; the routing given here holds for all its calls."""
-        return cls(
-            config=path, task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, **arguments
-        )
+        return cls(config=path, task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, **arguments)
 
     @classmethod
     def from_chat_model(
@@ -165,12 +162,18 @@ class ChatOpenRouterFallback(BaseChatModel):
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
         model: str | None = None,
+        max_price: float | dict[str, float] | None = None,
     ) -> Self:
         """The same model (same health, same connections) with other routing as its default."""
         if model is not None:
             models = [model]
-        given = {"task": task, "max_cost_tier": max_cost_tier, "primary_provider": primary_provider}
-        update: Routing = {key: value for key, value in given.items() if value is not None}
+        given: dict[str, Any] = {
+            "task": task,
+            "max_cost_tier": max_cost_tier,
+            "primary_provider": primary_provider,
+            "max_price": max_price,
+        }
+        update = {key: value for key, value in given.items() if value is not None}
         if models is not None:
             update |= {"models": list(models), "model": None}
         copy = self.model_copy(update=update)
@@ -415,7 +418,11 @@ class ChatOpenRouterFallback(BaseChatModel):
         if self.core is None or self.core.recipe != recipe:
             self.core = Core.made(recipe, chain)
         return self.core.routed(
-            chain, task=self.task, max_cost_tier=self.max_cost_tier, primary_provider=self.primary_provider
+            chain,
+            task=self.task,
+            max_cost_tier=self.max_cost_tier,
+            primary_provider=self.primary_provider,
+            max_price=self.max_price,
         )
 
     # Copies, pickles, JSON

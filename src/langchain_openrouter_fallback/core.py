@@ -90,7 +90,7 @@ class Core:
         """A new one."""
         return cls(recipe, recipe.client(models), models)
 
-    def routed(self, models: list[str | ModelConfig] | None, **routing: str | None) -> FallbackClient:
+    def routed(self, models: list[str | ModelConfig] | None, **routing: Any) -> FallbackClient:
         """The client with the routing of one chat model as its default."""
         own = models if models != self.models or self.recipe.config is not None else None
         if own is None and not any(routing.values()):

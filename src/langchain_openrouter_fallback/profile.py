@@ -12,10 +12,8 @@ from openrouter_fallback import FallbackClient, ModelInfo
 # LangChain's word -> the catalog's.
 _NEEDS: Mapping[str, str] = {
     "tool_calling": "tools",
-    "tool_choice": "tool_choice",
     "structured_output": "structured_outputs",
     "reasoning_output": "reasoning",
-    "temperature": "temperature",
     "image_inputs": "image",
     "image_url_inputs": "image",
     "audio_inputs": "audio",

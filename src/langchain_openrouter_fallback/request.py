@@ -14,7 +14,7 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from .chat_model import ChatOpenRouterFallback
 
-ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model")
+ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_price")
 """What `bind` and `config={"configurable": {...}}` may hold beside the arguments of a call."""
 
 # A field of the chat model -> the request's parameter.
