@@ -1,4 +1,4 @@
-"""What a call of the LangChain chat model costs beside a plain ChatOpenAI: client CPU on a healthy model, all defaults on.
+"""What a call of the LangChain chat model costs beside a plain ChatOpenAI: client CPU, healthy model, all defaults on.
 
 python benchmarks/langchain_speed.py [name ...] [--blocks 15] [--strict]      (not langchain.py: that would be imported
 python benchmarks/langchain_speed.py --profile astream-500                     instead of LangChain)

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from openrouter_fallback import EndpointConfig, ModelConfig
 from pydantic import SecretStr
+
+from openrouter_fallback import EndpointConfig, ModelConfig
 
 from .errors import ConfigError
 
@@ -165,7 +166,9 @@ def _url(llm: BaseChatModel) -> str:
 
 
 def _on_openrouter(url: str) -> bool:
-    return urlsplit(url).hostname == _OPENROUTER_HOST or url == (os.environ.get("OPENROUTER_BASE_URL") or "").rstrip("/")
+    return urlsplit(url).hostname == _OPENROUTER_HOST or url == (os.environ.get("OPENROUTER_BASE_URL") or "").rstrip(
+        "/"
+    )
 
 
 def _name(url: str, endpoint: EndpointConfig, taken: Mapping[str, EndpointConfig]) -> str:

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
 from openrouter_fallback import Attempt, Completion, Piece, Usage
 
 PROVIDER = "openrouter"
@@ -70,9 +71,7 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
-        input_token_details=InputTokenDetails(
-            cache_read=usage.cached_tokens, cache_creation=usage.cache_write_tokens
-        ),
+        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens, cache_creation=usage.cache_write_tokens),
         output_token_details=OutputTokenDetails(reasoning=usage.reasoning_tokens),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings, load_config
 
 from .adoption import endpoint_of

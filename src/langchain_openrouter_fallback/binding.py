@@ -84,14 +84,14 @@ def structured(
     if schema is None and method != "json_mode":
         raise ConfigError(f"method={method!r} needs a schema")
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    parser: OutputParserLike[Any] = PydanticOutputParser(pydantic_object=schema) if is_pydantic else JsonOutputParser()  # type: ignore[type-var]
+    parser: OutputParserLike[Any] = JsonOutputParser()
+    if is_pydantic:
+        parser = PydanticOutputParser(pydantic_object=schema)  # type: ignore[arg-type]
     told: dict[str, Any] = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     bound: Runnable[LanguageModelInput, Any]
     if method == "function_calling" and schema is not None:
         name = _name(convert_to_openai_tool(schema))
-        bound = llm.bind_tools(
-            [schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments
-        )
+        bound = llm.bind_tools([schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments)
         if is_pydantic:
             parser = PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
         else:

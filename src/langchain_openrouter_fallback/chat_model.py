@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
-from langchain_core.language_models.chat_models import LangSmithParams
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import ensure_config
-from langchain_core.tools import BaseTool
 from langchain_core.utils import secret_from_env
-from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 
 from . import answers, binding
 from .adoption import settings_of
@@ -28,6 +28,7 @@ from .listening import Listening
 from .messages import wire_messages
 from .profile import profile_of
 from .request import ROUTING, options, routed
+
 
 class ChatOpenRouterFallback(BaseChatModel):
     """A chain of models behind one chat model: it answers although models fail.
@@ -128,7 +129,7 @@ class ChatOpenRouterFallback(BaseChatModel):
     @classmethod
     def from_config(
         cls,
-        path: FallbackConfig | str | Mapping[str, Any],
+        path: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any],
         *,
         task: str | None = None,
         max_cost_tier: str | None = None,
@@ -350,7 +351,9 @@ class ChatOpenRouterFallback(BaseChatModel):
         """Raises NotImplementedError without a `custom_get_token_ids`: the models of a chain count differently."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        raise NotImplementedError("a chain of models has no tokenizer; give custom_get_token_ids=, or use get_num_tokens")
+        raise NotImplementedError(
+            "a chain of models has no tokenizer; give custom_get_token_ids=, or use get_num_tokens"
+        )
 
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[binding.Tool] | None = None
@@ -358,7 +361,7 @@ class ChatOpenRouterFallback(BaseChatModel):
         """About how many tokens; counted here, never over the network."""
         if not tools:
             return count_tokens_approximately(messages)
-        return count_tokens_approximately(messages, tools=cast("list[Any]", list(tools)))
+        return count_tokens_approximately(messages, tools=[*binding.tool_arguments(tools, None, None, None)["tools"]])
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         profile = profile_of(self.client)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
 from pydantic import SecretStr
+
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
 
 _KEY_ENV = "OPENROUTER_API_KEY"
 

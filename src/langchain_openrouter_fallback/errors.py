@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import openrouter_fallback as core
 from langchain_core.exceptions import (
     ContextOverflowError,
     ModelAPIError,
@@ -20,6 +19,8 @@ from langchain_core.exceptions import (
     ModelRateLimitError,
     ModelTimeoutError,
 )
+
+import openrouter_fallback as core
 
 
 class FallbackError(core.FallbackError, ModelError):

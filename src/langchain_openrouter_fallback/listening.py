@@ -9,6 +9,7 @@ from typing import Self, TypeGuard
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
+
 from openrouter_fallback import FailureKind, FallbackClient
 from openrouter_fallback.events import AttemptEnded, Event
 

@@ -30,10 +30,10 @@ def wire_messages(messages: Sequence[BaseMessage]) -> list[Json]:
 
 
 def _message(position: int, message: BaseMessage) -> Json:
-    try:
-        role, write = next(row for cls, *row in _ROLES if isinstance(message, cls))
-    except StopIteration:
-        raise ConfigError(f"messages[{position}] is a {type(message).__name__}, which has no role here") from None
+    row = next((row for row in _ROLES if isinstance(message, row[0])), None)
+    if row is None:
+        raise ConfigError(f"messages[{position}] is a {type(message).__name__}, which has no role here")
+    _, role, write = row
     try:
         wire: Json = {"role": role, **write(message)}
     except _Unsendable as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import ModelProfile
+
 from openrouter_fallback import FallbackClient, ModelInfo
 
 # LangChain's word -> the catalog's.

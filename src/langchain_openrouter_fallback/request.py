@@ -71,7 +71,9 @@ def options(
         del asked["stop"]
     if streamed:
         if (asked.get("n") or 1) > 1:
-            raise ConfigError("n > 1 cannot be streamed: chunks of several answers would be merged into one; use invoke")
+            raise ConfigError(
+                "n > 1 cannot be streamed: chunks of several answers would be merged into one; use invoke"
+            )
         if llm.mid_stream is not None:
             asked.setdefault("mid_stream", llm.mid_stream)
     return asked

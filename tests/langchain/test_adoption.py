@@ -24,6 +24,12 @@ from openrouter_fallback.emulator import Emulator
 from .conftest import CLAUDE, GPT, Make
 from .surfaces import SURFACES, aask
 
+
+def built(cls: Any, **arguments: Any) -> Any:
+    """Their constructors' types know neither aliases nor plain strings as keys."""
+    return cls(**arguments)
+
+
 DIRECT = "openai/gpt-oss-20b"
 
 
@@ -35,11 +41,12 @@ def direct() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def openai_model(direct: Emulator) -> ChatOpenAI:
-    return ChatOpenAI(
+def openai_model(direct: Emulator) -> Any:
+    return built(
+        ChatOpenAI,
         model=DIRECT,
         base_url=direct.base_url,
-        api_key=direct.api_key,  # type: ignore[arg-type]
+        api_key=direct.api_key,
         default_headers={"X-Theirs": "1"},
         organization="org-1",
     )
@@ -78,15 +85,15 @@ def test_a_chat_openai_beside_a_configuration(
 
 
 def test_two_of_one_server_share_an_endpoint_and_two_keys_do_not(direct: Emulator) -> None:
-    def model(name: str, key: str) -> ChatOpenAI:
-        return ChatOpenAI(model=name, base_url=direct.base_url, api_key=key)  # type: ignore[arg-type]
+    def model(name: str, key: str) -> Any:
+        return built(ChatOpenAI, model=name, base_url=direct.base_url, api_key=key)
 
     llm = ChatOpenRouterFallback(models=[model("a", "k1"), model("b", "k1"), model("a", "k2")], api_key="x")
     assert llm.models == [ModelConfig("127.0.0.1:a"), ModelConfig("127.0.0.1:b"), ModelConfig("127.0.0.1-2:a")]
 
 
 def test_its_parameters_are_the_candidates_own(emulator: Emulator, make: Make, direct: Emulator) -> None:
-    theirs = ChatOpenAI(model="m", base_url=direct.base_url, api_key=direct.api_key, temperature=0.9, seed=3)  # type: ignore[arg-type]
+    theirs = built(ChatOpenAI, model="m", base_url=direct.base_url, api_key=direct.api_key, temperature=0.9, seed=3)
     llm = make(models=[theirs, GPT])
     llm.invoke("hello", temperature=0.1)
     body = direct.log[0].body
@@ -94,14 +101,15 @@ def test_its_parameters_are_the_candidates_own(emulator: Emulator, make: Make, d
 
 
 def test_openais_own_api_takes_the_new_name_for_the_limit() -> None:
-    (model,) = ChatOpenRouterFallback(models=[ChatOpenAI(model="gpt-5.1", max_tokens=9, api_key="k")], api_key="x").models  # type: ignore[arg-type, misc]
+    theirs = built(ChatOpenAI, model="gpt-5.1", max_tokens=9, api_key="k")
+    (model,) = ChatOpenRouterFallback(models=[theirs], api_key="x").models or [GPT]
     assert isinstance(model, ModelConfig)
     assert (model.id, dict(model.params)) == ("openai:gpt-5.1", {"max_completion_tokens": 9})
 
 
 def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-environment")
-    llm = ChatOpenRouterFallback(models=[GPT, ChatOpenAI(model="gpt-5.1")], api_key="x")
+    llm = ChatOpenRouterFallback(models=[GPT, built(ChatOpenAI, model="gpt-5.1")], api_key="x")
     again = pickle.loads(pickle.dumps(llm))
     assert again.client.config.endpoints["openai"].api_key_env == "OPENAI_API_KEY"
 
@@ -110,13 +118,13 @@ def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyP
     ("model", "told"),
     [
         (lambda: FakeListChatModel(responses=["x"]), "FakeListChatModel"),
-        (lambda: ChatOpenRouter(model=GPT, api_key="k"), "ChatOpenRouter"),
+        (lambda: built(ChatOpenRouter, model=GPT, api_key="k"), "ChatOpenRouter"),
         (
-            lambda: AzureChatOpenAI(azure_endpoint="https://x.y", api_version="1", model="m", api_key="k"),
+            lambda: built(AzureChatOpenAI, azure_endpoint="https://x.y", api_version="1", model="m", api_key="k"),
             "AzureChatOpenAI whose URL needs a query",
         ),
-        (lambda: ChatOpenAI(model="m", api_key="k", openai_proxy="http://127.0.0.1:1"), "HTTPS_PROXY"),
-        (lambda: ChatOpenAI(model="m", api_key=lambda: "k"), "a function"),
+        (lambda: built(ChatOpenAI, model="m", api_key="k", openai_proxy="http://127.0.0.1:1"), "HTTPS_PROXY"),
+        (lambda: built(ChatOpenAI, model="m", api_key=lambda: "k"), "a function"),
     ],
     ids=["another", "ChatOpenRouter", "Azure", "proxy", "key function"],
 )
@@ -132,7 +140,8 @@ class Silent(BaseCallbackHandler):
 
 def test_the_settings_of_a_chat_openrouter(emulator: Emulator) -> None:
     callback = Silent()
-    theirs = ChatOpenRouter(
+    theirs = built(
+        ChatOpenRouter,
         model=GPT,
         api_key=emulator.api_key,
         base_url=emulator.base_url,
@@ -175,10 +184,11 @@ def test_the_settings_of_a_chat_openrouter(emulator: Emulator) -> None:
 
 def test_the_settings_of_a_chat_openai_on_openrouter(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
-    theirs = ChatOpenAI(
+    theirs = built(
+        ChatOpenAI,
         model=GPT,
         base_url=emulator.base_url,
-        api_key=emulator.api_key,  # type: ignore[arg-type]
+        api_key=emulator.api_key,
         temperature=0.4,
         timeout=7,
         max_retries=3,
@@ -193,7 +203,9 @@ def test_the_settings_of_a_chat_openai_on_openrouter(emulator: Emulator, monkeyp
     assert request.headers["x-mine"] == "1"
 
 
-def test_the_settings_of_a_chat_openai_elsewhere(emulator: Emulator, direct: Emulator, openai_model: ChatOpenAI) -> None:
+def test_the_settings_of_a_chat_openai_elsewhere(
+    emulator: Emulator, direct: Emulator, openai_model: ChatOpenAI
+) -> None:
     llm = ChatOpenRouterFallback.from_chat_model(
         openai_model, models=[GPT], base_url=emulator.base_url, api_key=emulator.api_key
     )
@@ -209,9 +221,7 @@ def test_only_those_can_be_taken_over() -> None:
         ChatOpenRouterFallback.from_chat_model(FakeListChatModel(responses=["x"]))
 
 
-def test_nothing_meant_for_openai_leaks_in(
-    emulator: Emulator, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_meant_for_openai_leaks_in(emulator: Emulator, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = emulator.refused_url()
     for name, value in {
         "OPENAI_API_KEY": "sk-proj-leak",

@@ -10,6 +10,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
@@ -36,6 +37,11 @@ class Found(BaseModel):
 def look_up(query: str) -> str:
     """Look something up."""
     return f"nothing about {query}"
+
+
+def agent_of(*args: Any, **kwargs: Any) -> Any:
+    """An agent; its overloads take no plain dictionaries."""
+    return create_agent(*args, **kwargs)
 
 
 def asked(text: str = "Please look_up 'whales'") -> dict[str, Any]:
@@ -70,7 +76,7 @@ async def test_agents_choose_the_strategy_by_the_profile(
 ) -> None:
     llm = make(models=models)
     await llm.client.catalog.refresh()
-    agent = create_agent(llm.with_routing(models=models), [look_up], response_format=Found)
+    agent = agent_of(llm.with_routing(models=models), [look_up], response_format=Found)
     result = await agent.ainvoke(asked("The number is 7"))
     assert result["structured_response"] == Found(number=7)
     assert ("response_format" in emulator.log[0].body) is native
@@ -80,7 +86,7 @@ async def test_agents_choose_the_strategy_by_the_profile(
 async def test_response_format_with_tools_and_a_dying_model(emulator: Emulator, make: Make, faulty: bool) -> None:
     if faulty:
         emulator.fault("cut", model=GPT, after_tokens=1)
-    agent = create_agent(make(), [look_up], response_format=ToolStrategy(Found))
+    agent = agent_of(make(), [look_up], response_format=ToolStrategy(Found))
     result = agent.invoke(asked("Please look_up 'whales', the number is 7"))
     assert result["structured_response"] == Found(number=7)
 
@@ -100,7 +106,7 @@ def test_a_retry_middleware_does_not_multiply_an_outage(emulator: Emulator, make
     emulator.log.clear()
     llm.client.reset()
     retry = ModelRetryMiddleware(max_retries=3, initial_delay=0.0, on_failure="error")
-    agent = create_agent(llm, [look_up], middleware=[retry])
+    agent = agent_of(llm, [look_up], middleware=[retry])
     with pytest.raises(AllModelsFailedError):
         agent.invoke(asked())
     assert emulator.count() == 2 * once
@@ -111,7 +117,7 @@ def test_an_overflow_in_the_summary_is_summarized_shorter(emulator: Emulator, ma
     llm = make(profile={"max_input_tokens": 100_000})
     emulator.fault("context_length_exceeded", requests=2)  # both models, once
     middleware = SummarizationMiddleware(llm, trigger=("messages", 3), keep=("messages", 1))
-    agent = create_agent(llm, [look_up], middleware=[middleware])
+    agent = agent_of(llm, [look_up], middleware=[middleware])
     history = [HumanMessage("long " * 200), AIMessage("very long " * 200), HumanMessage("hello")]
     messages = agent.invoke({"messages": history})["messages"]
     assert "summary" in messages[0].text.lower()
@@ -122,7 +128,7 @@ def test_an_overflow_in_the_summary_is_summarized_shorter(emulator: Emulator, ma
 def test_an_overflow_is_langchains_own(emulator: Emulator, make: Make) -> None:
     emulator.fault("context_length_exceeded")
     with pytest.raises(ContextLengthError):
-        create_agent(make(), [look_up]).invoke(asked())
+        agent_of(make(), [look_up]).invoke(asked())
 
 
 def test_fractions_of_the_context_are_known(make: Make) -> None:
@@ -136,7 +142,7 @@ async def test_streaming_modes_do_not_double_tokens(
 ) -> None:
     emulator.pace(token_interval=0.005)
     emulator.fault("cut", model=GPT, after_tokens=5)
-    agent: Any = create_agent(make(), [look_up])
+    agent = agent_of(make(), [look_up])
     modes: Any = [mode, "values"]
     if asynchronous:
         parts = [part async for part in agent.astream(asked(), stream_mode=modes)]
@@ -165,7 +171,7 @@ async def test_a_model_in_a_tool_keeps_the_routing(emulator: Emulator, make: Mak
         """Ponder something."""
         return (await llm.ainvoke(query)).text
 
-    agent = create_agent(llm, [ponder])
+    agent = agent_of(llm, [ponder])
     with routing(task="coding"):
         await agent.ainvoke(asked("Please ponder 'whales'"))
     assert {request.model for request in emulator.log} == {CLAUDE}
@@ -173,7 +179,5 @@ async def test_a_model_in_a_tool_keeps_the_routing(emulator: Emulator, make: Mak
 
 
 def test_the_agent_sees_a_chat_model(llm: ChatOpenRouterFallback) -> None:
-    from langchain_core.language_models import BaseChatModel
-
     assert isinstance(llm.bind(task="coding"), BaseChatModel)
     assert isinstance(llm.with_routing(task="coding"), BaseChatModel)

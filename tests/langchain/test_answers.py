@@ -1,4 +1,4 @@
-"""What comes back: content, reasoning, calls, usage and metadata, the same from invoke and from the chunks of a stream."""
+"""What comes back: content, reasoning, calls, usage and metadata, the same from invoke as from a stream's chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, UsageMetadataCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 
@@ -67,9 +67,7 @@ async def test_metadata(emulator: Emulator, make: Make, surface: str) -> None:
 
 
 @pytest.mark.parametrize("surface", ALL)
-async def test_reasoning_comes_as_a_block_and_goes_back_unchanged(
-    emulator: Emulator, make: Make, surface: str
-) -> None:
+async def test_reasoning_comes_as_a_block_and_goes_back_unchanged(emulator: Emulator, make: Make, surface: str) -> None:
     emulator.reply(text="Yes.", reasoning="Let me think about this for a while", model=CLAUDE)
     llm = make(models=[CLAUDE])
     message = await anyhow(llm, surface)
@@ -105,7 +103,7 @@ async def test_citations_and_images(emulator: Emulator, make: Make, surface: str
     message = await anyhow(make(output_version=version), surface)
 
     assert message.text == "See there."
-    blocks: list[Mapping[str, Any]] = list(message.content_blocks)  # type: ignore[arg-type]
+    blocks: list[Mapping[str, Any]] = list(message.content_blocks)
     (image,) = [block for block in blocks if block["type"] == "image"]
     assert (image["base64"], image["mime_type"]) == ("QQ==", "image/png")
     (citation,) = [note for block in blocks for note in block.get("annotations", [])]
@@ -132,7 +130,7 @@ async def test_logprobs_and_refusals(emulator: Emulator, make: Make, surface: st
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_several_choices(emulator: Emulator, make: Make, asynchronous: bool) -> None:
     llm = make(n=2)
-    asked = [[HumanMessage("hello")]]
+    asked: list[list[BaseMessage]] = [[HumanMessage("hello")]]
     result = await llm.agenerate(asked) if asynchronous else llm.generate(asked)
     (both,) = result.generations
     assert len({generation.text for generation in both}) == 2
@@ -142,9 +140,7 @@ async def test_several_choices(emulator: Emulator, make: Make, asynchronous: boo
 
 @pytest.mark.parametrize("version", [None, "v1"])
 @pytest.mark.parametrize("surface", STREAMED)
-async def test_each_metadata_key_comes_once(
-    emulator: Emulator, make: Make, surface: str, version: str | None
-) -> None:
+async def test_each_metadata_key_comes_once(emulator: Emulator, make: Make, surface: str, version: str | None) -> None:
     emulator.reply(text="one two three four five", reasoning="Let me see now")
     chunks = (await aask(make(output_version=version), surface)).chunks
     keys = [key for chunk in chunks for key in chunk.response_metadata if key != "output_version"]

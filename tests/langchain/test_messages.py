@@ -37,8 +37,8 @@ MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
         SystemMessage("be brief", additional_kwargs={"__openai_role__": "developer"}),
         {"role": "developer", "content": "be brief"},
     ),
-    (ChatMessage("hi", role="critic"), {"role": "critic", "content": "hi"}),
-    (FunctionMessage("1", name="f"), {"role": "function", "content": "1", "name": "f"}),
+    (ChatMessage(content="hi", role="critic"), {"role": "critic", "content": "hi"}),
+    (FunctionMessage(content="1", name="f"), {"role": "function", "content": "1", "name": "f"}),
     (AIMessage("hi"), {"role": "assistant", "content": "hi"}),
     (AIMessage("", tool_calls=[CALL]), {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}),
     (
@@ -247,7 +247,11 @@ def test_tools_and_their_choice(emulator: Emulator, llm: ChatOpenRouterFallback,
     assert sent["tool_choice"] == wire
     assert sent["parallel_tool_calls"] is False
     (function,) = [entry["function"] for entry in sent["tools"]]
-    assert (function["name"], function["strict"], function["parameters"]["additionalProperties"]) == ("find", True, False)
+    assert (function["name"], function["strict"], function["parameters"]["additionalProperties"]) == (
+        "find",
+        True,
+        False,
+    )
 
 
 @pytest.mark.parametrize(("choice", "told"), [("fnid", "['find', 'Found']"), (True, "there are 2")])
@@ -263,7 +267,9 @@ def test_no_tools_are_none(emulator: Emulator, llm: ChatOpenRouterFallback) -> N
 
 
 @pytest.mark.parametrize("include_raw", [False, True])
-@pytest.mark.parametrize("schema", [Found, Typed, Found.model_json_schema()], ids=["pydantic", "TypedDict", "JSON schema"])
+@pytest.mark.parametrize(
+    "schema", [Found, Typed, Found.model_json_schema()], ids=["pydantic", "TypedDict", "JSON schema"]
+)
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode", None])
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_structured_output(

@@ -40,7 +40,7 @@ def llm(make: Make) -> ChatOpenRouterFallback:
 
 
 def served(emulator: Emulator) -> list[str]:
-    return [request.model for request in emulator.log]
+    return [str(request.model) for request in emulator.log]
 
 
 @tool
@@ -49,7 +49,9 @@ def look_up(query: str) -> str:
     return "nothing"
 
 
-def coding(llm: ChatOpenRouterFallback) -> dict[str, Callable[[], tuple[Any, dict[str, Any], AbstractContextManager[None]]]]:
+def coding(
+    llm: ChatOpenRouterFallback,
+) -> dict[str, Callable[[], tuple[Any, dict[str, Any], AbstractContextManager[None]]]]:
     """Way -> what is asked, the call's arguments, the context of the call."""
     here = nullcontext
     said = {"config": {"configurable": {"task": "coding"}}}
@@ -86,6 +88,10 @@ def _arguments(llm: ChatOpenRouterFallback) -> dict[str, Any]:
     return {"config": llm.config, "base_url": llm.openrouter_api_base, "api_key": llm.openrouter_api_key}
 
 
+def _any(value: Any) -> Any:
+    return value
+
+
 def _same(message: Any) -> Any:
     return message
 
@@ -118,7 +124,9 @@ async def test_a_batch_takes_a_config_for_each(
     prompt = ChatPromptTemplate.from_messages([("human", "{input}")])
     for model, asked in ((llm, ["a", "b", "c"]), (prompt | llm, [{"input": "a"}, {"input": "b"}, {"input": "c"}])):
         batch: Any = model
-        answers = await (batch.abatch(asked, configs) if asynchronous else asyncio.to_thread(batch.batch, asked, configs))
+        answers = await (
+            batch.abatch(asked, configs) if asynchronous else asyncio.to_thread(batch.batch, asked, configs)
+        )
         assert [answer.response_metadata["model_name"] for answer in answers] == [CLAUDE, MINI, GPT]
 
 
@@ -171,12 +179,13 @@ async def test_agents_and_graphs_take_it(
     emulator: Emulator, llm: ChatOpenRouterFallback, way: str, asynchronous: bool
 ) -> None:
     tools = [look_up]
-    agent: Any = {
-        "bound model": lambda: create_agent(llm.bind(task="coding"), tools),  # type: ignore[arg-type]
+    made: dict[str, Callable[[], Any]] = {
+        "bound model": lambda: create_agent(_any(llm.bind(task="coding")), tools),
         "copy": lambda: create_agent(llm.with_routing(task="coding"), tools),
         "middleware": lambda: create_agent(llm, tools, middleware=[Route()]),
         "graph": lambda: _graph(llm),
-    }.get(way, lambda: create_agent(llm, tools))()
+    }
+    agent: Any = made[way]() if way in made else create_agent(llm, tools)
     config = {"configurable": {"task": "coding"}} if way in ("configurable", "graph") else {}
     asked = {"messages": [HumanMessage("Please look_up 'whales'")]}
     with routing(task="coding") if way == "context" else nullcontext():

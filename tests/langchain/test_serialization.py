@@ -116,7 +116,10 @@ def test_a_path_stays_a_path(tmp_path: Path, emulator: Emulator, make: Make) -> 
     path = tmp_path / "fallback.yaml"
     path.write_text(f"fallback: {{default_chain: [{GPT}], task_chains: {{coding: [{CLAUDE}]}}}}")
     llm = ChatOpenRouterFallback.from_config(
-        path, task="coding", base_url=emulator.base_url, api_key=emulator.api_key  # type: ignore[arg-type]
+        path,
+        task="coding",
+        base_url=emulator.base_url,
+        api_key=emulator.api_key,
     )
     assert llm.invoke("hello").response_metadata["model_name"] == CLAUDE
     assert dumpd(llm)["kwargs"]["config"] == str(path)
