@@ -1,8 +1,8 @@
 """Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
 
 A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
-to no event loop and holds no process up. A client's first two seconds start none, so that a script that asks once, or
-a client made for each request, fetches nothing.
+to no event loop and holds no process up. A client's first two seconds start none, unless a call could ask nobody for
+want of prices: so a script that asks once, or a client made for each request, fetches nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from .catalog import Catalog
 from .config import OPENROUTER
 from .diagnosis import from_response
 from .engine import Wire
-from .errors import CatalogError
+from .errors import AuthenticationError, CatalogError, FallbackError
 from .keys import Keys
 from .places import Places
 from .wire import Transport, TransportError
@@ -50,29 +53,49 @@ class Lists:
         ring = self._keys.known()
         if endpoint in ring.missing and endpoint != OPENROUTER:
             raise CatalogError(self._keys.no_key(endpoint))
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                return await _fetch(self._transport, endpoint, self._places.models(endpoint, ring))
-        except TimeoutError:
-            why = f"no answer within {FETCH_SECONDS:g} s"
-        except TransportError as error:
-            why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
-        raise CatalogError(f"{endpoint}: GET /models failed: {why}")
+        return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
 
 
-async def _fetch(transport: Transport, endpoint: str, wire: Wire) -> bytes:
+async def key_info(transport: Transport, wire: Wire) -> Mapping[str, Any]:
+    """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
+    body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    data = said.get("data") if isinstance(said, dict) else None
+    if not isinstance(data, dict):
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def _get(
+    transport: Transport, what: str, wire: Wire, *, unauthorized: type[FallbackError] = CatalogError
+) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            return await _fetch(transport, what, wire, unauthorized)
+    except TimeoutError:
+        why = f"no answer within {FETCH_SECONDS:g} s"
+    except TransportError as error:
+        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+    raise CatalogError(f"{what}: {why}")
+
+
+async def _fetch(transport: Transport, what: str, wire: Wire, unauthorized: type[FallbackError]) -> bytes:
     answer = await transport.open(wire.url, wire.headers, None)
     try:
         body = bytearray()
         while (data := await answer.read()) is not None:
             body += data
             if len(body) > MAX_LISTING_BYTES:
-                raise CatalogError(f"{endpoint}: GET /models failed: it is longer than {MAX_LISTING_BYTES} bytes")
+                raise CatalogError(f"{what}: it is longer than {MAX_LISTING_BYTES} bytes")
     finally:
         await answer.aclose()
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
-        raise CatalogError(f"{endpoint}: GET /models failed: {answer.status}, {failure.message}")
+        error = unauthorized if answer.status == 401 else CatalogError
+        raise error(f"{what}: {answer.status}, {failure.message}")
     return bytes(body)
 
 
@@ -85,10 +108,10 @@ class Renewal:
         self._next: float | None = None
         self._failures = 0
 
-    def soon(self, now: float) -> None:
-        """Begin if it is time; `now` is the monotonic clock. Returns at once."""
+    def soon(self, now: float, *, needed: bool = False) -> None:
+        """Begin if it is time; `now` is the monotonic clock. `needed`: no delay. Returns at once."""
         if self._next is None:
-            self._next = now + DELAY_SECONDS
+            self._next = now if needed else now + DELAY_SECONDS
         if now < self._next:
             return
         self._next = now + LOOK_SECONDS
@@ -102,7 +125,8 @@ class Renewal:
         """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""
         try:
             if old := [endpoint for endpoint in self._endpoints if self._catalog.stale(endpoint)]:
-                asyncio.run(self._catalog.refresh(*old))
+                with asyncio.Runner() as runner:  # not asyncio.run, which nest_asyncio replaces
+                    runner.run(self._catalog.refresh(*old))
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
             wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
