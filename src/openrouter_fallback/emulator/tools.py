@@ -48,8 +48,10 @@ def calls(request: Body) -> list[dict[str, Any]]:
     if not tools:
         return []
     prompt = last_text(request["messages"])
-    after_tool = request["messages"][-1].get("role") == "tool"
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool)
+    role = request["messages"][-1].get("role")
+    if role == "assistant" and request.get("tool_choice", "auto") == "auto":
+        return []  # a text that it goes on from
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=role == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [
