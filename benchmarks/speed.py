@@ -181,9 +181,9 @@ def served(kind: str, tokens: int = 20) -> Iterator[str]:
         process.stdout.close()
 
 
-def compare(case: Case, url: str, blocks: int) -> Row:
+def compare(case: Case, url: str, blocks: int, make: Callable[[str, str], Any] = Twins) -> Row:
     """Alternate blocks of both twins; the ratio of each pair of blocks, and their median."""
-    twins = Twins(url, case.model)
+    twins = make(url, case.model)
     ours, theirs = getattr(twins, case.ours), getattr(twins, case.theirs)
     if asyncio.iscoroutinefunction(ours):
         pairs = asyncio.run(_async_blocks(case, twins, ours, theirs, blocks))
@@ -197,7 +197,7 @@ def compare(case: Case, url: str, blocks: int) -> Row:
 
 
 async def _async_blocks(
-    case: Case, twins: Twins, ours: Callable[[], Awaitable[int]], theirs: Callable[[], Awaitable[int]], blocks: int
+    case: Case, twins: Any, ours: Callable[[], Awaitable[int]], theirs: Callable[[], Awaitable[int]], blocks: int
 ) -> list[tuple[float, float]]:
     async def run(call: Callable[[], Awaitable[int]]) -> float:
         gc.collect()

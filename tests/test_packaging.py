@@ -58,6 +58,7 @@ PUBLIC = [
     "Usage",
     "__version__",
     "config_schema",
+    "current_routing",
     "load_config",
     "routing",
 ]

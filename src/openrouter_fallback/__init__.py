@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from .failures import Failure, FailureKind
     from .health import HealthTracker, ModelHealth
-    from .router import Route, Skipped, routing
+    from .router import Route, Skipped, current_routing, routing
     from .streams import AsyncStream, Stream
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Usage",
     "__version__",
     "config_schema",
+    "current_routing",
     "load_config",
     "routing",
 ]

@@ -89,15 +89,17 @@ Subscriber = Callable[[Event], object]
 
 
 class Events:
-    """The subscribers of one client. One that raises is logged and harms no call."""
+    """The subscribers of one client, before them those of the client it was copied from. One that raises is logged and
+    harms no call."""
 
-    __slots__ = ("_subscribers",)
+    __slots__ = ("_others", "_subscribers")
 
-    def __init__(self) -> None:
+    def __init__(self, others: Events | None = None) -> None:
+        self._others = others
         self._subscribers: tuple[Subscriber, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._subscribers)
+        return bool(self._subscribers or self._others)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event from now on; returns what ends that."""
@@ -110,6 +112,8 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Tell everyone."""
+        if self._others is not None:
+            self._others.emit(event)
         for subscriber in self._subscribers:
             try:
                 subscriber(event)
