@@ -272,8 +272,8 @@ class Failover:
         if kind is FailureKind.CONNECTION:
             if health.endpoint_failed(ticket, now):
                 self.opened.append(target.endpoint)
-            for other in self._flights.values():
-                other.ticket.continue_from(ticket)
+            for other in (self._tickets[target.endpoint], *(other.ticket for other in self._flights.values())):
+                other.continue_from(ticket)
         elif flight.reached:
             health.endpoint_answered(ticket, now)
         if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (flight.ask.ignore or slot.candidate.max_price):
@@ -401,6 +401,7 @@ class Failover:
         return self.woke(now) if until <= now else wait
 
     def _next(self, now: float) -> Command:
+        self._over_budget = False
         if self._flights:
             return self.hedge(now) or Stay()
         if now >= self._deadline:

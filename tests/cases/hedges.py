@@ -107,6 +107,12 @@ HEDGES = [
         {"a": always(((0, "status"), (5, E503))), "b": always(E503, ok())}, "a@0 b&@2 a@5 b@10", "b @11",
         policy="any_error", health={"b": "closed +1 -0"},
     ),
+    row(
+        "an endpoint that cannot be reached twice is one failure of the call, whoever was asked meanwhile", "a b",
+        {"a": [((5, REFUSED),), ((0, REFUSED),)], "b": [fails(E503), MUTE]}, "a@0 b&@2 a@6 b@6",
+        "DeadlineExceededError @20", waits="5-6", endpoints={"openrouter": "closed 1"},
+        limits=replace(AFTER_2, total=20.0),
+    ),
     # Silence
     row(
         "both silent: each has its deadline, then the third", "a b c", {"a": always(SILENT), "b": always(SILENT)},
