@@ -25,6 +25,7 @@ from openrouter_fallback import (
 )
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
+from openrouter_fallback.portal import portal
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support import leaving
 from tests.support.surfaces import STREAMED, SURFACES, ask
@@ -302,6 +303,27 @@ async def test_a_cancelled_call_is_accounted_for(emulator: Emulator, client: Fal
     assert balanced(events) == ["cancelled"]
     (ended,) = [event.attempt for event in events if isinstance(event, AttemptEnded)]
     assert ended.kind is K.CANCELLED
+
+
+def test_an_interrupt_after_a_call_s_end_leaves_nothing_untold(emulator: Emulator, client: FallbackClient) -> None:
+    """What is told lags behind the call itself, which the portal's thread may have ended long ago."""
+    events: list[Event] = []
+
+    async def ended() -> None:
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - any turn may be the last of the call's task
+            await asyncio.sleep(0)
+
+    def interrupted(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, AttemptStarted):
+            asyncio.run_coroutine_threadsafe(ended(), portal().loop).result()
+            raise KeyboardInterrupt
+
+    end = client.subscribe(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.chat("hello")
+    end()
+    assert [type(event) for event in events] == [CallStarted, AttemptStarted, AttemptEnded, CallEnded]
 
 
 @pytest.mark.parametrize("surface", SURFACES)

@@ -249,7 +249,6 @@ class Run:
         """Attempts side by side, until one has its first token or none is left."""
         clock, machine, flights = self._engine.clock, self._machine_(), self._flights
         command: Command = ask
-        landed: list[Reading] = []
         hedge_at: float | None = None
         while True:
             if isinstance(command, Ask):
@@ -259,33 +258,49 @@ class Run:
                 reading = self._prepared(command)
                 flights.start(reading, reading.to_first_token(self._engine.transport, *self._letter(reading)))
             elif not isinstance(command, Stay):
-                await self._break_off(landed, Failure(FailureKind.CANCELLED, "the call is over"))
+                await self._break_off(Failure(FailureKind.CANCELLED, "the call is over"))
                 return command
-            command = Stay()
-            landed = landed or await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
+            landed = await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
+            self._still_open()
             winner = next((one for one in landed if one.begun and machine.under_way(one.ask.number)), None)
+            command = Stay()
             if winner is not None:
-                self._reading = winner
-                landed.remove(winner)
-                await self._break_off(landed, Failure(FailureKind.CANCELLED, "another model was faster"))
+                self._take(winner)
+                machine.chosen(clock(), winner.ask.number)
+                await self._break_off(Failure(FailureKind.CANCELLED, "another model was faster"))
+                self._still_open()
                 return winner.ask
             if landed:
-                command = await self._landed(landed.pop(0), landed)
-            elif flights:
-                command, hedge_at = await self._hedge() or command, None
+                command = await self._landed(landed[0])
             else:
-                raise RuntimeError("the call was closed while it waited")
+                command, hedge_at = await self._hedge() or command, None
 
-    async def _landed(self, reading: Reading, others: list[Reading]) -> Command:
+    async def _landed(self, reading: Reading) -> Command:
         """One of several attempts has ended without a token."""
-        self._reading = reading
+        self._take(reading)
         if reading.out_of_time:
-            await self._break_off(others, _TOO_LATE)
+            await self._break_off(_TOO_LATE)
             await self._out_of_time(reading)
+        await reading.aclose()
+        self._still_open()
+        if not self._machine_().under_way(reading.ask.number):  # another has had its first token meanwhile
+            self._note(reading, reading.failure, self._engine.clock())
+            self._reading = None
+            return Stay()
         command = await self._conclude(reading.ask)
-        if isinstance(command, Stay) and self._flights:
+        self._give_back(max(1, len(self._flights.readings) + isinstance(command, Ask)))
+        if isinstance(command, Stay):
             self._report(self._flights.readings[0].ask)
         return command
+
+    def _take(self, reading: Reading) -> None:
+        """Go on with one that has landed."""
+        self._flights.take(reading)
+        self._reading = reading
+
+    def _still_open(self) -> None:
+        if self._over:
+            raise RuntimeError("the call was closed while it waited")
 
     async def _hedge(self) -> Ask | None:
         """One more at the side of those under way, if the machine wants it and there is a place."""
@@ -298,13 +313,11 @@ class Run:
             self._held += 1
         return ask
 
-    async def _break_off(self, landed: list[Reading], why: Failure) -> None:
-        """Close the attempts that are waiting for their first token, at once, and give their places back."""
+    async def _break_off(self, why: Failure) -> None:
+        """Close the other attempts at once and give their places back."""
         now = self._engine.clock()
-        for reading in (*landed, *self._flights.readings):
+        for reading in self._flights.readings:
             self._note(reading, reading.failure or why, now)
-        for reading in landed:
-            await reading.aclose()
         await self._flights.close()
         self._give_back(1)
 
@@ -386,6 +399,7 @@ class Run:
         completion = reading.completion
         failure = reading.failure
         await reading.aclose()
+        self._still_open()
         self._joined(reading, ask)
         if completion is not None:
             self._note(reading, None, now)
@@ -430,10 +444,11 @@ class Run:
             self._seams.append(Seam(len(self._text), self._author, ask.candidate.key, splice.how, splice.dropped))
 
     async def _out_of_time(self, reading: Reading) -> None:
+        await reading.aclose()
+        self._still_open()
         now = self._engine.clock()
         self._note(reading, _TOO_LATE, now)
         self._partial = self._text + reading.partial if self._delivered or not self._deliver else None
-        await reading.aclose()
         self._reading = None
         raise self._error(self._machine_().out_of_time(now))
 
