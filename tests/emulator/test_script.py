@@ -220,6 +220,14 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        done = run("--port", emulator.base_url.split(":")[2].partition("/")[0])
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
