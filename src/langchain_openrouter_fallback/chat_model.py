@@ -43,7 +43,7 @@ class ChatOpenRouterFallback(BaseChatModel):
     `task`, `max_cost_tier`, `primary_provider` and `models` may be given for each call as well. Raises `ConfigError`.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True, defer_build=True)
 
     # Which models
     model: str | None = None
