@@ -78,7 +78,7 @@ class ChatOpenRouterFallback(BaseChatModel):
     """Attributes the traffic on OpenRouter."""
     app_title: str | None = None
     """Attributes the traffic on OpenRouter."""
-    request_timeout: float | None = Field(default=None, alias="timeout")
+    request_timeout: float | None = Field(default=None, alias="timeout", gt=0)
     """Seconds to the first token of one attempt; by default 30, or 120 for requests that are known to be slow."""
     max_retries: int | None = Field(default=None, ge=0)
     """Tries of the same model after the first, within a call; by default 1."""

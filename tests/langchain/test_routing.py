@@ -226,8 +226,12 @@ def test_a_copy_shares_health_and_connections(llm: ChatOpenRouterFallback) -> No
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize(
     ("arguments", "meant"),
-    [({"max_cost_teir": "budget"}, "max_cost_tier"), ({"model": GPT, "models": [GPT]}, "not both")],
-    ids=["misspelt", "twice"],
+    [
+        ({"max_cost_teir": "budget"}, "max_cost_tier"),
+        ({"model": GPT, "models": [GPT]}, "not both"),
+        ({"config": {"configurable": {"task": 3}}}, "task=3 is a int"),
+    ],
+    ids=["misspelt", "twice", "no string"],
 )
 async def test_a_mistake_is_told(
     llm: ChatOpenRouterFallback, arguments: dict[str, Any], meant: str, surface: str
