@@ -12,7 +12,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from .chat_model import ChatOpenRouterFallback
+    from .configured import Configured
 
 ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_price")
 """What `bind` and `config={"configurable": {...}}` may hold beside the arguments of a call."""
@@ -55,7 +55,7 @@ _NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format"
 
 
 def options(
-    llm: ChatOpenRouterFallback, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
+    llm: Configured, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
 ) -> dict[str, Any]:
     """The arguments of the core's call; those given to the call go before the model's own."""
     fields = llm.__dict__
