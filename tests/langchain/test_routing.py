@@ -209,6 +209,12 @@ def test_the_nearest_word_wins(emulator: Emulator, llm: ChatOpenRouterFallback) 
     assert served(emulator) == [MINI, LLAMA, CLAUDE, "qwen/qwen3-max", GPT]
 
 
+def test_a_graphs_own_configuration_is_let_alone(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    llm.invoke("hello", {"configurable": {"model": "openai", "thread_id": "1", "temperature": 9}})
+    assert served(emulator) == [GPT]
+    assert "temperature" not in emulator.log[0].body
+
+
 def test_a_tier_caps_and_a_provider_comes_first(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
     llm.invoke("hello", max_cost_tier="standard")
     llm.with_routing(max_cost_tier="standard").invoke("hello", primary_provider="meta-llama")
