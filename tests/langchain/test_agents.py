@@ -91,8 +91,10 @@ async def test_response_format_with_tools_and_a_dying_model(emulator: Emulator, 
     assert result["structured_response"] == Found(number=7)
 
 
-def test_requests_that_need_more_go_to_those_that_can(emulator: Emulator, make: Make) -> None:
-    make(models=[GEMMA, CLAUDE]).bind_tools([look_up]).invoke("Please look_up 'whales'")
+async def test_requests_that_need_more_go_to_those_that_can(emulator: Emulator, make: Make) -> None:
+    llm = make(models=[GEMMA, CLAUDE])
+    await llm.client.catalog.refresh()
+    await llm.bind_tools([look_up]).ainvoke("Please look_up 'whales'")
     assert emulator.log[-1].model == CLAUDE
 
 

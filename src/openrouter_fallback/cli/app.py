@@ -14,6 +14,7 @@ from openrouter_fallback.cli.options import (
     BaseUrl,
     Config,
     MaxCostTier,
+    MaxPrice,
     Models,
     Offline,
     PrimaryProvider,
@@ -175,7 +176,7 @@ def models_(
 
     with failures(as_json=as_json):
         wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
-        client = calls.client(None, config, base_url, None, None, None)
+        client = calls.client(None, config, base_url)
         found = searching.search(client, endpoint, wanted, sort, limit, offline=offline, as_json=as_json)
     if not found:
         raise typer.Exit(1)
@@ -188,6 +189,7 @@ def chat(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")] = None,
@@ -209,7 +211,7 @@ def chat(
     from openrouter_fallback.cli.shapes import completion_json
 
     with failures(as_json=as_json):
-        client = calls.client(models, config, base_url, task, max_cost_tier, primary_provider)
+        client = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider)
         messages = calls.messages(sys.stdin.read() if prompt == "-" else prompt, system)
         with client:
             if as_json:
@@ -224,11 +226,12 @@ def route(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the models that a call would ask, in order, and the skipped ones with the reason. Calls nothing.
+    """Print the models that a call would ask, in order, and the skipped ones with the reason. Asks no model.
 
     \b
       openrouter-fallback route --config fallback.yaml
@@ -240,7 +243,7 @@ def route(
     from openrouter_fallback.cli.shapes import route_json
 
     with failures(as_json=as_json):
-        found = calls.client(models, config, base_url, task, max_cost_tier, primary_provider).route()
+        found = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider).route()
         if as_json:
             print_json(route_json(found))
         else:
