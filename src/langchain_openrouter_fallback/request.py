@@ -12,10 +12,12 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from .chat_model import ChatOpenRouterFallback
+    from .configured import Configured
 
 ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_price")
-"""What `bind` and `config={"configurable": {...}}` may hold beside the arguments of a call."""
+"""What `bind` takes as routing."""
+CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
+"""What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
 
 # A field of the chat model -> the request's parameter.
 _PARAMS = {
@@ -55,7 +57,7 @@ _NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format"
 
 
 def options(
-    llm: ChatOpenRouterFallback, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
+    llm: Configured, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
 ) -> dict[str, Any]:
     """The arguments of the core's call; those given to the call go before the model's own."""
     fields = llm.__dict__
@@ -83,7 +85,7 @@ def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, A
     """The keyword arguments of a call with the routing of its config, so that callbacks and caches see it too."""
     configurable = ensure_config(config).get("configurable")
     if configurable:
-        given = {key: configurable[key] for key in ROUTING if configurable.get(key) is not None}
+        given = {key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}
         if given:
             return {**given, **kwargs}
     return kwargs

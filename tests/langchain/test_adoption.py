@@ -3,11 +3,14 @@ nothing meant for OpenAI leaks in."""
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import pickle
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,10 +236,11 @@ def test_nothing_meant_for_openai_leaks_in(emulator: Emulator, make: Make, monke
         "LANGSMITH_GATEWAY": "true",
         "LANGSMITH_API_KEY": "lsv2_leak",
         "LANGCHAIN_OPENAI_STREAM_CHUNK_TIMEOUT_S": "0.000001",
+        "LC_OUTPUT_VERSION": "responses/v1",
     }.items():
         monkeypatch.setenv(name, value)
     llm = make(models=[GPT])
-    llm.invoke("hello")
+    assert isinstance(llm.invoke("hello").content, str)
     asyncio.run(llm.ainvoke("hello"))
     for request in emulator.log:
         assert "leak" not in str(request.headers) + str(request.body)
@@ -246,3 +250,19 @@ def test_importing_it_imports_no_openai_and_no_framework_but_the_core() -> None:
     code = "import sys, langchain_openrouter_fallback; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert {"openai", "langchain_openai", "langchain", "langgraph", "tiktoken"} & set(done.stdout.split()) == set()
+
+
+def test_what_it_imports_is_what_its_extra_declares() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    imported = set()
+    for path in (root / "src" / "langchain_openrouter_fallback").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+    foreign = imported - set(sys.stdlib_module_names) - {"openrouter_fallback"}
+    assert foreign == {"langchain_core", "pydantic"}
+    (needed,) = project["optional-dependencies"]["langchain"]
+    assert needed.startswith("langchain-core>=1.6")

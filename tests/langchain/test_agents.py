@@ -115,6 +115,9 @@ def test_a_retry_middleware_does_not_multiply_an_outage(emulator: Emulator, make
     assert not raised.value.is_retryable
 
 
+@pytest.mark.skipif(
+    not hasattr(SummarizationMiddleware, "_overflow_retry_prompt"), reason="langchain does so from 1.4.4 on"
+)
 def test_an_overflow_in_the_summary_is_summarized_shorter(emulator: Emulator, make: Make) -> None:
     llm = make(profile={"max_input_tokens": 100_000})
     emulator.fault("context_length_exceeded", requests=2)  # both models, once

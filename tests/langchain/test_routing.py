@@ -209,6 +209,12 @@ def test_the_nearest_word_wins(emulator: Emulator, llm: ChatOpenRouterFallback) 
     assert served(emulator) == [MINI, LLAMA, CLAUDE, "qwen/qwen3-max", GPT]
 
 
+def test_a_graphs_own_configuration_is_let_alone(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    llm.invoke("hello", {"configurable": {"model": "openai", "thread_id": "1", "temperature": 9}})
+    assert served(emulator) == [GPT]
+    assert "temperature" not in emulator.log[0].body
+
+
 def test_a_tier_caps_and_a_provider_comes_first(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
     llm.invoke("hello", max_cost_tier="standard")
     llm.with_routing(max_cost_tier="standard").invoke("hello", primary_provider="meta-llama")
@@ -226,8 +232,12 @@ def test_a_copy_shares_health_and_connections(llm: ChatOpenRouterFallback) -> No
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize(
     ("arguments", "meant"),
-    [({"max_cost_teir": "budget"}, "max_cost_tier"), ({"model": GPT, "models": [GPT]}, "not both")],
-    ids=["misspelt", "twice"],
+    [
+        ({"max_cost_teir": "budget"}, "max_cost_tier"),
+        ({"model": GPT, "models": [GPT]}, "not both"),
+        ({"config": {"configurable": {"task": 3}}}, "task=3 is a int"),
+    ],
+    ids=["misspelt", "twice", "no string"],
 )
 async def test_a_mistake_is_told(
     llm: ChatOpenRouterFallback, arguments: dict[str, Any], meant: str, surface: str

@@ -139,3 +139,16 @@ def test_an_error_can_be_pickled_and_keeps_all(cls: type[ours.FallbackError]) ->
         "so far",
     )
     assert isinstance(again, theirs)
+
+
+def test_a_changed_field_is_what_the_next_call_does(emulator: Emulator, make: Make) -> None:
+    llm = make()
+    assert llm.model_copy(update={"models": [LLAMA]}).invoke("hello").response_metadata["model_name"] == LLAMA
+    llm.models = [CLAUDE]
+    assert llm.invoke("hello").response_metadata["model_name"] == CLAUDE
+    llm.max_retries = 0
+    emulator.fault("server", model=CLAUDE, requests=1)
+    with pytest.raises(ours.FallbackError):
+        llm.invoke("hello")
+    assert emulator.count(CLAUDE) == 2
+    assert dumpd(llm)["kwargs"]["models"] == [CLAUDE]

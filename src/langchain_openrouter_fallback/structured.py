@@ -1,8 +1,7 @@
-"""Tools and structured output as request parameters, and the parsers of their answers."""
+"""Structured output: what is asked for, and the parser of what comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -11,60 +10,17 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from .errors import ConfigError
 from .request import json_format
+from .tools import name_of
 
 if TYPE_CHECKING:
     from .chat_model import ChatOpenRouterFallback
 
 METHODS = ("json_schema", "function_calling", "json_mode")
-_CHOICES = ("auto", "none", "required")
-
-Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
-
-
-def tool_arguments(
-    tools: Sequence[Tool],
-    tool_choice: str | bool | Mapping[str, Any] | None,
-    strict: bool | None,
-    parallel_tool_calls: bool | None,
-) -> dict[str, Any]:
-    """The request parameters for these tools. Raises `ConfigError` for a choice that is none."""
-    bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools]}
-    if tool_choice:
-        bound["tool_choice"] = _choice(tool_choice, [_name(tool) for tool in bound["tools"]])
-    if parallel_tool_calls is not None:
-        bound["parallel_tool_calls"] = parallel_tool_calls
-    return bound
-
-
-def _name(tool: Mapping[str, Any]) -> str:
-    return str((tool.get("function") or {}).get("name") or tool.get("type"))
-
-
-def _choice(choice: str | bool | Mapping[str, Any], names: list[str]) -> str | dict[str, Any]:
-    if isinstance(choice, Mapping):
-        named = choice.get("name") if choice.get("type") == "tool" else None  # as Anthropic writes it
-        return dict(choice) if named is None else _function(named)
-    if choice == "any":
-        return "required"
-    if choice is True:
-        if len(names) != 1:
-            raise ConfigError(f"tool_choice=True is for one tool; there are {len(names)}: name one of {names}")
-        return _function(names[0])
-    if isinstance(choice, str) and choice not in _CHOICES:
-        if choice not in names:
-            raise ConfigError(f"tool_choice={choice!r} is neither a tool of this call ({names}) nor any of {_CHOICES}")
-        return _function(choice)
-    return str(choice)
-
-
-def _function(name: str) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name}}
 
 
 def structured(
@@ -90,7 +46,7 @@ def structured(
     told: dict[str, Any] = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     bound: Runnable[LanguageModelInput, Any]
     if method == "function_calling" and schema is not None:
-        name = _name(convert_to_openai_tool(schema))
+        name = name_of(convert_to_openai_tool(schema))
         bound = llm.bind_tools([schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments)
         if is_pydantic:
             parser = PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
