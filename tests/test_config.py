@@ -572,7 +572,15 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         ["unknown"],
     ),
     "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
-    "health store is not there": (SETTINGS + "    health_store: memory\n", 4, "fallback.settings.health_store", []),
+    **{
+        f"health store {store}": (
+            SETTINGS + f"    health_store: {store}\n",
+            4,
+            "fallback.settings.health_store",
+            ["rediss://host:6379/0"],
+        )
+        for store in ("disk", "https://host/0", "'redis://'", "redis://:hunter2@host:99999", "7", "'redis://ho st'")
+    },
     "spend limit is not there": (
         SETTINGS + "    spend_limit_usd: {per_call: 1}\n",
         4,

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainValidator,
+    SecretStr,
     StrictStr,
     ValidationError,
     WithJsonSchema,
@@ -26,6 +27,7 @@ from ._mistakes import Path, Place, Source, explain, listed, near, refuse, repor
 from .failures import FailureKind
 
 MAX_DEPTH = 40
+MEMORY: Literal["memory"] = "memory"
 
 _RESERVED_PARAMS = ("model", "messages", "stream")
 _NOT_OVERRIDABLE = (FailureKind.CANCELLED, FailureKind.LOCAL)
@@ -166,6 +168,31 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _health_store(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if text == MEMORY:
+        return MEMORY
+    try:
+        url = urlsplit(text) if isinstance(text, str) else None
+        good = url is not None and (
+            bool(url.hostname) and url.port != 0 if url.scheme in ("redis", "rediss") else url.scheme == "unix"
+        )
+    except ValueError:
+        good = False
+    if not good or not isinstance(text, str) or " " in text or not text.isprintable():
+        # What was found may hold a password.
+        raise refuse("found something else; allowed is memory, or a URL as in 'rediss://host:6379/0'.")
+    return SecretStr(text)
+
+
+def without_password(url: str) -> str:
+    """The URL without the password in it."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    user = user.partition(":")[0]
+    return parts._replace(netloc=f"{user}@{host}" if user else host).geturl()
+
+
 def _env_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise refuse(
@@ -196,6 +223,11 @@ Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 ModelId = Annotated[StrictStr, AfterValidator(_model_id)]
 BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+HealthStoreUrl = Annotated[
+    Literal["memory"] | SecretStr,
+    PlainValidator(_health_store),
+    WithJsonSchema({"type": "string", "pattern": "^(memory$|rediss?://|unix://)"}),
+]
 Headers = Annotated[Mapping[StrictStr, StrictStr], AfterValidator(_headers)]
 Names = Annotated[
     tuple[StrictStr, ...],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import random
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -17,7 +19,7 @@ from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, S
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
-from .health import MemoryHealth, ModelHealth, Rules
+from .health import HealthStore, MemoryHealth, ModelHealth, Rules, SharedHealth
 from .keys import ApiKey, KeyRing, Keys
 from .policy import policy
 from .portal import Mailbox, portal
@@ -66,6 +68,7 @@ class FallbackClient:
             skip_threshold=chosen.skip_threshold,
             longest_open=chosen.disable_duration_seconds,
         )
+        self._store = _store(self.config, rules)
         # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
         from .transport import HttpTransport
 
@@ -73,7 +76,7 @@ class FallbackClient:
         self._transport = HttpTransport()
         self._engine = Engine(
             transport=self._transport,
-            health=MemoryHealth(rules, random.random),
+            health=MemoryHealth(rules, random.random) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
@@ -237,8 +240,15 @@ class FallbackClient:
         """The models that a call with this routing may ask now, in order."""
         return self.route(**routing).candidates
 
-    def health(self) -> dict[str, ModelHealth]:
-        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out."""
+    def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
+        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out.
+
+        Where health is shared, counts are the fleet's. `refresh` asks the store now instead of about once a second, and
+        raises `ConnectionError` if it does not answer.
+        """
+        store = self._store
+        if store is not None and refresh and not Mailbox(self._events).run(store.exchange):
+            raise ConnectionError("the health store does not answer; the log says why")
         now = self._engine.clock()
         router, health, accounts = self._router, self._engine.health, self._keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
@@ -267,12 +277,16 @@ class FallbackClient:
 
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
+        if self._store is not None:
+            self._store.stop()
         held = portal()
         if not held.here:
             Mailbox(self._events).run(self._transport.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
+        if self._store is not None:
+            self._store.stop()
         await self._transport.aclose()
 
     def __enter__(self) -> Self:
@@ -307,6 +321,8 @@ class FallbackClient:
         return run.completion
 
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+        if self._store is not None:
+            self._store.touch()
         plan = self._plan(asked.choice, ring)
 
         def wire(candidate: Candidate) -> Wire:
@@ -427,6 +443,31 @@ def _choice(
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
     return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+
+
+def _store(config: FallbackConfig, rules: Rules) -> HealthStore | None:
+    """What shares health with other processes; None: nothing does."""
+    url = config.settings.health_store
+    if isinstance(url, str):
+        return None
+    try:
+        from .health.redis import RedisStore
+    except ImportError as missing:
+        if (missing.name or "").partition(".")[0] != "redis":
+            raise
+        raise ConfigError('health_store needs redis-py: pip install "openrouter-fallback[redis]"') from None
+    places = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
+    try:
+        return RedisStore(
+            SharedHealth(rules, random.random, places),
+            url.get_secret_value(),
+            clock=time.monotonic,
+            random=random.random,
+            spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), portal().loop),
+        )
+    except (TypeError, ValueError) as error:
+        # redis-py quotes what it does not understand.
+        raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -22,18 +22,21 @@ from pydantic_core import InitErrorDetails
 from ._mistakes import Path, Place, Source, again, explain, listed, mistake, near, report, show
 from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, review, split_id, unwrap
 from ._values import (
+    MEMORY,
     BaseUrl,
     EnvName,
     Fraction,
     Frozen,
     FrozenDict,
     Headers,
+    HealthStoreUrl,
     Kind,
     ModelId,
     Names,
     Params,
     Seconds,
     Verdict,
+    without_password,
 )
 from .errors import ConfigError
 
@@ -184,6 +187,18 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    health_store: HealthStoreUrl = Field(
+        default=MEMORY,
+        description="Where health is shared with other processes: memory (nowhere), or the URL of a Redis server.",
+    )
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        store = self.health_store
+        if isinstance(store, str):
+            return state
+        store = SecretStr(without_password(store.get_secret_value()))
+        return {**state, "__dict__": {**state["__dict__"], "health_store": store}}
 
 
 class FallbackConfig(Frozen):

@@ -361,15 +361,20 @@ class MemoryHealth:
         known = self._models.get(target.model)
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
-            known = _Model(Breaker(rules, self._random), Latencies(self._rules.window_seconds))
+            breaker = self._breaker(rules, target.endpoint, target.model)
+            known = _Model(breaker, Latencies(self._rules.window_seconds))
             self._models[target.model] = known
         return known
 
     def _endpoint(self, name: str) -> Breaker:
         known = self._endpoints.get(name)
         if known is None:
-            known = self._endpoints[name] = Breaker(self._rules, self._random)
+            known = self._endpoints[name] = self._breaker(self._rules, name, None)
         return known
+
+    def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
+        """A new breaker for a model, or for the endpoint itself."""
+        return Breaker(rules, self._random)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._rules, self._random)
