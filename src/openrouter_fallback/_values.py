@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     PlainValidator,
     SecretStr,
     StrictStr,
@@ -226,6 +227,7 @@ EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 HealthStoreUrl = Annotated[
     Literal["memory"] | SecretStr,
     PlainValidator(_health_store),
+    PlainSerializer(str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": "^(memory$|rediss?://|unix://)"}),
 ]
 Headers = Annotated[Mapping[StrictStr, StrictStr], AfterValidator(_headers)]
