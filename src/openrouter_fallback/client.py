@@ -8,6 +8,7 @@ import os
 import random
 import re
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -81,6 +82,8 @@ class FallbackClient:
             events=self._events,
         )
         self._router = Router(self.config, self._engine.health)
+        if chosen.opentelemetry:
+            self.instrument()
 
     @classmethod
     def from_config(
@@ -275,13 +278,32 @@ class FallbackClient:
         """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""
         return self._events.subscribe(subscriber)
 
+    def instrument(self, *, tracer_provider: Any = None, meter_provider: Any = None) -> Callable[[], None]:
+        """Make OpenTelemetry spans and metrics of all calls from now on (extra `otel`); returns what ends that.
+
+        Without providers the global ones are used. `settings.opentelemetry` does the same from the beginning.
+        """
+        try:
+            from .otel import OpenTelemetry
+        except ImportError as missing:
+            if (missing.name or "").partition(".")[0] != "opentelemetry":
+                raise
+            raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
+        config, clock, alive = self.config, self._engine.clock, weakref.ref(self._engine.health)
+
+        def states() -> dict[str, str]:
+            health = alive()
+            return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
+
+        return self._events.add_observer(OpenTelemetry(config, states, tracer_provider, meter_provider))
+
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
-        if self._store is not None:
-            self._store.stop()
         held = portal()
         if not held.here:
             Mailbox(self._events).run(self._transport.aclose)
+            if self._store is not None:
+                Mailbox(self._events).run(self._store.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""

@@ -191,6 +191,9 @@ class Settings(Frozen):
         default=MEMORY,
         description="Where health is shared with other processes: memory (nowhere), or the URL of a Redis server.",
     )
+    opentelemetry: StrictBool = Field(
+        default=False, description="Whether calls become OpenTelemetry spans and metrics, by the global providers."
+    )
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()

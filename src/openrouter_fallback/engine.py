@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -129,6 +129,22 @@ class Run:
         self._author = ""
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
+
+    # For observers
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        return self._call.request.messages
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self._call.request.params
+
+    @property
+    def streamed(self) -> bool:
+        return self._deliver
+
+    # For whoever drives it
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
@@ -383,6 +399,7 @@ class Run:
         self._failed = None
 
     def _emit(self, event: Event) -> None:
+        self._engine.events.observe(event, self)
         if self._engine.events:
             self._call.host.emit(event)
 

@@ -118,6 +118,11 @@ class Request:
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
         )
 
+    @property
+    def params(self) -> Json:
+        """What the caller has given besides the messages."""
+        return self._params
+
     def continued(self, text: str, way: Way, tokens: int) -> Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
         other = object.__new__(Request)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openrouter_fallback.cli.status import status
 from openrouter_fallback.cli.terminal import failures, print_json, say, stderr, stdout
 
 if TYPE_CHECKING:
@@ -151,6 +152,9 @@ def drill(
             _what_next(config)
         if not result.passed:
             raise typer.Exit(1)
+
+
+app.command(short_help="Print the fleet's health, from Redis.")(status)
 
 
 def _chosen(names: list[str] | None, scenarios: tuple[Scenario, ...]) -> list[Scenario]:

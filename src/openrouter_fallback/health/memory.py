@@ -176,6 +176,12 @@ class MemoryHealth:
             known = self._models.get(model)
             return known.breaker.window.rate(now) if known else 1.0
 
+    def state(self, model: str, now: float) -> State:
+        """The state of the model's breaker."""
+        with self._lock:
+            known = self._models.get(model)
+            return known.breaker.state(now) if known else State.CLOSED
+
     def first_token_quantile(self, model: str, share: float) -> float | None:
         """A quantile of the seconds to the first token; None without data."""
         with self._lock:

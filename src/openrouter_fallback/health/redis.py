@@ -132,9 +132,10 @@ class RedisStore:
         self._turn = None
 
     async def aclose(self) -> None:
-        """Stop, and close the connection that the running loop has."""
+        """Stop, and close the connection that the running loop has; an exchange under way closes it at its end."""
         self.stop()
-        await self._disconnect()
+        if not self._one.locked():
+            await self._disconnect()
 
     # The connection
 

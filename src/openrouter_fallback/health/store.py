@@ -82,3 +82,6 @@ class HealthStore(Protocol):
 
     def stop(self) -> None:
         """No more; `touch` starts it again."""
+
+    async def aclose(self) -> None:
+        """`stop`, and close what is open in the running loop."""
