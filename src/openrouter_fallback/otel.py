@@ -47,6 +47,7 @@ _USAGE = (
     ("cache_write_tokens", "gen_ai.usage.cache_creation.input_tokens"),
     ("reasoning_tokens", "gen_ai.usage.reasoning.output_tokens"),
 )
+_API_MODULES = ("opentelemetry.trace", "opentelemetry.metrics")
 _ALWAYS = ("prompt_tokens", "completion_tokens")
 
 Attributes = dict[str, Any]
@@ -78,6 +79,7 @@ class OpenTelemetry:
         self._config = config
         self._places = {name: _place(at.base_url) for name, at in config.endpoints.items()}
         self._calls: dict[int, _Call] = {}
+        self._given = tracer_provider is not None or meter_provider is not None
         self._content = os.environ.get(CONTENT_ENV, "").upper() in ("SPAN_ONLY", "SPAN_AND_EVENT", "TRUE")
         self._tracer = trace.get_tracer("openrouter_fallback", __version__, tracer_provider)
         meter = metrics.get_meter("openrouter_fallback", __version__, meter_provider)
@@ -117,9 +119,13 @@ class OpenTelemetry:
         )
 
     def __call__(self, event: Event, seen: Seen) -> None:
-        match event:
-            case CallStarted():
+        if isinstance(event, CallStarted):
+            if self._given or _configured():
                 self._begin(event, seen)
+            return
+        if event.call not in self._calls:
+            return
+        match event:
             case AttemptStarted():
                 self._begin_attempt(event)
             case AttemptEnded():
@@ -127,8 +133,7 @@ class OpenTelemetry:
             case FailedOver():
                 self._failed_over(event)
             case BreakerOpened():
-                if (call := self._calls.get(event.call)) is not None:
-                    call.span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
+                self._calls[event.call].span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
             case CallEnded():
                 self._end(event, seen)
 
@@ -157,9 +162,7 @@ class OpenTelemetry:
         self._calls[event.call] = _Call(span, attributes, time.monotonic())
 
     def _end(self, event: CallEnded, seen: Seen) -> None:
-        call = self._calls.pop(event.call, None)
-        if call is None:
-            return
+        call = self._calls.pop(event.call)
         span, attributes, completion = call.span, dict(call.attributes), seen.completion
         if completion is not None and event.outcome == "answered":
             attributes["gen_ai.response.model"] = completion.model
@@ -198,17 +201,12 @@ class OpenTelemetry:
             "error.type": str(event.kind),
         }
         self._failovers.add(1, attributes)
-        call = self._calls.get(event.call)
-        if call is not None:
-            call.span.add_event("failover", attributes)
+        self._calls[event.call].span.add_event("failover", attributes)
 
     # Its attempts
 
     def _begin_attempt(self, event: AttemptStarted) -> None:
-        call = self._calls.get(event.call)
-        if call is None:
-            return
-        span = None
+        call, span = self._calls[event.call], None
         if call.span.is_recording():
             attributes = {
                 **self._aim(event.model),
@@ -227,9 +225,9 @@ class OpenTelemetry:
         self._attempts.add(1, {**labels, "openrouter_fallback.outcome": outcome})
         if attempt.cost:
             self._cost.add(attempt.cost, labels)
-        call = self._calls.get(event.call)
-        span, started = call.attempts.pop(event.number, (None, 0.0)) if call is not None else (None, 0.0)
-        if call is not None and attempt.first_token is not None:
+        call = self._calls[event.call]
+        span, started = call.attempts.pop(event.number, (None, call.started))
+        if attempt.first_token is not None:
             since_call = started - call.started + attempt.first_token
             call.first_token = since_call if call.first_token is None else min(call.first_token, since_call)
         if span is None:
@@ -247,6 +245,12 @@ class OpenTelemetry:
             span.set_attribute("error.type", str(attempt.kind))
             span.set_status(Status(StatusCode.ERROR, str(attempt.kind)))
         span.end()
+
+
+def _configured() -> bool:
+    """Whether the application has set a provider: the API's own ones do nothing."""
+    providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
+    return any(not type(one).__module__.startswith(_API_MODULES) for one in providers)
 
 
 def _place(url: str) -> Attributes:
