@@ -2,8 +2,8 @@
 
 python benchmarks/fleet.py [--processes 100] [--rate 20] [--seconds 120] [--seed 1] [--plot benchmarks/fleet.png]
 
-Every process runs the real machine (`Failover`, `SharedHealth`); models, clock and what Redis keeps are simulated, so the
-figures do not depend on the computer. The plot needs matplotlib.
+Every process runs the real machine (`Failover`, `SharedHealth`); models, clock and what Redis keeps are simulated, so
+the figures do not depend on the computer. The plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from openrouter_fallback.commands import Limits
-from openrouter_fallback.failures import Failure, FailureKind
-from openrouter_fallback.health import MemoryHealth, Rules, Target
 from tests.support.fleet import Board, Member
 from tests.support.timeline import START, Call, Reply, World, fails, ok
+
+from openrouter_fallback.commands import Limits
+from openrouter_fallback.failures import Failure, FailureKind
+from openrouter_fallback.health import MemoryHealth, Rules
 
 MODELS = ("primary", "second")
 OUTAGE = (30.0, 75.0)
@@ -84,7 +85,17 @@ class Tally:
 class Fleet:
     """All processes on one clock."""
 
-    def __init__(self, down: Down, *, processes: int, rate: float, seconds: float, shared: bool, seed: int) -> None:
+    def __init__(
+        self,
+        down: Down,
+        *,
+        processes: int,
+        rate: float,
+        seconds: float,
+        shared: bool,
+        retry_budget: float | None,
+        seed: int,
+    ) -> None:
         self.now = 0.0
         self.tally = Tally()
         self.capacity = processes * rate
@@ -95,9 +106,9 @@ class Fleet:
         self._dice = random.Random(seed)
         board = Board()
         for number in range(processes):
-            process = Process(self, random.Random(f"{seed}/{number}"))
+            process = Process(self, random.Random(f"{seed}/{number}"), retry_budget)
             if shared:
-                member = Member(board, str(number), lambda: START + self.now)
+                member = Member(board, str(number), lambda: START + self.now, retry_budget=retry_budget)
                 process.health = member.health
                 self._every_second(member, process.random(), seconds)
             self._ask(process, rate, seconds)
@@ -134,11 +145,11 @@ class Fleet:
             began, second = self.now, int(self.now)
             self.tally.calls[second] += 1
             Asked(process, lambda outcome: self._end(outcome, began))
-            following = self.now + process.random.__self__.expovariate(rate)  # type: ignore[attr-defined]
+            following = self.now + process.dice.expovariate(rate)
             if following < seconds:
                 self.at(START + following, call)
 
-        self.at(START + process.random.__self__.expovariate(rate), call)  # type: ignore[attr-defined]
+        self.at(START + process.dice.expovariate(rate), call)
 
     def _end(self, outcome: str, began: float) -> None:
         if "Error" in outcome:
@@ -150,10 +161,10 @@ class Fleet:
 class Process(World):
     """One process of the fleet: a timeline's world whose clock and models are the fleet's."""
 
-    def __init__(self, fleet: Fleet, dice: random.Random) -> None:
-        self.fleet = fleet
+    def __init__(self, fleet: Fleet, dice: random.Random, retry_budget: float | None) -> None:
+        self.fleet, self.dice = fleet, dice
         super().__init__(script={}, random=dice.random)
-        self.health = MemoryHealth(Rules(), dice.random)
+        self.health = MemoryHealth(Rules(), dice.random, retry_budget=retry_budget)
         self.candidates = [self.candidate(model) for model in MODELS]
 
     @property
@@ -184,24 +195,31 @@ class Asked(Call):
         self._ended(outcome)
 
 
-def runs(options: argparse.Namespace) -> Iterator[tuple[str, str, Tally]]:
-    """Each outage, each process for itself and shared."""
-    for name, down in OUTAGES.items():
-        for label, shared in (("each for itself", False), ("shared", True)):
-            fleet = Fleet(
-                down,
-                processes=options.processes,
-                rate=options.rate,
-                seconds=options.seconds,
-                shared=shared,
-                seed=options.seed,
-            )
-            yield name, label, fleet.run()
+SHARED = {"each for itself": False, "shared": True}
+BUDGETS = {"none": None, "0.2": 0.2}
+
+
+def runs(options: argparse.Namespace) -> Iterator[tuple[str, str, str, Tally]]:
+    """Each outage, each process for itself and shared, with and without the retry budget."""
+    for (name, down), (label, shared), (bound, budget) in itertools.product(
+        OUTAGES.items(), SHARED.items(), BUDGETS.items()
+    ):
+        fleet = Fleet(
+            down,
+            processes=options.processes,
+            rate=options.rate,
+            seconds=options.seconds,
+            shared=shared,
+            retry_budget=budget,
+            seed=options.seed,
+        )
+        yield name, label, bound, fleet.run()
 
 
 HEAD = (
     "outage of",
     "health",
+    "retry budget",
     "calls",
     "answered",
     "errors",
@@ -212,8 +230,8 @@ HEAD = (
 )
 
 
-def row(name: str, label: str, tally: Tally, last: int) -> tuple[str, ...]:
-    """One line of the table; all but the last two columns count the outage only."""
+def row(name: str, label: str, bound: str, tally: Tally, last: int) -> tuple[str, ...]:
+    """One line of the table; all but the last column count the outage only."""
     calls, errors = tally.during(tally.calls), tally.during(tally.errors)
     requests = sum(tally.during(counted) for counted in tally.requests.values())
     back = tally.recovered_after(last)
@@ -221,6 +239,7 @@ def row(name: str, label: str, tally: Tally, last: int) -> tuple[str, ...]:
     return (
         name,
         label,
+        bound,
         f"{calls:,}",
         f"{1 - errors / calls:.2%}",
         f"{errors:,}",
@@ -231,7 +250,7 @@ def row(name: str, label: str, tally: Tally, last: int) -> tuple[str, ...]:
     )
 
 
-def plot(found: list[tuple[str, str, Tally]], path: Path, seconds: int) -> None:
+def plot(found: list[tuple[str, str, str, Tally]], path: Path, seconds: int) -> None:
     """Requests in vain and errors, second by second."""
     import matplotlib
 
@@ -240,11 +259,12 @@ def plot(found: list[tuple[str, str, Tally]], path: Path, seconds: int) -> None:
 
     figure, axes = pyplot.subplots(2, len(OUTAGES), figsize=(13, 6), sharex=True)
     for column, name in enumerate(OUTAGES):
-        for outage, label, tally in found:
+        for outage, label, bound, tally in found:
             if outage == name:
-                style = {"color": "#c2410c"} if label.startswith("each") else {"color": "#0f766e"}
+                look = {"color": "#0f766e" if SHARED[label] else "#c2410c", "linestyle": "-" if BUDGETS[bound] else ":"}
                 for axis, counted in zip(axes[:, column], (tally.failed, tally.errors), strict=True):
-                    axis.plot(range(seconds), [counted[second] for second in range(seconds)], label=label, **style)
+                    line = [counted[second] for second in range(seconds)]
+                    axis.plot(range(seconds), line, label=f"{label}, budget {bound}", **look)
         axes[0][column].set_title(f"outage of {name}")
         axes[1][column].set_xlabel("second")
         for axis in axes[:, column]:
@@ -268,9 +288,9 @@ def main() -> None:
     found = []
     print("| " + " | ".join(HEAD) + " |")
     print("|" + "---|" * len(HEAD))
-    for name, label, tally in runs(options):
-        found.append((name, label, tally))
-        print("| " + " | ".join(row(name, label, tally, int(options.seconds) - 1)) + " |", flush=True)
+    for name, label, bound, tally in runs(options):
+        found.append((name, label, bound, tally))
+        print("| " + " | ".join(row(name, label, bound, tally, int(options.seconds) - 1)) + " |", flush=True)
     if options.plot is not None:
         plot(found, options.plot, int(options.seconds))
 

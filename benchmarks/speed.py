@@ -24,6 +24,8 @@ HERE = Path(__file__).parent
 KEY = "sk-or-v1-emulator"
 PROMPT = [{"role": "user", "content": "Why do fallbacks need a budget?"}]
 CLIENT_CORE, SERVER_CORE = 0, 1
+ALL_ON = {"hedge": {"after": "p95"}, "retry_budget": 0.2, "mid_stream": "continue"}
+BARE = {"retry_budget": None, "mid_stream": "raise"}
 MODULES = ("openrouter_fallback", "openai")
 
 
@@ -70,6 +72,8 @@ CASES = (
     Case("astream-500-paced", "bench/500-paced", "astream", "sdk_astream", 4),
     Case("stream-500-paced", "bench/500-paced", "stream", "sdk_stream", 4),
     Case("achat-64-at-a-time", "bench/20", "achat", "sdk_achat", 192, 0.7, at_a_time=64),
+    Case("astream-500-all-on", "bench/500", "astream_all_on", "astream_bare", 4, 1.1),
+    Case("achat-20-all-on", "bench/20", "achat_all_on", "achat_bare", 60),
     Case("achat-500", "bench/500", "achat", "sdk_achat", 12),
     Case("achat-500-unstreamed", "bench/500", "achat_unstreamed", "sdk_achat", 12),
 )
@@ -86,6 +90,10 @@ class Twins:
         self.model = model
         self._ours = FallbackClient([model], base_url=url, api_key=KEY)
         self._unstreamed = FallbackClient([model], base_url=url, api_key=KEY, settings={"stream_upstream": False})
+        self._all_on = FallbackClient(
+            [model, model.replace("bench", "other")], base_url=url, api_key=KEY, settings=ALL_ON
+        )
+        self._bare = FallbackClient([model, model.replace("bench", "other")], base_url=url, api_key=KEY, settings=BARE)
         self._sync = openai.OpenAI(base_url=url, api_key=KEY)
         self._async = openai.AsyncOpenAI(base_url=url, api_key=KEY)
         self._body: dict[str, Any] = {"model": model, "messages": PROMPT}
@@ -102,6 +110,18 @@ class Twins:
 
     async def astream(self) -> int:
         return sum([len(piece.text) async for piece in self._ours.astream(PROMPT)])
+
+    async def astream_all_on(self) -> int:
+        return sum([len(piece.text) async for piece in self._all_on.astream(PROMPT)])
+
+    async def astream_bare(self) -> int:
+        return sum([len(piece.text) async for piece in self._bare.astream(PROMPT)])
+
+    async def achat_all_on(self) -> int:
+        return len((await self._all_on.achat(PROMPT)).text)
+
+    async def achat_bare(self) -> int:
+        return len((await self._bare.achat(PROMPT)).text)
 
     async def sdk_astream(self) -> int:
         stream = await self._async.chat.completions.create(**self._streamed)
@@ -124,7 +144,7 @@ class Twins:
         return sum(len(chunk.choices[0].delta.content or "") for chunk in stream if chunk.choices)
 
     async def aclose(self) -> None:
-        for client in (self._ours, self._unstreamed):
+        for client in (self._ours, self._unstreamed, self._all_on, self._bare):
             await client.aclose()
             client.close()
         await self._async.close()

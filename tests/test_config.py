@@ -564,12 +564,36 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.endpoints.groq.base_ulr",
         ["Did you mean 'base_url'?"],
     ),
-    "hedging is not there": (SETTINGS + "    hedge: {after: p95}\n", 4, "fallback.settings.hedge", ["unknown key"]),
-    "retry budget is not there": (
-        SETTINGS + "    retry_budget: 0.2\n",
+    "hedge key misspelt": (
+        SETTINGS + "    hedge:\n      after: p95\n      max_paralel: 3\n",
+        6,
+        "fallback.settings.hedge.max_paralel",
+        ["Did you mean 'max_parallel'?"],
+    ),
+    "hedge after another quantile": (
+        SETTINGS + "    hedge: {after: p97}\n",
+        4,
+        "fallback.settings.hedge.after",
+        ["found 'p97'", "p95"],
+    ),
+    "hedge is no mapping": (SETTINGS + "    hedge: p95\n", 4, "fallback.settings.hedge", ["found 'p95'"]),
+    "one attempt side by side": (
+        SETTINGS + "    hedge: {max_parallel: 1}\n",
+        4,
+        "fallback.settings.hedge.max_parallel",
+        ["found 1"],
+    ),
+    "retry budget below none": (
+        SETTINGS + "    retry_budget: -0.2\n",
         4,
         "fallback.settings.retry_budget",
-        ["unknown"],
+        ["found -0.2"],
+    ),
+    "retry budget is a switch": (
+        SETTINGS + "    retry_budget: true\n",
+        4,
+        "fallback.settings.retry_budget",
+        ["found true"],
     ),
     "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
     **{

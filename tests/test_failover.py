@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -15,6 +15,7 @@ from openrouter_fallback.health import Gate, MemoryHealth, Rules, Target, Ticket
 from openrouter_fallback.policy import ANY_ERROR, SMART, policy
 from openrouter_fallback.router import Candidate
 
+from .cases.hedges import AFTER_2, HEDGES
 from .cases.timelines import (
     ANY_ERROR_ROWS,
     BREAKS,
@@ -69,8 +70,96 @@ def test_timelines(case: Case) -> None:
     check(case)
 
 
+@pytest.mark.parametrize("case", HEDGES, ids=lambda case: case.name)
+def test_side_by_side(case: Case) -> None:
+    check(case)
+
+
 def test_the_names_of_the_cases_differ() -> None:
-    assert len({case.name for case in TABLE}) == len(TABLE)
+    assert len({case.name for case in (*TABLE, *HEDGES)}) == len(TABLE) + len(HEDGES)
+
+
+def hedges(shares: float | None, retry_budget: float | None = None, calls: int = 200) -> int:
+    """How many of `calls` in ten seconds are hedged, where each could be."""
+    world = World({"a": always(ok(3)), "b": always(ok(2.5))}, hedge_share=shares, retry_budget=retry_budget)
+    for number in range(calls):
+        world.call("a b", at=number * 10 / calls, limits=AFTER_2)
+    world.run()
+    assert all(call.error is None for call in world.calls)
+    return sum(sent.hedges for sent in world.sent)
+
+
+def test_hedges_are_a_share_of_the_requests() -> None:
+    assert hedges(None) == 200
+    assert hedges(0.05) == 10
+    assert hedges(0.05, calls=5) == 1, "with little traffic one a minute"
+    assert hedges(0.0) == 0
+
+
+def test_hedges_are_charged_to_the_retry_budget() -> None:
+    assert hedges(None, retry_budget=0.0) == 0
+    assert hedges(None, retry_budget=0.2) == pytest.approx(40, abs=2)
+
+
+def test_the_loser_s_time_enters_the_quantiles_as_a_lower_bound() -> None:
+    world = World({"a": always(ok(9)), "b": OK})
+    world.call("a b", limits=AFTER_2)
+    world.run()
+    assert world.health.snapshot(world.candidate("a").target, world.now).first_token_p50 == pytest.approx(3, rel=0.2)
+
+
+def outage(retry_budget: float | None, calls_a_second: int = 20, seconds: int = 60, **models: Any) -> World:
+    """All of three models are dead (but those given), at a constant load."""
+    world = World({**{name: always(E503) for name in "abc"}, **models}, retry_budget=retry_budget)
+    for number in range(calls_a_second * seconds):
+        world.call("a b c", at=number / calls_a_second)
+    world.run()
+    return world
+
+
+def test_an_outage_of_all_models_is_not_multiplied() -> None:
+    world = outage(0.2)
+    assert round(sum(len(call.asks) for call in world.calls[400:]) / 800, 2) <= 1.2
+    plain = outage(None)
+    assert sum(len(call.asks) for call in plain.calls[400:]) > 4 * 800, "what it would be without a budget"
+
+
+def test_the_error_says_that_the_budget_is_exhausted() -> None:
+    world = outage(0.2)
+    said = ["The retry budget is exhausted" in str(call.error) for call in world.calls]
+    assert not said[0]
+    assert said[-1]
+    assert {type(call.error).__name__ for call in world.calls} == {"AllModelsFailedError"}
+
+
+def test_little_traffic_is_not_bounded() -> None:
+    world = outage(0.2, calls_a_second=1, seconds=3)  # the floor is ten extra requests in ten seconds
+    assert [len(call.asks) for call in world.calls] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("budget", [None, 0.2, 0.0])
+def test_one_healthy_model_among_dead_ones_answers_64_calls_at_once_whatever_the_budget(budget: float | None) -> None:
+    world = World({**{name: always(E503) for name in "abde"}, "c": OK}, retry_budget=budget)
+    calls = [world.call("a b c d e") for _ in range(64)]
+    world.run()
+    assert {call.outcome for call in calls} == {"c @1"}
+    assert len(world.sent) == 3 * 64
+
+
+def test_a_budget_of_none_at_all_retries_nothing() -> None:
+    world = World({"a": always(E500)}, retry_budget=0.0)
+    call = world.call("a")
+    world.run()
+    assert (world.requests(), call.outcome) == ("a@0", "AllModelsFailedError @0")
+    assert "retry budget" in str(call.error)
+
+
+def test_any_error_knows_no_budget() -> None:
+    world = World({"a": always(E503), "b": always(E503)}, policy("any_error"), retry_budget=0.0)
+    call = world.call("a b")
+    world.run()
+    assert world.requests() == "a@0 a@0 b@0 b@0"
+    assert "retry budget" not in str(call.error)
 
 
 @pytest.mark.parametrize("kind", ANY_ERROR_ROWS, ids=str)
@@ -177,14 +266,14 @@ def test_three_calls_that_cannot_connect_open_the_endpoint_and_others_are_asked_
     ]  # fmt: skip
 
 
-def test_an_endpoint_whose_probe_answers_for_five_seconds_is_back() -> None:
-    world = World({"a": always(((0, "status"), (1, "text"), (20, "answer")), ok()), "b": OK})
+def test_an_endpoint_whose_probe_has_got_a_status_line_is_back() -> None:
+    world = World({"a": always(((2, "status"), (3, "text"), (20, "answer")), ok()), "b": OK})
     world.cut_off("openrouter", -10)
     world.call("a")
-    world.call("b", at=5.9)
-    world.call("b", at=6.0)
+    world.call("b", at=1.9)
+    world.call("b", at=2.0)
     world.run()
-    assert world.requests() == "a*@0 b!@5.9 b@6"
+    assert world.requests() == "a*@0 b!@1.9 b@2"
 
 
 @pytest.mark.parametrize("start", [0.1, 1000.1, 4321.987654, 123456.789, 9876543.21])
@@ -333,10 +422,10 @@ def test_the_names_of_opened_breakers_are_kept_for_the_events() -> None:
 class Rival(MemoryHealth):
     """Another thread takes the probe's slot between the look and the beginning."""
 
-    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket | None:
+    def begin(self, target: Target, now: float, *, forced: bool = False, **charged: bool) -> Ticket | None:
         if target.model == "a" and not forced:
             super().begin(target, now)
-        return super().begin(target, now, forced=forced)
+        return super().begin(target, now, forced=forced, **charged)
 
 
 def test_a_probe_that_another_thread_took_first_goes_to_the_next() -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
+from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Hedging, Limits, Stay, Wait
 from openrouter_fallback.config import OPENROUTER
 from openrouter_fallback.failover import Failover, WrongOrder
 from openrouter_fallback.failures import Failure, FailureKind
@@ -49,8 +49,18 @@ LIMITS = st.builds(
     first_token=st.sampled_from([None, 5.0, 100.0]),
     stall=st.sampled_from([None, 5.0]),
     attempt=st.sampled_from([None, 20.0]),
+    hedge=st.one_of(
+        st.none(), st.builds(Hedging, st.sampled_from([None, 0.1, 5.0]), max_parallel=st.sampled_from([2, 3]))
+    ),
 )
-FACTS = st.builds(Facts, st.booleans(), st.sampled_from([frozenset(), frozenset({"tools"})]), st.booleans())
+FACTS = st.builds(
+    Facts,
+    slow=st.booleans(),
+    needs=st.sampled_from([frozenset(), frozenset({"tools"})]),
+    continues=st.booleans(),
+    idempotent=st.sampled_from([True, True, False]),
+)
+BUDGETS = st.sampled_from([None, None, 0.2, 0.0])
 CHAINS = st.lists(st.sampled_from(MODELS), min_size=1, max_size=4, unique=True)
 RULES = st.builds(Rules, min_samples=st.integers(1, 3), longest_open=st.sampled_from([5.0, 300.0]))
 
@@ -88,10 +98,14 @@ class Under:
     refused_accounts: set[str] = field(default_factory=set)
     stretched: bool = False
     left: bool = False
+    asks: list[Ask] = field(default_factory=list)
+    """The attempts under way."""
+    token: bool = False
 
     @property
     def asking(self) -> Ask | None:
-        return self.command if isinstance(self.command, Ask) and not self.left else None
+        """The attempt that was under way for the longest time."""
+        return self.asks[0] if self.asks and not self.over else None
 
     @property
     def waiting(self) -> Wait | None:
@@ -107,11 +121,11 @@ class Machines(RuleBasedStateMachine):
 
     calls: list[Under]
 
-    @initialize(rules=RULES, jitter=SHARES)
-    def start(self, rules: Rules, jitter: float) -> None:
+    @initialize(rules=RULES, jitter=SHARES, budget=BUDGETS)
+    def start(self, rules: Rules, jitter: float, budget: float | None) -> None:
         self.now = START
         self.chosen = rules
-        self.health = MemoryHealth(rules, lambda: jitter)
+        self.health = MemoryHealth(rules, lambda: jitter, retry_budget=budget, hedge_share=None)
         self.calls = []
 
     def get(self, data: st.DataObject, calls: list[Under]) -> Under:
@@ -124,6 +138,10 @@ class Machines(RuleBasedStateMachine):
     @property
     def waiting(self) -> list[Under]:
         return [call for call in self.calls if call.waiting]
+
+    @property
+    def under_way(self) -> list[Ask]:
+        return [ask for call in self.calls if not call.over for ask in call.asks]
 
     @precondition(lambda self: len(self.asking) + len(self.waiting) < 5)
     @rule(
@@ -174,11 +192,25 @@ class Machines(RuleBasedStateMachine):
     @rule(data=st.data(), reasons=st.booleans(), delivers=st.sampled_from(["", "streamed", "delivered"]))
     def tokens(self, data: st.DataObject, reasons: bool, delivers: str) -> None:
         call = self.get(data, self.asking)
-        call.machine.first_token(self.now)
+        ask = self.one_of(data, call)
+        call.machine.first_token(self.now, ask.number)
+        call.asks, call.token = [ask], True
         if reasons:
-            call.machine.reasons()
+            call.machine.reasons(ask.number)
         if delivers:
             getattr(call.machine, delivers)()
+
+    @precondition(lambda self: self.asking)
+    @rule(data=st.data())
+    def hedge_is_due(self, data: st.DataObject) -> None:
+        call = self.get(data, self.asking)
+        ask = call.machine.hedge(self.now)
+        if ask is not None:
+            assert not call.token
+            assert ask.hedges
+            assert ask.candidate.key not in [other.candidate.key for other in call.asks]
+            assert ask.ticket.model not in self.probes()
+            self.obey(call, ask)
 
     @precondition(lambda self: self.asking)
     @rule(data=st.data(), seconds=st.sampled_from([1.0, 100.0]))
@@ -192,25 +224,32 @@ class Machines(RuleBasedStateMachine):
     @rule(data=st.data(), failure=FAILURES)
     def fails(self, data: st.DataObject, failure: Failure) -> None:
         call = self.get(data, self.asking)
-        self.failed(call, failure)
+        self.failed(call, failure, self.one_of(data, call))
 
     @precondition(lambda self: self.asking)
     @rule(data=st.data())
     def answers(self, data: st.DataObject) -> None:
         call = self.get(data, self.asking)
-        self.obey(call, call.machine.succeeded(self.now))
+        ask = self.one_of(data, call)
+        call.asks = []
+        self.obey(call, call.machine.succeeded(self.now, ask.number))
 
     @precondition(lambda self: self.asking or self.waiting)
     @rule(data=st.data(), reached=st.booleans())
     def deadline_passes(self, data: st.DataObject, reached: bool) -> None:
         call = self.get(data, self.asking + self.waiting)
-        self.obey(call, call.machine.out_of_time(self.now, reached=reached))
+        if reached and call.asking:
+            call.machine.reached(self.now, call.asking.number)
+        call.asks = []
+        self.obey(call, call.machine.out_of_time(self.now))
 
     @precondition(lambda self: self.asking or self.waiting)
     @rule(data=st.data(), reached=st.booleans())
     def caller_leaves(self, data: st.DataObject, reached: bool) -> None:
         call = self.get(data, self.asking + self.waiting)
-        call.machine.left(self.now, reached=reached)
+        if reached and call.asking:
+            call.machine.reached(self.now, call.asking.number)
+        call.machine.left(self.now)
         call.left = True
 
     @precondition(lambda self: self.waiting)
@@ -237,18 +276,22 @@ class Machines(RuleBasedStateMachine):
 
     # What follows from an event
 
-    def failed(self, call: Under, failure: Failure) -> None:
-        ask = call.asking
-        assert ask is not None
+    def one_of(self, data: st.DataObject, call: Under) -> Ask:
+        return call.asks[data.draw(st.integers(0, len(call.asks) - 1))]
+
+    def failed(self, call: Under, failure: Failure, ask: Ask) -> None:
         key = ask.candidate.key
         if failure.kind is not K.LOCAL:
             call.spent[key] = call.spent.get(key, 0) + 1
         if failure.kind is K.AUTH:
             call.refused_accounts.add(ask.candidate.target.account)
-        reached = failure.kind not in NO_STATUS
+        if failure.kind not in NO_STATUS:
+            call.machine.reached(self.now, ask.number)
         if call.stretched:
             call.deadline = max(call.deadline, self.now + 300.0)
-        self.obey(call, call.machine.failed(failure, self.now, reached=reached))
+        call.asks.remove(ask)
+        call.token = False
+        self.obey(call, call.machine.failed(failure, self.now, number=ask.number))
 
     def wake(self, call: Under, late: float = 0.0) -> None:
         wait = call.waiting
@@ -260,9 +303,14 @@ class Machines(RuleBasedStateMachine):
         assert not call.over, "a call ends once"
         call.command = command
         if isinstance(command, Wait):
+            assert not call.asks
             assert self.now < command.until < call.deadline
+        elif isinstance(command, Stay):
+            assert call.asks
         elif isinstance(command, Ask):
             one = command.candidate
+            assert command.hedges == bool(call.asks)
+            call.asks.append(command)
             assert call.spent.get(one.key, 0) < one.attempts
             assert command.total_by <= call.deadline
             assert self.now <= command.first_token_by <= command.total_by
@@ -270,16 +318,20 @@ class Machines(RuleBasedStateMachine):
             assert standing.gate is not Gate.DISABLED
             assert not command.ignore or one.target.endpoint == OPENROUTER
         elif isinstance(command, GiveUp) and command.why == "exhausted":
-            self.exhausted(call)
+            self.exhausted(call, over_budget=command.over_budget)
 
-    def exhausted(self, call: Under) -> None:
-        """Health alone refuses no call: whoever was not asked is disabled, cools for too long, or has a bad key."""
+    def exhausted(self, call: Under, *, over_budget: bool) -> None:
+        """Health alone refuses no call: whoever was not asked is disabled, cools for too long, or has a bad key.
+
+        Only without a retry budget a call that has been refused elsewhere leaves those out that keep failing.
+        """
         for one in call.candidates.values():
             if one.key not in call.spent:
                 standing = self.health.standing(one.target, self.now)
                 assert (
                     standing.gate is Gate.DISABLED
                     or one.target.account in call.refused_accounts
+                    or (over_budget and standing.gate is Gate.LEFT_OUT and bool(call.spent))
                     or (standing.gate is Gate.COOLING and (standing.until or 0.0) >= call.deadline)
                     or (call.stretched and standing.gate is Gate.COOLING)
                 ), (one.key, standing)
@@ -291,14 +343,16 @@ class Machines(RuleBasedStateMachine):
             probing = [
                 ask.ticket.target.model if models else ask.ticket.target.endpoint
                 for call in calls
-                if (ask := call.asking) and (ask.ticket.model if models else ask.ticket.endpoint) in self.probes()
+                if not call.over
+                for ask in call.asks
+                if (ask.ticket.model if models else ask.ticket.endpoint) in self.probes()
             ]
             assert len(set(probing)) == len(probing)
 
     @invariant()
     def a_slot_belongs_to_an_attempt_under_way(self) -> None:
-        calls = getattr(self, "calls", [])
-        held = {target for call in calls if (ask := call.asking) for target in (ask.ticket.model, ask.ticket.endpoint)}
+        asks = self.under_way if hasattr(self, "calls") else []
+        held = {target for ask in asks for target in (ask.ticket.model, ask.ticket.endpoint)}
         assert self.probes() <= held
 
     def probes(self) -> set[object]:
@@ -316,7 +370,7 @@ class Machines(RuleBasedStateMachine):
                 if call.waiting:
                     self.wake(call)
                 else:
-                    self.failed(call, Failure(K.UNAVAILABLE, "it fails", 500))
+                    self.failed(call, Failure(K.UNAVAILABLE, "it fails", 500), call.asks[0])
             assert call.over
         if hasattr(self, "health"):
             assert taken(self.health) == set()
@@ -367,19 +421,25 @@ PLANS = st.lists(
 
 
 @settings(max_examples=250, deadline=None)
-@given(script=SCRIPTS, plans=PLANS, table=POLICIES, rules=RULES, share=SHARES)
+@given(script=SCRIPTS, plans=PLANS, table=POLICIES, rules=RULES, share=SHARES, budget=BUDGETS)
 @example(
     script={key: [((0.0, Failure(K.CONNECTION, "refused")),)] for key in MODELS},
     plans=[Plan(list(MODELS), at, Limits(), Facts(), False, None) for at in (0.0, 10.0, 11.0)],
     table=policy("smart"),
     rules=Rules(min_samples=1),
     share=0.5,
+    budget=None,
 )
 def test_every_call_ends_once_and_gives_everything_back(
-    script: dict[str, list[Reply]], plans: list[Plan], table: object, rules: Rules, share: float
+    script: dict[str, list[Reply]],
+    plans: list[Plan],
+    table: object,
+    rules: Rules,
+    share: float,
+    budget: float | None,
 ) -> None:
     models = {"b": {"streams": False}, "groq:d": {"attempts": 1, "timeout": 5.0}}
-    world = World(script, table, rules, lambda: share, models)  # type: ignore[arg-type]
+    world = World(script, table, rules, lambda: share, models, retry_budget=budget)  # type: ignore[arg-type]
     for plan in plans:
         leaves = None if plan.leaves is None else plan.at + plan.leaves
         world.call(

@@ -42,7 +42,7 @@ class _Transport:
         self.pieces: list[bytes] = []
         self.content_type = "text/event-stream"
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> _Exchange:
+    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> _Exchange:
         return _Exchange(self.pieces, self.content_type)
 
     async def aclose(self) -> None:

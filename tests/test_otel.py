@@ -339,7 +339,7 @@ def test_parameters(
     params: dict[str, Any], expected: dict[str, Any], emulator: Emulator, telemetry: Callable[..., Telemetry]
 ) -> None:
     made = telemetry([A])
-    made.client.chat("Hello", **params)
+    ask(made.client, "chat", **params)
     call, _ = made.tree()
     names = ("gen_ai.request.", "gen_ai.output.type")
     found = {name: value for name, value in (call.attributes or {}).items() if name.startswith(names)}

@@ -11,7 +11,8 @@ import pytest
 
 from openrouter_fallback import FailureKind, FallbackClient, ModelConfig
 from openrouter_fallback.commands import Ask
-from openrouter_fallback.failover import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS, Failover
+from openrouter_fallback.failover import Failover
+from openrouter_fallback.timing import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
 from tests.support.bodies import Json, choice, delta
 from tests.support.rawserver import RawServer, Reply, sse
 from tests.support.surfaces import Outcome, ask

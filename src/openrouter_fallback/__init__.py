@@ -1,12 +1,14 @@
 """One chat model that keeps answering: a chain of models on OpenRouter, routed by task, price and health."""
 
 from ._version import __version__
+from .catalog import Catalog, ModelInfo
 from .client import FallbackClient
 from .completions import Attempt, Completion, Piece, ToolCall, Usage
-from .config import EndpointConfig, FallbackConfig, ModelConfig, Settings, config_schema, load_config
+from .config import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, config_schema, load_config
 from .errors import (
     AllModelsFailedError,
     AuthenticationError,
+    CatalogError,
     ConfigError,
     ContentPolicyError,
     ContextLengthError,
@@ -29,6 +31,8 @@ __all__ = [
     "AsyncStream",
     "Attempt",
     "AuthenticationError",
+    "Catalog",
+    "CatalogError",
     "Completion",
     "ConfigError",
     "ContentPolicyError",
@@ -41,11 +45,13 @@ __all__ = [
     "FallbackConfig",
     "FallbackError",
     "HealthTracker",
+    "HedgeConfig",
     "InsufficientCreditsError",
     "InvalidRequestError",
     "LocalError",
     "ModelConfig",
     "ModelHealth",
+    "ModelInfo",
     "PermissionDeniedError",
     "Piece",
     "RateLimitedError",

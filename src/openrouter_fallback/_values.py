@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -20,15 +20,19 @@ from pydantic import (
     SecretStr,
     StrictStr,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic.types import Strict
+from pydantic_core import PydanticKnownError
 
 from ._mistakes import Path, Place, Source, explain, listed, near, refuse, report, show, where
 from .failures import FailureKind
 
 MAX_DEPTH = 40
 MEMORY: Literal["memory"] = "memory"
+QUANTILES = ("p50", "p95", "p99")
 
 _RESERVED_PARAMS = ("model", "messages", "stream")
 _NOT_OVERRIDABLE = (FailureKind.CANCELLED, FailureKind.LOCAL)
@@ -221,6 +225,24 @@ def _names(value: object) -> object:
 
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+
+
+def _delay(value: object, seconds: ValidatorFunctionWrapHandler) -> object:
+    """Seconds or a quantile: a union would tell one mistake twice."""
+    if isinstance(value, str) and value not in QUANTILES:
+        raise PydanticKnownError("literal_error", {"expected": "'p50', 'p95', 'p99' or a number of seconds"})
+    return value if isinstance(value, str) else seconds(value)
+
+
+if TYPE_CHECKING:
+    Delay = float | Literal["p50", "p95", "p99"]
+else:
+    Delay = Annotated[
+        Seconds,
+        WrapValidator(_delay),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"enum": list(QUANTILES)}]}),
+    ]
 ModelId = Annotated[StrictStr, AfterValidator(_model_id)]
 BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]

@@ -25,6 +25,9 @@ from .router import Skipped
 
 STATUS_PAGE = "https://status.openrouter.ai"
 _SHOWN = 12
+_OVER_BUDGET = (
+    "The retry budget is exhausted: too many of the last 10 s' requests were retries, so nobody was asked again."
+)
 _NONE_ALLOWED = "enable a disabled model, allow a higher max_cost_tier, or name other models in models=."
 
 _K = FailureKind
@@ -77,6 +80,8 @@ def error_for(
     retry_after = given_up.retry_after if cls in (RateLimitedError, AllModelsFailedError) else None
     lines = [headline]
     lines += _table(attempts, skipped)
+    if given_up.over_budget:
+        lines.append(_OVER_BUDGET)
     if retry_after is not None:
         lines.append(f"It may work again in {retry_after:.0f} s.")
     steps = [deciding] if deciding is not None else sorted(kinds)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import random
-import re
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from ._version import __version__
-from .commands import Limits
+from .catalog import Catalog
+from .commands import Hedging, Limits
 from .completions import Completion
-from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings, load_config
+from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, HedgeConfig, ModelConfig, Settings, load_config
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
-from .health import HealthStore, MemoryHealth, ModelHealth, Rules, SharedHealth
+from .health import MemoryHealth, ModelHealth, Rules
 from .keys import ApiKey, KeyRing, Keys
+from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
+from .renewal import Lists, Renewal, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
+from .sharing import health_store
 from .streams import AsyncStream, Stream
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
-_MOST_WIRES = 256
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_|~0-9A-Za-z`-]+")  # RFC 9110, section 5.6.2
 
 
 class FallbackClient:
@@ -58,9 +56,7 @@ class FallbackClient:
         self.config = _configured(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
         attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
-        self._attribution = {name: value for name, value in attribution.items() if value}
-        self._headers = _checked_headers(headers)
-        self._wires: dict[str, Wire] = {}
+        self._places = Places(self.config, {name: value for name, value in attribution.items() if value}, headers)
         self._defaults = Choice()
         chosen = self.config.settings
         rules = Rules(
@@ -69,19 +65,26 @@ class FallbackClient:
             skip_threshold=chosen.skip_threshold,
             longest_open=chosen.disable_duration_seconds,
         )
-        self._store = _store(self.config, rules)
         # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
         from .transport import HttpTransport
 
         self._events = Events()
         self._transport = HttpTransport()
+        self._hedging = _hedging(chosen.hedge)
+        share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
+        shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
+        self._store = health_store(self.config, rules, shares)
         self._engine = Engine(
             transport=self._transport,
-            health=MemoryHealth(rules, random.random) if self._store is None else self._store.health,
+            health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
         self._router = Router(self.config, self._engine.health)
+        urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
+        kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
+        self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
+        self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
         if chosen.opentelemetry:
             self.instrument()
 
@@ -127,7 +130,9 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """Ask, and return one whole answer.
@@ -135,10 +140,12 @@ class FallbackClient:
         `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
         response_format, temperature, reasoning, provider ...), passed on as they are. `accept` gets the completion and
         returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of one
-        attempt, `total_timeout` the seconds of the whole call. Raises a `FallbackError`.
+        attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call. `idempotent=False`:
+        never ask two models at once. Raises a `FallbackError`.
         """
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
         return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
@@ -154,12 +161,15 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the seconds to the first token, not of the call
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
-        asked = _Asked(messages, _choice(task, max_cost_tier, primary_provider, models), accept, headers, params)
-        limits = self._limits(timeout, total_timeout, deliver=False)
+        choice = _choice(task, max_cost_tier, primary_provider, models)
+        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
 
     def stream(
@@ -173,7 +183,9 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
@@ -184,8 +196,8 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
 
@@ -205,14 +217,16 @@ class FallbackClient:
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        stall_timeout: float | None = None,
         total_timeout: float | None = None,
+        idempotent: bool = True,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = _choice(task, max_cost_tier, primary_provider, models)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream))
-        limits = self._limits(timeout, total_timeout, deliver=True)
+        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
             return self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
@@ -220,6 +234,11 @@ class FallbackClient:
         return AsyncStream(start)
 
     # Looking and steering
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known of the endpoints' models: prices, context, capabilities."""
+        return self._catalog
 
     def route(
         self,
@@ -346,9 +365,10 @@ class FallbackClient:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring)
+        self._renewal.soon(self._engine.clock())
 
         def wire(candidate: Candidate) -> Wire:
-            return self._wire(candidate, ring, asked.headers)
+            return self._places.wire(candidate, ring, asked.headers)
 
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return self._engine.run(call, deliver=deliver)
@@ -371,42 +391,22 @@ class FallbackClient:
             raise ConfigError(f"mid_stream={mid_stream!r} is neither 'continue' nor 'raise'")
         return mid_stream or self.config.settings.mid_stream
 
-    def _limits(self, timeout: float | None, total_timeout: float | None, *, deliver: bool) -> Limits:
+    def _limits(
+        self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
+    ) -> Limits:
         settings = self.config.settings
-        for name, value in (("timeout", timeout), ("total_timeout", total_timeout)):
+        given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
+        for name, value in given.items():
             if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
                 raise ConfigError(f"{name}={value!r} is not a number of seconds above 0")
         return Limits(
             total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
             wall_clock=not deliver or total_timeout is not None,
             first_token=timeout,
-            stall=settings.stall_timeout_seconds,
+            stall=settings.stall_timeout_seconds if stall_timeout is None else float(stall_timeout),
             attempt=settings.attempt_timeout_seconds,
+            hedge=self._hedging,
         )
-
-    def _wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Wire:
-        name, account = candidate.target.endpoint, candidate.target.account
-        wire = self._wires.get(account)
-        if wire is None:
-            endpoint = self.config.endpoints[name]
-            headers = _merged(
-                {
-                    "Content-Type": "application/json",
-                    "Accept": "text/event-stream, application/json",
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"openrouter-fallback/{__version__}",
-                },
-                self._attribution if name == OPENROUTER else {},
-                self._headers,
-                endpoint.headers,
-            )
-            key = ring.keys[name]
-            if key:
-                headers["Authorization"] = f"Bearer {key}"
-            wire = Wire(f"{endpoint.base_url}/chat/completions", headers)
-            if len(self._wires) < _MOST_WIRES:
-                self._wires[account] = wire
-        return Wire(wire.url, _merged(wire.headers, extra)) if extra else wire
 
     def _known(self, model: str) -> Candidate:
         problem = self.config.id_problem(model)
@@ -431,13 +431,15 @@ class _Asked:
         headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
         mid_stream: str = "raise",
+        *,
+        idempotent: bool = True,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream)
+        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
         self.choice = choice
         self.accept = accept
-        self.headers = _checked_headers(headers)
+        self.headers = checked_headers(headers)
 
 
 class _Inline:
@@ -456,6 +458,14 @@ class _Inline:
         self._events.emit(event)
 
 
+def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
+    if hedge is None:
+        return None
+    if isinstance(hedge.after, str):
+        return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
+    return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
+
+
 def _choice(
     task: str | None,
     max_cost_tier: str | None,
@@ -465,50 +475,6 @@ def _choice(
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
     return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
-
-
-def _store(config: FallbackConfig, rules: Rules) -> HealthStore | None:
-    """What shares health with other processes; None: nothing does."""
-    url = config.settings.health_store
-    if isinstance(url, str):
-        return None
-    try:
-        from .health.redis import RedisStore
-    except ImportError as missing:
-        if (missing.name or "").partition(".")[0] != "redis":
-            raise
-        raise ConfigError('health_store needs redis-py: pip install "openrouter-fallback[redis]"') from None
-    places = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
-    try:
-        return RedisStore(
-            SharedHealth(rules, random.random, places),
-            url.get_secret_value(),
-            clock=time.monotonic,
-            random=random.random,
-            spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), portal().loop),
-        )
-    except (TypeError, ValueError) as error:
-        # redis-py quotes what it does not understand.
-        raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
-
-
-def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    checked = dict(headers or {})
-    for name in checked:
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigError(f"headers=: {name!r} is not a header's name")
-    if any(name.lower() == "authorization" for name in checked):
-        raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
-    for name, value in checked.items():
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"headers=: the value of {name!r} must be printable ASCII in one line")
-    return checked
-
-
-def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """All of them, the later ones first; names do not differ by case."""
-    by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
-    return dict(by_name.values())
 
 
 def _configured(

@@ -12,6 +12,17 @@ from .router import Candidate, Skipped
 
 
 @dataclass(frozen=True, slots=True)
+class Hedging:
+    """When a second candidate is asked at the side of a silent one: `after` seconds, or after a `quantile` of the
+    model's own times to the first token; at most `max_parallel` attempts are under way at once.
+    """
+
+    after: float | None = None
+    quantile: float = 0.95
+    max_parallel: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The time a call may take, in seconds.
 
@@ -24,6 +35,7 @@ class Limits:
     first_token: float | None = None
     stall: float | None = None
     attempt: float | None = None
+    hedge: Hedging | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +43,15 @@ class Facts:
     """What the machine must know of the request.
 
     `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
-    `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from.
+    `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from; `idempotent`: it
+    may be sent to two models at once.
     """
 
     slow: bool = False
     needs: frozenset[str] = frozenset()
     own_providers: bool = False
     continues: bool = False
+    idempotent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Ask:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
     `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text.
+    `hedge_at`: call `hedge` then if the first token has not come; `hedges`: another attempt is under way.
     """
 
     candidate: Candidate
@@ -57,6 +72,8 @@ class Ask:
     tool_stall: float
     ignore: tuple[str, ...] = ()
     way: Way | None = None
+    hedge_at: float | None = None
+    hedges: bool = False
 
     def later(self, seconds: float) -> Ask:
         """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
@@ -76,18 +93,27 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Stay:
+    """Ask nobody: another attempt of this call is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The call is answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known."""
+    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known.
+
+    `over_budget`: there was somebody to ask again, but the retry budget is exhausted.
+    """
 
     why: Literal["raised", "exhausted", "interrupted", "deadline"]
     failure: Failure | None = None
     retry_after: float | None = None
     skipped: tuple[Skipped, ...] = ()
+    over_budget: bool = False
 
 
-Command = Ask | Wait | Done | GiveUp
+Command = Ask | Wait | Stay | Done | GiveUp

@@ -24,6 +24,7 @@ from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, revi
 from ._values import (
     MEMORY,
     BaseUrl,
+    Delay,
     EnvName,
     Fraction,
     Frozen,
@@ -35,6 +36,7 @@ from ._values import (
     Names,
     Params,
     Seconds,
+    Share,
     Verdict,
     without_password,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "OPENROUTER",
     "EndpointConfig",
     "FallbackConfig",
+    "HedgeConfig",
     "ModelConfig",
     "Settings",
     "config_schema",
@@ -141,6 +144,29 @@ class EndpointConfig(Frozen):
         return {**state, "__dict__": {**state["__dict__"], "api_key": None}}
 
 
+class HedgeConfig(Frozen):
+    """When a second model is asked at the side of a silent one: the first token wins, the other is closed at once."""
+
+    after: Delay = Field(
+        default="p95",
+        description="The wait for a first token, in seconds or as a quantile of the model's own times.",
+    )
+    max_fraction: Fraction = Field(
+        default=0.05, description="Hedges per request over the last minute, 0 to 1; with little traffic one a minute."
+    )
+    max_parallel: StrictInt = Field(default=2, ge=2, description="Attempts of one call that may be under way at once.")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            after: float | Literal["p50", "p95", "p99"] = "p95",
+            max_fraction: float = 0.05,
+            max_parallel: int = 2,
+        ) -> None: ...
+
+
 class Settings(Frozen):
     """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
 
@@ -187,6 +213,17 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    retry_budget: Share | None = Field(
+        default=0.2,
+        description="Extra requests per request over the last 10 s, ten at least; 0: none, null: no bound.",
+    )
+    hedge: HedgeConfig | None = Field(
+        default=None, description="A second model at the side of one that is slow to begin; absent: off."
+    )
+    catalog: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
+    )
     health_store: HealthStoreUrl = Field(
         default=MEMORY,
         description="Where health is shared with other processes: memory (nowhere), or the URL of a Redis server.",
@@ -194,6 +231,12 @@ class Settings(Frozen):
     opentelemetry: StrictBool = Field(
         default=False, description="Whether calls become OpenTelemetry spans and metrics, by the global providers."
     )
+
+    @classmethod
+    def _place(cls, path: Path) -> Place:
+        if path[:1] == ("hedge",) and len(path) > 1:
+            return HedgeConfig._place(path[1:])
+        return super()._place(path)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()

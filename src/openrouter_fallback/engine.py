@@ -12,14 +12,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .advice import error_for
-from .commands import Ask, Command, Done, GiveUp, Limits, Wait
+from .commands import Ask, Command, Done, GiveUp, Limits, Stay, Wait
 from .completions import Attempt, Completion, Piece, Seam, add_usage
 from .continuation import Splice, Way, only_by_prefill
 from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
-from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, Events, FailedOver, log
+from .events import (
+    AttemptEnded,
+    AttemptStarted,
+    BreakerOpened,
+    CallEnded,
+    CallStarted,
+    Event,
+    Events,
+    FailedOver,
+    Hedged,
+    log,
+)
 from .exchange import OutOfTime, Reading
 from .failover import Failover
 from .failures import Failure, FailureKind
+from .flights import Flights
 from .health import MemoryHealth
 from .policy import Policy
 from .request import Request
@@ -27,6 +39,7 @@ from .router import Candidate, Plan
 from .wire import MAX_CONNECTIONS, Transport
 
 logger = logging.getLogger("openrouter_fallback")
+_TOO_LATE = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 _MOST_WARNINGS = 1000
 
 Accept = Callable[[Completion], Any]
@@ -75,7 +88,7 @@ class Engine:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     _not_found: set[str] = field(default_factory=set)
 
     def run(self, call: Call, *, deliver: bool) -> Run:
@@ -94,16 +107,16 @@ class Engine:
         meant = f" Did you mean {near[0]!r}?" if near else " Check the id at https://openrouter.ai/models."
         logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
 
-    def slots(self) -> asyncio.Semaphore:
+    def places(self) -> asyncio.Semaphore:
         """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
         loop = asyncio.get_running_loop()
-        slots = self._slots.get(loop)
-        if slots is None:
-            for old in list(self._slots):
+        places = self._places.get(loop)
+        if places is None:
+            for old in list(self._places):
                 if old.is_closed():
-                    self._slots.pop(old, None)
-            slots = self._slots[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
-        return slots
+                    self._places.pop(old, None)
+            places = self._places[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
+        return places
 
 
 class Run:
@@ -119,7 +132,9 @@ class Run:
         self._reading: Reading | None = None
         self._machine: Failover | None = None
         self._command: Command | None = None
-        self._slots: asyncio.Semaphore | None = None
+        self._flights = Flights()
+        self._places: asyncio.Semaphore | None = None
+        self._held = 0
         self._started = engine.clock()
         self._streamed = self._delivered = self._restarted = False
         self._over = False
@@ -174,46 +189,55 @@ class Run:
 
     def _leave(self, why: str) -> None:
         """Account for an attempt that is still under way: its end says nothing of the model."""
-        now, reading = self._engine.clock(), self._reading
-        if reading is not None:
+        now = self._engine.clock()
+        for reading in self._under_way():
             self._note(reading, Failure(FailureKind.CANCELLED, why), now)
         if self._machine is not None:
-            self._machine.left(now, reached=reading is not None and reading.status is not None)
+            self._machine.left(now)
+
+    def _under_way(self) -> list[Reading]:
+        return [*([self._reading] if self._reading is not None else []), *self._flights.readings]
 
     async def _advance(self) -> list[Piece] | None:
         command = self._command or await self._begin()
         while True:
-            if isinstance(command, Ask):
-                if self._reading is None:
-                    await self._open(command)
-                pieces = await self._read()
-                if pieces is not None:
+            match command:
+                case Ask():
+                    if self._reading is None:
+                        if command.hedge_at is not None:
+                            command = await self._race(command)
+                            continue
+                        await self._open(command)
+                    pieces = await self._read()
+                    if pieces is not None:
+                        self._command = command
+                        return pieces
+                    command = await self._conclude(command)
+                case Wait(until):
+                    await asyncio.sleep(max(0.0, until - self._engine.clock()))
+                    command = self._machine_().woke(self._engine.clock())
+                case Done():
                     self._command = command
-                    return pieces
-                command = await self._conclude(command)
-            elif isinstance(command, Wait):
-                await asyncio.sleep(max(0.0, command.until - self._engine.clock()))
-                command = self._machine_().woke(self._engine.clock())
-            elif isinstance(command, Done):
-                self._command = command
-                return self._last_pieces()
-            else:
-                raise self._error(command)
+                    return self._last_pieces()
+                case GiveUp():
+                    raise self._error(command)
+                case Stay():
+                    raise RuntimeError("no attempt is under way")
 
     async def _begin(self) -> Command:
         engine, call = self._engine, self._call
-        slots = engine.slots()
-        if slots.locked():
+        places = engine.places()
+        if places.locked():
             try:
                 async with asyncio.timeout(call.limits.total):
-                    await slots.acquire()
+                    await places.acquire()
             except TimeoutError:
                 raise DeadlineExceededError(
                     f"No place for another request within {call.limits.total:.1f} s: {MAX_CONNECTIONS} are under way."
                 ) from None
         else:
-            await slots.acquire()
-        self._slots = slots
+            await places.acquire()
+        self._places, self._held = places, 1
         now = engine.clock()
         if engine.events:
             self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
@@ -225,15 +249,96 @@ class Run:
         return self._machine.begin(now)
 
     async def _open(self, ask: Ask) -> None:
+        self._reading = reading = self._prepared(ask)
+        try:
+            await reading.open(self._engine.transport, *self._letter(reading))
+        except OutOfTime:
+            await self._out_of_time(reading)
+
+    async def _race(self, ask: Ask) -> Command:
+        """Attempts side by side, until one has its first token or none is left."""
+        clock, machine, flights = self._engine.clock, self._machine_(), self._flights
+        command: Command = ask
+        landed: list[Reading] = []
+        hedge_at: float | None = None
+        while True:
+            if isinstance(command, Ask):
+                if command.hedge_at is None and not flights:
+                    return command
+                hedge_at = command.hedge_at
+                reading = self._prepared(command)
+                flights.start(reading, reading.to_first_token(self._engine.transport, *self._letter(reading)))
+            elif not isinstance(command, Stay):
+                await self._break_off(landed, Failure(FailureKind.CANCELLED, "the call is over"))
+                return command
+            command = Stay()
+            landed = landed or await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
+            winner = next((one for one in landed if one.begun and machine.under_way(one.ask.number)), None)
+            if winner is not None:
+                self._reading = winner
+                landed.remove(winner)
+                await self._break_off(landed, Failure(FailureKind.CANCELLED, "another model was faster"))
+                return winner.ask
+            if landed:
+                command = await self._landed(landed.pop(0), landed)
+            elif flights:
+                command, hedge_at = await self._hedge() or command, None
+            else:
+                raise RuntimeError("the call was closed while it waited")
+
+    async def _landed(self, reading: Reading, others: list[Reading]) -> Command:
+        """One of several attempts has ended without a token."""
+        self._reading = reading
+        if reading.out_of_time:
+            await self._break_off(others, _TOO_LATE)
+            await self._out_of_time(reading)
+        command = await self._conclude(reading.ask)
+        if isinstance(command, Stay) and self._flights:
+            self._report(self._flights.readings[0].ask)
+        return command
+
+    async def _hedge(self) -> Ask | None:
+        """One more at the side of those under way, if the machine wants it and there is a place."""
+        places = self._places
+        if places is None or places.locked():
+            return None
+        ask = self._machine_().hedge(self._engine.clock())
+        if ask is not None:
+            await places.acquire()
+            self._held += 1
+        return ask
+
+    async def _break_off(self, landed: list[Reading], why: Failure) -> None:
+        """Close the attempts that are waiting for their first token, at once, and give their places back."""
+        now = self._engine.clock()
+        for reading in (*landed, *self._flights.readings):
+            self._note(reading, reading.failure or why, now)
+        for reading in landed:
+            await reading.aclose()
+        await self._flights.close()
+        self._give_back(1)
+
+    def _give_back(self, kept: int) -> None:
+        while self._places is not None and self._held > kept:
+            self._places.release()
+            self._held -= 1
+
+    def _prepared(self, ask: Ask) -> Reading:
+        """What will carry out an ask."""
         call, engine = self._call, self._engine
         self._report(ask)
         if engine.events:
+            silent = self._flights.readings
+            if ask.hedges and silent:
+                started = silent[0].ask.ticket.started
+                key = silent[0].ask.candidate.key
+                self._emit(Hedged(self._number, key, ask.candidate.key, engine.clock() - started))
             self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
         request, splice = call.request, None
         if ask.way is not None:
             request = request.continued(self._text, ask.way, sum(pieces for _, pieces in self._spent))
             splice = Splice(self._text, trusted=ask.way is ask.candidate.continues is Way.PREFILL)
-        self._reading = reading = Reading(
+        return Reading(
             ask,
             request,
             self._machine_(),
@@ -243,11 +348,12 @@ class Run:
             total_counts=call.limits.wall_clock,
             splice=splice,
         )
-        wire = call.wire(ask.candidate)
-        try:
-            await reading.open(engine.transport, wire.url, wire.headers, request.body(ask.candidate, ask.ignore))
-        except OutOfTime:
-            await self._out_of_time(reading)
+
+    def _letter(self, reading: Reading) -> tuple[str, Mapping[str, str], bytes]:
+        """The request of an attempt: URL, headers, body."""
+        ask = reading.ask
+        wire = self._call.wire(ask.candidate)
+        return wire.url, wire.headers, reading.request.body(ask.candidate, ask.ignore)
 
     async def _read(self) -> list[Piece] | None:
         reading = self._reading
@@ -302,11 +408,11 @@ class Run:
                     **add_usage(completion.raw.get("usage"), self._spent),
                     "cost": completion.cost,
                 }
-            return self._machine_().succeeded(now)
+            return self._machine_().succeeded(now, ask.number)
         if failure is None:
             raise RuntimeError("an attempt ended without an answer and without a failure")
         failure = replace(failure, message=self._call.request.scrub(failure.message))
-        self._note(reading, failure, now, counts=not self._machine_().prefill_refused(failure))
+        self._note(reading, failure, now, counts=not self._machine_().prefill_refused(failure, ask.number))
         self._reading = None
         self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
@@ -320,7 +426,7 @@ class Run:
         return self._machine_().failed(
             failure,
             now,
-            reached=reading.status is not None,
+            number=ask.number,
             only_prefill=self._delivered and only_by_prefill(self._text),
         )
 
@@ -335,12 +441,11 @@ class Run:
 
     async def _out_of_time(self, reading: Reading) -> None:
         now = self._engine.clock()
-        reached = reading.status is not None
-        self._note(reading, Failure(FailureKind.TIMED_OUT, "the call's deadline has passed"), now)
+        self._note(reading, _TOO_LATE, now)
         self._partial = self._text + reading.partial if self._delivered or not self._deliver else None
         await reading.aclose()
         self._reading = None
-        raise self._error(self._machine_().out_of_time(now, reached=reached))
+        raise self._error(self._machine_().out_of_time(now))
 
     def _last_pieces(self) -> list[Piece] | None:
         reading, self._reading = self._reading, None
@@ -408,8 +513,7 @@ class Run:
             return
         self._over = True
         reading, self._reading = self._reading, None
-        if self._slots is not None:
-            self._slots.release()
+        self._give_back(0)
         machine = self._machine
         for name in machine.opened if machine is not None else ():
             opened = BreakerOpened(self._number, name)
@@ -420,8 +524,12 @@ class Run:
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None
             self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
-        if reading is not None:
-            await reading.aclose()
+        try:
+            if self._flights:
+                await self._flights.close()
+        finally:
+            if reading is not None:
+                await reading.aclose()
 
     def _machine_(self) -> Failover:
         if self._machine is None:

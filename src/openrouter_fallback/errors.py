@@ -89,3 +89,7 @@ class StreamInterruptedError(FallbackError):
 
 class LocalError(FallbackError):
     """The cause is on this machine: no file handles left, a closed event loop, a bug."""
+
+
+class CatalogError(FallbackError):
+    """An endpoint's list of models could not be had; what was known of its models stays."""

@@ -56,6 +56,16 @@ class FailedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Hedged:
+    """A second model is asked at the side of one whose first token has not come for so many `seconds`."""
+
+    call: int
+    silent: str
+    next: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerOpened:
     """The breaker of a model or an endpoint has opened: it is left out for a while."""
 
@@ -75,7 +85,7 @@ class CallEnded:
     error: str | None = None
 
 
-Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | BreakerOpened | CallEnded
+Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerOpened | CallEnded
 Subscriber = Callable[[Event], object]
 
 

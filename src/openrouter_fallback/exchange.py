@@ -71,7 +71,7 @@ class Reading:
         self.headers: Mapping[str, str] = {}
         self.first_token_at: float | None = None
         self.assembler = Assembler()
-        self._request = request
+        self.request = request
         self._machine = machine
         self._clock = clock
         self._wall = wall
@@ -102,8 +102,20 @@ class Reading:
         self._usage: object = None
         self._reasoned = False
         self._halves: Halves | None = None
+        self._stops = False
+        self._ready: list[Piece] | None = None
+        self.out_of_time = False
 
     # For whoever drives it
+
+    async def to_first_token(self, transport: Transport, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        """Send the request and read until the first token or the attempt's end; `advance` goes on from there."""
+        try:
+            await self.open(transport, url, headers, body)
+            self._stops = True
+            self._ready = await self.advance()
+        except OutOfTime:
+            self.out_of_time = True
 
     async def open(self, transport: Transport, url: str, headers: Mapping[str, str], body: bytes) -> None:
         """Send the request and read the answer's head; a failure is noted, not raised. Raises `OutOfTime`."""
@@ -114,7 +126,7 @@ class Reading:
             self._exchange = exchange = await transport.open(url, headers, body)
             self.status = exchange.status
             self.headers = exchange.headers
-            self._machine.reached(self._clock())
+            self._machine.reached(self._clock(), self.ask.number)
             if not 200 <= exchange.status < 300:
                 answer = await self._read_error(exchange)
                 self.failure = from_response(exchange.status, self.headers, answer, now=self._wall())
@@ -133,6 +145,9 @@ class Reading:
     async def advance(self) -> list[Piece] | None:
         """The next pieces, or None at the end of the attempt. Raises `OutOfTime`."""
         alarm, exchange = self._alarm, self._exchange
+        if self._ready:
+            ready, self._ready = self._ready, None
+            return ready
         if self._over or self.failure is not None or alarm is None or exchange is None:
             return None
         if self._ended:
@@ -141,6 +156,7 @@ class Reading:
         if self._held_at is not None:
             self._release_clock()
         alarm.watch()
+        self._stops = self._stops and self.first_token_at is None
         try:
             while True:
                 data = await exchange.read()
@@ -155,6 +171,8 @@ class Reading:
                     return pieces
                 if self.failure is not None:
                     return None
+                if self._stops and self.first_token_at is not None:
+                    return []
         except TransportError as error:
             self._broke(from_transport(error.fault, error.detail))
         except asyncio.CancelledError:
@@ -189,6 +207,11 @@ class Reading:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             await exchange.aclose()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a first token, or an answer that came whole."""
+        return self.first_token_at is not None or self.completion is not None
 
     @property
     def said(self) -> int:
@@ -360,7 +383,7 @@ class Reading:
                 self._changed(now)
             if flags & REASONING and not self._reasoned:
                 self._reasoned = True
-                self._machine.reasons()
+                self._machine.reasons(self.ask.number)
             if self._deliver and flags:
                 cut(chunk, pieces)
         if not self._deliver or (self.failure is not None and not self._delivered_text):
@@ -395,7 +418,7 @@ class Reading:
 
     def _first_token(self, now: float) -> None:
         self.first_token_at = self._last_token_at = now
-        self._machine.first_token(now)
+        self._machine.first_token(now, self.ask.number)
         if self._alarm is not None and (not self._deliver or self.ask.stall < self._deadlines().first_token_by - now):
             self._alarm.again()
 
@@ -449,7 +472,7 @@ class Reading:
             return
         else:
             body = self.assembler.body()
-        asked = self._request.wants_json or wants_json(self.ask.candidate.params)
+        asked = self.request.wants_json or wants_json(self.ask.candidate.params)
         try:
             failure, invalid = judge(
                 body, wants_json=asked and not self._delivered_text and self.splice is None, now=self._wall()

@@ -60,13 +60,17 @@ class Keys:
         key = self._given()
         return self._ring(await key if inspect.isawaitable(key) else key)
 
+    def known(self) -> KeyRing:
+        """The keys as far as they are known without asking the user's function for one."""
+        return self._ring(None) if callable(self._given) else self.ring()
+
     def accounts(self) -> Mapping[str, str]:
         """The accounts as far as they are known without asking the user's function for a key."""
-        return self._ring(None).accounts if callable(self._given) else self.ring().accounts
+        return self.known().accounts
 
     def missing(self) -> frozenset[str]:
         """Endpoints that are known to have no key, without asking the user's function for one."""
-        return self._ring(None).missing - {OPENROUTER} if callable(self._given) else self.ring().missing
+        return self.known().missing - ({OPENROUTER} if callable(self._given) else frozenset())
 
     def no_key(self, name: str) -> str:
         """What to do about an endpoint's missing key."""

@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvid
 from ._version import __version__
 from .completions import Completion
 from .config import FallbackConfig
-from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, FailedOver, Seen
+from .events import AttemptEnded, AttemptStarted, BreakerOpened, CallEnded, CallStarted, Event, FailedOver, Hedged, Seen
 from .failures import FailureKind
 from .otel_messages import input_messages, output_messages
 
@@ -112,6 +112,9 @@ class OpenTelemetry:
             unit="{failover}",
             description="Times that a call went on with another model.",
         )
+        self._hedges = meter.create_counter(
+            "openrouter_fallback.hedges", unit="{hedge}", description="Times that a second model was asked at the side."
+        )
         meter.create_observable_gauge(
             "openrouter_fallback.breaker.state",
             [lambda options: self._states(states, options)],
@@ -132,6 +135,10 @@ class OpenTelemetry:
                 self._end_attempt(event)
             case FailedOver():
                 self._failed_over(event)
+            case Hedged():
+                between = {"openrouter_fallback.silent": event.silent, "openrouter_fallback.next": event.next}
+                self._hedges.add(1, between)
+                self._calls[event.call].span.add_event("hedged", between)
             case BreakerOpened():
                 self._calls[event.call].span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
             case CallEnded():

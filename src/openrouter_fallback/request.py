@@ -96,7 +96,9 @@ class Request:
 
     __slots__ = ("_common", "_params", "facts", "messages", "wants_json")
 
-    def __init__(self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue") -> None:
+    def __init__(
+        self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
+    ) -> None:
         self.messages = _checked_messages(messages)
         extra = params.get("extra_body") or {}
         if not isinstance(extra, Mapping):
@@ -116,6 +118,7 @@ class Request:
             needs=_needs(self._params, self.messages),
             own_providers=own_providers(self._params),
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
+            idempotent=idempotent,
         )
 
     @property

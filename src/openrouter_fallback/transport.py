@@ -1,7 +1,7 @@
 """One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
 
 It goes over httpx2's own transport, httpcore2, without the client above it: no cookies, no redirects (the key would go
-along), one POST. Imported with the first client, because of what it brings along.
+along), one request. Imported with the first client, because of what it brings along.
 """
 
 from __future__ import annotations
@@ -44,13 +44,15 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Send a POST and read the answer's head. Raises `TransportError`."""
+    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`."""
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop) or await self._new_pools(loop)
         try:
             place = pools.places.get(url) or self._place(pools, url)
             lines = [(b"Host", place.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+            if body is None:
+                return await place.lines.send(httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT))
             lines.append((b"Content-Length", b"%d" % len(body)))
             request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
             return await place.lines.send(request)

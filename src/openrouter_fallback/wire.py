@@ -36,8 +36,8 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """Opens requests."""
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
-        """Send a POST and read the answer's head. Raises `TransportError`."""
+    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`."""
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""

@@ -17,7 +17,7 @@ from tests.emulator.helpers import MODEL, Asker, request
 
 
 def test_the_public_names() -> None:
-    assert package.__all__ == ["FAULTS", "Emulator", "FaultHandle", "Kind", "Request"]
+    assert package.__all__ == ["FAULTS", "MODELS", "Emulator", "FaultHandle", "Kind", "Request", "ScriptError"]
 
 
 def test_a_request_in_the_log(emulator: Emulator, ask: Asker) -> None:

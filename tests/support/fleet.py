@@ -43,9 +43,15 @@ class Member:
     """One process: its health, in step with a board."""
 
     def __init__(
-        self, board: Board, name: str, clock: Callable[[], float], rules: Rules | None = None, period: float = 1.0
+        self,
+        board: Board,
+        name: str,
+        clock: Callable[[], float],
+        rules: Rules | None = None,
+        *,
+        retry_budget: float | None = None,
     ) -> None:
-        self.health = SharedHealth(rules or Rules(), lambda: 0.0, PLACES, period)
+        self.health = SharedHealth(rules or Rules(), lambda: 0.0, PLACES, retry_budget=retry_budget)
         self._board = board
         self._name = name
         self._clock = clock

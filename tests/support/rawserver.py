@@ -49,17 +49,19 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request: its headers (lower-case names) and its JSON body."""
+    """One request: its headers (lower-case names), its JSON body ({} if it has none), and `GET /path`."""
 
     headers: dict[str, str]
     body: dict[str, Any]
+    line: str
 
 
 @dataclass
 class RawServer:
-    """Serves its replies in order, the last one for ever; a context manager."""
+    """Serves its replies in order, the last one for ever; a GET gets `listing`, if there is one. A context manager."""
 
     replies: deque[Reply] = field(default_factory=deque)
+    listing: Reply | None = None
     requests: list[Received] = field(default_factory=list)
     base_url: str = ""
 
@@ -107,11 +109,14 @@ class RawServer:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; returns whether the connection is still good."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        lines = [line.partition(":") for line in head.split("\r\n")[1:] if line]
-        headers = {name.lower(): value.strip() for name, _, value in lines}
-        body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        self.requests.append(Received(headers, body))
-        reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+        first, *lines = head.rstrip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+        self.requests.append(Received(headers, body, first.rpartition(" ")[0]))
+        if self.listing is not None and first.startswith("GET "):
+            reply = self.listing
+        else:
+            reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
         writer.write(
             f"HTTP/1.1 {reply.status} Whatever\r\ncontent-type: {reply.content_type}\r\n"
             "x-generation-id: gen-from-the-header\r\ntransfer-encoding: chunked\r\n\r\n".encode()

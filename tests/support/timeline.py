@@ -4,6 +4,7 @@ Nothing sleeps and nothing is measured: a heap of events is the clock. What happ
 
     requests   "a@0 a@0.5-P b*@1 c!@1"    model @ seconds, -provider left out, * the one probe, ! forced
                "a@0 b+@1 c~@2"            + to go on from a prefill, ~ to go on by instruction
+               "a@0 b&@0.5"               & at the side of one that is silent
     waits      "0-0.5 1-3"
     outcome    "b @2", "RateLimitedError @0 retry 400", "left @3"
     health     "open +0 -3 overloaded 10s"    breaker, successes, failures, why it is left out and for how long
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from openrouter_fallback.advice import error_for
 from openrouter_fallback.assembly import ERROR, REASONING, TEXT, TOKEN, Assembler, judge
-from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Wait
+from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Stay, Wait
 from openrouter_fallback.completions import Attempt
 from openrouter_fallback.config import OPENROUTER
 from openrouter_fallback.continuation import Way
@@ -89,9 +90,11 @@ class Sent:
     probe: bool
     forced: bool
     way: Way | None = None
+    hedges: bool = False
 
     def __str__(self) -> str:
         mark = "*" if self.probe else "!" if self.forced else ""
+        mark += "&" if self.hedges else ""
         mark += {None: "", Way.PREFILL: "+", Way.INSTRUCT: "~", Way.NEVER: "never"}[self.way]
         return f"{self.model}{mark}@{_brief(self.at)}" + "".join(f"-{name}" for name in self.ignore)
 
@@ -107,10 +110,14 @@ class World:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Fields of single candidates, by key."""
     start: float = START
+    retry_budget: float | None = None
+    hedge_share: float | None = None
 
     def __post_init__(self) -> None:
         self.now = self.start
-        self.health = MemoryHealth(self.rules, lambda: 0.0)
+        self.health = MemoryHealth(
+            self.rules, lambda: 0.0, retry_budget=self.retry_budget, hedge_share=self.hedge_share
+        )
         self.sent: list[Sent] = []
         self.calls: list[Call] = []
         self._asked: dict[str, int] = {}
@@ -207,6 +214,17 @@ class World:
         return [name for name, breaker in breakers.items() if breaker._probe is not None]
 
 
+@dataclass(eq=False)
+class _Try:
+    """One attempt under way."""
+
+    ask: Ask
+    steps: list[tuple[float, Step]]
+    token_at: float | None = None
+    reasoned: bool = False
+    assembler: Assembler = field(default_factory=Assembler)
+
+
 class Call:
     """One call under way; drives its machine exactly as `engine.Run` and `exchange.Reading` do."""
 
@@ -232,6 +250,7 @@ class Call:
         self.asks: list[Ask] = []
         self.attempts: list[Attempt] = []
         self.delivered = False
+        self.first_token: float | None = None
         self._world = world
         self._number = number
         self._streamed = streamed
@@ -240,12 +259,7 @@ class Call:
         self._candidates = candidates
         self._on_ask = on_ask
         self._only_prefill = only_prefill
-        self._ask: Ask | None = None
-        self._steps: list[tuple[float, Step]] = []
-        self._token_at: float | None = None
-        self._reached = False
-        self._reasoned = False
-        self._assembler = Assembler()
+        self._tries: list[_Try] = []
         self._round = 0
         world.at(begins, self._begin)
         if leaves is not None:
@@ -274,9 +288,12 @@ class Call:
         if isinstance(command, Ask):
             self._send(command)
         elif isinstance(command, Wait):
+            assert not self._tries, "nobody waits beside an attempt"
             assert world.now < command.until < world.now + self._limits.total
             self.waits.append((world.now, command.until))
             self._later(command.until, lambda: self._obey(self._machine.woke(world.now)))
+        elif isinstance(command, Stay):
+            assert self._tries, "somebody is under way"
         elif isinstance(command, Done):
             self.answers += 1
             self._end(f"{self.attempts[-1].model} @{_brief(world.now - world.start)}")
@@ -285,6 +302,7 @@ class Call:
 
     def _give_up(self, command: GiveUp) -> None:
         world = self._world
+        self._break_off("the call is over")
         self.given_up = command
         self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint="")
         retry = "" if command.retry_after is None else f" retry {_brief(command.retry_after)}"
@@ -292,15 +310,19 @@ class Call:
 
     def _leave(self) -> None:
         world = self._world
-        if self._ask is not None:
-            self._note(Failure(FailureKind.CANCELLED, "the caller left"))
-        self._machine.left(world.now, reached=self._ask is not None and self._reached)
+        self._break_off("the caller left")
+        self._machine.left(world.now)
         self._end(f"left @{_brief(world.now - world.start)}")
+
+    def _break_off(self, why: str) -> None:
+        """Close every attempt under way, at once."""
+        for one in list(self._tries):
+            self._note(one, Failure(FailureKind.CANCELLED, why))
 
     def _end(self, outcome: str) -> None:
         assert not self.outcome, "a call ends once"
+        assert not self._tries, "nobody is left under way"
         self.outcome = outcome
-        self._ask = None
 
     def _later(self, time: float, event: Callable[[], None]) -> None:
         """Do `event` then, unless the call has gone on by itself."""
@@ -311,130 +333,151 @@ class Call:
 
     def _send(self, ask: Ask) -> None:
         assert self.delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
+        assert ask.hedges == bool(self._tries)
         world = self._world
         ticket = ask.ticket
         forced = ticket.model.forced or ticket.endpoint.forced
         at = world.now - world.start
-        world.sent.append(Sent(self._number, ask.candidate.key, at, ask.ignore, ticket.probe, forced, ask.way))
+        key = ask.candidate.key
+        world.sent.append(Sent(self._number, key, at, ask.ignore, ticket.probe, forced, ask.way, ask.hedges))
         self.asks.append(ask)
-        self._ask = ask
-        self._steps = [(world.now + after, step) for after, step in world.reply(ask.candidate.key)]
-        self._token_at = None
-        self._reached = self._reasoned = False
-        self._assembler = Assembler()
+        one = _Try(ask, [(world.now + after, step) for after, step in world.reply(key)])
+        self._tries.append(one)
         if self._on_ask is not None:
             self._on_ask(ask)
-        self._go_on()
+        if ask.hedge_at is not None:
+            assert world.now < ask.hedge_at < ask.first_token_by
+            world.at(ask.hedge_at, self._hedge, lambda: one not in self._tries or one is not self._tries[-1])
+        self._go_on(one)
 
-    def _go_on(self) -> None:
-        due = self._due()
-        if self._steps and self._steps[0][0] <= due:
-            self._later(self._steps[0][0], self._step)
+    def _hedge(self) -> None:
+        ask = self._machine.hedge(self._world.now)
+        if ask is not None:
+            self._send(ask)
+
+    def _at(self, one: _Try, time: float, event: Callable[[_Try], None]) -> None:
+        """Do `event` then, unless the attempt is over or has been told to do something else."""
+        left = len(one.steps)
+        self._world.at(time, lambda: event(one), lambda: one not in self._tries or len(one.steps) != left)
+
+    def _go_on(self, one: _Try) -> None:
+        due = self._due(one)
+        if one.steps and one.steps[0][0] <= due:
+            self._at(one, one.steps[0][0], self._step)
         else:
-            self._later(due, self._ring)
+            self._at(one, due, self._ring)
 
-    def _step(self) -> None:
-        _, step = self._steps.pop(0)
+    def _step(self, one: _Try) -> None:
+        _, step = one.steps.pop(0)
         if isinstance(step, Failure):
-            self._fail(step)
+            self._fail(one, step)
             return
         if step == "answer":
-            self._answer()
+            self._answer(one)
             return
         if step == "status":
-            self._reached = True
+            self._machine.reached(self._world.now, one.ask.number)
         elif isinstance(step, Held):
-            self._hold(step.seconds if self._token_at is not None else 0.0)
+            self._hold(one, step.seconds if one.token_at is not None else 0.0)
         elif isinstance(step, dict):
-            failure, answered = self._read(step)
+            failure, answered = self._read(one, step)
             if failure is not None:
-                self._fail(failure)
+                self._fail(one, failure)
                 return
             if answered:
-                self._answer()
+                self._answer(one)
                 return
         else:
-            self._token(text=step in ("text", "restarted"), reasoning=step == "reasoning")
-            if self._ask is not None and self._ask.way is not None and step != "reasoning":
+            self._token(one, text=step in ("text", "restarted"), reasoning=step == "reasoning")
+            if one.ask.way is not None and step != "reasoning":
                 self._machine.joined("restarted" if step == "restarted" else "went_on")
-        self._go_on()
+        self._go_on(one)
 
-    def _token(self, *, text: bool, reasoning: bool) -> None:
-        machine, now = self._machine, self._world.now
-        if self._token_at is None:
-            machine.first_token(now)
-        self._token_at = now
-        if reasoning and not self._reasoned:
-            self._reasoned = True
-            machine.reasons()
+    def _token(self, one: _Try, *, text: bool, reasoning: bool) -> None:
+        machine, now, number = self._machine, self._world.now, one.ask.number
+        if one.token_at is None:
+            machine.first_token(now, number)
+            self._overtake(one)
+        one.token_at = now
+        if reasoning and not one.reasoned:
+            one.reasoned = True
+            machine.reasons(number)
         if self._streamed and text:
             self.delivered = True
             machine.delivered()
         elif self._streamed and reasoning:
             machine.streamed()
 
-    def _read(self, chunk: Json) -> tuple[Failure | None, bool]:
+    def _overtake(self, one: _Try) -> None:
+        """The first token wins; whoever has lost is closed at this very event."""
+        self.first_token = self._world.now if self.first_token is None else self.first_token
+        for other in [other for other in self._tries if other is not one]:
+            assert not self._machine.under_way(other.ask.number)
+            self._note(other, Failure(FailureKind.CANCELLED, "another model was faster"))
+
+    def _read(self, one: _Try, chunk: Json) -> tuple[Failure | None, bool]:
         """A chunk of a stream, or its end ({})."""
         now = self._world.now
         if chunk:
-            flags = self._assembler.add(chunk)
+            flags = one.assembler.add(chunk)
             if flags & ERROR:
                 return from_error(find_error(chunk), now=now), False
             if flags & TOKEN:
-                self._token(text=bool(flags & TEXT), reasoning=bool(flags & REASONING))
+                self._token(one, text=bool(flags & TEXT), reasoning=bool(flags & REASONING))
             return None, False
-        if not self._assembler.finished:
+        if not one.assembler.finished:
             return from_transport(TransportFault.NO_FINISH, ""), False
-        failure, _ = judge(self._assembler.body(), wants_json=False, now=now)
+        failure, _ = judge(one.assembler.body(), wants_json=False, now=now)
         return failure, failure is None
 
-    def _hold(self, seconds: float) -> None:
-        assert self._ask is not None
+    def _hold(self, one: _Try, seconds: float) -> None:
         self._machine.held(seconds)
-        self._ask = self._ask.later(seconds)
-        self._token_at = None if self._token_at is None else self._token_at + seconds
-        self._steps = [(at + seconds, step) for at, step in self._steps]
+        one.ask = one.ask.later(seconds)
+        one.token_at = None if one.token_at is None else one.token_at + seconds
+        one.steps = [(at + seconds, step) for at, step in one.steps]
 
-    def _due(self) -> float:
-        ask = self._ask
-        assert ask is not None
-        if self._token_at is None:
+    def _due(self, one: _Try) -> float:
+        ask = one.ask
+        if one.token_at is None:
             due = min(ask.first_token_by, ask.total_by)
         else:
-            due = self._token_at + (ask.tool_stall if self._assembler.open_tool_call else ask.stall)
+            due = one.token_at + (ask.tool_stall if one.assembler.open_tool_call else ask.stall)
             if self._limits.wall_clock:
                 due = min(due, ask.total_by)
         return due if ask.attempt_by is None else min(due, ask.attempt_by)
 
-    def _ring(self) -> None:
-        ask, now = self._ask, self._world.now
-        assert ask is not None
-        if now >= ask.total_by and (self._limits.wall_clock or self._token_at is None):
+    def _ring(self, one: _Try) -> None:
+        ask, now = one.ask, self._world.now
+        if now >= ask.total_by and (self._limits.wall_clock or one.token_at is None):
             failure = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
-            self._note(failure)
-            self._give_up(self._machine.out_of_time(now, reached=self._reached))
+            for other in list(self._tries):
+                self._note(other, failure)
+            self._give_up(self._machine.out_of_time(now))
         elif ask.attempt_by is not None and now >= ask.attempt_by:
-            self._fail(timed_out("attempt", ask.attempt_by - ask.ticket.started))
-        elif self._token_at is None:
-            self._fail(timed_out("first token", ask.first_token_by - ask.ticket.started))
+            self._fail(one, timed_out("attempt", ask.attempt_by - ask.ticket.started))
+        elif one.token_at is None:
+            self._fail(one, timed_out("first token", ask.first_token_by - ask.ticket.started))
         else:
-            self._fail(timed_out("stall", ask.stall))
+            self._fail(one, timed_out("stall", ask.stall))
 
-    def _fail(self, failure: Failure) -> None:
-        if not self._machine.prefill_refused(failure):
-            self._note(failure)
-        self._ask = None
+    def _fail(self, one: _Try, failure: Failure) -> None:
+        number = one.ask.number
+        self._note(one, failure, counts=not self._machine.prefill_refused(failure, number))
         only_prefill = self.delivered and self._only_prefill
-        self._obey(self._machine.failed(failure, self._world.now, reached=self._reached, only_prefill=only_prefill))
+        self._obey(self._machine.failed(failure, self._world.now, number=number, only_prefill=only_prefill))
 
-    def _answer(self) -> None:
-        self._note(None)
-        self._ask = None
-        self._obey(self._machine.succeeded(self._world.now))
+    def _answer(self, one: _Try) -> None:
+        for other in [other for other in self._tries if other is not one]:
+            self._note(other, Failure(FailureKind.CANCELLED, "another model was faster"))
+        self._note(one, None)
+        self._obey(self._machine.succeeded(self._world.now, one.ask.number))
 
-    def _note(self, failure: Failure | None) -> None:
-        ask = self._ask
-        assert ask is not None
+    def _note(self, one: _Try, failure: Failure | None, *, counts: bool = True) -> None:
+        """The attempt is over."""
+        self._tries.remove(one)
+        if not counts:
+            return
+        ask = one.ask
         self.attempts.append(
             Attempt(
                 model=ask.candidate.key,

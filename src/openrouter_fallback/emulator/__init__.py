@@ -11,9 +11,11 @@ except ImportError as missing:
 
 from openrouter_fallback.emulator.faults import FAULTS, Kind
 from openrouter_fallback.emulator.log import Request
+from openrouter_fallback.emulator.models import MODELS
 from openrouter_fallback.emulator.schedule import FaultHandle
+from openrouter_fallback.emulator.script import ScriptError
 from openrouter_fallback.emulator.server import Emulator
 
-__all__ = ["FAULTS", "Emulator", "FaultHandle", "Kind", "Request"]
+__all__ = ["FAULTS", "MODELS", "Emulator", "FaultHandle", "Kind", "Request", "ScriptError"]
 
 del _starlette, _uvicorn

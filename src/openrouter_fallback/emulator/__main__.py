@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Sequence
+from typing import Any
 
+import orjson
+
+from openrouter_fallback.emulator.models import MODELS
 from openrouter_fallback.emulator.server import Emulator
 
 
@@ -13,18 +18,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m openrouter_fallback.emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="a free one unless given")
     parser.add_argument("--api-key", default="sk-or-v1-emulator")
+    parser.add_argument("--script", help="a YAML file with faults, answers and paces")
+    parser.add_argument(
+        "--models",
+        help="the models it knows: `bundled`, or a JSON file as `GET /models` answers it; any id unless given",
+    )
+    parser.add_argument("--credits", type=float, default=None, help="USD on the account; without limit unless given")
+    parser.add_argument("--seed", type=int, default=0, help="of what is random")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds to the first token")
     parser.add_argument("--token-interval", type=float, default=0.0, help="seconds between tokens")
+    parser.add_argument("--jitter", type=float, default=0.0, help="share (0 to 1) by which delays vary")
     parser.add_argument("--tokens", type=int, default=None, help="tokens of every answer")
     parser.add_argument("--coalesce", action="store_true", help="send up to 32 events at a time")
     chosen = parser.parse_args()
-    emulator = Emulator(
-        api_key=chosen.api_key,
-        latency=chosen.latency,
-        token_interval=chosen.token_interval,
-        coalesce=chosen.coalesce,
-        port=chosen.port,
-    )
+    try:
+        emulator = Emulator(
+            models=_models(chosen.models),
+            api_key=chosen.api_key,
+            latency=chosen.latency,
+            token_interval=chosen.token_interval,
+            jitter=chosen.jitter,
+            coalesce=chosen.coalesce,
+            credits=chosen.credits,
+            script=chosen.script,
+            seed=chosen.seed,
+            port=chosen.port,
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
     if chosen.tokens is not None:
         emulator.reply(tokens=chosen.tokens)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -34,6 +55,17 @@ def main() -> None:
             sys.stdin.read()
         except KeyboardInterrupt:
             pass
+
+
+def _models(given: str | None) -> Sequence[str | dict[str, Any]] | None:
+    if given is None or given == "bundled":
+        return None if given is None else MODELS
+    with open(given, "rb") as file:
+        found = orjson.loads(file.read())
+    entries = found.get("data") if isinstance(found, dict) else found
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and one.get("id") for one in entries):
+        raise ValueError(f"{given}: expected the answer of GET /models, a mapping with `data`, or a list of models")
+    return entries
 
 
 if __name__ == "__main__":

@@ -11,14 +11,27 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import models, tools
+from openrouter_fallback.emulator import models, money, routing, tools
+from openrouter_fallback.emulator.money import Served
 from openrouter_fallback.emulator.wire import Body, pieces
 
 DEFAULT_TOKENS = 20
 OVERLAP_CHARACTERS = 30
+TOKENS_PER_IMAGE = 1290
 _ANSWERS = " answers:"
 _GO_ON = re.compile(r"\bcut off\b.*\bcontinue it\b", re.IGNORECASE | re.DOTALL)
 PREFACE = "Sure, here is the rest:\n\n"
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+_SOURCE = {
+    "url": "https://example.com/source",
+    "title": "A source",
+    "content": "What the source says.",
+    "start_index": 0,
+    "end_index": 0,
+}
 _WORDS = tuple(
     "amber birch cloud delta ember field grove haven inlet jolly kayak lunar maple north ocean "  # noqa: SIM905
     "pearl quiet river stone tidal under vivid water xenon yield zesty".split()
@@ -58,43 +71,60 @@ class Stamp:
         return f"gen-{self.created}-{base64.b32encode(digest).decode()[:20]}"
 
 
-def answer(request: Body, stamp: Stamp, script: Script | None = None) -> dict[str, Any]:
-    """The whole unstreamed body for a request, usage and cost included."""
+def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Served | None = None) -> dict[str, Any]:
+    """The whole unstreamed body for a request, usage and cost included; by the model's first provider unless said."""
     script = script or Script()
-    made = [_choice(request, script, index) for index in range(request.get("n") or 1)]
+    served = served or first_provider(request)
+    made = [_choice(request, script, index, stamp, served) for index in range(request.get("n") or 1)]
     choices = [choice for choice, _ in made]
+    counted = usage(request, choices, served, sum(hidden for _, hidden in made))
+    named = request["model"].startswith("~") or request["model"] == models.AUTO
     return {
         "id": stamp.generation_id(),
         "object": "chat.completion",
         "created": stamp.created,
-        "model": script.served_as or request["model"],
-        "provider": models.author(request["model"]).provider,
+        "model": script.served_as or (served.model.id if named else request["model"]),
+        "provider": served.host.name,
         "system_fingerprint": None,
         "choices": choices,
-        "usage": {**usage(request, choices, sum(hidden for _, hidden in made)), **(script.usage or {})},
+        "usage": {**counted, **(script.usage or {})},
     }
 
 
-def usage(request: Body, choices: Sequence[Body], hidden: int = 0) -> dict[str, Any]:
+def first_provider(request: Body) -> Served:
+    """Who serves a request that nobody routed."""
+    model = models.Models().find(request["model"])
+    if model is None:
+        raise ValueError(f"{request['model']!r} is no model id")
+    return Served(model, model.hosts[0], routing.prompt_tokens(request))
+
+
+def usage(request: Body, choices: Sequence[Body], served: Served, hidden: int = 0) -> dict[str, Any]:
     """Token counts and their price for what the choices hold, and for `hidden` tokens of withheld reasoning."""
-    prompt = sum(4 + len(pieces(tools.text_of(m.get("content")))) for m in request["messages"])
     reasoned = hidden + sum(len(pieces(choice["message"].get("reasoning") or "")) for choice in choices)
-    completion = reasoned + sum(_spoken(choice["message"]) for choice in choices)
-    prompt_price, completion_price = models.price(request["model"])
-    prompt_cost, completion_cost = round(prompt * prompt_price, 12), round(completion * completion_price, 12)
+    drawn = sum(len(choice["message"].get("images") or ()) for choice in choices) * TOKENS_PER_IMAGE
+    completion = reasoned + drawn + sum(_spoken(choice["message"]) for choice in choices)
+    searched = int(routing.searches(request, served.model))
+    prompt_cost, completion_cost = money.priced(served, completion, drawn, searched)
     return {
-        "prompt_tokens": prompt,
+        "prompt_tokens": served.prompt_tokens,
         "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "cost": round(prompt_cost + completion_cost, 12),
+        "total_tokens": served.prompt_tokens + completion,
+        "cost": float(prompt_cost + completion_cost),
         "is_byok": False,
-        "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, "audio_tokens": 0, "video_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": served.cached,
+            "cache_write_tokens": served.written,
+            "audio_tokens": 0,
+            "video_tokens": 0,
+        },
         "cost_details": {
             "upstream_inference_cost": None,
-            "upstream_inference_prompt_cost": prompt_cost,
-            "upstream_inference_completions_cost": completion_cost,
+            "upstream_inference_prompt_cost": float(prompt_cost),
+            "upstream_inference_completions_cost": float(completion_cost),
         },
-        "completion_tokens_details": {"reasoning_tokens": reasoned, "image_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": reasoned, "image_tokens": drawn, "audio_tokens": 0},
+        **({"server_tool_use_details": {"web_search_requests": searched}} if searched else {}),
     }
 
 
@@ -140,14 +170,14 @@ def _spoken(message: Body) -> int:
     return arguments + len(pieces(message.get("content") or "")) + len(pieces(message.get("refusal") or ""))
 
 
-def _choice(request: Body, script: Script, index: int) -> tuple[dict[str, Any], int]:
-    model = request["model"]
-    message = _message(request, script, index)
+def _choice(request: Body, script: Script, index: int, stamp: Stamp, served: Served) -> tuple[dict[str, Any], int]:
+    model = served.model.id
+    message = _message(request, script, index, stamp, served)
     limit = request.get("max_completion_tokens") or request.get("max_tokens")
     cut_off = shorten(message, limit) if limit else False
     finish = script.finish_reason or ("length" if cut_off else "tool_calls" if message.get("tool_calls") else "stop")
     hidden = 0
-    if (request.get("reasoning") or {}).get("exclude"):
+    if (request.get("reasoning") or {}).get("exclude") or request.get("include_reasoning") is False:
         hidden = len(pieces(message["reasoning"] or ""))
         message["reasoning"] = None
         message.pop("reasoning_details", None)
@@ -161,15 +191,15 @@ def _choice(request: Body, script: Script, index: int) -> tuple[dict[str, Any], 
     return choice, hidden
 
 
-def _message(request: Body, script: Script, index: int) -> dict[str, Any]:
+def _message(request: Body, script: Script, index: int, stamp: Stamp, served: Served) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "", "refusal": script.refusal, "reasoning": None}
-    reasoning = _reasoning(request, script)
+    reasoning = _reasoning(request, script, served)
     if reasoning:
         digest = hashlib.sha256(reasoning.encode()).digest()
         detail = {
             "type": "reasoning.text",
             "text": reasoning,
-            "format": models.author(request["model"]).reasoning_format,
+            "format": models.author(served.model.id).reasoning_format,
             "index": 0,
             "signature": base64.b64encode(digest).decode(),
         }
@@ -177,12 +207,37 @@ def _message(request: Body, script: Script, index: int) -> dict[str, Any]:
     calls = _calls(request, script)
     if calls:
         message["tool_calls"] = calls
-    extras = {"images": script.images, "audio": script.audio, "annotations": script.annotations}
+    extras = {**_asked_for(request, stamp, served), **_given(script)}
     message |= {key: value for key, value in extras.items() if value is not None}
     wordless = calls or script.refusal or script.images or script.audio
     if script.text is not None or script.tokens is not None or not wordless:
         message["content"] = _stopped(_text(request, script, index), request.get("stop"))
     return message
+
+
+def _given(script: Script) -> dict[str, Any]:
+    given = {"images": script.images, "audio": script.audio, "annotations": script.annotations}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _asked_for(request: Body, stamp: Stamp, served: Served) -> dict[str, Any]:
+    """An image, speech, sources of the web, where the request or the model asks for them."""
+    wanted = request.get("modalities") or ()
+    extras: dict[str, Any] = {}
+    if "image" in wanted:
+        extras["images"] = [{"type": "image_url", "image_url": {"url": _PIXEL}}]
+    if "audio" in wanted:
+        spoken = " ".join(_words(tools.last_text(request["messages"]), 4))
+        sound = base64.b64encode(spoken.encode()).decode()
+        extras["audio"] = {
+            "id": f"audio_{stamp.number}",
+            "data": sound,
+            "transcript": spoken,
+            "expires_at": stamp.created + 3600,
+        }
+    if routing.searches(request, served.model):
+        extras["annotations"] = [{"type": "url_citation", "url_citation": dict(_SOURCE)}]
+    return extras
 
 
 def _calls(request: Body, script: Script) -> list[dict[str, Any]]:
@@ -195,12 +250,13 @@ def _calls(request: Body, script: Script) -> list[dict[str, Any]]:
     return wanted
 
 
-def _reasoning(request: Body, script: Script) -> str:
+def _reasoning(request: Body, script: Script, served: Served) -> str:
     if isinstance(script.reasoning, str):
         return script.reasoning
     wish = request.get("reasoning") or {}
     effort = wish.get("effort") or request.get("reasoning_effort")
-    asked = wish.get("enabled") or wish.get("max_tokens") or effort not in (None, "none")
+    asked = wish.get("enabled") or wish.get("max_tokens") or effort not in (None, "none") or served.model.must_reason
+    asked = asked or request["model"].endswith(":thinking")
     if script.reasoning or (script.reasoning is None and (asked or request.get("include_reasoning"))):
         return "Let me think about it: " + " ".join(_words(tools.last_text(request["messages"]) + "?", 4)) + "."
     return ""
@@ -267,7 +323,12 @@ def _words(seed: str, count: int) -> list[str]:
 def _json(request: Body) -> str:
     prompt = tools.last_text(request["messages"])
     schema = (request["response_format"].get("json_schema") or {}).get("schema")
-    value = {"answer": " ".join(_words(prompt, 6))} if schema is None else tools.instance(schema, prompt)
+    if schema is None:
+        # JSON mode: the keys that the prompt asks for in quotation marks.
+        keys = dict.fromkeys(tools.quoted(prompt)) or ["answer"]
+        value: Any = {key: " ".join(_words(prompt + key, 6)) for key in keys}
+    else:
+        value = tools.instance(schema, prompt)
     return orjson.dumps(value).decode()
 
 

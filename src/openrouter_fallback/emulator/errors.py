@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import answers, models
-from openrouter_fallback.emulator.plan import JSON, Plan, Scene, Send, partly, unstreamed
+from openrouter_fallback.emulator import answers
+from openrouter_fallback.emulator.plan import JSON, Plan, Scene, Send, partly, sends, unstreamed
 from openrouter_fallback.emulator.wire import COMMENT, DONE, Chunk, event, head
 
 Details = Mapping[str, Any]
@@ -158,16 +158,16 @@ def error_plan(row: ErrorRow) -> Callable[[Scene, Details], Plan]:
         headers = dict(details["headers"] or {})
         if details["retry_after"] is not None:
             headers.setdefault("Retry-After", str(details["retry_after"]))
-        made = _PLACES[details["place"]](scene, error_object(row, scene.request["model"], details), status, details)
+        error = error_object(row, scene.request["model"], scene.served.host.name, details)
+        made = _PLACES[details["place"]](scene, error, status, details)
         return replace(made, headers={**made.headers, **headers})
 
     return plan
 
 
-def error_object(row: ErrorRow, model: str, details: Details) -> dict[str, Any]:
+def error_object(row: ErrorRow, model: str, provider: str, details: Details) -> dict[str, Any]:
     """The `error` of a body or chunk; `direct` puts `error_type` and `http_status` straight into it, without `code`."""
     status = details["status"] or row.status
-    provider = models.author(model).provider
 
     def worded(value: Any) -> Any:
         return value.replace("{model}", model).replace("{provider}", provider) if isinstance(value, str) else value
@@ -240,7 +240,7 @@ def _as_choice(scene: Scene, error: Mapping[str, Any], status: int, details: Det
     last = {"index": 0, "delta": {"role": "assistant", "content": ""}, **_without(choice, "index", "message")}
     chunk = {**head(body), "choices": [last]}
     usage = {**head(body), "choices": [], "usage": body["usage"]}
-    steps = [*partly(scene, details["after_tokens"]), Send(event(chunk)), Send(event(usage)), Send(DONE)]
+    steps = [*partly(scene, details["after_tokens"]), *sends([chunk, usage]), Send(DONE)]
     return Plan(steps, media_type="text/event-stream")
 
 

@@ -100,7 +100,7 @@ def _with_choice(scene: Scene, message: Mapping[str, Any], finish: str | None) -
             choice["message"].pop(key, None)
     choice |= {"finish_reason": finish, "native_finish_reason": answers.native(body["model"], finish), "logprobs": None}
     body["choices"] = [choice]
-    body["usage"] = answers.usage(scene.request, body["choices"])
+    body["usage"] = answers.usage(scene.request, body["choices"], scene.served)
     return body
 
 

@@ -16,7 +16,9 @@ class Request:
     """One chat request as it stands now. Times are `time.monotonic()` seconds.
 
     `ended` is "open", "finished" (answered in full), "gone" (the client went away first) or "fault" (a fault, or a
-    refusal of the request, was played to its end). `status` is None while, or if, no status line was sent.
+    refusal of the request, was played to its end). `status` is None while, or if, no status line was sent. `served_by`
+    is the model that answered (another one where the request's `models` named it) and `provider` its provider; `cost`
+    is USD, so far as it is known.
     """
 
     number: int
@@ -31,6 +33,10 @@ class Request:
     body: dict[str, Any]
     headers: dict[str, str] = field(repr=False)
     fault: str | None
+    served_by: str | None = None
+    provider: str | None = None
+    cost: float = 0.0
+    generation_id: str | None = None
 
 
 class Entry:
@@ -51,6 +57,10 @@ class Entry:
         self.tokens_sent = 0
         self.status: int | None = None
         self.fault: str | None = None
+        self.served_by: str | None = None
+        self.provider: str | None = None
+        self.cost = 0.0
+        self.generation_id: str | None = None
 
     def begin(self, status: int) -> None:
         """The status line is on its way."""
@@ -85,6 +95,10 @@ class Entry:
             body=self.body,
             headers=self.headers,
             fault=self.fault,
+            served_by=self.served_by,
+            provider=self.provider,
+            cost=self.cost,
+            generation_id=self.generation_id,
         )
 
 

@@ -1,10 +1,17 @@
-"""The models that the emulator pretends to have: ids, providers, prices, habits of their makers."""
+"""The models that the emulator pretends to have: ids, providers, prices, limits, habits of their makers."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+from openrouter_fallback.emulator.model_list import ALIASES, ROWS, Host, Row, slug
 
 
 class Author(NamedTuple):
@@ -12,56 +19,83 @@ class Author(NamedTuple):
 
     provider: str
     reasoning_format: str = "unknown"
-    native: dict[str, str] = {}  # noqa: RUF012 a constant of a NamedTuple
+    native: Mapping[str, str] = {}
+    tokenizer: str = "Other"
 
 
 AUTHORS: dict[str, Author] = {
     "anthropic": Author(
-        "Anthropic", "anthropic-claude-v1", {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+        "Anthropic",
+        "anthropic-claude-v1",
+        {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"},
+        "Claude",
     ),
     "openai": Author(
         "OpenAI",
         "openai-responses-v1",
         {"stop": "completed", "length": "max_output_tokens", "tool_calls": "completed"},
+        "GPT",
     ),
-    "google": Author("Google", "google-gemini-v1", {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}),
-    "x-ai": Author("xAI", "xai-responses-v1"),
-    "meta-llama": Author("Meta"),
-    "mistralai": Author("Mistral"),
-    "deepseek": Author("DeepSeek"),
-    "qwen": Author("Alibaba"),
+    "google": Author(
+        "Google", "google-gemini-v1", {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}, "Gemini"
+    ),
+    "x-ai": Author("xAI", "xai-responses-v1", tokenizer="Grok"),
+    "meta-llama": Author("Meta", tokenizer="Llama3"),
+    "mistralai": Author("Mistral", tokenizer="Mistral"),
+    "deepseek": Author("DeepSeek", tokenizer="DeepSeek"),
+    "qwen": Author("Alibaba", tokenizer="Qwen3"),
+    "cohere": Author("Cohere", tokenizer="Cohere"),
     "z-ai": Author("Z.AI"),
     "moonshotai": Author("Moonshot AI"),
     "minimax": Author("Minimax"),
 }
 
-# USD per token: prompt, completion.
-PRICES: dict[str, tuple[float, float]] = {
-    "anthropic/claude-sonnet-4.5": (3e-6, 15e-6),
-    "anthropic/claude-haiku-4.5": (1e-6, 5e-6),
-    "openai/gpt-5.1": (1.25e-6, 10e-6),
-    "openai/gpt-5-mini": (0.25e-6, 2e-6),
-    "google/gemini-2.5-pro": (1.25e-6, 10e-6),
-    "google/gemini-2.5-flash": (0.3e-6, 2.5e-6),
-    "meta-llama/llama-3.3-70b-instruct": (0.13e-6, 0.4e-6),
-    "deepseek/deepseek-chat": (0.3e-6, 1.2e-6),
-    "mistralai/mistral-small": (0.1e-6, 0.3e-6),
+# The ids of the bundled models.
+MODELS: tuple[str, ...] = tuple(row.id for row in ROWS)
+
+# What follows an id and changes how it is routed, not which model it is. (`:free` is a model of its own.)
+VARIANTS = frozenset({"exacto", "extended", "floor", "nitro", "online", "thinking"})
+AUTO = "openrouter/auto"
+AUTO_PICKS = "anthropic/claude-sonnet-4.5"
+
+_MILLION = Decimal(10**6)
+_OTHER_PRICES = (("0.1", "0.4"), ("0.5", "2"), ("1", "5"), ("3", "15"))
+_ALWAYS = ("frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop", "temperature", "top_p")
+_PARAMETERS = {
+    "tools": ("parallel_tool_calls", "tool_choice", "tools"),
+    "json": ("response_format", "structured_outputs"),
+    "reasoning": ("include_reasoning", "reasoning", "reasoning_effort"),
+    "must": ("include_reasoning", "reasoning", "reasoning_effort"),
+    "logprobs": ("logprobs", "top_logprobs"),
+    "searches": ("web_search_options",),
 }
-_OTHER_PRICES = ((0.1e-6, 0.4e-6), (0.5e-6, 2e-6), (1e-6, 5e-6), (3e-6, 15e-6))
-_PARAMETERS = (
-    "include_reasoning",
-    "logprobs",
-    "max_tokens",
-    "reasoning",
-    "response_format",
-    "seed",
-    "stop",
-    "structured_outputs",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_p",
-)
+_INPUTS = ("text", "image", "file", "audio", "video")
+_OUTPUTS = {"draws": "image", "speech": "audio"}
+_MADE_UP = "tools json reasoning logprobs image file audio video draws speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model. `prices` are USD per token (`request` and `web_search`: each); None is "no limit that is known"."""
+
+    id: str
+    slug: str
+    released: date
+    context: int | None
+    max_output: int | None
+    prices: Mapping[str, Decimal]
+    hosts: tuple[Host, ...]
+    parameters: frozenset[str]
+    inputs: tuple[str, ...] = ("text",)
+    outputs: tuple[str, ...] = ("text",)
+    expires: date | None = None
+    must_reason: bool = False
+    entry: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    def prices_at(self, host: Host) -> dict[str, Decimal]:
+        """What it costs at one of its providers."""
+        factor = Decimal(host.factor)
+        return {key: amount * factor for key, amount in self.prices.items()}
 
 
 def author(model: str) -> Author:
@@ -70,54 +104,125 @@ def author(model: str) -> Author:
     return AUTHORS.get(name) or Author(name.replace("-", " ").title() or "Emulated")
 
 
-def price(model: str) -> tuple[float, float]:
-    """USD per prompt and per completion token: fixed per model, nothing for `:free`."""
-    base, _, variant = model.partition(":")
-    if variant == "free":
-        return 0.0, 0.0
-    return PRICES.get(base) or _OTHER_PRICES[hashlib.sha256(base.encode()).digest()[0] % len(_OTHER_PRICES)]
+class Models:
+    """Which models there are: the ids or entries given, or with None the bundled ones and any other `author/name`."""
+
+    def __init__(self, known: Sequence[str | Mapping[str, Any]] | None = None, today: date | None = None) -> None:
+        self._today = today or datetime.now(UTC).date()
+        self._lenient = known is None
+        bundled = {row.id: _from_row(row, self._today) for row in ROWS}
+        if known is None:
+            self._models = bundled
+        else:
+            own = [entry if isinstance(entry, str) else _from_entry(entry, bundled) for entry in known]
+            self._models = {
+                model.id: model for model in (bundled.get(m) or _made_up(m) if isinstance(m, str) else m for m in own)
+            }
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def providers(self, model: str | None = None) -> list[str]:
+        """The names of all providers of a model, or of any."""
+        found = self.find(model) if model is not None else None
+        hosts = found.hosts if found is not None else [host for one in self for host in one.hosts]
+        return list(dict.fromkeys(host.name for host in hosts))
+
+    def provider(self, name: str, model: str | None = None) -> str | None:
+        """A provider's name, given as that or as its slug; None where no such provider serves the model."""
+        return {slug(one): one for one in self.providers(model)}.get(slug(name))
+
+    def find(self, name: str) -> Model | None:
+        """The model of an id, an alias or a variant; None for what does not exist."""
+        found = self._models.get(name)
+        if found is not None:
+            return found
+        if name == AUTO or name in ALIASES:
+            return self._models.get(AUTO_PICKS if name == AUTO else ALIASES[name])
+        base, _, variant = name.partition(":")
+        if variant in VARIANTS and base in self._models:
+            return self._models[base]
+        if not self._lenient:
+            return None
+        prefix, slash, rest = base.partition("/")
+        if not (prefix and slash and rest):
+            return None
+        if variant == "free" and base in self._models:
+            known = self._models[base]
+            return replace(known, id=name, prices=dict.fromkeys(known.prices, Decimal(0)))
+        return _made_up(name)
 
 
-def routable(model: str, known: Sequence[str] | None) -> bool:
-    """Whether an id names a model: one of `known`, or with None any `author/name`."""
-    if known is not None:
-        return model in known
-    prefix, slash, name = model.partition("/")
-    return bool(prefix and slash and name)
+def aliases(models: Models) -> list[tuple[str, Model]]:
+    """The aliases whose target is there."""
+    return [(name, target) for name in ALIASES if (target := models.find(name)) is not None]
 
 
-def listing(known: Sequence[str] | None) -> dict[str, Any]:
-    """The body of `GET /models`."""
-    return {"data": [_entry(model) for model in (known if known is not None else PRICES)]}
+def _from_row(row: Row, today: date) -> Model:
+    can = row.can.split()
+    prices = {"prompt": row.prompt, "completion": row.completion}
+    prices |= {key: value for key, value in zip(_CACHE_PRICES, row.cache, strict=True) if value}
+    return Model(
+        id=row.id,
+        slug=_slug(row),
+        released=date.fromisoformat(row.released),
+        context=row.context,
+        max_output=row.max_output,
+        prices=_prices({key: Decimal(value) / _MILLION for key, value in prices.items()}, Decimal(row.request), can),
+        hosts=row.hosts,
+        parameters=frozenset(_ALWAYS).union(*(_PARAMETERS.get(word, ()) for word in can)),
+        inputs=tuple(word for word in _INPUTS if word == "text" or word in can),
+        outputs=("text", *(_OUTPUTS[word] for word in can if word in _OUTPUTS)),
+        expires=None if row.expires is None else today + timedelta(days=row.expires),
+        must_reason="must" in can,
+    )
 
 
-def _entry(model: str) -> dict[str, Any]:
-    prompt, completion = price(model)
-    return {
-        "id": model,
-        "canonical_slug": model.partition(":")[0],
-        "name": f"{author(model).provider}: {model.rpartition('/')[2]}",
-        "created": 1750000000,
-        "description": "A model of the emulator.",
-        "context_length": 128_000,
-        "architecture": {
-            "modality": "text+image->text",
-            "input_modalities": ["text", "image"],
-            "output_modalities": ["text"],
-            "tokenizer": "Other",
-            "instruct_type": None,
-        },
-        "pricing": {"prompt": _usd(prompt), "completion": _usd(completion), "request": "0", "image": "0"},
-        "top_provider": {"context_length": 128_000, "max_completion_tokens": 16_384, "is_moderated": False},
-        "per_request_limits": None,
-        "supported_parameters": list(_PARAMETERS),
-        "default_parameters": None,
-        "supported_voices": None,
-        "knowledge_cutoff": None,
-        "expiration_date": None,
-        "links": {"details": f"/api/v1/models/{model}/endpoints"},
-    }
+_CACHE_PRICES = ("input_cache_read", "input_cache_write")
 
 
-def _usd(amount: float) -> str:
-    return f"{amount:.10f}".rstrip("0").rstrip(".") or "0"
+def _prices(prices: dict[str, Decimal], request: Decimal, can: Sequence[str]) -> dict[str, Decimal]:
+    free = not prices["completion"]
+    drawn = {"image_output": Decimal("0.00003")} if "draws" in can else {}
+    return {**prices, "request": request, "web_search": Decimal(0 if free else "0.01"), **drawn}
+
+
+def _slug(row: Row) -> str:
+    """OpenRouter's permanent name: dated, and for Anthropic with the version before the family."""
+    base = re.sub(r"claude-([a-z]+)-([\d.]+)", r"claude-\2-\1", row.id.partition(":")[0])
+    return f"{base}-{row.released.replace('-', '')}"
+
+
+@lru_cache(maxsize=1024)
+def _made_up(name: str) -> Model:
+    """A model that nobody has heard of: it can do everything, for a price that its id decides."""
+    base, _, variant = name.partition(":")
+    drawn = _OTHER_PRICES[hashlib.sha256(base.encode()).digest()[0] % len(_OTHER_PRICES)]
+    prompt, completion = ("0", "0") if variant == "free" else drawn
+    hosts = (Host(author(name).provider), Host("FakeProvider"))
+    row = Row(name, "2025-06-15", 128_000, 16_384, prompt, completion, hosts, _MADE_UP)
+    return replace(_from_row(row, date.min), slug=base, context=None, max_output=None)
+
+
+def _from_entry(entry: Mapping[str, Any], bundled: Mapping[str, Model]) -> Model:
+    """A model as `GET /models` describes it."""
+    name = str(entry["id"])
+    base = bundled.get(name) or _made_up(name)
+    architecture = entry.get("architecture") or {}
+    pricing = {**(entry.get("pricing") or {})}
+    expires = entry.get("expiration_date")
+    return replace(
+        base,
+        slug=str(entry.get("canonical_slug") or base.slug),
+        context=entry.get("context_length"),
+        max_output=(entry.get("top_provider") or {}).get("max_completion_tokens"),
+        prices={key: Decimal(str(pricing[key])) for key in pricing if key in _PRICED} or base.prices,
+        parameters=frozenset(entry["supported_parameters"]) if "supported_parameters" in entry else base.parameters,
+        inputs=tuple(architecture.get("input_modalities") or base.inputs),
+        outputs=tuple(architecture.get("output_modalities") or base.outputs),
+        expires=date.fromisoformat(expires[:10]) if expires else None,
+        entry=dict(entry),
+    )
+
+
+_PRICED = frozenset({"prompt", "completion", "request", "web_search", "image_output", *_CACHE_PRICES})

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from openrouter_fallback.emulator.money import Served
 from openrouter_fallback.emulator.wire import COMMENT, DONE, Body, Chunk, event, split, tokens_in
 
 SSE = "text/event-stream"
@@ -19,10 +20,12 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes of the body, of which `tokens` were generated."""
+    """Bytes of the body, of which `tokens` were generated; `usage` and `finish` are what they say of its end."""
 
     data: bytes
     tokens: int = 0
+    usage: Body | None = None
+    finish: tuple[str | None, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an answer is made from: the request, the healthy body, and the emulator's pace (seconds)."""
+    """What an answer is made from: the request, the healthy body, who serves it, and the emulator's pace (seconds)."""
 
     request: Body
     body: dict[str, Any]
+    served: Served
     latency: float = 0.0
     token_interval: float = 0.0
     comments: int = 1
@@ -108,12 +112,19 @@ def unstreamed(scene: Scene, body: Body) -> list[Step]:
     tokens = (body.get("usage") or {}).get("completion_tokens") or 0
     seconds = scene.latency + tokens * scene.token_interval
     steps: list[Step] = [Wait(seconds)] if seconds else []
-    return [*steps, Send(orjson.dumps(body), tokens)]
+    return [*steps, Send(orjson.dumps(body), tokens, body.get("usage"), _finish(body))]
 
 
 def sends(chunks: Sequence[Chunk]) -> list[Step]:
     """Chunks as steps."""
-    return [Send(event(chunk), tokens_in(chunk)) for chunk in chunks]
+    return [Send(event(chunk), tokens_in(chunk), chunk.get("usage"), _finish(chunk)) for chunk in chunks]
+
+
+def _finish(part: Body) -> tuple[str | None, str | None] | None:
+    for choice in part.get("choices") or ():
+        if choice.get("finish_reason") is not None:
+            return choice["finish_reason"], choice.get("native_finish_reason")
+    return None
 
 
 def until(chunks: Sequence[Chunk], tokens: int) -> list[Chunk]:

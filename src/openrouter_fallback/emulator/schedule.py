@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ class Fault:
 
     kind: str
     model: str | None
+    provider: str | None
     requests: tuple[int, int | None] | None
     seconds: tuple[float, float | None] | None
     probability: float
@@ -28,9 +29,9 @@ class Fault:
     set_at: float
     seen: int = field(default=0, init=False)
 
-    def matches(self, model: str, now: float) -> bool:
+    def matches(self, model: str, provider: str | None, now: float) -> bool:
         """Count a request, and say whether it gets this fault."""
-        if self.model not in (None, model):
+        if self.model not in (None, model) or self.provider != provider:
             return False
         self.seen += 1
         within = _inside(self.seen, self.requests) and _inside(now - self.set_at, self.seconds)
@@ -42,6 +43,21 @@ class Fault:
 
 def _inside(value: float, window: tuple[float, float | None] | None) -> bool:
     return window is None or (value >= window[0] and (window[1] is None or value <= window[1]))
+
+
+def window(ends: Sequence[Any] | None) -> tuple[Any, Any] | None:
+    """A list of two ends as a window; ValueError for anything else."""
+    if ends is None:
+        return None
+    if len(ends) != 2 or ends[0] is None:
+        raise ValueError(f"a window has two ends, [from, to], of which the last may be null; found {list(ends)!r}")
+    _ordered("a window", (ends[0], ends[1]), 0)
+    return ends[0], ends[1]
+
+
+def _ordered(name: str, ends: tuple[float, float | None] | None, least: int) -> None:
+    if ends is not None and (ends[0] < least or (ends[1] is not None and ends[1] < ends[0])):
+        raise ValueError(f"{name}=(first, last) counts from {least}, last not before first; found {ends!r}")
 
 
 class FaultHandle:
@@ -62,16 +78,17 @@ class FaultHandle:
         self.clear()
 
     def __repr__(self) -> str:
-        return f"FaultHandle({self._fault.kind!r}, model={self._fault.model!r})"
+        at = f", provider={self._fault.provider!r}" if self._fault.provider else ""
+        return f"FaultHandle({self._fault.kind!r}, model={self._fault.model!r}{at})"
 
 
 class Schedule:
     """All faults in force, in the order in which they were set; the first that matches wins."""
 
-    def __init__(self, seed: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, dice: Random | int, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
-        self._random = Random(seed)
+        self._random = dice if isinstance(dice, Random) else Random(dice)
         self._clock = clock
 
     def add(
@@ -82,14 +99,15 @@ class Schedule:
         seconds: tuple[float, float | None] | None,
         probability: float,
         details: dict[str, Any],
+        provider: str | None = None,
     ) -> FaultHandle:
         checked = check(kind, details)
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"probability is a number from 0 to 1, not {probability!r}")
-        window = (1, requests) if isinstance(requests, int) else requests
-        if window is not None and (window[0] < 1 or (window[1] is not None and window[1] < window[0])):
-            raise ValueError(f"requests=(first, last) counts from 1, last not before first; found {requests!r}")
-        fault = Fault(kind, model, window, seconds, probability, checked, self._random, self._clock())
+        first_and_last = (1, requests) if isinstance(requests, int) else requests
+        _ordered("requests", first_and_last, 1)
+        _ordered("seconds", seconds, 0)
+        fault = Fault(kind, model, provider, first_and_last, seconds, probability, checked, self._random, self._clock())
         with self._lock:
             self._faults.append(fault)
         return FaultHandle(self, fault)
@@ -103,11 +121,14 @@ class Schedule:
         with self._lock:
             self._faults.clear()
 
-    def pick(self, model: str) -> Fault | None:
-        """The fault for the next request of a model; every fault that concerns the model counts the request."""
+    def pick(self, model: str, provider: str | None = None) -> Fault | None:
+        """The fault for the next request of a model, or for the next that one of its providers gets.
+
+        Every fault that concerns it counts the request.
+        """
         with self._lock:
             now = self._clock()
-            hits = [fault for fault in self._faults if fault.matches(model, now)]
+            hits = [fault for fault in self._faults if fault.matches(model, provider, now)]
         return hits[0] if hits else None
 
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from decimal import Decimal
+from random import Random
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from openrouter_fallback.emulator.answers import Script
-from openrouter_fallback.emulator.app import App, State
+from openrouter_fallback.emulator.app import App
 from openrouter_fallback.emulator.connection import Connection
 from openrouter_fallback.emulator.log import Request, RequestLog
+from openrouter_fallback.emulator.models import Models
+from openrouter_fallback.emulator.money import Account
 from openrouter_fallback.emulator.schedule import FaultHandle, Schedule
+from openrouter_fallback.emulator.script import ScriptFile, near, read_script
+from openrouter_fallback.emulator.state import State
 
 _KEEP_ALIVE_SECONDS = 600
 _GOODBYE_SECONDS = 2.0
@@ -32,38 +40,50 @@ class Emulator:
             emulator.fault("rate_limit_exceeded", model="openai/gpt-5.1", retry_after=3)
             ...  # an OpenAI-compatible client with emulator.base_url and emulator.api_key
 
-    `models` are the ids it knows (None: any `author/name`). `latency` is the time to the first token and
-    `token_interval` that between tokens, in seconds; `comments` the number of keep-alive comments that open a stream.
-    `coalesce` sends up to 32 events of a stream at a time. `seed` decides what is random. It listens on loopback only,
-    on a free port unless one is given, and ends with the process.
+    `models` are the models it knows, as ids or as entries of a `GET /models`; `MODELS` are the bundled ones, and None
+    is these and any other `author/name`. `latency` is the time to the first token and `token_interval` that between
+    tokens, in seconds; `jitter` (0 to 1) the share by which each of these varies; `comments` the number of keep-alive
+    comments that open a stream. `coalesce` sends up to 32 events of a stream at a time. `credits` (USD) are what the
+    account holds; when they are spent, models that cost answer 402. `script` is the path of a YAML file with faults,
+    answers and paces, in force from `start` on. `seed` decides what is random, `clock` (seconds) is the time of faults.
+    It listens on loopback only, on a free port unless one is given, and ends with the process.
     """
 
     def __init__(
         self,
-        models: Sequence[str] | None = None,
+        models: Sequence[str | Mapping[str, Any]] | None = None,
         *,
         api_key: str = "sk-or-v1-emulator",
         latency: float = 0.0,
         token_interval: float = 0.0,
+        jitter: float = 0.0,
         comments: int = 1,
         coalesce: bool = False,
+        credits: float | None = None,
+        script: str | os.PathLike[str] | None = None,
         seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         self._host = _loopback(host)
         self._port = port
+        self._script = None if script is None else read_script(script)
+        if self._script is not None:
+            models = self._script.models if models is None else models
+            seed = self._script.seed if self._script.seed is not None else seed
         self._state = State(
             api_key=api_key,
-            known=None if models is None else list(models),
+            models=Models(models),
             log=RequestLog(),
-            schedule=Schedule(seed),
-            latency=latency,
-            token_interval=token_interval,
+            schedule=Schedule(Random(seed), clock),
+            account=Account(None if credits is None else Decimal(str(credits))),
+            dice=Random(seed),
             comments=comments,
             coalesce=coalesce,
             seed=seed,
         )
+        self.pace(latency=latency, token_interval=token_interval, jitter=jitter)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halt: asyncio.Event | None = None
@@ -81,6 +101,9 @@ class Emulator:
         thread.start()
         started.result()
         self._thread = thread
+        script, self._script = self._script, None
+        if script is not None:
+            self._enact(script)
         return self
 
     def stop(self) -> None:
@@ -125,12 +148,20 @@ class Emulator:
             self._unanswering = _bound(self._host, 0)
         return _url(self._host, self._unanswering.getsockname()[1])
 
-    def pace(self, *, latency: float | None = None, token_interval: float | None = None) -> None:
-        """Change the pace (seconds) of the answers to come."""
-        if latency is not None:
-            self._state.latency = latency
-        if token_interval is not None:
-            self._state.token_interval = token_interval
+    def pace(
+        self,
+        *,
+        model: str | None = None,
+        latency: float | None = None,
+        token_interval: float | None = None,
+        jitter: float | None = None,
+    ) -> None:
+        """Change the pace (seconds; `jitter` a share) of a model's answers to come, or with None of all others'."""
+        changed = {"latency": latency, "token_interval": token_interval, "jitter": jitter}
+        if jitter is not None and not 0.0 <= jitter <= 1.0:
+            raise ValueError(f"jitter is a share from 0 to 1, not {jitter!r}")
+        given = {name: value for name, value in changed.items() if value is not None}
+        self._state.paces[model] = self._state.pace(model)._replace(**given)
 
     def reply(
         self,
@@ -191,6 +222,7 @@ class Emulator:
         kind: str,
         *,
         model: str | None = None,
+        provider: str | None = None,
         requests: int | tuple[int, int | None] | None = None,
         seconds: tuple[float, float | None] | None = None,
         probability: float = 1.0,
@@ -199,6 +231,8 @@ class Emulator:
     ) -> FaultHandle:
         """Set a fault: a row of `FAULTS`, for one model or (None) the whole account.
 
+        With `provider` ("Amazon Bedrock") it is that provider's alone: the next one of the model answers in its place,
+        as on OpenRouter, where the fault is an error or a refused connection and the request allows it.
         `requests` is (first, last) of the model's requests from now on, counted from 1, or how many of the first;
         `seconds` is (from, to) from now on; an end of None is open. `after_tokens` is how much of a good answer comes
         first. Of several faults that match, the one set first wins. The other details are the row's own, and errors
@@ -206,7 +240,9 @@ class Emulator:
         """
         if after_tokens is not None:
             details["after_tokens"] = after_tokens
-        return self._state.schedule.add(kind, model, requests, seconds, probability, details)
+        if provider is not None:
+            provider = self._provider(provider, model)
+        return self._state.schedule.add(kind, model, requests, seconds, probability, details, provider)
 
     def clear_faults(self) -> None:
         """Lift all faults."""
@@ -216,6 +252,11 @@ class Emulator:
     def log(self) -> list[Request]:
         """All chat requests since the last `clear`, as they stand now."""
         return self._state.log.snapshot()
+
+    @property
+    def spent(self) -> Decimal:
+        """What all answers so far have cost, in USD."""
+        return self._state.account.spent
 
     def count(self, model: str | None = None) -> int:
         """How many chat requests came, for one model or for all."""
@@ -237,6 +278,22 @@ class Emulator:
         self._state.log.clear()
         self.clear_faults()
         self.clear_replies()
+
+    def _enact(self, script: ScriptFile) -> None:
+        for pace in script.pace:
+            self.pace(**pace.model_dump(exclude_unset=True))
+        for reply in script.replies:
+            self.reply(**reply.model_dump(exclude_unset=True))
+        for fault in script.faults:
+            self.fault(**fault.given())
+
+    def _provider(self, name: str, model: str | None) -> str:
+        found = self._state.models.provider(name, model)
+        if found is None:
+            names = self._state.models.providers(model)
+            of = f" of {model}" if model else ""
+            raise ValueError(f"there is no provider {name!r}{of}.{near(name, names)} There are: {', '.join(names)}")
+        return found
 
     def _run(self, listener: socket.socket, started: Future[None]) -> None:
         try:

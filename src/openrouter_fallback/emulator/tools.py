@@ -8,9 +8,12 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.wire import Body
+from openrouter_fallback.emulator.wire import Body, pieces
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_WORD = re.compile(r"\w+")
+_PART_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
+_TELLING_NOTHING = frozenset({"answer", "call", "find", "function", "have", "make", "show", "tell", "tool", "with"})
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|“([^”]+)”")
 
 
@@ -23,6 +26,11 @@ def text_of(content: Any) -> str:
     return ""
 
 
+def token_count(content: Any) -> int:
+    """How many tokens the text of a message's content has."""
+    return len(pieces(text_of(content)))
+
+
 def last_text(messages: Sequence[Body], role: str = "user") -> str:
     """The text of the last message of a role, or ""."""
     return next((text_of(m.get("content")) for m in reversed(messages) if m.get("role") == role), "")
@@ -31,8 +39,9 @@ def last_text(messages: Sequence[Body], role: str = "user") -> str:
 def calls(request: Body) -> list[dict[str, Any]]:
     """The tool calls that answer a request; empty for an answer in words.
 
-    With `tool_choice` auto these are the tools whose name occurs in the last user message, never right after a tool's
-    result; `required` takes the first tool (the last one after a tool's result), a named choice exactly that tool.
+    With `tool_choice` auto these are the tools whose name occurs in the last user message, else the first of whose name
+    a telling word does ("weather" for `get_weather`); never right after a tool's result. `required` takes one tool: the
+    suggested or the first one, after a tool's result the last one; a named choice exactly that tool.
     """
     tools = [t["function"] for t in request.get("tools") or () if t.get("type") == "function"]
     if not tools:
@@ -60,10 +69,24 @@ def _choose(choice: Any, tools: list[Any], prompt: str, after_tool: bool) -> lis
         name = choice.get("function", {}).get("name")
         return [tool for tool in tools if tool["name"] == name]
     if choice == "required":
-        return [tools[-1] if after_tool else tools[0]]
-    if choice == "none" or after_tool:
-        return []
-    return [tool for tool in tools if re.search(rf"(?<!\w){re.escape(tool['name'])}(?!\w)", prompt)]
+        return [tools[-1]] if after_tool else (_suggested(tools, prompt) or tools)[:1]
+    return [] if choice == "none" or after_tool else _suggested(tools, prompt)
+
+
+def _suggested(tools: list[Any], prompt: str) -> list[Any]:
+    named = [tool for tool in tools if re.search(rf"(?<!\w){re.escape(tool['name'])}(?!\w)", prompt)]
+    words = {word.lower() for word in _WORD.findall(prompt)}
+    return named or [tool for tool in tools if words & _telling(tool["name"])][:1]
+
+
+def _telling(name: str) -> set[str]:
+    parts = {part.lower() for part in _PART_OF_NAME.findall(name)}
+    return {part for part in parts if len(part) > 3} - _TELLING_NOTHING
+
+
+def quoted(prompt: str) -> list[str]:
+    """The quoted words of a prompt."""
+    return [next(filter(None, found)) for found in _QUOTED.findall(prompt)]
 
 
 def instance(schema: Any, prompt: str = "") -> Any:
@@ -75,9 +98,8 @@ class _Filler:
     def __init__(self, root: Any, prompt: str) -> None:
         self._root = root
         number = _NUMBER.search(prompt)
-        quoted = _QUOTED.search(prompt)
         self._number = float(number[0]) if number else 1.0
-        self._text = next(filter(None, quoted.groups()), "x") if quoted else "x"
+        self._text = next(iter(quoted(prompt)), "x")
 
     def fill(self, schema: Any, depth: int = 0) -> Any:
         if not isinstance(schema, Mapping) or depth > 20:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from .breaker import Breaker, Pass, Rules, State
 from .memory import _MOST_COOLDOWNS, MemoryHealth, Standing, Target, _Cooldown, _keep
@@ -109,14 +110,18 @@ class SharedHealth(MemoryHealth):
         rules: Rules,
         random: Callable[[], float],
         places: Mapping[str, str],
+        *,
         period: float = PERIOD_SECONDS,
+        retry_budget: float | None = None,
+        hedge_share: float | None = 0.0,
     ) -> None:
-        super().__init__(rules, random)
+        super().__init__(rules, random, retry_budget=retry_budget, hedge_share=hedge_share)
         self.period = period
         self.bucket_seconds = rules.window_seconds / BUCKETS
         self.longest_open = rules.longest_open
         self.in_step_until = _NEVER
         """The clock's time up to which this process counts as one of the fleet."""
+        self._places = dict(places)
         self._idents = {name: f"{name}@{place}" for name, place in places.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
         self._totals = _Totals()
@@ -124,10 +129,9 @@ class SharedHealth(MemoryHealth):
         self._told: dict[str, float] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self._rules, self._random, self._places(), self.period)
-
-    def _places(self) -> dict[str, str]:
-        return {name: ident.partition("@")[2] for name, ident in self._idents.items()}
+        extras, hedges = self._extras.share, self._hedges.share
+        again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
+        return again, (self._rules, self._random, self._places)
 
     def standing(self, target: Target, now: float, needs: Iterable[str] = ()) -> Standing:
         if self._unknown:

@@ -8,13 +8,16 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 
 from .breaker import Breaker, Pass, Rules, State
+from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
 from .window import Latencies
 
 PATIENCE_SECONDS = 10.0
 """Silence that counts as a time-out before a model's own p99 is known."""
 _PATIENCE_SAMPLES = 100
+_USUAL_SAMPLES = 20
 _LACK_SECONDS = 3600.0
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
@@ -114,12 +117,22 @@ class ModelHealth:
 class MemoryHealth:
     """The health of everything a client talks to; safe to use from several threads and event loops.
 
-    Every method takes the time as `now` (seconds of any monotonic clock) and does no I/O.
+    Every method takes the time as `now` (seconds of any monotonic clock) and does no I/O. `retry_budget`: extra
+    requests per request, None for no bound; `hedge_share`: hedges per request.
     """
 
-    def __init__(self, rules: Rules, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        random: Callable[[], float],
+        *,
+        retry_budget: float | None = None,
+        hedge_share: float | None = 0.0,
+    ) -> None:
         self._rules = rules
         self._random = random
+        self._extras = Budget(retry_budget)
+        self._hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
         self._endpoints: dict[str, Breaker] = {}
         self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
@@ -196,6 +209,12 @@ class MemoryHealth:
                 return PATIENCE_SECONDS
             return known.latencies.quantile(0.99) or PATIENCE_SECONDS
 
+    def usual_first_token(self, model: str, share: float) -> float | None:
+        """As `first_token_quantile`, but None on fewer than 20 samples."""
+        with self._lock:
+            known = self._models.get(model)
+            return known.latencies.quantile(share) if known and known.latencies.count >= _USUAL_SAMPLES else None
+
     def reasons_unasked(self, model: str) -> bool:
         """Whether the model was seen to reason without having been asked to."""
         known = self._models.get(model)
@@ -219,18 +238,33 @@ class MemoryHealth:
                 reason=standing.reason,
             )
 
+    def affords(self, now: float) -> bool:
+        """Whether the retry budget has room for an extra request."""
+        with self._lock:
+            return self._extras.allows(now)
+
     # An attempt's life
 
-    def begin(self, target: Target, now: float, *, forced: bool = False) -> Ticket | None:
+    def begin(
+        self, target: Target, now: float, *, forced: bool = False, extra: bool = False, hedge: bool = False
+    ) -> Ticket | None:
         """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot.
 
-        None: it is not forced and may not begin, for instance since another thread has just taken that slot.
+        `extra`: it is charged to the retry budget; `hedge`: to that of hedges too. None: it is not forced and may not
+        begin, for instance since another thread has just taken that slot, or a budget is exhausted.
         """
         with self._lock:
             model = self._model(target).breaker
             endpoint = self._endpoint(target.endpoint)
             if not forced and not (model.admits(now) and endpoint.admits(now)):
                 return None
+            if (extra and not self._extras.allows(now)) or (hedge and not self._hedges.allows(now)):
+                return None
+            (self._extras.take if extra else self._extras.count)(now)
+            if hedge:
+                self._hedges.take(now)
+            elif not extra:
+                self._hedges.count(now)
             return Ticket(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
 
     def first_token(self, ticket: Ticket, now: float) -> None:
@@ -240,6 +274,11 @@ class MemoryHealth:
             model.latencies.record(now - ticket.started, now)
             model.breaker.first_token(ticket.model, now)
             self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
+
+    def outlasted(self, ticket: Ticket, now: float) -> None:
+        """Another attempt was faster: what has passed is the least that the first token would have taken."""
+        with self._lock:
+            self._model(ticket.target).latencies.record(now - ticket.started, now)
 
     def success(self, ticket: Ticket, now: float) -> None:
         """A complete answer."""
@@ -383,7 +422,8 @@ class MemoryHealth:
         return Breaker(rules, self._random)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self._rules, self._random)
+        fresh = partial(type(self), retry_budget=self._extras.share, hedge_share=self._hedges.share)
+        return fresh, (self._rules, self._random)
 
 
 def _left_out(breaker: Breaker, now: float, reason: str) -> Standing:

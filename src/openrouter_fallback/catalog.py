@@ -1,0 +1,294 @@
+"""The models that exist: what each endpoint's `GET /models` says of prices, context, capabilities and expiry.
+
+Looking up costs no I/O but the first time, never asks a server, and knows no more than it was told: None is unknown.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from . import _shelf
+from .errors import CatalogError
+
+logger = logging.getLogger("openrouter_fallback")
+
+MAX_MODELS = 20_000
+FRESH_SECONDS = 6 * 3600.0
+"""How old a list may be before a new one is fetched in the background."""
+_MOST_PER_TOKEN = Decimal(1)
+"""USD. Above this a price is not one per token, whatever its place says."""
+
+_INPUTS = frozenset({"text", "image", "audio", "file", "video"})
+_OUTPUT = "_output"
+# OpenRouter's name first, then those of other servers: Groq, Mistral, vLLM.
+_CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len")
+_OUTPUTS = ("max_completion_tokens",)
+_USED = ("id", "name", "canonical_slug", "supported_parameters", "expiration_date", *_CONTEXT, *_OUTPUTS)
+_USED_INSIDE = {
+    "architecture": ("input_modalities", "output_modalities"),
+    "pricing": ("prompt", "completion", "request"),
+    "top_provider": _OUTPUTS,
+}
+_FREE = ":free"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model as its endpoint lists it; None is unknown.
+
+    `id` as it is listed there, without the endpoint's name. `context_length` and `max_output` in tokens, prices in USD
+    per token and per request, `parameters` the request parameters it supports. It may be gone after `expires`.
+    """
+
+    id: str
+    name: str = ""
+    canonical_slug: str | None = None
+    context_length: int | None = None
+    max_output: int | None = None
+    prompt_price: Decimal | None = None
+    completion_price: Decimal | None = None
+    request_price: Decimal | None = None
+    input_modalities: frozenset[str] | None = None
+    output_modalities: frozenset[str] | None = None
+    parameters: frozenset[str] | None = None
+    expires: date | None = None
+
+    def can(self, need: str) -> bool | None:
+        """Whether the model does what is needed; None if that is unknown.
+
+        An input (`image`, `audio`, `file`, `video`), an output (`image_output` ...), else a request parameter: `tools`,
+        `structured_outputs`, `response_format`, `reasoning` ...
+        """
+        if need in _INPUTS:
+            return None if self.input_modalities is None else need in self.input_modalities
+        if need.endswith(_OUTPUT):
+            return None if self.output_modalities is None else need.removesuffix(_OUTPUT) in self.output_modalities
+        return None if self.parameters is None else need in self.parameters
+
+
+Entry = Mapping[str, Any]
+"""One entry of a listing, as on the wire."""
+
+
+class Listing:
+    """The models of one endpoint. An entry is read when it is first asked for: most never are."""
+
+    def __init__(self, entries: Iterable[Entry], fetched: float | None = None) -> None:
+        self.entries: dict[str, Entry] = {entry["id"]: entry for entry in entries}
+        self.fetched = fetched
+        self._slugs: dict[str, str] | None = None
+        self._known: dict[str, ModelInfo] = {}
+
+    def get(self, model: str) -> ModelInfo | None:
+        """The model behind an id, a slug or a variant of one; a `:free` one that is not listed has its base's facts."""
+        listed = self._listed(model)
+        if listed is not None:
+            return self._read(listed)
+        base, colon, variant = model.rpartition(":")
+        listed = self._listed(base) if colon else None
+        if listed is None:
+            return None
+        info = self._read(listed)
+        free = Decimal(0)
+        if f":{variant}" == _FREE:
+            return replace(info, prompt_price=free, completion_price=free, request_price=free)
+        return info
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """All of them, in the endpoint's order."""
+        return tuple(self._read(id) for id in self.entries)
+
+    def _listed(self, model: str) -> str | None:
+        if model in self.entries:
+            return model
+        if self._slugs is None:
+            slugs = ((entry.get("canonical_slug"), id) for id, entry in self.entries.items())
+            # The first one wins: variants share the slug of the model that is listed before them.
+            self._slugs = {slug: id for slug, id in reversed([*slugs]) if isinstance(slug, str)}
+        return self._slugs.get(model)
+
+    def _read(self, id: str) -> ModelInfo:
+        known = self._known.get(id)
+        if known is None:
+            known = self._known[id] = _info(self.entries[id])
+        return known
+
+
+def read_listing(body: bytes) -> list[Entry]:
+    """What is used of the body of `GET /models`. Raises ValueError if it is no list of models."""
+    decoded = orjson.loads(body)
+    return [_used(entry) for entry in entries_of(decoded.get("data") if isinstance(decoded, dict) else decoded)]
+
+
+def entries_of(listed: object) -> list[Entry]:
+    """The entries that have an id, each once. Raises ValueError if there are none, or far too many."""
+    entries = listed if isinstance(listed, list) else ()
+    found = {entry["id"]: entry for entry in entries if isinstance(entry, dict) and _text(entry.get("id"))}
+    if not 0 < len(found) <= MAX_MODELS:
+        raise ValueError(f"it lists more than {MAX_MODELS}" if found else "it lists none")
+    return list(found.values())
+
+
+def _used(entry: Entry) -> Entry:
+    used = {key: entry[key] for key in _USED if key in entry}
+    for key, inner in _USED_INSIDE.items():
+        value = _mapping(entry.get(key))
+        used[key] = {name: value[name] for name in inner if name in value}
+    return used
+
+
+def _info(entry: Entry) -> ModelInfo:
+    """Strict about each field that is used: what has not its type is unknown. Other fields may be there."""
+    pricing, architecture, provider = (_mapping(entry.get(key)) for key in ("pricing", "architecture", "top_provider"))
+    outputs = [place.get(key) for place in (provider, entry) for key in _OUTPUTS]
+    return ModelInfo(
+        id=entry["id"],
+        name=_text(entry.get("name")) or "",
+        canonical_slug=_text(entry.get("canonical_slug")),
+        context_length=next((count for key in _CONTEXT if (count := _count(entry.get(key)))), None),
+        max_output=next((count for value in outputs if (count := _count(value))), None),
+        prompt_price=_price(pricing.get("prompt")),
+        completion_price=_price(pricing.get("completion")),
+        request_price=_price(pricing.get("request"), most=None),
+        input_modalities=_names(architecture.get("input_modalities")),
+        output_modalities=_names(architecture.get("output_modalities")),
+        parameters=_names(entry.get("supported_parameters")),
+        expires=_date(entry.get("expiration_date")),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value and value.isprintable() else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _price(value: object, most: Decimal | None = _MOST_PER_TOKEN) -> Decimal | None:
+    """USD; None for what is no price, such as the -1 of models that route to others."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return price if price.is_finite() and price >= 0 and (most is None or price <= most) else None
+
+
+def _names(value: object) -> frozenset[str] | None:
+    names = frozenset(name for name in value if isinstance(name, str)) if isinstance(value, list) else None
+    return names or None
+
+
+def _date(value: object) -> date | None:
+    try:
+        return date.fromisoformat(value[:10]) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets the body of an endpoint's `GET /models`. Raises `CatalogError`."""
+
+
+class Catalog:
+    """What is known of the models of a client's endpoints. Safe to use from several threads and event loops.
+
+    Until an endpoint's list has been fetched once, by `refresh` or in the background (`settings.catalog`), there is a
+    small table of OpenRouter's well-known families: their capabilities and context, no prices. Lists are kept in the
+    user's cache directory, but for those of servers on this machine; an old one serves until there is a new one.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, str],
+        split: Callable[[str], tuple[str, str]],
+        fetch: Fetch,
+        *,
+        kept: Collection[str] = (),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoints = dict(endpoints)
+        self._split = split
+        self._fetch = fetch
+        self._kept = frozenset(kept)
+        self._wall = wall
+        self._listings: dict[str, Listing] = {}
+
+    def get(self, id: str) -> ModelInfo | None:
+        """The model behind an id as one configures it (`endpoint:model` on another endpoint), a variant, an alias."""
+        endpoint, model = self._split(id)
+        return self._listing(endpoint).get(model)
+
+    def models(self, endpoint: str = "openrouter") -> tuple[ModelInfo, ...]:
+        """All models that an endpoint lists, in its order; none before its list has been fetched once."""
+        return self._listing(endpoint).models()
+
+    def fetched(self, endpoint: str = "openrouter") -> datetime | None:
+        """When the endpoint's list was fetched; None: never."""
+        fetched = self._listing(endpoint).fetched
+        return None if fetched is None else datetime.fromtimestamp(fetched, UTC)
+
+    async def refresh(self, *endpoints: str) -> None:
+        """Fetch the lists of these endpoints now, by default of all. `CatalogError` names each that gave none."""
+        failed = []
+        for endpoint in endpoints or self._endpoints:
+            try:
+                self._take(endpoint, await self._fetch(endpoint))
+            except CatalogError as error:
+                failed.append(str(error))
+        if failed:
+            raise CatalogError("\n".join(failed))
+
+    def stale(self, endpoint: str) -> bool:
+        """Whether it is time to fetch the endpoint's list again. Looks whether another process has done so."""
+        if self._fresh(self._listing(endpoint)):
+            return False
+        anew = self._load(endpoint)
+        if self._fresh(anew):
+            self._listings[endpoint] = anew
+            return False
+        return True
+
+    def _take(self, endpoint: str, body: bytes) -> None:
+        try:
+            entries = read_listing(body)
+        except ValueError as error:
+            raise CatalogError(f"{endpoint}: the answer to GET /models is no list of models: {error}") from None
+        now = self._wall()
+        self._listings[endpoint] = Listing(entries, now)
+        if endpoint in self._kept:
+            try:
+                _shelf.save(self._endpoints[endpoint], entries, now)
+            except (OSError, RuntimeError) as error:
+                logger.debug("the list of models of %s cannot be kept: %s", endpoint, error)
+
+    def _fresh(self, listing: Listing) -> bool:
+        return listing.fetched is not None and 0 <= self._wall() - listing.fetched < FRESH_SECONDS
+
+    def _listing(self, endpoint: str) -> Listing:
+        listing = self._listings.get(endpoint)
+        if listing is None:
+            listing = self._listings[endpoint] = self._load(endpoint)
+        return listing
+
+    def _load(self, endpoint: str) -> Listing:
+        kept = _shelf.load(self._endpoints[endpoint]) if endpoint in self._kept else None
+        if kept is not None:
+            with suppress(ValueError):
+                return Listing(entries_of(kept.entries), kept.fetched)
+        return Listing(())

@@ -1,0 +1,160 @@
+"""From a checked request to a plan: which model, which provider, which fault, which answer.
+
+OpenRouter's own failover is here too: to a model's next provider, and to the next of the request's `models`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from openrouter_fallback.emulator import answers, routing
+from openrouter_fallback.emulator.answers import Script, Stamp
+from openrouter_fallback.emulator.log import Entry
+from openrouter_fallback.emulator.model_list import Host
+from openrouter_fallback.emulator.models import Model
+from openrouter_fallback.emulator.money import Served
+from openrouter_fallback.emulator.plan import HangUp, Plan, Scene, healthy
+from openrouter_fallback.emulator.refusal import Refused, by_provider
+from openrouter_fallback.emulator.state import State
+from openrouter_fallback.emulator.validation import conversable
+
+Json = Mapping[str, Any]
+
+_NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+
+
+class Outcome(NamedTuple):
+    """What is played, who serves it, and what the providers that were asked said."""
+
+    plan: Plan
+    served: Served | None
+    responses: list[dict[str, Any]]
+
+
+class Dispatch:
+    """Makes the plan of each request."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def plan(self, entry: Entry, request: dict[str, Any], headers: Json, stamp: Stamp) -> Outcome:
+        """The plan of a request; `Refused` where no model may answer it."""
+        wanted = list(dict.fromkeys([request["model"], *(request.get("models") or ())]))
+        routed = [routing.known(self._state.models, name) for name in wanted]
+        asking = _Asking(self._state, entry, headers, stamp, wanted)
+        for model, name in zip(routed, wanted, strict=True):
+            last = name == wanted[-1]
+            try:
+                outcome = asking.model(model, {**request, "model": name})
+            except Refused as refused:
+                if last:
+                    raise
+                asking.failed(model, None, refused.status)
+                continue
+            if last or not _failed(outcome.plan):
+                return outcome
+        raise AssertionError("the last model returns or raises")
+
+
+class _Asking:
+    """One request on its way from provider to provider."""
+
+    def __init__(self, state: State, entry: Entry, headers: Json, stamp: Stamp, wanted: Sequence[str]) -> None:
+        self._state = state
+        self._entry = entry
+        self._detailed = headers.get("x-openrouter-metadata", "").lower() == "enabled"
+        self._stamp = stamp
+        self._wanted = wanted
+        self._attempts: list[dict[str, Any]] = []
+
+    def model(self, model: Model, request: dict[str, Any]) -> Outcome:
+        """Ask one model's providers in order, until one answers or fails in a way that cannot be mended."""
+        state = self._state
+        tokens = routing.prompt_tokens(request)
+        hosts = routing.hosts(model, request, tokens)
+        left = state.account.left
+        if left is not None and left <= 0 and model.prices["completion"]:
+            raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})
+        conversable(request, hosts[0].name)
+        script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
+        if script.prefill == "refuse" and answers.prefix(request):
+            raise by_provider(hosts[0].name, _NO_PREFILL)
+        served = Served(model, hosts[0], tokens, *state.cache.look_up(model, request, tokens))
+        fault = state.schedule.pick(request["model"])
+        plan = Plan([])
+        for host in hosts:
+            served = replace(served, host=host)
+            scene = self._scene(request, script, served, hosts)
+            fault = fault or state.schedule.pick(request["model"], host.name)
+            plan = healthy(scene) if fault is None else fault.plan(scene)
+            self._entry.fault = None if fault is None else fault.kind
+            self._entry.served_by, self._entry.provider = request["model"], host.name
+            failed = _failed(plan)
+            asked, bad = state.health.get((model.id, host.name), (0, 0))
+            state.health[model.id, host.name] = (asked + 1, bad + (fault is not None))
+            # A fault without a provider is one of all of them.
+            elsewhere = fault is not None and fault.provider is not None and _another_may(plan)
+            if not failed or not elsewhere:
+                if failed:
+                    self.failed(model, host, plan.status)
+                break
+            self.failed(model, host, plan.status)
+            fault = None
+        return Outcome(plan, served, self._responses(served, plan))
+
+    def failed(self, model: Model, host: Host | None, status: int | None) -> None:
+        """Note a provider that did not answer."""
+        provider = (host or model.hosts[0]).name
+        self._attempts.append({"provider": provider, "model": model.id, "status": status or 502})
+
+    def _scene(self, request: dict[str, Any], script: Script, served: Served, hosts: Sequence[Host]) -> Scene:
+        body = answers.answer(request, self._stamp, script, served)
+        if self._detailed:
+            body["openrouter_metadata"] = self._routing(request, served, hosts)
+        pace = self._state.pace(request["model"])
+        return Scene(request, body, served, pace.latency, pace.token_interval, self._state.comments)
+
+    def _routing(self, request: Json, served: Served, hosts: Sequence[Host]) -> dict[str, Any]:
+        name, provider = served.model.id, served.host.name
+        listed = [{"model": name, "provider": host.name, "selected": host == served.host} for host in hosts]
+        attempt = len(self._attempts) + 1
+        tried = [*self._attempts, {"provider": provider, "model": name, "status": 200}]
+        return {
+            "requested": self._wanted[0],
+            "strategy": _strategy(self._wanted, request["model"]),
+            "region": "loopback",
+            "summary": f"available={len(hosts)}, selected={provider}",
+            "attempt": attempt,
+            "is_byok": False,
+            "endpoints": {"total": len(served.model.hosts), "available": listed},
+            **({"attempts": tried} if self._attempts else {}),
+        }
+
+    def _responses(self, served: Served, plan: Plan) -> list[dict[str, Any]]:
+        tried = [{"provider_name": one["provider"], "status": one["status"]} for one in self._attempts]
+        return tried if _failed(plan) else [*tried, {"provider_name": served.host.name, "status": plan.status}]
+
+
+_NO_CREDITS = "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
+_AGAIN = (408, 429)
+
+
+def _strategy(wanted: Sequence[str], asked: str) -> str:
+    if asked != wanted[0]:
+        return "fallback"
+    return "auto" if asked == "openrouter/auto" else "latest" if asked.startswith("~") else "direct"
+
+
+def _failed(plan: Plan) -> bool:
+    """Whether nothing of an answer has begun: an error's status, or a connection that is closed at once."""
+    return (plan.status is None and _hangs_up(plan)) or (plan.status or 0) >= 400
+
+
+def _another_may(plan: Plan) -> bool:
+    return plan.status is None or plan.status >= 500 or plan.status in _AGAIN
+
+
+def _hangs_up(plan: Plan) -> bool:
+    return bool(plan.steps) and isinstance(plan.steps[0], HangUp)

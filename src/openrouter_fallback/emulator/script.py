@@ -1,0 +1,228 @@
+"""Faults, answers and paces from a YAML file; what is wrong with it is told with file, line and key.
+
+models: [anthropic/claude-sonnet-4.5, openai/gpt-5.1]     # optional: the only ids there are
+seed: 7                                                   # of what is random
+pace: {latency: 0.2, token_interval: 0.01, jitter: 0.3}   # or a list of them, each with its `model`
+replies:
+  - {model: openai/gpt-5.1, text: Forty-two.}
+faults:
+  - {kind: rate_limit_exceeded, model: anthropic/claude-sonnet-4.5, seconds: [5, 20], retry_after: 3}
+  - {kind: stall, model: openai/gpt-5.1, after_tokens: 12, probability: 0.3}
+  - {kind: provider_overloaded, provider: Amazon Bedrock, requests: [10, 30]}
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import Field as Bounded
+
+from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.models import Models
+from openrouter_fallback.emulator.schedule import check, window
+
+Path = tuple[str | int, ...]
+_Seconds = Annotated[float, Bounded(ge=0)]
+_Listed = BeforeValidator(lambda value: [value] if isinstance(value, Mapping) else value)
+
+
+class ScriptError(ValueError):
+    """A script that cannot be played; the message says where, what, and what is allowed."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class _Pace(_Part):
+    model: str | None = None
+    latency: _Seconds | None = None
+    token_interval: _Seconds | None = None
+    jitter: Annotated[float, Bounded(ge=0, le=1)] | None = None
+
+
+class _Reply(_Part):
+    model: str | None = None
+    text: str | None = None
+    tokens: Annotated[int, Bounded(ge=1)] | None = None
+    reasoning: str | bool | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    images: list[Any] | None = None
+    audio: dict[str, Any] | None = None
+    annotations: list[dict[str, Any]] | None = None
+    finish_reason: str | None = None
+    refusal: str | None = None
+    logprobs: bool | None = None
+    usage: dict[str, Any] | None = None
+    served_as: str | None = None
+    prefill: Literal["continue", "restart", "overlap", "preface", "refuse"] = "continue"
+    instruct: Literal["continue", "restart", "overlap", "preface"] = "continue"
+
+
+class _Fault(_Part):
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+    model: str | None = None
+    provider: str | None = None
+    requests: int | list[int | None] | None = None
+    seconds: list[_Seconds | None] | None = None
+    probability: Annotated[float, Bounded(ge=0, le=1)] = 1.0
+
+    def given(self) -> dict[str, Any]:
+        """What `Emulator.fault` takes."""
+        requests = self.requests if isinstance(self.requests, int) else window(self.requests)
+        return {**self.model_dump(exclude_unset=True), "requests": requests, "seconds": window(self.seconds)}
+
+
+class ScriptFile(_Part):
+    """What a script says."""
+
+    models: list[str] | None = None
+    seed: int | None = None
+    pace: Annotated[list[_Pace], _Listed] = []
+    replies: list[_Reply] = []
+    faults: list[_Fault] = []
+
+
+def read_script(path: str | os.PathLike[str]) -> ScriptFile:
+    """The script of a file; `ScriptError` with everything that is wrong with it."""
+    name = os.fsdecode(path)
+    root, data = _load(name)
+    try:
+        script = ScriptFile.model_validate({} if data is None else data)
+    except ValidationError as error:
+        mistakes = [_mistake(dict(one)) for one in error.errors(include_url=False)]
+    else:
+        mistakes = list(_checks(script))
+        if not mistakes:
+            return script
+    told = [f"line {_line(root, path)}, {_where(path)}: {text}" for path, text in mistakes]
+    if len(told) == 1:
+        raise ScriptError(f"{name}, {told[0]}")
+    raise ScriptError("\n  - ".join([f"{name} has {len(told)} mistakes:", *told]))
+
+
+def near(word: str, options: Iterable[str]) -> str:
+    """The question "did you mean ...?" with a leading blank, or nothing."""
+    found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def _load(name: str) -> tuple[yaml.Node | None, Any]:
+    try:
+        with open(name, encoding="utf-8") as file:
+            loader = yaml.SafeLoader(file.read())
+    except FileNotFoundError:
+        raise ScriptError(f"{name}: there is no such file; the path is relative to the working directory.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ScriptError(f"{name} cannot be read: {error}") from None
+    try:
+        root = loader.get_single_node()
+        _no_duplicates(name, root)
+        return root, None if root is None else loader.construct_document(root)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ScriptError):
+            raise
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}" if mark else ""
+        raise ScriptError(f"{name}{at}: YAML syntax: {getattr(error, 'problem', None) or error}.") from None
+    finally:
+        loader.dispose()
+
+
+def _no_duplicates(name: str, node: yaml.Node | None) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise ScriptError(f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} is given twice.")
+            seen.add(str(key.value))
+            _no_duplicates(name, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _no_duplicates(name, value)
+
+
+def _checks(script: ScriptFile) -> Iterator[tuple[Path, str]]:
+    """What only the emulator's own tables can tell."""
+    models = Models(script.models)
+    for part in ("pace", "replies", "faults"):
+        for index, one in enumerate(getattr(script, part)):
+            if one.model is not None and models.find(one.model) is None:
+                ids = [model.id for model in models]
+                yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
+    for index, fault in enumerate(script.faults):
+        yield from _fault_checks(("faults", index), fault, models)
+
+
+def _fault_checks(at: Path, fault: _Fault, models: Models) -> Iterator[tuple[Path, str]]:
+    details = dict(fault.model_extra or {})
+    if fault.kind not in FAULTS:
+        yield (*at, "kind"), f"there is no fault {fault.kind!r}.{near(fault.kind, FAULTS)} All: {', '.join(FAULTS)}."
+        return
+    known = [*_Fault.model_fields, *FAULTS[fault.kind].details]
+    unknown = sorted(set(details) - set(known))
+    for name in unknown:
+        yield (*at, name), f"unknown key.{near(name, known)} Known for {fault.kind!r}: {', '.join(known)}."
+    try:
+        fault.given()
+        check(fault.kind, {} if unknown else details)
+    except (TypeError, ValueError) as error:
+        yield at, str(error)
+    if fault.provider is not None and models.provider(fault.provider, fault.model) is None:
+        names = models.providers(fault.model)
+        said = f"no provider {fault.provider!r}" + (f" of {fault.model}" if fault.model else "")
+        yield (*at, "provider"), f"{said}.{near(fault.provider, names)} There are: {', '.join(names)}."
+
+
+def _mistake(error: dict[str, Any]) -> tuple[Path, str]:
+    path: Path = error["loc"]
+    if error["type"] == "extra_forbidden":
+        known = list(_known(path))
+        return path, f"unknown key.{near(str(path[-1]), known)} Known here: {', '.join(known)}."
+    if error["type"] == "missing":
+        return path, "is missing."
+    if error["type"] == "model_type" or error["type"] == "list_type":
+        wanted = "a mapping" if error["type"] == "model_type" else "a list, as in [a, b]"
+        return path, f"found {_shown(error['input'])}; allowed is {wanted}."
+    said = str(error["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
+    return path, f"found {_shown(error['input'])}; allowed is {said}."
+
+
+def _known(path: Path) -> Sequence[str]:
+    parts: dict[str, type[BaseModel]] = {"pace": _Pace, "replies": _Reply}
+    return list((parts.get(str(path[0])) or ScriptFile).model_fields)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    return "nothing" if value is None else repr(value)[:60]
+
+
+def _where(path: Path) -> str:
+    out = ""
+    for part in path:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
+    return out or "the script"
+
+
+def _line(node: yaml.Node | None, path: Path) -> int:
+    """The line of what is at a path, or of the nearest thing around it."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+    return line

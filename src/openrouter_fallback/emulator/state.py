@@ -1,0 +1,37 @@
+"""What the emulator's user sets and its server reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from openrouter_fallback.emulator.answers import Script
+from openrouter_fallback.emulator.log import RequestLog
+from openrouter_fallback.emulator.models import Models
+from openrouter_fallback.emulator.money import Account, PromptCache
+from openrouter_fallback.emulator.player import Pace
+from openrouter_fallback.emulator.schedule import Schedule
+
+
+@dataclass(slots=True)
+class State:
+    """All of it; one word changes at a time, so there is no lock."""
+
+    api_key: str
+    models: Models
+    log: RequestLog
+    schedule: Schedule
+    account: Account
+    dice: Random
+    comments: int = 1
+    coalesce: bool = False
+    seed: int = 0
+    scripts: dict[str | None, Script] = field(default_factory=dict)
+    paces: dict[str | None, Pace] = field(default_factory=dict)
+    cache: PromptCache = field(default_factory=PromptCache)
+    health: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    stopping: bool = False
+
+    def pace(self, model: str | None) -> Pace:
+        """The pace of a model, or the one of all."""
+        return self.paces.get(model) or self.paces.get(None) or Pace()

@@ -1,0 +1,39 @@
+"""A budget of requests: so many extra ones for each ordinary one, so that an outage is not multiplied."""
+
+from __future__ import annotations
+
+from .window import Window
+
+BUDGET_SECONDS = 10.0
+BUDGET_FLOOR = 10
+HEDGE_SECONDS = 60.0
+HEDGE_FLOOR = 1
+
+
+class Budget:
+    """Extra requests may be `share` of the ordinary ones of the last `seconds`; with little traffic, `floor` of them.
+
+    A `share` of 0 allows none, None allows all.
+    """
+
+    __slots__ = ("_floor", "_window", "share")
+
+    def __init__(self, share: float | None, *, seconds: float = BUDGET_SECONDS, floor: int = BUDGET_FLOOR) -> None:
+        self.share = share
+        self._floor = floor if share else 0
+        self._window = Window(seconds)
+
+    def count(self, now: float) -> None:
+        """An ordinary request."""
+        self._window.good(now)
+
+    def allows(self, now: float) -> bool:
+        """Whether there is room for an extra request."""
+        if self.share is None:
+            return True
+        ordinary, extra = self._window.counts(now)
+        return extra + 1 <= max(self._floor, self.share * ordinary)
+
+    def take(self, now: float) -> None:
+        """An extra request."""
+        self._window.bad(now)

@@ -1,0 +1,127 @@
+"""Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
+
+A call only looks whether it is time to look. Then a daemon thread waits a moment, so that a script that asks once has
+ended before, fetches the lists that are old, and ends. It belongs to no event loop, holds no process up, and holds
+nothing while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from .catalog import Catalog
+from .config import OPENROUTER
+from .diagnosis import from_response
+from .engine import Wire
+from .errors import CatalogError
+from .keys import Keys
+from .places import Places
+from .wire import Transport, TransportError
+
+logger = logging.getLogger("openrouter_fallback")
+
+THREAD_NAME = "openrouter-fallback-catalog"
+DELAY_SECONDS = 2.0
+LOOK_SECONDS = 600.0
+"""How often it is looked at whether a list has become old."""
+FIRST_BACKOFF_SECONDS = 60.0
+LONGEST_BACKOFF_SECONDS = 3600.0
+MAX_LISTING_BYTES = 32 * 1024 * 1024
+FETCH_SECONDS = 30.0
+
+
+class Lists:
+    """Fetches endpoints' lists of models: called with an endpoint's name, it gives the body of its `GET /models`.
+
+    Raises `CatalogError`, which says why there is none. A function that gives API keys is not asked for this.
+    """
+
+    def __init__(self, places: Places, keys: Keys, transport: Transport) -> None:
+        self._places = places
+        self._keys = keys
+        self._transport = transport
+
+    async def __call__(self, endpoint: str) -> bytes:
+        ring = self._keys.known()
+        if endpoint in ring.missing and endpoint != OPENROUTER:
+            raise CatalogError(self._keys.no_key(endpoint))
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                return await _fetch(self._transport, endpoint, self._places.models(endpoint, ring))
+        except TimeoutError:
+            why = f"no answer within {FETCH_SECONDS:g} s"
+        except TransportError as error:
+            why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+        raise CatalogError(f"{endpoint}: GET /models failed: {why}")
+
+
+async def _fetch(transport: Transport, endpoint: str, wire: Wire) -> bytes:
+    answer = await transport.open(wire.url, wire.headers, None)
+    try:
+        body = bytearray()
+        while (data := await answer.read()) is not None:
+            body += data
+            if len(body) > MAX_LISTING_BYTES:
+                raise CatalogError(f"{endpoint}: GET /models failed: it is longer than {MAX_LISTING_BYTES} bytes")
+    finally:
+        await answer.aclose()
+    if answer.status != 200:
+        failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
+        raise CatalogError(f"{endpoint}: GET /models failed: {answer.status}, {failure.message}")
+    return bytes(body)
+
+
+class Renewal:
+    """Fetches the lists of `endpoints` in the background when they are old. May be called by any thread."""
+
+    def __init__(self, catalog: Catalog, endpoints: Iterable[str]) -> None:
+        self._catalog = catalog
+        self._endpoints = tuple(endpoints)
+        self._next = 0.0
+        self._failures = 0
+        self._process = os.getpid()
+
+    def soon(self, now: float) -> None:
+        """Begin if it is time; `now` is the monotonic clock. Returns at once."""
+        if now < self._next and self._process == os.getpid():
+            return
+        # A second caller in this very moment only looks twice; a fork has left the thread in the parent.
+        self._next, self._process = now + LOOK_SECONDS, os.getpid()
+        if self._endpoints:
+            thread = threading.Thread(target=_wait, args=(weakref.ref(self),), name=THREAD_NAME, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.debug("the list of models is not looked at: %s", error)
+
+    def look(self) -> None:
+        """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""
+        try:
+            if old := [endpoint for endpoint in self._endpoints if self._catalog.stale(endpoint)]:
+                asyncio.run(self._catalog.refresh(*old))
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
+            wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
+            self._failures = min(self._failures + 1, 10)
+            self._next = time.monotonic() + wait
+            logger.debug("the list of models was not renewed, next try in %.0f s: %s", wait, error)
+
+
+def _wait(renewal: weakref.ref[Renewal]) -> None:
+    time.sleep(DELAY_SECONDS)
+    held = renewal()
+    if held is not None:
+        held.look()
+
+
+def on_this_machine(url: str) -> bool:
+    """Whether a URL's host is a name of this very machine: what answers there changes with its port."""
+    host = urlsplit(url).hostname or ""
+    return host.startswith("127.") or host in ("localhost", "::1") or host.endswith(".localhost")

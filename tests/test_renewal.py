@@ -1,0 +1,206 @@
+"""Keeping the catalog fresh in the background: when, how often, and what a call notices of it: nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openrouter_fallback import FallbackClient, renewal
+
+from .support.rawserver import RawServer, Reply, sse
+from .support.surfaces import SURFACES, ask
+
+KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
+SONNET = "anthropic/claude-sonnet-4.5"
+ANSWER = Reply([sse({"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}, "[DONE]")])
+LISTING = Reply([json.dumps({"data": [{"id": SONNET}]}).encode()])
+REFUSED = Reply([b"{}"], status=500)
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory in which the lists are kept; it does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "openrouter-fallback"
+
+
+def _client(server: RawServer, catalog: str) -> FallbackClient:
+    return FallbackClient([SONNET], base_url=server.base_url, api_key=KEY, settings={"catalog": catalog})
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The background does not wait before it begins."""
+    monkeypatch.setattr(renewal, "DELAY_SECONDS", 0.0)
+
+
+def _background() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == renewal.THREAD_NAME]
+
+
+def _settle() -> None:
+    for thread in _background():
+        thread.join()
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_call_lets_the_list_be_fetched_once(server: RawServer, cache: Path, surface: str) -> None:
+    client = _client(server, "always")
+    server.answer(ANSWER)
+    server.listing = LISTING
+    for _ in range(3):
+        assert ask(client, surface).answer.text == "hi"
+        _settle()
+    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+    assert [model.id for model in client.catalog.models()] == [SONNET]
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("at_once", "cache")
+@pytest.mark.parametrize("catalog", ["auto", "never"])
+def test_a_server_on_this_machine_is_asked_for_no_list_nor_one_where_that_is_off(
+    server: RawServer, catalog: str
+) -> None:
+    server.answer(ANSWER)
+    client = _client(server, catalog)
+    client.chat("hi")
+    _settle()
+    assert [request.line for request in server.requests] == ["POST /api/v1/chat/completions"]
+
+
+URLS = [
+    ("https://openrouter.ai/api/v1", False),
+    ("http://litellm:4000/v1", False),
+    ("http://[fe80::1]/v1", False),
+    ("http://127.0.0.1:8000/v1", True),
+    ("http://127.8.9.1/v1", True),
+    ("http://localhost:11434/v1", True),
+    ("http://api.localhost/v1", True),
+    ("http://[::1]:8000/v1", True),
+]
+
+
+@pytest.mark.parametrize(("url", "here"), URLS)
+def test_which_servers_are_on_this_machine(url: str, here: bool) -> None:
+    assert renewal.on_this_machine(url) is here
+
+
+@pytest.mark.usefixtures("at_once", "cache")
+def test_a_list_that_cannot_be_fetched_is_one_debug_line_and_tried_again_later(
+    server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = _client(server, "always")
+    server.answer(ANSWER)
+    server.listing = REFUSED
+    with caplog.at_level(logging.DEBUG, logger="openrouter_fallback"):
+        for _ in range(3):
+            client.chat("hi")
+            _settle()
+    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+    (record,) = [record for record in caplog.records if "list of models" in record.message]
+    assert record.levelno == logging.DEBUG
+    assert "next try in 60 s" in record.message
+    assert KEY not in record.message
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_background_backs_off_and_begins_anew_after_a_success(
+    server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = _client(server, "always")
+    kept = renewal.Renewal(client.catalog, ["openrouter"])
+    with caplog.at_level(logging.DEBUG, logger="openrouter_fallback"):
+        for reply in (*[REFUSED] * 8, LISTING):
+            server.answer(reply)
+            kept.look()
+    waits = [record.message.partition("next try in ")[2].partition(" s")[0] for record in caplog.records]
+    assert [float(wait) for wait in waits if wait] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    server.answer(LISTING)
+    kept.look()
+    assert server.requests == []  # it is fresh
+
+
+def test_a_client_that_is_gone_fetches_nothing(server: RawServer, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    gone = threading.Event()
+    monkeypatch.setattr("openrouter_fallback.renewal.time.sleep", lambda _: gone.wait())
+    client = _client(server, "always")
+    server.answer(ANSWER)
+    client.chat("hi")
+    assert len(_background()) == 1
+    del client
+    gone.set()
+    _settle()
+    assert len(server.requests) == 1
+    assert not cache.exists()
+
+
+SCRIPT = """
+    import os, sys, threading
+    from openrouter_fallback import FallbackClient, renewal
+    client = FallbackClient(["a/b"], base_url=sys.argv[1], api_key="sk-or-x", settings={"catalog": "always"})
+"""
+
+
+def _run(script: str, server: RawServer) -> str:
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SCRIPT) + textwrap.dedent(script), server.base_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_script_that_asks_once_ends_at_once_and_fetches_nothing(server: RawServer) -> None:
+    server.answer(ANSWER)
+    assert _run("print(client.chat('hi').text)", server) == "hi\n"
+    assert [request.line for request in server.requests] == ["POST /api/v1/chat/completions"]
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_process_ends_in_the_middle_of_a_fetch(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = Reply([b'{"data": [', server.gate()])
+    script = """
+        renewal.DELAY_SECONDS = 0.0
+        begun, fetch = threading.Event(), renewal.Lists.__call__
+        def noted(lists, endpoint):
+            begun.set()
+            return fetch(lists, endpoint)
+        renewal.Lists.__call__ = noted
+        print(client.chat("hi").text)
+        begun.wait()
+    """
+    assert _run(script, server) == "hi\n"
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_forked_child_fetches_by_itself(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = LISTING
+    script = """
+        print(client.chat("hi").text, flush=True)   # this process waits 2 s before it would fetch
+        if os.fork() == 0:
+            renewal.DELAY_SECONDS = 0.0
+            print(client.chat("hi").text)
+            for thread in threading.enumerate():
+                if thread.name == renewal.THREAD_NAME:
+                    thread.join()
+            print(client.catalog.models()[0].id, flush=True)
+            os._exit(0)
+        os.wait()
+    """
+    assert _run(script, server) == f"hi\nhi\n{SONNET}\n"
