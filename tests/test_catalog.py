@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import Catalog, CatalogError, FallbackClient, ModelInfo
+from openrouter_fallback._families import DATE, FAMILIES
 from openrouter_fallback.emulator import Emulator
 
 from .support.rawserver import RawServer, Reply
@@ -221,7 +222,7 @@ async def test_a_server_that_is_gone_is_named() -> None:
     client = FallbackClient([SONNET], base_url="http://127.0.0.1:9/api/v1", api_key=KEY)
     with pytest.raises(CatalogError, match="openrouter: GET /models failed: "):
         await client.catalog.refresh()
-    assert client.catalog.get(SONNET) is None
+    assert client.catalog.models() == ()
 
 
 async def test_the_emulators_own_listing() -> None:
@@ -232,8 +233,69 @@ async def test_the_emulators_own_listing() -> None:
     assert info is not None
     assert info.can("tools") is True
     assert info.prompt_price == Decimal("0.000003")
-    assert all(model.context_length and model.completion_price is not None for model in client.catalog.models())
+    unpriced = [model.id for model in client.catalog.models() if model.completion_price is None]
+    assert unpriced == ["openrouter/auto"]
+    assert all(model.context_length and model.parameters for model in client.catalog.models())
+    alias = client.catalog.get("~anthropic/claude-sonnet-latest")
+    assert alias is not None
+    assert alias.can("image") is True
     assert emulator.log == []
+
+
+# Until a list has been fetched
+
+KNOWN: list[tuple[str, str, bool | None]] = [
+    ("meta-llama/llama-3.3-70b-instruct", "image", False),
+    ("meta-llama/llama-3.3-70b-instruct:free", "tools", True),
+    ("openai/gpt-5-mini", "image", True),
+    ("openai/gpt-5.1", "audio", False),
+    ("~anthropic/claude-sonnet-latest", "tools", True),
+    ("anthropic/claude-sonnet-4.5", "image_output", None),
+    ("openai/gpt-5000", "tools", None),
+    ("openai/gpt", "tools", None),
+    ("somebody/else", "tools", None),
+    ("gpt", "tools", None),
+]
+
+
+@pytest.mark.parametrize(("id", "need", "answer"), KNOWN)
+def test_families_stand_in_until_a_list_is_fetched(id: str, need: str, answer: bool | None) -> None:
+    catalog = FallbackClient([SONNET], api_key=KEY).catalog
+    info = catalog.get(id)
+    assert (info.can(need) if info is not None else None) is answer
+    assert info is None or (info.id, info.prompt_price) == (id, None)
+    assert (catalog.models(), catalog.fetched()) == ((), None)
+
+
+async def test_a_fetched_list_takes_the_families_place(server: RawServer) -> None:
+    catalog = await _read(server, ENTRY)
+    assert catalog.get("openai/gpt-5.1") is None
+
+
+def test_families_are_openrouters_only() -> None:
+    endpoints = {"other": {"base_url": "https://other.example/v1"}}
+    catalog = FallbackClient(config={"default_chain": [SONNET], "endpoints": endpoints}, api_key=KEY).catalog
+    assert catalog.get("openai/gpt-5.1") is not None
+    assert catalog.get("other:openai/gpt-5.1") is None
+
+
+def test_the_families_are_what_the_script_makes_of_a_list(tmp_path: Path) -> None:
+    mixed = [
+        {**ENTRY, "id": f"{family}{end}", "context_length": context, "supported_parameters": [ability, "seed"]}
+        for family in FAMILIES
+        for end, context, ability in (("", 8_000, "tools"), (":free", 8_000, "reasoning"), ("5", 9_000, "logprobs"))
+    ]
+    mixed.append({**ENTRY, "id": "openai/gpt-4o-mini", "context_length": 16_000, "supported_parameters": []})
+    (tmp_path / "models.json").write_text(json.dumps({"data": mixed}))
+    script = Path(__file__).parents[1] / "scripts" / "families.py"
+    command = [sys.executable, str(script), str(tmp_path / "models.json"), "2026-01-31"]
+    made: dict[str, Any] = {}
+    exec(subprocess.run(command, capture_output=True, text=True, check=True).stdout, made)
+    assert made["DATE"] == "2026-01-31"
+    assert list(made["FAMILIES"]) == list(FAMILIES)
+    assert made["FAMILIES"]["openai/gpt-5"] == (8_000, "file image text", "reasoning tools")
+    assert made["FAMILIES"]["openai/gpt-4o"] == (None, "file image text", "reasoning tools")
+    assert date.fromisoformat(DATE) <= datetime.now(UTC).date()
 
 
 # In the cache

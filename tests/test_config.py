@@ -322,7 +322,7 @@ def test_model_configs_in_chains() -> None:
         (lambda: Settings(min_samples=2.0), ["min_samples", "2.0 (a number)", "a whole number"]),  # type: ignore[arg-type]
         (lambda: Settings(total_timeout_seconds=0), ["total_timeout_seconds", "0", "above 0", "seconds"]),
         (lambda: Settings(on_failure={FailureKind.LOCAL: "next"}), ["on_failure.local", "cannot be overridden"]),
-        (lambda: Settings(order_by="price"), ["order_by", "'price'", "'priority', 'health' or 'latency'"]),  # type: ignore[arg-type]
+        (lambda: Settings(order_by="cost"), ["order_by", "'cost'", "'priority', 'health', 'latency' or 'price'"]),  # type: ignore[arg-type]
         (lambda: EndpointConfig(base_url="ftp://h"), ["EndpointConfig, base_url", "'ftp://h'", "http or https"]),
         (lambda: EndpointConfig(base_url="http://h:99999"), ["base_url", "http or https"]),
         (lambda: EndpointConfig(base_url="http://"), ["base_url", "http or https"]),
@@ -680,7 +680,22 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.settings.stream_upstream",
         ["true or false"],
     ),
-    "order by price": (SETTINGS + "    order_by: price\n", 4, "fallback.settings.order_by", ["'latency'"]),
+    "order by cost": (SETTINGS + "    order_by: cost\n", 4, "fallback.settings.order_by", ["'latency'", "'price'"]),
+    "catalog off": (SETTINGS + "    catalog: off\n", 4, "fallback.settings.catalog", ["'never'"]),
+    "tiers by themselves": (
+        CHAIN + "  cost_tiers: automatic\n",
+        3,
+        "fallback.cost_tiers",
+        ["found 'automatic'", "'auto'", "a list of models for each tier"],
+    ),
+    "tiers as a list": (CHAIN + "  cost_tiers: [a/b]\n", 3, "fallback.cost_tiers", ["a list", "a mapping"]),
+    "an order for automatic tiers": (
+        CHAIN + "  cost_tiers: auto\n  tier_order: [budget]\n",
+        4,
+        "fallback.tier_order[0]",
+        ["`cost_tiers` has none"],
+    ),
+    "automatic tiers of nothing": ("fallback:\n  cost_tiers: auto\n", 1, "fallback", ["no models are given"]),
     "policy misspelt": (
         SETTINGS + "    policy: any-error\n",
         4,
@@ -1012,6 +1027,29 @@ def test_any_text_loads_or_is_refused(text: str, write: Callable[[str], Path]) -
     file = write(text)
     with contextlib.suppress(ConfigError):
         assert load_config(file).chain()
+
+
+def test_automatic_tiers_stay_automatic_however_the_config_travels() -> None:
+    config = load_config({"default_chain": ["a/b"], "cost_tiers": "auto"})
+    assert (config.derives_tiers, config.tiers(), config.tier_of("a/b")) == (
+        True,
+        ("budget", "standard", "premium"),
+        None,
+    )
+    assert config.chain() == ("a/b",)
+    assert config != load_config({"default_chain": ["a/b"]})
+    dumped = config.model_dump()
+    assert dumped["cost_tiers"] == "auto"
+    assert "cost_tiers=auto" in repr(config)
+    whole = {name: getattr(config, name) for name in FallbackConfig.model_fields}
+    for same in (
+        pickle.loads(pickle.dumps(config)),
+        copy.deepcopy(config),
+        FallbackConfig(**whole),
+        FallbackConfig(**dumped),
+    ):
+        assert same == config
+        assert same.derives_tiers
 
 
 # --- for editors ----------------------------------------------------------------------------------------------------

@@ -350,10 +350,12 @@ def test_credits_are_kept_as_long_as_the_server_says() -> None:
 @pytest.mark.parametrize(
     ("message", "needs", "lacking"),
     [
-        ("No endpoints found that support tool use", ["tools", "images"], ["tools"]),
-        ("it cannot do that", ["tools", "images"], []),
+        ("No endpoints found that support tool use", ["tools", "image"], ["tools"]),
+        ("it cannot do that", ["tools", "image"], []),
         ("it cannot do that", ["tools"], ["tools"]),
-        ("response_format json_schema is not supported", ["json_schema", "tools"], ["json_schema"]),
+        ("response_format json_schema is not supported", ["structured_outputs", "tools"], ["structured_outputs"]),
+        ("No endpoints found that support image input", ["tools", "image"], ["image"]),
+        ("No endpoints found that support input audio", ["tools", "audio"], ["audio"]),
     ],
 )
 def test_the_need_that_is_named_is_blamed_or_the_only_one(message: str, needs: list[str], lacking: list[str]) -> None:

@@ -420,7 +420,7 @@ PLANS = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(script=SCRIPTS, plans=PLANS, table=POLICIES, rules=RULES, share=SHARES, budget=BUDGETS)
 @example(
     script={key: [((0.0, Failure(K.CONNECTION, "refused")),)] for key in MODELS},
@@ -458,7 +458,8 @@ def test_every_call_ends_once_and_gives_everything_back(
         assert [ask.number for ask in call.asks] == list(range(1, len(call.asks) + 1))
         bound = {ask.candidate.key: ask.candidate.attempts for ask in call.asks}
         for key, most in bound.items():
-            assert sum(attempt.model == key and attempt.kind is not K.LOCAL for attempt in call.attempts) <= most
+            counted = [one for one in call.attempts if one.model == key and one.kind not in (K.LOCAL, K.CANCELLED)]
+            assert len(counted) <= most, "an attempt that was overtaken is none that failed"
     assert world.slots_taken() == []
 
 

@@ -135,18 +135,28 @@ def test_the_background_backs_off_and_begins_anew_after_a_success(
     assert server.requests == []  # it is fresh
 
 
-def test_a_client_that_is_gone_fetches_nothing(server: RawServer, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    gone = threading.Event()
-    monkeypatch.setattr("openrouter_fallback.renewal.time.sleep", lambda _: gone.wait())
-    client = _client(server, "always")
-    server.answer(ANSWER)
-    client.chat("hi")
-    assert len(_background()) == 1
-    del client
-    gone.set()
-    _settle()
-    assert len(server.requests) == 1
-    assert not cache.exists()
+def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_minutes(server: RawServer) -> None:
+    looked: list[float] = []
+
+    class Watched(renewal.Renewal):
+        def look(self) -> None:
+            looked.append(now)
+
+    watched = Watched(_client(server, "always").catalog, ["openrouter"])
+    for now in (100.0, 101.9, 102.0, 102.1, 701.9, 702.0, 5000.0):
+        watched.soon(now)
+        _settle()
+    assert looked == [102.0, 702.0, 5000.0]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    kept = renewal.Renewal(_client(server, "always").catalog, ["openrouter"])
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    kept.soon(0.0)
 
 
 SCRIPT = """
@@ -192,9 +202,9 @@ def test_a_forked_child_fetches_by_itself(server: RawServer) -> None:
     server.answer(ANSWER)
     server.listing = LISTING
     script = """
-        print(client.chat("hi").text, flush=True)   # this process waits 2 s before it would fetch
+        print(client.chat("hi").text, flush=True)
         if os.fork() == 0:
-            renewal.DELAY_SECONDS = 0.0
+            client._renewal._next = 0.0   # the two seconds are over
             print(client.chat("hi").text)
             for thread in threading.enumerate():
                 if thread.name == renewal.THREAD_NAME:

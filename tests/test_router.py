@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import pytest
 
-from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, load_config, routing
+from openrouter_fallback import Catalog, ConfigError, FallbackConfig, ModelConfig, load_config, routing
 from openrouter_fallback.health import MemoryHealth, Rules, Target
-from openrouter_fallback.router import Candidate, Choice, Plan, Route, Router, in_context
+from openrouter_fallback.params import Needs
+from openrouter_fallback.router import NO_NEEDS, Candidate, Choice, Plan, Route, Router, in_context
 
 CHAINS: Mapping[str, Any] = {
     "default_chain": ["anthropic/sonnet", "openai/gpt", "meta/llama"],
@@ -28,20 +30,37 @@ CHAINS: Mapping[str, Any] = {
 }
 
 
+Json = dict[str, Any]
+
+
+def _catalog(config: FallbackConfig, listed: Sequence[Json]) -> Catalog:
+    """What OpenRouter is said to list."""
+
+    async def fetch(endpoint: str) -> bytes:
+        return json.dumps({"data": listed if endpoint == "openrouter" else []}).encode()
+
+    catalog = Catalog({"openrouter": ""}, config.split, fetch)
+    if listed:
+        asyncio.run(catalog.refresh())
+    return catalog
+
+
 class Bench:
     """A router over a configuration, with a health of its own."""
 
-    def __init__(self, config: Mapping[str, Any] | FallbackConfig = CHAINS, **settings: Any) -> None:
+    def __init__(
+        self, config: Mapping[str, Any] | FallbackConfig = CHAINS, listed: Sequence[Json] = (), **settings: Any
+    ) -> None:
         given = config if isinstance(config, FallbackConfig) else load_config({**config, "settings": settings})
         self.health = MemoryHealth(Rules(), lambda: 0.0)
-        self._router = Router(given, self.health)
+        self._router = Router(given, self.health, _catalog(given, listed))
         self._endpoints = tuple(given.endpoints)
 
-    def plan(self, choice: Choice | None = None, now: float = 0.0, key: str = "key") -> Plan:
-        return self._router.plan(choice or Choice(), now, self._accounts(key))
+    def plan(self, choice: Choice | None = None, now: float = 0.0, key: str = "key", needs: Needs = NO_NEEDS) -> Plan:
+        return self._router.plan(choice or Choice(), now, self._accounts(key), needs)
 
-    def route(self, choice: Choice | None = None, now: float = 0.0) -> Route:
-        return self._router.route(choice or Choice(), now, self._accounts("key"))
+    def route(self, choice: Choice | None = None, now: float = 0.0, needs: Needs = NO_NEEDS) -> Route:
+        return self._router.route(choice or Choice(), now, self._accounts("key"), needs)
 
     def candidate(self, id: str) -> Candidate:
         return self._router.candidate(id, self._accounts("key"))
@@ -53,10 +72,10 @@ class Bench:
         return {name: f"{name}#{key}" for name in self._endpoints}
 
     def ids(self, *, now: float = 0.0, **choice: Any) -> list[str]:
-        return [candidate.key for candidate in self.plan(Choice(**choice), now).candidates]
+        return [candidate.key for candidate in self.plan(Choice.of(**choice), now).candidates]
 
     def excluded(self, **choice: Any) -> dict[str, str]:
-        return {skip.model: skip.reason for skip in self.plan(Choice(**choice)).excluded}
+        return {skip.model: skip.reason for skip in self.plan(Choice.of(**choice)).excluded}
 
     def outcome(self, model: str, good: bool, first_token: float | None = None) -> None:
         ticket = self.health.begin(self.target(model), 0.0, forced=True)
@@ -104,14 +123,14 @@ def test_a_choice_picks_the_models_and_their_order(choice: dict[str, Any], expec
 def test_a_cap_says_whom_it_leaves_out() -> None:
     assert Bench().excluded(task="coding", max_cost_tier="budget") == {
         "anthropic/sonnet": "cost tier standard is above budget",
-        "deepseek/chat": "its cost tier is unknown, and max_cost_tier is budget",
+        "deepseek/chat": "its cost tier and price are unknown, and max_cost_tier is budget",
     }
 
 
 def test_a_cap_that_is_not_configured_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match=r"'standart' is not configured.*Did you mean 'standard'"):
         Bench().ids(max_cost_tier="standart")
-    with pytest.raises(ConfigError, match="there are: none"):
+    with pytest.raises(ConfigError, match=r"there are: none.*`cost_tiers: auto`"):
         Bench({"default_chain": ["a/b"]}).ids(max_cost_tier="budget")
 
 
@@ -192,7 +211,11 @@ def test_models_of_a_call_bring_their_own_settings_for_that_call_only() -> None:
 
 
 def test_settings_hold_where_the_model_says_nothing() -> None:
-    settings = {"max_retries_per_model": 5, "disable_duration_seconds": 60, "first_token_timeout_seconds": 9}
+    settings: dict[str, Any] = {
+        "max_retries_per_model": 5,
+        "disable_duration_seconds": 60,
+        "first_token_timeout_seconds": 9,
+    }
     [one] = Bench({"default_chain": ["a/b"]}, **settings).plan().candidates
     assert (one.attempts, one.target.longest_open, one.timeout) == (5, 60, 9)
     [default] = Bench({"default_chain": ["a/b"]}).plan().candidates
@@ -317,6 +340,204 @@ def test_no_key_is_worse_than_no_credits() -> None:
     bench.health.unauthorized(bench.target("openai/gpt"), 0.0)
     bench.health.out_of_credits(bench.target("groq:llama-70b"), 0.0, None)
     assert bench.ids() == ["local:llama3:8b", "groq:llama-70b", "openai/gpt", "meta/llama:free"]
+
+
+# Prices
+
+
+def priced(id: str, prompt: float | None, completion: float | None, **more: Any) -> Json:
+    """An entry, its prices in USD per million tokens."""
+    prices = {"prompt": prompt, "completion": completion}
+    return {"id": id, "pricing": {name: _usd(usd) for name, usd in prices.items() if usd is not None}, **more}
+
+
+def _usd(per_million: float) -> str:
+    return f"{per_million / 1e6:.12f}"
+
+
+PRICED = [
+    priced("anthropic/sonnet", 3, 15),
+    priced("openai/gpt", 1.25, 10),
+    priced("meta/llama", 0.1, 0.4),
+    priced("anthropic/haiku", 1, 5),
+    priced("anthropic/opus", 5, 25),
+    priced("openai/mini", 0.25, 2),
+    priced("openrouter/auto", -1e6, -1e6),
+]
+
+
+def test_order_by_price_puts_unknown_prices_last_and_free_variants_first() -> None:
+    config = {"default_chain": ["x/unknown", "openrouter/auto", "openai/gpt:nitro", "meta/llama", "x/y:free"]}
+    ordered = Bench(config, PRICED, order_by="price").ids()
+    assert ordered == ["x/y:free", "meta/llama", "openai/gpt:nitro", "x/unknown", "openrouter/auto"]
+    assert Bench(config, order_by="price").ids() == ["x/y:free", *config["default_chain"][:4]]
+
+
+# USD per million prompt and completion tokens -> the tier that follows: 3 parts prompt, 1 part completion
+TIERS: list[tuple[float, float, str]] = [
+    (0, 0, "budget"),
+    (0.25, 2, "budget"),
+    (1, 5, "budget"),
+    (1, 5.01, "standard"),
+    (3, 15, "standard"),
+    (4, 20, "standard"),
+    (4, 20.01, "premium"),
+    (5, 25, "premium"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "completion", "tier"), TIERS)
+def test_a_tier_follows_from_the_price(prompt: float, completion: float, tier: str) -> None:
+    bench = Bench({"default_chain": ["a/b"], "cost_tiers": "auto"}, [priced("a/b", prompt, completion)])
+    passes = [cap for cap in ("budget", "standard", "premium") if bench.ids(max_cost_tier=cap)]
+    assert passes[0] == tier
+    assert passes == ["budget", "standard", "premium"][-len(passes) :]
+
+
+AUTO = {**CHAINS, "cost_tiers": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, ["anthropic/sonnet", "openai/gpt", "meta/llama"]),
+        ({"max_cost_tier": "budget"}, ["meta/llama", "anthropic/haiku", "openai/mini"]),
+        (
+            {"max_cost_tier": "premium"},
+            ["meta/llama", "anthropic/haiku", "openai/mini", "anthropic/sonnet", "openai/gpt"],
+        ),
+        ({"task": "coding", "max_cost_tier": "standard"}, ["anthropic/sonnet"]),
+        ({"models": ("anthropic/opus", "x/y:free"), "max_cost_tier": "standard"}, ["x/y:free"]),
+        ({"max_cost_tier": "budget", "primary_provider": "openai"}, ["openai/mini", "meta/llama", "anthropic/haiku"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_automatic_tiers(choice: dict[str, Any], expected: list[str]) -> None:
+    assert Bench(AUTO, PRICED).ids(**choice) == expected
+
+
+def test_without_prices_no_model_passes_an_automatic_tier_but_free_ones() -> None:
+    bench = Bench({**AUTO, "default_chain": ["openai/gpt", "x/y:free"]})
+    assert bench.ids(max_cost_tier="premium") == ["x/y:free"]
+    assert bench.excluded(max_cost_tier="premium")["openai/gpt"] == (
+        "its cost tier and price are unknown, and max_cost_tier is premium"
+    )
+
+
+def test_a_listed_tier_goes_before_the_price_and_the_price_stands_in_where_none_lists_the_model() -> None:
+    bench = Bench(CHAINS, [*PRICED, priced("deepseek/chat", 0.3, 1.2), priced("anthropic/sonnet", 0, 0)])
+    assert bench.ids(task="coding", max_cost_tier="budget") == ["deepseek/chat"]
+    assert bench.excluded(task="coding", max_cost_tier="budget") == {
+        "anthropic/sonnet": "cost tier standard is above budget"
+    }
+
+
+def test_a_derived_tier_is_compared_also_where_it_lists_no_model() -> None:
+    config = {"default_chain": ["openai/gpt", "meta/llama"], "cost_tiers": {"budget": ["a/b"], "premium": ["c/d"]}}
+    bench = Bench(config, PRICED)
+    assert bench.ids(models=("openai/gpt", "meta/llama"), max_cost_tier="budget") == ["meta/llama"]
+    assert bench.ids(models=("openai/gpt", "meta/llama"), max_cost_tier="premium") == ["openai/gpt", "meta/llama"]
+
+
+def test_tiers_with_names_of_their_own_derive_nothing() -> None:
+    config = {
+        "default_chain": ["meta/llama"],
+        "cost_tiers": {"tin": ["a/1"], "gold": ["a/2"]},
+        "tier_order": ["tin", "gold"],
+    }
+    assert Bench(config, PRICED).ids(models=("meta/llama", "a/1"), max_cost_tier="gold") == ["a/1"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "expected"),
+    [
+        (20, ["anthropic/sonnet", "openai/gpt", "meta/llama"]),
+        (10, ["openai/gpt", "meta/llama"]),
+        (9.99, ["meta/llama"]),
+        (0.39, []),
+        ({"prompt": 3}, ["anthropic/sonnet", "openai/gpt", "meta/llama"]),
+        ({"prompt": "1.25", "completion": "10"}, ["openai/gpt", "meta/llama"]),
+        ({"completion": 0.4}, ["meta/llama"]),
+        ({"prompt": 2, "request": 0}, ["openai/gpt", "meta/llama"]),
+    ],
+)
+def test_a_price_cap_filters(cap: Any, expected: list[str]) -> None:
+    assert Bench(listed=PRICED).ids(max_price=cap) == expected
+
+
+def test_a_price_cap_says_whom_it_leaves_out_and_free_variants_pass() -> None:
+    config = {"default_chain": ["openai/gpt", "openrouter/auto", "x/unknown", "x/y:free", "a/fee"]}
+    fee = {"id": "a/fee", "pricing": {"prompt": "0", "completion": "0", "request": "0.005"}}
+    bench = Bench(config, [*PRICED, fee])
+    assert bench.ids(max_price={"prompt": 1, "completion": 1, "request": 0.001}) == ["x/y:free"]
+    assert bench.excluded(max_price={"prompt": 1, "request": 0.001}) == {
+        "openai/gpt": "1.25 USD per million prompt tokens is above max_price 1",
+        "openrouter/auto": "its prompt price is unknown, and max_price is 1 USD per million prompt tokens",
+        "x/unknown": "its prompt price is unknown, and max_price is 1 USD per million prompt tokens",
+        "a/fee": "0.005 USD per request is above max_price 0.001",
+    }
+
+
+@pytest.mark.parametrize(
+    "cap", [-1, "cheap", True, float("nan"), float("inf"), {}, {"prompt": None}, {"tokens": 1}, {"prompt": -1}, [1]]
+)
+def test_a_price_cap_that_is_none_is_a_mistake(cap: Any) -> None:
+    with pytest.raises(ConfigError, match="max_price"):
+        Choice.of(max_price=cap)
+
+
+def test_a_price_cap_holds_in_its_context_and_below_a_calls_own() -> None:
+    with routing(max_price=1):
+        assert in_context(Choice()).max_price == Choice.of(max_price=1).max_price
+        assert in_context(Choice.of(max_price={"prompt": 5})).max_price == Choice.of(max_price={"prompt": 5}).max_price
+
+
+# What a request needs
+
+
+def able(id: str, *parameters: str, context: int = 100_000, inputs: Sequence[str] = ("text",)) -> Json:
+    """An entry that lists these parameters (`max_tokens` beside them, so that it lists some)."""
+    architecture = {"input_modalities": list(inputs), "output_modalities": ["text"]}
+    listed = [*parameters, "max_tokens"]
+    return {"id": id, "context_length": context, "supported_parameters": listed, "architecture": architecture}
+
+
+ABLE = [
+    able("a/tools", "tools"),
+    able("a/all", "tools", "structured_outputs", inputs=("text", "image", "file"), context=1_000_000),
+    able("a/none"),
+    {"id": "a/silent"},
+]
+NEEDING = [
+    (Needs(), {}),
+    (Needs(frozenset({"tools"})), {"a/none": "does not support tools"}),
+    (Needs(frozenset({"image"})), dict.fromkeys(["a/tools", "a/none"], "does not support image")),
+    (
+        Needs(frozenset({"structured_outputs", "tools"})),
+        dict.fromkeys(["a/tools", "a/none"], "does not support structured_outputs"),
+    ),
+    (Needs(tokens=100_000), {}),
+    (Needs(tokens=100_001), dict.fromkeys(["a/tools", "a/none"], "its context of 100000 tokens is too small")),
+    # OpenRouter reads files for models that cannot.
+    (Needs(frozenset({"file"})), {}),
+]
+
+
+@pytest.mark.parametrize(("needs", "skipped"), NEEDING)
+def test_a_need_skips_who_is_known_to_lack_it_and_unknown_means_try(needs: Needs, skipped: dict[str, str]) -> None:
+    chain = ["a/tools", "a/all", "a/none", "a/silent", "a/unlisted"]
+    route = Bench({"default_chain": chain}, ABLE).route(needs=needs)
+    assert {one.model: one.reason for one in route.skipped} == skipped
+    assert list(route.candidates) == [id for id in chain if id not in skipped]
+
+
+def test_what_an_answer_taught_counts_like_the_catalog() -> None:
+    bench = Bench({"default_chain": ["a/all", "a/silent"]}, ABLE)
+    bench.health.learn_lack(bench.target("a/all"), "tools", 0.0)
+    tools = Needs(frozenset({"tools"}))
+    assert bench.route(needs=tools).candidates == ("a/silent",)
+    assert bench.route().candidates == ("a/all", "a/silent")
+    assert bench.route(needs=tools, now=3600.0).candidates == ("a/all", "a/silent")
 
 
 # The route, for people

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import InitErrorDetails
 
 from ._mistakes import Mistake, Path, Source, listed, mistake, near, refuse, show
-from ._values import MAX_DEPTH, is_unicode
+from ._values import AUTO, MAX_DEPTH, is_unicode
 
 OPENROUTER = "openrouter"
 STANDARD_TIERS = ("budget", "standard", "premium")  # cheapest first
@@ -225,6 +225,6 @@ def _tiers(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
 
 def _nothing(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
     sources = ("default_chain", "task_chains", "cost_tiers")
-    if all(key not in data or data[key] == {} for key in sources):
+    if all(key not in data or data[key] in ({}, AUTO) for key in sources):
         text = "no models are given; allowed is at least one of `default_chain`, `task_chains` and `cost_tiers`."
         yield mistake((), text)

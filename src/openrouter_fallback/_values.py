@@ -18,10 +18,12 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     SecretStr,
+    SerializerFunctionWrapHandler,
     StrictStr,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapSerializer,
     WrapValidator,
 )
 from pydantic.types import Strict
@@ -33,6 +35,7 @@ from .failures import FailureKind
 MAX_DEPTH = 40
 MEMORY: Literal["memory"] = "memory"
 QUANTILES = ("p50", "p95", "p99")
+AUTO = "auto"
 
 _RESERVED_PARAMS = ("model", "messages", "stream")
 _NOT_OVERRIDABLE = (FailureKind.CANCELLED, FailureKind.LOCAL)
@@ -58,6 +61,23 @@ class FrozenDict(dict[K, V]):
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
+
+
+class AutoTiers(FrozenDict[str, tuple[str, ...]]):
+    """`cost_tiers: auto`: no lists; the tiers follow from prices."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AutoTiers)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "auto"
 
 
 class FrozenList(list[V]):
@@ -223,6 +243,18 @@ def _names(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _tiers(value: object, validate: ValidatorFunctionWrapHandler) -> Mapping[str, tuple[str, ...]]:
+    if value == AUTO:
+        return AutoTiers()
+    if isinstance(value, str):
+        raise refuse(f"found {show(value)}; allowed is 'auto', or a list of models for each tier.{near(value, [AUTO])}")
+    return FrozenDict(validate(value))
+
+
+def _dumped(tiers: object, dump: SerializerFunctionWrapHandler) -> object:
+    return AUTO if isinstance(tiers, AutoTiers) else dump(tiers)
+
+
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
@@ -258,6 +290,27 @@ Names = Annotated[
     Strict(),
     BeforeValidator(_names),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}),
+]
+CostTiers = Annotated[
+    Mapping[StrictStr, Names],
+    WrapValidator(_tiers),
+    WrapSerializer(_dumped),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": AUTO},
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                },
+            ]
+        }
+    ),
 ]
 Params = Annotated[Mapping[str, JsonValue], PlainValidator(_params), WithJsonSchema({"type": "object"})]
 Kind = Annotated[FailureKind, BeforeValidator(_kind), WithJsonSchema({"type": "string", "enum": OVERRIDABLE})]

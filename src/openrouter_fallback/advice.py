@@ -28,7 +28,10 @@ _SHOWN = 12
 _OVER_BUDGET = (
     "The retry budget is exhausted: too many of the last 10 s' requests were retries, so nobody was asked again."
 )
-_NONE_ALLOWED = "enable a disabled model, allow a higher max_cost_tier, or name other models in models=."
+_NONE_ALLOWED = (
+    "enable a disabled model, allow a higher max_cost_tier or max_price (prices come with client.catalog.refresh()),"
+    " or name other models in models=."
+)
 
 _K = FailureKind
 OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {

@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 
 from . import _shelf
+from ._families import FAMILIES
+from ._review import OPENROUTER
 from .errors import CatalogError
 
 logger = logging.getLogger("openrouter_fallback")
@@ -123,6 +125,31 @@ class Listing:
         return known
 
 
+class Families(Listing):
+    """What stands in until a list has been fetched: no model is listed, but the well-known families are known.
+
+    Of their parameters only those that decide a route: tools, structured_outputs, response_format and reasoning.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def get(self, model: str) -> ModelInfo | None:
+        """What models of its family can, by how the id begins."""
+        family = model.partition(":")[0].lstrip("~")
+        while family not in FAMILIES:
+            family, dash, _ = family.rpartition("-")
+            if not dash:
+                return None
+        context, inputs, parameters = FAMILIES[family]
+        return ModelInfo(
+            model,
+            context_length=context,
+            input_modalities=frozenset(inputs.split()),
+            parameters=frozenset(parameters.split()),
+        )
+
+
 def read_listing(body: bytes) -> list[Entry]:
     """What is used of the body of `GET /models`. Raises ValueError if it is no list of models."""
     decoded = orjson.loads(body)
@@ -190,7 +217,7 @@ def _price(value: object, most: Decimal | None = _MOST_PER_TOKEN) -> Decimal | N
 
 
 def _names(value: object) -> frozenset[str] | None:
-    names = frozenset(name for name in value if isinstance(name, str)) if isinstance(value, list) else None
+    names = frozenset([name for name in value if isinstance(name, str)]) if isinstance(value, list) else None
     return names or None
 
 
@@ -234,11 +261,11 @@ class Catalog:
         endpoint, model = self._split(id)
         return self._listing(endpoint).get(model)
 
-    def models(self, endpoint: str = "openrouter") -> tuple[ModelInfo, ...]:
+    def models(self, endpoint: str = OPENROUTER) -> tuple[ModelInfo, ...]:
         """All models that an endpoint lists, in its order; none before its list has been fetched once."""
         return self._listing(endpoint).models()
 
-    def fetched(self, endpoint: str = "openrouter") -> datetime | None:
+    def fetched(self, endpoint: str = OPENROUTER) -> datetime | None:
         """When the endpoint's list was fetched; None: never."""
         fetched = self._listing(endpoint).fetched
         return None if fetched is None else datetime.fromtimestamp(fetched, UTC)
@@ -291,4 +318,4 @@ class Catalog:
         if kept is not None:
             with suppress(ValueError):
                 return Listing(entries_of(kept.entries), kept.fetched)
-        return Listing(())
+        return Families() if endpoint == OPENROUTER else Listing(())

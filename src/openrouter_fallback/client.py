@@ -19,9 +19,11 @@ from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
 from .keys import ApiKey, KeyRing, Keys
+from .params import Needs
 from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
+from .prices import MaxPrice
 from .renewal import Lists, Renewal, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
@@ -80,10 +82,10 @@ class FallbackClient:
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
         )
-        self._router = Router(self.config, self._engine.health)
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
         self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
+        self._router = Router(self.config, self._engine.health, self._catalog)
         self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
         if chosen.opentelemetry:
             self.instrument()
@@ -96,11 +98,14 @@ class FallbackClient:
         task: str | None = None,
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
+        max_price: MaxPrice | None = None,
         **options: Any,
     ) -> Self:
         """A client from a YAML file or a mapping; the routing given here holds for all its calls."""
         client = cls(config=path, **options)
-        return client.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+        return client.with_options(
+            task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, max_price=max_price
+        )
 
     def with_options(
         self,
@@ -109,11 +114,12 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
     ) -> Self:
         """The same client (same health, same connections) with other routing as its default."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        choice = Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         copy._defaults = choice.over(self._defaults)
         return copy
 
@@ -127,6 +133,7 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -138,12 +145,14 @@ class FallbackClient:
         """Ask, and return one whole answer.
 
         `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
-        response_format, temperature, reasoning, provider ...), passed on as they are. `accept` gets the completion and
-        returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of one
-        attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call. `idempotent=False`:
-        never ask two models at once. Raises a `FallbackError`.
+        response_format, temperature, reasoning, provider ...), passed on as they are. `max_price` is the most that a
+        model may cost, in USD per million tokens: a number for prompt and completion alike, or
+        `{"prompt": 1, "completion": 5}`; a model whose price is not known does not pass. `accept` gets the completion
+        and returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of
+        one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
+        `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
-        choice = _choice(task, max_cost_tier, primary_provider, models)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
@@ -158,6 +167,7 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the seconds to the first token, not of the call
@@ -167,7 +177,7 @@ class FallbackClient:
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
-        choice = _choice(task, max_cost_tier, primary_provider, models)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
@@ -180,6 +190,7 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -195,7 +206,7 @@ class FallbackClient:
         text (`mid_stream="continue"`), or `StreamInterruptedError` is raised with it (`"raise"`, or where nobody can go
         on). `accept` is asked only where nothing has been delivered yet.
         """
-        choice = _choice(task, max_cost_tier, primary_provider, models)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
@@ -214,6 +225,7 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
         accept: Accept | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
@@ -224,7 +236,7 @@ class FallbackClient:
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
-        choice = _choice(task, max_cost_tier, primary_provider, models)
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
@@ -247,10 +259,17 @@ class FallbackClient:
         max_cost_tier: str | None = None,
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
+        messages: Messages | None = None,
+        **params: Any,
     ) -> Route:
-        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing."""
-        choice = _choice(task, max_cost_tier, primary_provider, models)
-        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts())
+        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
+
+        With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
+        """
+        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        needs = Request(" " if messages is None else messages, params).needs
+        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts(), needs)
         missing = self._keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
@@ -364,7 +383,7 @@ class FallbackClient:
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
         if self._store is not None:
             self._store.touch()
-        plan = self._plan(asked.choice, ring)
+        plan = self._plan(asked.choice, ring, asked.request.needs)
         self._renewal.soon(self._engine.clock())
 
         def wire(candidate: Candidate) -> Wire:
@@ -373,8 +392,8 @@ class FallbackClient:
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return self._engine.run(call, deliver=deliver)
 
-    def _plan(self, choice: Choice, ring: KeyRing) -> Plan:
-        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts)
+    def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
+        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -464,17 +483,6 @@ def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
     if isinstance(hedge.after, str):
         return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
     return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
-
-
-def _choice(
-    task: str | None,
-    max_cost_tier: str | None,
-    primary_provider: str | None,
-    models: Sequence[str | ModelConfig] | None,
-) -> Choice:
-    if isinstance(models, str):
-        raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
-    return Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
 
 
 def _configured(

@@ -18,7 +18,8 @@ class Attempt:
     """One request of a call.
 
     `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
-    `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD.
+    `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
+    reported none, it is `estimated` from its tokens and the catalog's prices.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Attempt:
     generation_id: str | None = None
     cost: float | None = None
     probe: bool = False
+    estimated: bool = False
 
     @property
     def answered(self) -> bool:
@@ -202,11 +204,16 @@ class Completion:
 
     @property
     def cost(self) -> float | None:
-        """USD that the attempts of this call reported; None if none did."""
+        """USD of all attempts of this call, as they reported it or `estimated`; None if nothing is known of any."""
         if not self.attempts:
             return self.usage.cost if self.usage is not None else None
         costs = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
         return sum(costs) if costs else None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether `usage` or `cost` holds an estimate, since an attempt reported none."""
+        return any(attempt.estimated for attempt in self.attempts) or self.raw.get("usage", {}).get("estimated") is True
 
     def __repr__(self) -> str:
         return (

@@ -22,8 +22,11 @@ from pydantic_core import InitErrorDetails
 from ._mistakes import Path, Place, Source, again, explain, listed, mistake, near, report, show
 from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, review, split_id, unwrap
 from ._values import (
+    AUTO,
     MEMORY,
+    AutoTiers,
     BaseUrl,
+    CostTiers,
     Delay,
     EnvName,
     Fraction,
@@ -45,6 +48,7 @@ from .errors import ConfigError
 __all__ = [
     "DEFAULT_BASE_URL",
     "OPENROUTER",
+    "STANDARD_TIERS",
     "EndpointConfig",
     "FallbackConfig",
     "HedgeConfig",
@@ -202,9 +206,9 @@ class Settings(Frozen):
     attempt_timeout_seconds: Seconds | None = Field(
         default=None, description="Seconds that one attempt may take in all; absent: no limit of its own."
     )
-    order_by: Literal["priority", "health", "latency"] = Field(
+    order_by: Literal["priority", "health", "latency", "price"] = Field(
         default="priority",
-        description="The order of healthy candidates: as in the chain, by success rate or by latency.",
+        description="The order of healthy candidates: as in the chain, by success rate, latency or price.",
     )
     stream_upstream: StrictBool = Field(
         default=True, description="Whether calls that are not streamed to the caller are still streamed from the model."
@@ -257,9 +261,9 @@ class FallbackConfig(Frozen):
     task_chains: Annotated[Mapping[StrictStr, Names], AfterValidator(FrozenDict)] = Field(
         default_factory=FrozenDict, description="A chain of model ids per task; an unknown task uses the default chain."
     )
-    cost_tiers: Annotated[Mapping[StrictStr, Names], AfterValidator(FrozenDict)] = Field(
+    cost_tiers: CostTiers = Field(
         default_factory=FrozenDict,
-        description="Model ids per cost tier: budget, standard, premium or as in tier_order.",
+        description="Model ids per cost tier: budget, standard, premium or as in tier_order; or auto: by their prices.",
     )
     tier_order: Names | None = Field(
         default=None,
@@ -284,7 +288,7 @@ class FallbackConfig(Frozen):
             *,
             default_chain: Sequence[str | ModelConfig] = ...,
             task_chains: Mapping[str, Sequence[str | ModelConfig]] = ...,
-            cost_tiers: Mapping[str, Sequence[str | ModelConfig]] = ...,
+            cost_tiers: Mapping[str, Sequence[str | ModelConfig]] | Literal["auto"] = ...,
             tier_order: Sequence[str] | None = None,
             providers: Mapping[str, Sequence[str | ModelConfig]] = ...,
             models: Mapping[str, ModelConfig | Mapping[str, Any]] = ...,
@@ -353,13 +357,20 @@ class FallbackConfig(Frozen):
             return self.by_priority(self.task_chains["default"])
         return self.tier_chain() or self.by_priority(next(iter(self.task_chains.values())))
 
+    @property
+    def derives_tiers(self) -> bool:
+        """Whether all tiers follow from prices (`cost_tiers: auto`)."""
+        return isinstance(self.cost_tiers, AutoTiers)
+
     def tiers(self) -> tuple[str, ...]:
         """The cost tiers, cheapest first."""
+        if self.derives_tiers:
+            return STANDARD_TIERS
         return self.tier_order or tuple(name for name in STANDARD_TIERS if name in self.cost_tiers)
 
     def tier_of(self, id: str) -> str | None:
         """The cheapest tier that lists the model."""
-        return next((tier for tier in self.tiers() if id in self.cost_tiers[tier]), None)
+        return next((tier for tier in self.tiers() if id in self.cost_tiers.get(tier, ())), None)
 
     def tier_chain(self, max_cost_tier: str | None = None) -> tuple[str, ...]:
         """The models of the tiers up to `max_cost_tier` (all if None), cheapest tier first, by priority within a tier.
@@ -372,7 +383,7 @@ class FallbackConfig(Frozen):
                 known = f"Configured: {listed(tiers)}." if tiers else "No `cost_tiers` are configured."
                 raise ConfigError(f"unknown cost tier {show(max_cost_tier)}.{near(max_cost_tier, tiers)} {known}")
             tiers = tiers[: tiers.index(max_cost_tier) + 1]
-        return tuple(dict.fromkeys(id for tier in tiers for id in self.by_priority(self.cost_tiers[tier])))
+        return tuple(dict.fromkeys(id for tier in tiers for id in self.by_priority(self.cost_tiers.get(tier, ()))))
 
     def provider_of(self, id: str) -> str:
         """The provider that lists the model, else the id's prefix, else (not on OpenRouter) the endpoint's name."""
@@ -395,7 +406,11 @@ class FallbackConfig(Frozen):
 def _raw(data: Mapping[str, Any], lines: list[InitErrorDetails]) -> dict[str, Any]:
     """Plain data in the form of the models: ids in the chains, each model with its id, the built-in endpoint there."""
     # What `model_dump` writes for a chain that was not given.
-    given = {key: value for key, value in data.items() if not (key == "default_chain" and value == ())}
+    given = {
+        key: AUTO if isinstance(value, AutoTiers) else value
+        for key, value in data.items()
+        if not (key == "default_chain" and value == ())
+    }
     raw: dict[str, Any] = plain(given, (), lines)  # type: ignore[assignment]
     models = raw.get("models", {})
     if isinstance(models, dict):
@@ -474,6 +489,7 @@ def config_schema() -> dict[str, Any]:
     del model["properties"]["id"], model["required"]
     inner["properties"]["endpoints"]["properties"] = {OPENROUTER: _without(endpoint, "required")}
     inner["anyOf"] = [{"required": [key]} for key in ("default_chain", "task_chains", "cost_tiers")]
+    inner["anyOf"][-1]["properties"] = {"cost_tiers": {"not": {"const": AUTO}}}  # that names no models
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "openrouter-fallback",

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from .advice import error_for
 from .commands import Ask, Command, Done, GiveUp, Limits, Stay, Wait
-from .completions import Attempt, Completion, Piece, Seam, add_usage
+from .completions import Attempt, Completion, Piece, Seam, Usage, add_usage
 from .continuation import Splice, Way, only_by_prefill
 from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from .events import (
@@ -33,7 +33,9 @@ from .failover import Failover
 from .failures import Failure, FailureKind
 from .flights import Flights
 from .health import MemoryHealth
+from .params import CHARACTERS_PER_TOKEN
 from .policy import Policy
+from .prices import cost
 from .request import Request
 from .router import Candidate, Plan
 from .wire import MAX_CONNECTIONS, Transport
@@ -469,8 +471,7 @@ class Run:
         ask = reading.ask
         started = ask.ticket.started
         assembled = reading.completion.raw if reading.completion is not None else None
-        usage = reading.usage
-        cost = usage.get("cost") if isinstance(usage, dict) else None
+        usd, estimated = self._cost(reading)
         generation = reading.headers.get("x-generation-id") or reading.assembler.generation_id
         return Attempt(
             model=ask.candidate.key,
@@ -482,9 +483,24 @@ class Run:
             message=failure.message if failure is not None else "",
             provider=failure.provider if failure is not None else assembled.get("provider") if assembled else None,
             generation_id=generation if isinstance(generation, str) else None,
-            cost=float(cost) if isinstance(cost, int | float) else None,
+            cost=usd,
             probe=ask.ticket.probe,
+            estimated=estimated,
         )
+
+    def _cost(self, reading: Reading) -> tuple[float | None, bool]:
+        """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
+        known = reading.usage if isinstance(reading.usage, dict) else None
+        reported = known.get("cost") if known else None
+        if isinstance(reported, int | float):
+            return float(reported), False
+        if reading.first_token_at is None:
+            return None, False
+        usage = Usage.read(known) or Usage(
+            self._call.request.tokens(), max(reading.said, len(reading.partial) // CHARACTERS_PER_TOKEN)
+        )
+        estimate = cost(reading.ask.candidate.info, usage.prompt_tokens, usage.completion_tokens)
+        return estimate, estimate is not None
 
     def _note(self, reading: Reading, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         attempt = self._attempt(reading, failure, now)

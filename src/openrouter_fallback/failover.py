@@ -17,9 +17,10 @@ from .commands import Ask, Command, Done, Facts, GiveUp, Limits, Stay, Wait
 from .continuation import Way
 from .failures import Failure, FailureKind
 from .health import Gate, MemoryHealth, Standing, Ticket
+from .params import blamed
 from .policy import Action, Policy, Rule
 from .router import Candidate, Skipped
-from .slots import Flight, Slot, blamed, turn
+from .slots import Flight, Slot, turn
 from .timing import SLOW_STALL_SECONDS, Timing
 
 RECONNECT_SECONDS = 1.0
@@ -270,7 +271,7 @@ class Failover:
                 other.ticket.continue_from(ticket)
         elif flight.reached:
             health.endpoint_answered(ticket, now)
-        if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and flight.ask.ignore:
+        if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (flight.ask.ignore or slot.candidate.max_price):
             slot.dropped = True
             health.release(ticket)
             return Rule(Action.NEXT)
@@ -284,7 +285,7 @@ class Failover:
         elif kind is FailureKind.AUTH:
             health.unauthorized(target, now)
         elif kind is FailureKind.UNSUPPORTED:
-            for need in blamed(failure, self._facts.needs):
+            for need in blamed(failure.message, self._facts.needs):
                 health.learn_lack(target, need, now)
         if self._hurts(flight, failure, now) if rule.hurts == "model" else rule.disables:
             slot.hurt = rule
@@ -364,9 +365,21 @@ class Failover:
         elif rule.action is Action.RECONNECT:
             self._reorder(lambda c: c.target.endpoint == target.endpoint)
         elif rule.action is Action.AFFORDABLE:
-            self._reorder(lambda c: 0 if c.free else 1 if c.target.account == target.account else 2)
+            self._reorder(slot.candidate.affordable)
+        elif slot.failure is not None and slot.failure.kind is FailureKind.CONTEXT_TOO_LONG:
+            self._only_larger(slot, slot.failure)
         if not rule.again:
             slot.dropped = True
+
+    def _only_larger(self, slot: Slot, failure: Failure) -> None:
+        """What is known to hold no more than the model that found the request too long is not asked."""
+        held = slot.candidate.context
+        if held is None or failure.code == "max_tokens_exceeded" or self._policy.any_error:
+            return
+        for other in self._slots:
+            context = other.candidate.context if not (other.attempts or other.flying) else None
+            if context is not None and context <= held:
+                other.dropped, other.why = True, f"its context of {context} tokens is no larger"
 
     def _reorder(self, rank: Callable[[Candidate], int]) -> None:
         self._slots.sort(key=lambda slot: (slot.attempts > 0, rank(slot.candidate)))
@@ -506,7 +519,7 @@ class Failover:
                 left = max(0.0, standing.until - now) if standing.until is not None else None
                 if standing.gate is Gate.COOLING and standing.until is not None:
                     ready.append(standing.until)
-                skipped.append(Skipped(slot.candidate.key, standing.reason or "not asked", left))
+                skipped.append(Skipped(slot.candidate.key, slot.why or standing.reason or "not asked", left))
         self._finish(now)
         retry_after = max(0.0, min(ready) - now) if ready else None
         return GiveUp(why, failure, retry_after, tuple(skipped), self._over_budget)
@@ -522,7 +535,7 @@ class Failover:
     # Small things
 
     def _standing(self, slot: Slot, now: float) -> Standing:
-        return self._health.standing(slot.candidate.target, now, self._facts.needs)
+        return slot.candidate.fitting(self._health.standing(slot.candidate.target, now, self._facts.needs))
 
     def _flight(self, number: int | None) -> Flight:
         if number is None and len(self._flights) == 1:

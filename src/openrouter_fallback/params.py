@@ -1,9 +1,85 @@
-"""What request parameters ask for, be they a call's or a model's own."""
+"""What a request asks for: its parameters, be they a call's or a model's own, and what it needs of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+CHARACTERS_PER_TOKEN = 5
+"""More than prose has in any language (English: 4 to 4.7): what seems too long by this measure is too long."""
+_SHORT_BYTES = 20_000
+"""A request that fits into every model's context: 4,000 tokens is the smallest there is."""
+
+_PARTS: Final = {
+    "image_url": "image",
+    "input_audio": "audio",
+    "file": "file",
+    "video_url": "video",
+    "input_video": "video",
+}
+_FORMATS: Final = {"json_schema": "structured_outputs", "json_object": "response_format"}
+_JSON_WORDS: Final = ("json", "schema", "structured", "response_format", "response format")
+# What an endpoint calls a need that it does not serve.
+_WORDS: Final = {
+    "tools": ("tool", "function"),
+    "structured_outputs": _JSON_WORDS,
+    "response_format": _JSON_WORDS,
+    "image": ("image", "vision"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request needs of a model: abilities, as `ModelInfo.can` names them, and room for at least `tokens`."""
+
+    abilities: frozenset[str] = frozenset()
+    tokens: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.abilities or self.tokens)
+
+
+def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size: int) -> Needs:
+    """What a request of `size` bytes rests on."""
+    found = set()
+    if params.get("tools") or params.get("functions"):
+        found.add("tools")
+    response_format = params.get("response_format")
+    if isinstance(response_format, Mapping) and response_format.get("type") in _FORMATS:
+        found.add(_FORMATS[response_format["type"]])
+    for modality in params.get("modalities") or ():
+        if modality != "text":
+            found.add(f"{modality}_output")
+    length = 0
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            found.update(_PARTS[kind] for part in content if (kind := _kind(part)) in _PARTS)
+        if size > _SHORT_BYTES:
+            length += _length(content)
+    return Needs(frozenset(found), length // CHARACTERS_PER_TOKEN if length > _SHORT_BYTES else 0)
+
+
+def blamed(message: str, needs: Iterable[str]) -> list[str]:
+    """Which of a request's needs an endpoint says it lacks; an only need is blamed without being named."""
+    asked = list(needs)
+    said = message.lower()
+    named = [need for need in asked if any(word in said for word in _WORDS.get(need, (need.split("_")[0],)))]
+    return named or (asked if len(asked) == 1 and "providers" not in said else [])
+
+
+def _kind(part: object) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _length(content: object) -> int:
+    """The characters of a message's text."""
+    if isinstance(content, str):
+        return len(content)
+    parts = content if isinstance(content, list) else ()
+    return sum(len(part["text"]) for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
 
 
 def wants_json(params: Mapping[str, Any]) -> bool:

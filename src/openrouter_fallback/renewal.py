@@ -1,18 +1,16 @@
 """Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
 
-A call only looks whether it is time to look. Then a daemon thread waits a moment, so that a script that asks once has
-ended before, fetches the lists that are old, and ends. It belongs to no event loop, holds no process up, and holds
-nothing while it waits.
+A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
+to no event loop and holds no process up. A client's first two seconds start none, so that a script that asks once, or
+a client made for each request, fetches nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -84,21 +82,20 @@ class Renewal:
     def __init__(self, catalog: Catalog, endpoints: Iterable[str]) -> None:
         self._catalog = catalog
         self._endpoints = tuple(endpoints)
-        self._next = 0.0
+        self._next: float | None = None
         self._failures = 0
-        self._process = os.getpid()
 
     def soon(self, now: float) -> None:
         """Begin if it is time; `now` is the monotonic clock. Returns at once."""
-        if now < self._next and self._process == os.getpid():
+        if self._next is None:
+            self._next = now + DELAY_SECONDS
+        if now < self._next:
             return
-        # A second caller in this very moment only looks twice; a fork has left the thread in the parent.
-        self._next, self._process = now + LOOK_SECONDS, os.getpid()
+        self._next = now + LOOK_SECONDS
         if self._endpoints:
-            thread = threading.Thread(target=_wait, args=(weakref.ref(self),), name=THREAD_NAME, daemon=True)
             try:
-                thread.start()
-            except RuntimeError as error:
+                threading.Thread(target=self.look, name=THREAD_NAME, daemon=True).start()
+            except RuntimeError as error:  # no thread can be started
                 logger.debug("the list of models is not looked at: %s", error)
 
     def look(self) -> None:
@@ -112,13 +109,6 @@ class Renewal:
             self._failures = min(self._failures + 1, 10)
             self._next = time.monotonic() + wait
             logger.debug("the list of models was not renewed, next try in %.0f s: %s", wait, error)
-
-
-def _wait(renewal: weakref.ref[Renewal]) -> None:
-    time.sleep(DELAY_SECONDS)
-    held = renewal()
-    if held is not None:
-        held.look()
 
 
 def on_this_machine(url: str) -> bool:

@@ -11,7 +11,8 @@ from .commands import Facts
 from .completions import Json, text_of
 from .continuation import Way, continued
 from .errors import ConfigError
-from .params import own_providers, slow, wants_json
+from .params import CHARACTERS_PER_TOKEN, needs, own_providers, slow, wants_json
+from .reasoning import family, makers, without_others
 from .router import Candidate
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -23,6 +24,7 @@ LONG_PROMPT_BYTES = 200_000
 _OWN = (
     "task",
     "max_cost_tier",
+    "max_price",
     "primary_provider",
     "models",
     "accept",
@@ -94,7 +96,7 @@ _SCRUB_LENGTH = 24
 class Request:
     """One request, independent of the model that will answer it."""
 
-    __slots__ = ("_common", "_params", "facts", "messages", "wants_json")
+    __slots__ = ("_common", "_makers", "_params", "facts", "messages", "needs", "wants_json")
 
     def __init__(
         self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
@@ -112,10 +114,12 @@ class Request:
                 raise ConfigError(f"extra_body may not hold {name}: {_MISPLACED[name]}")
         self._params: Json = {**given, **extra}
         self._common = _encode({"messages": self.messages, **self._params})
+        self._makers = makers(self.messages)
         self.wants_json = wants_json(self._params)
+        self.needs = needs(self._params, self.messages, len(self._common))
         self.facts = Facts(
             slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
-            needs=_needs(self._params, self.messages),
+            needs=self.needs.abilities,
             own_providers=own_providers(self._params),
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
             idempotent=idempotent,
@@ -131,7 +135,7 @@ class Request:
         other = object.__new__(Request)
         other.messages = continued(self.messages, text, way)
         other.wants_json = False
-        other.facts = self.facts
+        other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
         other._params = dict(self._params)
         for name in ("max_tokens", "max_completion_tokens"):
             if isinstance(other._params.get(name), int):
@@ -149,13 +153,23 @@ class Request:
         for key, value in candidate.params.items():
             if key not in self._params:
                 head[key] = value
-        common = self._common
-        if ignore:
+        changed: Json = {}
+        if ignore or candidate.max_price:
             provider = dict(self._params.get("provider") or candidate.params.get("provider") or {})
-            provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
+            if ignore:
+                provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
+            if candidate.max_price:
+                provider.setdefault("max_price", candidate.max_price)
             head.pop("provider", None)
-            common = _encode({"messages": self.messages, **self._params, "provider": provider})
+            changed["provider"] = provider
+        if self._makers and not self._makers <= {own := family(candidate.model)}:
+            changed["messages"] = without_others(self.messages, own)
+        common = _encode({"messages": self.messages, **self._params, **changed}) if changed else self._common
         return orjson.dumps(head)[:-1] + b"," + common[1:]
+
+    def tokens(self) -> int:
+        """About how many tokens its text has."""
+        return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
 
     def scrub(self, message: str) -> str:
         """`message` without anything that quotes the prompt: an endpoint may repeat what it was sent."""
@@ -227,18 +241,3 @@ def _plain(value: object) -> object:
     if callable(dump):
         return dump(exclude_none=True)
     raise TypeError(f"a {type(value).__name__} is not JSON")
-
-
-def _needs(params: Json, messages: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    needs = set()
-    if params.get("tools"):
-        needs.add("tools")
-    response_format = params.get("response_format")
-    if isinstance(response_format, Mapping) and response_format.get("type") == "json_schema":
-        needs.add("json_schema")
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, list) and any(isinstance(p, Mapping) and p.get("type") == "image_url" for p in content):
-            needs.add("images")
-            break
-    return frozenset(needs)

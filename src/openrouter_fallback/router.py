@@ -7,17 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
 from typing import Any
 
-from .config import OPENROUTER, FallbackConfig, ModelConfig
+from .catalog import Catalog, ModelInfo
+from .config import OPENROUTER, STANDARD_TIERS, FallbackConfig, ModelConfig
 from .continuation import Way
 from .errors import ConfigError
-from .health import Gate, MemoryHealth, Target
-from .params import own_providers, slow
+from .health import Gate, MemoryHealth, Standing, Target
+from .params import Needs, own_providers, slow
+from .prices import MaxPrice, PriceCap, price, tier
 
 logger = logging.getLogger("openrouter_fallback")
 
 _MOST_REMEMBERED = 1024
+NO_NEEDS = Needs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,22 @@ class Choice:
     max_cost_tier: str | None = None
     primary_provider: str | None = None
     models: tuple[str | ModelConfig, ...] | None = None
+    max_price: PriceCap | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
+    ) -> Choice:
+        """What a caller's arguments say. Raises `ConfigError`."""
+        if isinstance(models, str):
+            raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
+        given = None if models is None else tuple(models)
+        return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
 
     def over(self, other: Choice) -> Choice:
         """This choice, with what it leaves open taken from `other`."""
@@ -45,9 +65,10 @@ def routing(
     max_cost_tier: str | None = None,
     primary_provider: str | None = None,
     models: Sequence[str | ModelConfig] | None = None,
+    max_price: MaxPrice | None = None,
 ) -> Iterator[None]:
     """Set the routing of all calls in this context; a call's own arguments go before it, an inner context too."""
-    choice = Choice(task, max_cost_tier, primary_provider, None if models is None else tuple(models))
+    choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
     outer = _context.get()
     token = _context.set(choice.over(outer) if outer is not None else choice)
     try:
@@ -67,7 +88,8 @@ class Candidate:
     """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
 
     `attempts` per call, the first included; `timeout` seconds to the first token as the user set it, or None;
-    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text.
+    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text. For one
+    call: `unfit`, what it is known to lack for the request, and `max_price`, the caller's cap as OpenRouter takes it.
     """
 
     key: str
@@ -78,6 +100,9 @@ class Candidate:
     params: Mapping[str, Any] = field(default_factory=dict)
     streams: bool = True
     continues: Way | None = None
+    catalog: Catalog | None = field(default=None, repr=False, compare=False)
+    unfit: str = ""
+    max_price: Mapping[str, str] | None = None
 
     @property
     def on_openrouter(self) -> bool:
@@ -95,9 +120,40 @@ class Candidate:
         return bool(self.params and own_providers(self.params))
 
     @property
+    def info(self) -> ModelInfo | None:
+        """What the catalog knows of it."""
+        return self.catalog.get(self.key) if self.catalog is not None else None
+
+    @property
+    def context(self) -> int | None:
+        """Its context in tokens, where that is known."""
+        info = self.info
+        return info.context_length if info is not None else None
+
+    @property
+    def price(self) -> Decimal | None:
+        """USD per million tokens (see `prices`), where that is known; a `:free` variant costs nothing."""
+        return Decimal(0) if self.model.endswith(":free") else price(self.info)
+
+    @property
     def free(self) -> bool:
-        """Whether it costs nothing, judged by its variant."""
-        return self.model.endswith(":free")
+        """Whether it is known to cost nothing."""
+        return self.price == 0
+
+    def affordable(self, other: Candidate) -> int:
+        """The rank of `other` where this one's account could not pay: cheaper, of unknown price, paid by another."""
+        mine, price = self.price, other.price
+        if price == 0 or (mine is not None and price is not None and price < mine):
+            return 0
+        if other.target.account != self.target.account:
+            return 2
+        return 1 if mine is None or price is None else 3
+
+    def fitting(self, standing: Standing) -> Standing:
+        """How it stands for a request that needs what it may lack."""
+        if self.unfit and standing.gate in (Gate.READY, Gate.PROBE):
+            return Standing(Gate.UNFIT, self.unfit)
+        return standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +184,30 @@ class Route:
 class Router:
     """Plans calls from the configuration, a call's choice and a look at health."""
 
-    def __init__(self, config: FallbackConfig, health: MemoryHealth) -> None:
+    def __init__(self, config: FallbackConfig, health: MemoryHealth, catalog: Catalog | None = None) -> None:
         self._config = config
         self._health = health
+        self._catalog = catalog
         self._candidates: dict[tuple[str, str], Candidate] = {}
         self._warned: set[str] = set()
 
-    def plan(self, choice: Choice, now: float, accounts: Mapping[str, str]) -> Plan:
-        """The candidates for `choice`, in the order they would be asked if all were healthy.
+    def plan(self, choice: Choice, now: float, accounts: Mapping[str, str], needs: Needs = NO_NEEDS) -> Plan:
+        """The candidates for `choice`, in the order they would be asked if all were healthy and fit.
 
-        `accounts` gives the account behind each endpoint's key for this call.
+        `accounts` gives the account behind each endpoint's key for this call, `needs` what its request rests on.
         """
         own = {m.id: m for m in choice.models or () if isinstance(m, ModelConfig)}
         ids, excluded = self._select(choice)
         plan = [self._candidate(key, own.get(key), accounts) for key in ids]
+        if choice.max_price is not None:
+            plan, beyond = _within(choice.max_price, plan)
+            excluded = (*excluded, *beyond)
+        if needs:
+            plan = [self._fitted(candidate, needs) for candidate in plan]
         order_by = self._config.settings.order_by
-        if order_by == "health":
+        if order_by == "price":
+            plan.sort(key=_by_price)
+        elif order_by == "health":
             plan.sort(key=lambda c: -self._health.success_rate(c.key, now))
         elif order_by == "latency":
             plan.sort(key=lambda c: self._health.first_token_quantile(c.key, 0.5) or 0.0)
@@ -151,13 +215,13 @@ class Router:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
-    def route(self, choice: Choice, now: float, accounts: Mapping[str, str]) -> Route:
+    def route(self, choice: Choice, now: float, accounts: Mapping[str, str], needs: Needs = NO_NEEDS) -> Route:
         """The plan as it stands now, for people to read."""
-        plan = self.plan(choice, now, accounts)
+        plan = self.plan(choice, now, accounts, needs)
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
-            standing = self._health.standing(candidate.target, now)
+            standing = candidate.fitting(self._health.standing(candidate.target, now, needs.abilities))
             if standing.gate in (Gate.READY, Gate.PROBE):
                 asked.append(candidate.key)
             else:
@@ -186,6 +250,7 @@ class Router:
             params=chosen.params,
             continues=Way(chosen.continues) if chosen.continues is not None else None,
             streams=settings.stream_upstream and self._config.endpoints[endpoint].stream_upstream,
+            catalog=self._catalog,
         )
         if own is None:
             if len(self._candidates) > _MOST_REMEMBERED:
@@ -197,7 +262,8 @@ class Router:
         config = self._config
         cap = choice.max_cost_tier
         if cap is not None and cap not in config.tiers():
-            raise ConfigError(_unknown("max_cost_tier", cap, config.tiers()))
+            derive = "" if config.tiers() else " `cost_tiers: auto` would derive them from prices."
+            raise ConfigError(_unknown("max_cost_tier", cap, config.tiers()) + derive)
         excluded: tuple[Skipped, ...] = ()
         provider = choice.primary_provider
         if choice.models is not None:
@@ -205,8 +271,10 @@ class Router:
         elif choice.task is not None:
             self._warn_unknown("task", choice.task, (*config.task_chains, "default"), "The default chain is used.")
             ids = config.chain(choice.task)
-        elif cap is not None:
+        elif cap is not None and not config.derives_tiers:
             return self._prefer(provider, config.tier_chain(cap)), ()
+        elif cap is not None:
+            ids = tuple(sorted(config.by_priority(config.ids()), key=self._tier_rank))
         elif provider is not None and config.providers:
             ids = _unique(key for keys in config.providers.values() for key in keys)
         else:
@@ -234,11 +302,44 @@ class Router:
         return tuple(sorted(ids, key=lambda key: key not in first and config.provider_of(key) != provider))
 
     def _beyond(self, key: str, cap: str) -> str | None:
+        name = self._tier(key)
+        if name is None:
+            return f"its cost tier and price are unknown, and max_cost_tier is {cap}"
+        order = self._tier_order()
+        return f"cost tier {name} is above {cap}" if order.index(name) > order.index(cap) else None
+
+    def _tier(self, key: str) -> str | None:
+        """The tier that lists the model, else the one that follows from its price, where that is one of ours."""
+        listed = self._config.tier_of(key)
+        if listed is not None:
+            return listed
+        if self._config.split(key)[1].endswith(":free"):
+            derived: str | None = "budget"
+        else:
+            derived = tier(self._catalog.get(key) if self._catalog is not None else None)
+        return derived if derived in self._tier_order() else None
+
+    def _tier_order(self) -> tuple[str, ...]:
+        """The tiers, cheapest first; the standard ones in whole, also where only some of them list models."""
         tiers = self._config.tiers()
-        tier = self._config.tier_of(key)
-        if tier is None:
-            return f"its cost tier is unknown, and max_cost_tier is {cap}"
-        return f"cost tier {tier} is above {cap}" if tiers.index(tier) > tiers.index(cap) else None
+        return STANDARD_TIERS if set(tiers) <= set(STANDARD_TIERS) else tiers
+
+    def _tier_rank(self, key: str) -> int:
+        name = self._tier(key)
+        return STANDARD_TIERS.index(name) if name is not None else len(STANDARD_TIERS)
+
+    def _fitted(self, candidate: Candidate, needs: Needs) -> Candidate:
+        """The candidate, with what it is known to lack; unknown means try."""
+        info = candidate.info
+        if info is None:
+            return candidate
+        for need in sorted(needs.abilities):
+            # OpenRouter reads files for models that cannot.
+            if info.can(need) is False and not (need == "file" and candidate.on_openrouter):
+                return replace(candidate, unfit=f"does not support {need}")
+        if info.context_length is not None and info.context_length < needs.tokens:
+            return replace(candidate, unfit=f"its context of {info.context_length} tokens is too small")
+        return candidate
 
     def _account_rank(self, candidate: Candidate, now: float) -> int:
         refused = self._health.account_standing(candidate.target, now)
@@ -252,6 +353,22 @@ class Router:
             return
         self._warned.add(f"{what}={found}")
         logger.warning("%s %s", _unknown(what, found, names), so)
+
+
+def _within(cap: PriceCap, plan: list[Candidate]) -> tuple[list[Candidate], list[Skipped]]:
+    kept, beyond = [], []
+    for candidate in plan:
+        reason = None if candidate.model.endswith(":free") else cap.beyond(candidate.info)
+        if reason is not None:
+            beyond.append(Skipped(candidate.key, reason))
+        else:
+            kept.append(replace(candidate, max_price=cap.wire()) if candidate.on_openrouter else candidate)
+    return kept, beyond
+
+
+def _by_price(candidate: Candidate) -> Decimal:
+    known = candidate.price
+    return known if known is not None else Decimal("Infinity")
 
 
 def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:

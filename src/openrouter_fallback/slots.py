@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .commands import Ask
@@ -28,6 +27,7 @@ class Slot:
         "retried",
         "ticket",
         "way",
+        "why",
     )
 
     def __init__(self, candidate: Candidate) -> None:
@@ -37,6 +37,7 @@ class Slot:
         self.ready_at = 0.0
         self.retried = False
         self.dropped = False
+        self.why = ""
         self.flying = False
         self.hurt: Rule | None = None
         self.ticket: Ticket | None = None
@@ -68,11 +69,3 @@ def turn(left_out: tuple[Slot, Standing]) -> tuple[bool, int, int, float]:
     """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
     slot, at = left_out
     return at.gate is Gate.UNFIT, slot.attempts, at.forced, at.until or 0.0
-
-
-def blamed(failure: Failure, needs: Iterable[str]) -> list[str]:
-    """Which of the request's needs the endpoint says it lacks; an only need is blamed without being named."""
-    asked = list(needs)
-    message = failure.message.lower()
-    named = [need for need in asked if need.split("_")[0].rstrip("s") in message]
-    return named or (asked if len(asked) == 1 and "providers" not in message else [])
