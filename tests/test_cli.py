@@ -11,22 +11,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from openrouter_fallback import __version__
-from openrouter_fallback.cli.app import app
 from openrouter_fallback.cli.calls import CHAIN
 from openrouter_fallback.emulator import Emulator
+from tests.support.commands import KEY, command, process, run
 
 A, B = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fallback.yaml"
-KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 ANSWER = "The tide comes in twice a day."
-
-runner = CliRunner()
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +39,6 @@ def emulator(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("OPENROUTER_FALLBACK_CONFIG", raising=False)
     return server
-
-
-def run(*args: str | Path, **options: Any) -> Any:
-    return runner.invoke(app, [str(arg) for arg in args], **options)
-
-
-def command(*args: str, before: str = "") -> list[str]:
-    # A process started in the background by a shell ignores interrupts, and so do its children.
-    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    start = f"{interruptible}; {before or 'pass'}; from openrouter_fallback.cli import main; main()"
-    return [sys.executable, "-c", start, *args]
-
-
-def process(*args: str, before: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*args, before=before), capture_output=True, text=True, timeout=60, **options)
 
 
 # chat
@@ -219,7 +199,7 @@ def test_a_stream_that_breaks_off_ends_in_an_error_after_the_text(emulator: Emul
 def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == __version__
     said = run("--help").stdout
-    assert all(name in said for name in ("chat", "route", "drill"))
+    assert all(name in said for name in ("init", "check", "models", "chat", "route", "drill", "emulate"))
 
 
 # route
@@ -302,7 +282,7 @@ def test_a_terminal_gets_no_control_characters(emulator: Emulator) -> None:
     assert b"\x07" not in seen
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
+@pytest.mark.parametrize("missing", ["typer", "rich", "rapidfuzz"])
 def test_without_the_extra_one_line_says_what_to_install(missing: str) -> None:
     done = process("chat", "Hello", before=f"import sys; sys.modules['{missing}'] = None")
     assert (done.returncode, done.stdout) == (2, "")

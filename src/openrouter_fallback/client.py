@@ -24,7 +24,7 @@ from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
 from .prices import MaxPrice
-from .renewal import Lists, Renewal, on_this_machine
+from .renewal import Lists, Renewal, key_info, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .sharing import health_store
@@ -251,6 +251,16 @@ class FallbackClient:
     def catalog(self) -> Catalog:
         """What is known of the endpoints' models: prices, context, capabilities."""
         return self._catalog
+
+    async def key_info(self) -> Mapping[str, Any]:
+        """What OpenRouter says of the key now: `limit_remaining` and `usage` in USD, `is_free_tier`, `expires_at` ...
+
+        Raises `AuthenticationError` if there is no key or it is not accepted, `CatalogError` if nothing is said.
+        """
+        ring = await self._keys.aring()
+        if OPENROUTER in ring.missing:
+            raise AuthenticationError(self._keys.no_key(OPENROUTER))
+        return await key_info(self._transport, self._places.key(ring))
 
     def route(
         self,

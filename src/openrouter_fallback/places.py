@@ -46,6 +46,10 @@ class Places:
         """Where an endpoint's list of models is."""
         return self._sent(endpoint, "models", {"Accept": "application/json", "Accept-Encoding": "gzip"}, ring)
 
+    def key(self, ring: KeyRing) -> Wire:
+        """Where OpenRouter says what it knows of the key."""
+        return self._sent(OPENROUTER, "key", {"Accept": "application/json"}, ring)
+
     def _sent(self, name: str, path: str, own: Mapping[str, str], ring: KeyRing) -> Wire:
         endpoint = self._config.endpoints[name]
         agent = {"User-Agent": f"openrouter-fallback/{__version__}"}

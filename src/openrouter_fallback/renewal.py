@@ -11,14 +11,17 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from .catalog import Catalog
 from .config import OPENROUTER
 from .diagnosis import from_response
 from .engine import Wire
-from .errors import CatalogError
+from .errors import AuthenticationError, CatalogError, FallbackError
 from .keys import Keys
 from .places import Places
 from .wire import Transport, TransportError
@@ -50,29 +53,49 @@ class Lists:
         ring = self._keys.known()
         if endpoint in ring.missing and endpoint != OPENROUTER:
             raise CatalogError(self._keys.no_key(endpoint))
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                return await _fetch(self._transport, endpoint, self._places.models(endpoint, ring))
-        except TimeoutError:
-            why = f"no answer within {FETCH_SECONDS:g} s"
-        except TransportError as error:
-            why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
-        raise CatalogError(f"{endpoint}: GET /models failed: {why}")
+        return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
 
 
-async def _fetch(transport: Transport, endpoint: str, wire: Wire) -> bytes:
+async def key_info(transport: Transport, wire: Wire) -> Mapping[str, Any]:
+    """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
+    body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    data = said.get("data") if isinstance(said, dict) else None
+    if not isinstance(data, dict):
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def _get(
+    transport: Transport, what: str, wire: Wire, *, unauthorized: type[FallbackError] = CatalogError
+) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            return await _fetch(transport, what, wire, unauthorized)
+    except TimeoutError:
+        why = f"no answer within {FETCH_SECONDS:g} s"
+    except TransportError as error:
+        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+    raise CatalogError(f"{what}: {why}")
+
+
+async def _fetch(transport: Transport, what: str, wire: Wire, unauthorized: type[FallbackError]) -> bytes:
     answer = await transport.open(wire.url, wire.headers, None)
     try:
         body = bytearray()
         while (data := await answer.read()) is not None:
             body += data
             if len(body) > MAX_LISTING_BYTES:
-                raise CatalogError(f"{endpoint}: GET /models failed: it is longer than {MAX_LISTING_BYTES} bytes")
+                raise CatalogError(f"{what}: it is longer than {MAX_LISTING_BYTES} bytes")
     finally:
         await answer.aclose()
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
-        raise CatalogError(f"{endpoint}: GET /models failed: {answer.status}, {failure.message}")
+        error = unauthorized if answer.status == 401 else CatalogError
+        raise error(f"{what}: {answer.status}, {failure.message}")
     return bytes(body)
 
 

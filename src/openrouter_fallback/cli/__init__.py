@@ -1,21 +1,21 @@
-"""The command line, `openrouter-fallback chat | route | drill`: thin commands over the library (extra `cli`)."""
+"""The command line, `openrouter-fallback`: thin commands over the library (extra `cli`)."""
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
-_NEEDED = ("typer", "rich")
+_NEEDED = ("typer", "rich", "rapidfuzz")
 
 
 def main() -> None:
     """Run the command in `sys.argv`; exits with its status."""
+    for name in _NEEDED:
+        if find_spec(name) is None:
+            print(f'The commands need {name}: pip install "openrouter-fallback[cli]"', file=sys.stderr)
+            sys.exit(2)
     try:
         from openrouter_fallback.cli.app import app
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in _NEEDED:
-            raise
-        print(f'The commands need {missing.name}: pip install "openrouter-fallback[cli]"', file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     app()

@@ -1,45 +1,50 @@
-"""The commands and their options. What they do stands in `calls.py`, and in the drill's own package."""
+"""The commands and their options. What they do stands in the modules that they import."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from openrouter_fallback.cli.options import (
+    CONFIG_FILE,
+    AsJson,
+    BaseUrl,
+    Config,
+    MaxCostTier,
+    Models,
+    Offline,
+    PrimaryProvider,
+    Sort,
+    Task,
+    token_count,
+)
 from openrouter_fallback.cli.status import status
-from openrouter_fallback.cli.terminal import failures, print_json, say, stderr, stdout
+from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json, stderr, stdout
 
-if TYPE_CHECKING:
-    from openrouter_fallback.drill import Scenario
+_ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
+
+\b
+  openrouter-fallback init               write fallback.yaml: chains of models that exist today
+  export OPENROUTER_API_KEY=sk-or-...    from https://openrouter.ai/settings/keys
+  openrouter-fallback check              is everything right, and does every model answer?
+  openrouter-fallback chat "Hello" --config fallback.yaml
+
+Without a key: drill rehearses outages on this machine, emulate is an OpenRouter for your own tests. Each command's
+--help is a page with examples. With --json a command prints one JSON object, also of an error.
+"""
 
 app = typer.Typer(
     name="openrouter-fallback",
-    help="Ask a chain of models on OpenRouter, see how calls are routed, and rehearse outages.",
+    cls=Commands,
+    help=_ABOUT,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-
-CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
-_EXAMPLE = Path("examples/fallback.yaml")
-
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", "-m", metavar="ID", help="A model; several in the order in which they are asked."),
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", envvar=CONFIG_ENV, help="A YAML configuration.")
-]
-Task = Annotated[str | None, typer.Option(metavar="NAME", help="Use the chain of this task.")]
-MaxCostTier = Annotated[str | None, typer.Option(metavar="TIER", help="Use no model above this cost tier.")]
-PrimaryProvider = Annotated[str | None, typer.Option(metavar="NAME", help="Put this provider's models first.")]
-BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Where OpenRouter is, if not at openrouter.ai.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")]
 
 
 def _version(asked: bool) -> None:
@@ -59,7 +64,125 @@ def _app(
     pass
 
 
-@app.command()
+@app.command(short_help="Write a commented configuration to start from.")
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = CONFIG_FILE,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    offline: Offline = False,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented configuration to start from.
+
+    It gets a default chain, chains for coding, creative writing and quick answers, and cost tiers: of models that exist
+    today, at a sound price, each chain of different providers. No key is needed.
+
+    \b
+      openrouter-fallback init
+      openrouter-fallback init chains/production.yaml
+      openrouter-fallback check                          # then look whether all of it works
+
+    Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
+    """
+    from openrouter_fallback.cli import initial
+
+    with failures(as_json=as_json):
+        initial.run(file, base_url, force=force, offline=offline, as_json=as_json)
+
+
+@app.command(short_help="Look for what is wrong with a configuration.")
+def check(
+    config: Config = None,
+    models: Models = None,
+    needs: Annotated[
+        list[str] | None, typer.Option("--needs", metavar="WHAT", help="What every model must be able to do: tools ...")
+    ] = None,
+    no_ask: Annotated[bool, typer.Option("--no-ask", help="Ask no model: no cost, and no key needed.")] = False,
+    offline: Offline = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail the check too.")] = False,
+    prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 1000,
+    completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 300,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The longest to wait for a model.")] = 60.0,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong with a configuration, and for what will be.
+
+    Is it valid? Is the key there, and accepted? Does each model exist, does it stay, can it do what its chain is for,
+    and does it answer a tiny prompt (a fraction of a cent for all)? What do 1,000 calls of each chain cost? A model
+    that is gone is named with the one that can take its place.
+
+    Without --config and --model the file fallback.yaml is checked.
+
+    \b
+      openrouter-fallback check
+      openrouter-fallback check --no-ask --strict           # in CI, without a key
+      openrouter-fallback check -m openai/gpt-5.1 --needs tools --needs image
+
+    Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
+    """
+    from openrouter_fallback.cli import checking
+    from openrouter_fallback.cli.check import Wishes
+    from openrouter_fallback.cli.costs import Load
+
+    with failures(as_json=as_json, warnings=False):
+        wishes = Wishes(offline, not no_ask, tuple(needs or ()), timeout, Load(prompt_tokens, completion_tokens))
+        passed = checking.run(config, models, base_url, wishes, strict=strict, as_json=as_json)
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command("models", short_help="Search the models that exist.")
+def models_(
+    words: Annotated[list[str] | None, typer.Argument(metavar="WORD", help="Words in the id or the name.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option("--provider", "-p", metavar="NAME", help="Only this author's models.")
+    ] = None,
+    can: Annotated[
+        list[str] | None, typer.Option("--can", metavar="WHAT", help="Only models that can: tools, image ...")
+    ] = None,
+    min_context: Annotated[
+        int,
+        typer.Option(
+            metavar="TOKENS", parser=token_count, show_default=False, help="The least context, as 200000 or 200k."
+        ),
+    ] = 0,
+    max_price: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="The most per million tokens, in and out alike.")
+    ] = None,
+    free: Annotated[bool, typer.Option("--free", help="Only models that cost nothing.")] = False,
+    sort: Annotated[Sort, typer.Option(help="The cheapest, the largest context first, or by id.")] = Sort.PRICE,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the first N.")] = None,
+    endpoint: Annotated[
+        str, typer.Option(metavar="NAME", help="Another server of the configuration than OpenRouter.")
+    ] = "openrouter",
+    config: Config = None,
+    offline: Offline = False,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the models that exist: their prices, their context, what they can do. No key is needed.
+
+    \b
+      openrouter-fallback models claude
+      openrouter-fallback models --can tools --can image --max-price 3 --min-context 200k
+      openrouter-fallback models --provider deepseek --sort context --limit 5
+      openrouter-fallback models --free --json
+
+    Exit status: 0 some were found, 1 none was, 2 the search could not be made as asked.
+    """
+    from openrouter_fallback.cli import calls, searching
+    from openrouter_fallback.cli.listing import Wanted
+
+    with failures(as_json=as_json):
+        wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
+        client = calls.client(None, config, base_url, None, None, None)
+        found = searching.search(client, endpoint, wanted, sort, limit, offline=offline, as_json=as_json)
+    if not found:
+        raise typer.Exit(1)
+
+
+@app.command(short_help="Ask, and print the answer as it comes.")
 def chat(
     prompt: Annotated[str, typer.Argument(help='The prompt; "-" reads it from stdin.')],
     models: Models = None,
@@ -74,7 +197,14 @@ def chat(
 ) -> None:
     """Ask, and print the answer as it comes; then say which models failed and which one answered.
 
-    The key comes from OPENROUTER_API_KEY. Exit status: 1 if the call failed, 2 if it could not be made as asked.
+    The key comes from OPENROUTER_API_KEY. Without --config and --model a chain of well-known models is asked.
+
+    \b
+      openrouter-fallback chat "Why do fallbacks need a budget?"
+      openrouter-fallback chat "Hello" -m openai/gpt-5.1 -m deepseek/deepseek-chat
+      git diff | openrouter-fallback chat - --system "Review this." -c fallback.yaml --task coding
+
+    Exit status: 0 answered, 1 the call failed, 2 it could not be made as asked.
     """
     from openrouter_fallback.cli import calls
     from openrouter_fallback.cli.shapes import completion_json
@@ -89,7 +219,7 @@ def chat(
                 calls.show(client, messages, stream=not no_stream)
 
 
-@app.command()
+@app.command(short_help="Print which models a call would ask.")
 def route(
     models: Models = None,
     config: Config = None,
@@ -99,7 +229,14 @@ def route(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the models that a call would ask, in order, and the skipped ones with the reason. Calls nothing."""
+    """Print the models that a call would ask, in order, and the skipped ones with the reason. Calls nothing.
+
+    \b
+      openrouter-fallback route --config fallback.yaml
+      openrouter-fallback route --config fallback.yaml --task coding --max-cost-tier standard
+
+    Exit status: 0 routed, 2 the configuration or an option is wrong.
+    """
     from openrouter_fallback.cli import calls
     from openrouter_fallback.cli.shapes import route_json
 
@@ -111,7 +248,7 @@ def route(
             calls.show_route(found)
 
 
-@app.command()
+@app.command(short_help="Rehearse outages on loopback.")
 def drill(
     config: Config = None,
     names: Annotated[
@@ -122,25 +259,31 @@ def drill(
 ) -> None:
     """Take the primary model of the default chain down in eight ways, on loopback: no key is used, nothing leaves.
 
-    Each scenario runs with failover and without. Exit status: 1 if a scenario failed.
+    Each scenario runs with failover and without. Without --config an example chain is taken down.
+
+    \b
+      openrouter-fallback drill
+      openrouter-fallback drill --config fallback.yaml --scenario silent --scenario refused
+
+    Exit status: 0 all outages survived, 1 a scenario failed, 2 it could not be run as asked.
     """
     with failures(as_json=as_json):
-        try:
-            from openrouter_fallback import drill as rehearsal
-        except ImportError as missing:
-            if (missing.name or "").startswith("openrouter_fallback"):
-                raise
-            say(f"The drill: {missing}")
-            raise typer.Exit(2) from None
+        with needs_emulator("The drill", as_json=as_json):
+            from openrouter_fallback import drill as rehearsed
         from openrouter_fallback import load_config
+        from openrouter_fallback.cli import rehearsal
+        from openrouter_fallback.cli.shapes import scenarios_json
         from openrouter_fallback.drill.report import listing, report
 
-        if list_only:
-            listing(rehearsal.SCENARIOS, stdout())
+        if list_only and as_json:
+            print_json(scenarios_json(rehearsed.SCENARIOS))
             return
-        scenarios = _chosen(names, rehearsal.SCENARIOS)
+        if list_only:
+            listing(rehearsed.SCENARIOS, stdout())
+            return
+        scenarios = rehearsal.chosen(names, rehearsed.SCENARIOS)
         with stderr().status("") as status:
-            result = rehearsal.run_drill(
+            result = rehearsed.run_drill(
                 load_config(config) if config is not None else None,
                 scenarios,
                 starting=lambda scenario: status.update(f"The drill: {scenario.title} ..."),
@@ -149,7 +292,7 @@ def drill(
             print_json(result.as_dict())
         else:
             report(result, stdout())
-            _what_next(config)
+            rehearsal.what_next(config)
         if not result.passed:
             raise typer.Exit(1)
 
@@ -157,25 +300,54 @@ def drill(
 app.command(short_help="Print the fleet's health, from Redis.")(status)
 
 
-def _chosen(names: list[str] | None, scenarios: tuple[Scenario, ...]) -> list[Scenario]:
-    known = {scenario.name: scenario for scenario in scenarios}
-    for name in names or ():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise typer.BadParameter(f"there is no scenario {name!r}; there are: {', '.join(known)}.{hint}")
-    return [known[name] for name in dict.fromkeys(names)] if names else list(scenarios)
+@app.command(short_help="Be OpenRouter on this machine.")
+def emulate(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Listen here; 0 takes a free one.")
+    ] = 8787,
+    script: Annotated[
+        Path | None, typer.Option("--script", "-s", metavar="FILE", help="YAML: what goes wrong, and when; answers.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", "-m", metavar="ID", help="A model that exists; may be repeated.")
+    ] = None,
+    models_file: Annotated[
+        str | None, typer.Option("--models", metavar="FILE", help="A GET /models as JSON, or: bundled.")
+    ] = None,
+    api_key: Annotated[
+        str, typer.Option(metavar="KEY", show_default=False, help="The one key that is accepted.")
+    ] = "sk-or-v1-emulator",
+    latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time to the first token.")] = 0.2,
+    token_interval: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time between two tokens.")] = 0.02,
+    jitter: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="By which both times vary.")] = 0.0,
+    credits: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="On the account; when spent, models answer 402.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Be OpenRouter on this machine, for trying and testing without a key, a network or a bill.
 
+    It listens on loopback only, prints the two variables that send a program here, and serves until Ctrl-C. Then it
+    says how many requests came, and how many of them met a fault.
 
-def _what_next(config: Path | None) -> None:
-    """What to type next: the same with an own key and an own configuration."""
-    program = "openrouter-fallback"
-    if shutil.which(program) is None and os.path.basename(sys.argv[0]) == program:
-        program = sys.argv[0]
-    chosen = config or _EXAMPLE
-    chain = f"--config {chosen}" if chosen.is_file() else "--model anthropic/claude-sonnet-4.5 --model openai/gpt-5.1"
-    typer.echo("\nNext, with a key from https://openrouter.ai/settings/keys and your own models:")
-    typer.echo("  export OPENROUTER_API_KEY=sk-or-...")
-    typer.echo(f'  {program} chat "Why do fallbacks need a budget?" {chain}')
-    if chosen == _EXAMPLE:
-        typer.echo(f"  {program} drill --config your.yaml")
+    Without --model and --models every author/name exists. A script sets faults over time, requests and providers:
+
+    \b
+      faults:
+        - {kind: rate_limit_exceeded, model: openai/gpt-5.1, seconds: [5, 20], retry_after: 3}
+        - {kind: stall, after_tokens: 12, probability: 0.3}
+
+    \b
+      openrouter-fallback emulate
+      openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m deepseek/deepseek-chat
+      openrouter-fallback emulate --models bundled --script outage.yaml --jitter 0.3
+
+    Exit status: 0 stopped, 2 it could not be started as asked.
+    """
+    with failures(as_json=as_json):
+        with needs_emulator("The emulator", as_json=as_json):
+            from openrouter_fallback.cli import serving
+        options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
+        known = serving.models(models, models_file)
+        serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)

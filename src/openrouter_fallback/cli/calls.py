@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from openrouter_fallback import Attempt, Completion, ConfigError, FallbackClient, Route
-from openrouter_fallback.cli.terminal import say, stderr, stdout, tame
+from openrouter_fallback import Attempt, CatalogError, Completion, ConfigError, FallbackClient, ModelInfo, Route
+from openrouter_fallback.cli.credentials import REACH
+from openrouter_fallback.cli.terminal import point_to_check, say, stderr, stdout, tame
 
 Messages = list[dict[str, str]]
 
@@ -33,6 +35,26 @@ def client(
     else:
         made = FallbackClient(models or CHAIN, base_url=base_url)
     return made.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+
+
+def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool = False) -> tuple[ModelInfo, ...]:
+    """The models of an endpoint; fetched if `anew` or if the list here is old. `CatalogError` if there is none."""
+    catalog = client.catalog
+    if not offline and (anew or catalog.stale(endpoint)):
+        try:
+            asyncio.run(_refresh(client, endpoint))
+        except CatalogError as error:
+            if not catalog.models(endpoint):
+                raise CatalogError(f"{error}\nNext step: {REACH}") from None
+            say(f"{error}\nWhat follows was fetched at {catalog.fetched(endpoint):%Y-%m-%d %H:%M} UTC.", "yellow")
+    if not catalog.models(endpoint):
+        raise CatalogError(f"{endpoint}: no list of models is kept on this machine yet; leave out --offline once")
+    return catalog.models(endpoint)
+
+
+async def _refresh(client: FallbackClient, endpoint: str) -> None:
+    async with client:
+        await client.catalog.refresh(endpoint)
 
 
 def messages(prompt: str, system: str | None) -> Messages:
@@ -95,6 +117,7 @@ def _summary(completion: Completion) -> None:
     for attempt in completion.attempts:
         table.add_row(*_row(attempt, completion))
     stderr().print(table)
+    point_to_check(completion.attempts)
     if completion.finish_reason == "length":
         say("The answer was cut off: it reached the limit of its length.", "yellow")
 

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openrouter_fallback.cli.terminal import failures, print_json, say, stdout, tame
+from openrouter_fallback.cli.options import AsJson, BaseUrl, Config, Models
+from openrouter_fallback.cli.terminal import failures, print_error, print_json, say, stdout, tame
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from openrouter_fallback import FallbackClient, ModelHealth
 
 _STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
 
 
 def status(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", "-c", metavar="FILE", envvar="OPENROUTER_FALLBACK_CONFIG", help="The fleet's configuration."
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", "-m", metavar="ID", help="A model to show; may be repeated.")
-    ] = None,
+    config: Config = None,
+    models: Models = None,
     redis: Annotated[
         str | None,
         typer.Option(metavar="URL", help="The Redis server, if the configuration's health_store does not name it."),
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where OpenRouter is for the fleet, if not at openrouter.ai.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")] = False,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the fleet's health: for each model its breaker, its success rate and how long it is left out.
 
@@ -48,9 +41,11 @@ def status(
             try:
                 seen = client.health(refresh=True)
             except ConnectionError as error:
+                told = f"{error}. Check the URL, and {_PASSWORD} if the server wants a password."
                 if as_json:
-                    print_json({"error": {"type": "ConnectionError", "message": str(error)}})
-                say(f"{error}: check the URL, and {_PASSWORD} if the server wants a password.", "red")
+                    print_error("ConnectionError", told)
+                else:
+                    say(told, "red")
                 raise typer.Exit(1) from None
         shown = [one for key, one in seen.items() if not models or key in models]
         if as_json:

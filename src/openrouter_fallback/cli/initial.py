@@ -1,0 +1,31 @@
+"""The command `init`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.cli.calls import CHAIN, listed
+from openrouter_fallback.cli.listing import provider
+from openrouter_fallback.cli.starter import as_yaml, choose, write
+from openrouter_fallback.cli.terminal import print_json
+
+
+def run(file: Path, base_url: str | None, *, force: bool, offline: bool, as_json: bool) -> None:
+    """Choose, write, and say what to do next."""
+    today = datetime.now(UTC).date()
+    starter = choose(listed(FallbackClient(CHAIN, base_url=base_url), "openrouter", offline=offline, anew=True), today)
+    write(file, as_yaml(starter, file, today), force=force)
+    if as_json:
+        tasks, tiers = (
+            {name: [one.id for one in chain] for name, chain in some.items()} for some in (starter.tasks, starter.tiers)
+        )
+        print_json({"written": str(file), "chains": tasks, "cost_tiers": tiers})
+        return
+    providers = len({provider(model.id) for model in starter.models})
+    typer.echo(f"{file} is written: {len(starter.models)} models of {providers} providers.\n\nNext:")
+    typer.echo(f"  openrouter-fallback check --config {file}")
+    typer.echo(f"  openrouter-fallback drill --config {file}    # without a key")

@@ -1,0 +1,50 @@
+"""The command `models`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import typer
+
+from openrouter_fallback import ConfigError, FallbackClient
+from openrouter_fallback.cli.audit import NEEDS
+from openrouter_fallback.cli.calls import listed
+from openrouter_fallback.cli.listing import Wanted, provider, select
+from openrouter_fallback.cli.options import Sort
+from openrouter_fallback.cli.shapes import models_json
+from openrouter_fallback.cli.terminal import print_json
+from openrouter_fallback.cli.views import show_models
+
+
+def search(
+    client: FallbackClient,
+    endpoint: str,
+    wanted: Wanted,
+    sort: Sort,
+    limit: int | None,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> bool:
+    """Print the wanted models; whether there are any."""
+    if endpoint not in client.config.endpoints:
+        raise ConfigError(f"no endpoint {endpoint!r} is configured; there are: {', '.join(client.config.endpoints)}")
+    models = listed(client, endpoint, offline=offline)
+    _check("--can", wanted.can, {*NEEDS, *(name for model in models for name in model.parameters or ())})
+    _check("--provider", wanted.providers, {provider(model.id) for model in models})
+    found = select(models, wanted, sort)[:limit]
+    if as_json:
+        print_json(models_json(found))
+    else:
+        show_models(found, len(models))
+    return bool(found)
+
+
+def _check(option: str, given: Iterable[str], known: Iterable[str]) -> None:
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:30])}"
+            raise typer.BadParameter(f"{option} {name}: {hint}")
