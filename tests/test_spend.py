@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_fallback import ModelInfo
+from openrouter_fallback.prices import cost
 from openrouter_fallback.spend import (
     DAY_SHARE,
     LEAST_TOKENS,
@@ -21,7 +22,6 @@ from openrouter_fallback.spend import (
     ZERO,
     Ledger,
     Offer,
-    cost,
     dollars,
     offer,
     prompt_tokens,

@@ -4,7 +4,16 @@ from ._version import __version__
 from .catalog import Catalog, ModelInfo
 from .client import FallbackClient
 from .completions import Attempt, Completion, Piece, ToolCall, Usage
-from .config import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, config_schema, load_config
+from .config import (
+    EndpointConfig,
+    FallbackConfig,
+    HedgeConfig,
+    ModelConfig,
+    Settings,
+    SpendLimit,
+    config_schema,
+    load_config,
+)
 from .errors import (
     AllModelsFailedError,
     AuthenticationError,
@@ -19,11 +28,13 @@ from .errors import (
     LocalError,
     PermissionDeniedError,
     RateLimitedError,
+    SpendLimitError,
     StreamInterruptedError,
 )
 from .failures import Failure, FailureKind
 from .health import HealthTracker, ModelHealth
 from .router import Route, Skipped, routing
+from .spend import Spend
 from .streams import AsyncStream, Stream
 
 __all__ = [
@@ -58,6 +69,9 @@ __all__ = [
     "Route",
     "Settings",
     "Skipped",
+    "Spend",
+    "SpendLimit",
+    "SpendLimitError",
     "Stream",
     "StreamInterruptedError",
     "ToolCall",

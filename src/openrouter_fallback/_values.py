@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -257,6 +259,20 @@ def _dumped(tiers: object, dump: SerializerFunctionWrapHandler) -> object:
 
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _dollars(value: object) -> object:
+    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            amount = Decimal(str(value))
+            if amount.is_finite() and amount > 0:
+                return amount
+    raise refuse(f"found {show(value)}; allowed is an amount of USD above 0, as in 0.05.")
+
+
+Dollars = Annotated[
+    Decimal, PlainValidator(_dollars), WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0})
+]
 Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 
 

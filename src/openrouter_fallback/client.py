@@ -13,7 +13,16 @@ from typing import Any, Literal, NoReturn, Self
 from .catalog import Catalog
 from .commands import Hedging, Limits
 from .completions import Completion
-from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, HedgeConfig, ModelConfig, Settings, load_config
+from .config import (
+    DEFAULT_BASE_URL,
+    OPENROUTER,
+    FallbackConfig,
+    HedgeConfig,
+    ModelConfig,
+    Settings,
+    SpendLimit,
+    load_config,
+)
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
@@ -28,6 +37,7 @@ from .renewal import Lists, Renewal, key_info, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .sharing import health_store
+from .spend import Ledger, Spend
 from .streams import AsyncStream, Stream
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
@@ -81,6 +91,7 @@ class FallbackClient:
             health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
+            ledger=_ledger(chosen.spend_limit_usd),
         )
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
@@ -304,6 +315,10 @@ class FallbackClient:
         router, health, accounts = self._router, self._engine.health, self._keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
 
+    def spend(self) -> Spend:
+        """What this client has spent today (UTC), what its calls under way may still cost, and the limits, in USD."""
+        return self._engine.ledger.spend()
+
     def disable(self, model: str, seconds: float | None = None) -> None:
         """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
         target = self._known(model).target
@@ -493,6 +508,10 @@ def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
     if isinstance(hedge.after, str):
         return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
     return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
+
+
+def _ledger(limit: SpendLimit | None) -> Ledger:
+    return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
 
 
 def _configured(

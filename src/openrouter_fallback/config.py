@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -28,6 +29,7 @@ from ._values import (
     BaseUrl,
     CostTiers,
     Delay,
+    Dollars,
     EnvName,
     Fraction,
     Frozen,
@@ -54,6 +56,7 @@ __all__ = [
     "HedgeConfig",
     "ModelConfig",
     "Settings",
+    "SpendLimit",
     "config_schema",
     "load_config",
 ]
@@ -171,6 +174,19 @@ class HedgeConfig(Frozen):
         ) -> None: ...
 
 
+class SpendLimit(Frozen):
+    """The most that may be spent, in USD; a request that could cost more is not sent."""
+
+    per_call: Dollars | None = Field(default=None, description="USD that one call may cost, all its attempts together.")
+    per_day: Dollars | None = Field(default=None, description="USD that this process may spend in a day (UTC).")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, per_call: Decimal | float | str | None = None, per_day: Decimal | float | str | None = None
+        ) -> None: ...
+
+
 class Settings(Frozen):
     """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
 
@@ -232,14 +248,18 @@ class Settings(Frozen):
         default=MEMORY,
         description="Where health is shared with other processes: memory (nowhere), or the URL of a Redis server.",
     )
+    spend_limit_usd: SpendLimit | None = Field(
+        default=None, description="The most that may be spent, per call and per day; absent: no limit."
+    )
     opentelemetry: StrictBool = Field(
         default=False, description="Whether calls become OpenTelemetry spans and metrics, by the global providers."
     )
 
     @classmethod
     def _place(cls, path: Path) -> Place:
-        if path[:1] == ("hedge",) and len(path) > 1:
-            return HedgeConfig._place(path[1:])
+        inner: Mapping[str, type[Frozen]] = {"hedge": HedgeConfig, "spend_limit_usd": SpendLimit}
+        if len(path) > 1 and path[0] in inner:
+            return inner[str(path[0])]._place(path[1:])
         return super()._place(path)
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -3,13 +3,14 @@
 Before a request goes out, the most that it can cost is held; afterwards what it did cost takes that place. What is
 held and spent together never exceeds a limit, whatever runs at the same time: only where a request costs more than was
 held for it (more prompt tokens than estimated, another price than listed) does the limit give way by that much.
-Pure: no I/O, the day as an argument.
+No I/O; the day is an argument.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import orjson
 
 from .catalog import ModelInfo
+from .prices import cost
 
 ZERO = Decimal(0)
 BYTES_PER_TOKEN = 3
@@ -28,7 +30,11 @@ LEAST_TOKENS = 64
 """An answer that may not be longer than less is not worth asking for."""
 DAY_SHARE = 4
 """A request without a bound of its own holds at most this part (a quarter) of what the day has left."""
+DAY_SECONDS = 86_400
+MOST_USD = 1_000_000
+"""What is said to have cost more has not."""
 _MICRO = Decimal("0.000001")
+_BOUNDS = ("max_completion_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,6 @@ def _content_tokens(content: object) -> int:
 
 def _text_tokens(text: bytes) -> int:
     return -(-len(text) // BYTES_PER_TOKEN)
-
-
-def cost(info: ModelInfo, prompt: int, completion: int, requests: int = 1) -> Decimal | None:
-    """USD for so many tokens; None if the prices are unknown."""
-    if info.prompt_price is None or info.completion_price is None:
-        return None
-    return prompt * info.prompt_price + completion * info.completion_price + requests * (info.request_price or ZERO)
 
 
 def offer(
@@ -144,10 +143,17 @@ def dollars(amount: Decimal, rounding: str = ROUND_CEILING) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+def today() -> int:
+    """The number of the day, UTC."""
+    return int(time.time() // DAY_SECONDS)
+
+
 class Ledger:
     """What one client has spent and holds; shared by threads and loops. `day` numbers the days."""
 
-    def __init__(self, per_call: Decimal | None, per_day: Decimal | None, day: Callable[[], int]) -> None:
+    def __init__(
+        self, per_call: Decimal | None = None, per_day: Decimal | None = None, day: Callable[[], int] = today
+    ) -> None:
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
@@ -232,3 +238,40 @@ class Purse:
         call = None if ledger.per_call is None else ledger.per_call - self.spent - held
         day = None if ledger.per_day is None else ledger.per_day - ledger._spent - ledger._held
         return call, day
+
+
+class Costs:
+    """What the requests of one call may cost; holds it before each of them."""
+
+    def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
+        self.purse = ledger.purse()
+        self.limited = bool(ledger)
+        self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
+        self._params = params
+        self.bounds: dict[int, int] = {}
+        """`max_tokens` that are to be sent, by request."""
+
+    def offer(self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> Offer | str:
+        """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent."""
+        wanted = next((most for name in _BOUNDS if (most := _bound(self._params, own, name))), None)
+        choices = self._params.get("n")
+        prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
+        return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
+
+    def hold(self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> str | None:
+        """Put aside what request `number` may cost; why it may not be sent, or None."""
+        if not self.limited:
+            return None
+        found = self.offer(info, own, delivered)
+        if isinstance(found, str):
+            return found
+        if not self.purse.hold(number, found.most):
+            return "other calls hold what is left to spend"
+        if found.max_tokens is not None:
+            self.bounds[number] = found.max_tokens
+        return None
+
+
+def _bound(params: Mapping[str, Any], own: Mapping[str, Any], name: str) -> int | None:
+    given = params.get(name, own.get(name))
+    return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else None
