@@ -270,9 +270,10 @@ def plot(found: list[tuple[str, str, str, Tally]], path: Path, seconds: int) -> 
         for axis in axes[:, column]:
             axis.axvspan(*OUTAGE, color="0.93", zorder=0)
             axis.set_yscale("symlog")
+            axis.set_ylim(0, 20_000)
     axes[0][0].set_ylabel("requests in vain, per second")
     axes[1][0].set_ylabel("calls that failed, per second")
-    axes[0][0].legend()
+    axes[1][0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=90)
 

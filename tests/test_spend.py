@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_fallback import ModelInfo
+from openrouter_fallback.commands import Ask, Facts, GiveUp, Limits
+from openrouter_fallback.failover import Failover
 from openrouter_fallback.prices import cost
 from openrouter_fallback.spend import (
     DAY_SHARE,
@@ -26,6 +28,8 @@ from openrouter_fallback.spend import (
     offer,
     prompt_tokens,
 )
+
+from .support.timeline import World
 
 USD = Decimal
 MODEL = ModelInfo(
@@ -141,6 +145,28 @@ def test_amounts_for_people() -> None:
         "0.000001",
         "0.000002",
     ]
+
+
+# The machine
+
+
+def test_a_request_that_is_withheld_gives_its_probe_back_and_the_next_one_is_asked() -> None:
+    world = World(script={})
+    world.fail("a")
+    world.now += 10.0
+    candidates = [world.candidate(key) for key in "ab"]
+    machine = Failover(candidates, world.policy, world.health, Limits(), Facts(), world.now, world.random)
+    first = machine.begin(world.now)
+    assert isinstance(first, Ask)
+    assert first.ticket.probe
+    second = machine.withheld("too dear", world.now, first.number)
+    assert world.slots_taken() == []
+    assert isinstance(second, Ask)
+    assert second.candidate.key == "b"
+    over = machine.withheld("too dear as well", world.now, second.number)
+    assert isinstance(over, GiveUp)
+    assert [(one.model, one.reason) for one in over.skipped] == [("a", "too dear"), ("b", "too dear as well")]
+    assert world.state("b") == "closed +0 -0"
 
 
 # The ledger
