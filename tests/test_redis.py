@@ -11,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from openrouter_fallback.health import Rules, SharedHealth
 from openrouter_fallback.health.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX, RedisStore
 from openrouter_fallback.health.store import News
 from openrouter_fallback.health.values import BadValue, counts_of, heard_of, news_json
+from openrouter_fallback.spend import Ledger
 
 from .support.fleet import PLACES, target
 from .support.redis_server import RedisServer, binaries, free_port
@@ -141,6 +143,32 @@ async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer
     await teller.exchange()
     await hearer.exchange()
     assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+
+
+@needs_server
+async def test_the_days_spend_is_the_fleets(server: RedisServer, new: Ours) -> None:
+    ledgers = [Ledger(per_day=Decimal(1)) for _ in range(3)]
+    stores = [new(server.url, till=ledger) for ledger in ledgers]
+    for ledger, amount in zip(ledgers, ("0.25", "0.1234567891", "0"), strict=True):
+        purse = ledger.purse()
+        assert purse.hold(1, Decimal("0.3"))
+        purse.settle(1, Decimal(amount))
+    for store in (*stores, *stores):
+        assert await store.exchange()
+    assert [ledger.spend().left for ledger in ledgers] == [
+        Decimal("0.626543211"),
+        Decimal("0.6265432109"),
+        Decimal("0.626543211"),
+    ]
+    assert not ledgers[2].purse().hold(1, Decimal("0.63"))
+    [key] = server.admin().keys(f"{PREFIX}:spent:*")
+    server.admin().set(key, "-5")
+    for store in stores:
+        assert await store.exchange()
+    assert ledgers[2].spend().others == 0
+    server.admin().set(key, "garbage")
+    assert await stores[2].exchange()
+    assert ledgers[2].spend().left == 1
 
 
 # What goes wrong

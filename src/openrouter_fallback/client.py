@@ -85,13 +85,14 @@ class FallbackClient:
         self._hedging = _hedging(chosen.hedge)
         share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
         shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
-        self._store = health_store(self.config, rules, shares)
+        ledger = _ledger(chosen.spend_limit_usd)
+        self._store = health_store(self.config, rules, shares, ledger)
         self._engine = Engine(
             transport=self._transport,
             health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
-            ledger=_ledger(chosen.spend_limit_usd),
+            ledger=ledger,
         )
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
@@ -316,7 +317,11 @@ class FallbackClient:
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
 
     def spend(self) -> Spend:
-        """What this client has spent today (UTC), what its calls under way may still cost, and the limits, in USD."""
+        """What this client has spent today (UTC), what its calls under way may still cost, and the limits, in USD.
+
+        Where a store shares it, a limit per day holds for the whole fleet, which may exceed it by what its processes
+        spend between two exchanges.
+        """
         return self._engine.ledger.spend()
 
     def disable(self, model: str, seconds: float | None = None) -> None:

@@ -178,7 +178,10 @@ class SpendLimit(Frozen):
     """The most that may be spent, in USD; a request that could cost more is not sent."""
 
     per_call: Dollars | None = Field(default=None, description="USD that one call may cost, all its attempts together.")
-    per_day: Dollars | None = Field(default=None, description="USD that this process may spend in a day (UTC).")
+    per_day: Dollars | None = Field(
+        default=None,
+        description="USD that may be spent in a day (UTC): by this process, with a shared health_store by the fleet.",
+    )
 
     if TYPE_CHECKING:
 

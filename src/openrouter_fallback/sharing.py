@@ -12,9 +12,10 @@ from .config import FallbackConfig
 from .errors import ConfigError
 from .health import HealthStore, Rules, SharedHealth
 from .portal import portal
+from .spend import Ledger
 
 
-def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any]) -> HealthStore | None:
+def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any], ledger: Ledger) -> HealthStore | None:
     """What `settings.health_store` names; None for memory. Raises `ConfigError`."""
     url = config.settings.health_store
     if isinstance(url, str):
@@ -33,6 +34,7 @@ def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any]
             clock=time.monotonic,
             random=random.random,
             spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), portal().loop),
+            till=ledger,
         )
     except (TypeError, ValueError) as error:
         # redis-py quotes what it does not understand.

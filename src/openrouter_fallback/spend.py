@@ -8,8 +8,10 @@ No I/O; the day is an argument.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -33,6 +35,7 @@ DAY_SHARE = 4
 DAY_SECONDS = 86_400
 MOST_USD = 1_000_000
 """What is said to have cost more has not."""
+NANO = Decimal("0.000000001")
 _MICRO = Decimal("0.000001")
 _BOUNDS = ("max_completion_tokens", "max_tokens")
 
@@ -49,19 +52,21 @@ class Offer:
 class Spend:
     """What a client has spent since midnight UTC, in USD, `estimated` of it where nobody reported a cost.
 
-    `held` is what requests under way may still cost; limits are None where none is set.
+    `held` is what requests under way may still cost, `others` what the other processes of a fleet have spent; limits
+    are None where none is set.
     """
 
     today: Decimal
     estimated: Decimal
     held: Decimal
+    others: Decimal
     per_day: Decimal | None
     per_call: Decimal | None
 
     @property
     def left(self) -> Decimal | None:
         """What the day has left; None without a limit."""
-        return None if self.per_day is None else max(ZERO, self.per_day - self.today - self.held)
+        return None if self.per_day is None else max(ZERO, self.per_day - self.today - self.held - self.others)
 
 
 def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
@@ -159,7 +164,8 @@ class Ledger:
         self._today = day
         self._lock = threading.Lock()
         self._day = day()
-        self._spent = self._estimated = self._held = ZERO
+        self._spent = self._estimated = self._held = self._told = self._others = ZERO
+        _live.add(self)
 
     def __bool__(self) -> bool:
         return self.per_call is not None or self.per_day is not None
@@ -172,19 +178,46 @@ class Ledger:
         """A snapshot."""
         with self._lock:
             self._turn()
-            return Spend(self._spent, self._estimated, self._held, self.per_day, self.per_call)
+            return Spend(self._spent, self._estimated, self._held, self._others, self.per_day, self.per_call)
+
+    def untold(self) -> tuple[int, int]:
+        """The day, and the nano-dollars spent in it that the fleet does not know of yet."""
+        with self._lock:
+            self._turn()
+            return self._day, int((self._spent - self._told) / NANO)
+
+    def hear(self, day: int, told: int, total: int) -> None:
+        """The fleet knows of `told` more, and has spent `total` nano-dollars on that day."""
+        with self._lock:
+            self._turn()
+            if day == self._day:
+                self._told += told * NANO
+                self._others = max(ZERO, total * NANO - self._told)
 
     def after_fork(self) -> None:
         """In a forked child: what the parent holds and has spent is the parent's."""
         self._lock = threading.Lock()
-        self._spent = self._estimated = self._held = ZERO
+        self._spent = self._estimated = self._held = self._told = self._others = ZERO
 
     def _turn(self) -> None:
         """Inside the lock: at midnight the day begins with nothing but what is still held."""
         day = self._today()
         if day != self._day:
             self._day = day
-            self._spent = self._estimated = ZERO
+            self._spent = self._estimated = self._told = self._others = ZERO
+
+
+# A lock that another thread holds while the process forks stays locked in the child for ever.
+_live: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for ledger in _live:
+        ledger.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Purse:
@@ -236,7 +269,7 @@ class Purse:
         ledger._turn()
         held = sum(self._held.values(), ZERO)
         call = None if ledger.per_call is None else ledger.per_call - self.spent - held
-        day = None if ledger.per_day is None else ledger.per_day - ledger._spent - ledger._held
+        day = None if ledger.per_day is None else ledger.per_day - ledger._spent - ledger._held - ledger._others
         return call, day
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from openrouter_fallback.cli.money import spend
 from openrouter_fallback.cli.options import (
     CONFIG_FILE,
     AsJson,
@@ -298,6 +299,7 @@ def drill(
 
 
 app.command(short_help="Print the fleet's health, from Redis.")(status)
+app.command(short_help="Print what was spent today.")(spend)
 
 
 @app.command(short_help="Be OpenRouter on this machine.")

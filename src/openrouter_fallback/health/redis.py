@@ -1,8 +1,8 @@
 """The fleet's health in Redis (6 and newer) or Valkey: one transaction about once a second, beside the calls.
 
 Under the prefix stand: `news`, a stream of what happened, whose order and time are the server's, so that no process's
-clock matters; `counts:<ms>:<n>`, a hash of outcomes for each bucket of the window; `lease:<scope>`, who may probe.
-Everything has a time to live. What is read is checked: Redis is not trusted.
+clock matters; `counts:<ms>:<n>`, a hash of outcomes for each bucket of the window; `lease:<scope>`, who may probe;
+`spent:<day>`, the fleet's nano-dollars. Everything has a time to live. What is read is checked: Redis is not trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from .fleet import PERIODS_ALONE, PERIODS_LEASED, SharedHealth
-from .store import Heard, Inbox, Outbox
+from .store import Heard, Inbox, Outbox, Till
 from .values import BadValue, counts_of, heard_of, news_json
 from .window import BUCKETS
 
@@ -34,6 +34,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
 """How long news stays there; longer where a breaker may be open for longer."""
 MOST_HEARD = 1000
+_TWO_DAYS_MS = 2 * 86_400_000
+_MOST_NANO_DOLLARS = 10**15
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -56,6 +58,7 @@ class RedisStore:
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         deadline: float | None = None,
+        till: Till | None = None,
     ) -> None:
         self.health: SharedHealth = health
         self._url, self._prefix, self.address = _parsed(url)
@@ -64,6 +67,7 @@ class RedisStore:
         self._spawn = spawn
         self._sleep = sleep
         self._deadline = deadline or health.period
+        self._till = till
         self._process: int | None = None
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -218,7 +222,13 @@ class RedisStore:
             pipe.set(self._key(f"lease:{scope}"), self._me, nx=True, px=lease_ms)
         for scope in sent.kept:
             pipe.set(self._key(f"lease:{scope}"), self._me, px=lease_ms)
+        till, (day, spent) = self._till, (0, 0) if self._till is None else self._till.untold()
+        if till is not None:
+            pipe.incrby(self._key(f"spent:{day}"), spent)
+            pipe.pexpire(self._key(f"spent:{day}"), _TWO_DAYS_MS)
         answers = await pipe.execute(raise_on_error=False)
+        if till is not None and type(answers[-2]) is int:
+            till.hear(day, spent, min(max(answers[-2], spent), _MOST_NANO_DOLLARS))
         self._hear(sent, answers, buckets, reading, counting, leasing)
 
     def _hear(

@@ -67,6 +67,16 @@ class Inbox:
     leases: frozenset[str] = frozenset()
 
 
+class Till(Protocol):
+    """What is spent, as far as a store has to know: whole nano-dollars of a day."""
+
+    def untold(self) -> tuple[int, int]:
+        """The day, and how much of it the fleet does not know of yet."""
+
+    def hear(self, day: int, told: int, total: int) -> None:
+        """The fleet knows of `told` more, and has spent `total` on that day."""
+
+
 class HealthStore(Protocol):
     """Keeps the health of one process in step with others', in the background."""
 
