@@ -14,11 +14,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from openrouter_fallback import Catalog, CatalogError, FallbackClient, ModelInfo
+from openrouter_fallback import Catalog, CatalogError, ConfigError, FallbackClient, ModelInfo
 from openrouter_fallback._families import DATE, FAMILIES
+from openrouter_fallback.catalog import Listing, entries_of, read_listing
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.prices import PriceCap
 
 from .support.rawserver import RawServer, Reply
 
@@ -119,6 +124,38 @@ async def test_what_has_not_its_form_is_unknown(
         assert info == ModelInfo(SONNET)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+PRICE = st.one_of(JSON, st.from_regex(r"-?[0-9]{1,3}(\.[0-9]{1,30})?([eE]-?[0-9]{1,9})?", fullmatch=True))
+ENTRIES = st.fixed_dictionaries(
+    {"id": st.sampled_from(["a/b", "c/d:free"]) | JSON},
+    optional={
+        **{key: JSON for key in ENTRY if key not in ("id", "pricing")},
+        "architecture": JSON | st.fixed_dictionaries({"input_modalities": JSON, "output_modalities": JSON}),
+        "pricing": JSON | st.fixed_dictionaries({"prompt": PRICE, "completion": PRICE, "request": PRICE}),
+    },
+)
+
+
+@given(st.lists(ENTRIES | JSON, max_size=4) | JSON)
+def test_any_list_is_read_or_refused_and_can_be_kept(listed: Any) -> None:
+    try:
+        entries = read_listing(orjson.dumps({"data": listed}))
+    except ValueError:
+        return
+    models = Listing(entries_of(orjson.loads(orjson.dumps(entries)))).models()
+    assert models == Listing(entries).models()
+    for info in models:
+        known = [info.prompt_price, info.completion_price, info.request_price]
+        assert all(price is None or 0 <= price <= 1000 for price in known)
+        assert info.context_length is None or info.context_length > 0
+        assert len(PriceCap.read(1e-12).beyond(info) or "") < 200  # type: ignore[union-attr]
+        assert info.can("tools") in (True, False, None)
+
+
 async def test_entries_without_an_id_are_left_out(server: RawServer) -> None:
     catalog = await _read(server, {"id": 7}, "gpt", None, {"name": "x"}, {"id": ""}, ENTRY, ENTRY)
     assert catalog.models() == (INFO,)
@@ -215,6 +252,20 @@ async def test_a_listing_that_cannot_be_had_is_named_and_changes_nothing(
         await client.catalog.refresh()
     assert words in str(raised.value)
     assert KEY not in str(raised.value)
+    assert client.catalog.get(SONNET) == INFO
+
+
+async def test_an_unknown_endpoint_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="'groc'; configured: openrouter"):
+        await FallbackClient([SONNET], api_key=KEY).catalog.refresh("groc")
+
+
+async def test_an_endpoint_without_a_key_is_not_asked(server: RawServer) -> None:
+    client = _client(server, other={"base_url": server.base_url, "api_key_env": "NOBODY_SET_THIS"})
+    server.answer(_listing(ENTRY))
+    with pytest.raises(CatalogError, match="NOBODY_SET_THIS"):
+        await client.catalog.refresh()
+    assert len(server.requests) == 1
     assert client.catalog.get(SONNET) == INFO
 
 

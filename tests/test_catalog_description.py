@@ -79,7 +79,7 @@ def test_the_words_for_needs_are_the_descriptions(schemas: dict[str, Any]) -> No
     parts = schemas["ChatContentItems"]["discriminator"]["mapping"].keys() - {"text"}
     assert parts == params._PARTS.keys()
     assert set(params._PARTS.values()) == set(schemas["InputModality"]["enum"]) - {"text"}
-    assert {"tools", "reasoning", *params._FORMATS.values()} <= set(schemas["Parameter"]["enum"])
+    assert {"tools", "reasoning", "structured_outputs"} <= set(schemas["Parameter"]["enum"])
 
 
 def test_every_format_of_reasoning_has_a_maker(schemas: dict[str, Any]) -> None:

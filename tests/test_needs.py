@@ -37,7 +37,7 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("no tools", "hi", {"tools": []}, set()),
     ("functions", "hi", {"functions": [{"name": "f"}]}, {"tools"}),
     ("a schema", "hi", {"response_format": SCHEMA}, {"structured_outputs"}),
-    ("a JSON object", "hi", {"response_format": {"type": "json_object"}}, {"response_format"}),
+    ("a JSON object", "hi", {"response_format": {"type": "json_object"}}, set()),
     ("text", "hi", {"response_format": {"type": "text"}}, set()),
     ("an image", _says(IMAGE), {}, {"image"}),
     ("audio", _says(AUDIO), {}, {"audio"}),
@@ -267,6 +267,19 @@ def test_a_price_cap_skips_who_is_beyond_it_and_holds_for_each_provider(server: 
         FIRST: "9 USD per million prompt tokens is above max_price 5",
         THIRD: "its prompt price is unknown, and max_price is 5 USD per million prompt tokens",
     }
+
+
+def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawServer) -> None:
+    server.listing = Reply([json.dumps({"data": [_entry(FIRST)]}).encode()])
+    config = {"default_chain": [FIRST], "models": {FIRST: {"params": {"provider": {"sort": "price"}, "top_p": 0.5}}}}
+    client = FallbackClient(config=config, base_url=server.base_url, api_key="sk-or-x")
+    asyncio.run(client.catalog.refresh())
+    server.answer(Reply(ANSWER))
+    client.chat("hi", max_price={"completion": 2})
+    body = server.requests[-1].body
+    assert body["provider"] == {"sort": "price", "max_price": {"completion": "2"}}
+    assert body["top_p"] == 0.5
+    assert body["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_a_price_cap_leaves_a_callers_own_alone_and_teaches_nothing(server: RawServer) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_fallback import FallbackClient, renewal
+from openrouter_fallback import AllModelsFailedError, FallbackClient, renewal
 
 from .support.rawserver import RawServer, Reply, sse
 from .support.surfaces import SURFACES, ask
@@ -22,6 +22,7 @@ KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 SONNET = "anthropic/claude-sonnet-4.5"
 ANSWER = Reply([sse({"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}, "[DONE]")])
 LISTING = Reply([json.dumps({"data": [{"id": SONNET}]}).encode()])
+PRICES = {"prompt": "0.000003", "completion": "0.000015"}
 REFUSED = Reply([b"{}"], status=500)
 
 
@@ -69,6 +70,33 @@ def test_a_call_lets_the_list_be_fetched_once(server: RawServer, cache: Path, su
     assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
     assert [model.id for model in client.catalog.models()] == [SONNET]
     assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("at_once", "cache")
+@pytest.mark.parametrize("surface", SURFACES)
+def test_no_call_waits_for_a_list_that_does_not_come(server: RawServer, surface: str) -> None:
+    gate = server.gate()
+    server.answer(ANSWER)
+    server.listing = Reply([b'{"data": ', gate, b'[{"id": "late/model"}]}'])
+    client = _client(server, "always")
+    for _ in range(3):
+        assert ask(client, surface, tools=[{"type": "function", "function": {"name": "f"}}]).answer.text == "hi"
+    assert len(_background()) == 1
+    assert client.catalog.models() == ()
+    gate.open()
+    _settle()
+    assert [model.id for model in client.catalog.models()] == ["late/model"]
+
+
+def test_an_import_and_a_client_look_at_no_list() -> None:
+    script = """
+        import sys, threading
+        import openrouter_fallback
+        openrouter_fallback.FallbackClient(["a/b"], api_key="sk-or-x").route()
+        assert "platformdirs" not in sys.modules
+        assert threading.active_count() == 1
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", textwrap.dedent(script)], check=True, timeout=60)
 
 
 @pytest.mark.usefixtures("at_once", "cache")
@@ -149,6 +177,17 @@ def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_m
     assert looked == [102.0, 702.0, 5000.0]
 
 
+@pytest.mark.usefixtures("cache")
+def test_a_call_that_could_ask_nobody_for_want_of_prices_starts_at_once(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = Reply([json.dumps({"data": [{"id": SONNET, "pricing": PRICES}]}).encode()])
+    client = _client(server, "always")
+    with pytest.raises(AllModelsFailedError, match="price is unknown"):
+        client.chat("hi", max_price=20)
+    _settle()
+    assert client.chat("hi", max_price=20).text == "hi"
+
+
 @pytest.mark.usefixtures("at_once")
 def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -161,7 +200,7 @@ def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monk
 
 SCRIPT = """
     import os, sys, threading
-    from openrouter_fallback import FallbackClient, renewal
+    from openrouter_fallback import AllModelsFailedError, FallbackClient, renewal
     client = FallbackClient(["a/b"], base_url=sys.argv[1], api_key="sk-or-x", settings={"catalog": "always"})
 """
 

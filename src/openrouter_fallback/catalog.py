@@ -19,15 +19,15 @@ import orjson
 from . import _shelf
 from ._families import FAMILIES
 from ._review import OPENROUTER
-from .errors import CatalogError
+from .errors import CatalogError, ConfigError
 
 logger = logging.getLogger("openrouter_fallback")
 
 MAX_MODELS = 20_000
 FRESH_SECONDS = 6 * 3600.0
 """How old a list may be before a new one is fetched in the background."""
-_MOST_PER_TOKEN = Decimal(1)
-"""USD. Above this a price is not one per token, whatever its place says."""
+_MOST_PER_TOKEN, _MOST_PER_REQUEST = Decimal(1), Decimal(1000)
+"""USD. Above this a price is something else, whatever its place says."""
 
 _INPUTS = frozenset({"text", "image", "audio", "file", "video"})
 _OUTPUT = "_output"
@@ -41,6 +41,7 @@ _USED_INSIDE = {
     "top_provider": _OUTPUTS,
 }
 _FREE = ":free"
+_MOST_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,17 @@ class Listing:
         self.fetched = fetched
         self._slugs: dict[str, str] | None = None
         self._known: dict[str, ModelInfo] = {}
+        self._found: dict[str, ModelInfo | None] = {}
 
     def get(self, model: str) -> ModelInfo | None:
         """The model behind an id, a slug or a variant of one; a `:free` one that is not listed has its base's facts."""
+        if model not in self._found:
+            if len(self._found) >= _MOST_REMEMBERED:
+                self._found.clear()
+            self._found[model] = self._find(model)
+        return self._found.get(model)
+
+    def _find(self, model: str) -> ModelInfo | None:
         listed = self._listed(model)
         if listed is not None:
             return self._read(listed)
@@ -134,8 +143,7 @@ class Families(Listing):
     def __init__(self) -> None:
         super().__init__(())
 
-    def get(self, model: str) -> ModelInfo | None:
-        """What models of its family can, by how the id begins."""
+    def _find(self, model: str) -> ModelInfo | None:
         family = model.partition(":")[0].lstrip("~")
         while family not in FAMILIES:
             family, dash, _ = family.rpartition("-")
@@ -185,7 +193,7 @@ def _info(entry: Entry) -> ModelInfo:
         max_output=next((count for value in outputs if (count := _count(value))), None),
         prompt_price=_price(pricing.get("prompt")),
         completion_price=_price(pricing.get("completion")),
-        request_price=_price(pricing.get("request"), most=None),
+        request_price=_price(pricing.get("request"), _MOST_PER_REQUEST),
         input_modalities=_names(architecture.get("input_modalities")),
         output_modalities=_names(architecture.get("output_modalities")),
         parameters=_names(entry.get("supported_parameters")),
@@ -205,7 +213,7 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _price(value: object, most: Decimal | None = _MOST_PER_TOKEN) -> Decimal | None:
+def _price(value: object, most: Decimal = _MOST_PER_TOKEN) -> Decimal | None:
     """USD; None for what is no price, such as the -1 of models that route to others."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -213,7 +221,7 @@ def _price(value: object, most: Decimal | None = _MOST_PER_TOKEN) -> Decimal | N
         price = Decimal(str(value))
     except InvalidOperation:
         return None
-    return price if price.is_finite() and price >= 0 and (most is None or price <= most) else None
+    return price if price.is_finite() and 0 <= price <= most else None
 
 
 def _names(value: object) -> frozenset[str] | None:
@@ -247,13 +255,11 @@ class Catalog:
         fetch: Fetch,
         *,
         kept: Collection[str] = (),
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = dict(endpoints)
         self._split = split
         self._fetch = fetch
         self._kept = frozenset(kept)
-        self._wall = wall
         self._listings: dict[str, Listing] = {}
 
     def get(self, id: str) -> ModelInfo | None:
@@ -272,6 +278,9 @@ class Catalog:
 
     async def refresh(self, *endpoints: str) -> None:
         """Fetch the lists of these endpoints now, by default of all. `CatalogError` names each that gave none."""
+        unknown = [endpoint for endpoint in endpoints if endpoint not in self._endpoints]
+        if unknown:
+            raise ConfigError(f"unknown endpoint {unknown[0]!r}; configured: {', '.join(self._endpoints)}")
         failed = []
         for endpoint in endpoints or self._endpoints:
             try:
@@ -296,7 +305,7 @@ class Catalog:
             entries = read_listing(body)
         except ValueError as error:
             raise CatalogError(f"{endpoint}: the answer to GET /models is no list of models: {error}") from None
-        now = self._wall()
+        now = time.time()
         self._listings[endpoint] = Listing(entries, now)
         if endpoint in self._kept:
             try:
@@ -305,7 +314,7 @@ class Catalog:
                 logger.debug("the list of models of %s cannot be kept: %s", endpoint, error)
 
     def _fresh(self, listing: Listing) -> bool:
-        return listing.fetched is not None and 0 <= self._wall() - listing.fetched < FRESH_SECONDS
+        return listing.fetched is not None and 0 <= time.time() - listing.fetched < FRESH_SECONDS
 
     def _listing(self, endpoint: str) -> Listing:
         listing = self._listings.get(endpoint)

@@ -414,7 +414,7 @@ class FallbackClient:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
-        self._renewal.soon(self._engine.clock())
+        self._renewal.soon(self._engine.clock(), needed=not plan.candidates)
 
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)

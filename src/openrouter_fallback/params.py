@@ -18,13 +18,10 @@ _PARTS: Final = {
     "video_url": "video",
     "input_video": "video",
 }
-_FORMATS: Final = {"json_schema": "structured_outputs", "json_object": "response_format"}
-_JSON_WORDS: Final = ("json", "schema", "structured", "response_format", "response format")
 # What an endpoint calls a need that it does not serve.
 _WORDS: Final = {
     "tools": ("tool", "function"),
-    "structured_outputs": _JSON_WORDS,
-    "response_format": _JSON_WORDS,
+    "structured_outputs": ("json", "schema", "structured", "response_format", "response format"),
     "image": ("image", "vision"),
 }
 
@@ -46,8 +43,9 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
     if params.get("tools") or params.get("functions"):
         found.add("tools")
     response_format = params.get("response_format")
-    if isinstance(response_format, Mapping) and response_format.get("type") in _FORMATS:
-        found.add(_FORMATS[response_format["type"]])
+    # A plain JSON object any model can be talked into: OpenRouter leaves the parameter out where it is not known.
+    if isinstance(response_format, Mapping) and response_format.get("type") == "json_schema":
+        found.add("structured_outputs")
     for modality in params.get("modalities") or ():
         if modality != "text":
             found.add(f"{modality}_output")

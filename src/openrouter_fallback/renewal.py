@@ -1,8 +1,8 @@
 """Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
 
 A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
-to no event loop and holds no process up. A client's first two seconds start none, so that a script that asks once, or
-a client made for each request, fetches nothing.
+to no event loop and holds no process up. A client's first two seconds start none, unless a call could ask nobody for
+want of prices: so a script that asks once, or a client made for each request, fetches nothing.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ class Renewal:
         self._next: float | None = None
         self._failures = 0
 
-    def soon(self, now: float) -> None:
-        """Begin if it is time; `now` is the monotonic clock. Returns at once."""
+    def soon(self, now: float, *, needed: bool = False) -> None:
+        """Begin if it is time; `now` is the monotonic clock. `needed`: no delay. Returns at once."""
         if self._next is None:
-            self._next = now + DELAY_SECONDS
+            self._next = now if needed else now + DELAY_SECONDS
         if now < self._next:
             return
         self._next = now + LOOK_SECONDS
@@ -125,7 +125,8 @@ class Renewal:
         """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""
         try:
             if old := [endpoint for endpoint in self._endpoints if self._catalog.stale(endpoint)]:
-                asyncio.run(self._catalog.refresh(*old))
+                with asyncio.Runner() as runner:  # not asyncio.run, which nest_asyncio replaces
+                    runner.run(self._catalog.refresh(*old))
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
             wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)

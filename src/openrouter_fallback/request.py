@@ -165,8 +165,8 @@ class Request:
                 provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             if candidate.max_price:
                 provider.setdefault("max_price", candidate.max_price)
-            head.pop("provider", None)
-            changed["provider"] = provider
+            # What is encoded already stays so, unless the caller's own preferences are in it.
+            (changed if "provider" in self._params else head)["provider"] = provider
         if self._makers and not self._makers <= {own := family(candidate.model)}:
             changed["messages"] = without_others(self.messages, own)
         common = _encode({"messages": self.messages, **self._params, **changed}) if changed else self._common
