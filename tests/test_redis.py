@@ -128,7 +128,8 @@ async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer,
     assert not await teller.exchange()
     server.admin("x").config_set("requirepass", "")
     assert await teller.exchange()
-    assert await hearer.exchange()
+    # Older redis-py notices only by an error that its connection has been closed.
+    assert await hearer.exchange() or await hearer.exchange()
     assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
 
 

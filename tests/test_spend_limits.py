@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.renewal import THREAD_NAME
 
 from .support.surfaces import STREAMED, SURFACES, ask
 
@@ -130,6 +132,16 @@ def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> 
         client.chat(PROMPT, models=[UNKNOWN])
     assert "client.catalog.refresh()" in str(raised.value)
     assert emulator.count() == 0
+
+
+def test_prices_are_fetched_at_once_where_a_limit_needs_them(emulator: Emulator, new: New) -> None:
+    client = new([CHEAP], spend_limit_usd={"per_day": 5}, catalog="always", prices=False)
+    with pytest.raises(SpendLimitError, match="its price is unknown"):
+        client.chat(PROMPT)
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join()
+    assert client.chat(PROMPT).attempts[0].model == CHEAP
 
 
 def test_without_a_limit_everything_is_asked_and_counted(emulator: Emulator, new: New) -> None:

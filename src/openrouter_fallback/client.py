@@ -32,7 +32,7 @@ from .params import Needs
 from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
-from .prices import MaxPrice
+from .prices import MaxPrice, price
 from .renewal import Lists, Renewal, key_info, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
@@ -414,7 +414,8 @@ class FallbackClient:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
-        self._renewal.soon(self._engine.clock(), needed=not plan.candidates)
+        priceless = bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+        self._renewal.soon(self._engine.clock(), needed=priceless or not plan.candidates)
 
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)
