@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from openrouter_fallback.health import Gate, Rules, SharedHealth, Target, Ticket
 from openrouter_fallback.health.redis import RedisStore
+from openrouter_fallback.health.store import Heard, News
 
 from .support.fleet import PLACES, Board, Member, target
 from .support.redis_server import RedisServer, binaries
@@ -266,6 +267,23 @@ async def test_alone_again_a_process_probes_by_itself(fleet: Fleet) -> None:
     assert fleet.gates() == ["probe"] * 3, "nothing has been heard for more than three periods"
     fleet.members[2].health.alone()
     assert fleet.members[2].health.snapshot(A, fleet.time.now).failures == 0
+
+
+def test_what_may_be_heard_is_bounded() -> None:
+    """Whoever can write to the store can fill no process's memory."""
+    board, time = Board(), Time()
+    member = Member(board, "x", time)
+    member.step()
+    for kind, count in (("cooling", 9000), ("no_auth", 9000), ("opened", 9000)):
+        for n in range(count):
+            scope = f"model|openrouter@{PLACES['openrouter']}|{n}" if kind == "opened" else ""
+            scope = scope or f"{kind}|openrouter@{PLACES['openrouter']}#{n}" + ("|a" if kind == "cooling" else "")
+            board.news.append(("poisoner", Heard(time.now + board.skew, News(kind, scope, 600.0))))  # type: ignore[arg-type]
+    member.step()
+    health = member.health
+    assert max(len(health._cooldowns), len(health._no_auth), len(health._unknown), len(health._told)) <= 4096
+    assert health.standing(target("a", "0"), time.now).until == time.now + 600.0
+    assert health.standing(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 
 
 def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:

@@ -142,6 +142,10 @@ class SharedHealth(MemoryHealth):
                     self._endpoint(target.endpoint)
         return super().standing(target, now, needs)
 
+    def reset(self) -> None:
+        super().reset()
+        self._unknown.clear()
+
     def _scope(self, endpoint: str, model: str | None = None) -> str:
         ident = self._idents.get(endpoint, endpoint)
         return f"endpoint|{ident}" if model is None else f"model|{ident}|{model}"
@@ -196,6 +200,8 @@ class SharedHealth(MemoryHealth):
 
     def _keys(self, now: float) -> list[News]:
         """What holds for keys and is worth telling: new, or longer than was told."""
+        if len(self._cooldowns) > _MOST_COOLDOWNS:
+            self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
         news = [
             News("cooling", f"cooling|{self._account(account)}|{model}", kept.server_until - now)
             for (account, model), kept in self._cooldowns.items()
@@ -279,13 +285,11 @@ class SharedHealth(MemoryHealth):
         _, account_scope, *model = news.scope.split("|", 2)
         ident, _, fingerprint = account_scope.rpartition("#")
         name = self._names.get(ident)
-        if name is None:
+        if name is None or (len(self._told) >= _MOST_COOLDOWNS and news.scope not in self._told):
             return
         account = f"{name}#{fingerprint}"
         self._told[news.scope] = max(until, self._told.get(news.scope, _NEVER))
         if news.what == "cooling" and model:
-            if len(self._cooldowns) >= _MOST_COOLDOWNS:
-                self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
             cooldown = self._cooldowns.setdefault((account, model[0]), _Cooldown())
             cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
             cooldown.server_until = max(cooldown.server_until, until)
