@@ -20,6 +20,8 @@ from openrouter_fallback import (
     FallbackClient,
     ModelConfig,
     Stream,
+    current_routing,
+    routing,
 )
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
@@ -332,3 +334,29 @@ def test_a_subscriber_may_call_the_client_itself(emulator: Emulator, client: Fal
     assert ask(client, surface).answer.text == FIRST_TEXT
     stop()
     assert answers == [SECOND_TEXT]
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_copy_has_a_listener_of_its_own(emulator: Emulator, client: FallbackClient, surface: str) -> None:
+    all_heard: list[object] = []
+    own: list[object] = []
+    stop = client.subscribe(all_heard.append)
+    copy = client.with_options(on_event=own.append)
+    ask(copy, surface)
+    assert own == all_heard
+    assert isinstance(own[0], CallStarted)
+    assert isinstance(own[-1], CallEnded)
+    stop()
+    before = len(own)
+    ask(client, surface)
+    assert len(own) == len(all_heard) == before
+    ask(copy, surface)
+    assert len(own) > before
+    assert len(all_heard) == before
+
+
+def test_a_context_can_be_told_from_another() -> None:
+    assert current_routing() == {}
+    with routing(task="coding"), routing(models=["a/b"]):
+        assert current_routing() == {"task": "coding", "models": ("a/b",)}
+    assert current_routing() == {}

@@ -61,6 +61,7 @@ PUBLIC = [
     "Usage",
     "__version__",
     "config_schema",
+    "current_routing",
     "load_config",
     "routing",
 ]
@@ -104,12 +105,25 @@ def test_a_public_name_is_documented(name: str) -> None:
         assert bare == []
 
 
+def test_a_public_name_brings_only_what_it_needs() -> None:
+    code = (
+        "import sys; import openrouter_fallback as public; loaded = lambda: {*sys.modules};"
+        "assert not {'pydantic', 'asyncio', 'openrouter_fallback.errors'} & loaded();"
+        "assert set(public.__all__) <= set(dir(public));"
+        "public.ConfigError, public.Failure; assert 'pydantic' not in loaded();"
+        "public.load_config; assert not {'asyncio', 'openrouter_fallback.client'} & loaded();"
+        "public.FallbackClient; assert 'openrouter_fallback.client' in loaded(); public.Nothing"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("AttributeError: module 'openrouter_fallback' has no attribute 'Nothing'\n")
+
+
 def test_the_types_are_shipped() -> None:
     assert (Path(openrouter_fallback.__file__).parent / "py.typed").is_file()
 
 
 def test_importing_the_core_imports_no_framework_and_no_extra() -> None:
-    code = "import openrouter_fallback, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "from openrouter_fallback import *; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
 

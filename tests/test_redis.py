@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from decimal import Decimal
@@ -409,10 +410,11 @@ def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: Red
         client.close()
         client.chat("Hello")
         assert any(one["command"].startswith("HINCRBY") for one in commands), "it can still be used"
-        store = weakref.ref(client._store)
+        gone = threading.Event()
+        weakref.finalize(client._store, gone.set)
         del client
         gc.collect()
-        assert store() is None
+        assert gone.wait(10), "as soon as the exchange under way is over"
 
 
 async def test_the_loop_of_exchanges_is_paced_and_ends_when_it_is_told_to(new: Ours) -> None:

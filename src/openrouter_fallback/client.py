@@ -127,10 +127,17 @@ class FallbackClient:
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
+        on_event: Subscriber | None = None,
     ) -> Self:
-        """The same client (same health, same connections) with other routing as its default."""
+        """The same client (same health, same connections) with other routing as its default.
+
+        `on_event` is called with every event of the calls made through the copy, as a subscriber of its own.
+        """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        if on_event is not None:
+            copy._events = Events(self._events)
+            copy._events.subscribe(on_event)
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         copy._defaults = choice.over(self._defaults)
         return copy
@@ -363,7 +370,7 @@ class FallbackClient:
             health = alive()
             return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
 
-        return self._events.add_observer(OpenTelemetry(config, states, tracer_provider, meter_provider))
+        return self._engine.events.add_observer(OpenTelemetry(config, states, tracer_provider, meter_provider))
 
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
@@ -503,6 +510,10 @@ class _Inline:
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         result = function(*args)
         return await result if inspect.isawaitable(result) else result
+
+    @property
+    def heard(self) -> bool:
+        return bool(self._events)
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)

@@ -55,6 +55,10 @@ class Host(Protocol):
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call it, and await what it returns if that can be awaited."""
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers."""
 
@@ -251,7 +255,7 @@ class Run:
             await places.acquire()
         self._places, self._held = places, 1
         now = engine.clock()
-        if engine.events:
+        if call.host.heard:
             self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
@@ -359,7 +363,7 @@ class Run:
         """What will carry out an ask."""
         call, engine = self._call, self._engine
         self._report(ask)
-        if engine.events:
+        if call.host.heard:
             silent = self._flights.readings
             if ask.hedges and silent:
                 started = silent[0].ask.ticket.started
@@ -545,7 +549,7 @@ class Run:
         self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
         if counts:
             self._attempts.append(attempt)
-        if self._engine.events:
+        if self._call.host.heard:
             self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
 
     def _report(self, ask: Ask) -> None:
@@ -560,7 +564,7 @@ class Run:
 
     def _emit(self, event: Event) -> None:
         self._engine.events.observe(event, self)
-        if self._engine.events:
+        if self._call.host.heard:
             self._call.host.emit(event)
 
     async def _end(self, outcome: str, error: Exception | None = None) -> None:
@@ -575,7 +579,7 @@ class Run:
             opened = BreakerOpened(self._number, name)
             log(opened)
             self._emit(opened)
-        if self._engine.events:
+        if self._call.host.heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None

@@ -113,19 +113,21 @@ Observer = Callable[[Event, Seen], object]
 
 
 class Events:
-    """The subscribers of one client. One that raises is logged and harms no call.
+    """The subscribers of one client, before them those of the client it was copied from. One that raises is logged and
+    harms no call.
 
     Observers are part of the library: they are called at once, in the call's own context and loop.
     """
 
-    __slots__ = ("_observers", "_subscribers")
+    __slots__ = ("_observers", "_others", "_subscribers")
 
-    def __init__(self) -> None:
+    def __init__(self, others: Events | None = None) -> None:
+        self._others = others
         self._subscribers: tuple[Subscriber, ...] = ()
         self._observers: tuple[Observer, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._subscribers or self._observers)
+        return bool(self._subscribers or self._observers or self._others)
 
     def add_observer(self, observer: Observer) -> Callable[[], None]:
         """Let `observer` see every event from now on; returns what ends that."""
@@ -155,6 +157,8 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Tell everyone."""
+        if self._others is not None:
+            self._others.emit(event)
         for subscriber in self._subscribers:
             try:
                 subscriber(event)

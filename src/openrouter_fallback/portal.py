@@ -215,6 +215,11 @@ class Mailbox:
         result = await answer
         return await result if inspect.isawaitable(result) else result
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._events)
+
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers, in the caller's thread."""
         self._box.put(lambda: self._events.emit(event))

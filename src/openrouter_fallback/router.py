@@ -77,6 +77,14 @@ def routing(
         _context.reset(token)
 
 
+def current_routing() -> dict[str, Any]:
+    """What `routing` has set in this context: what a cache of answers must tell apart."""
+    choice = _context.get()
+    if choice is None:
+        return {}
+    return {f.name: value for f in fields(choice) if (value := getattr(choice, f.name)) is not None}
+
+
 def in_context(choice: Choice) -> Choice:
     """The call's own choice over the context's."""
     outer = _context.get()

@@ -15,6 +15,7 @@ from openrouter_fallback.cli.options import (
     BaseUrl,
     Config,
     MaxCostTier,
+    MaxPrice,
     Models,
     Offline,
     PrimaryProvider,
@@ -177,7 +178,7 @@ def models_(
 
     with failures(as_json=as_json):
         wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
-        client = calls.client(None, config, base_url, None, None, None)
+        client = calls.client(None, config, base_url)
         found = searching.search(client, endpoint, wanted, sort, limit, offline=offline, as_json=as_json)
     if not found:
         raise typer.Exit(1)
@@ -190,6 +191,7 @@ def chat(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")] = None,
@@ -211,7 +213,7 @@ def chat(
     from openrouter_fallback.cli.shapes import completion_json
 
     with failures(as_json=as_json):
-        client = calls.client(models, config, base_url, task, max_cost_tier, primary_provider)
+        client = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider)
         messages = calls.messages(sys.stdin.read() if prompt == "-" else prompt, system)
         with client:
             if as_json:
@@ -226,11 +228,12 @@ def route(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the models that a call would ask, in order, and the skipped ones with the reason. Calls nothing.
+    """Print the models that a call would ask, in order, and the skipped ones with the reason. Asks no model.
 
     \b
       openrouter-fallback route --config fallback.yaml
@@ -242,7 +245,7 @@ def route(
     from openrouter_fallback.cli.shapes import route_json
 
     with failures(as_json=as_json):
-        found = calls.client(models, config, base_url, task, max_cost_tier, primary_provider).route()
+        found = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider).route()
         if as_json:
             print_json(route_json(found))
         else:
@@ -298,10 +301,6 @@ def drill(
             raise typer.Exit(1)
 
 
-app.command(short_help="Print the fleet's health, from Redis.")(status)
-app.command(short_help="Print what was spent today.")(spend)
-
-
 @app.command(short_help="Be OpenRouter on this machine.")
 def emulate(
     port: Annotated[
@@ -353,3 +352,7 @@ def emulate(
         options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
         known = serving.models(models, models_file)
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)
+
+
+app.command(short_help="Print the fleet's health, from Redis.")(status)
+app.command(short_help="Print what was spent today.")(spend)

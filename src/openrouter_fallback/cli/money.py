@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,7 +34,11 @@ def spend(
     \b
       openrouter-fallback spend --config fallback.yaml
       openrouter-fallback spend --json
+
+    Exit status: 0 something is known, 1 nothing is, 2 it could not be asked for.
     """
+    import asyncio
+
     with failures(as_json=as_json):
         client = _client(config, redis, base_url)
         with client:

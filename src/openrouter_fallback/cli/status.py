@@ -29,11 +29,13 @@ def status(
 ) -> None:
     """Print the fleet's health: for each model its breaker, its success rate and how long it is left out.
 
-    Asks Redis once and nobody else. Cooldowns are those of this shell's key. Exit status: 1 if Redis does not answer.
+    Asks Redis once and nobody else. Cooldowns are those of this shell's key.
 
     \b
       openrouter-fallback status --config fallback.yaml
       openrouter-fallback status --redis redis://localhost --model openai/gpt-5.1 --json
+
+    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
     """
     with failures(as_json=as_json):
         client = _client(config, models, redis, base_url)

@@ -94,7 +94,10 @@ def _caches_by_itself(model: Model) -> bool:
 
 def _breakpoints(request: Json) -> list[tuple[int, bytes]]:
     """The tokens up to each breakpoint, and a digest of what is there."""
-    ends, tokens, digest = [], 0, hashlib.sha256()
+    ends: list[tuple[int, bytes]] = []
+    if not request.get("cache_control") and not any(isinstance(m.get("content"), list) for m in request["messages"]):
+        return ends
+    tokens, digest = 0, hashlib.sha256()
     for message in request["messages"]:
         content = message.get("content")
         parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
