@@ -18,7 +18,7 @@ import pytest
 from openrouter_fallback.emulator import Emulator
 from tests.support.commands import KEY, command, process, run
 
-COMMANDS = ("init", "check", "models", "chat", "route", "drill", "emulate")
+COMMANDS = ("init", "check", "models", "chat", "route", "drill", "emulate", "status", "spend")
 A = "anthropic/claude-sonnet-4.5"
 
 

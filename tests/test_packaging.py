@@ -52,6 +52,9 @@ PUBLIC = [
     "Route",
     "Settings",
     "Skipped",
+    "Spend",
+    "SpendLimit",
+    "SpendLimitError",
     "Stream",
     "StreamInterruptedError",
     "ToolCall",
@@ -63,8 +66,8 @@ PUBLIC = [
     "routing",
 ]
 # The extra that a part of the package needs; all others need none.
-EXTRAS = {"cli": "cli", "drill": "cli", "emulator": "emulator"}
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+EXTRAS = {"cli": "cli", "drill": "cli", "emulator": "emulator", "health/redis.py": "redis", "otel.py": "otel"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
 FOREIGN = {
     "langchain",
     "langchain_core",
@@ -134,10 +137,10 @@ def test_the_version_is_the_newest_of_the_changelog() -> None:
     assert versions[0] == openrouter_fallback.__version__ == importlib.metadata.version("openrouter-fallback")
 
 
-@pytest.mark.parametrize("extra", ["", "cli", "emulator"], ids=["core", "cli", "emulator"])
+@pytest.mark.parametrize("extra", ["", *sorted(set(EXTRAS.values()))], ids=lambda extra: extra or "core")
 def test_what_is_imported_is_what_is_declared(extra: str) -> None:
     source = Path(openrouter_fallback.__file__).parent
-    files = [path for path in source.rglob("*.py") if EXTRAS.get(path.relative_to(source).parts[0], "") == extra]
+    files = [path for path in source.rglob("*.py") if _extra(path.relative_to(source)) == extra]
     core = {_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
 
     imported = {_name(DISTRIBUTIONS.get(name, name)) for path in files for name in _foreign_imports(path)}
@@ -155,6 +158,10 @@ def test_constraints_pin_all_that_is_installed_for_development() -> None:
     assert len(pinned) == len(lines)
 
     assert set(_needed()) - pinned == set()
+
+
+def _extra(path: Path) -> str:
+    return EXTRAS.get(path.as_posix(), EXTRAS.get(path.parts[0], ""))
 
 
 def _foreign_imports(path: Path) -> Iterator[str]:

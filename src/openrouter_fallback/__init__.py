@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from .catalog import Catalog, ModelInfo
     from .client import FallbackClient
     from .completions import Attempt, Completion, Piece, ToolCall, Usage
-    from .config import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, config_schema, load_config
+    from .config import (
+        EndpointConfig,
+        FallbackConfig,
+        HedgeConfig,
+        ModelConfig,
+        Settings,
+        SpendLimit,
+        config_schema,
+        load_config,
+    )
     from .errors import (
         AllModelsFailedError,
         AuthenticationError,
@@ -24,11 +33,13 @@ if TYPE_CHECKING:
         LocalError,
         PermissionDeniedError,
         RateLimitedError,
+        SpendLimitError,
         StreamInterruptedError,
     )
     from .failures import Failure, FailureKind
     from .health import HealthTracker, ModelHealth
     from .router import Route, Skipped, current_routing, routing
+    from .spend import Spend
     from .streams import AsyncStream, Stream
 
 __all__ = [
@@ -63,6 +74,9 @@ __all__ = [
     "Route",
     "Settings",
     "Skipped",
+    "Spend",
+    "SpendLimit",
+    "SpendLimitError",
     "Stream",
     "StreamInterruptedError",
     "ToolCall",
@@ -77,7 +91,18 @@ __all__ = [
 if not TYPE_CHECKING:
     # Where these names live, what is quick to import first. They are looked up when first used: whoever wants the
     # command's help, one error or a configuration does without the client and all that it brings.
-    _HOMES = ("errors", "failures", "catalog", "config", "completions", "health", "router", "streams", "client")
+    _HOMES = (
+        "errors",
+        "failures",
+        "catalog",
+        "config",
+        "completions",
+        "health",
+        "router",
+        "spend",
+        "streams",
+        "client",
+    )
 
     def __getattr__(name: str) -> object:
         for home in _HOMES if name in __all__ else ():

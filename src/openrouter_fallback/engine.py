@@ -7,11 +7,12 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
-from .advice import error_for
+from .advice import error_for, too_dear
 from .commands import Ask, Command, Done, GiveUp, Limits, Stay, Wait
 from .completions import Attempt, Completion, Piece, Seam, Usage, add_usage
 from .continuation import Splice, Way, only_by_prefill
@@ -37,7 +38,8 @@ from .params import CHARACTERS_PER_TOKEN
 from .policy import Policy
 from .prices import cost
 from .request import Request
-from .router import Candidate, Plan
+from .router import Candidate, Plan, Skipped
+from .spend import MOST_USD, Costs, Ledger
 from .wire import MAX_CONNECTIONS, Transport
 
 logger = logging.getLogger("openrouter_fallback")
@@ -93,6 +95,7 @@ class Engine:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
+    ledger: Ledger = field(default_factory=Ledger)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     _not_found: set[str] = field(default_factory=set)
@@ -143,13 +146,30 @@ class Run:
         self._held = 0
         self._started = engine.clock()
         self._streamed = self._delivered = self._restarted = False
-        self._over = False
+        self._over = self._too_dear = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
         self._text = ""
         self._author = ""
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
+        self._costs = Costs(engine.ledger, call.request.messages, call.request.params)
+
+    # For observers
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        return self._call.request.messages
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self._call.request.params
+
+    @property
+    def streamed(self) -> bool:
+        return self._deliver
+
+    # For whoever drives it
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
@@ -197,6 +217,10 @@ class Run:
                         if command.hedge_at is not None:
                             command = await self._race(command)
                             continue
+                        why = self._withheld(command)
+                        if why is not None:
+                            command = self._machine_().withheld(why, self._engine.clock(), command.number)
+                            continue
                         await self._open(command)
                     pieces = await self._read()
                     if pieces is not None:
@@ -216,6 +240,8 @@ class Run:
 
     async def _begin(self) -> Command:
         engine, call = self._engine, self._call
+        if self._costs.limited:
+            call = self._call = replace(call, plan=self._affordable(call.plan))
         places = engine.places()
         if places.locked():
             try:
@@ -238,6 +264,22 @@ class Run:
         )
         return self._machine.begin(now)
 
+    def _affordable(self, plan: Plan) -> Plan:
+        """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
+        offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
+        kept = tuple(one for one, found in offers if not isinstance(found, str))
+        beyond = [Skipped(one.key, found) for one, found in offers if isinstance(found, str)]
+        if not kept and beyond:
+            raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+        return Plan(kept, (*plan.excluded, *beyond))
+
+    def _withheld(self, ask: Ask) -> str | None:
+        """Hold what the request may cost; why it must not be sent, or None."""
+        delivered = self._text if ask.way is not None else ""
+        why = self._costs.hold(ask.number, ask.candidate.info, ask.candidate.params, delivered)
+        self._too_dear = self._too_dear or why is not None
+        return why
+
     async def _open(self, ask: Ask) -> None:
         self._reading = reading = self._prepared(ask)
         try:
@@ -254,6 +296,10 @@ class Run:
             if isinstance(command, Ask):
                 if command.hedge_at is None and not flights:
                     return command
+                why = self._withheld(command)
+                if why is not None:
+                    command = machine.withheld(why, clock(), command.number)
+                    continue
                 hedge_at = command.hedge_at
                 reading = self._prepared(command)
                 flights.start(reading, reading.to_first_token(self._engine.transport, *self._letter(reading)))
@@ -356,7 +402,11 @@ class Run:
         """The request of an attempt: URL, headers, body."""
         ask = reading.ask
         wire = self._call.wire(ask.candidate)
-        return wire.url, wire.headers, reading.request.body(ask.candidate, ask.ignore)
+        return (
+            wire.url,
+            wire.headers,
+            reading.request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number)),
+        )
 
     async def _read(self) -> list[Piece] | None:
         reading = self._reading
@@ -465,6 +515,8 @@ class Run:
     def _error(self, given_up: GiveUp) -> FallbackError:
         seconds = self._engine.clock() - self._started
         call = self._call
+        if self._too_dear and not self._attempts:
+            return too_dear((*given_up.skipped, *call.plan.excluded), self._engine.ledger.spend(), self._engine.wall())
         error = error_for(given_up, self._attempts, call.plan.excluded, seconds=seconds, key_hint=call.key_hint)
         if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._delivered:
             error.partial = self._partial
@@ -486,27 +538,30 @@ class Run:
             message=failure.message if failure is not None else "",
             provider=failure.provider if failure is not None else assembled.get("provider") if assembled else None,
             generation_id=generation if isinstance(generation, str) else None,
-            cost=usd,
+            cost=None if usd is None else float(usd),
             probe=ask.ticket.probe,
             estimated=estimated,
         )
 
-    def _cost(self, reading: Reading) -> tuple[float | None, bool]:
+    def _cost(self, reading: Reading) -> tuple[Decimal | None, bool]:
         """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
         known = reading.usage if isinstance(reading.usage, dict) else None
         reported = known.get("cost") if known else None
-        if isinstance(reported, int | float):
-            return float(reported), False
-        if reading.first_token_at is None:
+        if isinstance(reported, int | float) and 0 <= reported < MOST_USD:
+            return Decimal(str(reported)), False
+        info = reading.ask.candidate.info
+        if reading.first_token_at is None or info is None:
             return None, False
         usage = Usage.read(known) or Usage(
             self._call.request.tokens(), max(reading.said, len(reading.partial) // CHARACTERS_PER_TOKEN)
         )
-        estimate = cost(reading.ask.candidate.info, usage.prompt_tokens, usage.completion_tokens)
+        estimate = cost(info, usage.prompt_tokens, usage.completion_tokens)
         return estimate, estimate is not None
 
     def _note(self, reading: Reading, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         attempt = self._attempt(reading, failure, now)
+        usd, estimated = self._cost(reading)
+        self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
         if counts:
             self._attempts.append(attempt)
         if self._call.host.heard:
@@ -523,6 +578,7 @@ class Run:
         self._failed = None
 
     def _emit(self, event: Event) -> None:
+        self._engine.events.observe(event, self)
         if self._call.host.heard:
             self._call.host.emit(event)
 
@@ -530,6 +586,7 @@ class Run:
         if self._over:
             return
         self._over = True
+        self._costs.purse.close()
         reading, self._reading = self._reading, None
         self._give_back(0)
         machine = self._machine

@@ -171,6 +171,18 @@ class Failover:
             rule = Rule(Action.NEXT, again=rule.again) if ours or rule.action in _SAME_MODEL else rule
         return self._react(flight, rule, failure, now)
 
+    def withheld(self, why: str, now: float, number: int) -> Command:
+        """The request was not sent, since the call may not pay for it: another model may be cheaper."""
+        self._expect("asking")
+        flight = self._flight(number)
+        self._land(flight)
+        self._health.release(flight.ticket)
+        slot = self._last = flight.slot
+        slot.dropped, slot.why = True, why
+        if not slot.attempts:
+            slot.ticket = None
+        return Stay() if self._flights else self._next(now)
+
     def hedge(self, now: float) -> Ask | None:
         """The first token has not come within the hedge delay: ask the next candidate too, if that is allowed."""
         hedging = self._limits.hedge

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from openrouter_fallback.cli.money import spend
 from openrouter_fallback.cli.options import (
     CONFIG_FILE,
     AsJson,
@@ -22,6 +23,7 @@ from openrouter_fallback.cli.options import (
     Task,
     token_count,
 )
+from openrouter_fallback.cli.status import status
 from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json, stderr, stdout
 
 _ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
@@ -350,3 +352,7 @@ def emulate(
         options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
         known = serving.models(models, models_file)
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)
+
+
+app.command(short_help="Print the fleet's health, from Redis.")(status)
+app.command(short_help="Print what was spent today.")(spend)
