@@ -173,6 +173,24 @@ CASES = [
         {GPT: 4},
         "first down",
     ),
+    Case(
+        "langchain_agent",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        (
+            "[the tool runs: Paris]\n",
+            f"{CLAUDE} answers: ",
+            f"{CLAUDE}: bad_answer\n{GPT}: answered\n{CLAUDE}: bad_answer\n{GPT}: answered\n",
+        ),
+        {CLAUDE: 2, GPT: 2},
+        "cut off",
+    ),
+    Case(
+        "langchain_rag",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        (f"{CLAUDE} answers: ", f"{GPT} answers: ", f"{GPT}, after 1 attempt(s)"),
+        {CLAUDE: 1, GPT: 2},
+        "cut off",
+    ),
     Case("llamaindex_rag", {}, (f"{CLAUDE} answers", f" [{CLAUDE}: answered] \n(", " passages read)"), {CLAUDE: 1}),
     Case(
         "llamaindex_rag",
@@ -195,7 +213,11 @@ CASES = [
         "cut off",
     ),
     Case(
-        "llamaindex_agent", {None: {"kind": "authentication"}}, ("no model answered: ", "starts with sk-or-"), {}, "key"
+        "llamaindex_agent",
+        {None: {"kind": "authentication"}},
+        ("no model answered: ", "starts with sk-or-"),
+        {CLAUDE: 1, GPT: 0},
+        "wrong key",
     ),
 ]
 
@@ -214,6 +236,8 @@ def test_example(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if "cut off" in case.says:
+        openrouter_emulator.pace(token_interval=0.02)  # so that the text before the cut is delivered
     for model, fault in case.faults.items():
         openrouter_emulator.fault(**{"model": model, **fault})
     monkeypatch.setenv("OPENROUTER_BASE_URL", openrouter_emulator.base_url)

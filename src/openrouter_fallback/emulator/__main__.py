@@ -44,24 +44,30 @@ def main() -> None:
             seed=chosen.seed,
             port=chosen.port,
         )
+        if chosen.tokens is not None:
+            emulator.reply(tokens=chosen.tokens)
+        emulator.start()
     except (OSError, ValueError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    if chosen.tokens is not None:
-        emulator.reply(tokens=chosen.tokens)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with emulator:
+    try:
         print(emulator.base_url, flush=True)
-        try:
-            sys.stdin.read()
-        except KeyboardInterrupt:
-            pass
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        emulator.stop()
 
 
 def _models(given: str | None) -> Sequence[str | dict[str, Any]] | None:
     if given is None or given == "bundled":
         return None if given is None else MODELS
     with open(given, "rb") as file:
-        found = orjson.loads(file.read())
+        raw = file.read()
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{given} is not JSON: {error}") from None
     entries = found.get("data") if isinstance(found, dict) else found
     if not isinstance(entries, list) or not all(isinstance(one, dict) and one.get("id") for one in entries):
         raise ValueError(f"{given}: expected the answer of GET /models, a mapping with `data`, or a list of models")
