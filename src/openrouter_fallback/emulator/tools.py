@@ -45,24 +45,20 @@ def calls(request: Body) -> list[dict[str, Any]]:
     suggested or the first one, after a tool's result the last one; a named choice exactly that tool.
     """
     tools = [t["function"] for t in request.get("tools") or () if t.get("type") == "function"]
-    if not tools or _goes_on(request):
+    if not tools:
         return []
     prompt = last_text(request["messages"])
+    if request["messages"][-1].get("role") == "assistant" and request.get("tool_choice", "auto") == "auto":
+        return []  # a text that it goes on from
     # An answer that the client lets the model go on with is still the answer to what came before it.
     said = (m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls"))
-    after_tool = next(said, None) == "tool"
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool)
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(said, None) == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [
         tool_call(tool["name"], instance(tool.get("parameters") or {"type": "object"}, prompt), index)
         for index, tool in enumerate(chosen)
     ]
-
-
-def _goes_on(request: Body) -> bool:
-    """Whether there is a text to go on from, and no tool that must be called."""
-    return bool(request["messages"][-1].get("role") == "assistant" and request.get("tool_choice", "auto") == "auto")
 
 
 def tool_call(name: str, arguments: Any, index: int, call_id: str | None = None) -> dict[str, Any]:
