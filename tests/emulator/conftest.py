@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,14 @@ __all__ = ["openrouter_emulator"]
 @pytest.fixture
 def emulator(openrouter_emulator: Emulator) -> Emulator:
     return openrouter_emulator
+
+
+@pytest.fixture
+def collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a client left open is closed while its own test still knows of it."""
+    yield
+    request.node.funcargs.clear()
+    gc.collect()
 
 
 @pytest.fixture

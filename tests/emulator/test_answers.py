@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -195,6 +196,57 @@ def test_scripted_replies(emulator: Emulator, ask: Asker) -> None:
     assert body["usage"]["cost"] == 1.5
     emulator.clear_replies()
     assert content(ask.body()).startswith(MODEL)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_in_answers(ask: Asker, stream: bool) -> None:
+    fields: dict[str, Any] = {"model": "google/gemini-2.5-flash-image", "modalities": ["image", "text"]}
+    body = join(ask.chunks(**fields)) if stream else ask.body(**fields)
+    message = body["choices"][0]["message"]
+    assert message["content"]
+    assert message["images"][0]["image_url"]["url"].startswith("data:image/png;base64,")
+    usage = body["usage"]
+    assert usage["completion_tokens_details"]["image_tokens"] == 1290
+    words = usage["completion_tokens"] - 1290
+    prompt = usage["prompt_tokens"] * 0.3e-6
+    assert usage["cost"] == pytest.approx(prompt + words * 2.5e-6 + 1290 * 30e-6, abs=1e-12)
+
+
+def test_speech_in_answers(ask: Asker) -> None:
+    audio = ask.body(modalities=["text", "audio"])["choices"][0]["message"]["audio"]
+    assert base64.b64decode(audio["data"]).decode() == audio["transcript"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"plugins": [{"id": "web"}]},
+        {"model": f"{MODEL}:online"},
+        {"model": "perplexity/sonar"},
+        {"tools": [{"type": "openrouter:web_search"}]},
+    ],
+    ids=str,
+)
+def test_sources_of_the_web(ask: Asker, fields: dict[str, Any]) -> None:
+    body = ask.body(**fields)
+    (annotation,) = body["choices"][0]["message"]["annotations"]
+    assert annotation["url_citation"]["url"] == "https://example.com/source"
+    assert body["usage"]["server_tool_use_details"] == {"web_search_requests": 1}
+    assert body["usage"]["cost"] > 0.01
+    assert join(ask.chunks(**fields))["choices"][0]["message"]["annotations"] == [annotation]
+
+
+def test_no_web_unless_asked(ask: Asker) -> None:
+    body = ask.body(plugins=[{"id": "web", "enabled": False}])
+    assert "annotations" not in body["choices"][0]["message"]
+    assert "server_tool_use_details" not in body["usage"]
+
+
+@pytest.mark.parametrize("fields", [{"include_reasoning": False}, {"reasoning": {"exclude": True}}], ids=str)
+def test_reasoning_that_is_withheld_is_paid_all_the_same(ask: Asker, fields: dict[str, Any]) -> None:
+    body = ask.body(model="openai/o4-mini", **fields)
+    assert body["choices"][0]["message"]["reasoning"] is None
+    assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
 
 
 def test_an_unfinished_answer_is_continued(emulator: Emulator, ask: Asker) -> None:

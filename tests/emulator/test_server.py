@@ -13,6 +13,7 @@ import pytest
 
 import openrouter_fallback.emulator as package
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator.connection import Connection
 from tests.emulator.helpers import MODEL, Asker, request
 
 
@@ -82,6 +83,51 @@ def test_the_pace(emulator: Emulator, ask: Asker) -> None:
     for entry in emulator.log:
         assert entry.first_token_at is not None
         assert entry.first_token_at - entry.opened_at >= 0.01
+
+
+def test_the_pace_of_one_model(emulator: Emulator, ask: Asker) -> None:
+    emulator.pace(model="a/slow", latency=0.02)
+    emulator.pace(model="a/slow", token_interval=0.001)
+    for model in ("a/slow", MODEL):
+        ask.chunks(model=model)
+    slow, quick = ((entry.first_token_at or 0) - entry.opened_at for entry in emulator.log)
+    assert slow >= 0.02 > quick
+
+
+class Asleep:
+    """In place of the connection's sleep: what it would have waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[float] = []
+        monkeypatch.setattr(Connection, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def waits(monkeypatch: pytest.MonkeyPatch, **paces: float) -> list[float]:
+    asleep = Asleep(monkeypatch)
+    with Emulator(**paces) as emulator:  # type: ignore[arg-type]
+        ask = Asker(emulator)
+        ask.chunks()
+        ask.http.close()
+    return asleep.seconds
+
+
+def test_jitter_is_a_seeded_dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = {"latency": 2.0, "token_interval": 0.1}
+    assert waits(monkeypatch, **paced) == [2.0, *[0.1] * 19]
+    first, *between = waits(monkeypatch, **paced, jitter=0.5, seed=1)
+    assert 1.0 <= first <= 3.0
+    assert all(0.05 <= seconds <= 0.15 for seconds in between)
+    assert len(set(between)) == 19
+    assert waits(monkeypatch, **paced, jitter=0.5, seed=1) == [first, *between]
+    assert waits(monkeypatch, **paced, jitter=0.5, seed=2) != [first, *between]
+
+
+def test_jitter_is_a_share(emulator: Emulator) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        emulator.pace(jitter=1.5)
 
 
 @pytest.mark.parametrize("kind", ["silence", "stall", "stall_dead", "no_response", "silence_after_finish"])

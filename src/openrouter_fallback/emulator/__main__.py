@@ -61,7 +61,11 @@ def _models(given: str | None) -> Sequence[str | dict[str, Any]] | None:
     if given is None or given == "bundled":
         return None if given is None else MODELS
     with open(given, "rb") as file:
-        found = orjson.loads(file.read())
+        raw = file.read()
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{given} is not JSON: {error}") from None
     entries = found.get("data") if isinstance(found, dict) else found
     if not isinstance(entries, list) or not all(isinstance(one, dict) and one.get("id") for one in entries):
         raise ValueError(f"{given}: expected the answer of GET /models, a mapping with `data`, or a list of models")

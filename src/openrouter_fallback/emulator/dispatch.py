@@ -73,7 +73,7 @@ class _Asking:
         """Ask one model's providers in order, until one answers or fails in a way that cannot be mended."""
         state = self._state
         tokens = routing.prompt_tokens(request)
-        hosts = routing.hosts(model, request, tokens)
+        hosts = routing.hosts(model, request, tokens, exact=state.models.exact)
         left = state.account.left
         if left is not None and left <= 0 and model.prices["completion"]:
             raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})

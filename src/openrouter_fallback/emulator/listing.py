@@ -9,6 +9,7 @@ from typing import Any
 
 from openrouter_fallback.emulator.model_list import Host
 from openrouter_fallback.emulator.models import AUTO, Model, Models, aliases, author
+from openrouter_fallback.emulator.refusal import Refused
 
 Entry = dict[str, Any]
 Query = Mapping[str, str]
@@ -17,19 +18,18 @@ Health = Callable[[str, str], tuple[int, int]]
 _MILLION = 10**6
 
 
-class BadQuery(ValueError):
-    """A query parameter that is not what it should be."""
-
-
 def listing(models: Models, query: Query) -> Entry:
-    """The body of `GET /models`, filtered, sorted and cut into pages as asked."""
+    """The body of `GET /models`, filtered, sorted and cut into pages as asked; `Refused` for a query that is wrong."""
     found = [entry(model) for model in models]
     found += [entry(target) | _renamed(name, target) for name, target in aliases(models)]
     if models.find(AUTO) is not None:
         found.append(_auto())
     for name, keep in _FILTERS.items():
         if query.get(name):
-            found = [one for one in found if keep(one, query[name])]
+            try:
+                found = [one for one in found if keep(one, query[name])]
+            except InvalidOperation:
+                raise Refused(400, f"Invalid input: expected a number at {name}") from None
     if "output_modalities" not in query:
         found = [one for one in found if _has(one, "output_modalities", "text")]
     if query.get("sort") in _SORTS:
@@ -175,19 +175,12 @@ def _timestamp(model: Model) -> int:
 def _whole(query: Query, name: str, default: int, least: int) -> int:
     text = query.get(name, str(default))
     if not text.isdecimal() or int(text) < least:
-        raise BadQuery(f"Invalid input: expected a whole number from {least} at {name}")
+        raise Refused(400, f"Invalid input: expected a whole number from {least} at {name}")
     return int(text)
 
 
 def _price(one: Entry, key: str) -> Decimal:
     return Decimal(one.get("pricing", {}).get(key) or 0) * _MILLION
-
-
-def _number(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise BadQuery(f"Invalid input: expected a number, not {text[:40]!r}") from None
 
 
 def _has(one: Entry, key: str, wanted: str) -> bool:
@@ -204,11 +197,11 @@ _FILTERS: dict[str, Callable[[Entry, str], bool]] = {
     "supported_parameters": lambda one, names: set(names.split(",")) <= _tools_of(one),
     "input_modalities": lambda one, names: set(names.split(",")) <= set(one["architecture"]["input_modalities"]),
     "output_modalities": lambda one, names: _has(one, "output_modalities", names),
-    "context": lambda one, least: (one.get("context_length") or 0) >= _number(least),
-    "min_price": lambda one, least: _price(one, "prompt") >= _number(least),
-    "max_price": lambda one, most: 0 <= _price(one, "prompt") <= _number(most),
-    "min_output_price": lambda one, least: _price(one, "completion") >= _number(least),
-    "max_output_price": lambda one, most: 0 <= _price(one, "completion") <= _number(most),
+    "context": lambda one, least: (one.get("context_length") or 0) >= Decimal(least),
+    "min_price": lambda one, least: _price(one, "prompt") >= Decimal(least),
+    "max_price": lambda one, most: 0 <= _price(one, "prompt") <= Decimal(most),
+    "min_output_price": lambda one, least: _price(one, "completion") >= Decimal(least),
+    "max_output_price": lambda one, most: 0 <= _price(one, "completion") <= Decimal(most),
     "model_authors": lambda one, names: one["id"].lstrip("~").partition("/")[0] in names.split(","),
 }
 _SORTS: dict[str, Callable[[Entry], Any]] = {

@@ -105,11 +105,14 @@ def author(model: str) -> Author:
 
 
 class Models:
-    """Which models there are: the ids or entries given, or with None the bundled ones and any other `author/name`."""
+    """Which models there are: the ids or entries given, or with None the bundled ones and any other `author/name`.
+
+    With a list given they are `exact`: a request that needs what its model lacks is refused.
+    """
 
     def __init__(self, known: Sequence[str | Mapping[str, Any]] | None = None, today: date | None = None) -> None:
         self._today = today or datetime.now(UTC).date()
-        self._lenient = known is None
+        self.exact = known is not None
         bundled = {row.id: _from_row(row, self._today) for row in ROWS}
         if known is None:
             self._models = bundled
@@ -142,7 +145,7 @@ class Models:
         base, _, variant = name.partition(":")
         if variant in VARIANTS and base in self._models:
             return self._models[base]
-        if not self._lenient:
+        if self.exact:
             return None
         prefix, slash, rest = base.partition("/")
         if not (prefix and slash and rest):

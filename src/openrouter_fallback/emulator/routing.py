@@ -13,7 +13,7 @@ from openrouter_fallback.emulator.refusal import Refused, unavailable
 
 Json = Mapping[str, Any]
 
-_DOCS = "To learn more about provider routing, visit: https://openrouter.ai/docs/provider-routing"
+_DOCS = "To learn more about provider routing, visit: https://openrouter.ai/docs/guides/routing/provider-selection"
 _MILLION = Decimal(10**6)
 _MODALITY_OF_PART = {
     "image_url": "image",
@@ -37,12 +37,16 @@ def known(models: Models, name: str) -> Model:
     raise unavailable(400, "model_not_found", f"{name} is not a valid model ID", [name])
 
 
-def hosts(model: Model, request: Json, prompt_tokens: int) -> list[Host]:
-    """The providers that may be asked, in order; without fallbacks only the first of them."""
-    _fits(model, request, prompt_tokens)
+def hosts(model: Model, request: Json, prompt_tokens: int, *, exact: bool = True) -> list[Host]:
+    """The providers that may be asked, in order; without fallbacks only the first of them.
+
+    Unless `exact` the model can do everything, and only what the request says of providers counts.
+    """
+    if exact:
+        _fits(model, request, prompt_tokens)
     wishes = request.get("provider") or {}
     left = list(model.hosts)
-    for rule in _RULES:
+    for rule in (*_ABILITIES, *_WISHES) if exact else _WISHES:
         left = [host for host in left if rule.allows(model, host, request, wishes)]
         if not left:
             raise rule.refusal(model, wishes)
@@ -65,8 +69,9 @@ def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
     }
     # A file is turned into text for those that read none.
     for need in sorted(needs - {"file"} - set(model.inputs)):
+        said = "image input" if need == "image" else f"input {need}"
         raise unavailable(
-            404, "constraint_filtered", f"No endpoints found that support {need} input", [model.id], constraint=need
+            404, "constraint_filtered", f"No endpoints found that support {said}", [model.id], constraint=need
         )
     for need in sorted(set(request.get("modalities") or ()) - set(model.outputs)):
         message = f"No endpoints found that support the requested output modalities: {need}"
@@ -172,7 +177,8 @@ def _filtered(code: str, message: str, **more: Any) -> Callable[[Model, Json], R
     return lambda model, wishes: unavailable(404, code, message, [model.id], **more)
 
 
-_RULES = (
+# What the model and its providers can do.
+_ABILITIES = (
     _Rule(
         _uses_tools,
         _filtered("constraint_filtered", f"No endpoints found that support tool use. {_DOCS}", constraint="tools"),
@@ -185,6 +191,9 @@ _RULES = (
             constraint="structured_outputs",
         ),
     ),
+)
+# What the request says of providers.
+_WISHES = (
     _Rule(
         _takes_all,
         _filtered(

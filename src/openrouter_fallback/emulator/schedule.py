@@ -45,13 +45,13 @@ def _inside(value: float, window: tuple[float, float | None] | None) -> bool:
     return window is None or (value >= window[0] and (window[1] is None or value <= window[1]))
 
 
-def window(ends: Sequence[Any] | None) -> tuple[Any, Any] | None:
-    """A list of two ends as a window; ValueError for anything else."""
+def window(ends: Sequence[Any] | None, least: int) -> tuple[Any, Any] | None:
+    """A list of two ends as a window that begins at `least` or later; ValueError for anything else."""
     if ends is None:
         return None
     if len(ends) != 2 or ends[0] is None:
         raise ValueError(f"a window has two ends, [from, to], of which the last may be null; found {list(ends)!r}")
-    _ordered("a window", (ends[0], ends[1]), 0)
+    _ordered("a window", (ends[0], ends[1]), least)
     return ends[0], ends[1]
 
 

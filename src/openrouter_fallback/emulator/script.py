@@ -76,8 +76,9 @@ class _Fault(_Part):
 
     def given(self) -> dict[str, Any]:
         """What `Emulator.fault` takes."""
-        requests = self.requests if isinstance(self.requests, int) else window(self.requests)
-        return {**self.model_dump(exclude_unset=True), "requests": requests, "seconds": window(self.seconds)}
+        requests = [1, self.requests] if isinstance(self.requests, int) else self.requests
+        windows = {"requests": window(requests, 1), "seconds": window(self.seconds, 0)}
+        return {**self.model_dump(exclude_unset=True), **windows}
 
 
 class ScriptFile(_Part):
@@ -102,7 +103,8 @@ def read_script(path: str | os.PathLike[str]) -> ScriptFile:
         mistakes = list(_checks(script))
         if not mistakes:
             return script
-    told = [f"line {_line(root, path)}, {_where(path)}: {text}" for path, text in mistakes]
+    lined = sorted(((_line(root, path), _where(path), text) for path, text in mistakes), key=lambda one: one[0])
+    told = [f"line {line}, {where}: {text}" for line, where, text in lined]
     if len(told) == 1:
         raise ScriptError(f"{name}, {told[0]}")
     raise ScriptError("\n  - ".join([f"{name} has {len(told)} mistakes:", *told]))
@@ -188,11 +190,21 @@ def _mistake(error: dict[str, Any]) -> tuple[Path, str]:
         return path, f"unknown key.{near(str(path[-1]), known)} Known here: {', '.join(known)}."
     if error["type"] == "missing":
         return path, "is missing."
-    if error["type"] == "model_type" or error["type"] == "list_type":
-        wanted = "a mapping" if error["type"] == "model_type" else "a list, as in [a, b]"
-        return path, f"found {_shown(error['input'])}; allowed is {wanted}."
-    said = str(error["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
-    return path, f"found {_shown(error['input'])}; allowed is {said}."
+    if error["type"] == "invalid_key":
+        return path, f"found the key {error['input']!r}, which is no text to YAML; quote it."
+    allowed = _ALLOWED.get(error["type"]) or str(error["msg"]).removeprefix("Input should be ")
+    return path, f"found {_shown(error['input'])}; allowed is {allowed.format(**error.get('ctx', {}))}."
+
+
+_ALLOWED = {
+    "model_type": "a mapping",
+    "list_type": "a list, as in [a, b]",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "greater_than_equal": "a number not below {ge:g}",
+    "less_than_equal": "a number not above {le:g}",
+}
 
 
 def _known(path: Path) -> Sequence[str]:

@@ -40,13 +40,14 @@ class Emulator:
             emulator.fault("rate_limit_exceeded", model="openai/gpt-5.1", retry_after=3)
             ...  # an OpenAI-compatible client with emulator.base_url and emulator.api_key
 
-    `models` are the models it knows, as ids or as entries of a `GET /models`; `MODELS` are the bundled ones, and None
-    is these and any other `author/name`. `latency` is the time to the first token and `token_interval` that between
-    tokens, in seconds; `jitter` (0 to 1) the share by which each of these varies; `comments` the number of keep-alive
-    comments that open a stream. `coalesce` sends up to 32 events of a stream at a time. `credits` (USD) are what the
-    account holds; when they are spent, models that cost answer 402. `script` is the path of a YAML file with faults,
-    answers and paces, in force from `start` on. `seed` decides what is random, `clock` (seconds) is the time of faults.
-    It listens on loopback only, on a free port unless one is given, and ends with the process.
+    `models` are the models it knows, as ids or as entries of a `GET /models`: each can do what its entry says, and no
+    more. `MODELS` are the bundled ones. None is these and any other `author/name`, and each can do everything.
+    `latency` is the time to the first token and `token_interval` that between tokens, in seconds; `jitter` (0 to 1) the
+    share by which each of these varies; `comments` the number of keep-alive comments that open a stream. `coalesce`
+    sends up to 32 events of a stream at a time. `credits` (USD) are what the account holds; when they are spent, models
+    that cost answer 402. `script` is the path of a YAML file with faults, answers and paces, in force from `start` on.
+    `seed` decides what is random, `clock` (seconds) is the time of faults. It listens on loopback only, on a free port
+    unless one is given, and ends with the process.
     """
 
     def __init__(
