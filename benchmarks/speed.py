@@ -181,9 +181,9 @@ def served(kind: str, tokens: int = 20) -> Iterator[str]:
         process.stdout.close()
 
 
-def compare(case: Case, url: str, blocks: int) -> Row:
+def compare(case: Case, url: str, blocks: int, make: Callable[[str, str], Any] = Twins) -> Row:
     """Alternate blocks of both twins; the ratio of each pair of blocks, and their median."""
-    twins = Twins(url, case.model)
+    twins = make(url, case.model)
     ours, theirs = getattr(twins, case.ours), getattr(twins, case.theirs)
     if asyncio.iscoroutinefunction(ours):
         pairs = asyncio.run(_async_blocks(case, twins, ours, theirs, blocks))
@@ -197,7 +197,7 @@ def compare(case: Case, url: str, blocks: int) -> Row:
 
 
 async def _async_blocks(
-    case: Case, twins: Twins, ours: Callable[[], Awaitable[int]], theirs: Callable[[], Awaitable[int]], blocks: int
+    case: Case, twins: Any, ours: Callable[[], Awaitable[int]], theirs: Callable[[], Awaitable[int]], blocks: int
 ) -> list[tuple[float, float]]:
     async def run(call: Callable[[], Awaitable[int]]) -> float:
         gc.collect()
@@ -244,6 +244,8 @@ def _sync_blocks(
     return pairs
 
 
+_TAKE = {"openrouter_fallback": "openrouter_fallback.FallbackClient", "openai": "openai.OpenAI"}
+"""The client's class: with ours, names are looked up at their first use."""
 _MAKE = {
     "openrouter_fallback": "openrouter_fallback.FallbackClient(['a/b'], api_key='sk-or-v1-x')",
     "openai": "openai.OpenAI(api_key='x')",
@@ -264,7 +266,7 @@ def imports(blocks: int) -> list[Row]:
             return float(done.stdout)
 
         for name, then, target in (
-            ("import", dict.fromkeys(MODULES, "pass"), 0.33),
+            ("import", _TAKE, 0.33),
             ("import-and-client", _MAKE, None),
         ):
             for module in MODULES:

@@ -12,6 +12,8 @@ Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()
 Seams = dict[str, Counter[bool]]
 _SEAMS = pytest.StashKey[Seams]()
+Latencies = dict[str, list[float]]
+_LATENCIES = pytest.StashKey[Latencies]()
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -37,6 +39,12 @@ def lost_seams(pytestconfig: pytest.Config) -> Seams:
     return pytestconfig.stash.setdefault(_SEAMS, {})
 
 
+@pytest.fixture(scope="session")
+def latencies(pytestconfig: pytest.Config) -> Latencies:
+    """State of Redis -> seconds of the calls made meanwhile."""
+    return pytestconfig.stash.setdefault(_LATENCIES, {})
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the fault matrix and the share of lost seams, if their tests ran."""
     seams = config.stash.get(_SEAMS, {})
@@ -46,6 +54,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(
                 f"{name:30} {lost[True]:5} of {lost.total():5}  {lost[True] / lost.total():6.1%}"
             )
+    latencies = config.stash.get(_LATENCIES, {})
+    if latencies:
+        terminalreporter.section("calls while something becomes of Redis: milliseconds, none is lost")
+        for name, seconds in latencies.items():
+            p50, p99 = (sorted(seconds)[int(share * (len(seconds) - 1))] * 1000 for share in (0.5, 0.99))
+            terminalreporter.write_line(f"{name:24} {len(seconds):5} calls  p50 {p50:6.1f}  p99 {p99:6.1f}")
     matrix = config.stash.get(_MATRIX, {})
     if matrix:
         terminalreporter.section("fault matrix: the first model is faulty, the second is healthy")

@@ -20,9 +20,12 @@ from openrouter_fallback import (
     FallbackClient,
     ModelConfig,
     Stream,
+    current_routing,
+    routing,
 )
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
+from openrouter_fallback.portal import portal
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support import leaving
 from tests.support.surfaces import STREAMED, SURFACES, ask
@@ -302,6 +305,27 @@ async def test_a_cancelled_call_is_accounted_for(emulator: Emulator, client: Fal
     assert ended.kind is K.CANCELLED
 
 
+def test_an_interrupt_after_a_call_s_end_leaves_nothing_untold(emulator: Emulator, client: FallbackClient) -> None:
+    """What is told lags behind the call itself, which the portal's thread may have ended long ago."""
+    events: list[Event] = []
+
+    async def ended() -> None:
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - any turn may be the last of the call's task
+            await asyncio.sleep(0)
+
+    def interrupted(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, AttemptStarted):
+            asyncio.run_coroutine_threadsafe(ended(), portal().loop).result()
+            raise KeyboardInterrupt
+
+    end = client.subscribe(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.chat("hello")
+    end()
+    assert [type(event) for event in events] == [CallStarted, AttemptStarted, AttemptEnded, CallEnded]
+
+
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_subscriber_that_raises_harms_nothing(
     emulator: Emulator, client: FallbackClient, surface: str, caplog: pytest.LogCaptureFixture
@@ -332,3 +356,29 @@ def test_a_subscriber_may_call_the_client_itself(emulator: Emulator, client: Fal
     assert ask(client, surface).answer.text == FIRST_TEXT
     stop()
     assert answers == [SECOND_TEXT]
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_copy_has_a_listener_of_its_own(emulator: Emulator, client: FallbackClient, surface: str) -> None:
+    all_heard: list[object] = []
+    own: list[object] = []
+    stop = client.subscribe(all_heard.append)
+    copy = client.with_options(on_event=own.append)
+    ask(copy, surface)
+    assert own == all_heard
+    assert isinstance(own[0], CallStarted)
+    assert isinstance(own[-1], CallEnded)
+    stop()
+    before = len(own)
+    ask(client, surface)
+    assert len(own) == len(all_heard) == before
+    ask(copy, surface)
+    assert len(own) > before
+    assert len(all_heard) == before
+
+
+def test_a_context_can_be_told_from_another() -> None:
+    assert current_routing() == {}
+    with routing(task="coding"), routing(models=["a/b"]):
+        assert current_routing() == {"task": "coding", "models": ("a/b",)}
+    assert current_routing() == {}

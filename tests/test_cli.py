@@ -102,6 +102,8 @@ ROUTED: list[tuple[tuple[str, ...], str]] = [
     (("--max-cost-tier", "budget"), "openai/gpt-5-mini"),
     (("--primary-provider", "openai"), B),
     (("--model", "deepseek/deepseek-chat"), "deepseek/deepseek-chat"),
+    (("--max-price", "10"), B),
+    (("--max-price", "0.5"), "meta-llama/llama-3.3-70b-instruct"),
 ]
 
 
@@ -125,6 +127,15 @@ def test_warnings_of_the_library_are_shown_but_failovers_only_once(emulator: Emu
     assert done.exit_code == 0
     assert "Did you mean 'coding'?" in done.stderr
     assert done.stderr.count(A) == 1
+
+
+def test_a_model_that_does_not_exist_is_told_once_with_who_knows_a_better_one(emulator: Emulator) -> None:
+    emulator.fault("not_found", model=A)
+    hint = f"openrouter-fallback check --no-ask -m {A}"
+    answered = run("chat", "Hello", "-m", A, "-m", B)
+    assert (answered.exit_code, answered.stderr.count(A), answered.stderr.count(hint)) == (0, 2, 1)
+    failed = run("chat", "Hello", "-m", A)
+    assert (failed.exit_code, failed.stderr.count(hint)) == (1, 1)
 
 
 def test_a_cut_off_answer_and_a_refusal_are_told(emulator: Emulator) -> None:

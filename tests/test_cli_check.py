@@ -6,12 +6,13 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator import MODELS, Emulator
 from tests.support.commands import KEY, command, run
 
 TODAY_S = (
@@ -193,6 +194,36 @@ def test_a_warning_fails_only_a_strict_check(emulator: Emulator) -> None:
     status, report = checked(spoken, "--no-ask", "--strict")
     assert (status, report["passed"]) == (1, False)
     assert {one["level"] for one in report["findings"]} == {"warning"}
+
+
+@pytest.mark.parametrize(("days", "status", "level"), [(-1, 1, "problem"), (10, 0, "warning"), (200, 0, None)])
+def test_a_model_that_goes_is_told_with_the_one_that_stays(days: int, status: int, level: str | None) -> None:
+    until = (datetime.now(UTC) + timedelta(days=days)).date()
+    going = {"id": "openai/gpt-4o", "expiration_date": until.isoformat()}
+    with Emulator([going, *TODAY_S], api_key=KEY) as emulator:
+        done = run("check", "-m", "openai/gpt-4o", "--no-ask", "--json", "--base-url", emulator.base_url)
+    report = json.loads(done.stdout)
+    # The key that is missing is a warning of its own.
+    told = [one for one in report["findings"] if one["about"] == "openai/gpt-4o"]
+    assert (done.exit_code, [one["level"] for one in told]) == (status, [level] if level else [])
+    assert all(str(until) in one["text"] and "openai/gpt-5.1" in one["step"] for one in told)
+
+
+def test_a_model_that_answers_unlisted_is_only_a_warning(emulator: Emulator) -> None:
+    # `:online` and its like are variants of what is listed; this one is not listed at all, as private models are not.
+    with Emulator(api_key=KEY) as lenient:
+        done = run("check", "-m", "someone/private", "--json", "--base-url", lenient.base_url)
+    report = json.loads(done.stdout)
+    assert (done.exit_code, found(report)) == (0, [("warning", "someone/private")])
+    assert "it answers, although openrouter does not list it" in report["findings"][0]["text"]
+
+
+def test_variants_and_aliases_are_as_good_as_ids(emulator: Emulator) -> None:
+    named = ("openai/gpt-5.1:online", "openai/gpt-5.1:nitro", "~anthropic/claude-sonnet-latest")
+    with Emulator(MODELS, api_key=KEY) as whole:
+        models = [arg for id in named for arg in ("-m", id)]
+        done = run("check", *models, "--json", "--base-url", whole.base_url)
+    assert (done.exit_code, json.loads(done.stdout)["findings"]) == (0, [])
 
 
 def test_named_models_are_checked_with_the_configurations_endpoints(emulator: Emulator) -> None:

@@ -76,6 +76,7 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("models twice", {"models": [A, A]}, ("twice",)),
     ("models without prefix", {"models": ["b"]}, ("prefix",)),
     ("unknown tier", {"max_cost_tier": "cheap"}, ("max_cost_tier='cheap'",)),
+    ("a task that is no string", {"task": 3}, ("task=3 is a int", "string")),
     ("timeout 0", {"timeout": 0}, ("timeout=0",)),
     ("total infinite", {"total_timeout": float("inf")}, ("total_timeout=inf",)),
     ("timeout text", {"timeout": "5"}, ("timeout='5'",)),

@@ -596,12 +596,29 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         ["found true"],
     ),
     "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
-    "health store is not there": (SETTINGS + "    health_store: memory\n", 4, "fallback.settings.health_store", []),
-    "spend limit is not there": (
-        SETTINGS + "    spend_limit_usd: {per_call: 1}\n",
+    **{
+        f"health store {store}": (
+            SETTINGS + f"    health_store: {store}\n",
+            4,
+            "fallback.settings.health_store",
+            ["rediss://host:6379/0"],
+        )
+        for store in ("disk", "https://host/0", "'redis://'", "redis://:hunter2@host:99999", "7", "'redis://ho st'")
+    },
+    **{
+        f"spend limit {amount}": (
+            SETTINGS + f"    spend_limit_usd: {{per_day: {amount}}}\n",
+            4,
+            "fallback.settings.spend_limit_usd.per_day",
+            ["an amount of USD above 0"],
+        )
+        for amount in ("0", "-1", "lots", "true", ".nan", "[1]")
+    },
+    "spend limit per week": (
+        SETTINGS + "    spend_limit_usd: {per_week: 1}\n",
         4,
-        "fallback.settings.spend_limit_usd",
-        ["unknown key"],
+        "fallback.settings.spend_limit_usd.per_week",
+        ["unknown key", "per_day"],
     ),
     "base_url missing": (
         CHAIN + "  endpoints:\n    groq: {api_key_env: X}\n",

@@ -172,6 +172,24 @@ CASES = [
         {GPT: 4},
         "first down",
     ),
+    Case(
+        "langchain_agent",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        (
+            "[the tool runs: Paris]\n",
+            f"{CLAUDE} answers: ",
+            f"{CLAUDE}: bad_answer\n{GPT}: answered\n{CLAUDE}: bad_answer\n{GPT}: answered\n",
+        ),
+        {CLAUDE: 2, GPT: 2},
+        "cut off",
+    ),
+    Case(
+        "langchain_rag",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        (f"{CLAUDE} answers: ", f"{GPT} answers: ", f"{GPT}, after 1 attempt(s)"),
+        {CLAUDE: 1, GPT: 2},
+        "cut off",
+    ),
 ]
 
 
@@ -182,6 +200,8 @@ def test_example(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if "cut off" in case.says:
+        openrouter_emulator.pace(token_interval=0.02)  # so that the text before the cut is delivered
     for model, fault in case.faults.items():
         openrouter_emulator.fault(**{"model": model, **fault})
     monkeypatch.setenv("OPENROUTER_BASE_URL", openrouter_emulator.base_url)

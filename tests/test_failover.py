@@ -154,6 +154,15 @@ def test_a_budget_of_none_at_all_retries_nothing() -> None:
     assert "retry budget" in str(call.error)
 
 
+def test_the_error_does_not_blame_the_budget_for_what_it_did_not_decide() -> None:
+    world = World({"a": always(E503), "b": always(E400)}, retry_budget=0.0)
+    world.health.rate_limited(world.candidate("b").target, START, 5.0)
+    call = world.call("a b")
+    world.run()
+    assert call.outcome == "InvalidRequestError @5"
+    assert "retry budget" not in str(call.error)
+
+
 def test_any_error_knows_no_budget() -> None:
     world = World({"a": always(E503), "b": always(E503)}, policy("any_error"), retry_budget=0.0)
     call = world.call("a b")

@@ -163,6 +163,45 @@ def test_the_winner_breaks_off_and_the_loser_goes_on_from_its_text(
     assert [one.model for one in outcome.answer.attempts] == [FIRST, SECOND, FIRST]
 
 
+# Endpoints that do not stream
+
+
+def unstreamed(emulator: Emulator, models: list[str], **settings: Any) -> FallbackClient:
+    """A client whose models are on an endpoint of its own that is not asked to stream, but for those on OpenRouter."""
+    url = emulator.base_url
+    own = {"base_url": url, "api_key": "sk-or-v1-emulator", "stream_upstream": False}
+    client = FallbackClient(
+        config={
+            "default_chain": models,
+            "endpoints": {"openrouter": {"base_url": url}, "own": own},
+            "settings": {"hedge": {"after": AT_ONCE, "max_fraction": 1.0}, **settings},
+        },
+        api_key="sk-or-v1-emulator",
+    )
+    client._engine.health._hedges.share = None
+    return client
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_whole_answer_wins_and_is_turned_down(emulator: Emulator, surface: str) -> None:
+    emulator.fault("slow", model=FIRST, delay=0.1)
+    emulator.fault("silence", model=SECOND, requests=1)
+    with unstreamed(emulator, [f"own:{FIRST}", f"own:{SECOND}"]) as client:
+        outcome = ask(client, surface, accept=lambda answer: answer.text != FIRST_TEXT)
+    assert outcome.answer.text == SECOND_TEXT
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_a_whole_answer_goes_on_at_the_side_of_another(emulator: Emulator, surface: str) -> None:
+    emulator.fault("truncated", model=FIRST, after_tokens=3)
+    emulator.reply(text=FIRST_TEXT, model=SECOND)
+    emulator.fault("slow", model=SECOND, delay=0.1)
+    emulator.fault("silence", model=THIRD)
+    with unstreamed(emulator, [FIRST, f"own:{SECOND}", THIRD], max_retries_per_model=1) as client:
+        outcome = ask(client, surface)
+    assert outcome.delivered == outcome.answer.text == FIRST_TEXT
+
+
 # Time, and leaving
 
 

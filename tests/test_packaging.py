@@ -52,18 +52,33 @@ PUBLIC = [
     "Route",
     "Settings",
     "Skipped",
+    "Spend",
+    "SpendLimit",
+    "SpendLimitError",
     "Stream",
     "StreamInterruptedError",
     "ToolCall",
     "Usage",
     "__version__",
     "config_schema",
+    "current_routing",
     "load_config",
     "routing",
 ]
 # The extra that a part of the package needs; all others need none.
-EXTRAS = {"cli": "cli", "drill": "cli", "emulator": "emulator"}
-DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
+EXTRAS = {
+    "cli": "cli",
+    "drill": "cli",
+    "drill/charts.py": "report",
+    "drill/page.py": "report",
+    "drill/surfaces/langchain.py": "langchain",
+    "emulator": "emulator",
+    "health/redis.py": "redis",
+    "otel.py": "otel",
+}
+DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
+DISTRIBUTIONS |= {"vl_convert": "vl-convert-python"}
+OWN = ("openrouter_fallback", "langchain_openrouter_fallback", "pytest")
 FOREIGN = {
     "langchain",
     "langchain_core",
@@ -101,12 +116,25 @@ def test_a_public_name_is_documented(name: str) -> None:
         assert bare == []
 
 
+def test_a_public_name_brings_only_what_it_needs() -> None:
+    code = (
+        "import sys; import openrouter_fallback as public; loaded = lambda: {*sys.modules};"
+        "assert not {'pydantic', 'asyncio', 'openrouter_fallback.errors'} & loaded();"
+        "assert set(public.__all__) <= set(dir(public));"
+        "public.ConfigError, public.Failure; assert 'pydantic' not in loaded();"
+        "public.load_config; assert not {'asyncio', 'openrouter_fallback.client'} & loaded();"
+        "public.FallbackClient; assert 'openrouter_fallback.client' in loaded(); public.Nothing"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.endswith("AttributeError: module 'openrouter_fallback' has no attribute 'Nothing'\n")
+
+
 def test_the_types_are_shipped() -> None:
     assert (Path(openrouter_fallback.__file__).parent / "py.typed").is_file()
 
 
 def test_importing_the_core_imports_no_framework_and_no_extra() -> None:
-    code = "import openrouter_fallback, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "from openrouter_fallback import *; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
 
@@ -120,10 +148,10 @@ def test_the_version_is_the_newest_of_the_changelog() -> None:
     assert versions[0] == openrouter_fallback.__version__ == importlib.metadata.version("openrouter-fallback")
 
 
-@pytest.mark.parametrize("extra", ["", "cli", "emulator"], ids=["core", "cli", "emulator"])
+@pytest.mark.parametrize("extra", ["", *sorted(set(EXTRAS.values()))], ids=lambda extra: extra or "core")
 def test_what_is_imported_is_what_is_declared(extra: str) -> None:
     source = Path(openrouter_fallback.__file__).parent
-    files = [path for path in source.rglob("*.py") if EXTRAS.get(path.relative_to(source).parts[0], "") == extra]
+    files = [path for path in source.rglob("*.py") if _extra(path.relative_to(source)) == extra]
     core = {_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
 
     imported = {_name(DISTRIBUTIONS.get(name, name)) for path in files for name in _foreign_imports(path)}
@@ -143,6 +171,10 @@ def test_constraints_pin_all_that_is_installed_for_development() -> None:
     assert set(_needed()) - pinned == set()
 
 
+def _extra(path: Path) -> str:
+    return EXTRAS.get(path.as_posix(), EXTRAS.get(path.parts[0], ""))
+
+
 def _foreign_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -150,7 +182,7 @@ def _foreign_imports(path: Path) -> Iterator[str]:
             names = [node.module or ""]
         for name in names:
             top = name.partition(".")[0]
-            if top not in sys.stdlib_module_names and top not in ("openrouter_fallback", "pytest"):
+            if top not in sys.stdlib_module_names and top not in OWN:
                 yield top
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,7 +17,9 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainSerializer,
     PlainValidator,
+    SecretStr,
     SerializerFunctionWrapHandler,
     StrictStr,
     ValidationError,
@@ -31,6 +35,7 @@ from ._mistakes import Path, Place, Source, explain, listed, near, refuse, repor
 from .failures import FailureKind
 
 MAX_DEPTH = 40
+MEMORY: Literal["memory"] = "memory"
 QUANTILES = ("p50", "p95", "p99")
 AUTO = "auto"
 
@@ -190,6 +195,31 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _health_store(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if text == MEMORY:
+        return MEMORY
+    try:
+        url = urlsplit(text) if isinstance(text, str) else None
+        good = url is not None and (
+            bool(url.hostname) and url.port != 0 if url.scheme in ("redis", "rediss") else url.scheme == "unix"
+        )
+    except ValueError:
+        good = False
+    if not good or not isinstance(text, str) or " " in text or not text.isprintable():
+        # What was found may hold a password.
+        raise refuse("found something else; allowed is memory, or a URL as in 'rediss://host:6379/0'.")
+    return SecretStr(text)
+
+
+def without_password(url: str) -> str:
+    """The URL without the password in it."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    user = user.partition(":")[0]
+    return parts._replace(netloc=f"{user}@{host}" if user else host).geturl()
+
+
 def _env_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise refuse(
@@ -229,6 +259,20 @@ def _dumped(tiers: object, dump: SerializerFunctionWrapHandler) -> object:
 
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _dollars(value: object) -> object:
+    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            amount = Decimal(str(value))
+            if amount.is_finite() and amount > 0:
+                return amount
+    raise refuse(f"found {show(value)}; allowed is an amount of USD above 0, as in 0.05.")
+
+
+Dollars = Annotated[
+    Decimal, PlainValidator(_dollars), WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0})
+]
 Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 
 
@@ -250,6 +294,12 @@ else:
 ModelId = Annotated[StrictStr, AfterValidator(_model_id)]
 BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+HealthStoreUrl = Annotated[
+    Literal["memory"] | SecretStr,
+    PlainValidator(_health_store),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": "^(memory$|rediss?://|unix://)"}),
+]
 Headers = Annotated[Mapping[StrictStr, StrictStr], AfterValidator(_headers)]
 Names = Annotated[
     tuple[StrictStr, ...],

@@ -18,10 +18,12 @@ from .errors import (
     LocalError,
     PermissionDeniedError,
     RateLimitedError,
+    SpendLimitError,
     StreamInterruptedError,
 )
 from .failures import Failure, FailureKind
 from .router import Skipped
+from .spend import DAY_SECONDS, Spend, dollars
 
 STATUS_PAGE = "https://status.openrouter.ai"
 _SHOWN = 12
@@ -92,6 +94,22 @@ def error_for(
     if not steps:
         lines.append(f"Next step: {_NONE_ALLOWED}")
     return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
+
+
+def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float) -> SpendLimitError:
+    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day."""
+    limits = [
+        f"{dollars(most)} USD per {what}" for what, most in (("call", spend.per_call), ("day", spend.per_day)) if most
+    ]
+    lines = [f"Nothing was sent: the spend limit is {' and '.join(limits)}."]
+    lines.append(f"  spent today: {dollars(spend.today)} USD, held by calls under way: {dollars(spend.held)} USD")
+    lines += _table((), skipped)
+    lines.append(
+        "Next step: add a cheaper or a ':free' model, lower max_tokens, or raise settings.spend_limit_usd; where a"
+        " price is unknown, client.catalog.refresh() asks for it."
+    )
+    retry_after = None if spend.per_day is None else DAY_SECONDS - wall % DAY_SECONDS
+    return SpendLimitError("\n".join(lines), skipped=tuple(skipped), retry_after=retry_after)
 
 
 def _deciding(given_up: GiveUp, kinds: set[FailureKind], skipped: Sequence[Skipped]) -> FailureKind | None:

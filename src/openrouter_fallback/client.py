@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
@@ -12,7 +13,16 @@ from typing import Any, Literal, NoReturn, Self
 from .catalog import Catalog
 from .commands import Hedging, Limits
 from .completions import Completion
-from .config import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, HedgeConfig, ModelConfig, Settings, load_config
+from .config import (
+    DEFAULT_BASE_URL,
+    OPENROUTER,
+    FallbackConfig,
+    HedgeConfig,
+    ModelConfig,
+    Settings,
+    SpendLimit,
+    load_config,
+)
 from .engine import Accept, Call, Engine, Host, Run, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
@@ -22,10 +32,12 @@ from .params import Needs
 from .places import Places, checked_headers
 from .policy import policy
 from .portal import Mailbox, portal
-from .prices import MaxPrice
+from .prices import MaxPrice, price
 from .renewal import Lists, Renewal, key_info, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
+from .sharing import health_store
+from .spend import Ledger, Spend
 from .streams import AsyncStream, Stream
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
@@ -72,17 +84,23 @@ class FallbackClient:
         self._transport = HttpTransport()
         self._hedging = _hedging(chosen.hedge)
         share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
+        shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
+        ledger = _ledger(chosen.spend_limit_usd)
+        self._store = health_store(self.config, rules, shares, ledger)
         self._engine = Engine(
             transport=self._transport,
-            health=MemoryHealth(rules, random.random, retry_budget=chosen.retry_budget, hedge_share=share),
+            health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
+            ledger=ledger,
         )
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
         self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
         self._router = Router(self.config, self._engine.health, self._catalog)
         self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
+        if chosen.opentelemetry:
+            self.instrument()
 
     @classmethod
     def from_config(
@@ -109,10 +127,17 @@ class FallbackClient:
         primary_provider: str | None = None,
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
+        on_event: Subscriber | None = None,
     ) -> Self:
-        """The same client (same health, same connections) with other routing as its default."""
+        """The same client (same health, same connections) with other routing as its default.
+
+        `on_event` is called with every event of the calls made through the copy, as a subscriber of its own.
+        """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        if on_event is not None:
+            copy._events = Events(self._events)
+            copy._events.subscribe(on_event)
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         copy._defaults = choice.over(self._defaults)
         return copy
@@ -285,11 +310,26 @@ class FallbackClient:
         """The models that a call with this routing may ask now, in order."""
         return self.route(**routing).candidates
 
-    def health(self) -> dict[str, ModelHealth]:
-        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out."""
+    def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
+        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out.
+
+        Where health is shared, counts are the fleet's. `refresh` asks the store now instead of about once a second, and
+        raises `ConnectionError` if it does not answer.
+        """
+        store = self._store
+        if store is not None and refresh and not Mailbox(self._events).run(store.exchange):
+            raise ConnectionError("the health store does not answer; the log says why")
         now = self._engine.clock()
         router, health, accounts = self._router, self._engine.health, self._keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
+
+    def spend(self) -> Spend:
+        """What this client has spent today (UTC), what its calls under way may still cost, and the limits, in USD.
+
+        Where a store shares it, a limit per day holds for the whole fleet, which may exceed it by what its processes
+        spend between two exchanges.
+        """
+        return self._engine.ledger.spend()
 
     def disable(self, model: str, seconds: float | None = None) -> None:
         """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
@@ -313,14 +353,37 @@ class FallbackClient:
         """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""
         return self._events.subscribe(subscriber)
 
+    def instrument(self, *, tracer_provider: Any = None, meter_provider: Any = None) -> Callable[[], None]:
+        """Make OpenTelemetry spans and metrics of all calls from now on (extra `otel`); returns what ends that.
+
+        Without providers the global ones are used. `settings.opentelemetry` does the same from the beginning.
+        """
+        try:
+            from .otel import OpenTelemetry
+        except ImportError as missing:
+            if (missing.name or "").partition(".")[0] != "opentelemetry":
+                raise
+            raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
+        config, clock, alive = self.config, self._engine.clock, weakref.ref(self._engine.health)
+
+        def states() -> dict[str, str]:
+            health = alive()
+            return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
+
+        return self._engine.events.add_observer(OpenTelemetry(config, states, tracer_provider, meter_provider))
+
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
         if not held.here:
             Mailbox(self._events).run(self._transport.aclose)
+            if self._store is not None:
+                Mailbox(self._events).run(self._store.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
+        if self._store is not None:
+            self._store.stop()
         await self._transport.aclose()
 
     def __enter__(self) -> Self:
@@ -355,8 +418,11 @@ class FallbackClient:
         return run.completion
 
     def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+        if self._store is not None:
+            self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
-        self._renewal.soon(self._engine.clock(), needed=not plan.candidates)
+        priceless = bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+        self._renewal.soon(self._engine.clock(), needed=priceless or not plan.candidates)
 
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)
@@ -445,6 +511,10 @@ class _Inline:
         result = function(*args)
         return await result if inspect.isawaitable(result) else result
 
+    @property
+    def heard(self) -> bool:
+        return bool(self._events)
+
     def emit(self, event: Event) -> None:
         self._events.emit(event)
 
@@ -455,6 +525,10 @@ def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
     if isinstance(hedge.after, str):
         return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
     return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
+
+
+def _ledger(limit: SpendLimit | None) -> Ledger:
+    return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
 
 
 def _configured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -23,15 +24,18 @@ from ._mistakes import Path, Place, Source, again, explain, listed, mistake, nea
 from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, review, split_id, unwrap
 from ._values import (
     AUTO,
+    MEMORY,
     AutoTiers,
     BaseUrl,
     CostTiers,
     Delay,
+    Dollars,
     EnvName,
     Fraction,
     Frozen,
     FrozenDict,
     Headers,
+    HealthStoreUrl,
     Kind,
     ModelId,
     Names,
@@ -39,6 +43,7 @@ from ._values import (
     Seconds,
     Share,
     Verdict,
+    without_password,
 )
 from .errors import ConfigError
 
@@ -51,6 +56,7 @@ __all__ = [
     "HedgeConfig",
     "ModelConfig",
     "Settings",
+    "SpendLimit",
     "config_schema",
     "load_config",
 ]
@@ -168,6 +174,22 @@ class HedgeConfig(Frozen):
         ) -> None: ...
 
 
+class SpendLimit(Frozen):
+    """The most that may be spent, in USD; a request that could cost more is not sent."""
+
+    per_call: Dollars | None = Field(default=None, description="USD that one call may cost, all its attempts together.")
+    per_day: Dollars | None = Field(
+        default=None,
+        description="USD that may be spent in a day (UTC): by this process, with a shared health_store by the fleet.",
+    )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, per_call: Decimal | float | str | None = None, per_day: Decimal | float | str | None = None
+        ) -> None: ...
+
+
 class Settings(Frozen):
     """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
 
@@ -225,12 +247,31 @@ class Settings(Frozen):
         default="auto",
         description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
     )
+    health_store: HealthStoreUrl = Field(
+        default=MEMORY,
+        description="Where health is shared with other processes: memory (nowhere), or the URL of a Redis server.",
+    )
+    spend_limit_usd: SpendLimit | None = Field(
+        default=None, description="The most that may be spent, per call and per day; absent: no limit."
+    )
+    opentelemetry: StrictBool = Field(
+        default=False, description="Whether calls become OpenTelemetry spans and metrics, by the global providers."
+    )
 
     @classmethod
     def _place(cls, path: Path) -> Place:
-        if path[:1] == ("hedge",) and len(path) > 1:
-            return HedgeConfig._place(path[1:])
+        inner: Mapping[str, type[Frozen]] = {"hedge": HedgeConfig, "spend_limit_usd": SpendLimit}
+        if len(path) > 1 and path[0] in inner:
+            return inner[str(path[0])]._place(path[1:])
         return super()._place(path)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        store = self.health_store
+        if isinstance(store, str):
+            return state
+        store = SecretStr(without_password(store.get_secret_value()))
+        return {**state, "__dict__": {**state["__dict__"], "health_store": store}}
 
 
 class FallbackConfig(Frozen):

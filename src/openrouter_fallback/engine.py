@@ -7,11 +7,12 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
-from .advice import error_for
+from .advice import error_for, too_dear
 from .commands import Ask, Command, Done, GiveUp, Limits, Stay, Wait
 from .completions import Attempt, Completion, Piece, Seam, Usage, add_usage
 from .continuation import Splice, Way, only_by_prefill
@@ -37,7 +38,8 @@ from .params import CHARACTERS_PER_TOKEN
 from .policy import Policy
 from .prices import cost
 from .request import Request
-from .router import Candidate, Plan
+from .router import Candidate, Plan, Skipped
+from .spend import MOST_USD, Costs, Ledger
 from .wire import MAX_CONNECTIONS, Transport
 
 logger = logging.getLogger("openrouter_fallback")
@@ -52,6 +54,10 @@ class Host(Protocol):
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call it, and await what it returns if that can be awaited."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
 
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers."""
@@ -89,6 +95,7 @@ class Engine:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
+    ledger: Ledger = field(default_factory=Ledger)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     _not_found: set[str] = field(default_factory=set)
@@ -139,13 +146,30 @@ class Run:
         self._held = 0
         self._started = engine.clock()
         self._streamed = self._delivered = self._restarted = False
-        self._over = False
+        self._over = self._too_dear = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
         self._text = ""
         self._author = ""
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
+        self._costs = Costs(engine.ledger, call.request.messages, call.request.params)
+
+    # For observers
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        return self._call.request.messages
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self._call.request.params
+
+    @property
+    def streamed(self) -> bool:
+        return self._deliver
+
+    # For whoever drives it
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
@@ -193,6 +217,10 @@ class Run:
                         if command.hedge_at is not None:
                             command = await self._race(command)
                             continue
+                        why = self._withheld(command)
+                        if why is not None:
+                            command = self._machine_().withheld(why, self._engine.clock(), command.number)
+                            continue
                         await self._open(command)
                     pieces = await self._read()
                     if pieces is not None:
@@ -212,6 +240,8 @@ class Run:
 
     async def _begin(self) -> Command:
         engine, call = self._engine, self._call
+        if self._costs.limited:
+            call = self._call = replace(call, plan=self._affordable(call.plan))
         places = engine.places()
         if places.locked():
             try:
@@ -225,7 +255,7 @@ class Run:
             await places.acquire()
         self._places, self._held = places, 1
         now = engine.clock()
-        if engine.events:
+        if call.host.heard:
             self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
@@ -233,6 +263,22 @@ class Run:
             call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
         )
         return self._machine.begin(now)
+
+    def _affordable(self, plan: Plan) -> Plan:
+        """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
+        offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
+        kept = tuple(one for one, found in offers if not isinstance(found, str))
+        beyond = [Skipped(one.key, found) for one, found in offers if isinstance(found, str)]
+        if not kept and beyond:
+            raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+        return Plan(kept, (*plan.excluded, *beyond))
+
+    def _withheld(self, ask: Ask) -> str | None:
+        """Hold what the request may cost; why it must not be sent, or None."""
+        delivered = self._text if ask.way is not None else ""
+        why = self._costs.hold(ask.number, ask.candidate.info, ask.candidate.params, delivered)
+        self._too_dear = self._too_dear or why is not None
+        return why
 
     async def _open(self, ask: Ask) -> None:
         self._reading = reading = self._prepared(ask)
@@ -245,43 +291,62 @@ class Run:
         """Attempts side by side, until one has its first token or none is left."""
         clock, machine, flights = self._engine.clock, self._machine_(), self._flights
         command: Command = ask
-        landed: list[Reading] = []
         hedge_at: float | None = None
         while True:
             if isinstance(command, Ask):
                 if command.hedge_at is None and not flights:
                     return command
+                why = self._withheld(command)
+                if why is not None:
+                    command = machine.withheld(why, clock(), command.number)
+                    continue
                 hedge_at = command.hedge_at
                 reading = self._prepared(command)
                 flights.start(reading, reading.to_first_token(self._engine.transport, *self._letter(reading)))
             elif not isinstance(command, Stay):
-                await self._break_off(landed, Failure(FailureKind.CANCELLED, "the call is over"))
+                await self._break_off(Failure(FailureKind.CANCELLED, "the call is over"))
                 return command
-            command = Stay()
-            landed = landed or await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
+            landed = await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
+            self._still_open()
             winner = next((one for one in landed if one.begun and machine.under_way(one.ask.number)), None)
+            command = Stay()
             if winner is not None:
-                self._reading = winner
-                landed.remove(winner)
-                await self._break_off(landed, Failure(FailureKind.CANCELLED, "another model was faster"))
+                self._take(winner)
+                machine.chosen(clock(), winner.ask.number)
+                await self._break_off(Failure(FailureKind.CANCELLED, "another model was faster"))
+                self._still_open()
                 return winner.ask
             if landed:
-                command = await self._landed(landed.pop(0), landed)
-            elif flights:
-                command, hedge_at = await self._hedge() or command, None
+                command = await self._landed(landed[0])
             else:
-                raise RuntimeError("the call was closed while it waited")
+                command, hedge_at = await self._hedge() or command, None
 
-    async def _landed(self, reading: Reading, others: list[Reading]) -> Command:
+    async def _landed(self, reading: Reading) -> Command:
         """One of several attempts has ended without a token."""
-        self._reading = reading
+        self._take(reading)
         if reading.out_of_time:
-            await self._break_off(others, _TOO_LATE)
+            await self._break_off(_TOO_LATE)
             await self._out_of_time(reading)
+        await reading.aclose()
+        self._still_open()
+        if not self._machine_().under_way(reading.ask.number):  # another has had its first token meanwhile
+            self._note(reading, reading.failure, self._engine.clock())
+            self._reading = None
+            return Stay()
         command = await self._conclude(reading.ask)
-        if isinstance(command, Stay) and self._flights:
+        self._give_back(max(1, len(self._flights.readings) + isinstance(command, Ask)))
+        if isinstance(command, Stay):
             self._report(self._flights.readings[0].ask)
         return command
+
+    def _take(self, reading: Reading) -> None:
+        """Go on with one that has landed."""
+        self._flights.take(reading)
+        self._reading = reading
+
+    def _still_open(self) -> None:
+        if self._over:
+            raise RuntimeError("the call was closed while it waited")
 
     async def _hedge(self) -> Ask | None:
         """One more at the side of those under way, if the machine wants it and there is a place."""
@@ -294,13 +359,11 @@ class Run:
             self._held += 1
         return ask
 
-    async def _break_off(self, landed: list[Reading], why: Failure) -> None:
-        """Close the attempts that are waiting for their first token, at once, and give their places back."""
+    async def _break_off(self, why: Failure) -> None:
+        """Close the other attempts at once and give their places back."""
         now = self._engine.clock()
-        for reading in (*landed, *self._flights.readings):
+        for reading in self._flights.readings:
             self._note(reading, reading.failure or why, now)
-        for reading in landed:
-            await reading.aclose()
         await self._flights.close()
         self._give_back(1)
 
@@ -313,7 +376,7 @@ class Run:
         """What will carry out an ask."""
         call, engine = self._call, self._engine
         self._report(ask)
-        if engine.events:
+        if call.host.heard:
             silent = self._flights.readings
             if ask.hedges and silent:
                 started = silent[0].ask.ticket.started
@@ -339,7 +402,11 @@ class Run:
         """The request of an attempt: URL, headers, body."""
         ask = reading.ask
         wire = self._call.wire(ask.candidate)
-        return wire.url, wire.headers, reading.request.body(ask.candidate, ask.ignore)
+        return (
+            wire.url,
+            wire.headers,
+            reading.request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number)),
+        )
 
     async def _read(self) -> list[Piece] | None:
         reading = self._reading
@@ -382,6 +449,7 @@ class Run:
         completion = reading.completion
         failure = reading.failure
         await reading.aclose()
+        self._still_open()
         self._joined(reading, ask)
         if completion is not None:
             self._note(reading, None, now)
@@ -426,10 +494,11 @@ class Run:
             self._seams.append(Seam(len(self._text), self._author, ask.candidate.key, splice.how, splice.dropped))
 
     async def _out_of_time(self, reading: Reading) -> None:
+        await reading.aclose()
+        self._still_open()
         now = self._engine.clock()
         self._note(reading, _TOO_LATE, now)
         self._partial = self._text + reading.partial if self._delivered or not self._deliver else None
-        await reading.aclose()
         self._reading = None
         raise self._error(self._machine_().out_of_time(now))
 
@@ -446,6 +515,8 @@ class Run:
     def _error(self, given_up: GiveUp) -> FallbackError:
         seconds = self._engine.clock() - self._started
         call = self._call
+        if self._too_dear and not self._attempts:
+            return too_dear((*given_up.skipped, *call.plan.excluded), self._engine.ledger.spend(), self._engine.wall())
         error = error_for(given_up, self._attempts, call.plan.excluded, seconds=seconds, key_hint=call.key_hint)
         if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._delivered:
             error.partial = self._partial
@@ -467,30 +538,33 @@ class Run:
             message=failure.message if failure is not None else "",
             provider=failure.provider if failure is not None else assembled.get("provider") if assembled else None,
             generation_id=generation if isinstance(generation, str) else None,
-            cost=usd,
+            cost=None if usd is None else float(usd),
             probe=ask.ticket.probe,
             estimated=estimated,
         )
 
-    def _cost(self, reading: Reading) -> tuple[float | None, bool]:
+    def _cost(self, reading: Reading) -> tuple[Decimal | None, bool]:
         """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
         known = reading.usage if isinstance(reading.usage, dict) else None
         reported = known.get("cost") if known else None
-        if isinstance(reported, int | float):
-            return float(reported), False
-        if reading.first_token_at is None:
+        if isinstance(reported, int | float) and 0 <= reported < MOST_USD:
+            return Decimal(str(reported)), False
+        info = reading.ask.candidate.info
+        if reading.first_token_at is None or info is None:
             return None, False
         usage = Usage.read(known) or Usage(
             self._call.request.tokens(), max(reading.said, len(reading.partial) // CHARACTERS_PER_TOKEN)
         )
-        estimate = cost(reading.ask.candidate.info, usage.prompt_tokens, usage.completion_tokens)
+        estimate = cost(info, usage.prompt_tokens, usage.completion_tokens)
         return estimate, estimate is not None
 
     def _note(self, reading: Reading, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         attempt = self._attempt(reading, failure, now)
+        usd, estimated = self._cost(reading)
+        self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
         if counts:
             self._attempts.append(attempt)
-        if self._engine.events:
+        if self._call.host.heard:
             self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
 
     def _report(self, ask: Ask) -> None:
@@ -504,13 +578,15 @@ class Run:
         self._failed = None
 
     def _emit(self, event: Event) -> None:
-        if self._engine.events:
+        self._engine.events.observe(event, self)
+        if self._call.host.heard:
             self._call.host.emit(event)
 
     async def _end(self, outcome: str, error: Exception | None = None) -> None:
         if self._over:
             return
         self._over = True
+        self._costs.purse.close()
         reading, self._reading = self._reading, None
         self._give_back(0)
         machine = self._machine
@@ -518,7 +594,7 @@ class Run:
             opened = BreakerOpened(self._number, name)
             log(opened)
             self._emit(opened)
-        if self._engine.events:
+        if self._call.host.heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None

@@ -87,6 +87,10 @@ class StreamInterruptedError(FallbackError):
     """A stream broke off after text had been delivered; `.partial` holds that text."""
 
 
+class SpendLimitError(FallbackError):
+    """Nothing was sent: every model would cost more than `spend_limit_usd` leaves; `.retry_after` is midnight UTC."""
+
+
 class LocalError(FallbackError):
     """The cause is on this machine: no file handles left, a closed event loop, a bug."""
 

@@ -6,10 +6,11 @@ Events hold model ids, kinds and seconds, never a key, a prompt or an answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from .completions import Attempt
+from .completions import Attempt, Completion
 from .failures import FailureKind
 
 logger = logging.getLogger("openrouter_fallback")
@@ -88,16 +89,62 @@ Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | Brea
 Subscriber = Callable[[Event], object]
 
 
+class Seen(Protocol):
+    """The call that an event is of, as an observer may look at it: it holds the prompt and the answer."""
+
+    @property
+    def completion(self) -> Completion | None:
+        """The answer, once it is complete."""
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """The request's messages."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The request's other parameters."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer goes to its caller piece by piece."""
+
+
+Observer = Callable[[Event, Seen], object]
+
+
 class Events:
-    """The subscribers of one client. One that raises is logged and harms no call."""
+    """The subscribers of one client, before them those of the client it was copied from. One that raises is logged and
+    harms no call.
 
-    __slots__ = ("_subscribers",)
+    Observers are part of the library: they are called at once, in the call's own context and loop.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_observers", "_others", "_subscribers")
+
+    def __init__(self, others: Events | None = None) -> None:
+        self._others = others
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._observers: tuple[Observer, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._subscribers)
+        return bool(self._subscribers or self._observers or self._others)
+
+    def add_observer(self, observer: Observer) -> Callable[[], None]:
+        """Let `observer` see every event from now on; returns what ends that."""
+        self._observers = (*self._observers, observer)
+
+        def remove() -> None:
+            self._observers = tuple(known for known in self._observers if known is not observer)
+
+        return remove
+
+    def observe(self, event: Event, seen: Seen) -> None:
+        """Tell the observers."""
+        for observer in self._observers:
+            try:
+                observer(event, seen)
+            except Exception:
+                logger.exception("an observer failed on %s; the call goes on", type(event).__name__)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event from now on; returns what ends that."""
@@ -110,6 +157,8 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Tell everyone."""
+        if self._others is not None:
+            self._others.emit(event)
         for subscriber in self._subscribers:
             try:
                 subscriber(event)

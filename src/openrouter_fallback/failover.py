@@ -103,6 +103,11 @@ class Failover:
         if len(self._flights) > 1:
             self._overtake(flight, now)
 
+    def chosen(self, now: float, number: int) -> None:
+        """The call goes on with this attempt: all others are overtaken, also where its answer came whole."""
+        self._expect("asking")
+        self._overtake(self._flight(number), now)
+
     def reasons(self, number: int | None = None) -> None:
         """The model has begun to reason; if nobody asked it to, that is remembered."""
         if not self._facts.slow and (number is None or number in self._flights):
@@ -166,6 +171,18 @@ class Failover:
             rule = Rule(Action.NEXT, again=rule.again) if ours or rule.action in _SAME_MODEL else rule
         return self._react(flight, rule, failure, now)
 
+    def withheld(self, why: str, now: float, number: int) -> Command:
+        """The request was not sent, since the call may not pay for it: another model may be cheaper."""
+        self._expect("asking")
+        flight = self._flight(number)
+        self._land(flight)
+        self._health.release(flight.ticket)
+        slot = self._last = flight.slot
+        slot.dropped, slot.why = True, why
+        if not slot.attempts:
+            slot.ticket = None
+        return Stay() if self._flights else self._next(now)
+
     def hedge(self, now: float) -> Ask | None:
         """The first token has not come within the hedge delay: ask the next candidate too, if that is allowed."""
         hedging = self._limits.hedge
@@ -177,7 +194,7 @@ class Failover:
         if slot is None:
             return None
         ticket = self._health.begin(slot.candidate.target, now, extra=not self._policy.any_error, hedge=True)
-        return None if ticket is None else self._send(slot, ticket, now, hedges=True)
+        return None if ticket is None else self._send(slot, ticket, now)
 
     def out_of_time(self, now: float) -> GiveUp:
         """The call's own deadline has passed, during an attempt or a wait."""
@@ -267,8 +284,8 @@ class Failover:
         if kind is FailureKind.CONNECTION:
             if health.endpoint_failed(ticket, now):
                 self.opened.append(target.endpoint)
-            for other in self._flights.values():
-                other.ticket.continue_from(ticket)
+            for other in (self._tickets[target.endpoint], *(other.ticket for other in self._flights.values())):
+                other.continue_from(ticket)
         elif flight.reached:
             health.endpoint_answered(ticket, now)
         if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (flight.ask.ignore or slot.candidate.max_price):
@@ -324,9 +341,12 @@ class Failover:
         if action is Action.RAISE or (action is Action.QUEUE and flight.token):
             return self._give_up("raised", failure, now)
         if self._flights:
-            self._put_aside(slot, rule)
+            if action is Action.QUEUE:
+                slot.attempts -= 1
+            elif slot.spent or action is not Action.USE_UP:
+                self._put_aside(slot, rule)
             self._settle(slot, now)
-            return self.hedge(now) or Stay()
+            return Stay() if action is Action.QUEUE else self._next(now)
         again = self._same_again(slot, action, failure, now)
         if again is not None:
             return again
@@ -393,6 +413,9 @@ class Failover:
         return self.woke(now) if until <= now else wait
 
     def _next(self, now: float) -> Command:
+        self._over_budget = False
+        if self._flights:
+            return self.hedge(now) or Stay()
         if now >= self._deadline:
             return self._give_up("deadline", None, now)
         open_to = [(slot, self._standing(slot, now)) for slot in self._slots if self._open(slot)]
@@ -442,7 +465,7 @@ class Failover:
             return self._next(now)
         return self._send(slot, ticket, now, forced=forced)
 
-    def _send(self, slot: Slot, ticket: Ticket, now: float, *, forced: bool = False, hedges: bool = False) -> Ask:
+    def _send(self, slot: Slot, ticket: Ticket, now: float, *, forced: bool = False) -> Ask:
         endpoint = slot.candidate.target.endpoint
         for earlier in (slot.ticket, self._tickets.get(endpoint)):
             if earlier is not None:
@@ -452,11 +475,11 @@ class Failover:
         self._last = slot
         self._state = "asking"
         self._asked += 1
-        ask = self._with_deadlines(slot, ticket, now, forced=forced, hedges=hedges)
+        ask = self._with_deadlines(slot, ticket, now, forced=forced)
         self._flights[ask.number] = Flight(slot, ask)
         return ask
 
-    def _with_deadlines(self, slot: Slot, ticket: Ticket, now: float, *, forced: bool, hedges: bool) -> Ask:
+    def _with_deadlines(self, slot: Slot, ticket: Ticket, now: float, *, forced: bool) -> Ask:
         candidate, limits, timing = slot.candidate, self._limits, self._timing
         remaining = self._deadline - now
         others = any(self._still_to_come(other, now, forced=forced) for other in self._slots if other is not slot)
@@ -474,7 +497,7 @@ class Failover:
             ignore=self._ignored(slot),
             way=self._way(slot) if self._delivered else None,
             hedge_at=now + hedge_after if hedge_after < first_token else None,
-            hedges=hedges,
+            hedges=bool(self._flights),
         )
 
     def _still_to_come(self, slot: Slot, now: float, *, forced: bool) -> bool:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 from .exchange import Reading
 
 
 class Flights:
-    """The attempts of one call that are waiting for their first token."""
+    """The attempts of one call that are waiting for their first token, and those that have landed until they are taken.
 
-    __slots__ = ("_tasks",)
+    Whatever is in here, `close` closes.
+    """
+
+    __slots__ = ("_landed", "_tasks")
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[None], Reading] = {}
+        self._landed: list[Reading] = []
 
     def __bool__(self) -> bool:
-        return bool(self._tasks)
+        return bool(self._tasks or self._landed)
 
     @property
     def readings(self) -> list[Reading]:
-        """Those under way, in the order of their start."""
-        return list(self._tasks.values())
+        """All of them: those that have landed, then those under way in the order of their start."""
+        return [*self._landed, *self._tasks.values()]
 
     def start(self, reading: Reading, sending: Coroutine[Any, Any, None]) -> None:
         """Let `reading` read by itself."""
@@ -31,26 +36,26 @@ class Flights:
 
     async def landed(self, seconds: float | None) -> list[Reading]:
         """Those that have their first token or have ended, the first of them awaited; none after `seconds`."""
+        if self._landed:
+            return list(self._landed)
         done, _ = await asyncio.wait(self._tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        landed = []
         for task in [task for task in self._tasks if task in done]:
-            landed.append(self._tasks.pop(task))
+            self._landed.append(self._tasks.pop(task))
             task.result()
-        return landed
+        return list(self._landed)
 
-    async def close(self) -> list[Reading]:
-        """Break off all that are still under way and close their connections; returns them."""
-        tasks, self._tasks = self._tasks, {}
+    def take(self, reading: Reading) -> None:
+        """One that has landed is its taker's to close."""
+        self._landed.remove(reading)
+
+    async def close(self) -> None:
+        """Break off all that are still under way and close all connections."""
+        readings, tasks = self.readings, self._tasks
+        self._landed, self._tasks = [], {}
         for task in tasks:
             task.cancel()
-        try:
+        async with AsyncExitStack() as closing:  # each is closed, whatever comes between
+            for reading in reversed(readings):
+                closing.push_async_callback(reading.aclose)
             if tasks:
                 await asyncio.wait(tasks)
-        finally:
-            await _aclose(tasks.values())
-        return list(tasks.values())
-
-
-async def _aclose(readings: Iterable[Reading]) -> None:
-    for reading in readings:
-        await reading.aclose()

@@ -124,12 +124,13 @@ class Mailbox:
             while True:
                 item = self._box.get()
                 if isinstance(item, asyncio.Task):
+                    self._ended = True
                     result: T = item.result()
                     return result
                 if not isinstance(item, list):
                     item()
         except BaseException:
-            if self._task is None or not self._task.done():
+            if not self._ended:  # also where it is done: what its subscribers are still to be told is in the box
                 self.stop()
             raise
 
@@ -214,6 +215,11 @@ class Mailbox:
         self._box.put(there)
         result = await answer
         return await result if inspect.isawaitable(result) else result
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._events)
 
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers, in the caller's thread."""

@@ -47,12 +47,12 @@ def tier(info: ModelInfo | None) -> str | None:
     return next((name for name, most in TIER_BOUNDS if cost <= most), "premium")
 
 
-def cost(info: ModelInfo | None, prompt_tokens: int, completion_tokens: int) -> float | None:
+def cost(info: ModelInfo | None, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
     """USD for one request with so many tokens; None if the prices are unknown."""
     if info is None or info.prompt_price is None or info.completion_price is None:
         return None
     tokens = info.prompt_price * prompt_tokens + info.completion_price * completion_tokens
-    return float(tokens + (info.request_price or 0))
+    return tokens + (info.request_price or 0)
 
 
 @dataclass(frozen=True, slots=True)

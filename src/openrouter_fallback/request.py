@@ -125,6 +125,11 @@ class Request:
             idempotent=idempotent,
         )
 
+    @property
+    def params(self) -> Json:
+        """What the caller has given besides the messages."""
+        return self._params
+
     def continued(self, text: str, way: Way, tokens: int) -> Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
         other = object.__new__(Request)
@@ -138,9 +143,14 @@ class Request:
         other._common = _encode({"messages": other.messages, **other._params})
         return other
 
-    def body(self, candidate: Candidate, ignore: Sequence[str] = ()) -> bytes:
-        """The JSON body for one candidate; the caller's parameters go before the model's own."""
+    def body(self, candidate: Candidate, ignore: Sequence[str] = (), max_tokens: int | None = None) -> bytes:
+        """The JSON body for one candidate; the caller's parameters go before the model's own.
+
+        `max_tokens`: what may be paid for, where neither of them gives any.
+        """
         head: Json = {"model": candidate.model}
+        if max_tokens is not None:
+            head["max_tokens"] = max_tokens
         if candidate.streams:
             head["stream"] = True
             if "stream_options" not in self._params:

@@ -46,6 +46,9 @@ class Choice:
         """What a caller's arguments say. Raises `ConfigError`."""
         if isinstance(models, str):
             raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
+        for name, value in (("task", task), ("max_cost_tier", max_cost_tier), ("primary_provider", primary_provider)):
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{name}={value!r} is a {type(value).__name__}; it must be a string")
         given = None if models is None else tuple(models)
         return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
 
@@ -75,6 +78,14 @@ def routing(
         yield
     finally:
         _context.reset(token)
+
+
+def current_routing() -> dict[str, Any]:
+    """What `routing` has set in this context: what a cache of answers must tell apart."""
+    choice = _context.get()
+    if choice is None:
+        return {}
+    return {f.name: value for f in fields(choice) if (value := getattr(choice, f.name)) is not None}
 
 
 def in_context(choice: Choice) -> Choice:

@@ -8,8 +8,24 @@ from typing import Any
 
 from openrouter_fallback.commands import Facts, Hedging, Limits
 
-from ..support.timeline import MUTE, SILENT, Script, World, ok
-from .timelines import E400, E401, E500, E503, HEALTHY, LIMITED, ONE_FAILED, POLICY, REFUSED, Case, always, left_out
+from ..support.timeline import MUTE, SILENT, START, Script, World, fails, ok
+from .timelines import (
+    BREAKS,
+    E400,
+    E401,
+    E500,
+    E503,
+    HEALTHY,
+    LIMITED,
+    NO_FILES,
+    NO_PREFILL,
+    ONE_FAILED,
+    POLICY,
+    REFUSED,
+    Case,
+    always,
+    left_out,
+)
 
 AFTER_2 = Limits(hedge=Hedging(after=2.0))
 AFTER_P95 = Limits(hedge=Hedging(quantile=0.95))
@@ -81,6 +97,22 @@ HEDGES = [
     row(
         "an endpoint that is gone", "a groq:b", {"a": always(((6, REFUSED),))}, "a@0 groq:b&@2", "groq:b @3",
     ),
+    row(
+        "one that could not even be sent is asked when nobody is under way, and has lost no attempt", "a b",
+        {"a": always(((0, "status"), (5, E503))), "b": always(NO_FILES, ok())}, "a@0 b&@2 b@5", "b @6",
+        health={"b": "closed +1 -0"},
+    ),
+    row(
+        "any_error uses up the attempts of both", "a b",
+        {"a": always(((0, "status"), (5, E503))), "b": always(E503, ok())}, "a@0 b&@2 a@5 b@10", "b @11",
+        policy="any_error", health={"b": "closed +1 -0"},
+    ),
+    row(
+        "an endpoint that cannot be reached twice is one failure of the call, whoever was asked meanwhile", "a b",
+        {"a": [((5, REFUSED),), ((0, REFUSED),)], "b": [fails(E503), MUTE]}, "a@0 b&@2 a@6 b@6",
+        "DeadlineExceededError @20", waits="5-6", endpoints={"openrouter": "closed 1"},
+        limits=replace(AFTER_2, total=20.0),
+    ),
     # Silence
     row(
         "both silent: each has its deadline, then the third", "a b c", {"a": always(SILENT), "b": always(SILENT)},
@@ -107,5 +139,21 @@ HEDGES = [
     row(
         "side by side at a seam", "a b c", {"a": always(((0, "status"), (1, "text"), (2, E503))), "b": SLOW},
         "a@0 b+@2 c&+@4", "c @5", limits=STREAMED, streamed=True, facts=Facts(continues=True),
+    ),
+    row(
+        "a refused prefill at the side: asked once more at once", "a b c",
+        {"a": BREAKS, "b": always(ok(10)), "c": always(NO_PREFILL, ok())}, "a@0 b+@2 c&+@4 c&~@4", "c @5",
+        limits=STREAMED, streamed=True, facts=Facts(continues=True),
+    ),
+    row(
+        "one of a code block: the other is waited for", "a b c",
+        {"a": BREAKS, "b": always(ok(10)), "c": always(NO_PREFILL)}, "a@0 b+@2 c&+@4", "b @12",
+        limits=STREAMED, streamed=True, facts=Facts(continues=True), only_prefill=True, health={"c": HEALTHY},
+    ),
+    row(
+        "one of a model that others have found failing meanwhile: too", "a b c",
+        {"a": BREAKS, "b": always(ok(10)), "c": always(fails(NO_PREFILL, 1.0))}, "a@0 b+@2 c&+@4", "b @12",
+        limits=STREAMED, streamed=True, facts=Facts(continues=True),
+        before=lambda world: world.at(START + 4.5, lambda: world.fail("c", 4.5)),
     ),
 ]  # fmt: skip

@@ -154,6 +154,12 @@ def test_after_a_tools_result(ask: Asker, choice: str, called: list[str]) -> Non
     assert [call["function"]["name"] for call in calls] == called
 
 
+def test_a_text_that_is_gone_on_from_holds_no_call(ask: Asker) -> None:
+    messages = [{"role": "user", "content": "get_weather"}, {"role": "assistant", "content": "It is"}]
+    message = ask.body(messages=messages, tools=[WEATHER, TIME])["choices"][0]["message"]
+    assert (message["content"] != "", message.get("tool_calls")) == (True, None)
+
+
 def test_reasoning_comes_before_content(ask: Asker) -> None:
     chunks = ask.chunks(reasoning={"enabled": True}, model="anthropic/claude-sonnet-4.5")
     deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]

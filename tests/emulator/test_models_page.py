@@ -126,6 +126,50 @@ def test_a_list_of_ones_own() -> None:
         ask.http.close()
 
 
+def test_a_saved_list_comes_back_as_it_was(ask: Asker) -> None:
+    saved = ask.http.get("/models", params={"output_modalities": "all"}).json()["data"]
+    embedding = {
+        "id": "house/embed",
+        "architecture": {"input_modalities": ["text"], "output_modalities": ["embeddings"]},
+    }
+    with Emulator(models=[*saved, embedding]) as emulator:
+        other = Asker(emulator)
+        found = listed(other)
+        assert [found[entry["id"]] for entry in saved] == saved
+        assert "house/embed" not in found
+        assert set(listed(other, output_modalities="embeddings")) == {"house/embed"}
+        assert set(listed(other, input_modalities="text", output_modalities="all")) > {"house/embed"}
+        assert other.body(model="openrouter/auto")["model"] == CLAUDE
+        assert other.body(model="~anthropic/claude-sonnet-latest")["model"] == "anthropic/claude-sonnet-4.6"
+        error = other.post(model="house/embed").json()["error"]
+        assert (error["code"], error["availability"]["code"]) == (400, "wrong_endpoint")
+        other.http.close()
+
+
+def test_an_alias_and_a_router_of_ones_own() -> None:
+    alias = {"id": "~house/parrot-latest", "alias_target": {"slug": "house/parrot-2", "name": "Parrot"}}
+    auto = {"id": "openrouter/auto", "pricing": {"prompt": "-1", "completion": "-1"}}
+    with Emulator(models=[auto, alias, {"id": "house/parrot", "canonical_slug": "house/parrot-2"}]) as emulator:
+        ask = Asker(emulator)
+        served = [ask.body(model=asked)["model"] for asked in ("~house/parrot-latest", "openrouter/auto")]
+        assert served == ["house/parrot", "house/parrot"]
+        ask.http.close()
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"name": "x"}, "needs an id"),
+        ({"id": 5}, "needs an id"),
+        ({"id": "a/b", "pricing": {"prompt": "cheap"}}, "a/b: its pricing"),
+        ({"id": "a/b", "expiration_date": "soon"}, "a/b: its pricing or its expiration_date"),
+    ],
+)
+def test_entries_that_are_none(entry: Json, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Emulator(models=[entry])
+
+
 @pytest.mark.parametrize(
     ("asked", "served"),
     [

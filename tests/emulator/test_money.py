@@ -72,6 +72,13 @@ def test_the_prompt_cache_by_itself(ask: Asker) -> None:
     assert ask.body("x" + LONG)["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
 
 
+def test_a_prompt_that_failed_is_not_in_the_cache(emulator: Emulator, ask: Asker) -> None:
+    emulator.fault("server", requests=1)
+    assert ask.post(LONG).status_code == 500
+    cached = [ask.body(LONG)["usage"]["prompt_tokens_details"]["cached_tokens"] for _ in range(2)]
+    assert cached == [0, 1920]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_every_generation_has_its_bill(emulator: Emulator, ask: Asker, stream: bool) -> None:
     response = ask.post(stream=stream, reasoning={"enabled": True})

@@ -107,6 +107,13 @@ def test_models_paces_and_replies(tmp_path: Path) -> None:
         ask.http.close()
 
 
+def test_the_bundled_models(tmp_path: Path) -> None:
+    with Emulator(script=written(tmp_path, "models: bundled")) as emulator:
+        ask = Asker(emulator)
+        assert (ask.post().status_code, ask.post(model="a/b").status_code) == (200, 400)
+        ask.http.close()
+
+
 def test_it_comes_into_force_once(tmp_path: Path) -> None:
     emulator = Emulator(script=written(tmp_path, "faults: [{kind: server}]"))
     with emulator:
@@ -211,6 +218,14 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(10) == 0
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with Emulator() as emulator:
+        done = run("--port", emulator.base_url.split(":")[2].partition("/")[0])
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from openrouter_fallback.cli.money import spend
 from openrouter_fallback.cli.options import (
     CONFIG_FILE,
     AsJson,
@@ -15,6 +16,7 @@ from openrouter_fallback.cli.options import (
     Config,
     FailOn,
     MaxCostTier,
+    MaxPrice,
     Models,
     Offline,
     PrimaryProvider,
@@ -23,14 +25,15 @@ from openrouter_fallback.cli.options import (
     Task,
     token_count,
 )
+from openrouter_fallback.cli.status import status
 from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json
 
 _ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
 
 \b
-  openrouter-fallback init               write fallback.yaml: chains of models that exist today
-  export OPENROUTER_API_KEY=sk-or-...    from https://openrouter.ai/settings/keys
-  openrouter-fallback check              is everything right, and does every model answer?
+  openrouter-fallback init               write fallback.yaml
+  export OPENROUTER_API_KEY=sk-or-...    from openrouter.ai/settings/keys
+  openrouter-fallback check              is all right, does each model answer?
   openrouter-fallback chat "Hello" --config fallback.yaml
 
 Without a key: drill rehearses outages on this machine, emulate is an OpenRouter for your own tests. Each command's
@@ -81,7 +84,7 @@ def init(
     \b
       openrouter-fallback init
       openrouter-fallback init chains/production.yaml
-      openrouter-fallback check                          # then look whether all of it works
+      openrouter-fallback check                # then: does all of it work?
 
     Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
     """
@@ -117,7 +120,7 @@ def check(
 
     \b
       openrouter-fallback check
-      openrouter-fallback check --no-ask --strict           # in CI, without a key
+      openrouter-fallback check --no-ask --strict        # in CI, without a key
       openrouter-fallback check -m openai/gpt-5.1 --needs tools --needs image
 
     Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
@@ -166,7 +169,7 @@ def models_(
 
     \b
       openrouter-fallback models claude
-      openrouter-fallback models --can tools --can image --max-price 3 --min-context 200k
+      openrouter-fallback models --can image --max-price 3 --min-context 200k
       openrouter-fallback models --provider deepseek --sort context --limit 5
       openrouter-fallback models --free --json
 
@@ -177,7 +180,7 @@ def models_(
 
     with failures(as_json=as_json):
         wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
-        client = calls.client(None, config, base_url, None, None, None)
+        client = calls.client(None, config, base_url)
         found = searching.search(client, endpoint, wanted, sort, limit, offline=offline, as_json=as_json)
     if not found:
         raise typer.Exit(1)
@@ -190,6 +193,7 @@ def chat(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")] = None,
@@ -203,7 +207,7 @@ def chat(
     \b
       openrouter-fallback chat "Why do fallbacks need a budget?"
       openrouter-fallback chat "Hello" -m openai/gpt-5.1 -m deepseek/deepseek-chat
-      git diff | openrouter-fallback chat - --system "Review this." -c fallback.yaml --task coding
+      git diff | openrouter-fallback chat - --system "Review this." --task coding
 
     Exit status: 0 answered, 1 the call failed, 2 it could not be made as asked.
     """
@@ -211,7 +215,7 @@ def chat(
     from openrouter_fallback.cli.shapes import completion_json
 
     with failures(as_json=as_json):
-        client = calls.client(models, config, base_url, task, max_cost_tier, primary_provider)
+        client = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider)
         messages = calls.messages(sys.stdin.read() if prompt == "-" else prompt, system)
         with client:
             if as_json:
@@ -226,15 +230,16 @@ def route(
     config: Config = None,
     task: Task = None,
     max_cost_tier: MaxCostTier = None,
+    max_price: MaxPrice = None,
     primary_provider: PrimaryProvider = None,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the models that a call would ask, in order, and the skipped ones with the reason. Calls nothing.
+    """Print the models that a call would ask, in order, and the skipped ones with the reason. Asks no model.
 
     \b
       openrouter-fallback route --config fallback.yaml
-      openrouter-fallback route --config fallback.yaml --task coding --max-cost-tier standard
+      openrouter-fallback route -c fallback.yaml --task coding --max-price 10
 
     Exit status: 0 routed, 2 the configuration or an option is wrong.
     """
@@ -242,7 +247,7 @@ def route(
     from openrouter_fallback.cli.shapes import route_json
 
     with failures(as_json=as_json):
-        found = calls.client(models, config, base_url, task, max_cost_tier, primary_provider).route()
+        found = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider).route()
         if as_json:
             print_json(route_json(found))
         else:
@@ -275,7 +280,7 @@ def drill(
 
     \b
       openrouter-fallback drill
-      openrouter-fallback drill --config fallback.yaml --scenario silent --scenario refused
+      openrouter-fallback drill -c fallback.yaml -s silent -s refused
       openrouter-fallback drill --config fallback.yaml --scenario outage.yaml --report drill.html
       openrouter-fallback drill --config fallback.yaml --fail-on failed --json      # in CI
 
@@ -330,13 +335,13 @@ def emulate(
 
     \b
       faults:
-        - {kind: rate_limit_exceeded, model: openai/gpt-5.1, seconds: [5, 20], retry_after: 3}
+        - {kind: rate_limit_exceeded, model: openai/gpt-5.1, seconds: [5, 20]}
         - {kind: stall, after_tokens: 12, probability: 0.3}
 
     \b
       openrouter-fallback emulate
-      openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m deepseek/deepseek-chat
-      openrouter-fallback emulate --models bundled --script outage.yaml --jitter 0.3
+      openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m own/model
+      openrouter-fallback emulate --models bundled --script outage.yaml
 
     Exit status: 0 stopped, 2 it could not be started as asked.
     """
@@ -346,3 +351,7 @@ def emulate(
         options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
         known = serving.models(models, models_file)
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)
+
+
+app.command(short_help="Print the fleet's health, from Redis.")(status)
+app.command(short_help="Print what was spent today.")(spend)

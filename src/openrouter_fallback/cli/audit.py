@@ -16,14 +16,14 @@ OPENROUTER = "openrouter"
 SOON_DAYS = 30
 """From here on an expiry date is worth a warning."""
 
-# A chain's name as its author's word for what it is for.
+# A chain's name as its author's word for what it is for, as the beginning of one of its words. Names that may as well
+# mean what comes out (image, speech) are not here.
 _PURPOSES: tuple[tuple[str, frozenset[str]], ...] = (
-    (r"cod(e|ing|er)|program|agent|tools?\b|function", frozenset({"tools"})),
+    (r"cod(e|ing)|program|agent|tool|function", frozenset({"tools"})),
     (r"json|extract|schema|structured|classif", frozenset({"structured_outputs"})),
-    (r"vision|image|ocr|screenshot|multimodal", frozenset({"image"})),
-    (r"audio|speech|transcri|voice", frozenset({"audio"})),
-    (r"video", frozenset({"video"})),
-    (r"reason|think|math|plan", frozenset({"reasoning"})),
+    (r"vision|ocr|screenshot|multimodal", frozenset({"image"})),
+    (r"transcri", frozenset({"audio"})),
+    (r"reason|think|math", frozenset({"reasoning"})),
 )
 
 _WORDS = {
@@ -67,7 +67,7 @@ def chains(config: FallbackConfig) -> tuple[Chain, ...]:
 
 def purpose(name: str) -> frozenset[str]:
     """What the name of a chain says that its models must be able to do."""
-    return frozenset().union(*(needs for words, needs in _PURPOSES if re.search(words, name, re.IGNORECASE)))
+    return frozenset().union(*(needs for words, needs in _PURPOSES if re.search(f"(?<![a-z])({words})", name.lower())))
 
 
 def misfits(

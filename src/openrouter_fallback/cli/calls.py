@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from openrouter_fallback import Attempt, CatalogError, Completion, ConfigError, FallbackClient, ModelInfo, Route
+from openrouter_fallback.cli.audit import OPENROUTER
 from openrouter_fallback.cli.credentials import REACH
 from openrouter_fallback.cli.terminal import point_to_check, say, stderr, stdout, tame
 
@@ -25,16 +26,21 @@ def client(
     models: Sequence[str] | None,
     config: Path | None,
     base_url: str | None,
-    task: str | None,
-    max_cost_tier: str | None,
-    primary_provider: str | None,
+    task: str | None = None,
+    max_cost_tier: str | None = None,
+    max_price: float | None = None,
+    primary_provider: str | None = None,
 ) -> FallbackClient:
     """The client that the options describe. With both, the models stand in for the configuration's chains."""
     if config is not None:
         made = FallbackClient(config=config, base_url=base_url).with_options(models=models or None)
     else:
         made = FallbackClient(models or CHAIN, base_url=base_url)
-    return made.with_options(task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider)
+    if max_price is not None:
+        listed(made, OPENROUTER, offline=False)  # without prices nothing passes a cap
+    return made.with_options(
+        task=task, max_cost_tier=max_cost_tier, max_price=max_price, primary_provider=primary_provider
+    )
 
 
 def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool = False) -> tuple[ModelInfo, ...]:

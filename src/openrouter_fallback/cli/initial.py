@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.cli.audit import OPENROUTER
 from openrouter_fallback.cli.calls import CHAIN, listed
 from openrouter_fallback.cli.listing import provider
 from openrouter_fallback.cli.starter import as_yaml, choose, write
@@ -17,7 +18,7 @@ from openrouter_fallback.cli.terminal import print_json
 def run(file: Path, base_url: str | None, *, force: bool, offline: bool, as_json: bool) -> None:
     """Choose, write, and say what to do next."""
     today = datetime.now(UTC).date()
-    starter = choose(listed(FallbackClient(CHAIN, base_url=base_url), "openrouter", offline=offline, anew=True), today)
+    starter = choose(listed(FallbackClient(CHAIN, base_url=base_url), OPENROUTER, offline=offline, anew=True), today)
     write(file, as_yaml(starter, file, today), force=force)
     if as_json:
         tasks, tiers = (

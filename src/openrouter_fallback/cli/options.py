@@ -22,6 +22,10 @@ Config = Annotated[
 ]
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="Use the chain of this task.")]
 MaxCostTier = Annotated[str | None, typer.Option(metavar="TIER", help="Use no model above this cost tier.")]
+MaxPrice = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="USD", help="Use no model that costs more per million tokens, in or out."),
+]
 PrimaryProvider = Annotated[str | None, typer.Option(metavar="NAME", help="Put this provider's models first.")]
 BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Where OpenRouter is, if not at openrouter.ai.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]

@@ -91,8 +91,10 @@ def say(text: str, style: str = "") -> None:
 
 def point_to_check(attempts: Iterable[Attempt]) -> None:
     """Where an id does not exist, say who knows a better one."""
-    if any(attempt.kind == "not_found" for attempt in attempts):
-        say("openrouter-fallback check names the models that can take the place of those that do not exist.")
+    gone = dict.fromkeys(attempt.model for attempt in attempts if attempt.kind == "not_found")
+    if gone:
+        named = " ".join(f"-m {id}" for id in gone)
+        say(f"What can take the place of a model that does not exist:\n  openrouter-fallback check --no-ask {named}")
 
 
 class _Warnings(logging.Handler):

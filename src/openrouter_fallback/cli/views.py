@@ -10,7 +10,7 @@ from rich.text import Text
 from openrouter_fallback import ModelInfo
 from openrouter_fallback.cli.audit import Finding
 from openrouter_fallback.cli.check import CheckedModel, Report
-from openrouter_fallback.cli.costs import ChainCost, per_million, usd
+from openrouter_fallback.cli.costs import MILLION, ChainCost, per_million, usd
 from openrouter_fallback.cli.credentials import KeyState
 from openrouter_fallback.cli.terminal import say, stdout, tame
 
@@ -25,7 +25,7 @@ _CAN = (
     ("video", "video"),
 )
 _MANY = 4
-_LEVEL = {"problem": "red", "warning": "yellow"}
+_LEVEL = {"problem": "red", "warning": "yellow"}  # the worse first
 
 
 def show_models(models: Sequence[ModelInfo], total: int) -> None:
@@ -50,9 +50,9 @@ def tokens(count: int | None) -> str:
     """A number of tokens as people write it."""
     if count is None:
         return "?"
-    return (
-        f"{count / 1_000_000:.3g}M" if count >= 1_000_000 else f"{count / 1000:.0f}K" if count >= 1000 else str(count)
-    )
+    if count >= MILLION:
+        return f"{count / MILLION:.3g}M"
+    return f"{count / 1000:.0f}K" if count >= 1000 else str(count)
 
 
 def show_report(report: Report, *, passed: bool) -> None:
@@ -114,9 +114,9 @@ def _models(models: Sequence[CheckedModel]) -> Table:
         ("model", "left"), ("used by", "left"), ("context", "right"), ("answer", "left"), ("", "right"), ("", "right")
     )
     for model in models:
-        worst = min((finding.level for finding in model.findings), default=None)
+        levels = {finding.level for finding in model.findings}
+        style = next((style for level, style in _LEVEL.items() if level in levels), "")
         context = tokens(model.info.context_length) if model.info is not None else "?"
-        style = _LEVEL[worst] if worst is not None else ""
         table.add_row(
             Text(model.id, style, overflow="fold"), Text(", ".join(model.chains), "dim"), context, *_said(model)
         )

@@ -5,6 +5,7 @@ Colours are variables of the page's style sheet, light and dark. Each chart is d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import vl_convert
 
 from openrouter_fallback.drill.records import Asked, Call, Change, Run
 from openrouter_fallback.drill.results import DrillResult, ScenarioResult
+from openrouter_fallback.drill.texts import label
 
 Row = dict[str, Any]
 
@@ -51,6 +53,7 @@ class _Size:
     width: int
     ticks: int
     whole_names: bool
+    longest_label: int
 
     def beside(self, labels: Iterable[str]) -> tuple[Row, int]:
         """Room for labels of the left axis, whatever font is there, and the width that is left beside them."""
@@ -58,26 +61,29 @@ class _Size:
         return {"minExtent": extent, "maxExtent": extent}, self.width - extent - 24
 
 
-_SIZES = (_Size(920, 9, True), _Size(350, 4, False))
+_SIZES = (_Size(920, 9, True, 44), _Size(350, 4, False, 20))
 
 
 def overview(result: DrillResult) -> Drawing:
     """The share of calls that were answered, with failover and without, by scenario."""
+    titles = [one.scenario.title for one in result.results]
     rows = [
-        {"scenario": one.scenario.title, "run": run, "share": tally.answered / max(1, len(tally.calls)), "order": n}
+        {"scenario": n, "run": run, "share": tally.answered / max(1, len(tally.calls))}
         for n, one in enumerate(result.results)
         for run, tally in (("without", one.without_failover), ("with failover", one.with_failover))
     ]
 
     def spec(size: _Size) -> Row:
-        axis, width = size.beside(one.scenario.title for one in result.results)
+        shown = [label(title, size.longest_label) for title in titles]
+        axis, width = size.beside(shown)
+        # By number: two scenarios may have one title.
+        axis["labelExpr"] = f"{json.dumps(shown)}[datum.value]"
         return {
             "width": width,
             "height": {"step": 20},
             "data": {"values": rows},
             "encoding": {
-                "y": {"field": "scenario", "type": "nominal", "sort": {"field": "order"}, "title": None}
-                | {"axis": axis},
+                "y": {"field": "scenario", "type": "nominal", "title": None} | {"axis": axis},
                 "x": {
                     "field": "share",
                     "type": "quantitative",
@@ -110,7 +116,10 @@ def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str,
     end = max(ours.seconds, *(call.at + call.seconds for call in (*ours.calls, *plain.calls)), 0.001)
 
     def spec(size: _Size) -> Row:
-        labels = {name: f"{letters[name]}  {name}" if size.whole_names else letters[name] for name in chain}
+        labels = {
+            name: label(f"{letters[name]}  {name}", size.longest_label) if size.whole_names else letters[name]
+            for name in chain
+        }
         axis, width = size.beside(labels.values())
         x = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}}
         lane: Row = {"field": "model", "type": "nominal", "sort": list(labels.values()), "title": None}
@@ -153,12 +162,10 @@ def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str,
                 },
             ],
         }
-        calls = [*_calls(ours, "with failover", anchor), *_calls(plain, "without", anchor)]
+        point = {"type": "point", "size": 55, "strokeWidth": 1.6}
         latencies: Row = {
             "width": width,
             "height": 110,
-            "data": {"values": calls},
-            "mark": {"type": "point", "size": 55, "strokeWidth": 1.6},
             "encoding": {
                 "x": {**x, "field": "at", "title": "seconds since the first call"}
                 | {"axis": {"tickCount": size.ticks}},
@@ -169,8 +176,11 @@ def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str,
                     "axis": {**axis, "tickCount": 4},
                 },
                 **_styled("run", RUNS),
-                **link,
             },
+            "layer": [
+                {"data": {"values": list(_calls(plain, "without"))}, "mark": point},
+                {"data": {"values": list(_calls(ours, "with failover", anchor))}, "mark": point, "encoding": link},
+            ],
         }
         return {
             "vconcat": [lanes, latencies],
@@ -209,10 +219,9 @@ def _marked(one: Asked, what: str, labels: Mapping[str, str], link: str) -> Row:
     }
 
 
-def _calls(run: Run, name: str, anchor: str) -> Iterator[Row]:
+def _calls(run: Run, name: str, anchor: str = "") -> Iterator[Row]:
     for call in run.calls:
-        row: Row = {"at": call.at, "seconds": call.seconds, "run": name}
-        yield {**row, "link": _link(call, anchor)} if name == "with failover" else row
+        yield {"at": call.at, "seconds": call.seconds, "run": name, "link": _link(call, anchor)}
 
 
 def _link(call: Call, anchor: str) -> str:

@@ -24,10 +24,9 @@ from openrouter_fallback.drill import charts
 from openrouter_fallback.drill.records import Call, Run
 from openrouter_fallback.drill.results import DrillResult
 from openrouter_fallback.drill.scenarios import Scenario
+from openrouter_fallback.drill.texts import tame
 
 _TEMPLATES = Path(__file__).parent / "html"
-_LONGEST_TEXT = 2000
-_CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 
 # What a reader is told first: a sign that is no colour, and the sentence.
 _HEADLINES = {
@@ -62,7 +61,7 @@ def page(result: DrillResult, *, command: str = "") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ms": _ms, "usd": _usd, "tame": _tame, "parts": _parts}
+    environment.filters |= {"ms": _ms, "usd": _usd, "tame": tame, "parts": _parts}
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     letters = {
         name: ascii_uppercase[n] if n < len(ascii_uppercase) else f"#{n + 1}" for n, name in enumerate(result.chain)
@@ -135,13 +134,6 @@ def _ms(seconds: float | None) -> str:
 
 def _usd(amount: float) -> str:
     return f"{amount:.6f}".rstrip("0").rstrip(".")
-
-
-def _tame(text: object) -> str:
-    """A foreign text, bounded and without control characters."""
-    said = str(text)
-    more = f" … and {len(said) - _LONGEST_TEXT} characters more" if len(said) > _LONGEST_TEXT else ""
-    return said[:_LONGEST_TEXT].translate(_CONTROL) + more
 
 
 def _parts(call: Call) -> list[tuple[str, str]]:

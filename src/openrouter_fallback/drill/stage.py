@@ -26,8 +26,8 @@ _LATENCY = 0.01
 _OPENROUTER = "openrouter"
 _DOWN = "drill-refused"
 _PROXIES = ("no_proxy", "NO_PROXY")
-# Deadlines of an attempt are shortened above; what a fleet shares must not learn from a drill.
-_NOT_TAKEN = ("attempt_timeout_seconds", "health_store", "spend_limit_usd", "catalog")
+# Deadlines are shortened above; neither a fleet, nor its budget, nor its traces may learn of a drill.
+_NOT_TAKEN = ("attempt_timeout_seconds", "health_store", "spend_limit_usd", "catalog", "opentelemetry")
 
 
 class Stage:
@@ -109,7 +109,7 @@ class Stage:
     def with_failover(self) -> FallbackConfig:
         """The user's chain; the primary of a scenario that refuses lives on an endpoint of its own."""
         settings: dict[str, Any] = {**self._config.settings.model_dump(exclude_none=True), **DEADLINES}
-        settings = {name: value for name, value in settings.items() if name not in _NOT_TAKEN}
+        settings |= self._scenario.settings
         models = {}
         for key in self._keys:
             attempts = self._config.model(key).max_retries
@@ -120,7 +120,7 @@ class Stage:
             default_chain=[self.key(name) for name in self.chain],
             models=models,
             endpoints=self._endpoints(),
-            settings={**settings, **self._scenario.settings},
+            settings={name: value for name, value in settings.items() if name not in _NOT_TAKEN},
         )
 
     def without_failover(self) -> FallbackConfig:

@@ -44,17 +44,19 @@ def main() -> None:
             seed=chosen.seed,
             port=chosen.port,
         )
+        if chosen.tokens is not None:
+            emulator.reply(tokens=chosen.tokens)
+        emulator.start()
     except (OSError, ValueError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    if chosen.tokens is not None:
-        emulator.reply(tokens=chosen.tokens)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with emulator:
+    try:
         print(emulator.base_url, flush=True)
-        try:
-            sys.stdin.read()
-        except KeyboardInterrupt:
-            pass
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        emulator.stop()
 
 
 def _models(given: str | None) -> Sequence[str | dict[str, Any]] | None:

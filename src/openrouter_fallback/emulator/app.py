@@ -78,7 +78,7 @@ class App:
             scope["state"]["connection"],
             send,
             entry,
-            pace=state.pace(entry.model),
+            pace=state.pace(entry.served_by or entry.model),
             dice=state.dice,
             coalesce=state.coalesce,
             stopping=lambda: state.stopping,

@@ -81,7 +81,8 @@ class _Asking:
         script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
         if script.prefill == "refuse" and answers.prefix(request):
             raise by_provider(hosts[0].name, _NO_PREFILL)
-        served = Served(model, hosts[0], tokens, *state.cache.look_up(model, request, tokens))
+        cached, written, keys = state.cache.look_up(model, request, tokens)
+        served = Served(model, hosts[0], tokens, cached, written)
         fault = state.schedule.pick(request["model"])
         plan = Plan([])
         for host in hosts:
@@ -91,16 +92,15 @@ class _Asking:
             plan = healthy(scene) if fault is None else fault.plan(scene)
             self._entry.fault = None if fault is None else fault.kind
             self._entry.served_by, self._entry.provider = request["model"], host.name
-            failed = _failed(plan)
             asked, bad = state.health.get((model.id, host.name), (0, 0))
             state.health[model.id, host.name] = (asked + 1, bad + (fault is not None))
-            # A fault without a provider is one of all of them.
-            elsewhere = fault is not None and fault.provider is not None and _another_may(plan)
-            if not failed or not elsewhere:
-                if failed:
-                    self.failed(model, host, plan.status)
+            if not _failed(plan):
+                state.cache.remember(keys)
                 break
             self.failed(model, host, plan.status)
+            # A fault without a provider is one of all of them.
+            if fault is None or fault.provider is None or not _another_may(plan):
+                break
             fault = None
         return Outcome(plan, served, self._responses(served, plan))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -21,8 +21,9 @@ _MILLION = 10**6
 def listing(models: Models, query: Query) -> Entry:
     """The body of `GET /models`, filtered, sorted and cut into pages as asked; `Refused` for a query that is wrong."""
     found = [entry(model) for model in models]
-    found += [entry(target) | _renamed(name, target) for name, target in aliases(models)]
-    if models.find(AUTO) is not None:
+    listed = {one["id"] for one in found}
+    found += [entry(target) | _renamed(name, target) for name, target in aliases(models) if name not in listed]
+    if models.find(AUTO) is not None and AUTO not in listed:
         found.append(_auto())
     for name, keep in _FILTERS.items():
         if query.get(name):
@@ -180,12 +181,15 @@ def _whole(query: Query, name: str, default: int, least: int) -> int:
 
 
 def _price(one: Entry, key: str) -> Decimal:
-    return Decimal(one.get("pricing", {}).get(key) or 0) * _MILLION
+    return Decimal((one.get("pricing") or {}).get(key) or 0) * _MILLION
 
 
 def _has(one: Entry, key: str, wanted: str) -> bool:
-    modalities: Iterable[str] = one.get("architecture", {}).get(key) or ("text",)
-    return wanted == "all" or bool(set(wanted.split(",")) & set(modalities))
+    return wanted == "all" or bool(set(wanted.split(",")) & _modalities(one, key))
+
+
+def _modalities(one: Entry, key: str) -> set[str]:
+    return set((one.get("architecture") or {}).get(key) or ("text",))
 
 
 def _tools_of(one: Entry) -> set[str]:
@@ -195,7 +199,7 @@ def _tools_of(one: Entry) -> set[str]:
 _FILTERS: dict[str, Callable[[Entry, str], bool]] = {
     "q": lambda one, text: text.lower() in f"{one['id']} {one.get('name')}".lower(),
     "supported_parameters": lambda one, names: set(names.split(",")) <= _tools_of(one),
-    "input_modalities": lambda one, names: set(names.split(",")) <= set(one["architecture"]["input_modalities"]),
+    "input_modalities": lambda one, names: set(names.split(",")) <= _modalities(one, "input_modalities"),
     "output_modalities": lambda one, names: _has(one, "output_modalities", names),
     "context": lambda one, least: (one.get("context_length") or 0) >= Decimal(least),
     "min_price": lambda one, least: _price(one, "prompt") >= Decimal(least),

@@ -17,8 +17,8 @@ class Request:
 
     `ended` is "open", "finished" (answered in full), "gone" (the client went away first) or "fault" (a fault, or a
     refusal of the request, was played to its end). `status` is None while, or if, no status line was sent. `served_by`
-    is the model that answered (another one where the request's `models` named it) and `provider` its provider; `cost`
-    is USD, so far as it is known.
+    is the model that was asked in the end (another one where the request's `models` named it) and `provider` its
+    provider; `cost` is USD.
     """
 
     number: int

@@ -92,8 +92,10 @@ class Model:
     must_reason: bool = False
     entry: Mapping[str, Any] | None = field(default=None, compare=False)
 
-    def prices_at(self, host: Host) -> dict[str, Decimal]:
+    def prices_at(self, host: Host) -> Mapping[str, Decimal]:
         """What it costs at one of its providers."""
+        if host.factor == "1":
+            return self.prices
         factor = Decimal(host.factor)
         return {key: amount * factor for key, amount in self.prices.items()}
 
@@ -135,13 +137,22 @@ class Models:
         """A provider's name, given as that or as its slug; None where no such provider serves the model."""
         return {slug(one): one for one in self.providers(model)}.get(slug(name))
 
+    def _target(self, name: str) -> str:
+        """What an id stands for, where it is an alias or the router."""
+        listed = self._models.get(name)
+        alias = (listed.entry or {}).get("alias_target") if listed is not None else None
+        if alias:
+            return next((model.id for model in self if model.slug == alias.get("slug") and model.id != name), name)
+        if name == AUTO and AUTO_PICKS not in self._models:
+            real = (model.id for model in self if model.id != AUTO and not model.id.startswith("~"))
+            return next(real, name) if listed is not None else name
+        return AUTO_PICKS if name == AUTO else ALIASES.get(name, name)
+
     def find(self, name: str) -> Model | None:
         """The model of an id, an alias or a variant; None for what does not exist."""
-        found = self._models.get(name)
-        if found is not None:
-            return found
-        if name == AUTO or name in ALIASES:
-            return self._models.get(AUTO_PICKS if name == AUTO else ALIASES[name])
+        target = self._models.get(self._target(name))
+        if target is not None or name == AUTO or name in ALIASES:
+            return target
         base, _, variant = name.partition(":")
         if variant in VARIANTS and base in self._models:
             return self._models[base]
@@ -208,22 +219,33 @@ def _made_up(name: str) -> Model:
 
 
 def _from_entry(entry: Mapping[str, Any], bundled: Mapping[str, Model]) -> Model:
-    """A model as `GET /models` describes it."""
-    name = str(entry["id"])
+    """A model as `GET /models` describes it; ValueError for what cannot be one."""
+    name = entry.get("id")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a model needs an id, as GET /models gives it one; found {str(dict(entry))[:80]}")
     base = bundled.get(name) or _made_up(name)
     architecture = entry.get("architecture") or {}
-    pricing = {**(entry.get("pricing") or {})}
     expires = entry.get("expiration_date")
+    try:
+        # A router's price is -1: it depends on the model that it picks.
+        prices = {
+            key: max(Decimal(str(amount)), Decimal(0))
+            for key, amount in (entry.get("pricing") or {}).items()
+            if key in _PRICED
+        }
+        gone = date.fromisoformat(expires[:10]) if expires else None
+    except (ArithmeticError, TypeError, ValueError):
+        raise ValueError(f"{name}: its pricing or its expiration_date cannot be read") from None
     return replace(
         base,
         slug=str(entry.get("canonical_slug") or base.slug),
         context=entry.get("context_length"),
         max_output=(entry.get("top_provider") or {}).get("max_completion_tokens"),
-        prices={key: Decimal(str(pricing[key])) for key in pricing if key in _PRICED} or base.prices,
-        parameters=frozenset(entry["supported_parameters"]) if "supported_parameters" in entry else base.parameters,
+        prices={**dict.fromkeys(("prompt", "completion"), Decimal(0)), **prices} if prices else base.prices,
+        parameters=frozenset(entry.get("supported_parameters") or base.parameters),
         inputs=tuple(architecture.get("input_modalities") or base.inputs),
         outputs=tuple(architecture.get("output_modalities") or base.outputs),
-        expires=date.fromisoformat(expires[:10]) if expires else None,
+        expires=gone,
         entry=dict(entry),
     )
 

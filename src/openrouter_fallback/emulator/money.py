@@ -53,48 +53,50 @@ class PromptCache:
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
-    def look_up(self, model: Model, request: Json, prompt_tokens: int) -> tuple[int, int]:
-        """The prompt's tokens that were read from the cache, and that were written to it: then they are in it.
+    def look_up(self, model: Model, request: Json, prompt_tokens: int) -> tuple[int, int, list[bytes]]:
+        """The prompt's tokens that the cache has, those that would be written to it, and what to `remember` then.
 
         Breakpoints (`cache_control`) count whatever their length. Without them a model that caches by itself has
         prompts from 1,024 tokens on in blocks of 128.
         """
-        ends = _breakpoints(request)
+        ends, explicit = _breakpoints(request), True
         if not ends and prompt_tokens >= _LEAST_IMPLICIT and _caches_by_itself(model):
-            return self._blocks(model, request), 0
-        cached = written = 0
-        for tokens, digest in ends:
-            if self._remember(model.id.encode() + digest):
-                cached = max(cached, tokens)
-            else:
-                written = max(written, tokens)
-        return cached, max(written - cached, 0)
+            ends, explicit = _blocks(request), False
+        keys = [model.id.encode() + digest for _, digest in ends]
+        known = [tokens for (tokens, _), key in zip(ends, keys, strict=True) if key in self._seen]
+        cached = max(known, default=0)
+        written = max((tokens for tokens, _ in ends), default=0) - cached if explicit else 0
+        return cached, written, keys
 
-    def _blocks(self, model: Model, request: Json) -> int:
-        found = pieces("\0".join(f"{m['role']}:{tools.text_of(m.get('content'))}" for m in request["messages"]))
-        digest, known, broken = hashlib.sha256(model.id.encode()), 0, False
-        for end in range(_BLOCK_TOKENS, len(found) + 1, _BLOCK_TOKENS):
-            digest.update("".join(found[end - _BLOCK_TOKENS : end]).encode("utf-8", "replace"))
-            broken = not self._remember(digest.digest()) or broken
-            known += not broken
-        return known * _BLOCK_TOKENS
-
-    def _remember(self, key: bytes) -> bool:
-        seen = key in self._seen
-        self._seen[key] = None
-        self._seen.move_to_end(key)
-        if len(self._seen) > _REMEMBERED:
+    def remember(self, keys: list[bytes]) -> None:
+        """The prompt has been read."""
+        for key in keys:
+            self._seen[key] = None
+            self._seen.move_to_end(key)
+        while len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        return seen
 
 
 def _caches_by_itself(model: Model) -> bool:
     return "input_cache_read" in model.prices and "input_cache_write" not in model.prices
 
 
+def _blocks(request: Json) -> list[tuple[int, bytes]]:
+    """The tokens up to the end of each whole block, and a digest of what is there."""
+    found = pieces("\0".join(f"{m['role']}:{tools.text_of(m.get('content'))}" for m in request["messages"]))
+    digest, ends = hashlib.sha256(), []
+    for end in range(_BLOCK_TOKENS, len(found) + 1, _BLOCK_TOKENS):
+        digest.update("".join(found[end - _BLOCK_TOKENS : end]).encode("utf-8", "replace"))
+        ends.append((end, digest.digest()))
+    return ends
+
+
 def _breakpoints(request: Json) -> list[tuple[int, bytes]]:
     """The tokens up to each breakpoint, and a digest of what is there."""
-    ends, tokens, digest = [], 0, hashlib.sha256()
+    ends: list[tuple[int, bytes]] = []
+    if not request.get("cache_control") and not any(isinstance(m.get("content"), list) for m in request["messages"]):
+        return ends
+    tokens, digest = 0, hashlib.sha256()
     for message in request["messages"]:
         content = message.get("content")
         parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]

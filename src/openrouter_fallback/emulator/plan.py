@@ -117,7 +117,10 @@ def unstreamed(scene: Scene, body: Body) -> list[Step]:
 
 def sends(chunks: Sequence[Chunk]) -> list[Step]:
     """Chunks as steps."""
-    return [Send(event(chunk), tokens_in(chunk), chunk.get("usage"), _finish(chunk)) for chunk in chunks]
+    return [
+        Send(event(chunk), 1) if tokens_in(chunk) else Send(event(chunk), 0, chunk.get("usage"), _finish(chunk))
+        for chunk in chunks
+    ]
 
 
 def _finish(part: Body) -> tuple[str | None, str | None] | None:

@@ -60,6 +60,8 @@ def hosts(model: Model, request: Json, prompt_tokens: int, *, exact: bool = True
 
 def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
     """The model itself, whoever serves it: its context, its modalities, its reasoning."""
+    if "text" not in model.outputs:
+        raise unavailable(400, "wrong_endpoint", f"{model.id} is not a chat model.", [model.id])
     needs = {
         _MODALITY_OF_PART[part["type"]]
         for message in request["messages"]

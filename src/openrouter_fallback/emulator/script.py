@@ -23,11 +23,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
 from openrouter_fallback.emulator.faults import FAULTS
-from openrouter_fallback.emulator.models import Models
+from openrouter_fallback.emulator.models import MODELS, Models
 from openrouter_fallback.emulator.schedule import check, window
 
 Path = tuple[str | int, ...]
 _Seconds = Annotated[float, Bounded(ge=0)]
+_Bundled = BeforeValidator(lambda value: list(MODELS) if value == "bundled" else value)
 _Listed = BeforeValidator(lambda value: [value] if isinstance(value, Mapping) else value)
 
 
@@ -89,7 +90,7 @@ class Faults(Part):
     stand_ins: ClassVar[Sequence[str]] = ()
     parts: ClassVar[Mapping[str, type[Part]]] = {"pace": _Pace, "replies": _Reply}
 
-    models: list[str] | None = None
+    models: Annotated[list[str] | None, _Bundled] = None
     seed: int | None = None
     pace: Annotated[list[_Pace], _Listed] = []
     faults: list[_Fault] = []

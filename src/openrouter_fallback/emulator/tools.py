@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,8 +48,10 @@ def calls(request: Body) -> list[dict[str, Any]]:
     if not tools:
         return []
     prompt = last_text(request["messages"])
-    after_tool = request["messages"][-1].get("role") == "tool"
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool)
+    role = request["messages"][-1].get("role")
+    if role == "assistant" and request.get("tool_choice", "auto") == "auto":
+        return []  # a text that it goes on from
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=role == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [
@@ -135,21 +138,29 @@ class _Filler:
         return {key: self.fill(properties.get(key, {}), depth + 1) for key in schema.get("required") or ()}
 
     def _array(self, schema: Body, depth: int) -> Any:
-        return [self.fill(schema.get("items", {}), depth + 1) for _ in range(schema.get("minItems", 0))]
-
-    def _bounded(self, schema: Body, depth: int) -> float:
-        number = self._number
-        if "minimum" in schema or "exclusiveMinimum" in schema:
-            number = max(number, schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1))
-        if "maximum" in schema or "exclusiveMaximum" in schema:
-            number = min(number, schema.get("maximum", schema.get("exclusiveMaximum", 0) - 1))
-        return number
+        first = schema.get("prefixItems") or []
+        rest = [schema.get("items", {})] * (schema.get("minItems", 0) - len(first))
+        return [self.fill(item, depth + 1) for item in (*first, *rest)]
 
     def _integer(self, schema: Body, depth: int) -> int:
-        return int(self._bounded(schema, depth))
+        number = math.trunc(self._number)
+        if "minimum" in schema:
+            number = max(number, math.ceil(schema["minimum"]))
+        if "exclusiveMinimum" in schema:
+            number = max(number, math.floor(schema["exclusiveMinimum"]) + 1)
+        if "maximum" in schema:
+            number = min(number, math.floor(schema["maximum"]))
+        if "exclusiveMaximum" in schema:
+            number = min(number, math.ceil(schema["exclusiveMaximum"]) - 1)
+        return number
 
     def _float(self, schema: Body, depth: int) -> float | int:
-        number = self._bounded(schema, depth)
+        low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+        above, below = schema.get("exclusiveMinimum", -math.inf), schema.get("exclusiveMaximum", math.inf)
+        number = min(max(self._number, low), high)
+        if not above < number < below:
+            ends = max(low, above), min(high, below)
+            number = sum(ends) / 2 if math.isfinite(sum(ends)) else above + 1 if number <= above else below - 1
         return int(number) if number == int(number) else number
 
     def _string(self, schema: Body, depth: int) -> str:

@@ -294,9 +294,9 @@ def _broken_tools(request: Json) -> str | None:
 
 
 def _fields(found: Json, fields: Mapping[str, Field], prefix: str) -> None:
-    for name, field in fields.items():
-        value = found.get(name)
-        if value is None:
+    for name, value in found.items():
+        field = fields.get(name)
+        if field is None or value is None:
             continue
         at = f"{prefix}{name}"
         if not _is(value, field.types):

@@ -33,11 +33,12 @@ class Rules:
 
 
 class Pass:
-    """One attempt's admission: what the breaker looked like when the attempt began."""
+    """One attempt's admission: when it began, and what the breaker looked like then."""
 
-    __slots__ = ("epoch", "failed_at", "forced", "probe")
+    __slots__ = ("began", "epoch", "failed_at", "forced", "probe")
 
-    def __init__(self, epoch: int, *, probe: bool, forced: bool) -> None:
+    def __init__(self, began: float, epoch: int, *, probe: bool, forced: bool) -> None:
+        self.began = began
         self.epoch = epoch
         self.probe = probe
         self.forced = forced
@@ -97,7 +98,8 @@ class Breaker:
     def begin(self, now: float, *, forced: bool = False) -> Pass:
         """Admit one attempt; half-open and not forced, it takes the probe's slot."""
         state = self.state(now)
-        held = Pass(self.epoch, probe=state is State.HALF_OPEN and not forced, forced=forced and state != State.CLOSED)
+        probe, forced = state is State.HALF_OPEN and not forced, forced and state is not State.CLOSED
+        held = Pass(now, self.epoch, probe=probe, forced=forced)
         if held.probe:
             self._probe, self._probe_token_at = held, None
         if held.forced:

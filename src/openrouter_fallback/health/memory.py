@@ -189,6 +189,12 @@ class MemoryHealth:
             known = self._models.get(model)
             return known.breaker.window.rate(now) if known else 1.0
 
+    def state(self, model: str, now: float) -> State:
+        """The state of the model's breaker."""
+        with self._lock:
+            known = self._models.get(model)
+            return known.breaker.state(now) if known else State.CLOSED
+
     def first_token_quantile(self, model: str, share: float) -> float | None:
         """A quantile of the seconds to the first token; None without data."""
         with self._lock:
@@ -400,15 +406,20 @@ class MemoryHealth:
         known = self._models.get(target.model)
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
-            known = _Model(Breaker(rules, self._random), Latencies(self._rules.window_seconds))
+            breaker = self._breaker(rules, target.endpoint, target.model)
+            known = _Model(breaker, Latencies(self._rules.window_seconds))
             self._models[target.model] = known
         return known
 
     def _endpoint(self, name: str) -> Breaker:
         known = self._endpoints.get(name)
         if known is None:
-            known = self._endpoints[name] = Breaker(self._rules, self._random)
+            known = self._endpoints[name] = self._breaker(self._rules, name, None)
         return known
+
+    def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
+        """A new breaker for a model, or for the endpoint itself."""
+        return Breaker(rules, self._random)
 
     def __reduce__(self) -> tuple[object, ...]:
         fresh = partial(type(self), retry_budget=self._extras.share, hedge_share=self._hedges.share)

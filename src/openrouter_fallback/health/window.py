@@ -12,17 +12,23 @@ _BOUNDS = tuple(0.001 * 1.2**step for step in range(74))
 class Window:
     """Outcomes of the last `seconds`, counted in fixed buckets.
 
-    The oldest bucket leaves as a whole, so the window covers between 19/20 and all of `seconds`.
+    The oldest bucket leaves as a whole, so the window covers between 19/20 and all of `seconds`. `all_good` and
+    `all_bad` are what was ever counted here; `others` (successes, failures) what other processes have counted.
     """
 
-    __slots__ = ("_bad", "_bad_total", "_good", "_good_total", "_latest", "_width")
+    __slots__ = ("_bad", "_bad_total", "_good", "_good_total", "_latest", "_width", "all_bad", "all_good", "others")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / BUCKETS
+        self.all_good = self.all_bad = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
+        self._empty()
+        self.others = (0, 0)
+
+    def _empty(self) -> None:
         self._good = [0] * BUCKETS
         self._bad = [0] * BUCKETS
         self._good_total = self._bad_total = 0
@@ -32,7 +38,7 @@ class Window:
         bucket = int(now // self._width)
         latest = self._latest
         if latest is None or bucket - latest >= BUCKETS:
-            self.clear()
+            self._empty()
             self._latest = bucket
         elif bucket > latest:
             for stale in range(latest + 1, bucket + 1):
@@ -50,12 +56,14 @@ class Window:
         slot = self._slot(now)
         self._good[slot] += 1
         self._good_total += 1
+        self.all_good += 1
 
     def bad(self, now: float) -> None:
         """Count a failure."""
         slot = self._slot(now)
         self._bad[slot] += 1
         self._bad_total += 1
+        self.all_bad += 1
 
     def amend(self, failed_at: float, now: float) -> None:
         """Turn the failure counted at `failed_at` into a success: the call went well after all."""
@@ -65,13 +73,16 @@ class Window:
         if not expired and self._bad[slot]:
             self._bad[slot] -= 1
             self._bad_total -= 1
+            self.all_bad -= 1
         self._good[slot] += 1
         self._good_total += 1
+        self.all_good += 1
 
     def counts(self, now: float) -> tuple[int, int]:
-        """Successes and failures in the window."""
+        """Successes and failures in the window, those of other processes included."""
         self._slot(now)
-        return self._good_total, self._bad_total
+        good, bad = self.others
+        return self._good_total + good, self._bad_total + bad
 
     def rate(self, now: float) -> float:
         """Share of successes, 1.0 without data."""

@@ -13,6 +13,7 @@ SURFACES = ("core", "langchain", "llamaindex")
 QUESTION = "Is anybody there?"
 TOOL, WORD, FOUND = "look_up", "harbour", "It is where ships are safe."
 TASK = f'Use {TOOL} to find "{WORD}", then answer.'
+MOST_TURNS = 4
 
 
 class SurfaceMissing(ImportError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openrouter_fallback import FallbackClient, FallbackConfig
-from openrouter_fallback.drill.surfaces import FOUND, TOOL, Said, Seamed
+from openrouter_fallback.drill.surfaces import FOUND, MOST_TURNS, TOOL, Said, Seamed
 
 _TOOLS = [
     {
@@ -17,7 +17,6 @@ _TOOLS = [
         },
     }
 ]
-_MOST_TURNS = 4
 
 
 class CoreSurface:
@@ -41,7 +40,7 @@ class CoreSurface:
         """Call tools until there is an answer in words."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
         looked_up: list[str] = []
-        for _ in range(_MOST_TURNS):
+        for _ in range(MOST_TURNS):
             answer = self.client.chat(messages, tools=_TOOLS)
             messages.append(answer.message)
             if not answer.tool_calls:

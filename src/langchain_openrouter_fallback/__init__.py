@@ -1,0 +1,11 @@
+"""A LangChain chat model that does not go down: `ChatOpenRouterFallback`, over `openrouter_fallback`."""
+
+try:
+    import langchain_core as _langchain_core  # noqa: F401
+except ImportError as error:
+    raise ImportError('LangChain is missing: pip install "openrouter-fallback[langchain]"') from error
+
+from .chat_model import ChatOpenRouterFallback
+from .listening import ATTEMPT_FAILED
+
+__all__ = ["ATTEMPT_FAILED", "ChatOpenRouterFallback"]

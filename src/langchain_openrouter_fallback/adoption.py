@@ -1,0 +1,185 @@
+"""Other chat models taken over: a ChatOpenAI as a candidate, a ChatOpenAI's or ChatOpenRouter's settings.
+
+Neither package is imported here: whoever gives such a model has imported it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from openrouter_fallback import EndpointConfig, ModelConfig
+
+from .errors import ConfigError
+
+OPENROUTER = "openrouter"
+
+_OPENROUTER_HOST = "openrouter.ai"
+_OPENAI_URL = "https://api.openai.com/v1"
+_OPENAI_KEY = "OPENAI_API_KEY"
+# Fields with the same name and meaning in all three.
+_SAME = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "stop",
+    "model_kwargs",
+    "extra_body",
+    "streaming",
+    "openrouter_provider",
+    "plugins",
+    "session_id",
+    "trace",
+    "default_headers",
+    "max_retries",
+    # of every chat model
+    "name",
+    "cache",
+    "verbose",
+    "callbacks",
+    "tags",
+    "metadata",
+    "custom_get_token_ids",
+    "rate_limiter",
+    "disable_streaming",
+    "output_version",
+)
+_PARAMS = _SAME[: _SAME.index("model_kwargs")]
+# What ChatOpenRouter says where its user has said nothing.
+_THEIR_DEFAULTS = {"app_url": "https://docs.langchain.com", "app_title": "LangChain"}
+
+
+def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tuple[str, EndpointConfig, ModelConfig]:
+    """A ChatOpenAI as a candidate: the name of its endpoint, the endpoint, the model there.
+
+    `taken` are the endpoints there are; one with the same URL, key and headers is used again. Raises `ConfigError`.
+    """
+    kind = _kind(llm)
+    if kind != "openai":
+        raise ConfigError(
+            f"models= holds a {type(llm).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
+        )
+    if hasattr(llm, "azure_endpoint") or _attribute(llm, "default_query"):
+        raise ConfigError(
+            f"models= holds a {type(llm).__name__} whose URL needs a query; give one whose base_url is all there is"
+        )
+    if _attribute(llm, "openai_proxy") or _attribute(llm, "http_client") or _attribute(llm, "http_async_client"):
+        raise ConfigError(
+            f"models= holds a {type(llm).__name__} with a proxy or an HTTP client of its own, which is not used here; "
+            "proxies are taken from HTTPS_PROXY"
+        )
+    headers = dict(_attribute(llm, "default_headers") or {})
+    if _attribute(llm, "openai_organization"):
+        headers["OpenAI-Organization"] = str(_attribute(llm, "openai_organization"))
+    url = _url(llm)
+    key = _attribute(llm, "openai_api_key")
+    if key is not None and not isinstance(key, SecretStr):
+        raise ConfigError(f"models= holds a {type(llm).__name__} whose api_key is a function; give it a plain key")
+    from_env = key is not None and url == _OPENAI_URL and key.get_secret_value() == os.environ.get(_OPENAI_KEY)
+    endpoint = EndpointConfig(
+        url,
+        api_key=None if from_env else key,
+        api_key_env=_OPENAI_KEY if from_env else None,
+        headers=headers,
+    )
+    name = _name(url, endpoint, taken)
+    params = {field: value for field in _PARAMS if (value := _attribute(llm, field)) is not None}
+    if url == _OPENAI_URL and "max_tokens" in params:
+        params["max_completion_tokens"] = params.pop("max_tokens")  # its newer models refuse the old name
+    params |= {**(_attribute(llm, "model_kwargs") or {}), **(_attribute(llm, "extra_body") or {})}
+    return name, endpoint, ModelConfig(f"{name}:{_attribute(llm, 'model_name')}", params=params)
+
+
+def settings_of(llm: BaseChatModel) -> dict[str, Any]:
+    """The arguments for a ChatOpenRouterFallback that does what `llm` does. Raises `ConfigError`."""
+    kind = _kind(llm)
+    if kind is None:
+        raise ConfigError(f"from_chat_model takes a ChatOpenRouter or a ChatOpenAI; found a {type(llm).__name__}")
+    given = {field: value for field in _SAME if (value := _useful(llm, field)) is not None}
+    timeout = _attribute(llm, "request_timeout")
+    if kind == "openrouter":
+        given |= {"models": [_attribute(llm, "model_name")], "api_key": _attribute(llm, "openrouter_api_key")}
+        given["base_url"] = _attribute(llm, "openrouter_api_base")
+        given |= {key: value for key, default in _THEIR_DEFAULTS.items() if (value := _useful(llm, key)) != default}
+        if _attribute(llm, "app_categories"):
+            categories = {"X-OpenRouter-Categories": ",".join(_attribute(llm, "app_categories"))}
+            given["default_headers"] = {**categories, **(given.get("default_headers") or {})}
+        if _attribute(llm, "route"):
+            given["model_kwargs"] = {**given.get("model_kwargs", {}), "route": _attribute(llm, "route")}
+        given["timeout"] = timeout / 1000 if timeout else None  # theirs are milliseconds
+    elif _on_openrouter(_url(llm)):
+        given |= {"models": [_attribute(llm, "model_name")], "api_key": _attribute(llm, "openai_api_key")}
+        given |= {"base_url": _url(llm), "timeout": _seconds(timeout)}
+    else:
+        given |= {"models": [llm], "timeout": _seconds(timeout)}
+        given.pop("default_headers", None)  # they go to the model's own endpoint, and nowhere else
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def is_chat_model(value: object) -> bool:
+    """Whether it is a chat model rather than an id."""
+    return isinstance(value, BaseChatModel)
+
+
+def _kind(llm: BaseChatModel) -> str | None:
+    packages = {cls.__module__.partition(".")[0] for cls in type(llm).__mro__}
+    return next((kind for kind in ("openai", "openrouter") if f"langchain_{kind}" in packages), None)
+
+
+def _attribute(llm: BaseChatModel, name: str) -> Any:
+    return getattr(llm, name, None)
+
+
+def _useful(llm: BaseChatModel, name: str) -> Any:
+    """The attribute if it says more than nothing."""
+    field = type(llm).model_fields.get(name)
+    value = _attribute(llm, name)
+    return None if field is None or value is None or value == field.default or value in ({}, []) else value
+
+
+def _seconds(timeout: object) -> float | None:
+    return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else None
+
+
+def _url(llm: BaseChatModel) -> str:
+    """Where it really asks: what its own client has made of arguments and environment."""
+    client = _attribute(llm, "root_async_client") or _attribute(llm, "root_client")
+    return str(client.base_url if client is not None else _attribute(llm, "openai_api_base") or _OPENAI_URL).rstrip("/")
+
+
+def _on_openrouter(url: str) -> bool:
+    return urlsplit(url).hostname == _OPENROUTER_HOST or url == (os.environ.get("OPENROUTER_BASE_URL") or "").rstrip(
+        "/"
+    )
+
+
+def _name(url: str, endpoint: EndpointConfig, taken: Mapping[str, EndpointConfig]) -> str:
+    """A name for the endpoint: `openai` for https://api.openai.com, counted on where that is another's."""
+    host = urlsplit(url).hostname or "endpoint"
+    try:
+        base = str(ipaddress.ip_address(host)).replace(":", "-")
+    except ValueError:
+        base = host.split(".")[-2] if "." in host else host
+    number, name = 1, base
+    while (name in taken and taken[name] != endpoint) or name == OPENROUTER:
+        number += 1
+        name = f"{base}-{number}"
+    return name

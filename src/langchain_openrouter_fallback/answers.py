@@ -1,0 +1,180 @@
+"""Completions and pieces as LangChain's messages, results and chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.tool import tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from openrouter_fallback import Attempt, Completion, Piece, Usage
+
+PROVIDER = "openrouter"
+CALLS_FROM = 1000
+"""The first index of a tool call's chunk: blocks of other kinds are counted from 0, and equal indices are merged."""
+
+_DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
+_NAMED = ("url", "title", "start_index", "end_index")
+
+
+def chat_result(completion: Completion) -> ChatResult:
+    """All choices of an answer; usage and cost belong to the answer as a whole and stand in each message."""
+    choices = completion.raw["choices"]
+    if len(choices) == 1:
+        return ChatResult(generations=[_generation(completion)])
+    return ChatResult(generations=[_generation(_one(completion, choice)) for choice in choices])
+
+
+def chunk(piece: Piece) -> ChatGenerationChunk:
+    """What is new of the text, or of the reasoning."""
+    if not piece.reasoning:
+        return ChatGenerationChunk(message=AIMessageChunk(content=piece.text))
+    # Another attempt starts over: what was thought before cannot be taken back, only set apart.
+    reasoning = f"\n\n{piece.reasoning}" if piece.restarted else piece.reasoning
+    return ChatGenerationChunk(
+        message=AIMessageChunk(content=piece.text, additional_kwargs={"reasoning_content": reasoning})
+    )
+
+
+def call_chunk(piece: Piece) -> ChatGenerationChunk:
+    """Complete tool calls."""
+    chunks = [
+        tool_call_chunk(name=call.name, args=call.arguments_json, id=call.id, index=CALLS_FROM + call.index)
+        for call in piece.tool_calls
+    ]
+    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=chunks))
+
+
+def last_chunk(completion: Completion) -> ChatGenerationChunk:
+    """What is known at the end only. Each key comes once in a stream: merging joins strings and refuses floats."""
+    content = _blocks(completion.message, "")
+    message = AIMessageChunk(
+        content=content or "",
+        additional_kwargs=_additional(completion, streamed=True),
+        response_metadata=_metadata(completion),
+        usage_metadata=usage_metadata(completion.usage),
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=message)
+
+
+def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+    """Tokens as LangChain counts them; the cost is not among them, because LangChain cannot add floats there."""
+    if usage is None:
+        return None
+    return UsageMetadata(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens, cache_creation=usage.cache_write_tokens),
+        output_token_details=OutputTokenDetails(reasoning=usage.reasoning_tokens),
+    )
+
+
+def attempt_dict(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as plain JSON, without what it does not know."""
+    values = {
+        "model": attempt.model,
+        "endpoint": attempt.endpoint,
+        "kind": str(attempt.kind) if attempt.kind is not None else None,
+        "status": attempt.status,
+        "message": attempt.message or None,
+        "seconds": round(attempt.seconds, 3),
+        "first_token": round(attempt.first_token, 3) if attempt.first_token is not None else None,
+        "provider": attempt.provider,
+        "generation_id": attempt.generation_id,
+        "cost": attempt.cost,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _one(completion: Completion, choice: Mapping[str, Any]) -> Completion:
+    other = Completion({**completion.raw, "choices": [choice]}, completion.attempts, completion.seconds)
+    other.seams = completion.seams
+    return other
+
+
+def _generation(completion: Completion) -> ChatGeneration:
+    text = completion.text
+    message = AIMessage(
+        content=_blocks(completion.message, text) or text,
+        additional_kwargs=_additional(completion, streamed=False),
+        tool_calls=[tool_call(name=call.name, args=call.arguments, id=call.id) for call in completion.tool_calls],
+        response_metadata=_metadata(completion),
+        usage_metadata=usage_metadata(completion.usage),
+    )
+    return ChatGeneration(message=message, generation_info={"finish_reason": completion.finish_reason})
+
+
+def _additional(completion: Completion, *, streamed: bool) -> dict[str, Any]:
+    message = completion.message
+    extra = {key: message[key] for key in ("refusal", "audio", "reasoning_details") if message.get(key)}
+    if completion.reasoning and not streamed:
+        extra["reasoning_content"] = completion.reasoning
+    if completion.invalid_tool_calls:
+        # Not among LangChain's own invalid_tool_calls: merging chunks there parses half a JSON and makes it a call.
+        extra["cut_tool_calls"] = list(completion.invalid_tool_calls)
+    return extra
+
+
+def _metadata(completion: Completion) -> dict[str, Any]:
+    raw, choice = completion.raw, completion.choice
+    metadata = {
+        "model_name": completion.model,
+        "model_provider": PROVIDER,
+        "provider": completion.provider,
+        "finish_reason": completion.finish_reason,
+        "native_finish_reason": choice.get("native_finish_reason"),
+        "id": raw.get("id"),
+        "system_fingerprint": raw.get("system_fingerprint"),
+        "cost": completion.cost,
+        "logprobs": choice.get("logprobs"),
+        "attempts": [attempt_dict(attempt) for attempt in completion.attempts],
+        "seams": [asdict(seam) for seam in completion.seams],
+    }
+    return {key: value for key, value in metadata.items() if value is not None and value != []}
+
+
+# Content
+
+
+def _blocks(message: Mapping[str, Any], text: str) -> list[str | dict[Any, Any]]:
+    """The content as blocks where it is more than text: citations, images, the parts that a server sent."""
+    parts = message.get("content")
+    drawn = [*(parts if isinstance(parts, list) else ()), *(message.get("images") or ())]
+    images = [_image(url) for image in drawn if (url := _url(image))]
+    citations = [_citation(one) for one in message.get("annotations") or () if isinstance(one, Mapping)]
+    blocks: list[str | dict[Any, Any]] = []
+    if citations:
+        blocks.append({"type": "text", "text": text, "annotations": citations})
+    elif text and images:
+        blocks.append({"type": "text", "text": text})
+    return blocks + images
+
+
+def _url(image: object) -> str | None:
+    shown = image.get("image_url") if isinstance(image, Mapping) else None
+    url = shown.get("url") if isinstance(shown, Mapping) else None
+    return url if isinstance(url, str) else None
+
+
+def _image(url: str) -> dict[Any, Any]:
+    data = _DATA_URL.fullmatch(url)
+    if data is None:
+        return {"type": "image", "url": url}
+    return {"type": "image", "base64": data[2], "mime_type": data[1]}
+
+
+def _citation(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    cited = annotation.get("url_citation")
+    if not isinstance(cited, Mapping):
+        return {"type": "non_standard_annotation", "value": dict(annotation)}
+    citation = {"type": "citation", **{key: cited[key] for key in _NAMED if cited.get(key) is not None}}
+    if cited.get("content"):
+        citation["cited_text"] = cited["content"]
+    return citation

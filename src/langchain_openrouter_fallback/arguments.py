@@ -1,0 +1,94 @@
+"""What the constructor is given: checked, and put into one form."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings, load_config
+
+from .adoption import endpoint_of
+from .core import Core
+from .errors import ConfigError
+
+
+def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as fields: configurations loaded, models and endpoints as objects. Raises `ConfigError`."""
+    _refuse_unknown(cls, given)
+    data = dict(given)
+    if data.get("model") is not None and data.get("models") is not None:
+        raise ConfigError("give model= (a chain of one) or models=[...], not both")
+    config = data.get("config")
+    if isinstance(config, Mapping):
+        data["config"] = load_config(config)
+    elif isinstance(config, os.PathLike):
+        data["config"] = os.fspath(config)
+    settings = data.get("settings")
+    if isinstance(settings, Settings):
+        data["settings"] = {name: getattr(settings, name) for name in settings.model_fields_set}
+    endpoints = {name: _endpoint(end) for name, end in (data.get("endpoints") or {}).items()}
+    models = data.get("models")
+    if isinstance(models, str):
+        raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
+    if models is not None:
+        data["models"] = [_model(model, endpoints) for model in models]
+    if endpoints:
+        data["endpoints"] = endpoints
+    core = data.get("core")
+    if isinstance(core, Core) and data.get("profile") in core.profiles:
+        del data["profile"]  # not the user's, but derived, from other models perhaps
+    return data
+
+
+def plain(value: object) -> Any:
+    """Configurations as JSON, without keys; LangChain's serialization writes nothing else."""
+    if isinstance(value, FallbackConfig):
+        return _without_keys(value.model_dump(mode="json", exclude_defaults=True))
+    if isinstance(value, ModelConfig | EndpointConfig):
+        return value.model_dump(mode="json", exclude_defaults=True, exclude={"api_key"})
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def _without_keys(config: dict[str, Any]) -> dict[str, Any]:
+    for endpoint in config.get("endpoints", {}).values():
+        endpoint.pop("api_key", None)
+    return config
+
+
+def _refuse_unknown(cls: type[BaseChatModel], given: Mapping[str, Any]) -> None:
+    known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values() if field.alias)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known - {"core"}, n=1, cutoff=0.75)
+            meant = f"did you mean {near[0]}=?" if near else "parameters of the request go into model_kwargs={...}"
+            raise ConfigError(f"{cls.__name__} has no argument {name}=; {meant}")
+
+
+def _model(model: object, endpoints: dict[str, EndpointConfig]) -> str | ModelConfig:
+    if isinstance(model, BaseChatModel):
+        name, endpoint, config = endpoint_of(model, endpoints)
+        endpoints[name] = endpoint
+        return config
+    if isinstance(model, Mapping):
+        return ModelConfig(**model)
+    if isinstance(model, str | ModelConfig):
+        return model
+    raise ConfigError(
+        f"models= holds a {type(model).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
+    )
+
+
+def _endpoint(endpoint: object) -> EndpointConfig:
+    if isinstance(endpoint, EndpointConfig):
+        return endpoint
+    if isinstance(endpoint, Mapping):
+        return EndpointConfig(**endpoint)
+    raise ConfigError(f"endpoints= holds a {type(endpoint).__name__}; it must be an EndpointConfig or a mapping")

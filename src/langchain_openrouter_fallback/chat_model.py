@@ -1,0 +1,193 @@
+"""`ChatOpenRouterFallback`: a chat model of LangChain over the core. It translates, and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from . import answers, structured
+from .configured import Configured
+from .errors import as_model_errors
+from .listening import Listening
+from .messages import wire_messages
+from .request import ROUTING, options, routed
+from .tools import Tool, tool_arguments
+
+
+class ChatOpenRouterFallback(Configured):
+    """A chain of models behind one chat model: it answers although models fail.
+
+    ```python
+    llm = ChatOpenRouterFallback(models=["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"])  # or config="fallback.yaml"
+    llm.invoke("Why do fallbacks need a budget?").response_metadata["model_name"]
+    ```
+
+    Give `models` (ids, `ModelConfig` or a `ChatOpenAI`, in order), `model` (a chain of one) or `config` (a
+    `FallbackConfig`, a YAML path or a mapping); without any, the file that `OPENROUTER_FALLBACK_CONFIG` names.
+    `task`, `max_cost_tier`, `primary_provider` and `models` may be given for each call as well. Raises `ConfigError`.
+    """
+
+    # So that type checkers know aliases, mappings and chat models for what they are: arguments, checked at run time.
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+
+    # Calls
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        listening = Listening.here()
+        with as_model_errors():
+            client = listening.to(self.client) if listening else self.client
+            return answers.chat_result(client.chat(wire_messages(messages), **options(self, stop, kwargs)))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        listening = Listening.here()
+        with as_model_errors():
+            client = listening.ato(self.client) if listening else self.client
+            async with listening or nullcontext():
+                return answers.chat_result(await client.achat(wire_messages(messages), **options(self, stop, kwargs)))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        listening = Listening.here()
+        with as_model_errors():
+            client = listening.to(self.client) if listening else self.client
+            asked = options(self, stop, kwargs, streamed=True)
+            with client.stream(wire_messages(messages), **asked) as stream:
+                for piece in stream:
+                    if piece.text or piece.reasoning:
+                        yield answers.chunk(piece)
+                    elif piece.tool_calls:
+                        yield answers.call_chunk(piece)
+                yield answers.last_chunk(stream.completion)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        listening = Listening.here()
+        with as_model_errors():
+            asked = options(self, stop, kwargs, streamed=True)
+            client = listening.ato(self.client) if listening else self.client
+            async with listening or nullcontext(), client.astream(wire_messages(messages), **asked) as stream:
+                async for piece in stream:
+                    if piece.text or piece.reasoning:
+                        yield answers.chunk(piece)
+                    elif piece.tool_calls:
+                        yield answers.call_chunk(piece)
+                yield answers.last_chunk(stream.completion)
+
+    # Each way to say something about one call ends up among its keyword arguments: there callbacks, tracers and the
+    # cache's key see it. Plain functions that hand on what the base class returns, so that no chunk pays for it.
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        return super().invoke(input, config, stop=stop, **routed(config, kwargs))
+
+    def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Coroutine[Any, Any, AIMessage]:
+        return super().ainvoke(input, config, stop=stop, **routed(config, kwargs))
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        return super().stream(input, config, stop=stop, **routed(config, kwargs))
+
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        return super().astream(input, config, stop=stop, **routed(config, kwargs))
+
+    def stream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().stream_events(input, config, **routed(config, kwargs))
+
+    def astream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return super().astream_events(input, config, **routed(config, kwargs))
+
+    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
+        """The model with arguments for each call. Routing makes a copy: a binding of it would be lost by `bind_tools`
+        and by agents, which look through to the model."""
+        routing = {key: kwargs.pop(key) for key in ROUTING if key in kwargs}
+        model = self.with_routing(**routing) if routing else self
+        if routing and not kwargs:
+            return model
+        return super(ChatOpenRouterFallback, model).bind(**kwargs)
+
+    def bind_tools(
+        self,
+        tools: Sequence[Tool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools. `tool_choice`: a tool's name, `auto`, `none`, `any` or `required`, True for the only
+        tool, or as OpenAI writes it."""
+        with as_model_errors():
+            bound = tool_arguments(tools, tool_choice, strict, parallel_tool_calls)
+        return self.bind(**bound, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model with answers of this schema (pydantic class, TypedDict or JSON schema), parsed.
+
+        `method` is by default `json_schema` where all models of the chain are known to take one, else
+        `function_calling`. With `include_raw` a dict of `raw`, `parsed` and `parsing_error`.
+        """
+        return structured.structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)

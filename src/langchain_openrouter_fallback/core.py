@@ -1,0 +1,102 @@
+"""The core behind a chat model: one `FallbackClient`, shared by all copies of the model that want the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pydantic import SecretStr
+
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
+
+_KEY_ENV = "OPENROUTER_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a client is made of, but for its routing."""
+
+    config: FallbackConfig | str | None = None
+    endpoints: Mapping[str, EndpointConfig] | None = None
+    settings: Mapping[str, Any] | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    base_url: str | None = None
+    api_key: SecretStr | Callable[[], Any] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    app_url: str | None = None
+    app_title: str | None = None
+
+    def client(self, models: list[str | ModelConfig] | None) -> FallbackClient:
+        """A new client; its chain is `models` where there is no configuration. Raises the core's `ConfigError`."""
+        config: FallbackConfig | str | None = self.config
+        if config is None and models is not None and self.endpoints:
+            config, models = FallbackConfig(default_chain=models, endpoints=self.endpoints), None
+        client = self._client(config, None if config is not None else models)
+        changes = self._changes(client.config)
+        if not changes:
+            return client
+        whole = {name: getattr(client.config, name) for name in FallbackConfig.model_fields}
+        return self._client(FallbackConfig(**{**whole, **changes}), None)
+
+    def _client(self, config: FallbackConfig | str | None, models: list[str | ModelConfig] | None) -> FallbackClient:
+        return FallbackClient(
+            models,
+            config=config,
+            base_url=self.base_url,
+            api_key=self._key(),
+            headers=self.headers,
+            app_url=self.app_url,
+            app_title=self.app_title,
+        )
+
+    def _key(self) -> SecretStr | Callable[[], Any] | None:
+        """The key as given. One that merely stands in the environment is the core's to find: a configuration may name
+        another variable."""
+        key = self.api_key
+        from_env = isinstance(key, SecretStr) and key.get_secret_value() == os.environ.get(_KEY_ENV)
+        return None if from_env else key
+
+    def _changes(self, config: FallbackConfig) -> dict[str, Any]:
+        """What the chat model's own arguments change in the configuration."""
+        told = dict(self.settings or {})
+        if self.timeout is not None:
+            told["first_token_timeout_seconds"] = float(self.timeout)
+        if self.max_retries is not None:
+            told["max_retries_per_model"] = self.max_retries + 1  # LangChain counts the tries after the first
+        changes: dict[str, Any] = {}
+        if told:
+            known = config.settings
+            changes["settings"] = Settings(**{**{n: getattr(known, n) for n in known.model_fields_set}, **told})
+        missing = {name: end for name, end in (self.endpoints or {}).items() if config.endpoints.get(name) != end}
+        if missing:
+            changes["endpoints"] = {**config.endpoints, **missing}
+        return changes
+
+
+@dataclass(slots=True)
+class Core:
+    """A client with what it was made of. Copying a chat model keeps it: health and connections are shared."""
+
+    recipe: Recipe
+    client: FallbackClient = field(repr=False)
+    models: list[str | ModelConfig] | None
+    profiles: list[Any] = field(default_factory=list, repr=False)
+    """Those that were derived from the catalog, and not given by the user."""
+
+    @classmethod
+    def made(cls, recipe: Recipe, models: list[str | ModelConfig] | None) -> Self:
+        """A new one."""
+        return cls(recipe, recipe.client(models), models)
+
+    def routed(self, models: list[str | ModelConfig] | None, **routing: Any) -> FallbackClient:
+        """The client with the routing of one chat model as its default."""
+        own = models if models != self.models or self.recipe.config is not None else None
+        if own is None and not any(routing.values()):
+            return self.client
+        return self.client.with_options(models=own, **routing)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self

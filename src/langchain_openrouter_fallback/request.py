@@ -1,0 +1,112 @@
+"""What LangChain says about a call, in the words of the core: parameters, routing, names that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+from langchain_core.utils.function_calling import convert_to_json_schema
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .configured import Configured
+
+ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_price")
+"""What `bind` takes as routing."""
+CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
+"""What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
+
+# A field of the chat model -> the request's parameter.
+_PARAMS = {
+    name: name
+    for name in (
+        "temperature",
+        "max_completion_tokens",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "logit_bias",
+        "reasoning",
+        "reasoning_effort",
+        "verbosity",
+        "service_tier",
+        "plugins",
+        "session_id",
+        "trace",
+        "extra_body",
+        "max_tokens",
+        "stop",
+    )
+} | {"openrouter_provider": "provider"}
+# LangChain's name for an argument of a call -> the core's.
+_RENAMED = {
+    "openrouter_provider": "provider",
+    "stop_sequences": "stop",
+    "request_timeout": "timeout",
+    "default_headers": "headers",
+}
+# For LangChain itself.
+_NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format")
+
+
+def options(
+    llm: Configured, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
+) -> dict[str, Any]:
+    """The arguments of the core's call; those given to the call go before the model's own."""
+    fields = llm.__dict__
+    asked: dict[str, Any] = {wire: fields[name] for name, wire in _PARAMS.items() if fields[name] is not None}
+    if llm.model_kwargs:
+        asked |= llm.model_kwargs
+    if kwargs:
+        asked |= {_RENAMED.get(name, name): value for name, value in kwargs.items() if name not in _NOT_SENT}
+        _adapt(asked)
+    if stop is not None:
+        asked["stop"] = stop
+    if "stop" in asked and not asked["stop"]:
+        del asked["stop"]
+    if streamed:
+        if (asked.get("n") or 1) > 1:
+            raise ConfigError(
+                "n > 1 cannot be streamed: chunks of several answers would be merged into one; use invoke"
+            )
+        if llm.mid_stream is not None:
+            asked.setdefault("mid_stream", llm.mid_stream)
+    return asked
+
+
+def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a call with the routing of its config, so that callbacks and caches see it too."""
+    configurable = ensure_config(config).get("configurable")
+    if configurable:
+        given = {key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}
+        if given:
+            return {**given, **kwargs}
+    return kwargs
+
+
+def _adapt(asked: dict[str, Any]) -> None:
+    model = asked.pop("model", None)
+    if model is not None:
+        if asked.get("models") is not None:
+            raise ConfigError("give model= (a chain of one) or models=[...], not both")
+        asked["models"] = [model]
+    if "tools" in asked and not asked["tools"]:
+        del asked["tools"]
+        asked.pop("tool_choice", None)
+    form = asked.get("response_format")
+    if isinstance(form, type):
+        schema = convert_to_json_schema(form)
+        asked["response_format"] = json_format(schema, None)
+
+
+def json_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any]:
+    """The `response_format` for an answer of this schema."""
+    named = {"name": schema.get("title") or "answer", "schema": schema}
+    return {"type": "json_schema", "json_schema": named if strict is None else {**named, "strict": strict}}

@@ -1,0 +1,64 @@
+"""Structured output: what is asked for, and the parser of what comes."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.base import OutputParserLike
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from .errors import ConfigError
+from .request import json_format
+from .tools import name_of
+
+if TYPE_CHECKING:
+    from .chat_model import ChatOpenRouterFallback
+
+METHODS = ("json_schema", "function_calling", "json_mode")
+
+
+def structured(
+    llm: ChatOpenRouterFallback,
+    schema: dict[str, Any] | type | None,
+    method: str | None,
+    *,
+    include_raw: bool,
+    strict: bool | None,
+    arguments: dict[str, Any],
+) -> Runnable[LanguageModelInput, Any]:
+    """The model with a parser behind it; `method` is one of `METHODS`, None for the best that the whole chain can."""
+    if method is None:
+        method = "json_schema" if (llm.profile or {}).get("structured_output") else "function_calling"
+    if method not in METHODS:
+        raise ConfigError(f"method={method!r} is not known; there are: {', '.join(METHODS)}")
+    if schema is None and method != "json_mode":
+        raise ConfigError(f"method={method!r} needs a schema")
+    is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+    parser: OutputParserLike[Any] = JsonOutputParser()
+    if is_pydantic:
+        parser = PydanticOutputParser(pydantic_object=schema)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+    bound: Runnable[LanguageModelInput, Any]
+    if method == "function_calling" and schema is not None:
+        name = name_of(convert_to_openai_tool(schema))
+        bound = llm.bind_tools([schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments)
+        if is_pydantic:
+            parser = PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
+        else:
+            parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+    elif method == "json_schema" and schema is not None:
+        form = json_format(convert_to_json_schema(schema), strict)
+        bound = llm.bind(response_format=form, ls_structured_output_format=told, **arguments)
+    else:
+        bound = llm.bind(response_format={"type": "json_object"}, ls_structured_output_format=told, **arguments)
+    if not include_raw:
+        return bound | parser
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")

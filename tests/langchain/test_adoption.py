@@ -1,0 +1,268 @@
+"""Other chat models taken over: a ChatOpenAI as the last resort, the settings of a ChatOpenAI or ChatOpenRouter; and
+nothing meant for OpenAI leaks in."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import pickle
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import FakeListChatModel
+from langchain_openai import AzureChatOpenAI, ChatOpenAI
+from langchain_openrouter import ChatOpenRouter
+
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from langchain_openrouter_fallback.errors import ConfigError
+from openrouter_fallback import ModelConfig
+from openrouter_fallback.emulator import Emulator
+
+from .conftest import CLAUDE, GPT, Make
+from .surfaces import SURFACES, aask
+
+
+def built(cls: Any, **arguments: Any) -> Any:
+    """Their constructors' types know neither aliases nor plain strings as keys."""
+    return cls(**arguments)
+
+
+DIRECT = "openai/gpt-oss-20b"
+
+
+@pytest.fixture
+def direct() -> Iterator[Emulator]:
+    """A provider's own API: another server, which takes only its own key."""
+    with Emulator(api_key="sk-proj-own") as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def openai_model(direct: Emulator) -> Any:
+    return built(
+        ChatOpenAI,
+        model=DIRECT,
+        base_url=direct.base_url,
+        api_key=direct.api_key,
+        default_headers={"X-Theirs": "1"},
+        organization="org-1",
+    )
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+async def test_a_chat_openai_answers_when_openrouter_is_gone(
+    emulator: Emulator, make: Make, direct: Emulator, openai_model: ChatOpenAI, surface: str
+) -> None:
+    llm = make(models=[GPT, CLAUDE, openai_model], base_url=emulator.refused_url(), default_headers={"X-Ours": "1"})
+    llm.client._engine.random = lambda: 0.0
+
+    outcome = await aask(llm, surface)
+
+    assert outcome.answer.response_metadata["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
+    (request,) = direct.log
+    assert request.body["model"] == DIRECT
+    assert (request.headers["x-theirs"], request.headers["openai-organization"]) == ("1", "org-1")
+
+
+def test_it_is_not_asked_while_openrouter_answers(
+    emulator: Emulator, make: Make, direct: Emulator, openai_model: ChatOpenAI
+) -> None:
+    make(models=[GPT, openai_model]).invoke("hello")
+    assert (emulator.count(), direct.count()) == (1, 0)
+    assert "x-theirs" not in emulator.log[0].headers
+
+
+def test_a_chat_openai_beside_a_configuration(
+    emulator: Emulator, make: Make, direct: Emulator, openai_model: ChatOpenAI
+) -> None:
+    emulator.fault("temporarily_unavailable", model=GPT)
+    llm = make(config={"default_chain": [CLAUDE], "task_chains": {"fast": [GPT]}}, models=[GPT, openai_model])
+    assert llm.invoke("hello").response_metadata["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
+    assert emulator.count(GPT) == 1
+
+
+def test_two_of_one_server_share_an_endpoint_and_two_keys_do_not(direct: Emulator) -> None:
+    def model(name: str, key: str) -> Any:
+        return built(ChatOpenAI, model=name, base_url=direct.base_url, api_key=key)
+
+    llm = ChatOpenRouterFallback(models=[model("a", "k1"), model("b", "k1"), model("a", "k2")], api_key="x")
+    assert llm.models == [ModelConfig("127.0.0.1:a"), ModelConfig("127.0.0.1:b"), ModelConfig("127.0.0.1-2:a")]
+
+
+def test_its_parameters_are_the_candidates_own(emulator: Emulator, make: Make, direct: Emulator) -> None:
+    theirs = built(ChatOpenAI, model="m", base_url=direct.base_url, api_key=direct.api_key, temperature=0.9, seed=3)
+    llm = make(models=[theirs, GPT])
+    llm.invoke("hello", temperature=0.1)
+    body = direct.log[0].body
+    assert (body["temperature"], body["seed"]) == (0.1, 3)
+
+
+def test_openais_own_api_takes_the_new_name_for_the_limit() -> None:
+    theirs = built(ChatOpenAI, model="gpt-5.1", max_tokens=9, api_key="k")
+    (model,) = ChatOpenRouterFallback(models=[theirs], api_key="x").models or [GPT]
+    assert isinstance(model, ModelConfig)
+    assert (model.id, dict(model.params)) == ("openai:gpt-5.1", {"max_completion_tokens": 9})
+
+
+def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-environment")
+    llm = ChatOpenRouterFallback(models=[GPT, built(ChatOpenAI, model="gpt-5.1")], api_key="x")
+    again = pickle.loads(pickle.dumps(llm))
+    assert again.client.config.endpoints["openai"].api_key_env == "OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (lambda: FakeListChatModel(responses=["x"]), "FakeListChatModel"),
+        (lambda: built(ChatOpenRouter, model=GPT, api_key="k"), "ChatOpenRouter"),
+        (
+            lambda: built(AzureChatOpenAI, azure_endpoint="https://x.y", api_version="1", model="m", api_key="k"),
+            "AzureChatOpenAI whose URL needs a query",
+        ),
+        (lambda: built(ChatOpenAI, model="m", api_key="k", openai_proxy="http://127.0.0.1:1"), "HTTPS_PROXY"),
+        (lambda: built(ChatOpenAI, model="m", api_key=lambda: "k"), "a function"),
+    ],
+    ids=["another", "ChatOpenRouter", "Azure", "proxy", "key function"],
+)
+def test_what_cannot_stand_in_a_chain_is_told(model: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        ChatOpenRouterFallback(models=[GPT, model()], api_key="x")
+    assert told in str(raised.value)
+
+
+class Silent(BaseCallbackHandler):
+    pass
+
+
+def test_the_settings_of_a_chat_openrouter(emulator: Emulator) -> None:
+    callback = Silent()
+    theirs = built(
+        ChatOpenRouter,
+        model=GPT,
+        api_key=emulator.api_key,
+        base_url=emulator.base_url,
+        temperature=0.4,
+        max_tokens=99,
+        timeout=5000,
+        max_retries=0,
+        reasoning={"effort": "low"},
+        openrouter_provider={"max_price": {"prompt": 7}},
+        plugins=[{"id": "web"}],
+        app_url="https://mine.org",
+        default_headers={"X-Mine": "1"},
+        session_id="s",
+        stop=["END"],
+        model_kwargs={"top_k": 4},
+        callbacks=[callback],
+        app_categories=["cli-agent"],
+    )
+    llm = ChatOpenRouterFallback.from_chat_model(theirs, models=[CLAUDE])
+    llm.invoke("hello")
+
+    assert (llm.models, llm.request_timeout, llm.max_retries) == ([GPT, CLAUDE], 5.0, 0)
+    assert (llm.callbacks, llm.app_title) == ([callback], None)
+    (request,) = emulator.log
+    expected = {
+        "model": GPT,
+        "temperature": 0.4,
+        "max_tokens": 99,
+        "reasoning": {"effort": "low"},
+        "provider": {"max_price": {"prompt": 7}},
+        "plugins": [{"id": "web"}],
+        "session_id": "s",
+        "stop": ["END"],
+        "top_k": 4,
+    }
+    assert {name: request.body[name] for name in expected} == expected
+    assert (request.headers["http-referer"], request.headers["x-mine"]) == ("https://mine.org", "1")
+    assert request.headers["x-openrouter-categories"] == "cli-agent"
+
+
+def test_the_settings_of_a_chat_openai_on_openrouter(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+    theirs = built(
+        ChatOpenAI,
+        model=GPT,
+        base_url=emulator.base_url,
+        api_key=emulator.api_key,
+        temperature=0.4,
+        timeout=7,
+        max_retries=3,
+        extra_body={"reasoning": {"effort": "low"}},
+        default_headers={"X-Mine": "1"},
+    )
+    llm = ChatOpenRouterFallback.from_chat_model(theirs, models=[CLAUDE], temperature=0.6)
+    llm.invoke("hello")
+    assert (llm.models, llm.request_timeout, llm.max_retries) == ([GPT, CLAUDE], 7.0, 3)
+    (request,) = emulator.log
+    assert (request.body["temperature"], request.body["reasoning"]) == (0.6, {"effort": "low"})
+    assert request.headers["x-mine"] == "1"
+
+
+def test_the_settings_of_a_chat_openai_elsewhere(
+    emulator: Emulator, direct: Emulator, openai_model: ChatOpenAI
+) -> None:
+    llm = ChatOpenRouterFallback.from_chat_model(
+        openai_model, models=[GPT], base_url=emulator.base_url, api_key=emulator.api_key
+    )
+    direct.fault("server")
+    llm.client._engine.random = lambda: 0.0
+    assert llm.invoke("hello").response_metadata["model_name"] == GPT
+    assert direct.count(DIRECT) > 0
+    assert "x-theirs" not in emulator.log[0].headers
+
+
+def test_only_those_can_be_taken_over() -> None:
+    with pytest.raises(ConfigError, match="FakeListChatModel"):
+        ChatOpenRouterFallback.from_chat_model(FakeListChatModel(responses=["x"]))
+
+
+def test_nothing_meant_for_openai_leaks_in(emulator: Emulator, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = emulator.refused_url()
+    for name, value in {
+        "OPENAI_API_KEY": "sk-proj-leak",
+        "OPENAI_API_BASE": nowhere,
+        "OPENAI_BASE_URL": nowhere,
+        "OPENAI_ORG_ID": "org-leak",
+        "OPENAI_ORGANIZATION": "org-leak",
+        "OPENAI_PROXY": nowhere,
+        "LANGSMITH_GATEWAY": "true",
+        "LANGSMITH_API_KEY": "lsv2_leak",
+        "LANGCHAIN_OPENAI_STREAM_CHUNK_TIMEOUT_S": "0.000001",
+        "LC_OUTPUT_VERSION": "responses/v1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    llm = make(models=[GPT])
+    assert isinstance(llm.invoke("hello").content, str)
+    asyncio.run(llm.ainvoke("hello"))
+    for request in emulator.log:
+        assert "leak" not in str(request.headers) + str(request.body)
+
+
+def test_importing_it_imports_no_openai_and_no_framework_but_the_core() -> None:
+    code = "import sys, langchain_openrouter_fallback; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert {"openai", "langchain_openai", "langchain", "langgraph", "tiktoken"} & set(done.stdout.split()) == set()
+
+
+def test_what_it_imports_is_what_its_extra_declares() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    imported = set()
+    for path in (root / "src" / "langchain_openrouter_fallback").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+    foreign = imported - set(sys.stdlib_module_names) - {"openrouter_fallback"}
+    assert foreign == {"langchain_core", "pydantic"}
+    (needed,) = project["optional-dependencies"]["langchain"]
+    assert needed.startswith("langchain-core>=1.6")

@@ -1,0 +1,188 @@
+"""Agents: the chain is seen as the chat model it is, and middlewares see the right errors."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddleware
+from langchain.agents.structured_output import ToolStrategy
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from langchain_openrouter_fallback.errors import AllModelsFailedError, ContextLengthError
+from openrouter_fallback import routing
+from openrouter_fallback.emulator import Emulator
+
+from .conftest import CLAUDE, GPT, LLAMA, Make
+
+PHI = "microsoft/phi-4"
+"""It has structured outputs and a small context, but no tools."""
+GEMMA = "google/gemma-3-27b-it:free"
+
+
+class Found(BaseModel):
+    """What was found."""
+
+    number: int
+
+
+@tool
+def look_up(query: str) -> str:
+    """Look something up."""
+    return f"nothing about {query}"
+
+
+def agent_of(*args: Any, **kwargs: Any) -> Any:
+    """An agent; its overloads take no plain dictionaries."""
+    return create_agent(*args, **kwargs)
+
+
+def asked(text: str = "Please look_up 'whales'") -> dict[str, Any]:
+    return {"messages": [HumanMessage(text)]}
+
+
+def test_the_profile_is_what_all_can(make: Make) -> None:
+    llm = make(models=[GPT, CLAUDE])
+    profile = llm.profile or {}
+    assert (profile["tool_calling"], profile["structured_output"], profile["image_inputs"]) == (True, True, True)
+    assert profile["max_input_tokens"] == 400_000
+    small = make(models=[GPT, LLAMA]).profile or {}
+    assert (small["image_inputs"], small["max_input_tokens"]) == (False, 131_072)
+
+
+async def test_the_profile_follows_the_catalog_and_the_routing(emulator: Emulator, make: Make) -> None:
+    llm = make(config={"default_chain": [GPT], "task_chains": {"small": [PHI]}})
+    await llm.client.catalog.refresh()
+    copy = llm.with_routing(task="small")
+    assert (copy.profile or {})["max_input_tokens"] == 16_384
+    assert (copy.profile or {})["tool_calling"] is False
+    assert (llm.with_routing(models=["nobody/knows"]).profile or {}).get("tool_calling") is None
+    given = make(profile={"max_input_tokens": 7})
+    assert given.with_routing(models=[GPT]).profile == {"max_input_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    ("models", "native"), [([GPT, CLAUDE], True), ([GPT, "amazon/nova-pro-v1"], False)], ids=["all can", "one cannot"]
+)
+async def test_agents_choose_the_strategy_by_the_profile(
+    emulator: Emulator, make: Make, models: list[str], native: bool
+) -> None:
+    llm = make(models=models)
+    await llm.client.catalog.refresh()
+    agent = agent_of(llm.with_routing(models=models), [look_up], response_format=Found)
+    result = await agent.ainvoke(asked("The number is 7"))
+    assert result["structured_response"] == Found(number=7)
+    assert ("response_format" in emulator.log[0].body) is native
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+async def test_response_format_with_tools_and_a_dying_model(emulator: Emulator, make: Make, faulty: bool) -> None:
+    if faulty:
+        emulator.fault("cut", model=GPT, after_tokens=1)
+    agent = agent_of(make(), [look_up], response_format=ToolStrategy(Found))
+    result = agent.invoke(asked("Please look_up 'whales', the number is 7"))
+    assert result["structured_response"] == Found(number=7)
+
+
+async def test_requests_that_need_more_go_to_those_that_can(emulator: Emulator, make: Make) -> None:
+    llm = make(models=[GEMMA, CLAUDE])
+    await llm.client.catalog.refresh()
+    await llm.bind_tools([look_up]).ainvoke("Please look_up 'whales'")
+    assert emulator.log[-1].model == CLAUDE
+
+
+def test_a_retry_middleware_does_not_multiply_an_outage(emulator: Emulator, make: Make) -> None:
+    emulator.fault("temporarily_unavailable")
+    llm = make()
+    llm.client._engine.random = lambda: 0.0
+    with pytest.raises(AllModelsFailedError) as raised:
+        llm.invoke("hello")
+    once = emulator.count()
+    emulator.log.clear()
+    llm.client.reset()
+    retry = ModelRetryMiddleware(max_retries=3, initial_delay=0.0, on_failure="error")
+    agent = agent_of(llm, [look_up], middleware=[retry])
+    with pytest.raises(AllModelsFailedError):
+        agent.invoke(asked())
+    assert emulator.count() == 2 * once
+    assert not raised.value.is_retryable
+
+
+@pytest.mark.skipif(
+    not hasattr(SummarizationMiddleware, "_overflow_retry_prompt"), reason="langchain does so from 1.4.4 on"
+)
+def test_an_overflow_in_the_summary_is_summarized_shorter(emulator: Emulator, make: Make) -> None:
+    llm = make(profile={"max_input_tokens": 100_000})
+    emulator.fault("context_length_exceeded", requests=2)  # both models, once
+    middleware = SummarizationMiddleware(llm, trigger=("messages", 3), keep=("messages", 1))
+    agent = agent_of(llm, [look_up], middleware=[middleware])
+    history = [HumanMessage("long " * 200), AIMessage("very long " * 200), HumanMessage("hello")]
+    messages = agent.invoke({"messages": history})["messages"]
+    assert "summary" in messages[0].text.lower()
+    sizes = [len(str(request.body["messages"])) for request in emulator.log]
+    assert sizes[2] < sizes[0] == sizes[1]
+
+
+def test_an_overflow_is_langchains_own(emulator: Emulator, make: Make) -> None:
+    emulator.fault("context_length_exceeded")
+    with pytest.raises(ContextLengthError):
+        agent_of(make(), [look_up]).invoke(asked())
+
+
+def test_fractions_of_the_context_are_known(make: Make) -> None:
+    SummarizationMiddleware(make(), trigger=("fraction", 0.8), keep=("fraction", 0.3))
+
+
+@pytest.mark.parametrize("mode", ["messages", "updates", "values", "custom"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_streaming_modes_do_not_double_tokens(
+    emulator: Emulator, make: Make, mode: Any, asynchronous: bool
+) -> None:
+    emulator.pace(token_interval=0.005)
+    emulator.fault("cut", model=GPT, after_tokens=5)
+    agent = agent_of(make(), [look_up])
+    modes: Any = [mode, "values"]
+    if asynchronous:
+        parts = [part async for part in agent.astream(asked(), stream_mode=modes)]
+    else:
+        parts = list(agent.stream(asked(), stream_mode=modes))
+    final = parts[-1][1]["messages"]
+    assert [message.type for message in final] == ["human", "ai", "tool", "ai"]
+    if mode == "messages":
+        chunks = [data[0] for kind, data in parts if kind == mode and isinstance(data[0], AIMessageChunk)]
+        by_id: dict[str | None, list[AIMessageChunk]] = {}
+        for chunk in chunks:
+            by_id.setdefault(chunk.id, []).append(chunk)
+        answers = [message for message in final if message.type == "ai"]
+        assert [reduce(add, some).text for some in by_id.values()] == [answer.text for answer in answers]
+        assert [reduce(add, some).tool_calls for some in by_id.values()] == [answer.tool_calls for answer in answers]
+    elif mode == "updates":
+        texts = [m.text for kind, data in parts if kind == mode for node in data.values() for m in node["messages"]]
+        assert texts == [message.text for message in final[1:]]
+
+
+async def test_a_model_in_a_tool_keeps_the_routing(emulator: Emulator, make: Make) -> None:
+    llm = make(config={"default_chain": [GPT], "task_chains": {"coding": [CLAUDE]}})
+
+    @tool
+    async def ponder(query: str) -> str:
+        """Ponder something."""
+        return (await llm.ainvoke(query)).text
+
+    agent = agent_of(llm, [ponder])
+    with routing(task="coding"):
+        await agent.ainvoke(asked("Please ponder 'whales'"))
+    assert {request.model for request in emulator.log} == {CLAUDE}
+    assert emulator.count() == 3
+
+
+def test_the_agent_sees_a_chat_model(llm: ChatOpenRouterFallback) -> None:
+    assert isinstance(llm.bind(task="coding"), BaseChatModel)
+    assert isinstance(llm.with_routing(task="coding"), BaseChatModel)

@@ -1,0 +1,386 @@
+"""What goes over the wire: messages, content blocks, tools and parameters, each as OpenRouter takes them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+import pytest
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from langchain_openrouter_fallback.errors import ConfigError
+from langchain_openrouter_fallback.messages import content, wire_messages
+from openrouter_fallback.emulator import Emulator
+
+from .conftest import CLAUDE, Make
+
+CACHED = {"type": "ephemeral"}
+DETAILS = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0}]
+CALL = {"name": "f", "args": {"a": "ä"}, "id": "1", "type": "tool_call"}
+WIRE_CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": '{"a": "ä"}'}}
+
+MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
+    (HumanMessage("hi", name="ann"), {"role": "user", "content": "hi", "name": "ann"}),
+    (SystemMessage("be brief"), {"role": "system", "content": "be brief"}),
+    (
+        SystemMessage("be brief", additional_kwargs={"__openai_role__": "developer"}),
+        {"role": "developer", "content": "be brief"},
+    ),
+    (ChatMessage(content="hi", role="critic"), {"role": "critic", "content": "hi"}),
+    (FunctionMessage(content="1", name="f"), {"role": "function", "content": "1", "name": "f"}),
+    (AIMessage("hi"), {"role": "assistant", "content": "hi"}),
+    (AIMessage("", tool_calls=[CALL]), {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}),
+    (
+        AIMessage(
+            "", invalid_tool_calls=[{"name": "f", "args": "{", "id": "2", "error": "", "type": "invalid_tool_call"}]
+        ),
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"type": "function", "id": "2", "function": {"name": "f", "arguments": "{"}}],
+        },
+    ),
+    (ToolMessage("4", tool_call_id="1", name="f"), {"role": "tool", "content": "4", "tool_call_id": "1"}),
+    (
+        AIMessage("hi", additional_kwargs={"reasoning_content": "Hm.", "reasoning_details": DETAILS}),
+        {"role": "assistant", "content": "hi", "reasoning_details": DETAILS},
+    ),
+    (
+        AIMessage("hi", additional_kwargs={"reasoning_content": "Hm."}),
+        {"role": "assistant", "content": "hi", "reasoning": "Hm."},
+    ),
+    (
+        AIMessage([{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "hi"}, "there"]),
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": "there"}],
+            "reasoning": "Hm.",
+        },
+    ),
+    # What other providers' models leave in their messages.
+    (
+        AIMessage(
+            [
+                {"type": "thinking", "thinking": "Hm.", "signature": "x"},
+                {"type": "tool_use", "id": "1", "name": "f", "input": {"a": "ä"}},
+            ],
+            tool_calls=[CALL],
+        ),
+        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
+    ),
+    (
+        AIMessage([{"type": "text", "text": "Look:"}, {"type": "image", "base64": "QQ==", "mime_type": "image/webp"}]),
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "Look:"}],
+            "images": [{"type": "image_url", "image_url": {"url": "data:image/webp;base64,QQ=="}}],
+        },
+    ),
+]
+
+BLOCKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a string": ("hi", {"type": "text", "text": "hi"}),
+    "text, with marks of ours": (
+        {"type": "text", "text": "hi", "id": "lc_1", "annotations": [], "index": 0},
+        {"type": "text", "text": "hi"},
+    ),
+    "text, cached": (
+        {"type": "text", "text": "hi", "cache_control": CACHED},
+        {"type": "text", "text": "hi", "cache_control": CACHED},
+    ),
+    "text, cached in extras": (
+        {"type": "text", "text": "hi", "extras": {"cache_control": CACHED}},
+        {"type": "text", "text": "hi", "cache_control": CACHED},
+    ),
+    "plain text": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, {"type": "text", "text": "hi"}),
+    "image, URL": (
+        {"type": "image", "url": "https://x.org/a.png", "extras": {"detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "https://x.org/a.png", "detail": "low"}},
+    ),
+    "image, base64": (
+        {"type": "image", "base64": "QQ==", "mime_type": "image/jpeg"},
+        {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,QQ=="}},
+    ),
+    "image, of the generation before": (
+        {"type": "image", "source_type": "base64", "data": "QQ==", "mime_type": "image/jpeg"},
+        {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,QQ=="}},
+    ),
+    "image, Anthropic's": (
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QQ=="}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}},
+    ),
+    "image, OpenAI's": (
+        {"type": "image_url", "image_url": {"url": "https://x.org/a.png", "detail": "high"}},
+        {"type": "image_url", "image_url": {"url": "https://x.org/a.png", "detail": "high"}},
+    ),
+    "image, OpenAI's, short": (
+        {"type": "image_url", "image_url": "https://x.org/a.png"},
+        {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}},
+    ),
+    "audio": (
+        {"type": "audio", "base64": "QQ==", "mime_type": "audio/mpeg"},
+        {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "mp3"}},
+    ),
+    "audio, OpenAI's": (
+        {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}},
+        {"type": "input_audio", "input_audio": {"data": "QQ==", "format": "wav"}},
+    ),
+    "video, URL": (
+        {"type": "video", "url": "https://x.org/a.mp4"},
+        {"type": "video_url", "video_url": {"url": "https://x.org/a.mp4"}},
+    ),
+    "video, base64": (
+        {"type": "video", "base64": "QQ==", "mime_type": "video/webm"},
+        {"type": "video_url", "video_url": {"url": "data:video/webm;base64,QQ=="}},
+    ),
+    "file, base64": (
+        {"type": "file", "base64": "QQ==", "mime_type": "application/pdf", "filename": "a.pdf"},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,QQ==", "filename": "a.pdf"}},
+    ),
+    "file, URL": (
+        {"type": "file", "url": "https://x.org/a.pdf"},
+        {"type": "file", "file": {"file_data": "https://x.org/a.pdf"}},
+    ),
+    "file, id": ({"type": "file", "file_id": "f-1"}, {"type": "file", "file": {"file_id": "f-1"}}),
+    "file, OpenAI's": (
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,QQ=="}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,QQ=="}},
+    ),
+    "document, Anthropic's": (
+        {"type": "document", "source": {"type": "url", "url": "https://x.org/a.pdf"}, "title": "a.pdf"},
+        {"type": "file", "file": {"file_data": "https://x.org/a.pdf", "filename": "a.pdf"}},
+    ),
+    "non-standard": ({"type": "non_standard", "value": {"type": "new", "x": 1}}, {"type": "new", "x": 1}),
+    "unknown": ({"type": "new", "x": 1}, {"type": "new", "x": 1}),
+}
+
+
+@pytest.mark.parametrize(("message", "wire"), MESSAGES, ids=lambda value: getattr(value, "type", ""))
+def test_a_message(message: BaseMessage, wire: dict[str, Any]) -> None:
+    assert wire_messages([message]) == [wire]
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_content_block(name: str) -> None:
+    block, wire = BLOCKS[name]
+    assert content([block]) == [wire]
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (RemoveMessage(id="1"), "RemoveMessage"),
+        (HumanMessage([{"type": "image"}]), "messages[1] (human): a block of type 'image' needs a url"),
+        (HumanMessage([{"type": "audio", "url": "https://x.org/a.wav"}]), "an audio block needs its data"),
+        (HumanMessage([{"type": "non_standard"}]), "a non_standard block needs its value"),
+    ],
+    ids=["no role", "image", "audio", "non-standard"],
+)
+def test_what_cannot_be_sent_is_told_with_its_place(message: BaseMessage, told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        wire_messages([HumanMessage("hi"), message])
+    assert told in str(raised.value)
+    assert "messages[1]" in str(raised.value)
+
+
+def test_blocks_arrive_through_langchain(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    """LangChain rewrites some of them before the model sees them."""
+    asked = [block for name, (block, _) in BLOCKS.items() if "image" in name or name == "file, OpenAI's"]
+    expected = [wire for name, (_, wire) in BLOCKS.items() if "image" in name or name == "file, OpenAI's"]
+    llm.invoke([HumanMessage(asked)])
+    assert emulator.log[0].body["messages"] == [{"role": "user", "content": expected}]
+
+
+@tool
+def find(query: str, limit: int = 3) -> str:
+    """Find something."""
+    return query
+
+
+class Found(BaseModel):
+    """What was found."""
+
+    number: int
+
+
+class Typed(TypedDict):
+    """What was found."""
+
+    number: int
+
+
+def body(emulator: Emulator) -> dict[str, Any]:
+    return dict(emulator.log[-1].body)
+
+
+CHOICES: list[tuple[Any, Any]] = [
+    ("find", {"type": "function", "function": {"name": "find"}}),
+    ("any", "required"),
+    ("required", "required"),
+    ("auto", "auto"),
+    ("none", "none"),
+    (True, {"type": "function", "function": {"name": "find"}}),
+    ({"type": "tool", "name": "find"}, {"type": "function", "function": {"name": "find"}}),
+    (
+        {"type": "function", "function": {"name": "find"}},
+        {"type": "function", "function": {"name": "find"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("choice", "wire"), CHOICES, ids=lambda value: str(value)[:20])
+def test_tools_and_their_choice(emulator: Emulator, llm: ChatOpenRouterFallback, choice: Any, wire: Any) -> None:
+    llm.bind_tools([find], tool_choice=choice, strict=True, parallel_tool_calls=False).invoke("hi")
+
+    sent = body(emulator)
+    assert sent["tool_choice"] == wire
+    assert sent["parallel_tool_calls"] is False
+    (function,) = [entry["function"] for entry in sent["tools"]]
+    assert (function["name"], function["strict"], function["parameters"]["additionalProperties"]) == (
+        "find",
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize(("choice", "told"), [("fnid", "['find', 'Found']"), (True, "there are 2")])
+def test_a_choice_that_is_none_is_told(llm: ChatOpenRouterFallback, choice: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        llm.bind_tools([find, Found], tool_choice=choice)
+    assert told in str(raised.value)
+
+
+def test_no_tools_are_none(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    llm.bind_tools([], tool_choice="any").invoke("hi")
+    assert {"tools", "tool_choice"}.isdisjoint(body(emulator))
+
+
+@pytest.mark.parametrize("include_raw", [False, True])
+@pytest.mark.parametrize(
+    "schema", [Found, Typed, Found.model_json_schema()], ids=["pydantic", "TypedDict", "JSON schema"]
+)
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode", None])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_structured_output(
+    emulator: Emulator,
+    llm: ChatOpenRouterFallback,
+    method: Literal["json_schema", "function_calling", "json_mode"] | None,
+    schema: Any,
+    include_raw: bool,
+    asynchronous: bool,
+) -> None:
+    if method == "json_mode":
+        emulator.reply(text='{"number": 7}')
+    model = llm.with_structured_output(schema, method=method, include_raw=include_raw)
+
+    answer = await model.ainvoke("The number is 7") if asynchronous else model.invoke("The number is 7")
+
+    parsed = answer["parsed"] if include_raw else answer
+    assert parsed == (Found(number=7) if schema is Found else {"number": 7})
+    if include_raw:
+        assert answer["parsing_error"] is None
+        assert isinstance(answer["raw"], AIMessage)
+    sent = body(emulator)
+    expected = {"json_mode": "json_object", "function_calling": None}.get(method or "", "json_schema")
+    assert sent.get("response_format", {}).get("type") == expected
+    assert (sent.get("tool_choice") is None) == (method != "function_calling")
+
+
+def test_an_answer_that_is_no_json_goes_to_the_next_model(emulator: Emulator, make: Make) -> None:
+    emulator.reply(text="no JSON", model="openai/gpt-5.1")
+    assert make().with_structured_output(Found, method="json_schema").invoke("It is 7") == Found(number=7)
+    assert emulator.count(CLAUDE) == 1
+
+
+def test_a_parsing_error_is_kept_with_the_raw_answer(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    emulator.reply(text='{"other": 1}')
+    answer = llm.with_structured_output(Found, method="json_mode", include_raw=True).invoke("hi")
+    assert (answer["parsed"], answer["raw"].text) == (None, '{"other": 1}')
+    assert answer["parsing_error"] is not None
+
+
+PARAMS: dict[str, Any] = {
+    "temperature": 0.2,
+    "max_tokens": 50,
+    "top_p": 0.9,
+    "frequency_penalty": 0.1,
+    "presence_penalty": 0.1,
+    "seed": 7,
+    "logprobs": True,
+    "top_logprobs": 2,
+    "stop": ["END"],
+    "reasoning": {"effort": "low"},
+    "verbosity": "low",
+    "plugins": [{"id": "web", "max_results": 2}],
+    "session_id": "s-1",
+}
+
+
+@pytest.mark.parametrize("where", ["constructor", "call", "bind"])
+def test_parameters(emulator: Emulator, make: Make, where: str) -> None:
+    if where == "constructor":
+        make(**PARAMS).invoke("hi")
+    elif where == "call":
+        make(**dict.fromkeys(PARAMS)).invoke("hi", **PARAMS)
+    else:
+        make(temperature=1.0, seed=1).bind(**PARAMS).invoke("hi")
+    sent = body(emulator)
+    assert {name: sent[name] for name in PARAMS} == PARAMS
+
+
+def test_langchains_names_for_openrouters_parameters(emulator: Emulator, make: Make) -> None:
+    """A number in `max_price` costs nothing: the whole object goes out."""
+    provider = {"order": ["openai"], "data_collection": "deny", "max_price": {"prompt": 5}}
+    make(openrouter_provider=provider, stop_sequences="END", model_kwargs={"top_k": 3}).invoke(
+        "hi", extra_body={"new": True}, headers={"X-Mine": "1"}
+    )
+    sent = emulator.log[0]
+    assert sent.body["provider"] == provider
+    assert (sent.body["stop"], sent.body["top_k"], sent.body["new"]) == ("END", 3, True)
+    assert sent.headers["x-mine"] == "1"
+
+
+def test_attribution_and_headers(emulator: Emulator, make: Make) -> None:
+    make(app_url="https://x.org", app_title="X", default_headers={"X-Mine": "1"}).invoke("hi")
+    headers = emulator.log[0].headers
+    assert (headers["http-referer"], headers["x-title"], headers["x-mine"]) == ("https://x.org", "X", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"max_cost_teir": "budget"}, "did you mean max_cost_tier=?"),
+        ({"temprature": 1}, "did you mean temperature=?"),
+        ({"frobnicate": 1}, "model_kwargs"),
+        ({"model": "a/b", "models": ["a/b"]}, "not both"),
+        ({"models": "a/b"}, "['a/b']"),
+        ({"models": [7]}, "int"),
+        ({"models": ["gpt-5.1"]}, "openai/gpt-5.1"),
+        ({"models": ["a/b"], "settings": {"polcy": "smart"}}, "policy"),
+        ({"config": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"models": ["a/b"], "endpoints": {"x": 1}}, "endpoints="),
+        ({}, "OPENROUTER_FALLBACK_CONFIG"),
+    ],
+    ids=lambda value: next(iter(value), "nothing") if isinstance(value, dict) else "",
+)
+def test_a_wrong_constructor_is_told(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        ChatOpenRouterFallback(**arguments)
+    assert told in str(raised.value)
+
+
+def test_no_type_error_shows_the_key() -> None:
+    with pytest.raises(ValueError, match="temperature") as raised:
+        ChatOpenRouterFallback(model="a/b", api_key="sk-or-v1-secret", temperature="hot")
+    assert "secret" not in str(raised.value)

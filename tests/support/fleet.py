@@ -1,0 +1,75 @@
+"""A fleet without a network: what the processes of a fleet exchange, kept in one object and in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from openrouter_fallback.health import Rules, SharedHealth, Target
+from openrouter_fallback.health.fleet import PERIODS_LEASED
+from openrouter_fallback.health.store import Heard, Inbox, Outbox
+
+PLACES = {"openrouter": "openrouter.ai/api/v1", "groq": "api.groq.com/openai/v1"}
+
+
+@dataclass
+class Board:
+    """What a Redis server keeps for a fleet. Its clock is `skew` seconds ahead of the members'."""
+
+    skew: float = 1_700_000_000.0
+    news: list[tuple[str, Heard]] = field(default_factory=list)
+    counts: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    leases: dict[str, float] = field(default_factory=dict)
+
+    def exchange(self, me: str, sent: Outbox, read: int, lease: float) -> tuple[Inbox, int]:
+        """One exchange of the member `me`, which has read `read` news; what it hears, and how many it has read then."""
+        now = sent.at + self.skew
+        self.news += [(me, Heard(now, one)) for one in sent.news]
+        bucket = self.counts.setdefault(sent.bucket, {})
+        for scope, (good, bad) in sent.counts.items():
+            before = bucket.get(scope, (0, 0))
+            bucket[scope] = (before[0] + good, before[1] + bad)
+        mine = []
+        for scope in (*sent.wanted, *sent.kept):
+            if self.leases.get(scope, 0.0) <= now or scope in sent.kept:
+                self.leases[scope] = now + lease
+                mine.append(scope)
+        heard = tuple(one for by, one in self.news[read:] if by != me)
+        counts = {number: dict(bucket) for number, bucket in self.counts.items()}
+        return Inbox(now, counts, heard, frozenset(mine)), len(self.news)
+
+
+class Member:
+    """One process: its health, in step with a board."""
+
+    def __init__(
+        self,
+        board: Board,
+        name: str,
+        clock: Callable[[], float],
+        rules: Rules | None = None,
+        *,
+        retry_budget: float | None = None,
+    ) -> None:
+        self.health = SharedHealth(rules or Rules(), lambda: 0.0, PLACES, retry_budget=retry_budget)
+        self._board = board
+        self._name = name
+        self._clock = clock
+        self._read = 0
+
+    async def exchange(self) -> bool:
+        """Tell and hear."""
+        self.step()
+        return True
+
+    def step(self) -> None:
+        """The same for those who do not wait."""
+        now, health = self._clock(), self.health
+        sent = health.tell(now, now + self._board.skew)
+        inbox, self._read = self._board.exchange(self._name, sent, self._read, PERIODS_LEASED * health.period)
+        health.hear(inbox, sent, now)
+
+
+def target(model: str, key: str = "one", endpoint: str = "openrouter") -> Target:
+    """A model as one of the fleet's keys asks it."""
+    return Target(model, endpoint, f"{endpoint}#{key}")

@@ -1,0 +1,78 @@
+"""One process of a fleet, driven line by line: a JSON command on stdin, a JSON answer on stdout.
+
+It exchanges only when told to, and its clock can be put forward, so that nothing here depends on how fast it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.health.redis import RedisStore
+
+AT_A_TIME = 4
+
+
+class Worker:
+    def __init__(self, base_url: str, redis_url: str, models: list[str]) -> None:
+        settings: dict[str, Any] = {"health_store": redis_url, "disable_duration_seconds": 300}
+        self.client = FallbackClient(models, base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
+        store = self.client._store
+        assert isinstance(store, RedisStore)
+        self.store, self.ahead = store, 0.0
+        store._spawn = lambda work: None
+        store._deadline = 0.5
+        store.health.period = 30.0
+        store._clock = self.client._engine.clock = lambda: time.monotonic() + self.ahead
+
+    async def calls(self, number: int, *, exchange_every: int = 0) -> dict[str, Any]:
+        """So many calls, some at a time; every so many calls an exchange begins beside them."""
+        seconds: list[float] = []
+        errors: list[str] = []
+        exchanges: list[asyncio.Task[bool]] = []
+        left = iter(range(number))
+
+        async def caller() -> None:
+            for n in left:
+                if exchange_every and n % exchange_every == 0 and (not exchanges or exchanges[-1].done()):
+                    exchanges.append(asyncio.create_task(self.store.exchange()))
+                began = time.perf_counter()
+                try:
+                    await self.client.achat("Hello")
+                except FallbackError as error:
+                    errors.append(type(error).__name__)
+                seconds.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(caller() for _ in range(AT_A_TIME)))
+        worked = [await exchange for exchange in exchanges]
+        return {"answered": number - len(errors), "errors": errors, "seconds": seconds, "exchanges": worked}
+
+    async def obey(self, command: dict[str, Any]) -> object:
+        match command["do"]:
+            case "calls":
+                return await self.calls(command["number"], exchange_every=command.get("exchange_every", 0))
+            case "exchange":
+                return await self.store.exchange()
+            case "forward":
+                self.ahead += command["seconds"]
+                return True
+        raise AssertionError(command)
+
+
+async def main() -> None:
+    base_url, redis_url, *models = sys.argv[1:]
+    worker = Worker(base_url, redis_url, models)
+    loop = asyncio.get_running_loop()
+    print(json.dumps("ready"), flush=True)
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(await worker.obey(json.loads(line))), flush=True)
+    await worker.store.aclose()
+    await worker.client.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,235 @@
+"""Spend limits over real HTTP: what is sent, what is withheld, and that the ledger agrees with the emulator's bill."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.renewal import THREAD_NAME
+
+from .support.surfaces import STREAMED, SURFACES, ask
+
+DEAR, CHEAP, FREE = "anthropic/claude-sonnet-4.5", "openai/gpt-5-mini", "openai/gpt-oss-20b:free"
+UNKNOWN = "nobody/knows"
+PROMPT = "How much is the fish?"
+MICRO = Decimal("0.000001")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def emulator(server: Emulator) -> Emulator:
+    server.clear()
+    for model in (DEAR, CHEAP, FREE):
+        server.reply(tokens=20, model=model)
+    return server
+
+
+New = Callable[..., FallbackClient]
+
+
+@pytest.fixture
+def new(emulator: Emulator) -> Iterator[New]:
+    made: list[FallbackClient] = []
+
+    def make(models: list[Any], *, prices: bool = True, **settings: Any) -> FallbackClient:
+        client = FallbackClient(models, base_url=emulator.base_url, api_key=emulator.api_key, settings=settings)
+        if prices:
+            asyncio.run(client.catalog.refresh())
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        assert client.spend().held == 0
+        client.close()
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_the_ledger_agrees_with_the_bill_to_the_micro_dollar(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    before = emulator.spent
+    emulator.fault("overloaded", model=DEAR, requests=(2, 4))
+    for number in range(8):
+        ask(client, surface, f"{PROMPT} {number}", max_tokens=50 + number)
+    spend = client.spend()
+    assert abs(spend.today - (emulator.spent - before)) < MICRO
+    assert spend.today > 0
+    assert (spend.estimated, spend.per_day, spend.per_call) == (Decimal(0), Decimal(5), None)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_model_that_may_cost_too_much_is_passed_over(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.01"})
+    answer = ask(client, surface, PROMPT, max_tokens=1000).answer
+    assert answer.attempts[0].model == CHEAP
+    assert emulator.count(DEAR) == 0
+    assert dict(emulator.log[0].body)["max_tokens"] == 1000
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_nothing_is_sent_where_all_would_cost_too_much(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": 0.001, "per_day": 2})
+    raised = ask(client, surface, PROMPT, max_tokens=1000).raised
+    assert isinstance(raised, SpendLimitError)
+    assert emulator.count() == 0
+    assert raised.attempts == ()
+    assert [one.model for one in raised.skipped] == [DEAR, CHEAP]
+    assert raised.skipped[0].reason.endswith("0.001 USD are left to spend")
+    told = str(raised)
+    assert "the spend limit is 0.001 USD per call and 2 USD per day" in told
+    assert "Next step" in told
+    assert PROMPT not in told
+    assert raised.retry_after is not None
+    assert 0 < raised.retry_after <= 86_400
+    assert str(pickle.loads(pickle.dumps(raised))) == told
+
+
+def test_without_max_tokens_the_affordable_maximum_is_sent(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_call": "0.003"})
+    client.chat(PROMPT)
+    sent = emulator.log[0].body["max_tokens"]
+    assert 150 < sent <= 200, "0.003 USD buy 200 tokens at 0.000015, less the prompt"
+    client.chat(PROMPT, max_completion_tokens=90)
+    assert "max_tokens" not in emulator.log[1].body, "the caller's own bound stands"
+    assert emulator.log[1].body["max_completion_tokens"] == 90
+
+
+def test_a_bound_in_the_models_own_parameters_counts(emulator: Emulator, new: New) -> None:
+    client = new([ModelConfig(DEAR, params={"max_tokens": 100})], spend_limit_usd={"per_call": "0.002"})
+    client.chat(PROMPT)
+    assert emulator.log[0].body["max_tokens"] == 100
+
+
+def test_where_money_is_enough_no_bound_is_sent(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_call": 2, "per_day": 10})
+    client.chat(PROMPT)
+    assert "max_tokens" not in emulator.log[0].body
+
+
+def test_free_models_stay_when_the_money_is_gone(emulator: Emulator, new: New) -> None:
+    client = new([DEAR, FREE], spend_limit_usd={"per_day": "0.0001"})
+    assert client.chat(PROMPT).attempts[0].model == FREE
+    assert client.spend().today == 0
+
+
+def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_day": 5}, prices=False)
+    client._catalog._listings = {}
+    with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
+        client.chat(PROMPT, models=[UNKNOWN])
+    assert "client.catalog.refresh()" in str(raised.value)
+    assert emulator.count() == 0
+
+
+def test_prices_are_fetched_at_once_where_a_limit_needs_them(emulator: Emulator, new: New) -> None:
+    client = new([CHEAP], spend_limit_usd={"per_day": 5}, catalog="always", prices=False)
+    with pytest.raises(SpendLimitError, match="its price is unknown"):
+        client.chat(PROMPT)
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join()
+    assert client.chat(PROMPT).attempts[0].model == CHEAP
+
+
+def test_without_a_limit_everything_is_asked_and_counted(emulator: Emulator, new: New) -> None:
+    client = new([UNKNOWN, CHEAP], prices=False)
+    before = emulator.spent
+    for _ in range(3):
+        client.chat(PROMPT, models=[CHEAP])
+    spend = client.spend()
+    assert spend.today == emulator.spent - before > 0
+    assert (spend.left, spend.per_day, spend.per_call) == (None, None, None)
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_a_cut_attempt_is_estimated_and_marked(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    before = emulator.spent
+    emulator.fault("cut", model=DEAR, after_tokens=10)
+    assert ask(client, surface, PROMPT, max_tokens=100).answer.seams
+    spend, billed = client.spend(), emulator.spent - before
+    assert 0 < spend.estimated < spend.today
+    assert abs(spend.today - billed) < billed / 4, "for ten tokens, counted by pieces"
+
+
+async def test_a_stream_that_is_left_gives_back_what_it_held(emulator: Emulator, new: New) -> None:
+    client = await asyncio.to_thread(new, [DEAR], spend_limit_usd={"per_day": 5})
+    emulator.reply(tokens=1000, model=DEAR)
+    emulator.pace(token_interval=0.01)
+    async with client.astream(PROMPT, max_tokens=2000) as stream:
+        await anext(stream)
+        assert client.spend().held > Decimal("0.03")
+    emulator.pace(token_interval=0.0)
+    spend = client.spend()
+    assert spend.held == 0
+    assert 0 < spend.estimated == spend.today < Decimal("0.01")
+
+
+def test_when_the_next_one_has_become_too_dear_the_call_fails_with_what_it_tried(emulator: Emulator, new: New) -> None:
+    """The first attempt has cost a little, and what is left is too little for the second model."""
+    client = new([CHEAP, DEAR], spend_limit_usd={"per_call": "0.00155"})
+    emulator.fault("cut", model=CHEAP, after_tokens=10)
+    with pytest.raises(FallbackError) as raised:
+        client.chat(PROMPT, max_tokens=100)
+    assert {attempt.model for attempt in raised.value.attempts} == {CHEAP}
+    [skipped] = raised.value.skipped
+    assert skipped.model == DEAR
+    assert "USD are left to spend" in skipped.reason
+    assert emulator.count(DEAR) == 0
+    emulator.clear_faults()
+    assert client.route().candidates == (CHEAP, DEAR), "it says nothing of the model's health"
+
+
+@pytest.mark.parametrize("per_day", ["0.02", "0.05"])
+async def test_64_calls_at_a_time_stay_within_the_day(per_day: str, emulator: Emulator, new: New) -> None:
+    client = await asyncio.to_thread(new, [DEAR], spend_limit_usd={"per_day": per_day})
+    before = emulator.spent
+    limit = Decimal(per_day)
+    outcomes: list[str] = []
+
+    async def call(number: int) -> None:
+        try:
+            await client.achat(f"{PROMPT} {number}", max_tokens=100)
+            outcomes.append("answered")
+        except SpendLimitError:
+            outcomes.append("too dear")
+        spend = client.spend()
+        assert spend.today + spend.held <= limit
+
+    for _ in range(3):
+        await asyncio.gather(*(call(number) for number in range(64)))
+    assert emulator.spent - before <= limit
+    assert abs(client.spend().today - (emulator.spent - before)) < MICRO
+    assert set(outcomes) == {"answered", "too dear"}
+    assert outcomes.count("answered") == emulator.count(DEAR)
+
+
+async def test_hedges_are_held_and_billed_too(emulator: Emulator, new: New) -> None:
+    hedge = {"after": 0.02, "max_fraction": 1}
+    limit = {"per_call": "0.0024"}
+    client = await asyncio.to_thread(new, [DEAR, CHEAP], spend_limit_usd=limit, hedge=hedge)
+    before = emulator.spent
+    emulator.fault("slow", model=DEAR)
+    answer = await client.achat(PROMPT, max_tokens=100)
+    assert answer.attempts[-1].model == CHEAP
+    assert client.spend().today >= Decimal(str(answer.cost))
+    assert abs(client.spend().today - (emulator.spent - before)) < Decimal("0.0001")
+    too_dear = await asyncio.to_thread(new, [CHEAP, DEAR], spend_limit_usd={"per_call": "0.0016"}, hedge=hedge)
+    emulator.clear_faults()
+    emulator.fault("slow", model=CHEAP)
+    asked = emulator.count(DEAR)
+    assert (await too_dear.achat(PROMPT, max_tokens=100)).attempts[-1].model == CHEAP
+    assert emulator.count(DEAR) == asked, "the hedge would have cost more than the call had left"
