@@ -281,8 +281,8 @@ def drill(
     \b
       openrouter-fallback drill
       openrouter-fallback drill -c fallback.yaml -s silent -s refused
-      openrouter-fallback drill --config fallback.yaml --scenario outage.yaml --report drill.html
-      openrouter-fallback drill --config fallback.yaml --fail-on failed --json      # in CI
+      openrouter-fallback drill -c fallback.yaml -s outage.yaml --report a.html
+      openrouter-fallback drill -c fallback.yaml --fail-on failed --json   # in CI
 
     Verdicts: failed, where callers got no answer or a wrong one; degraded, where they waited too long or requests were
     wasted; else passed. Exit status: 0 better than --fail-on, 1 not, 2 it could not be run as asked.

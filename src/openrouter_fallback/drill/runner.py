@@ -101,7 +101,6 @@ class _Drill:
         self._watch = watch
         self._of = of
         self._baselines: dict[str, float | None] = {}
-        self._stopped = threading.Event()
         self.skipped: list[tuple[Scenario, str]] = []
 
     def run(self, scenario: Scenario, number: int) -> ScenarioResult | None:
@@ -127,13 +126,14 @@ class _Drill:
 
     def _both(self, scenario: Scenario, number: int) -> tuple[Run, Run]:
         """Without failover and with it, at the same time: most of a drill is waiting."""
+        stopped = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            plain = pool.submit(self._run, scenario, number, failover=False)
+            plain = pool.submit(self._run, scenario, number, stopped, failover=False)
             try:
-                ours = self._run(scenario, number, failover=True)
+                ours = self._run(scenario, number, stopped, failover=True)
                 return plain.result(), ours
             except BaseException:
-                self._stopped.set()
+                stopped.set()
                 raise
 
     def _baseline(self, scenario: Scenario) -> float | None:
@@ -144,17 +144,19 @@ class _Drill:
                 update={"calls": _BASELINE_CALLS * scenario.workload.concurrency, "seconds": None, "calls_after": 0}
             )
             calm = HEALTHY.model_copy(update={"workload": workload, "pace": scenario.pace})
-            self._baselines[kind] = self._run(calm, 0, failover=True, quiet=True).median_seconds
+            self._baselines[kind] = self._run(calm, 0, threading.Event(), failover=True, quiet=True).median_seconds
         return self._baselines[kind]
 
-    def _run(self, scenario: Scenario, number: int, *, failover: bool, quiet: bool = False) -> Run:
+    def _run(
+        self, scenario: Scenario, number: int, stopped: threading.Event, *, failover: bool, quiet: bool = False
+    ) -> Run:
         workload = scenario.workload
         with Stage(self._config, scenario, task=self._task) as stage:
             config = stage.with_failover() if failover else stage.without_failover()
             surface = open_surface(workload.surface, config)
             told = _Told(self._watch if failover and not quiet else _unseen, Progress(scenario, number, self._of))
             try:
-                caller = Caller(stage, scenario, surface, remembers=failover, stopped=self._stopped, told=told)
+                caller = Caller(stage, scenario, surface, remembers=failover, stopped=stopped, told=told)
                 told.caller = caller
                 with stage.faults():
                     caller.make(workload.calls, workload.seconds)
