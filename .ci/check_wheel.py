@@ -28,6 +28,12 @@ FOREIGN = {
     "typer",
     "uvicorn",
 }
+EXTRAS = ("cli", "emulator", "langchain", "llamaindex", "otel", "redis")
+MODULES = {
+    "openrouter_fallback.emulator": {"emulator"},
+    "langchain_openrouter_fallback": {"langchain"},
+    "llamaindex_openrouter_fallback": {"llamaindex"},
+}
 CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
 EVENTS = (
     b'data: {"model":"openai/gpt-5.1","choices":[{"index":0,"delta":{"role":"assistant","content":"still "}}]}\n\n'
@@ -95,6 +101,21 @@ def check_extra(module: str, extras: set[str], needed: set[str]) -> None:
         expect(False, f"{module} was imported without its extra")
 
 
+def check_settings(extras: set[str]) -> None:
+    """Settings that need an extra work with it, and say so without."""
+    from openrouter_fallback import ConfigError, FallbackClient
+
+    for extra, settings in (("otel", {"opentelemetry": True}), ("redis", {"health_store": "redis://127.0.0.1:1/0"})):
+        try:
+            FallbackClient(CHAIN, api_key="sk-or-v1-none", settings=settings).close()
+        except ConfigError as error:
+            expect(extra not in extras and "pip install" in str(error), f"{extra}: {error}")
+            print(f"settings {settings}: {error}")
+        else:
+            expect(extra in extras, f"{settings} were taken without the extra {extra}")
+            print(f"settings {settings}: taken")
+
+
 def check_command(extras: set[str]) -> None:
     command = Path(sysconfig.get_path("scripts")) / "openrouter-fallback"
     done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60)
@@ -114,9 +135,11 @@ def expect(holds: bool, otherwise: str) -> None:
 
 def main() -> None:
     given = set(sys.argv[1:])
-    extras = {"cli", "emulator"} if "all" in given else given
+    extras = set(EXTRAS) if "all" in given else given
     check_core()
-    check_extra("openrouter_fallback.emulator", extras, {"emulator"})
+    for module, needed in MODULES.items():
+        check_extra(module, extras, needed)
+    check_settings(extras)
     check_command(extras)
 
 

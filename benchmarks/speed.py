@@ -182,7 +182,7 @@ def served(kind: str, tokens: int = 20) -> Iterator[str]:
 
 
 def compare(case: Case, url: str, blocks: int, make: Callable[[str, str], Any] = Twins) -> Row:
-    """Alternate blocks of both twins; the ratio of each pair of blocks, and their median."""
+    """Alternate blocks of both twins, as `make` makes them; the ratio of each pair of blocks, and their median."""
     twins = make(url, case.model)
     ours, theirs = getattr(twins, case.ours), getattr(twins, case.theirs)
     if asyncio.iscoroutinefunction(ours):

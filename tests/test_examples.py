@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.pytest_plugin import openrouter_emulator
+from tests.support.llamaindex import left_as_it_was
 
 __all__ = ["openrouter_emulator"]
 
@@ -190,7 +191,42 @@ CASES = [
         {CLAUDE: 1, GPT: 2},
         "cut off",
     ),
+    Case("llamaindex_rag", {}, (f"{CLAUDE} answers", f" [{CLAUDE}: answered] \n(", " passages read)"), {CLAUDE: 1}),
+    Case(
+        "llamaindex_rag",
+        {CLAUDE: {"kind": "cut", "after_tokens": 6}},
+        (f"{CLAUDE} answers", f" [{CLAUDE}: bad_answer] ", f" [{GPT}: answered] \n("),
+        {CLAUDE: 1, GPT: 1},
+        "cut off",
+    ),
+    Case(
+        "llamaindex_agent",
+        {},
+        ("check_stock{'item': 'bolts'}: There are 12 bolts.\n", f"{CLAUDE} answers: ", f"{CLAUDE} had the last word"),
+        {CLAUDE: 2},
+    ),
+    Case(
+        "llamaindex_agent",
+        {CLAUDE: {"kind": "cut", "after_tokens": 6}},
+        ("check_stock{'item': 'bolts'}: There are 12 bolts.\n", f"{CLAUDE} answers: ", f"{GPT} had the last word"),
+        {CLAUDE: 2, GPT: 2},
+        "cut off",
+    ),
+    Case(
+        "llamaindex_agent",
+        {None: {"kind": "authentication"}},
+        ("no model answered: ", "starts with sk-or-"),
+        {CLAUDE: 1, GPT: 0},
+        "wrong key",
+    ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def llamaindex_as_it_was() -> Iterator[None]:
+    """Its examples set what holds for the whole process."""
+    with left_as_it_was():
+        yield
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

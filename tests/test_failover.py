@@ -101,6 +101,14 @@ def test_hedges_are_charged_to_the_retry_budget() -> None:
     assert hedges(None, retry_budget=0.2) == pytest.approx(40, abs=2)
 
 
+def test_going_on_from_a_failure_beside_a_silent_hedge_is_not_charged() -> None:
+    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.0, retry_budget=None)
+    world.health._hedges.share, world.health._hedges._floor = 0.01, 1
+    call = world.call("a b c", limits=AFTER_2)
+    world.run()
+    assert (world.requests(), call.outcome) == ("a@0 b&@2 c&@5", "c @6")
+
+
 def test_the_loser_s_time_enters_the_quantiles_as_a_lower_bound() -> None:
     world = World({"a": always(ok(9)), "b": OK})
     world.call("a b", limits=AFTER_2)

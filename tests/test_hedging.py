@@ -10,11 +10,11 @@ import pytest
 
 from openrouter_fallback import (
     ConfigError,
+    ContentPolicyError,
     DeadlineExceededError,
     FailureKind,
     FallbackClient,
     HedgeConfig,
-    InvalidRequestError,
     load_config,
 )
 from openrouter_fallback.emulator import Emulator, Request
@@ -143,11 +143,11 @@ def test_the_second_fails_and_the_third_is_asked_at_once(emulator: Emulator, sur
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_a_wrong_request_ends_both(emulator: Emulator, client: FallbackClient, surface: str) -> None:
+def test_a_refused_content_ends_both(emulator: Emulator, client: FallbackClient, surface: str) -> None:
     emulator.fault("silence", model=FIRST)
-    emulator.fault("invalid_request", model=SECOND)
+    emulator.fault("content_policy_violation", model=SECOND)
     outcome = ask(client, surface)
-    assert isinstance(outcome.error, InvalidRequestError)
+    assert isinstance(outcome.error, ContentPolicyError)
     ends(emulator, (FIRST, "gone"), (SECOND, "fault"))
 
 

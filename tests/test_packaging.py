@@ -72,13 +72,14 @@ EXTRAS = {
     "drill/charts.py": "report",
     "drill/page.py": "report",
     "drill/surfaces/langchain.py": "langchain",
+    "drill/surfaces/llamaindex.py": "llamaindex",
     "emulator": "emulator",
     "health/redis.py": "redis",
     "otel.py": "otel",
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
-DISTRIBUTIONS |= {"vl_convert": "vl-convert-python"}
-OWN = ("openrouter_fallback", "langchain_openrouter_fallback", "pytest")
+DISTRIBUTIONS |= {"vl_convert": "vl-convert-python", "llama_index": "llama-index-core"}
+OWN = ("openrouter_fallback", "langchain_openrouter_fallback", "llamaindex_openrouter_fallback", "pytest")
 FOREIGN = {
     "langchain",
     "langchain_core",

@@ -45,6 +45,10 @@ class InsufficientCreditsError(core.InsufficientCreditsError, FallbackError):
     """The account has no credits for this request (402)."""
 
 
+class SpendLimitError(core.SpendLimitError, FallbackError):
+    """Every model would cost more than the spend limit leaves; nothing was sent."""
+
+
 class PermissionDeniedError(core.PermissionDeniedError, FallbackError, ModelPermissionDeniedError):
     """A guardrail, region or privacy rule forbids the request (403)."""
 

@@ -310,6 +310,11 @@ class FallbackClient:
         """The models that a call with this routing may ask now, in order."""
         return self.route(**routing).candidates
 
+    def chain(self, **routing: Any) -> tuple[str, ...]:
+        """The models that a call with this routing is allowed to ask, in order, whatever their health."""
+        plan = self._router.plan(self._decided(Choice.of(**routing)), self._engine.clock(), self._keys.accounts())
+        return tuple(candidate.key for candidate in plan.candidates)
+
     def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
         """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out.
 

@@ -241,7 +241,8 @@ class Settings(Frozen):
         description="Extra requests per request over the last 10 s, ten at least; 0: none, null: no bound.",
     )
     hedge: HedgeConfig | None = Field(
-        default=None, description="A second model at the side of one that is slow to begin; absent: off."
+        default=None,
+        description="A second model at the side of one that is slow to begin, within the retry budget; absent: off.",
     )
     catalog: Literal["auto", "always", "never"] = Field(
         default="auto",

@@ -72,6 +72,7 @@ class Failover:
         self._only_prefill = False
         self._over_budget = False
         self._last_failure: Failure | None = None
+        self._refused: Failure | None = None
         self.opened: list[str] = []
         """Models and endpoints whose breaker this call has opened."""
 
@@ -97,6 +98,7 @@ class Failover:
         if number is not None and number not in self._flights:
             return
         flight = self._flight(number)
+        self._refused = None
         if not flight.token:
             flight.token = True
             self._health.first_token(flight.ticket, now)
@@ -185,16 +187,7 @@ class Failover:
 
     def hedge(self, now: float) -> Ask | None:
         """The first token has not come within the hedge delay: ask the next candidate too, if that is allowed."""
-        hedging = self._limits.hedge
-        if hedging is None or not self._facts.idempotent or self._state != "asking" or now >= self._deadline:
-            return None
-        if len(self._flights) >= hedging.max_parallel or any(flight.token for flight in self._flights.values()):
-            return None
-        slot = next((slot for slot in self._slots if self._fresh(slot, now)), None)
-        if slot is None:
-            return None
-        ticket = self._health.begin(slot.candidate.target, now, extra=not self._policy.any_error, hedge=True)
-        return None if ticket is None else self._send(slot, ticket, now)
+        return self._beside(now, charged=True)
 
     def out_of_time(self, now: float) -> GiveUp:
         """The call's own deadline has passed, during an attempt or a wait."""
@@ -220,6 +213,20 @@ class Failover:
         return number in self._flights
 
     # Attempts side by side
+
+    def _beside(self, now: float, *, charged: bool) -> Ask | None:
+        """One more attempt beside those under way: a hedge is `charged`, going on from a failed one is not."""
+        hedging = self._limits.hedge
+        if hedging is None or not self._facts.idempotent or self._state != "asking" or now >= self._deadline:
+            return None
+        if len(self._flights) >= hedging.max_parallel or any(flight.token for flight in self._flights.values()):
+            return None
+        slot = next((slot for slot in self._slots if self._fresh(slot, now)), None)
+        if slot is None:
+            return None
+        extra = charged and not self._policy.any_error
+        ticket = self._health.begin(slot.candidate.target, now, extra=extra, hedge=charged)
+        return None if ticket is None else self._send(slot, ticket, now)
 
     def _overtake(self, winner: Flight, now: float) -> None:
         """The others' first tokens come later: how much later is not known, but it is at least what has passed."""
@@ -338,8 +345,14 @@ class Failover:
 
     def _react(self, flight: Flight, rule: Rule, failure: Failure, now: float) -> Command:
         slot, action = flight.slot, rule.action
+        if failure.kind is FailureKind.INVALID_REQUEST and action is Action.RAISE and self._flights:
+            # Whoever is under way may show that another model does take it.
+            self._refused, slot.dropped = failure, True
+            return Stay()
         if action is Action.RAISE or (action is Action.QUEUE and flight.token):
             return self._give_up("raised", failure, now)
+        if self._refused is not None and not self._flights:
+            return self._give_up("raised", self._refused, now)
         if self._flights:
             if action is Action.QUEUE:
                 slot.attempts -= 1
@@ -415,7 +428,7 @@ class Failover:
     def _next(self, now: float) -> Command:
         self._over_budget = False
         if self._flights:
-            return self.hedge(now) or Stay()
+            return self._beside(now, charged=False) or Stay()
         if now >= self._deadline:
             return self._give_up("deadline", None, now)
         open_to = [(slot, self._standing(slot, now)) for slot in self._slots if self._open(slot)]

@@ -59,4 +59,6 @@ class Timing:
             return float("inf")
         if hedging.after is not None:
             return hedging.after
+        if not candidate.streams:
+            return float("inf")  # when its first token comes is never known
         return self.health.usual_first_token(candidate.key, hedging.quantile) or HEDGE_SECONDS

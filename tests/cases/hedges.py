@@ -88,10 +88,22 @@ HEDGES = [
         "a@0 b&@2 b@3 a@3.5", "a @4.5", waits="3-3.5", health={"a": "closed +1 -0", "b": ONE_FAILED},
     ),
     row(
-        "a wrong request is raised at once", "a b", {"a": SLOW, "b": always(E400)}, "a@0 b&@2",
-        "InvalidRequestError @2",
+        "a wrong request is believed only where nobody else is under way", "a b c", {"a": SLOW, "b": always(E400)},
+        "a@0 b&@2", "a @7",
     ),
-    row("so is a refused content", "a b", {"a": SLOW, "b": always(POLICY)}, "a@0 b&@2", "ContentPolicyError @2"),
+    row(
+        "a wrong request is raised when the other has failed too", "a b c",
+        {"a": always(((0, "status"), (5, E503))), "b": always(E400)}, "a@0 b&@2", "InvalidRequestError @5",
+    ),
+    row(
+        "a refused content is raised at once", "a b", {"a": SLOW, "b": always(POLICY)}, "a@0 b&@2",
+        "ContentPolicyError @2",
+    ),
+    row(
+        "a wrong request is forgotten when the other has a token", "a b",
+        {"a": [((0, "status"), (5, "reasoning"), (6, E503)), ok()], "b": always(E400)}, "a@0 b&@2 a@6.5", "a @7.5",
+        waits="6-6.5",
+    ),
     row("a refused key of one is not the other's end", "a b", {"a": SLOW, "b": always(E401)}, "a@0 b&@2", "a @7"),
     row("a rate limit is none either", "a b", {"a": SLOW, "b": always(LIMITED)}, "a@0 b&@2", "a @7"),
     row(
@@ -112,6 +124,14 @@ HEDGES = [
         {"a": [((5, REFUSED),), ((0, REFUSED),)], "b": [fails(E503), MUTE]}, "a@0 b&@2 a@6 b@6",
         "DeadlineExceededError @20", waits="5-6", endpoints={"openrouter": "closed 1"},
         limits=replace(AFTER_2, total=20.0),
+    ),
+    row(
+        "an endpoint that does not stream: its own times are not known", "a b", {"a": SLOW}, "a@0", "a @7",
+        limits=AFTER_P95, models={"a": {"streams": False}},
+    ),
+    row(
+        "an endpoint that does not stream: after so many seconds", "a b", {"a": SLOW}, "a@0 b&@2", "b @3",
+        models={"a": {"streams": False}},
     ),
     # Silence
     row(

@@ -353,3 +353,16 @@ def test_routing_detail_on_request(ask: Asker) -> None:
     ask.http.headers["X-OpenRouter-Metadata"] = "enabled"
     assert ask.body()["openrouter_metadata"]["requested"] == MODEL
     assert ask.chunks()[-1]["openrouter_metadata"]["requested"] == MODEL
+
+
+@pytest.mark.parametrize(("choice", "called"), [("auto", []), ("required", ["get_time"])])
+def test_a_text_after_a_tools_result_is_gone_on_from(ask: Asker, choice: str, called: list[str]) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "get_weather"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "rain"},
+        {"role": "assistant", "content": f"{MODEL} answers:"},
+    ]
+    message = ask.body(messages=messages, tools=[WEATHER, TIME], tool_choice=choice)["choices"][0]["message"]
+    assert [one["function"]["name"] for one in message.get("tool_calls", [])] == called

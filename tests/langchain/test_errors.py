@@ -23,6 +23,7 @@ THEIRS: dict[str, type[Exception]] = {
     "LocalError": lc.ModelError,
     "PermissionDeniedError": lc.ModelPermissionDeniedError,
     "RateLimitedError": lc.ModelRateLimitError,
+    "SpendLimitError": lc.ModelError,
     "StreamInterruptedError": lc.ModelAPIError,
 }
 NOT_OF_A_CALL = {"CatalogError"}

@@ -33,7 +33,7 @@ def status(
 
     \b
       openrouter-fallback status --config fallback.yaml
-      openrouter-fallback status --redis redis://localhost --model openai/gpt-5.1 --json
+      openrouter-fallback status --redis redis://host -m openai/gpt-5.1 --json
 
     Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
     """

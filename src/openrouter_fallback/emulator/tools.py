@@ -48,10 +48,11 @@ def calls(request: Body) -> list[dict[str, Any]]:
     if not tools:
         return []
     prompt = last_text(request["messages"])
-    role = request["messages"][-1].get("role")
-    if role == "assistant" and request.get("tool_choice", "auto") == "auto":
+    if request["messages"][-1].get("role") == "assistant" and request.get("tool_choice", "auto") == "auto":
         return []  # a text that it goes on from
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=role == "tool")
+    # An answer that the client lets the model go on with is still the answer to what came before it.
+    said = (m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls"))
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(said, None) == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [

@@ -1,0 +1,400 @@
+"""`OpenRouterFallback`: what a LlamaIndex user puts into `Settings.llm` and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, WithJsonSchema, field_serializer
+
+from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, ModelConfig, Settings
+
+from .instrumentation import Observer
+from .messages import Json, reads_files, wire_messages
+from .options import checked, client, mistakes, taken_over
+from .responses import chat_response, completion_response, first_call_only
+from .streams import StreamedCall
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+# Neither in a pickle nor of use in another process.
+_NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}
+_BY_TOOLS = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+
+
+class OpenRouterFallback(FunctionCallingLLM):
+    """An LLM that keeps answering: a chain of models on OpenRouter behind one object.
+
+    Give `models` (ids or `ModelConfig`, in order), or `config` (a `FallbackConfig`, a YAML path or a mapping) with
+    `models` as the chain within it; without either, the file that `OPENROUTER_FALLBACK_CONFIG` names. Calls raise a
+    `FallbackError` when no model has answered. Raises `ConfigError` for what does not fit.
+
+        llm = OpenRouterFallback(["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"])   # key from OPENROUTER_API_KEY
+    """
+
+    # Deferred: built with the first instance, not with the import.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+    models: list[str | ModelConfig] | None = Field(default=None, frozen=True, description="The chain, in order.")
+    config: FallbackConfig | None = Field(default=None, frozen=True, description="Chains, tiers, endpoints, settings.")
+    settings: Settings | None = Field(
+        default=None, frozen=True, description="How calls are tried, timed and judged; those of `config` by default."
+    )
+    task: str | None = Field(default=None, frozen=True, description="The task whose chain is used.")
+    max_cost_tier: str | None = Field(default=None, frozen=True, description="No model above this cost tier.")
+    primary_provider: str | None = Field(default=None, frozen=True, description="This provider's models come first.")
+    max_price: float | dict[str, float] | None = Field(
+        default=None,
+        frozen=True,
+        description="The most a model may cost, in USD per million tokens; prompt and completion apart: a mapping.",
+    )
+    api_key: Annotated[SecretStr | Callable[[], Any] | None, WithJsonSchema({"type": "string"})] = Field(
+        default=None,
+        frozen=True,
+        exclude=True,
+        repr=False,
+        description="The key, or a function that returns it; OPENROUTER_API_KEY by default.",
+    )
+    api_base: str | None = Field(
+        default=None, frozen=True, description="The URL before /chat/completions; OPENROUTER_BASE_URL, then OpenRouter."
+    )
+    temperature: float | None = Field(default=None, ge=0.0, le=2.0, description="None: each model's own.")
+    max_tokens: int | None = Field(default=None, gt=0, description="The most tokens of an answer; None: no limit.")
+    context_window: int | None = Field(
+        default=None, gt=0, description="Tokens to budget prompts with; None: the smallest of the chain."
+    )
+    is_function_calling_model: bool | None = Field(
+        default=None, description="Whether tools may be used; None: if any model of the chain can."
+    )
+    additional_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="More parameters of every request: reasoning, provider, top_p ..."
+    )
+    default_headers: dict[str, str] | None = Field(
+        default=None, frozen=True, repr=False, description="More HTTP headers of every request."
+    )
+    timeout: float | None = Field(
+        default=None, frozen=True, gt=0, description="Seconds to the first token of one attempt."
+    )
+    total_timeout: float | None = Field(
+        default=None, frozen=True, gt=0, description="Seconds that a call may wait for its answer in all."
+    )
+    max_retries: int | None = Field(
+        default=None, frozen=True, ge=0, description="Tries of the same model after its first one."
+    )
+
+    _client: FallbackClient = PrivateAttr()
+    _observer: Observer = PrivateAttr()
+
+    def __init__(self, models: Sequence[str | ModelConfig] | None = None, **options: Any) -> None:
+        if models is not None:
+            options["models"] = models
+        name, failed = type(self).__name__, None
+        options = checked(name, options, type(self).model_fields)
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            failed = mistakes(name, error)
+        if failed is not None:
+            raise failed  # outside the except block: the pydantic error holds the input, which may be a key
+        changes = {
+            "max_retries_per_model": None if self.max_retries is None else self.max_retries + 1,
+            "first_token_timeout_seconds": self.timeout,
+            "total_timeout_seconds": self.total_timeout,
+        }
+        made = client(
+            self.models,
+            self.config,
+            self.settings,
+            {key: value for key, value in changes.items() if value is not None},
+            base_url=self.api_base,
+            api_key=self.api_key,
+            headers=self.default_headers,
+        )
+        self._client = made.with_options(
+            task=self.task,
+            max_cost_tier=self.max_cost_tier,
+            primary_provider=self.primary_provider,
+            models=self.models if self.config is not None else None,
+            max_price=self.max_price,
+        )
+        self._observer = Observer()
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name in serialized components."""
+        return "OpenRouterFallback"
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str] | Mapping[str, Any] | FallbackConfig,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        max_price: float | Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> Self:
+        """An LLM from a YAML file or a mapping; the routing given here holds for all its calls."""
+        routing = {
+            "task": task,
+            "max_cost_tier": max_cost_tier,
+            "primary_provider": primary_provider,
+            "max_price": max_price,
+        }
+        options |= {key: value for key, value in routing.items() if value is not None}
+        return cls(config=path, **options)
+
+    @classmethod
+    def from_openrouter(cls, llm: Any, models: Sequence[str | ModelConfig] = (), **options: Any) -> Self:
+        """Take over the settings of an `OpenRouter` or `OpenAILike` LLM: its model first, then `models`.
+
+        `options` go before what is taken over. Its retries, timeout and context window are taken where they are not
+        that class's defaults.
+        """
+        model = getattr(llm, "model", None)
+        if not isinstance(model, str):
+            raise ConfigError(f"a {type(llm).__name__} has no `model`: give an OpenRouter or OpenAILike instance")
+        return cls(**{"models": [model, *(one for one in models if one != model)], **taken_over(llm), **options})
+
+    def with_options(
+        self,
+        *,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        max_price: float | Mapping[str, float] | None = None,
+    ) -> Self:
+        """A copy with other routing as its default: same health, same connections."""
+        given: Json = {
+            "task": task,
+            "max_cost_tier": max_cost_tier,
+            "primary_provider": primary_provider,
+            "max_price": max_price,
+        }
+        if models is not None:
+            given["models"] = list(models)
+        copy = self.model_copy(update={key: value for key, value in given.items() if value is not None})
+        copy._client = self._client.with_options(**given)
+        return copy
+
+    @property
+    def client(self) -> FallbackClient:
+        """The core's client behind this LLM: health, routes, disabling models by hand, events."""
+        return self._client
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """The chain's: the smallest context window, and whether any of its models can call tools."""
+        chain = self._client.chain()
+        known = [self._client.catalog.get(key) for key in chain]
+        windows = [info.context_length for info in known if info is not None and info.context_length is not None]
+        tools = self.is_function_calling_model
+        if tools is None:
+            tools = any(info is None or info.can("tools") is not False for info in known)
+        return LLMMetadata(
+            context_window=self.context_window or min(windows, default=DEFAULT_CONTEXT_WINDOW),
+            num_output=self.max_tokens or -1,
+            is_chat_model=True,
+            is_function_calling_model=tools,
+            model_name=chain[0] if chain else "unknown",
+        )
+
+    # Calls
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Ask, and return one whole answer. Keywords are request parameters and the routing of this call."""
+        return chat_response(self._client.chat(self._messages(messages), **self._params(kwargs)))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """`chat` for async callers."""
+        return chat_response(await self._client.achat(await self._amessages(messages), **self._params(kwargs)))
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """`chat` with the prompt as one message."""
+        return completion_response(self._client.chat(self._prompt(prompt, formatted), **self._params(kwargs)))
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """`complete` for async callers."""
+        return completion_response(await self._client.achat(self._prompt(prompt, formatted), **self._params(kwargs)))
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Generator[ChatResponse, None, None]:
+        """Ask, and return the answer as it grows. Leaving or closing it closes the upstream connection."""
+        call = StreamedCall(self)
+        return call.closing(call.stream_chat(messages, **kwargs))
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> AsyncGenerator[ChatResponse, None]:
+        """`stream_chat` for async callers."""
+        call = StreamedCall(self)
+        return call.aclosing(await call.astream_chat(messages, **kwargs))
+
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> Generator[CompletionResponse, None, None]:
+        """`stream_chat` with the prompt as one message."""
+        call = StreamedCall(self)
+        return call.closing(call.stream_complete(prompt, formatted=formatted, **kwargs))
+
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> AsyncGenerator[CompletionResponse, None]:
+        """`stream_complete` for async callers."""
+        call = StreamedCall(self)
+        return call.aclosing(await call.astream_complete(prompt, formatted=formatted, **kwargs))
+
+    # Tools
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Json:
+        messages = list(chat_history or ())
+        if user_msg is not None:
+            user = ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
+            messages.append(user)
+        request: Json = {"messages": messages, **kwargs}
+        if tools:
+            request["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+            request["tool_choice"] = _tool_choice(tool_choice, tool_required)
+            if not allow_parallel_tool_calls:
+                request["parallel_tool_calls"] = False
+        return request
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],
+        allow_parallel_tool_calls: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        return response if allow_parallel_tool_calls else first_call_only(response)
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """The complete tool calls of an answer. Raises ValueError if there are none, unless told not to."""
+        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        if not calls and error_on_no_tool_call:
+            raise ValueError("Expected at least one tool call, but the model called no tool.")
+        return [
+            ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
+            for call in calls
+        ]
+
+    def _structured_stream_call(
+        self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
+    ) -> Generator[Any, None, None]:
+        return self._program(output_cls, prompt).stream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    async def _structured_astream_call(
+        self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
+    ) -> AsyncGenerator[Any, None]:
+        return await self._program(output_cls, prompt).astream_call(llm_kwargs=llm_kwargs, **prompt_args)
+
+    def _program(self, output_cls: type[Any], prompt: PromptTemplate) -> BasePydanticProgram[Any]:
+        """What fills `output_cls` in a stream. LlamaIndex leaves the model free there to answer in words instead, and
+        passes an object without any field on."""
+        by_tools = self.pydantic_program_mode in _BY_TOOLS and self.metadata.is_function_calling_model
+        required = {"tool_choice": "required"} if by_tools else {}
+        return get_program_for_llm(
+            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, **required
+        )
+
+    # Copies
+
+    @field_serializer("config")
+    def _dump_config(self, config: FallbackConfig | None) -> Json | None:
+        if config is None:
+            return None
+        return config.model_dump(mode="json", exclude_defaults=True, exclude={"endpoints": {"__all__": {"api_key"}}})
+
+    @field_serializer("models")
+    def _dump_models(self, models: list[str | ModelConfig] | None) -> list[str | Json] | None:
+        if models is None:
+            return None
+        return [one if isinstance(one, str) else one.model_dump(mode="json", exclude_defaults=True) for one in models]
+
+    @field_serializer("settings")
+    def _dump_settings(self, settings: Settings | None) -> Json | None:
+        return None if settings is None else settings.model_dump(mode="json", exclude_unset=True)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy(update={"additional_kwargs": {**self.additional_kwargs}})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {name: getattr(self, name) for name in self.model_fields_set - _NOT_PICKLED}
+        return _rebuilt, (type(self), state)
+
+    # Inside
+
+    def _messages(self, messages: Sequence[ChatMessage]) -> list[Json]:
+        return wire_messages(messages)
+
+    async def _amessages(self, messages: Sequence[ChatMessage]) -> list[Json]:
+        if reads_files(messages):
+            return await asyncio.to_thread(wire_messages, messages)
+        return wire_messages(messages)
+
+    def _prompt(self, prompt: str, formatted: bool) -> list[Json]:
+        convert = None if formatted else self.completion_to_prompt
+        return [{"role": "user", "content": prompt if convert is None else convert(prompt)}]
+
+    def _params(self, kwargs: Json) -> Json:
+        """The request's parameters: this call's before `additional_kwargs` before the fields."""
+        self._observer.watch(self._client)
+        fields = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {**fields, **self.additional_kwargs, **kwargs}
+
+
+def _tool_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Json:
+    """What OpenRouter takes for LlamaIndex's `tool_choice`: a mode, or a tool by its name."""
+    if choice is None:
+        return "required" if required else "auto"
+    if isinstance(choice, Mapping):
+        return dict(choice)
+    if choice in ("none", "auto", "required"):
+        return choice
+    return "required" if choice == "any" else {"type": "function", "function": {"name": choice}}
+
+
+def _arguments(call: ToolCallBlock) -> Json:
+    """The arguments as a mapping; another integration may have left them as text. Half of them are no arguments."""
+    arguments = json.loads(call.tool_kwargs or "{}") if isinstance(call.tool_kwargs, str) else call.tool_kwargs
+    if not isinstance(arguments, dict):
+        raise ValueError(f"The arguments of the call to {call.tool_name} are not a JSON object.")  # noqa: TRY004
+    return arguments
+
+
+def _rebuilt(cls: type[OpenRouterFallback], state: Json) -> OpenRouterFallback:
+    return cls(**state)

@@ -1,0 +1,194 @@
+"""LlamaIndex's messages as OpenRouter takes them: OpenAI's shape, with files, video, reasoning and cache points."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+from io import IOBase
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+
+from openrouter_fallback import ConfigError
+
+Json = dict[str, Any]
+
+_ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
+# What of a message's `additional_kwargs` goes on the wire, by role. Agents put other things there as well.
+_EXTRA = {"tool": ("tool_call_id", "name"), "function": ("name",), "assistant": ("name", "audio", "annotations")}
+_MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
+
+
+def wire_messages(messages: Sequence[ChatMessage]) -> list[Json]:
+    """The messages of a request. Raises `ConfigError` for a block that cannot be sent."""
+    return [_message(message, position) for position, message in enumerate(messages)]
+
+
+def reads_files(messages: Iterable[ChatMessage]) -> bool:
+    """Whether `wire_messages` may read files or fetch what stands behind a URL."""
+    return any(
+        isinstance(block, (*_MEDIA, CitableBlock, CitationBlock)) for message in messages for block in message.blocks
+    )
+
+
+def _message(message: ChatMessage, position: int) -> Json:
+    role = _ROLES.get(message.role, message.role.value)
+    blocks, extra = message.blocks, message.additional_kwargs
+    wire: Json = {"role": role, "content": None}
+    if extra:
+        wire.update({key: extra[key] for key in _EXTRA.get(role, ("name",)) if key in extra})
+    if len(blocks) == 1 and type(blocks[0]) is TextBlock and "tool_calls" not in extra:
+        wire["content"] = blocks[0].text
+        return wire
+    parts: list[Json] = []
+    thinking: list[ThinkingBlock] = []
+    calls: list[ToolCallBlock] = []
+    for number, block in enumerate(blocks):
+        if isinstance(block, ThinkingBlock):
+            thinking.append(block)
+        elif isinstance(block, ToolCallBlock):
+            calls.append(block)
+        elif isinstance(block, CachePoint):
+            _mark(parts, block)
+        else:
+            try:
+                parts += _parts(block)
+            except (OSError, TypeError, ValueError) as error:
+                where = f"block {number} of message {position} ({type(block).__name__})"
+                raise ConfigError(f"{where} cannot be sent: {error}") from error
+    if role == "assistant":
+        parts = _assistant(wire, parts, thinking, calls, extra)
+    wire["content"] = _content(parts)
+    if wire["content"] is None and not wire.keys() & {"tool_calls", "images", "reasoning", "audio"}:
+        wire["content"] = ""
+    return wire
+
+
+def _assistant(
+    wire: Json, parts: list[Json], thinking: list[ThinkingBlock], calls: list[ToolCallBlock], extra: Json
+) -> list[Json]:
+    """Put what only an assistant's message has where it belongs; what is left is its content."""
+    details = [one for block in thinking for one in block.additional_information.get("reasoning_details") or ()]
+    if details:
+        wire["reasoning_details"] = details
+    if reasoning := "\n".join(block.content for block in thinking if block.content):
+        wire["reasoning"] = reasoning
+    if calls:
+        wire["tool_calls"] = [
+            _call(call.tool_call_id, call.tool_name, call.tool_kwargs, number) for number, call in enumerate(calls)
+        ]
+    elif extra.get("tool_calls"):
+        wire["tool_calls"] = [_plain(call) for call in extra["tool_calls"]]
+    if images := [part for part in parts if part["type"] == "image_url"]:
+        wire["images"] = images
+    # Its own speech is known to its maker by an id (`audio`), not by the sound.
+    return [part for part in parts if part["type"] not in ("image_url", "input_audio")]
+
+
+def _content(parts: list[Json]) -> str | list[Json] | None:
+    """Plain text as LlamaIndex itself joins it, else the parts."""
+    if not parts:
+        return None
+    if all(part.keys() == {"type", "text"} for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _mark(parts: list[Json], point: CachePoint) -> None:
+    """The provider caches up to the last text before the point."""
+    control = point.cache_control
+    for part in reversed(parts):
+        if part["type"] == "text":
+            part["cache_control"] = {"type": control.type, "ttl": control.ttl}
+            return
+
+
+def _call(id: str | None, name: str, arguments: Json | str, number: int) -> Json:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    function = {"name": name, "arguments": text or "{}"}
+    return {"id": id or f"call_{number}", "type": "function", "function": function}
+
+
+def _plain(call: object) -> object:
+    """A tool call that another integration has left: a mapping, or an object of the openai SDK."""
+    dump = getattr(call, "model_dump", None)
+    return dump(exclude_none=True) if callable(dump) else call
+
+
+@singledispatch
+def _parts(block: Any) -> list[Json]:
+    """The parts of a message's content that a block becomes."""
+    raise TypeError("this kind of block is not known here")
+
+
+@_parts.register
+def _(block: TextBlock) -> list[Json]:
+    return [{"type": "text", "text": block.text}]
+
+
+@_parts.register
+def _(block: ImageBlock) -> list[Json]:
+    if not _remote(block) and block.image_mimetype is None:
+        block = ImageBlock(image=block.resolve_image().read(), detail=block.detail)  # which looks at the bytes
+    image = {"url": str(block.url) if _remote(block) else _data_url(block.resolve_image(), block.image_mimetype)}
+    if block.detail:
+        image["detail"] = block.detail
+    return [{"type": "image_url", "image_url": image}]
+
+
+@_parts.register
+def _(block: VideoBlock) -> list[Json]:
+    url = str(block.url) if _remote(block) else _data_url(block.resolve_video(), block.video_mimetype)
+    return [{"type": "video_url", "video_url": {"url": url}}]
+
+
+@_parts.register
+def _(block: AudioBlock) -> list[Json]:
+    data = block.resolve_audio(as_base64=True).read()
+    return [{"type": "input_audio", "input_audio": {"data": data.decode("ascii"), "format": block.format or "wav"}}]
+
+
+@_parts.register
+def _(block: DocumentBlock) -> list[Json]:
+    name = Path(str(block.path)).name if block.path else block.title or "document"
+    if not Path(name).suffix and block.document_mimetype:
+        name += mimetypes.guess_extension(block.document_mimetype) or ""
+    data = str(block.url) if _remote(block) else _data_url(block.resolve_document(), block.document_mimetype)
+    return [{"type": "file", "file": {"filename": name, "file_data": data}}]
+
+
+@_parts.register
+def _(block: CitableBlock) -> list[Json]:
+    source = [{"type": "text", "text": f"[{block.title}, {block.source}]"}]
+    return source + [part for one in block.content for part in _parts(one)]
+
+
+@_parts.register
+def _(block: CitationBlock) -> list[Json]:
+    return _parts(block.cited_content)
+
+
+def _remote(block: ImageBlock | VideoBlock | DocumentBlock) -> bool:
+    """Whether the provider can fetch it itself, or its URL holds it."""
+    return bool(block.url) and str(block.url).startswith(("http:", "https:", "data:"))
+
+
+def _data_url(buffer: IOBase, mimetype: str | None) -> str:
+    return f"data:{mimetype or 'application/octet-stream'};base64,{b64encode(buffer.read()).decode('ascii')}"

@@ -1,0 +1,217 @@
+"""The core's completions and pieces as LlamaIndex's responses."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import asdict
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    ImageBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from openrouter_fallback import Attempt, Completion, Piece
+
+Json = dict[str, Any]
+
+
+def chat_response(completion: Completion, delta: str | None = None) -> ChatResponse:
+    """A whole answer. `raw` is the body; `additional_kwargs` tell tokens, cost and what was tried."""
+    return ChatResponse(
+        message=_message(completion),
+        raw=completion.raw,
+        delta=delta,
+        logprobs=_logprobs(completion),
+        additional_kwargs=_facts(completion),
+    )
+
+
+def completion_response(completion: Completion, delta: str | None = None) -> CompletionResponse:
+    """The same as a text."""
+    return CompletionResponse(
+        text=_text(completion),
+        raw=completion.raw,
+        delta=delta,
+        logprobs=_logprobs(completion),
+        additional_kwargs=_facts(completion),
+    )
+
+
+class Growing:
+    """An answer under way: every response holds all that has come so far, and what is new as its `delta`."""
+
+    __slots__ = ("_reasoning", "_text")
+
+    def __init__(self) -> None:
+        self._text = self._reasoning = ""
+
+    def add(self, piece: Piece) -> ChatResponse | CompletionResponse | None:
+        """The response for one piece; None if it says nothing that a response can say before the end."""
+        if piece.index or not (piece.text or piece.reasoning):
+            return None
+        if piece.restarted:
+            self._reasoning = ""  # another model has started over; only reasoning had been delivered
+        self._text += piece.text
+        self._reasoning += piece.reasoning
+        return self._response(piece, {"thinking_delta": piece.reasoning} if piece.reasoning else {})
+
+    def end(self, completion: Completion) -> ChatResponse | CompletionResponse:
+        """The last response: the whole answer, with its tool calls."""
+        raise NotImplementedError
+
+    def _response(self, piece: Piece, extra: Json) -> ChatResponse | CompletionResponse:
+        raise NotImplementedError
+
+
+class GrowingChat(Growing):
+    """For `stream_chat`."""
+
+    __slots__ = ()
+
+    def end(self, completion: Completion) -> ChatResponse:
+        return chat_response(completion, delta=_text(completion)[len(self._text) :])
+
+    def _response(self, piece: Piece, extra: Json) -> ChatResponse:
+        blocks: list[ContentBlock] = [TextBlock(text=self._text)]
+        if self._reasoning:
+            blocks.insert(0, ThinkingBlock(content=self._reasoning))
+        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks)
+        return ChatResponse(message=message, delta=piece.text, raw=piece.raw, additional_kwargs=extra)
+
+
+class GrowingText(Growing):
+    """For `stream_complete`."""
+
+    __slots__ = ()
+
+    def end(self, completion: Completion) -> CompletionResponse:
+        return completion_response(completion, delta=_text(completion)[len(self._text) :])
+
+    def _response(self, piece: Piece, extra: Json) -> CompletionResponse:
+        return CompletionResponse(text=self._text, delta=piece.text, raw=piece.raw, additional_kwargs=extra)
+
+
+def first_call_only(response: ChatResponse) -> ChatResponse:
+    """Keep the first of several tool calls: the caller cannot take more, whatever the model was told."""
+    message = response.message
+    later = [block for block in message.blocks if isinstance(block, ToolCallBlock)][1:]
+    if later:
+        message.blocks = [block for block in message.blocks if not any(block is one for one in later)]
+        message.additional_kwargs["tool_calls"] = message.additional_kwargs["tool_calls"][:1]
+    return response
+
+
+def _message(completion: Completion) -> ChatMessage:
+    message = completion.message
+    blocks: list[ContentBlock] = []
+    details = message.get("reasoning_details")
+    if completion.reasoning or details:
+        usage = completion.usage
+        blocks.append(
+            ThinkingBlock(
+                content=completion.reasoning or None,
+                num_tokens=(usage.reasoning_tokens or None) if usage else None,
+                additional_information={"reasoning_details": details} if details else {},
+            )
+        )
+    calls = completion.tool_calls
+    media: list[ContentBlock] = [*_images(message), *_audio(message)]
+    text = _text(completion)
+    if text or not (calls or media):
+        blocks.append(TextBlock(text=text))
+    blocks += media
+    extra: Json = {key: message[key] for key in ("refusal", "annotations") if message.get(key)}
+    if isinstance(message.get("audio"), dict) and message["audio"].get("id"):
+        extra["audio"] = {"id": message["audio"]["id"]}
+    if calls:
+        blocks += [
+            ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments) for call in calls
+        ]
+        extra["tool_calls"] = message["tool_calls"]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra)
+
+
+def _text(completion: Completion) -> str:
+    """What the model says; a refusal is an answer too."""
+    return completion.text or completion.message.get("refusal") or ""
+
+
+def _images(message: Json) -> list[ImageBlock]:
+    urls = [(image.get("image_url") or {}).get("url") for image in message.get("images") or ()]
+    return [_image(url) for url in urls if isinstance(url, str)]
+
+
+def _image(url: str) -> ImageBlock:
+    head, _, data = url.partition(";base64,")
+    if not data or not head.startswith("data:"):
+        return ImageBlock(url=url)
+    try:
+        return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
+    except (binascii.Error, ValueError):
+        return ImageBlock(url=url)
+
+
+def _audio(message: Json) -> list[AudioBlock]:
+    audio = message.get("audio")
+    if not isinstance(audio, dict) or not isinstance(audio.get("data"), str):
+        return []
+    try:
+        return [AudioBlock(audio=base64.b64decode(audio["data"], validate=True), format=audio.get("format"))]
+    except (binascii.Error, ValueError):
+        return []
+
+
+def _facts(completion: Completion) -> Json:
+    usage = completion.usage
+    facts: Json = {
+        "model": completion.model,
+        "provider": completion.provider,
+        "finish_reason": completion.finish_reason,
+        "cost": completion.cost,
+        "attempts": [_attempt(attempt) for attempt in completion.attempts],
+    }
+    if usage is not None:
+        facts |= {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.total_tokens,
+        }
+    if completion.seams:
+        facts["seams"] = [asdict(seam) for seam in completion.seams]
+    if completion.invalid_tool_calls:
+        facts["invalid_tool_calls"] = list(completion.invalid_tool_calls)
+    return facts
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "model": attempt.model,
+        "kind": None if attempt.kind is None else str(attempt.kind),
+        "status": attempt.status,
+        "seconds": attempt.seconds,
+        "provider": attempt.provider,
+        "generation_id": attempt.generation_id,
+    }
+
+
+def _logprobs(completion: Completion) -> list[list[LogProb]] | None:
+    logprobs = completion.choice.get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not tokens:
+        return None
+    return [[_logprob(one) for one in token.get("top_logprobs") or (token,)] for token in tokens]
+
+
+def _logprob(token: Json) -> LogProb:
+    return LogProb(token=token["token"], logprob=token["logprob"], bytes=token.get("bytes") or [])

@@ -1,0 +1,109 @@
+"""One streamed call: its responses, and that whoever leaves it closes the upstream connection at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+
+from openrouter_fallback import AsyncStream, Stream
+
+from .messages import Json
+from .responses import Growing, GrowingChat, GrowingText
+
+if TYPE_CHECKING:
+    from .llm import OpenRouterFallback
+
+R = TypeVar("R", ChatResponse, CompletionResponse)
+
+
+class StreamedCall:
+    """Stands in for the LLM in LlamaIndex's decorators, so that the stream stays within reach.
+
+    The generators that these make do not close what they wrap: an observer that keeps the exception of a consumer who
+    left keeps the frame too, and with it the connection. So the outermost generator is made here, and closes the
+    stream itself.
+    """
+
+    def __init__(self, llm: OpenRouterFallback) -> None:
+        self._llm = llm
+        self._stream: Stream | None = None
+        self._astream: AsyncStream | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llm, name)
+
+    # For synchronous callers
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Generator[Any, None, None]:
+        return self._begin(GrowingChat(), self._llm._messages(messages), kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Generator[Any, None, None]:
+        return self._begin(GrowingText(), self._llm._prompt(prompt, formatted), kwargs)
+
+    def _begin(self, growing: Growing, messages: list[Json], kwargs: Json) -> Generator[Any, None, None]:
+        """Wait for the first response: until then failover happens inside the call that LlamaIndex observes."""
+        stream = self._stream = self._llm._client.stream(messages, **self._llm._params(kwargs))
+        first = next((response for piece in stream if (response := growing.add(piece)) is not None), None)
+        return _responses(stream, growing, first)
+
+    def closing(self, responses: Generator[R, None, None]) -> Generator[R, None, None]:
+        """The responses, for the caller."""
+        try:
+            yield from responses
+        finally:
+            if self._stream is not None:
+                self._stream.close()
+
+    # For async callers
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> AsyncGenerator[Any, None]:
+        return await self._abegin(GrowingChat(), await self._llm._amessages(messages), kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        return await self._abegin(GrowingText(), self._llm._prompt(prompt, formatted), kwargs)
+
+    async def _abegin(self, growing: Growing, messages: list[Json], kwargs: Json) -> AsyncGenerator[Any, None]:
+        stream = self._astream = self._llm._client.astream(messages, **self._llm._params(kwargs))
+        first = None
+        async for piece in stream:
+            first = growing.add(piece)
+            if first is not None:
+                break
+        return _aresponses(stream, growing, first)
+
+    async def aclosing(self, responses: AsyncGenerator[R, None]) -> AsyncGenerator[R, None]:
+        """The responses, for the caller."""
+        try:
+            async for response in responses:
+                yield response
+        finally:
+            if self._astream is not None:
+                await self._astream.aclose()
+            await responses.aclose()
+
+
+def _responses(stream: Stream, growing: Growing, first: Any) -> Generator[Any, None, None]:
+    if first is not None:
+        yield first
+    for piece in stream:
+        response = growing.add(piece)
+        if response is not None:
+            yield response
+    yield growing.end(stream.completion)
+
+
+async def _aresponses(stream: AsyncStream, growing: Growing, first: Any) -> AsyncGenerator[Any, None]:
+    if first is not None:
+        yield first
+    async for piece in stream:
+        response = growing.add(piece)
+        if response is not None:
+            yield response
+    yield growing.end(stream.completion)

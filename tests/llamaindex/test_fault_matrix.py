@@ -1,0 +1,115 @@
+"""The fault matrix through the four ways to chat in LlamaIndex: the rows and the judgement of the core's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import FunctionAgent
+
+from llamaindex_openrouter_fallback import OpenRouterFallback
+from openrouter_fallback import EndpointConfig, FallbackConfig, FallbackError, Settings
+from openrouter_fallback.emulator import Emulator
+from tests.cases.matrix import CASES, FIRST, SECOND, Case
+from tests.conftest import Matrix
+from tests.support.llamaindex import AsClient
+from tests.test_fault_matrix import (
+    PATIENT,
+    SHORT,
+    Lab,
+    _models,
+    test_nobody_goes_on_where_no_other_model_would_be_asked,
+    test_the_first_model_is_faulty,
+    test_the_second_goes_on,
+)
+
+__all__ = [
+    "test_nobody_goes_on_where_no_other_model_would_be_asked",
+    "test_the_first_model_is_faulty",
+    "test_the_second_goes_on",
+]
+
+
+class _Rows(dict[str, dict[str, str]]):
+    """The rows of the printed table that are this module's."""
+
+    def __init__(self, table: Matrix) -> None:
+        self._table = table
+
+    def setdefault(self, row: str, cells: Any = None) -> dict[str, str]:
+        return self._table.setdefault(f"LlamaIndex: {row}", cells)
+
+
+@pytest.fixture(scope="module")
+def fault_matrix(fault_matrix: Matrix) -> Matrix:
+    return _Rows(fault_matrix)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
+        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
+        config = FallbackConfig(
+            default_chain=(FIRST, SECOND),
+            endpoints={
+                "openrouter": EndpointConfig(emulator.base_url),
+                "elsewhere": EndpointConfig(emulator.base_url, api_key=emulator.api_key),
+                "nowhere": EndpointConfig(emulator.refused_url()),
+            },
+        )
+        clients: dict[tuple[bool, bool], Any] = {}
+        for hasty, streams in product((False, True), repeat=2):
+            settings = Settings(
+                stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams, mid_stream="raise"
+            )
+            llm = OpenRouterFallback(config=config, api_key=emulator.api_key, settings=settings)
+            llm.client._engine.random = lambda: 0.0
+            clients[hasty, streams] = AsClient(llm)
+        yield Lab(emulator, clients)
+        for client in clients.values():
+            client.close()
+
+
+@pytest.mark.parametrize("broken", ["every request", "after the tool"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+async def test_an_agent_runs_its_tool_once(lab: Lab, case: Case, broken: str) -> None:
+    """The agent asks twice: for a call of the tool, and with its result. Nothing is run twice or by halves."""
+    llm = lab.clients[case.hasty, True].llm  # type: ignore[attr-defined]
+    lab.emulator.clear()
+    lab.emulator.pace(token_interval=0.0)
+    llm.client.reset()
+    ran: list[str] = []
+
+    def look_up(query: str) -> str:
+        """Look something up."""
+        ran.append(query)
+        return "found it"
+
+    routed = llm.with_options(models=_models(case))
+    routed.additional_kwargs = {"mid_stream": "continue"}
+    agent: Any = FunctionAgent(tools=[look_up], llm=routed)
+    asked = None if broken == "every request" else (2, None)
+    if case.fault != "refused":
+        lab.emulator.fault(case.fault, model=None if case.everywhere else FIRST, requests=asked, **case.details)
+
+    error = answer = None
+    try:
+        answer = await agent.run("look_up 'the seam'")
+    except FallbackError as raised:
+        error = raised
+
+    first_is_asked_for_it = broken == "every request"
+    if error is not None:
+        assert answer is None
+        assert type(error) in (case.raises, case.interrupted)
+        assert ran == ([] if first_is_asked_for_it else ["the seam"])
+    elif case.kind is None and "text" in case.answer:
+        # The first answers after all, and not with a whole call.
+        assert ran == ([] if first_is_asked_for_it else ["the seam"])
+    else:
+        assert case.raises is None or not first_is_asked_for_it
+        assert ran == ["the seam"]
+        assert str(answer)

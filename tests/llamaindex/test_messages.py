@@ -1,0 +1,391 @@
+"""Messages on their way out and answers on their way in: nothing of either is lost."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    CacheControl,
+    CachePoint,
+    ChatMessage,
+    ChatResponse,
+    CitableBlock,
+    CitationBlock,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+
+from llamaindex_openrouter_fallback import OpenRouterFallback
+from openrouter_fallback import ConfigError
+from openrouter_fallback.emulator import Emulator
+from tests.support.bodies import choice, delta
+from tests.support.rawserver import RawServer, Reply, sse
+from tests.test_wire_replay import ALL, Recording
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+WAV = b"RIFF$\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00"
+PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"
+MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"
+
+
+def inline(mime: str, data: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+PNG_URL, PDF_URL, MP4_URL = inline("image/png", PNG), inline("application/pdf", PDF), inline("video/mp4", MP4)
+HELLO = {"type": "text", "text": "Hello"}
+
+
+def user(*blocks: Any) -> ChatMessage:
+    return ChatMessage(role="user", blocks=[TextBlock(text="Hello"), *blocks])
+
+
+def image(url: str, **more: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **more}}
+
+
+def call(id: str, arguments: str) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": "look_up", "arguments": arguments}}
+
+
+DETAILS = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0}]
+POINT = CachePoint(cache_control=CacheControl(type="ephemeral", ttl="1h"))
+CACHED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+# What LlamaIndex has, what goes on the wire.
+MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
+    "text": (ChatMessage("Hello"), {"role": "user", "content": "Hello"}),
+    "system": (ChatMessage("Be brief", role="system"), {"role": "system", "content": "Be brief"}),
+    "developer": (ChatMessage("Be brief", role="developer"), {"role": "developer", "content": "Be brief"}),
+    "chatbot": (ChatMessage("Hi", role=MessageRole.CHATBOT), {"role": "assistant", "content": "Hi"}),
+    "model": (ChatMessage("Hi", role=MessageRole.MODEL), {"role": "assistant", "content": "Hi"}),
+    "nothing": (ChatMessage(role="user"), {"role": "user", "content": ""}),
+    "two texts": (user(TextBlock(text="there")), {"role": "user", "content": "Hello\nthere"}),
+    "a name": (
+        ChatMessage("Hello", additional_kwargs={"name": "ann", "ref_doc_id": "7"}),
+        {"role": "user", "content": "Hello", "name": "ann"},
+    ),
+    "image": (user(ImageBlock(image=PNG)), {"role": "user", "content": [HELLO, image(PNG_URL)]}),
+    "image, read": (user(ImageBlock(image=BytesIO(PNG))), {"role": "user", "content": [HELLO, image(PNG_URL)]}),
+    "image by URL": (
+        user(ImageBlock(url="https://example.com/a.png", detail="low")),
+        {"role": "user", "content": [HELLO, image("https://example.com/a.png", detail="low")]},
+    ),
+    "image in a URL": (user(ImageBlock(url=PNG_URL)), {"role": "user", "content": [HELLO, image(PNG_URL)]}),
+    "audio": (
+        user(AudioBlock(audio=WAV)),
+        {
+            "role": "user",
+            "content": [
+                HELLO,
+                {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV).decode(), "format": "wav"}},
+            ],
+        },
+    ),
+    "video": (
+        user(VideoBlock(video=MP4)),
+        {"role": "user", "content": [HELLO, {"type": "video_url", "video_url": {"url": MP4_URL}}]},
+    ),
+    "video by URL": (
+        user(VideoBlock(url="https://example.com/a.mp4")),
+        {"role": "user", "content": [HELLO, {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}]},
+    ),
+    "document": (
+        user(DocumentBlock(data=PDF, title="paper")),
+        {
+            "role": "user",
+            "content": [HELLO, {"type": "file", "file": {"filename": "paper.pdf", "file_data": PDF_URL}}],
+        },
+    ),
+    "document by URL": (
+        user(DocumentBlock(url="https://example.com/a.pdf", title="a.pdf")),
+        {
+            "role": "user",
+            "content": [
+                HELLO,
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"}},
+            ],
+        },
+    ),
+    "cache point": (
+        user(POINT, TextBlock(text="there")),
+        {"role": "user", "content": [{**HELLO, **CACHED}, {"type": "text", "text": "there"}]},
+    ),
+    "cache point after an image": (
+        user(ImageBlock(image=PNG), POINT),
+        {"role": "user", "content": [{**HELLO, **CACHED}, image(PNG_URL)]},
+    ),
+    "citable": (
+        ChatMessage(blocks=[CitableBlock(title="Seams", source="a.txt", content=[TextBlock(text="They join.")])]),
+        {"role": "user", "content": "[Seams, a.txt]\nThey join."},
+    ),
+    "citation": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                CitationBlock(
+                    title="Seams", source="a", cited_content=TextBlock(text="They join."), additional_location_info={}
+                )
+            ],
+        ),
+        {"role": "assistant", "content": "They join."},
+    ),
+    "thinking": (
+        ChatMessage(role="assistant", blocks=[ThinkingBlock(content="Hm."), TextBlock(text="Yes")]),
+        {"role": "assistant", "content": "Yes", "reasoning": "Hm."},
+    ),
+    "thinking, signed": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                ThinkingBlock(content="Hm.", additional_information={"reasoning_details": DETAILS}),
+                TextBlock(text="Yes"),
+            ],
+        ),
+        {"role": "assistant", "content": "Yes", "reasoning": "Hm.", "reasoning_details": DETAILS},
+    ),
+    "tool calls": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                ToolCallBlock(tool_call_id="1", tool_name="look_up", tool_kwargs={"query": "naïve"}),
+                ToolCallBlock(tool_call_id="2", tool_name="look_up", tool_kwargs='{"query": "b"}'),
+                ToolCallBlock(tool_name="look_up"),
+            ],
+        ),
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("1", '{"query": "naïve"}'), call("2", '{"query": "b"}'), call("call_2", "{}")],
+        },
+    ),
+    "tool calls of another integration": (
+        ChatMessage(
+            "Let me see",
+            role="assistant",
+            additional_kwargs={
+                "tool_calls": [call("1", "{}"), SimpleNamespace(model_dump=lambda exclude_none: call("2", "{}"))]
+            },
+        ),
+        {"role": "assistant", "content": "Let me see", "tool_calls": [call("1", "{}"), call("2", "{}")]},
+    ),
+    "tool result": (
+        ChatMessage("found", role="tool", additional_kwargs={"tool_call_id": "1", "name": "look_up"}),
+        {"role": "tool", "content": "found", "tool_call_id": "1", "name": "look_up"},
+    ),
+    "tool result with an image": (
+        ChatMessage(
+            role="tool",
+            blocks=[TextBlock(text="Hello"), ImageBlock(image=PNG)],
+            additional_kwargs={"tool_call_id": "1"},
+        ),
+        {"role": "tool", "content": [HELLO, image(PNG_URL)], "tool_call_id": "1"},
+    ),
+    "what an agent returns directly": (
+        ChatMessage("found", role="assistant", additional_kwargs={"tool_call_id": "1"}),
+        {"role": "assistant", "content": "found"},
+    ),
+    "an assistant's image": (
+        ChatMessage(role="assistant", blocks=[TextBlock(text="Hello"), ImageBlock(image=PNG)]),
+        {"role": "assistant", "content": "Hello", "images": [image(PNG_URL)]},
+    ),
+    "an assistant's speech": (
+        ChatMessage(
+            role="assistant",
+            blocks=[TextBlock(text="Hello"), AudioBlock(audio=WAV)],
+            additional_kwargs={"audio": {"id": "speech_1"}},
+        ),
+        {"role": "assistant", "content": "Hello", "audio": {"id": "speech_1"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+async def test_a_message_goes_out(make: Any, name: str) -> None:
+    """To a server that takes everything: the emulator, as OpenRouter, would refuse some of these alone."""
+    message, wire = MESSAGES[name]
+    before = message.model_dump()
+    with RawServer() as server:
+        server.answer(Reply([sse(delta(content="Yes", finish="stop"))]))
+        llm = make(["anthropic/claude-sonnet-4.5"], api_base=server.base_url)
+
+        llm.chat([message])
+        await llm.achat([message])
+
+        assert [request.body["messages"] for request in server.requests] == [[wire], [wire]]
+    assert message.model_dump() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "name", "data"), [(ImageBlock, "a.png", PNG), (DocumentBlock, "a.pdf", PDF), (ImageBlock, "picture", PNG)]
+)
+def test_a_file_goes_out(
+    llm: OpenRouterFallback, emulator: Emulator, tmp_path: Path, block: Any, name: str, data: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+
+    llm.chat([ChatMessage(blocks=[block(path=path)])])
+
+    (part,) = emulator.log[-1].body["messages"][0]["content"]
+    if block is ImageBlock:
+        assert part == image(PNG_URL)
+    else:
+        assert part["file"] == {"filename": name, "file_data": PDF_URL}
+
+
+def test_a_block_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.png"
+    gone.write_bytes(PNG)
+    block = ImageBlock(path=gone)
+    gone.unlink()
+
+    with pytest.raises(ConfigError, match=r"block 1 of message 0 \(ImageBlock\) cannot be sent: .*gone.png"):
+        llm.chat([user(block)])
+    assert emulator.log == []
+
+
+def blocks(response: ChatResponse) -> list[str]:
+    return [block.block_type for block in response.message.blocks]
+
+
+def test_everything_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    emulator.reply(
+        text="Yes",
+        reasoning="Hm.",
+        tool_calls=[{"name": "look_up", "arguments": {"query": "a"}, "id": "1"}],
+        images=[image(PNG_URL), image("https://example.com/b.png")],
+        annotations=[{"type": "url_citation", "url_citation": {"url": "https://example.com"}}],
+    )
+
+    whole = llm.chat([ChatMessage("Hello")])
+    streamed = list(llm.stream_chat([ChatMessage("Hello")]))[-1]
+
+    for response in (whole, streamed):
+        assert isinstance(response.raw, dict)
+        assert blocks(response) == ["thinking", "text", "image", "image", "tool_call"]
+        thinking, text, first, second, tool = response.message.blocks
+        assert isinstance(thinking, ThinkingBlock)
+        assert thinking.content == "Hm."
+        assert thinking.num_tokens == response.raw["usage"]["completion_tokens_details"]["reasoning_tokens"]
+        (detail,) = thinking.additional_information["reasoning_details"]
+        assert (detail["text"], bool(detail["signature"])) == ("Hm.", True)
+        assert text == TextBlock(text="Yes")
+        assert isinstance(first, ImageBlock)
+        assert first.resolve_image().read() == PNG
+        assert isinstance(second, ImageBlock)
+        assert str(second.url) == "https://example.com/b.png"
+        assert tool == ToolCallBlock(tool_call_id="1", tool_name="look_up", tool_kwargs={"query": "a"})
+        assert [one["id"] for one in response.message.additional_kwargs["tool_calls"]] == ["1"]
+        assert response.message.additional_kwargs["annotations"][0]["type"] == "url_citation"
+        assert response.message.role == MessageRole.ASSISTANT
+
+
+def test_speech_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    data = base64.b64encode(WAV).decode()
+    emulator.reply(audio={"id": "speech_1", "data": data, "transcript": "Hello", "format": "wav"})
+
+    response = llm.chat([ChatMessage("Hello")])
+
+    (speech,) = response.message.blocks
+    assert isinstance(speech, AudioBlock)
+    assert speech.resolve_audio().read() == WAV
+    assert response.message.additional_kwargs["audio"] == {"id": "speech_1"}
+
+
+def test_a_refusal_is_an_answer(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    emulator.reply(refusal="I would rather not.")
+
+    for response in (llm.chat([ChatMessage("Hello")]), *llm.stream_chat([ChatMessage("Hello")])):
+        assert response.message.content == "I would rather not."
+    assert "".join(response.delta or "" for response in llm.stream_chat([ChatMessage("Hi")])) == "I would rather not."
+    assert llm.complete("Hello").text == "I would rather not."
+
+
+def test_an_answer_goes_back_as_it_came(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    """Signed reasoning and tool calls: providers compare what they get back with what they have sent."""
+    call = {"name": "look_up", "arguments": '{"query":  "naïve"}', "id": "1"}
+    emulator.reply(text="Let me see", reasoning="Hm.", tool_calls=[call])
+    came = llm.chat([ChatMessage("Hello")])
+
+    restored = ChatMessage.model_validate_json(came.message.model_dump_json())  # as a saved Context has it
+    found = ChatMessage("found", role="tool", additional_kwargs={"tool_call_id": "1"})
+    for message in (came.message, restored):
+        llm.chat([ChatMessage("Hello"), message, found])
+
+    for request in emulator.log[1:]:
+        sent = request.body["messages"][1]
+        assert sent["content"] == "Let me see"
+        assert sent["reasoning"] == "Hm."
+        assert sent["reasoning_details"] == came.message.blocks[0].additional_information["reasoning_details"]
+        (back,) = sent["tool_calls"]
+        assert back["id"] == "1"
+        assert back["function"] == {"name": "look_up", "arguments": '{"query": "naïve"}'}
+
+
+RAW: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "a call without arguments": (
+        choice("tool_calls", tool_calls=[{"id": "1", "type": "function", "function": {"name": "now"}}]),
+        ["tool_call"],
+    ),
+    "an image that is none": (choice(content="See", images=[image("data:image/png;base64,%%%")]), ["text", "image"]),
+    "speech that is none": (choice(content="Hear", audio={"data": 7}), ["text"]),
+    "nothing but a length": (choice("length"), ["text"]),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_what_servers_send(make: Any, name: str) -> None:
+    first, expected = RAW[name]
+    body = {"id": "gen", "model": "raw/model", "object": "chat.completion", "choices": [first]}
+    with RawServer() as server:
+        server.answer(Reply([sse({**body, "choices": [{**first, "delta": first["message"]}]})]))
+        llm = make(["raw/model"], api_base=server.base_url)
+
+        response = llm.chat([ChatMessage("Hello")])
+
+    assert blocks(response) == expected
+    if expected == ["tool_call"]:
+        (selection,) = llm.get_tool_calls_from_response(response)
+        assert (selection.tool_name, selection.tool_kwargs) == ("now", {})
+
+
+GOOD = [one for one in ALL if one.status == 200 and not one.name.startswith("stream_error")]
+
+
+@pytest.mark.skipif(not ALL, reason="no recordings beside the repository (shared/openrouter)")
+@pytest.mark.parametrize("recording", GOOD, ids=lambda recording: recording.name)
+def test_a_recording_comes_in(make: Any, recording: Recording) -> None:
+    """What the core reads from real traffic is what LlamaIndex gets."""
+    streams = recording.events is not None
+    reply = Reply([recording.content], content_type="text/event-stream" if streams else "application/json")
+    with RawServer() as server:
+        server.answer(reply)
+        llm = make(["raw/model"], api_base=server.base_url)
+        completion = llm.client.chat("Hello")
+        responses = [llm.chat([ChatMessage("Hello")])]
+        if streams:
+            responses += list(llm.stream_chat([ChatMessage("Hello")]))[-1:]
+
+    for response in responses:
+        assert (response.message.content or "") == completion.text
+        calls = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+        assert [(one.tool_id, one.tool_name, one.tool_kwargs) for one in calls] == [
+            (one.id, one.name, one.arguments) for one in completion.tool_calls
+        ]
+        thinking = [block for block in response.message.blocks if isinstance(block, ThinkingBlock)]
+        assert "".join(block.content or "" for block in thinking) == completion.reasoning
+        assert response.raw == completion.raw
