@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from openrouter_fallback.drill import shipped
+from openrouter_fallback.drill import HEALTHY, Progress, shipped
+from openrouter_fallback.drill.live import watching
 from openrouter_fallback.drill.stage import DEADLINES
 from tests.support.commands import process, run
 
@@ -123,6 +126,19 @@ def test_a_report_that_cannot_be_written_is_told_before_the_drill(tmp_path: Path
     assert done.exit_code == 2
     assert "there is no directory" in done.stderr
     assert "healthy" not in done.stderr
+
+
+def test_a_terminal_sees_who_serves_and_how_the_breakers_stand() -> None:
+    out = io.StringIO()
+    view = Console(file=out, force_terminal=True, width=100, color_system=None)
+    with watching(view) as watch:
+        states = {"a/a": "half_open", "b/b": "closed"}
+        watch(Progress(HEALTHY, 0, 3))
+        watch(Progress(HEALTHY, 2, 3, done=4, answered=3, serving="b/b", states=states))
+    seen = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert any(line.endswith("2/3 healthy 3/4 answered") for line in seen)
+    assert any("A a/a half-open answered 0" in line for line in seen)
+    assert any("B b/b closed answered 1 ◀ serves now" in line for line in seen)
 
 
 @pytest.mark.parametrize("missing", ["jinja2", "vl_convert"])

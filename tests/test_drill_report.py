@@ -292,6 +292,13 @@ def test_hostile_texts_run_nothing(tab: Tab, written: Path) -> None:
     assert "<script>document.title='owned'</script>" in tab.js("document.body.innerText")
 
 
+def test_a_breaker_has_its_history(drilled: DrillResult) -> None:
+    dead = next(one for one in drilled.scenarios if one.scenario.name == "dead").with_failover
+    told = ", ".join(f"{change.state.replace('_', '-')} at {change.at:.2f} s" for change in dead.changes[3:])
+    assert "open at" in told
+    assert f"<td>closed, {told}</td>" in page(drilled)
+
+
 def test_the_figures_are_those_of_the_result(drilled: DrillResult) -> None:
     one: ScenarioResult = drilled.scenarios[0]
     said = re.sub(r"<[^>]+>", " ", page(drilled))

@@ -84,5 +84,5 @@ class _View:
             letter = ascii_uppercase[n] if n < len(ascii_uppercase) else f"#{n + 1}"
             word = Text(state.replace("_", "-"), _STATES.get(state, ""))
             here = Text("◀ serves now", "bold cyan") if name == serving else ""
-            models.add_row(letter, Text(name), word, f"{answers.get(name, 0)} answers", here)
+            models.add_row(letter, Text(name), word, f"answered {answers.get(name, 0)}", here)
         return Group(head, models)

@@ -86,6 +86,7 @@ def page(result: DrillResult, *, command: str = "") -> str:
         ],
         outcome=charts.outcome,
         who=lambda run: _who(run, letters),
+        breaker=_breaker,
         totals=_totals(result),
         command=command,
         version=__version__,
@@ -121,6 +122,13 @@ def _totals(result: DrillResult) -> Mapping[str, Any]:
 def _who(run: Run, letters: Mapping[str, str]) -> str:
     by = run.answered_by
     return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "nobody"
+
+
+def _breaker(run: Run, model: str) -> str:
+    """The states of a model's breaker in their order, with their times but for the first."""
+    states = [change for change in run.changes if change.model == model]
+    shown = [f"{change.state.replace('_', '-')} at {change.at:.2f} s" for change in states[1:]]
+    return ", ".join(["closed" if not states else states[0].state.replace("_", "-"), *shown])
 
 
 def _yaml(scenario: Scenario) -> str:
