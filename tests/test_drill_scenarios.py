@@ -123,6 +123,8 @@ def test_frameworks_survive_as_the_core_does(surface: str, name: str) -> None:
     result = run_drill(MODELS, [scenario]).scenarios[0]
     assert result.problems == ()
     assert EXAMPLE_CHAIN[0] not in result.with_failover.answered_by
+    for call in result.with_failover.calls:
+        assert [attempt.model for attempt in call.attempts] == [one.model for one in call.asked]
 
 
 @pytest.mark.parametrize("surface", list(FRAMEWORKS))

@@ -68,11 +68,12 @@ def run(wanted: Wanted, target: Target, *, as_json: bool) -> Verdict:
     missing = _missing(target)
     with nullcontext(_unseen) if as_json else watching(stderr()) as watch:
         result = run_drill(config, scenarios, task=wanted.task, surface=wanted.surface, watch=watch)
+    if not as_json:
+        print_report(result, stdout())
     written = _write(result, target, wanted.command()) if target.wanted and not missing else None
     if as_json:
         print_json({**result.as_dict(), "report": str(written) if written is not None else None})
         return result.verdict
-    print_report(result, stdout())
     _what_next(wanted.config)
     if missing:
         say(f"\nNo HTML report: {missing}")

@@ -108,7 +108,7 @@ class _Drill:
         self._watch(Progress(scenario, number, self._of))
         try:
             plain, ours = self._both(scenario, number)
-            baseline = ours.median_seconds if scenario.name == HEALTHY.name else self._baseline(scenario)
+            baseline = self._baseline(scenario) if number else ours.median_seconds
         except SurfaceMissing as missing:
             self.skipped.append((scenario, str(missing)))
             self._watch(Progress(scenario, number, self._of, skipped=str(missing)))
@@ -119,7 +119,7 @@ class _Drill:
             raise ConfigError(f"scenario {scenario.name}: {error}") from None
         primary = Stage(self._config, HEALTHY, task=self._task).primary
         result = ScenarioResult(scenario, primary, ours, plain, baseline)
-        if scenario.name == HEALTHY.name:
+        if not number:
             self._baselines[_kind(scenario)] = baseline
         self._watch(Progress(scenario, number, self._of, result=result))
         return result
