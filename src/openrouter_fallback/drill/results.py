@@ -81,7 +81,7 @@ class ScenarioResult:
         twice = sum(max(_probed(call).values(), default=0) > 1 for call in ours.calls)
         if twice:
             found.append(f"{twice} calls probed a dead model more than once")
-        if self.scenario.workload.calls_after and not ours.probes:
+        if self.scenario.workload.calls_after and ours.known_dead and not ours.probes:
             found.append("no dead model was probed after its time was over")
         last = max(ours.calls, key=lambda call: call.at)
         if self.scenario.expect.recovers and last.model != self.primary:
