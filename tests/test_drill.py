@@ -220,6 +220,13 @@ def test_a_policy_that_raises_fails() -> None:
     assert "got no answer" in fails(config, few(NAMED["overloaded"]))
 
 
+def test_calls_go_on_where_an_outage_may_end() -> None:
+    config = FallbackConfig(default_chain=["a/a", "b/b"], settings={"on_failure": {"overloaded": "raise"}})
+    ours = run_drill(config, [few(NAMED["recovery"], 12)]).scenarios[0].with_failover
+    assert len(ours.calls) == 12 + 2
+    assert 0 < ours.answered < len(ours.calls)
+
+
 def test_an_outage_that_is_none_fails() -> None:
     slow = Scenario(name="slow", title="slow", workload=Workload(calls=2))
     assert "this outage is none" in fails(None, slow)

@@ -72,6 +72,7 @@ class Caller:
         self._surface = surface
         self._client = surface.client
         self._remembers = remembers
+        self._endless = all(fault.requests is None and fault.seconds is None for fault in scenario.faults)
         self._stopped = stopped
         self._told = told
         self._names = stage.names() if remembers else {stage.key(stage.primary): stage.primary}
@@ -92,8 +93,8 @@ class Caller:
 
     @property
     def gave_up(self) -> bool:
-        """Nobody answers: more calls would show nothing."""
-        return self._remembers and not self._answered and self._unanswered >= ENOUGH_UNANSWERED
+        """Nobody answers, and nothing will change that: more calls would show nothing."""
+        return self._remembers and self._endless and not self._answered and self._unanswered >= ENOUGH_UNANSWERED
 
     def make(self, calls: int, seconds: float | None = None) -> None:
         """Make so many calls, or calls for so many seconds."""
