@@ -69,7 +69,7 @@ class Emulator:
     ) -> None:
         self._host = _loopback(host)
         self._port = port
-        self._script = None if script is None else read_script(script)
+        self._script = None if script is None else read_script(script, ScriptFile)
         if self._script is not None:
             models = self._script.models if models is None else models
             seed = self._script.seed if self._script.seed is not None else seed
