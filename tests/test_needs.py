@@ -48,6 +48,7 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("an image as the answer", "draw", {"modalities": ["text", "image"]}, {"image_output"}),
     ("several", _says(IMAGE, AUDIO), {"tools": [TOOL]}, {"image", "audio", "tools"}),
     ("in extra_body", "hi", {"extra_body": {"tools": [TOOL]}}, {"tools"}),
+    ("what is no list", "hi", {"modalities": 5, "plugins": 5}, set()),
 ]
 
 
@@ -61,6 +62,10 @@ def test_what_a_request_needs(messages: Any, params: Json, abilities: set[str]) 
     [
         ("x" * 19_000, 0),
         ("x" * 50_000, 10_000),
+        # Tokenizers take a run of blanks as one: indented JSON, tables.
+        ("x" * 30_000 + " " * 500_000, 6_000),
+        ("\n                    x" * 10_000, 0),
+        ("word " * 10_000, 10_000),
         ("文" * 50_000, 10_000),
         (_says({"type": "text", "text": "x" * 30_000}), 6_000),
         # An image's data are no text.
@@ -69,6 +74,22 @@ def test_what_a_request_needs(messages: Any, params: Json, abilities: set[str]) 
 )
 def test_a_long_prompt_needs_room_for_its_text(messages: Any, tokens: int) -> None:
     assert Request(messages, {}).needs.tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens"),
+    [
+        ({"transforms": ["middle-out"]}, 0),
+        ({"extra_body": {"transforms": ["middle-out"]}}, 0),
+        ({"plugins": [{"id": "context-compression"}]}, 0),
+        ({"plugins": [{"id": "context-compression", "enabled": True}, {"id": "web"}]}, 0),
+        ({"transforms": []}, 10_000),
+        ({"plugins": [{"id": "context-compression", "enabled": False}]}, 10_000),
+        ({"plugins": [{"id": "web"}, None]}, 10_000),
+    ],
+)
+def test_what_openrouter_is_asked_to_shorten_fits_everywhere(params: Json, tokens: int) -> None:
+    assert Request("x" * 50_000, params).needs.tokens == tokens
 
 
 BLAMED: list[tuple[str, list[str], list[str]]] = [
