@@ -303,12 +303,23 @@ def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawSe
     assert body["messages"] == [{"role": "user", "content": "hi"}]
 
 
-def test_a_price_cap_leaves_a_callers_own_alone_and_teaches_nothing(server: RawServer) -> None:
+@pytest.mark.parametrize(
+    ("cap", "own", "sent"),
+    [
+        ({"completion": 3}, {"prompt": "1"}, {"prompt": "1", "completion": "3"}),
+        (3, {"prompt": "100", "completion": 100, "image": "1"}, {"prompt": "3", "completion": "3", "image": "1"}),
+        (3, {"prompt": "1e-1", "completion": 0.5}, {"prompt": "1e-1", "completion": 0.5}),
+        (3, {"prompt": None, "completion": "cheap"}, {"prompt": "3", "completion": "3"}),
+        (3, "cheap", {"prompt": "3", "completion": "3"}),
+    ],
+)
+def test_of_a_price_cap_and_a_callers_own_the_lower_holds_and_teaches_nothing(
+    server: RawServer, cap: Any, own: Any, sent: Json
+) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     lab.answer(Reply([b'{"error": {"code": 404, "message": "No endpoints found for anthropic/first"}}'], status=404))
-    own = {"max_price": {"prompt": "1"}}
-    lab.client.with_options(max_price={"completion": 3}).chat("hi", provider=own)
-    assert [request.body["provider"] for request in server.requests] == [own, own]
+    lab.client.with_options(max_price=cap).chat("hi", provider={"max_price": own})
+    assert [request.body["provider"] for request in server.requests] == [{"max_price": sent}] * 2
     assert lab.client.health()[FIRST].state == "closed"
 
 

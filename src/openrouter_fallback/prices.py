@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from .catalog import ModelInfo
 from .errors import ConfigError
@@ -95,6 +95,20 @@ class PriceCap:
     def _limits(self) -> list[tuple[str, Decimal]]:
         limits = (("prompt", self.prompt), ("completion", self.completion), ("request", self.request))
         return [(name, most) for name, most in limits if most is not None]
+
+
+def lower(own: object, cap: Mapping[str, str]) -> Mapping[str, Any]:
+    """A request's own `provider.max_price` under a cap: of each limit the lower one holds."""
+    if not isinstance(own, Mapping):
+        return cap
+    return {**own, **{name: most for name, most in cap.items() if not _within(own.get(name), Decimal(most))}}
+
+
+def _within(value: object, most: Decimal) -> bool:
+    try:
+        return value is not None and Decimal(str(value)) <= most
+    except InvalidOperation:
+        return False
 
 
 def _amount(what: str, value: object) -> Decimal:
