@@ -314,13 +314,14 @@ def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawSe
     ],
 )
 def test_of_a_price_cap_and_a_callers_own_the_lower_holds_and_teaches_nothing(
-    server: RawServer, cap: Any, own: Any, sent: Json
+    server: RawServer, cap: Any, own: Any, sent: Json, caplog: pytest.LogCaptureFixture
 ) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     lab.answer(Reply([b'{"error": {"code": 404, "message": "No endpoints found for anthropic/first"}}'], status=404))
     lab.client.with_options(max_price=cap).chat("hi", provider={"max_price": own})
     assert [request.body["provider"] for request in server.requests] == [{"max_price": sent}] * 2
     assert lab.client.health()[FIRST].state == "closed"
+    assert "does not exist" not in caplog.text
 
 
 def test_no_model_within_the_cap_says_what_to_do(server: RawServer) -> None:

@@ -83,9 +83,9 @@ def _shortened(params: Mapping[str, Any]) -> bool:
 
 def _length(content: object) -> int:
     """The characters of a message's text; runs of blanks, of which tokenizers make one token, count next to nothing."""
-    parts = content if isinstance(content, list) else ({"text": content},)
-    texts = (part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
-    return sum(len(text) - 2 * (text.count("  ") + text.count("\t\t")) for text in texts)
+    parts: Sequence[Any] = content if isinstance(content, list) else ({"text": content},)
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return sum(len(text) - 2 * (text.count("  ") + text.count("\t\t")) for text in texts if isinstance(text, str))
 
 
 def wants_json(params: Mapping[str, Any]) -> bool:
