@@ -354,7 +354,8 @@ def test_seconds_from_when_it_was_set() -> None:
 @pytest.mark.parametrize(
     ("kind", "details", "error", "words"),
     [
-        ("rate_limit", {}, ValueError, "did you mean 'rate_limit_exceeded'"),
+        ("rate_limit", {}, ValueError, r"no fault 'rate_limit'; did you mean 'rate_limit_exceeded'\?$"),
+        ("429", {}, ValueError, "no fault '429'; there are: context_length_exceeded, .*, no_done$"),
         ("silence", {"intervall": 1}, TypeError, "takes no intervall; its details: interval"),
         ("server", {"place": "header"}, ValueError, "place of fault 'server' is one of"),
         ("cut_tool_call", {"end": "loud"}, ValueError, "end of fault"),

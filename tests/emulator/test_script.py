@@ -133,8 +133,7 @@ def test_an_empty_script_changes_nothing(tmp_path: Path) -> None:
 
 MISTAKES = {
     "faults: [{kind: rate_limited}]": [
-        "line 1, faults[0].kind: there is no fault 'rate_limited'.",
-        "rate_limit_exceeded",
+        "line 1, faults[0].kind: there is no fault 'rate_limited'; did you mean 'rate_limit_exceeded'",
     ],
     "faults:\n  - kind: stall\n    after_token: 5": ["line 3, faults[0].after_token: unknown key.", "'after_tokens'"],
     "faults:\n  - {kind: stall, retry_after: 5}": ["faults[0].retry_after: unknown key.", "Known for 'stall'"],

@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
-from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.faults import FAULTS, unknown
 from openrouter_fallback.emulator.models import MODELS, Models
 from openrouter_fallback.emulator.schedule import check, window
 
@@ -167,15 +167,15 @@ def _checks(script: ScriptFile) -> Iterator[tuple[Path, str]]:
 def _fault_checks(at: Path, fault: _Fault, models: Models) -> Iterator[tuple[Path, str]]:
     details = dict(fault.model_extra or {})
     if fault.kind not in FAULTS:
-        yield (*at, "kind"), f"there is no fault {fault.kind!r}.{near(fault.kind, FAULTS)} All: {', '.join(FAULTS)}."
+        yield (*at, "kind"), unknown(fault.kind)
         return
     known = [*_Fault.model_fields, *FAULTS[fault.kind].details]
-    unknown = sorted(set(details) - set(known))
-    for name in unknown:
+    strange = sorted(set(details) - set(known))
+    for name in strange:
         yield (*at, name), f"unknown key.{near(name, known)} Known for {fault.kind!r}: {', '.join(known)}."
     try:
         fault.given()
-        check(fault.kind, {} if unknown else details)
+        check(fault.kind, {} if strange else details)
     except (TypeError, ValueError) as error:
         yield at, str(error)
     if fault.provider is not None and models.provider(fault.provider, fault.model) is None:
