@@ -205,6 +205,12 @@ def test_an_interrupt_while_the_list_is_fetched_ends_quietly(emulator: Emulator,
     assert not Path("fallback.yaml").exists()
 
 
+def test_an_interrupt_before_the_command_begins_ends_quietly() -> None:
+    interrupted = "import typer.main; typer.main.get_command = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)"
+    done = process("models", before=interrupted)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_reader_that_leaves_early_is_no_error(emulator: Emulator) -> None:
     with subprocess.Popen(command("models"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
