@@ -56,6 +56,12 @@ def test_a_log_that_keeps_the_last_requests_counts_all() -> None:
         assert (emulator.log, emulator.tally) == ([], {})
 
 
+@pytest.mark.parametrize("calls", [[{"nme": "x"}], [5], [{"name": 5}]])
+def test_a_tool_call_without_a_name_is_a_mistake(emulator: Emulator, calls: Any) -> None:
+    with pytest.raises(ValueError, match="each of tool_calls"):
+        emulator.reply(tool_calls=calls)
+
+
 def test_a_log_that_keeps_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="keep=0"):
         Emulator(keep=0)

@@ -160,6 +160,10 @@ def _checks(script: ScriptFile) -> Iterator[tuple[Path, str]]:
             if one.model is not None and models.find(one.model) is None:
                 ids = [model.id for model in models]
                 yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
+    for index, reply in enumerate(script.replies):
+        for place, call in enumerate(reply.tool_calls or ()):
+            if not isinstance(call.get("name"), str):
+                yield ("replies", index, "tool_calls", place), "a tool call has a name: {name: ..., arguments: ...}."
     for index, fault in enumerate(script.faults):
         yield from _fault_checks(("faults", index), fault, models)
 

@@ -201,6 +201,8 @@ class Emulator:
             raise ValueError(f"prefill is one of {_PREFILL}, not {prefill!r}")
         if instruct not in _INSTRUCT:
             raise ValueError(f"instruct is one of {_INSTRUCT}, not {instruct!r}")
+        if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in tool_calls or ()):
+            raise ValueError(f"each of tool_calls is {{'name': ..., 'arguments': ...}}, not so in {tool_calls!r}")
         self._state.scripts[model] = Script(
             text=text,
             tokens=tokens,
