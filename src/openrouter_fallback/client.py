@@ -294,6 +294,7 @@ class FallbackClient:
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
 
+        Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
         With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
         """
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)

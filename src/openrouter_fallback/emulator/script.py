@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
-from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.faults import FAULTS, unknown
 from openrouter_fallback.emulator.models import MODELS, Models
 from openrouter_fallback.emulator.schedule import check, window
 
@@ -173,6 +173,10 @@ def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
             if one.model not in (None, *script.stand_ins) and models.find(one.model) is None:
                 ids = [model.id for model in models]
                 yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
+    for index, reply in enumerate(script.replies):
+        for place, call in enumerate(reply.tool_calls or ()):
+            if not isinstance(call.get("name"), str):
+                yield ("replies", index, "tool_calls", place), "a tool call has a name: {name: ..., arguments: ...}."
     for index, fault in enumerate(script.faults):
         named = fault.model if fault.model not in script.stand_ins else None
         yield from _fault_checks(("faults", index), fault, models, named)
@@ -181,15 +185,15 @@ def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
 def _fault_checks(at: Path, fault: _Fault, models: Models, model: str | None) -> Iterator[tuple[Path, str]]:
     details = dict(fault.model_extra or {})
     if fault.kind not in FAULTS:
-        yield (*at, "kind"), f"there is no fault {fault.kind!r}.{near(fault.kind, FAULTS)} All: {', '.join(FAULTS)}."
+        yield (*at, "kind"), unknown(fault.kind)
         return
     known = [*_Fault.model_fields, *FAULTS[fault.kind].details]
-    unknown = sorted(set(details) - set(known))
-    for name in unknown:
+    strange = sorted(set(details) - set(known))
+    for name in strange:
         yield (*at, name), f"unknown key.{near(name, known)} Known for {fault.kind!r}: {', '.join(known)}."
     try:
         fault.given()
-        check(fault.kind, {} if unknown else details)
+        check(fault.kind, {} if strange else details)
     except (TypeError, ValueError) as error:
         yield at, str(error)
     if fault.provider is not None and models.provider(fault.provider, model) is None:
