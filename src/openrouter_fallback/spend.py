@@ -71,11 +71,11 @@ class Spend:
 
 def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
     """About how many tokens a prompt has; rather more than fewer."""
-    total = _text_tokens(orjson.dumps(tools, default=str)) if tools else 0
+    total = _json_tokens(tools) if tools else 0
     for message in messages:
         total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
         if message.get("tool_calls"):
-            total += _text_tokens(orjson.dumps(message["tool_calls"], default=str))
+            total += _json_tokens(message["tool_calls"])
     return total
 
 
@@ -87,6 +87,13 @@ def _content_tokens(content: object) -> int:
         text = part.get("text") if isinstance(part, Mapping) else None
         total += _text_tokens(text.encode("utf-8", "replace")) if isinstance(text, str) else TOKENS_PER_MEDIUM
     return total
+
+
+def _json_tokens(value: object) -> int:
+    try:
+        return _text_tokens(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, RecursionError):
+        return _text_tokens(repr(value).encode("utf-8", "replace"))  # whether it can be sent is told elsewhere
 
 
 def _text_tokens(text: bytes) -> int:
@@ -287,7 +294,7 @@ class Costs:
     def offer(self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> Offer | str:
         """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent."""
         wanted = next((most for name in _BOUNDS if (most := _bound(self._params, own, name))), None)
-        choices = self._params.get("n")
+        choices = self._params.get("n", own.get("n"))
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
         return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
 
