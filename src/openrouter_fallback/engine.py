@@ -197,6 +197,12 @@ class Run:
         self._leave("the caller left")
         await self._end("cancelled" if self.completion is None else "answered")
 
+    def forsake(self) -> None:
+        """The loop has ended before the call: nothing can be closed any more, but it is accounted for."""
+        if not self._over:
+            self._leave("the caller left")
+            self._over_with("cancelled")
+
     def _leave(self, why: str) -> None:
         """Account for an attempt that is still under way: its end says nothing of the model."""
         now = self._engine.clock()
@@ -240,8 +246,12 @@ class Run:
 
     async def _begin(self) -> Command:
         engine, call = self._engine, self._call
-        if self._costs.limited:
-            call = self._call = replace(call, plan=self._affordable(call.plan))
+        try:
+            if self._costs.limited:
+                call = self._call = replace(call, plan=self._affordable(call.plan))
+        finally:  # whoever is told that a call has ended was told that it began
+            if call.host.heard:
+                self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         places = engine.places()
         if places.locked():
             try:
@@ -255,8 +265,6 @@ class Run:
             await places.acquire()
         self._places, self._held = places, 1
         now = engine.clock()
-        if call.host.heard:
-            self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
         self._machine = Failover(
@@ -585,10 +593,20 @@ class Run:
     async def _end(self, outcome: str, error: Exception | None = None) -> None:
         if self._over:
             return
-        self._over = True
-        self._costs.purse.close()
-        reading, self._reading = self._reading, None
+        reading = self._reading
         self._give_back(0)
+        self._over_with(outcome, error)
+        try:
+            if self._flights:
+                await self._flights.close()
+        finally:
+            if reading is not None:
+                await reading.aclose()
+
+    def _over_with(self, outcome: str, error: Exception | None = None) -> None:
+        self._over = True
+        self._reading = None
+        self._costs.purse.close()
         machine = self._machine
         for name in machine.opened if machine is not None else ():
             opened = BreakerOpened(self._number, name)
@@ -599,12 +617,6 @@ class Run:
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None
             self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
-        try:
-            if self._flights:
-                await self._flights.close()
-        finally:
-            if reading is not None:
-                await reading.aclose()
 
     def _machine_(self) -> Failover:
         if self._machine is None:
