@@ -432,6 +432,8 @@ def test_an_exporter_that_raises_harms_no_call(
 def test_by_configuration_and_without_an_sdk(emulator: Emulator) -> None:
     """The global providers: nobody has set any, so nothing is made of it."""
     client = FallbackClient([A], base_url=emulator.base_url, api_key=emulator.api_key, settings={"opentelemetry": True})
+    assert not client._engine.events.observed, "nothing is made, and nobody woken, for an observer that sleeps"
+    assert not client._engine.events
     assert client.chat("Hello").text == TEXT
     assert asyncio.run(client.achat("Hello")).text == TEXT
     client.close()

@@ -376,7 +376,7 @@ class FallbackClient:
             return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
 
         telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
-        remove = self._engine.events.add_observer(telemetry)
+        remove = self._engine.events.add_observer(telemetry, telemetry.awake)
 
         def end() -> None:
             remove()

@@ -154,6 +154,7 @@ class Run:
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
         self._costs = Costs(engine.ledger, call.request.messages, call.request.params)
+        self._observed = engine.events.observed
 
     # For observers
 
@@ -250,7 +251,7 @@ class Run:
             if self._costs.limited:
                 call = self._call = replace(call, plan=self._affordable(call.plan))
         finally:  # whoever is told that a call has ended was told that it began
-            if call.host.heard:
+            if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         places = engine.places()
         if places.locked():
@@ -384,7 +385,7 @@ class Run:
         """What will carry out an ask."""
         call, engine = self._call, self._engine
         self._report(ask)
-        if call.host.heard:
+        if self._heard:
             silent = self._flights.readings
             if ask.hedges and silent:
                 started = silent[0].ask.ticket.started
@@ -572,7 +573,7 @@ class Run:
         self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
         if counts:
             self._attempts.append(attempt)
-        if self._call.host.heard:
+        if self._heard:
             self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
 
     def _report(self, ask: Ask) -> None:
@@ -585,8 +586,13 @@ class Run:
             self._emit(event)
         self._failed = None
 
+    @property
+    def _heard(self) -> bool:
+        return self._observed or self._call.host.heard
+
     def _emit(self, event: Event) -> None:
-        self._engine.events.observe(event, self)
+        if self._observed:
+            self._engine.events.observe(event, self)
         if self._call.host.heard:
             self._call.host.emit(event)
 
@@ -612,7 +618,7 @@ class Run:
             opened = BreakerOpened(self._number, name)
             log(opened)
             self._emit(opened)
-        if self._call.host.heard:
+        if self._heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None

@@ -127,8 +127,7 @@ class OpenTelemetry:
 
     def __call__(self, event: Event, seen: Seen) -> None:
         if isinstance(event, CallStarted):
-            if self._given or _configured():
-                self._begin(event, seen)
+            self._begin(event, seen)
             return
         if event.call not in self._calls:
             return
@@ -147,6 +146,10 @@ class OpenTelemetry:
                 self._calls[event.call].span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
             case CallEnded():
                 self._end(event, seen)
+
+    def awake(self) -> bool:
+        """Whether anybody gets what is recorded."""
+        return self._given or _configured()
 
     def end(self) -> None:
         """No more: the spans that are still open end here."""
