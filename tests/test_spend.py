@@ -231,9 +231,13 @@ def test_at_midnight_the_day_begins_with_what_is_still_held() -> None:
 
 def test_a_forked_child_owes_nothing_of_its_parents() -> None:
     ledger = Ledger(None, USD(1), Calendar())
-    ledger.purse().hold(1, USD(1))
+    purse = ledger.purse()
+    purse.hold(1, USD(1))
     ledger.after_fork()
     assert ledger.spend().left == USD(1)
+    purse.settle(1, USD("0.5"))
+    purse.close()
+    assert (ledger.spend().held, ledger.spend().today) == (ZERO, ZERO), "the parent's calls may end here too"
 
 
 def test_without_limits_everything_is_allowed_and_counted() -> None:

@@ -213,6 +213,17 @@ print(spend.held == 0, spend.estimated == spend.today > 0)
     assert (done.stdout, done.returncode) == ("True\ncancelled\nTrue True\n", 0), done.stderr
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("strange", [True, "0.5", -1, 2_000_000, {"a": 1}], ids=repr)
+def test_a_cost_that_is_none_loses_no_answer_and_is_estimated(
+    strange: Any, surface: str, emulator: Emulator, new: New
+) -> None:
+    client = new([DEAR])
+    emulator.reply(tokens=20, model=DEAR, usage={"cost": strange})
+    assert ask(client, surface, PROMPT).answer.text
+    assert client.spend().estimated == client.spend().today > 0
+
+
 def test_a_call_that_is_refused_has_a_beginning_and_an_end(emulator: Emulator, new: New) -> None:
     client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.000001"})
     told: list[Event] = []

@@ -556,7 +556,7 @@ class Run:
         """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
         known = reading.usage if isinstance(reading.usage, dict) else None
         reported = known.get("cost") if known else None
-        if isinstance(reported, int | float) and 0 <= reported < MOST_USD:
+        if isinstance(reported, int | float) and not isinstance(reported, bool) and 0 <= reported < MOST_USD:
             return Decimal(str(reported)), False
         info = reading.ask.candidate.info
         if reading.first_token_at is None or info is None:

@@ -171,6 +171,7 @@ class Ledger:
         self._today = day
         self._lock = threading.Lock()
         self._day = day()
+        self._forks = 0
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
         _live.add(self)
 
@@ -204,6 +205,7 @@ class Ledger:
     def after_fork(self) -> None:
         """In a forked child: what the parent holds and has spent is the parent's."""
         self._lock = threading.Lock()
+        self._forks += 1
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
 
     def _turn(self) -> None:
@@ -230,10 +232,11 @@ if hasattr(os, "register_at_fork"):
 class Purse:
     """What one call may spend. For each request: `hold` before it is sent, `settle` after it; `close` at the end."""
 
-    __slots__ = ("_held", "_ledger", "spent")
+    __slots__ = ("_forks", "_held", "_ledger", "spent")
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._forks = ledger._forks
         self._held: dict[int, Decimal] = {}
         self.spent = ZERO
 
@@ -257,6 +260,8 @@ class Purse:
         """The request has cost so much; what was held for it is free again."""
         ledger = self._ledger
         with ledger._lock:
+            if self._forks != ledger._forks:
+                return  # a call of the parent's, ended in its child too
             ledger._turn()
             ledger._held -= self._held.pop(number, ZERO)
             ledger._spent += paid
@@ -268,7 +273,8 @@ class Purse:
         """The call is over: what was held and never asked for is free again."""
         ledger = self._ledger
         with ledger._lock:
-            ledger._held -= sum(self._held.values(), ZERO)
+            if self._forks == ledger._forks:
+                ledger._held -= sum(self._held.values(), ZERO)
             self._held.clear()
 
     def _left(self) -> tuple[Decimal | None, Decimal | None]:
