@@ -71,6 +71,14 @@ def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
     }
 
 
+def test_a_model_that_is_not_in_the_configuration(fleet: tuple[Path, str]) -> None:
+    result = run("--config", str(fleet[0]), "--model", f"{PRIMARY}x")
+    assert result.exit_code == 2
+    assert f"{PRIMARY}x is not in the configuration; its models are {PRIMARY}, {SECOND}" in " ".join(
+        result.output.split()
+    )
+
+
 def test_it_takes_no_probe_and_tells_nothing(fleet: tuple[Path, str], server: RedisServer) -> None:
     before = {key: server.admin().dump(key) for key in server.admin().scan_iter()}
     run("--config", str(fleet[0]), "--base-url", fleet[1])

@@ -244,6 +244,19 @@ async def test_without_traffic_nobody_takes_the_lease(fleet: Fleet) -> None:
     assert "probe" in fleet.gates()
 
 
+def test_whoever_only_looks_takes_no_lease() -> None:
+    health = SharedHealth(Rules(), lambda: 0.0, PLACES)
+    for _ in range(3):
+        ticket = health.begin(A, 1000.0)
+        assert ticket is not None
+        health.model_failed(ticket, 1000.0)
+    health.snapshot(A, 1009.5)
+    assert health.tell(1009.5, 0.0).wanted == ()
+    health.standing(A, 1009.5)
+    health.snapshot(A, 1009.6)
+    assert len(health.tell(1009.6, 0.0).wanted) == 1
+
+
 async def test_the_order_in_the_store_decides(fleet: Fleet) -> None:
     """One process closes its breaker, another opens it anew a moment later: nothing older is heard after that."""
     await fleet.step()

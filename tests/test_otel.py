@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry import context, trace
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -21,7 +21,7 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from openrouter_fallback import ConfigError, FallbackClient
+from openrouter_fallback import ConfigError, FallbackClient, SpendLimitError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.otel import CONTENT_ENV
 
@@ -330,7 +330,7 @@ PARAMS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"response_format": {"type": "text"}}, {"gen_ai.output.type": "text"}),
     ({"modalities": ["image", "text"]}, {"gen_ai.output.type": "image"}),
     ({"max_completion_tokens": 9}, {"gen_ai.request.max_tokens": 9}),
-    ({"top_p": 1, "top_k": 3}, {"gen_ai.request.top_p": 1, "gen_ai.request.top_k": 3}),
+    ({"top_p": 1, "top_k": 3}, {"gen_ai.request.top_p": 1.0, "gen_ai.request.top_k": 3}),
 ]
 
 
@@ -343,7 +343,9 @@ def test_parameters(
     call, _ = made.tree()
     names = ("gen_ai.request.", "gen_ai.output.type")
     found = {name: value for name, value in (call.attributes or {}).items() if name.startswith(names)}
-    assert found == {"gen_ai.request.model": A, **expected}
+    assert {name: repr(value) for name, value in found.items()} == {
+        name: repr(value) for name, value in {"gen_ai.request.model": A, **expected}.items()
+    }, "to the type"
 
 
 def test_unsampled_calls_make_no_spans_but_metrics(emulator: Emulator, telemetry: Callable[..., Telemetry]) -> None:
@@ -358,6 +360,59 @@ def test_it_ends(emulator: Emulator, telemetry: Callable[..., Telemetry]) -> Non
     made.end()
     made.client.chat("Hello")
     assert made.spans.get_finished_spans() == ()
+
+
+def test_what_is_open_when_it_ends_is_ended(emulator: Emulator, telemetry: Callable[..., Telemetry]) -> None:
+    made = telemetry([A])
+    emulator.reply(tokens=2000, model=A)
+    with made.client.stream(PROMPT) as stream:
+        next(stream)
+        made.end()
+        assert len(made.spans.get_finished_spans()) == 2
+
+
+def test_a_call_that_is_refused_before_anything_is_sent_has_a_span(emulator: Emulator) -> None:
+    spans, tracers = InMemorySpanExporter(), TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    limit = {"spend_limit_usd": {"per_call": "0.000001"}}
+    with FallbackClient([A, B], base_url=emulator.base_url, api_key=emulator.api_key, settings=limit) as client:
+        asyncio.run(client.catalog.refresh())
+        client.instrument(tracer_provider=tracers)
+        with pytest.raises(SpendLimitError):
+            client.chat(PROMPT, max_tokens=1000)
+    [call] = spans.get_finished_spans()
+    attributes = dict(call.attributes or {})
+    assert (attributes["gen_ai.request.model"], attributes["error.type"]) == (A, "SpendLimitError")
+    assert attributes["openrouter_fallback.attempts"] == 0
+
+
+def test_the_breakers_of_all_clients_of_a_meter_provider_are_told(emulator: Emulator) -> None:
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    clients = [FallbackClient(models, base_url=emulator.base_url) for models in ([A, B], [B, C])]
+    ends = [client.instrument(meter_provider=meters) for client in clients]
+    health = clients[1]._engine.health
+    for _ in range(3):
+        ticket = health.begin(clients[1]._known(B).target, 1.0)
+        assert ticket is not None
+        health.model_failed(ticket, clients[1]._engine.clock())
+
+    def told() -> dict[Any, Any]:
+        data = reader.get_metrics_data()
+        assert data is not None or not ends
+        return {
+            (point.attributes or {})["gen_ai.request.model"]: point.value
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            for point in metric.data.data_points
+            if metric.name == "openrouter_fallback.breaker.state" and isinstance(point, NumberDataPoint)
+        }
+
+    assert told() == {A: 0, B: 2, C: 0}
+    ends.pop(0)()
+    assert told() == {B: 2, C: 0}, "also where the one that registered the gauge has ended"
+    meters.shutdown()
 
 
 def test_an_exporter_that_raises_harms_no_call(
@@ -377,6 +432,8 @@ def test_an_exporter_that_raises_harms_no_call(
 def test_by_configuration_and_without_an_sdk(emulator: Emulator) -> None:
     """The global providers: nobody has set any, so nothing is made of it."""
     client = FallbackClient([A], base_url=emulator.base_url, api_key=emulator.api_key, settings={"opentelemetry": True})
+    assert not client._engine.events.observed, "nothing is made, and nobody woken, for an observer that sleeps"
+    assert not client._engine.events
     assert client.chat("Hello").text == TEXT
     assert asyncio.run(client.achat("Hello")).text == TEXT
     client.close()

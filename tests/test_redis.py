@@ -326,6 +326,39 @@ async def test_an_entry_from_the_future_does_not_deafen(
     assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
 
 
+@needs_server
+@pytest.mark.parametrize("teller_first", [False, True])
+async def test_an_entry_from_the_future_does_not_spoil_what_is_told_after_it(
+    teller_first: bool, server: RedisServer, new: Ours
+) -> None:
+    """New entries would get stamps after its own, and nothing would be heard until the server's clock is there."""
+    stores = teller, hearer = [new(server.url) for _ in range(2)]
+    for store in stores:
+        await store.exchange()
+    ahead = (server.admin().time()[0] + 3600) * 1000
+    server.admin().xadd(f"{PREFIX}:news", {"n": b"x"}, id=f"{ahead}-1")
+    await hearer.exchange()
+    failures(teller)
+    for _ in range(3):
+        for store in stores if teller_first else reversed(stores):
+            assert await store.exchange()
+    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+
+
+@needs_server
+async def test_a_sum_that_nobody_has_spent_stops_no_calls(
+    server: RedisServer, new: Ours, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(per_day=Decimal(10))
+    store = new(server.url, till=ledger)
+    await store.exchange()
+    [key] = server.admin().keys(f"{PREFIX}:spent:*")
+    server.admin().set(key, 10**17)
+    assert await store.exchange()
+    assert ledger.spend().left == 10
+    assert "a sum that nobody has spent" in caplog.text
+
+
 BAD_NEWS: list[Any] = [
     b"",
     b"null",
@@ -362,6 +395,73 @@ def test_values_come_back_as_they_were_told_within_bounds() -> None:
 
 
 # In the background
+
+
+@needs_server
+def test_a_child_forked_during_an_exchange_begins_its_own() -> None:
+    """The lock of that exchange is never released in the child."""
+    script = """
+import asyncio, os, sys, threading
+from openrouter_fallback import FallbackClient
+url = sys.argv[1]
+client = FallbackClient(["openai/gpt-5.1"], api_key="sk-or-v1-emulator", settings={"health_store": url})
+client.health(refresh=True)
+store = client._store
+inside, go = threading.Event(), threading.Event()
+told = store.health.tell
+def tell(*now):
+    inside.set()
+    go.wait()
+    return told(*now)
+store.health.tell = tell
+waiting = threading.Thread(target=client.health, kwargs={"refresh": True})
+waiting.start()
+inside.wait()
+child = os.fork()
+if not child:
+    store.health.tell = told
+    client.health(refresh=True)
+    client.close()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+go.set()
+waiting.join()
+client.health(refresh=True)
+client.close()
+print(status)
+"""
+    with RedisServer(next(iter(binaries().values()))) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-W", "ignore:.*fork:DeprecationWarning", "-c", script, server.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+
+
+@needs_server
+def test_a_call_at_the_very_end_of_the_process_goes_on_without(server: RedisServer) -> None:
+    script = """
+import asyncio, atexit, sys
+@atexit.register
+def last():
+    print(asyncio.run(client.achat("Hello")).text)
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+client.chat("Hello")
+"""
+    with Emulator() as emulator:
+        emulator.reply(text="Good bye", model=MODEL)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script, emulator.base_url, server.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert (done.stdout, done.stderr, done.returncode) == ("Good bye\n", "", 0)
 
 
 @needs_server

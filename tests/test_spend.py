@@ -22,6 +22,7 @@ from openrouter_fallback.spend import (
     TOKENS_PER_MEDIUM,
     TOKENS_PER_MESSAGE,
     ZERO,
+    Costs,
     Ledger,
     Offer,
     dollars,
@@ -63,6 +64,19 @@ PER_REQUEST = ModelInfo(
 )
 def test_prompt_tokens(messages: list[dict[str, Any]], tools: Any, expected: int) -> None:
     assert prompt_tokens(messages, tools) == expected
+
+
+@pytest.mark.parametrize("odd", [{1: 2}, {"x": 2**70}, {"x": "\ud800"}], ids=repr)
+def test_what_is_not_quite_json_is_counted_all_the_same(odd: Any) -> None:
+    call = {"id": "1", "function": {"name": "f", "arguments": odd}}
+    assert prompt_tokens([{"role": "assistant", "tool_calls": [call]}], [odd]) > TOKENS_PER_MESSAGE
+
+
+def test_the_models_own_number_of_choices_is_held() -> None:
+    info = ModelInfo("a", prompt_price=Decimal(0), completion_price=Decimal("0.01"))
+    for params, own in (({"n": 4}, {}), ({}, {"n": 4}), ({"n": 4}, {"n": 9})):
+        found = Costs(Ledger(per_call=Decimal(9)), [], {"max_tokens": 10, **params}).offer(info, own)
+        assert found == Offer(Decimal("0.40"))
 
 
 def test_the_bytes_of_an_image_are_not_text() -> None:
@@ -217,9 +231,13 @@ def test_at_midnight_the_day_begins_with_what_is_still_held() -> None:
 
 def test_a_forked_child_owes_nothing_of_its_parents() -> None:
     ledger = Ledger(None, USD(1), Calendar())
-    ledger.purse().hold(1, USD(1))
+    purse = ledger.purse()
+    purse.hold(1, USD(1))
     ledger.after_fork()
     assert ledger.spend().left == USD(1)
+    purse.settle(1, USD("0.5"))
+    purse.close()
+    assert (ledger.spend().held, ledger.spend().today) == (ZERO, ZERO), "the parent's calls may end here too"
 
 
 def test_without_limits_everything_is_allowed_and_counted() -> None:

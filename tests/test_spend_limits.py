@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -13,6 +15,7 @@ import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.events import CallEnded, CallStarted, Event
 from openrouter_fallback.renewal import THREAD_NAME
 
 from .support.surfaces import STREAMED, SURFACES, ask
@@ -176,6 +179,61 @@ async def test_a_stream_that_is_left_gives_back_what_it_held(emulator: Emulator,
     spend = client.spend()
     assert spend.held == 0
     assert 0 < spend.estimated == spend.today < Decimal("0.01")
+
+
+def test_a_stream_whose_loop_was_closed_under_it_gives_back_what_it_held(emulator: Emulator) -> None:
+    """In a process of its own: such a loop leaves its sockets to the garbage collector, which complains."""
+    script = """
+import asyncio, gc, sys, threading
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.events import CallEnded
+from openrouter_fallback.portal import GOODBYE
+base, model = sys.argv[1:]
+client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"spend_limit_usd": {"per_day": 5}})
+asyncio.run(client.catalog.refresh())
+client.subscribe(lambda event: print(event.outcome) if isinstance(event, CallEnded) else None)
+loop = asyncio.new_event_loop()
+stream = client.astream("Hello", max_tokens=2000)
+loop.run_until_complete(anext(stream))
+loop.close()
+print(client.spend().held > 0)
+del stream
+gc.collect()
+for thread in threading.enumerate():
+    if thread.name == GOODBYE:
+        thread.join()
+spend = client.spend()
+print(spend.held == 0, spend.estimated == spend.today > 0)
+"""
+    emulator.reply(tokens=2000, model=DEAR)
+    done = subprocess.run(
+        [sys.executable, "-c", script, emulator.base_url, DEAR], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.returncode) == ("True\ncancelled\nTrue True\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("strange", [True, "0.5", -1, 2_000_000, {"a": 1}], ids=repr)
+def test_a_cost_that_is_none_loses_no_answer_and_is_estimated(
+    strange: Any, surface: str, emulator: Emulator, new: New
+) -> None:
+    client = new([DEAR])
+    emulator.reply(tokens=20, model=DEAR, usage={"cost": strange})
+    assert ask(client, surface, PROMPT).answer.text
+    assert client.spend().estimated == client.spend().today > 0
+
+
+def test_a_call_that_is_refused_has_a_beginning_and_an_end(emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.000001"})
+    told: list[Event] = []
+    client.subscribe(told.append)
+    with pytest.raises(SpendLimitError):
+        client.chat(PROMPT, max_tokens=1000)
+    begun, ended = told
+    assert begun == CallStarted(1, (DEAR, CHEAP))
+    assert isinstance(ended, CallEnded)
+    assert (ended.outcome, ended.error) == ("failed", "SpendLimitError")
 
 
 def test_when_the_next_one_has_become_too_dear_the_call_fails_with_what_it_tried(emulator: Emulator, new: New) -> None:

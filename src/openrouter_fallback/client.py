@@ -376,7 +376,14 @@ class FallbackClient:
             health = alive()
             return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
 
-        return self._engine.events.add_observer(OpenTelemetry(config, states, tracer_provider, meter_provider))
+        telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
+        remove = self._engine.events.add_observer(telemetry, telemetry.awake)
+
+        def end() -> None:
+            remove()
+            telemetry.end()
+
+        return end
 
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""

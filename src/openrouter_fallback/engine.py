@@ -154,6 +154,7 @@ class Run:
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
         self._costs = Costs(engine.ledger, call.request.messages, call.request.params)
+        self._observed = engine.events.observed
 
     # For observers
 
@@ -196,6 +197,12 @@ class Run:
             return
         self._leave("the caller left")
         await self._end("cancelled" if self.completion is None else "answered")
+
+    def forsake(self) -> None:
+        """The loop has ended before the call: nothing can be closed any more, but it is accounted for."""
+        if not self._over:
+            self._leave("the caller left")
+            self._over_with("cancelled")
 
     def _leave(self, why: str) -> None:
         """Account for an attempt that is still under way: its end says nothing of the model."""
@@ -240,8 +247,12 @@ class Run:
 
     async def _begin(self) -> Command:
         engine, call = self._engine, self._call
-        if self._costs.limited:
-            call = self._call = replace(call, plan=self._affordable(call.plan))
+        try:
+            if self._costs.limited:
+                call = self._call = replace(call, plan=self._affordable(call.plan))
+        finally:  # whoever is told that a call has ended was told that it began
+            if self._heard:
+                self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         places = engine.places()
         if places.locked():
             try:
@@ -255,8 +266,6 @@ class Run:
             await places.acquire()
         self._places, self._held = places, 1
         now = engine.clock()
-        if call.host.heard:
-            self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
         self._machine = Failover(
@@ -376,7 +385,7 @@ class Run:
         """What will carry out an ask."""
         call, engine = self._call, self._engine
         self._report(ask)
-        if call.host.heard:
+        if self._heard:
             silent = self._flights.readings
             if ask.hedges and silent:
                 started = silent[0].ask.ticket.started
@@ -547,7 +556,7 @@ class Run:
         """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
         known = reading.usage if isinstance(reading.usage, dict) else None
         reported = known.get("cost") if known else None
-        if isinstance(reported, int | float) and 0 <= reported < MOST_USD:
+        if isinstance(reported, int | float) and not isinstance(reported, bool) and 0 <= reported < MOST_USD:
             return Decimal(str(reported)), False
         info = reading.ask.candidate.info
         if reading.first_token_at is None or info is None:
@@ -564,7 +573,7 @@ class Run:
         self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
         if counts:
             self._attempts.append(attempt)
-        if self._call.host.heard:
+        if self._heard:
             self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
 
     def _report(self, ask: Ask) -> None:
@@ -577,34 +586,43 @@ class Run:
             self._emit(event)
         self._failed = None
 
+    @property
+    def _heard(self) -> bool:
+        return self._observed or self._call.host.heard
+
     def _emit(self, event: Event) -> None:
-        self._engine.events.observe(event, self)
+        if self._observed:
+            self._engine.events.observe(event, self)
         if self._call.host.heard:
             self._call.host.emit(event)
 
     async def _end(self, outcome: str, error: Exception | None = None) -> None:
         if self._over:
             return
-        self._over = True
-        self._costs.purse.close()
-        reading, self._reading = self._reading, None
+        reading = self._reading
         self._give_back(0)
-        machine = self._machine
-        for name in machine.opened if machine is not None else ():
-            opened = BreakerOpened(self._number, name)
-            log(opened)
-            self._emit(opened)
-        if self._call.host.heard:
-            model = self.completion.attempts[-1].model if self.completion is not None else None
-            seconds = self._engine.clock() - self._started
-            raised = type(error).__name__ if error is not None else None
-            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
+        self._over_with(outcome, error)
         try:
             if self._flights:
                 await self._flights.close()
         finally:
             if reading is not None:
                 await reading.aclose()
+
+    def _over_with(self, outcome: str, error: Exception | None = None) -> None:
+        self._over = True
+        self._reading = None
+        self._costs.purse.close()
+        machine = self._machine
+        for name in machine.opened if machine is not None else ():
+            opened = BreakerOpened(self._number, name)
+            log(opened)
+            self._emit(opened)
+        if self._heard:
+            model = self.completion.attempts[-1].model if self.completion is not None else None
+            seconds = self._engine.clock() - self._started
+            raised = type(error).__name__ if error is not None else None
+            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
 
     def _machine_(self) -> Failover:
         if self._machine is None:

@@ -116,7 +116,8 @@ class Events:
     """The subscribers of one client, before them those of the client it was copied from. One that raises is logged and
     harms no call.
 
-    Observers are part of the library: they are called at once, in the call's own context and loop.
+    Observers are part of the library: they are called at once, in the call's own context and loop. Whether one looks at
+    a call is asked once, when it begins: those that sleep cost it nothing else.
     """
 
     __slots__ = ("_observers", "_others", "_subscribers")
@@ -124,23 +125,28 @@ class Events:
     def __init__(self, others: Events | None = None) -> None:
         self._others = others
         self._subscribers: tuple[Subscriber, ...] = ()
-        self._observers: tuple[Observer, ...] = ()
+        self._observers: tuple[tuple[Observer, Callable[[], bool]], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._subscribers or self._observers or self._others)
+        return bool(self._subscribers or self._others)
 
-    def add_observer(self, observer: Observer) -> Callable[[], None]:
-        """Let `observer` see every event from now on; returns what ends that."""
-        self._observers = (*self._observers, observer)
+    @property
+    def observed(self) -> bool:
+        """Whether an observer is awake."""
+        return any(awake() for _, awake in self._observers)
+
+    def add_observer(self, observer: Observer, awake: Callable[[], bool]) -> Callable[[], None]:
+        """Let `observer` see the calls that begin from now on while it is `awake`; returns what ends that."""
+        self._observers = (*self._observers, (observer, awake))
 
         def remove() -> None:
-            self._observers = tuple(known for known in self._observers if known is not observer)
+            self._observers = tuple(known for known in self._observers if known[0] is not observer)
 
         return remove
 
     def observe(self, event: Event, seen: Seen) -> None:
         """Tell the observers."""
-        for observer in self._observers:
+        for observer, _ in self._observers:
             try:
                 observer(event, seen)
             except Exception:

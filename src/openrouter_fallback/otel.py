@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry import metrics, trace
-from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.metrics import MeterProvider, Observation
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, set_span_in_context
 
 from ._version import __version__
@@ -30,15 +31,15 @@ SECONDS_BUCKETS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 1
 TOKEN_BUCKETS = [4**power for power in range(14)]
 STATES = {"closed": 0, "half_open": 1, "open": 2}
 
-_PARAMS: Mapping[str, tuple[str, type | tuple[type, ...]]] = {
-    "frequency_penalty": ("gen_ai.request.frequency_penalty", (int, float)),
+_PARAMS: Mapping[str, tuple[str, type[int] | type[float]]] = {
+    "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
     "max_completion_tokens": ("gen_ai.request.max_tokens", int),
     "max_tokens": ("gen_ai.request.max_tokens", int),
-    "presence_penalty": ("gen_ai.request.presence_penalty", (int, float)),
+    "presence_penalty": ("gen_ai.request.presence_penalty", float),
     "seed": ("gen_ai.request.seed", int),
-    "temperature": ("gen_ai.request.temperature", (int, float)),
+    "temperature": ("gen_ai.request.temperature", float),
     "top_k": ("gen_ai.request.top_k", int),
-    "top_p": ("gen_ai.request.top_p", (int, float)),
+    "top_p": ("gen_ai.request.top_p", float),
 }
 _USAGE = (
     ("prompt_tokens", "gen_ai.usage.input_tokens"),
@@ -115,16 +116,18 @@ class OpenTelemetry:
         self._hedges = meter.create_counter(
             "openrouter_fallback.hedges", unit="{hedge}", description="Times that a second model was asked at the side."
         )
+        self._meters = meter_provider
+        self._states = states
+        _live.add(self)
         meter.create_observable_gauge(
             "openrouter_fallback.breaker.state",
-            [lambda options: self._states(states, options)],
+            [lambda options: _breakers(meter_provider)],
             description="The breaker of each configured model: 0 closed, 1 half-open, 2 open.",
         )
 
     def __call__(self, event: Event, seen: Seen) -> None:
         if isinstance(event, CallStarted):
-            if self._given or _configured():
-                self._begin(event, seen)
+            self._begin(event, seen)
             return
         if event.call not in self._calls:
             return
@@ -144,10 +147,19 @@ class OpenTelemetry:
             case CallEnded():
                 self._end(event, seen)
 
-    @staticmethod
-    def _states(states: Callable[[], Mapping[str, str]], options: CallbackOptions) -> Iterator[Observation]:
-        for model, state in states().items():
-            yield Observation(STATES[state], {"gen_ai.request.model": model})
+    def awake(self) -> bool:
+        """Whether anybody gets what is recorded."""
+        return self._given or _configured()
+
+    def end(self) -> None:
+        """No more: the spans that are still open end here."""
+        _live.discard(self)
+        while self._calls:
+            _, call = self._calls.popitem()
+            for attempt, _ in call.attempts.values():
+                if attempt is not None:
+                    attempt.end()
+            call.span.end()
 
     def _aim(self, key: str) -> Attributes:
         """Whom a request to the model goes to."""
@@ -254,6 +266,21 @@ class OpenTelemetry:
         span.end()
 
 
+# The SDK keeps an instrument's first callback only, so that of one client tells the breakers of all.
+_live: weakref.WeakSet[OpenTelemetry] = weakref.WeakSet()
+
+
+def _breakers(meters: MeterProvider | None) -> Iterator[Observation]:
+    """Each model's breaker; the one that is furthest open where several clients have one of it."""
+    worst: dict[str, int] = {}
+    for one in list(_live):
+        if one._meters is meters:
+            for model, state in one._states().items():
+                worst[model] = max(STATES[state], worst.get(model, 0))
+    for model, value in worst.items():
+        yield Observation(value, {"gen_ai.request.model": model})
+
+
 def _configured() -> bool:
     """Whether the application has set a provider: the API's own ones do nothing."""
     providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
@@ -268,9 +295,9 @@ def _place(url: str) -> Attributes:
 def _request(params: Mapping[str, Any], *, streamed: bool) -> Attributes:
     """What the request asks for, as far as it is of the type that the conventions give it."""
     attributes: Attributes = {
-        name: value
+        name: kind(value)
         for key, (name, kind) in _PARAMS.items()
-        if isinstance(value := params.get(key), kind) and not isinstance(value, bool)
+        if isinstance(value := params.get(key), int if kind is int else int | float) and not isinstance(value, bool)
     }
     choices, stop, reasoning = params.get("n"), params.get("stop"), params.get("reasoning")
     if isinstance(choices, int) and choices != 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from .config import FallbackConfig
@@ -33,9 +33,17 @@ def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any]
             url.get_secret_value(),
             clock=time.monotonic,
             random=random.random,
-            spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), portal().loop),
+            spawn=_spawn,
             till=ledger,
         )
     except (TypeError, ValueError) as error:
         # redis-py quotes what it does not understand.
         raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
+
+
+def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    running = work()
+    try:
+        asyncio.run_coroutine_threadsafe(running, portal().loop)
+    except RuntimeError:  # no thread can be started, or the interpreter is ending: the call goes on without
+        running.close()

@@ -71,11 +71,11 @@ class Spend:
 
 def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
     """About how many tokens a prompt has; rather more than fewer."""
-    total = _text_tokens(orjson.dumps(tools, default=str)) if tools else 0
+    total = _json_tokens(tools) if tools else 0
     for message in messages:
         total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
         if message.get("tool_calls"):
-            total += _text_tokens(orjson.dumps(message["tool_calls"], default=str))
+            total += _json_tokens(message["tool_calls"])
     return total
 
 
@@ -87,6 +87,13 @@ def _content_tokens(content: object) -> int:
         text = part.get("text") if isinstance(part, Mapping) else None
         total += _text_tokens(text.encode("utf-8", "replace")) if isinstance(text, str) else TOKENS_PER_MEDIUM
     return total
+
+
+def _json_tokens(value: object) -> int:
+    try:
+        return _text_tokens(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, RecursionError):
+        return _text_tokens(repr(value).encode("utf-8", "replace"))  # whether it can be sent is told elsewhere
 
 
 def _text_tokens(text: bytes) -> int:
@@ -164,6 +171,7 @@ class Ledger:
         self._today = day
         self._lock = threading.Lock()
         self._day = day()
+        self._forks = 0
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
         _live.add(self)
 
@@ -197,6 +205,7 @@ class Ledger:
     def after_fork(self) -> None:
         """In a forked child: what the parent holds and has spent is the parent's."""
         self._lock = threading.Lock()
+        self._forks += 1
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
 
     def _turn(self) -> None:
@@ -223,10 +232,11 @@ if hasattr(os, "register_at_fork"):
 class Purse:
     """What one call may spend. For each request: `hold` before it is sent, `settle` after it; `close` at the end."""
 
-    __slots__ = ("_held", "_ledger", "spent")
+    __slots__ = ("_forks", "_held", "_ledger", "spent")
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._forks = ledger._forks
         self._held: dict[int, Decimal] = {}
         self.spent = ZERO
 
@@ -250,6 +260,8 @@ class Purse:
         """The request has cost so much; what was held for it is free again."""
         ledger = self._ledger
         with ledger._lock:
+            if self._forks != ledger._forks:
+                return  # a call of the parent's, ended in its child too
             ledger._turn()
             ledger._held -= self._held.pop(number, ZERO)
             ledger._spent += paid
@@ -261,7 +273,8 @@ class Purse:
         """The call is over: what was held and never asked for is free again."""
         ledger = self._ledger
         with ledger._lock:
-            ledger._held -= sum(self._held.values(), ZERO)
+            if self._forks == ledger._forks:
+                ledger._held -= sum(self._held.values(), ZERO)
             self._held.clear()
 
     def _left(self) -> tuple[Decimal | None, Decimal | None]:
@@ -287,7 +300,7 @@ class Costs:
     def offer(self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> Offer | str:
         """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent."""
         wanted = next((most for name in _BOUNDS if (most := _bound(self._params, own, name))), None)
-        choices = self._params.get("n")
+        choices = self._params.get("n", own.get("n"))
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
         return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
 

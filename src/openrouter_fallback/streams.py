@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Self
 from .completions import Completion, Piece
 from .engine import Run
 from .errors import StreamInterruptedError
-from .portal import Mailbox
+from .portal import GOODBYE, Mailbox
 
 READ_AHEAD = 256
 """Batches read for a synchronous consumer before the upstream is left to wait."""
@@ -93,9 +94,15 @@ class AsyncStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        if self._guard is not None and self._loop is not None and not self._ended:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._guard.cancel)
+        if self._guard is None or self._loop is None or self._run is None or self._ended:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._guard.cancel)
+        except (
+            RuntimeError
+        ):  # the loop is closed: what the call held is given back, in a thread since locks may be held
+            with suppress(RuntimeError):  # the interpreter is ending
+                threading.Thread(target=self._run.forsake, name=GOODBYE, daemon=True).start()
 
 
 def _guard(run: Run) -> asyncio.Task[None]:

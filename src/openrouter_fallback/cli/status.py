@@ -37,8 +37,14 @@ def status(
 
     Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
     """
+    from openrouter_fallback import ConfigError
+
     with failures(as_json=as_json):
         client = _client(config, models, redis, base_url)
+        known = client.config.ids()
+        for model in models or ():
+            if model not in known:
+                raise ConfigError(f"{tame(model)} is not in the configuration; its models are {', '.join(known)}")
         with client:
             try:
                 seen = client.health(refresh=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from .breaker import Breaker, Pass, Rules, State
-from .memory import _MOST_COOLDOWNS, MemoryHealth, Standing, Target, _Cooldown, _keep
+from .memory import _MOST_COOLDOWNS, MemoryHealth, ModelHealth, Standing, Target, _Cooldown, _keep
 from .store import Counts, Heard, Inbox, News, Outbox
 from .window import BUCKETS
 
@@ -142,6 +142,16 @@ class SharedHealth(MemoryHealth):
                     self._endpoint(target.endpoint)
         return super().standing(target, now, needs)
 
+    def snapshot(self, target: Target, now: float) -> ModelHealth:
+        """As in memory; whoever only looks has no call that could make the probe."""
+        with self._lock:
+            breakers = [breaker for breaker in self._breakers() if breaker.open_until is not None]
+            wanted = [(breaker, breaker.wanted_at) for breaker in breakers]
+        seen = super().snapshot(target, now)
+        for breaker, wanted_at in wanted:
+            breaker.wanted_at = wanted_at
+        return seen
+
     def reset(self) -> None:
         super().reset()
         self._unknown.clear()
@@ -245,6 +255,14 @@ class SharedHealth(MemoryHealth):
                     breaker.rebase = False
                     self._totals.forget(breaker.scope)
                 breaker.window.others = self._totals.others(breaker.scope)
+
+    def retell(self) -> None:
+        """What was told has been lost: it is told again."""
+        with self._lock:
+            self._told.clear()
+            for breaker in self._breakers():
+                if breaker.open_until is not None:
+                    breaker.told = (breaker.epoch - 1, *breaker.told[1:])
 
     def alone(self) -> None:
         """Nothing has been heard for a while: what others counted goes, and probes need no lease."""

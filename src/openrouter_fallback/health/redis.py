@@ -34,6 +34,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
 """How long news stays there; longer where a breaker may be open for longer."""
 MOST_HEARD = 1000
+FUTURE_SECONDS = 60.0
+"""An entry may be so much ahead: a server's clock may have been set back."""
 _TWO_DAYS_MS = 2 * 86_400_000
 _MOST_NANO_DOLLARS = 10**15
 
@@ -86,27 +88,32 @@ class RedisStore:
         self._last: bytes | None = None
         self._misses = 0
         self._down = False
-        self._warned = False
+        self._warned = self._spoilt = False
 
     def touch(self) -> None:
         if self._turn is None or self._process != os.getpid():
             self._start()
 
-    def _start(self) -> None:
-        forked = self._process is not None and self._process != os.getpid()
-        if forked:
+    def _here(self) -> None:
+        """In a forked child: begin anew."""
+        if self._process not in (None, os.getpid()):
             # Not closed and never collected: the connection is the parent's.
             self._inherited += [self._redis, self._loop]
             self._redis = self._loop = None
             self._one = asyncio.Lock()
             self._forget()
+            self._turn = None
             self.health.after_fork()
         self._process = os.getpid()
+
+    def _start(self) -> None:
+        self._here()
         me, turn, sleep = weakref.ref(self), object(), self._sleep
         self._turn = turn
         self._spawn(lambda: _keep_in_step(me, turn, sleep))
 
     async def exchange(self) -> bool:
+        self._here()
         async with self._one:
             return await self._exchanged()
 
@@ -138,6 +145,7 @@ class RedisStore:
     async def aclose(self) -> None:
         """Stop, and close the connection that the running loop has; an exchange under way closes it at its end."""
         self.stop()
+        self._here()
         if not self._one.locked():
             await self._disconnect()
 
@@ -195,8 +203,12 @@ class RedisStore:
         # After a first exchange, or one that failed, the whole window is read; then the buckets that still change.
         fresh = self._last is None or self._misses
         buckets = range(newest - BUCKETS + 1, newest + 1) if fresh else range(newest - 1, newest + 1)
+        spoilt: Any = self._spoilt and await redis.xrevrange(self._key("news"), count=1)
         pipe = redis.pipeline(transaction=True)
         pipe.time()
+        if spoilt and _stamp(spoilt[0][0]) > self._clock() + ahead + FUTURE_SECONDS:
+            # New entries get later stamps than the newest one has: one from the future would spoil all that follow.
+            pipe.delete(self._key("news"))
         kept_ms = int(max(KEPT_SECONDS, 2 * health.longest_open) * 1000)
         if sent.news:
             pipe.xadd(self._key("news"), {"n": news_json(sent.news, self._me)}, maxlen=MOST_HEARD, approximate=True)
@@ -228,13 +240,16 @@ class RedisStore:
             pipe.pexpire(self._key(f"spent:{day}"), _TWO_DAYS_MS)
         answers = await pipe.execute(raise_on_error=False)
         if till is not None and type(answers[-2]) is int:
-            till.hear(day, spent, min(max(answers[-2], spent), _MOST_NANO_DOLLARS))
+            if answers[-2] > _MOST_NANO_DOLLARS:
+                answers[-2] = BadValue("a sum that nobody has spent")
+            else:
+                till.hear(day, spent, max(answers[-2], spent))
         self._hear(sent, answers, buckets, reading, counting, leasing)
 
     def _hear(
         self, sent: Outbox, answers: list[Any], buckets: range, reading: int, counting: int, leasing: int
     ) -> None:
-        refused = [answer for answer in answers if isinstance(answer, RedisError)]
+        refused = [answer for answer in answers if isinstance(answer, RedisError | BadValue)]
         now = _seconds(answers[0])
         if self._last is not None and now < _stamp(self._last) - 1.0:
             self._last = b"%d-0" % int(now * 1000 - 1)  # another server has taken over, whose clock is behind
@@ -246,12 +261,14 @@ class RedisStore:
             entries = list(reversed(entries))
         else:
             entries = [entry for _, stream in entries for entry in stream]
+        self._spoilt = False
         heard: list[Heard] = []
         poisoned: list[object] = list(refused)
         for id, fields in entries:
             at = _stamp(id)
-            if at > now + 60.0:
+            if at > now + FUTURE_SECONDS:
                 poisoned.append("an entry from the future")
+                self._spoilt = True
                 continue
             self._last = id
             try:
@@ -271,6 +288,8 @@ class RedisStore:
         leases = [scope for scope, answer in zip(sent.wanted, answers[leasing:], strict=False) if answer is True]
         inbox = Inbox(now, counts, tuple(heard), frozenset([*leases, *sent.kept]))
         self.health.hear(inbox, sent, self._clock())
+        if self._spoilt:
+            self.health.retell()
         if poisoned and not self._warned:
             self._warned = True
             what = poisoned[0]
