@@ -328,7 +328,7 @@ def test_no_model_within_the_cap_says_what_to_do(server: RawServer) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     with pytest.raises(AllModelsFailedError, match="max_price") as raised:
         lab.client.chat("hi", max_price=0.01)
-    assert "client.catalog.refresh()" in str(raised.value)
+    assert "client.refresh_catalog()" in str(raised.value)
     assert len(raised.value.skipped) == 3
     assert server.requests == [] or {request.line for request in server.requests} == {"GET /api/v1/models"}
 

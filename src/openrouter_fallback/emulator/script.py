@@ -173,7 +173,7 @@ def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
             if one.model not in (None, *script.stand_ins) and models.find(one.model) is None:
                 ids = [model.id for model in models]
                 yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
-    for index, reply in enumerate(script.replies):
+    for index, reply in enumerate(script.replies if isinstance(script, ScriptFile) else ()):
         for place, call in enumerate(reply.tool_calls or ()):
             if not isinstance(call.get("name"), str):
                 yield ("replies", index, "tool_calls", place), "a tool call has a name: {name: ..., arguments: ...}."
