@@ -7,7 +7,7 @@ export PYTHON
 help: ## say what there is
 	@grep -hE '^[a-z]+: .*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
 
-demo: ## the fire drill: eight outages against an emulated OpenRouter, no key needed
+demo: ## the fire drill: fifteen outages against an emulated OpenRouter, and a report; no key needed
 	@bash .ci/venv
 	@.venv/bin/openrouter-fallback drill --config examples/fallback.yaml
 

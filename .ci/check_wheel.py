@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 FOREIGN = {
+    "jinja2",
     "langchain",
     "langchain_core",
     "langchain_openai",
@@ -27,8 +28,9 @@ FOREIGN = {
     "starlette",
     "typer",
     "uvicorn",
+    "vl_convert",
 }
-EXTRAS = ("cli", "emulator", "langchain", "llamaindex", "otel", "redis")
+EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis")
 MODULES = {
     "openrouter_fallback.emulator": {"emulator"},
     "langchain_openrouter_fallback": {"langchain"},

@@ -276,6 +276,17 @@ async def test_a_server_that_is_gone_is_named() -> None:
     assert client.catalog.models() == ()
 
 
+def test_a_synchronous_caller_fetches_the_lists() -> None:
+    with Emulator() as emulator, _client(emulator) as client:
+        client.refresh_catalog()
+        info = client.catalog.get(SONNET)
+    assert info is not None
+    assert info.prompt_price == Decimal("0.000003")
+    emulator.stop()
+    with pytest.raises(CatalogError, match="openrouter"):
+        client.refresh_catalog()
+
+
 async def test_the_emulators_own_listing() -> None:
     with Emulator() as emulator:
         client = _client(emulator)

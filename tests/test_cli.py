@@ -115,6 +115,35 @@ def test_chat_and_route_follow_the_same_options(emulator: Emulator, how: tuple[s
     assert json.loads(run("chat", "Hello", "--config", EXAMPLE, *how, "--json").stdout)["model"] == first
 
 
+RESTS_ON_PRICES: list[tuple[str, tuple[str, ...], str]] = [
+    ("cost_tiers: auto", ("--max-cost-tier", "budget"), "openai/gpt-5-mini"),
+    ("settings: {order_by: price}", (), "openai/gpt-5-mini"),
+    ("settings: {spend_limit_usd: {per_call: 0.1}}", (), A),
+]
+
+
+@pytest.mark.parametrize(("line", "how", "first"), RESTS_ON_PRICES, ids=[line for line, _, _ in RESTS_ON_PRICES])
+def test_prices_are_fetched_where_the_configuration_rests_on_them(
+    emulator: Emulator, tmp_path: Path, line: str, how: tuple[str, ...], first: str
+) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text(f"fallback:\n  default_chain: [{A}, openai/gpt-5-mini]\n  {line}\n")
+    assert json.loads(run("route", "-c", file, *how, "--json").stdout)["candidates"][0] == first
+    assert json.loads(run("chat", "Hello", "-c", file, *how, "--json").stdout)["model"] == first
+
+
+def test_a_price_that_cannot_be_had_is_told_and_the_call_goes_its_way(
+    emulator: Emulator,
+) -> None:
+    emulator.stop()
+    try:
+        free = run("route", "-m", A, "-m", "openai/gpt-oss-20b:free", "--max-price", "1", "--json")
+    finally:
+        emulator.start()
+    assert json.loads(free.stdout)["candidates"] == ["openai/gpt-oss-20b:free"]
+    assert "GET /models failed" in free.stderr
+
+
 def test_the_configuration_can_come_from_the_environment(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENROUTER_FALLBACK_CONFIG", str(EXAMPLE))
     assert run("chat", "Hello").exit_code == 0

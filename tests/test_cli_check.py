@@ -278,6 +278,14 @@ def test_a_missing_key_is_a_problem_only_where_it_is_needed(
     assert finding["step"].startswith("export OPENROUTER_API_KEY=")
 
 
+def test_an_endpoint_without_its_key_is_told_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEAR_KEY", raising=False)
+    endpoints = f"{{near: {{base_url: '{emulator.base_url}', api_key_env: NEAR_KEY}}}}"
+    Path("own.yaml").write_text(f"fallback:\n  default_chain: ['near:a/b']\n  endpoints: {endpoints}\n")
+    report = json.loads(run("check", "-c", "own.yaml", "--json", "--no-ask").stdout)
+    assert [one["text"] for one in report["findings"]] == ["NEAR_KEY is not set"]
+
+
 # Ends
 
 

@@ -61,3 +61,5 @@ def test_neither(emulator: Emulator) -> None:
     assert done.exit_code == 1
     assert "neither a Redis server that answers nor a key" in " ".join(done.stderr.split())
     assert "hunter2" not in done.output
+    told = json.loads(run("spend", "--redis", redis, "--base-url", emulator.base_url, "--json").stdout)
+    assert told["error"]["message"].startswith("There is neither")

@@ -205,6 +205,12 @@ def test_an_interrupt_while_the_list_is_fetched_ends_quietly(emulator: Emulator,
     assert not Path("fallback.yaml").exists()
 
 
+def test_an_interrupt_before_the_command_begins_ends_quietly() -> None:
+    interrupted = "import typer.main; typer.main.get_command = lambda _: (_ for _ in ()).throw(KeyboardInterrupt)"
+    done = process("models", before=interrupted)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_reader_that_leaves_early_is_no_error(emulator: Emulator) -> None:
     with subprocess.Popen(command("models"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -212,3 +218,24 @@ def test_a_reader_that_leaves_early_is_no_error(emulator: Emulator) -> None:
         child.stdout.close()
         child.wait(60)
         assert b"Traceback" not in child.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("args", [("models",), ("models", "--json"), ("chat", "Hello"), ("check", "--no-ask", "-m", A)])
+def test_an_output_that_cannot_be_written_is_one_line(emulator: Emulator, args: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command(*args), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_check_can_be_read_in_a_narrow_terminal(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    said = run("check", "-m", "anthropic/claude-sonnet-4.5", "-m", "deepseek/deepseek-chat").stdout
+    assert [line for line in said.splitlines()[2:] if len(line.rstrip()) > columns] == []
+    assert len(said.splitlines()) < 20
+    assert re.search("anthropic/claude-sonnet-4.5 .* answered", said)

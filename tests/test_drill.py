@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from openrouter_fallback import Completion, FallbackClient, FallbackConfig, FallbackError, load_config
-from openrouter_fallback.cli.app import app
 from openrouter_fallback.commands import Ask, Facts, GiveUp, Limits
-from openrouter_fallback.drill import HEALTHY, SCENARIOS, DrillResult, Scenario, ScenarioResult, Tally, run_drill
-from openrouter_fallback.drill import runner as drill_runner
+from openrouter_fallback.drill import (
+    HEALTHY,
+    Asked,
+    Call,
+    DrillResult,
+    Run,
+    Scenario,
+    ScenarioResult,
+    Workload,
+    run_drill,
+    shipped,
+)
 from openrouter_fallback.drill.report import report
 from openrouter_fallback.drill.stage import DEADLINES, RefusingPort, Stage
+from openrouter_fallback.drill.surfaces import core
 from openrouter_fallback.failover import Failover
 from openrouter_fallback.failures import Failure, FailureKind
 from openrouter_fallback.health import MemoryHealth, Rules, Target
@@ -29,10 +38,11 @@ from openrouter_fallback.router import Candidate
 
 CALLS = 5
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fallback.yaml"
+SCENARIOS = shipped()
 NAMED = {scenario.name: scenario for scenario in SCENARIOS}
 
 # Requests to the primary until it is known to be dead: min_samples calls (each of them twice after a 502),
-# one after a Retry-After or a 404. Refused ones cannot be counted.
+# one after a Retry-After or a 404. Refused ones cannot be counted. Two scenarios are not about that.
 UNTIL_KNOWN: Mapping[str, int | None] = {
     "overloaded": 3,
     "rate-limited": 1,
@@ -42,11 +52,26 @@ UNTIL_KNOWN: Mapping[str, int | None] = {
     "cut-off": 3,
     "empty": 3,
     "dead": 1,
+    "stalled": 3,
+    "two-down": 3,
+    "agent": 3,
+    "long": 3,
 }
+OTHERS = ("flaky", "recovery", "crowd")
 
 
-def few(scenario: Scenario, calls: int = CALLS) -> Scenario:
-    return replace(scenario, calls=calls, calls_after=min(scenario.calls_after, 2))
+def few(scenario: Scenario, calls: int = CALLS, **more: Any) -> Scenario:
+    workload = scenario.workload
+    after = min(workload.calls_after, 2)
+    return with_workload(scenario, calls=min(workload.calls, calls), calls_after=after, **more)
+
+
+def with_workload(scenario: Scenario, **changes: Any) -> Scenario:
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update=changes)})
+
+
+def with_expect(scenario: Scenario, **changes: Any) -> Scenario:
+    return scenario.model_copy(update={"expect": scenario.expect.model_copy(update=changes)})
 
 
 @pytest.fixture(scope="module")
@@ -54,40 +79,91 @@ def drilled() -> DrillResult:
     return run_drill(load_config(EXAMPLE), [few(scenario) for scenario in SCENARIOS])
 
 
-@pytest.mark.parametrize("name", list(NAMED))
+@pytest.mark.parametrize("name", list(UNTIL_KNOWN))
 def test_each_outage_is_survived_with_failover_and_only_with_it(drilled: DrillResult, name: str) -> None:
     result = next(one for one in drilled.scenarios if one.scenario.name == name)
-    ours, plain = result.with_failover, result.without_failover
+    ours, plain, workload = result.with_failover, result.without_failover, result.scenario.workload
     assert result.problems == ()
-    assert ours.answered == ours.calls == CALLS + result.scenario.calls_after
+    assert ours.answered == len(ours.calls) == workload.calls + workload.calls_after
     assert drilled.primary not in ours.answered_by
-    assert (plain.answered, plain.calls, sum(plain.errors.values())) == (0, CALLS, CALLS)
-    assert plain.requests == ({} if result.scenario.refused else {drilled.primary: CALLS})
-    assert result.requests_while_dead == 0
+    assert (plain.answered, len(plain.calls), sum(plain.errors.values())) == (0, workload.calls, workload.calls)
+    assert plain.requests == ({} if result.scenario.refused else {drilled.primary: workload.calls})
+    assert ours.requests_to_dead == 0
     until_known = UNTIL_KNOWN[name]
-    assert result.primary_requests == (None if until_known is None else until_known + result.probes)
-    assert bool(result.probes) == bool(result.scenario.calls_after)
+    assert result.primary_requests == (None if until_known is None else until_known + ours.probes)
+    assert bool(ours.probes) == bool(workload.calls_after)
 
 
 def test_the_table_of_scenarios_is_the_one_that_is_promised() -> None:
-    assert list(NAMED) == list(UNTIL_KNOWN)
-    assert all(scenario.modes == ("chat", "stream") for scenario in SCENARIOS)
+    assert sorted(NAMED) == sorted([*UNTIL_KNOWN, *OTHERS])
+    assert all(scenario.title and scenario.description.endswith(".") for scenario in SCENARIOS)
+
+
+def test_a_flaky_model_goes_on_serving(drilled: DrillResult) -> None:
+    result = next(one for one in drilled.scenarios if one.scenario.name == "flaky")
+    assert result.problems == ()
+    assert drilled.primary in result.with_failover.answered_by
+
+
+def test_an_outage_that_ends_leaves_its_trace(drilled: DrillResult) -> None:
+    result = next(one for one in drilled.scenarios if one.scenario.name == "recovery")
+    states = [change.state for change in result.with_failover.changes if change.model == drilled.primary]
+    assert result.problems == ()
+    assert (states[0], states[-1]) == ("closed", "closed")
+    assert {"open", "half_open"} <= set(states)
+    assert result.with_failover.answered_by.keys() == {drilled.primary, drilled.chain[1]}
+    assert result.with_failover.calls[-1].model == drilled.primary
+
+
+def test_callers_side_by_side_are_told_apart() -> None:
+    result = run_drill(None, [few(NAMED["crowd"], 16)]).scenarios[0]
+    assert result.problems == ()
+    assert sorted(call.number for call in result.with_failover.calls) == list(range(1, 17))
+    assert all(len(call.asked) in (1, 2) for call in result.with_failover.calls)
+
+
+def test_a_stream_that_goes_on_says_where(drilled: DrillResult) -> None:
+    result = next(one for one in drilled.scenarios if one.scenario.name == "stalled")
+    first = result.with_failover.calls[0]
+    (seam,) = first.seams
+    assert (seam.before, seam.after) == drilled.chain[:2]
+    assert first.text[: seam.offset].startswith(drilled.primary)
+    assert [(one.model, one.ended) for one in first.asked] == [
+        (drilled.primary, "gone"),
+        (drilled.chain[1], "finished"),
+    ]
+
+
+def test_a_call_knows_its_requests_and_attempts(drilled: DrillResult) -> None:
+    result = next(one for one in drilled.scenarios if one.scenario.name == "error-body")
+    first = result.with_failover.calls[0]
+    assert [(one.model, one.fault) for one in first.asked] == [
+        (drilled.primary, "provider_unavailable"),
+        (drilled.primary, "provider_unavailable"),
+        (drilled.chain[1], None),
+    ]
+    assert [attempt.model for attempt in first.attempts] == [one.model for one in first.asked]
+    assert first.at <= first.asked[0].at <= first.asked[0].until <= first.asked[1].at
+    assert sum(one.cost for one in first.asked) > 0
 
 
 def test_the_healthy_run_is_answered_either_way(drilled: DrillResult) -> None:
     healthy = drilled.healthy
     assert healthy.passed
-    assert healthy.with_failover.answered_by == {drilled.primary: HEALTHY.calls}
-    assert healthy.without_failover.answered == HEALTHY.calls
+    assert healthy.with_failover.answered_by == {drilled.primary: HEALTHY.workload.calls}
+    assert healthy.without_failover.answered == HEALTHY.workload.calls
 
 
-def test_added_latency_is_measured_against_the_healthy_run(drilled: DrillResult) -> None:
+def test_added_latency_is_measured_against_the_same_workload_when_all_is_well(drilled: DrillResult) -> None:
     silent = next(one for one in drilled.scenarios if one.scenario.name == "silent")
-    healthy = drilled.healthy.with_failover.median_seconds
-    assert healthy is not None
+    assert silent.baseline == drilled.healthy.with_failover.median_seconds
+    assert silent.baseline is not None
     assert silent.with_failover.worst_seconds is not None
     assert silent.with_failover.worst_seconds >= DEADLINES["first_token_timeout_seconds"]
-    assert silent.added_worst == pytest.approx(silent.with_failover.worst_seconds - healthy)
+    assert silent.added_worst == pytest.approx(silent.with_failover.worst_seconds - silent.baseline)
+    agent = next(one for one in drilled.scenarios if one.scenario.name == "agent")
+    assert agent.baseline is not None
+    assert agent.baseline != silent.baseline
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -99,21 +175,22 @@ def test_the_report_fits_and_says_all(drilled: DrillResult, width: int) -> None:
     assert max(map(len, lines)) <= width
     for scenario in SCENARIOS:
         assert any(line.startswith(scenario.title) and line.rstrip().endswith("PASS") for line in lines)
-    assert "8 of 8 scenarios passed" in said
+    assert f"{len(SCENARIOS)} of {len(SCENARIOS)} scenarios passed" in said
     assert "Deadlines are shortened for the drill: 0.4 s to the first token" in " ".join(said.split())
 
 
 def test_a_mixed_row_fits_too(drilled: DrillResult) -> None:
     first = drilled.scenarios[0]
     chain = (*drilled.chain, "deepseek/deepseek-chat", "qwen/qwen3")
-    mixed = replace(first.with_failover, calls=16, answered=16, answered_by=dict.fromkeys(chain[1:], 4))
-    titled = replace(first.scenario, title="connection refused")
-    odd = replace(first, with_failover=mixed, scenario=titled, added_median=1.234, added_worst=4.321)
+    calls = tuple(replace(first.with_failover.calls[0], model=chain[1 + n % 4], seconds=1.234) for n in range(16))
+    mixed = replace(first.with_failover, calls=calls)
+    titled = first.scenario.model_copy(update={"title": "connection refused"})
+    odd = replace(first, with_failover=mixed, scenario=titled, baseline=0.0)
     said = printed(replace(drilled, scenarios=(odd,), chain=chain), 80)
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= 80
     (row,) = (line for line in said.splitlines() if line.startswith("connection refused"))
-    assert row.split()[2:4] + row.split()[-4:] == ["0/5", "16/16", "+1234", "+4321", "0", "PASS"]
+    assert row.split()[2:4] + row.split()[-4:] == ["0/5", "16/16", "+1234", "+1234", "0", "PASS"]
     assert [share for share in ("B 4", "C 4", "D 4", "E 4") if share not in said] == []
 
 
@@ -129,22 +206,29 @@ def printed(result: DrillResult, width: int) -> str:
 def fails(config: FallbackConfig | None, scenario: Scenario) -> str:
     result = run_drill(config, [scenario])
     assert not result.passed
-    assert "FAIL" in printed(result, 100)
-    return " ".join(result.scenarios[0].problems)
+    assert result.verdict.upper() in printed(result, 100)
+    return " ".join(problem.text for problem in result.scenarios[0].problems)
 
 
 def test_a_chain_of_one_fails() -> None:
     config = FallbackConfig(default_chain=["openai/gpt-5.1"])
-    assert "3 of 3 calls got no whole answer (RateLimitedError x3)" in fails(config, few(NAMED["rate-limited"]))
+    assert "3 of 3 calls got no answer (RateLimitedError x3)" in fails(config, few(NAMED["rate-limited"]))
 
 
 def test_a_policy_that_raises_fails() -> None:
     config = FallbackConfig(default_chain=["a/a", "b/b"], settings={"on_failure": {"overloaded": "raise"}})
-    assert "got no whole answer" in fails(config, few(NAMED["overloaded"]))
+    assert "got no answer" in fails(config, few(NAMED["overloaded"]))
+
+
+def test_calls_go_on_where_an_outage_may_end() -> None:
+    config = FallbackConfig(default_chain=["a/a", "b/b"], settings={"on_failure": {"overloaded": "raise"}})
+    ours = run_drill(config, [few(NAMED["recovery"], 12)]).scenarios[0].with_failover
+    assert len(ours.calls) == 12 + 2
+    assert 0 < ours.answered < len(ours.calls)
 
 
 def test_an_outage_that_is_none_fails() -> None:
-    slow = Scenario("slow", "slow", "Nothing really.", "slow", {"delay": 0.0}, calls=2)
+    slow = Scenario(name="slow", title="slow", workload=Workload(calls=2))
     assert "this outage is none" in fails(None, slow)
 
 
@@ -159,15 +243,15 @@ class Careless(FallbackClient):
 
 
 def test_requests_to_a_model_known_to_be_dead_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drill_runner, "FallbackClient", Careless)
-    scenario = replace(few(NAMED["overloaded"]), modes=("chat",))
+    monkeypatch.setattr(core, "FallbackClient", Careless)
+    scenario = few(NAMED["overloaded"], modes=["chat"])
     assert "while it was known to be dead" in fails(None, scenario)
 
 
 def test_connections_to_a_port_known_to_refuse_them_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drill_runner, "FallbackClient", Careless)
+    monkeypatch.setattr(core, "FallbackClient", Careless)
     config = FallbackConfig(default_chain=["a/a", "b/b"], settings={"max_retries_per_model": 1})
-    scenario = replace(few(NAMED["refused"]), modes=("chat",))
+    scenario = few(NAMED["refused"], modes=["chat"])
     assert "while it was known to be dead" in fails(config, scenario)
 
 
@@ -182,26 +266,62 @@ class Half(FallbackClient):
 
 
 def test_half_an_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drill_runner, "FallbackClient", Half)
-    assert "a wrong text" in fails(None, replace(few(NAMED["empty"]), modes=("chat",)))
+    monkeypatch.setattr(core, "FallbackClient", Half)
+    assert "5 of 5 calls got a wrong or partial answer" in fails(None, few(NAMED["empty"], modes=["chat"]))
 
 
-PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
-    ("probed twice at a time", {"probes": 2}, "2 requests probed the primary"),
-    ("never probed", {"probes": 0}, "never probed"),
-    ("asked while dead", {"requests_while_dead": 4}, "4 requests went to the primary"),
-    ("answered without", {"without_failover": Tally(5, 2, {"a/a": 2}, {"a/a": 5}, (), {})}, "2 calls were answered"),
+def called(number: int, model: str | None = "b/b", **more: Any) -> Call:
+    outcome: Any = more.pop("outcome", "answered" if model else "unanswered")
+    asked = more.pop("asked", (Asked(model, 0.0, 0.1),) if model else ())
+    error = more.pop("error", "" if outcome == "answered" else "AllModelsFailedError")
+    return Call(number, "chat", float(number), more.pop("seconds", 0.1), outcome, model, error, asked=asked, **more)
+
+
+PLAIN = Run(tuple(called(n, None) for n in range(5)))
+PROBED = called(6, asked=(Asked("a/a", 6.0, 6.0, ended="fault", probe=True), Asked("b/b", 6.0, 6.1)))
+OURS = Run((*(called(n) for n in range(5)), PROBED), known_dead=True)
+TWICE = replace(PROBED, asked=PROBED.asked[:1] * 2)
+TO_DEAD = replace(PROBED, asked=(Asked("a/a", 6.0, 6.0, ended="fault", known_dead=True), *PROBED.asked))
+WRONG = called(7, None, outcome="partial", error="a wrong text")
+PROBLEMS: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
+    ("unanswered", {"with_failover": PLAIN}, {}, "failed", "5 of 5 calls got no answer (AllModelsFailedError x5)"),
+    ("partial", {"with_failover": Run((*OURS.calls, WRONG))}, {}, "failed", "1 of 7 calls got a wrong or partial"),
+    ("probed twice at a time", {"with_failover": replace(OURS, calls=(TWICE,))}, {}, "degraded", "more than once"),
+    ("never probed", {"with_failover": replace(OURS, calls=OURS.calls[:5])}, {}, "degraded", "was probed after"),
+    ("asked while dead", {"with_failover": replace(OURS, calls=(TO_DEAD,))}, {}, "degraded", "1 requests went to"),
+    ("answered without", {"without_failover": OURS}, {}, "degraded", "6 calls were answered without"),
+    ("all expected without", {}, {"without_failover": "all"}, "degraded", "5 calls failed without failover"),
+    ("slow", {"baseline": 0.01}, {"added_median_seconds": 0.05}, "degraded", "median call took 0.09 s more"),
+    ("slowest", {"baseline": 0.01}, {"added_worst_seconds": 0.05}, "degraded", "slowest call took 0.09 s more"),
+    (
+        "dear",
+        {"with_failover": Run((PROBED, called(7, asked=(Asked("b/b", 0, 1, cost=0.5),))))},
+        {"cost_usd_per_call": 0.2},
+        "degraded",
+        "cost 0.25 USD; expected are at most 0.2",
+    ),
+    ("not back", {}, {"recovers": True}, "degraded", "the last call was answered by b/b"),
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS])
-def test_each_figure_counts_for_the_verdict(change: dict[str, Any], words: str) -> None:
-    ours = Tally(7, 7, {"b/b": 7}, {"a/a": 2, "b/b": 7}, (0.1,) * 7, {})
-    plain = Tally(5, 0, {}, {"a/a": 5}, (), {"AllModelsFailedError": 5})
-    good = ScenarioResult(few(NAMED["dead"]), ours, plain, 2, 0, 1, 1, 0.0, 0.0)
-    assert good.passed
-    (problem,) = replace(good, **change).problems
-    assert words in problem
+@pytest.mark.parametrize(
+    ("change", "expect", "verdict", "words"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS]
+)
+def test_each_figure_counts_for_the_verdict(
+    change: dict[str, Any], expect: dict[str, Any], verdict: str, words: str
+) -> None:
+    scenario = few(NAMED["dead"])
+    good = ScenarioResult(scenario, "a/a", OURS, PLAIN, 0.1)
+    assert (good.passed, good.verdict) == (True, "passed")
+    (problem,) = replace(good, **change, scenario=with_expect(scenario, **expect)).problems
+    assert problem.verdict == verdict
+    assert words in problem.text
+
+
+def test_expectations_can_allow_what_is_a_failure_else() -> None:
+    half = Run((called(1), called(2, None), WRONG))
+    lenient = with_expect(NAMED["overloaded"], answered=0.3, partial_answers=1)
+    assert ScenarioResult(lenient, "a/a", half, PLAIN).passed
 
 
 # The user's configuration on the stage
@@ -224,22 +344,21 @@ def test_every_endpoint_is_the_emulator_and_no_key_is_the_users(monkeypatch: pyt
     assert result.chain == ("vllm:llama", "other:llama", "openai/gpt-5.1")
     assert result.scenarios[0].with_failover.answered_by == {"other:llama": CALLS}
 
-    stage = Stage(config)
-    with stage.emulator:
-        for staged in (stage.with_failover(None, None), stage.without_failover(None)):
+    with Stage(config, HEALTHY) as stage:
+        for staged in (stage.with_failover(), stage.without_failover()):
             for endpoint in staged.endpoints.values():
                 assert endpoint.base_url == stage.emulator.base_url
                 assert endpoint.api_key is not None
                 assert endpoint.api_key.get_secret_value() == stage.emulator.api_key
                 assert (endpoint.api_key_env in (None, "OPENROUTER_API_KEY"), dict(endpoint.headers)) == (True, {})
-        staged = stage.with_failover(None, None)
+        staged = stage.with_failover()
         assert (staged.settings.min_samples, staged.settings.first_token_timeout_seconds) == (2, 0.4)
         assert staged.models["vllm:vllm:llama"].max_retries == 3
         assert staged.models["vllm:vllm:llama"].timeout is None
 
 
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with RefusingPort() as port:
+    with closing(RefusingPort()) as port:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, port.url.removesuffix("/api/v1"))
         monkeypatch.setenv("NO_PROXY", "inside.example")
@@ -253,54 +372,9 @@ def test_any_error_uses_up_its_attempts_but_probes_once() -> None:
     config = FallbackConfig(default_chain=["a/a", "b/b"], settings={"policy": "any_error"})
     result = run_drill(config, [few(NAMED["dead"])]).scenarios[0]
     assert result.problems == ()
-    assert result.probes == result.probed_calls > 0
-    assert result.primary_requests == 2 + result.probes
-
-
-# The command
-
-
-def drill(*args: str) -> Any:
-    return CliRunner().invoke(app, ["drill", *args], env={"COLUMNS": "80", "OPENROUTER_FALLBACK_CONFIG": ""})
-
-
-def test_the_command_prints_the_table_and_what_to_type_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(EXAMPLE.parents[1])
-    done = drill("--scenario", "rate-limited", "--config", "examples/fallback.yaml")
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert "429 Retry-After" in done.stdout
-    assert "1 of 1 scenarios passed" in done.stdout
-    assert "export OPENROUTER_API_KEY=sk-or-" in done.stdout
-    assert "--config examples/fallback.yaml" in done.stdout
-
-
-def test_the_command_as_json() -> None:
-    done = drill("--json", "-s", "rate-limited")
-    said = json.loads(done.stdout)
-    assert (done.exit_code, done.stderr, said["passed"]) == (0, "", True)
-    (limited,) = said["scenarios"]
-    assert (limited["scenario"], limited["passed"], limited["problems"]) == ("rate-limited", True, [])
-    assert limited["with_failover"]["answered"] == limited["with_failover"]["calls"] == 12
-    assert limited["without_failover"]["answered"] == 0
-    assert limited["requests_while_known_dead"] == 0
-    assert said["shortened_deadlines"] == DEADLINES
-
-
-def test_the_command_exits_with_1_when_a_scenario_fails(tmp_path: Path) -> None:
-    lonely = tmp_path / "one.yaml"
-    lonely.write_text("fallback: {default_chain: [openai/gpt-5.1]}\n")
-    done = drill("--scenario", "rate-limited", "--config", str(lonely))
-    assert done.exit_code == 1
-    assert "FAIL" in done.stdout
-    assert "nothing to fail over to" in done.stdout
-
-
-def test_the_command_lists_its_scenarios_and_knows_no_others() -> None:
-    said = drill("--list").stdout
-    assert [name for name in NAMED if name not in said] == []
-    wrong = drill("--scenario", "overloded")
-    assert wrong.exit_code == 2
-    assert "overloaded?" in wrong.stderr
+    ours = result.with_failover
+    assert ours.probes == sum(any(one.probe for one in call.asked) for call in ours.calls) > 0
+    assert result.primary_requests == 2 + ours.probes
 
 
 # A machine's clock may read anything when a drill, or a program, is started.

@@ -213,7 +213,11 @@ CASES = [
         "cut off",
     ),
     Case(
-        "llamaindex_agent", {None: {"kind": "authentication"}}, ("no model answered: ", "starts with sk-or-"), {}, "key"
+        "llamaindex_agent",
+        {None: {"kind": "authentication"}},
+        ("no model answered: ", "starts with sk-or-"),
+        {CLAUDE: 1, GPT: 0},
+        "wrong key",
     ),
 ]
 

@@ -48,6 +48,7 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("an image as the answer", "draw", {"modalities": ["text", "image"]}, {"image_output"}),
     ("several", _says(IMAGE, AUDIO), {"tools": [TOOL]}, {"image", "audio", "tools"}),
     ("in extra_body", "hi", {"extra_body": {"tools": [TOOL]}}, {"tools"}),
+    ("what is no list", "hi", {"modalities": 5, "plugins": 5}, set()),
 ]
 
 
@@ -61,6 +62,10 @@ def test_what_a_request_needs(messages: Any, params: Json, abilities: set[str]) 
     [
         ("x" * 19_000, 0),
         ("x" * 50_000, 10_000),
+        # Tokenizers take a run of blanks as one: indented JSON, tables.
+        ("x" * 30_000 + " " * 500_000, 6_000),
+        ("\n                    x" * 10_000, 0),
+        ("word " * 10_000, 10_000),
         ("文" * 50_000, 10_000),
         (_says({"type": "text", "text": "x" * 30_000}), 6_000),
         # An image's data are no text.
@@ -69,6 +74,22 @@ def test_what_a_request_needs(messages: Any, params: Json, abilities: set[str]) 
 )
 def test_a_long_prompt_needs_room_for_its_text(messages: Any, tokens: int) -> None:
     assert Request(messages, {}).needs.tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens"),
+    [
+        ({"transforms": ["middle-out"]}, 0),
+        ({"extra_body": {"transforms": ["middle-out"]}}, 0),
+        ({"plugins": [{"id": "context-compression"}]}, 0),
+        ({"plugins": [{"id": "context-compression", "enabled": True}, {"id": "web"}]}, 0),
+        ({"transforms": []}, 10_000),
+        ({"plugins": [{"id": "context-compression", "enabled": False}]}, 10_000),
+        ({"plugins": [{"id": "web"}, None]}, 10_000),
+    ],
+)
+def test_what_openrouter_is_asked_to_shorten_fits_everywhere(params: Json, tokens: int) -> None:
+    assert Request("x" * 50_000, params).needs.tokens == tokens
 
 
 BLAMED: list[tuple[str, list[str], list[str]]] = [
@@ -282,20 +303,32 @@ def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawSe
     assert body["messages"] == [{"role": "user", "content": "hi"}]
 
 
-def test_a_price_cap_leaves_a_callers_own_alone_and_teaches_nothing(server: RawServer) -> None:
+@pytest.mark.parametrize(
+    ("cap", "own", "sent"),
+    [
+        ({"completion": 3}, {"prompt": "1"}, {"prompt": "1", "completion": "3"}),
+        (3, {"prompt": "100", "completion": 100, "image": "1"}, {"prompt": "3", "completion": "3", "image": "1"}),
+        (3, {"prompt": "1e-1", "completion": 0.5}, {"prompt": "1e-1", "completion": 0.5}),
+        (3, {"prompt": None, "completion": "cheap"}, {"prompt": "3", "completion": "3"}),
+        (3, "cheap", {"prompt": "3", "completion": "3"}),
+    ],
+)
+def test_of_a_price_cap_and_a_callers_own_the_lower_holds_and_teaches_nothing(
+    server: RawServer, cap: Any, own: Any, sent: Json, caplog: pytest.LogCaptureFixture
+) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     lab.answer(Reply([b'{"error": {"code": 404, "message": "No endpoints found for anthropic/first"}}'], status=404))
-    own = {"max_price": {"prompt": "1"}}
-    lab.client.with_options(max_price={"completion": 3}).chat("hi", provider=own)
-    assert [request.body["provider"] for request in server.requests] == [own, own]
+    lab.client.with_options(max_price=cap).chat("hi", provider={"max_price": own})
+    assert [request.body["provider"] for request in server.requests] == [{"max_price": sent}] * 2
     assert lab.client.health()[FIRST].state == "closed"
+    assert "does not exist" not in caplog.text
 
 
 def test_no_model_within_the_cap_says_what_to_do(server: RawServer) -> None:
     lab = Lab(server, _entry(FIRST), _entry(SECOND))
     with pytest.raises(AllModelsFailedError, match="max_price") as raised:
         lab.client.chat("hi", max_price=0.01)
-    assert "client.catalog.refresh()" in str(raised.value)
+    assert "client.refresh_catalog()" in str(raised.value)
     assert len(raised.value.skipped) == 3
     assert server.requests == [] or {request.line for request in server.requests} == {"GET /api/v1/models"}
 

@@ -66,8 +66,20 @@ PUBLIC = [
     "routing",
 ]
 # The extra that a part of the package needs; all others need none.
-EXTRAS = {"cli": "cli", "drill": "cli", "emulator": "emulator", "health/redis.py": "redis", "otel.py": "otel"}
+EXTRAS = {
+    "cli": "cli",
+    "drill": "cli",
+    "drill/charts.py": "report",
+    "drill/page.py": "report",
+    "drill/surfaces/langchain.py": "langchain",
+    "drill/surfaces/llamaindex.py": "llamaindex",
+    "emulator": "emulator",
+    "health/redis.py": "redis",
+    "otel.py": "otel",
+}
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
+DISTRIBUTIONS |= {"vl_convert": "vl-convert-python", "llama_index": "llama-index-core"}
+OWN = ("openrouter_fallback", "langchain_openrouter_fallback", "llamaindex_openrouter_fallback", "pytest")
 FOREIGN = {
     "langchain",
     "langchain_core",
@@ -171,7 +183,7 @@ def _foreign_imports(path: Path) -> Iterator[str]:
             names = [node.module or ""]
         for name in names:
             top = name.partition(".")[0]
-            if top not in sys.stdlib_module_names and top not in ("openrouter_fallback", "pytest"):
+            if top not in sys.stdlib_module_names and top not in OWN:
                 yield top
 
 

@@ -120,6 +120,10 @@ URLS = [
     ("http://localhost:11434/v1", True),
     ("http://api.localhost/v1", True),
     ("http://[::1]:8000/v1", True),
+    ("http://0.0.0.0:8000/v1", True),
+    ("http://LOCALHOST:8000/v1", True),
+    ("http://[::ffff:127.0.0.1]:8000/v1", True),
+    ("http://127.evil.example/v1", False),
 ]
 
 
@@ -196,6 +200,20 @@ def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monk
     kept = renewal.Renewal(_client(server, "always").catalog, ["openrouter"])
     monkeypatch.setattr("threading.Thread.start", refuse)
     kept.soon(0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_clients_made_by_the_hundred_start_few_threads(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(renewal.Renewal, "look", lambda _: go_on.wait(10))
+    catalog = _client(server, "always").catalog
+    try:
+        for _ in range(100):
+            renewal.Renewal(catalog, ["openrouter"]).soon(0.0)
+        assert len(_background()) == renewal.MOST_THREADS
+    finally:
+        go_on.set()
+        _settle()
 
 
 SCRIPT = """

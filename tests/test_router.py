@@ -373,6 +373,16 @@ def test_order_by_price_puts_unknown_prices_last_and_free_variants_first() -> No
     assert Bench(config, order_by="price").ids() == ["x/y:free", *config["default_chain"][:4]]
 
 
+def test_a_price_per_request_counts_as_if_a_request_had_a_thousand_tokens() -> None:
+    fee = {"prompt": "0.000001", "completion": "0.000001", "request": "0.005"}
+    only_fee = {"prompt": "0", "completion": "0", "request": "0.005"}
+    listed = [*PRICED, {"id": "a/searches", "pricing": fee}, {"id": "a/only", "pricing": only_fee}]
+    config = {"default_chain": ["a/searches", "a/only", "openai/gpt", "anthropic/haiku"], "cost_tiers": "auto"}
+    bench = Bench(config, listed, order_by="price")
+    assert bench.ids() == ["anthropic/haiku", "openai/gpt", "a/only", "a/searches"]
+    assert bench.ids(max_cost_tier="budget") == ["anthropic/haiku"]
+
+
 # USD per million prompt and completion tokens -> the tier that follows: 3 parts prompt, 1 part completion
 TIERS: list[tuple[float, float, str]] = [
     (0, 0, "budget"),

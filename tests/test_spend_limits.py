@@ -133,7 +133,7 @@ def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> 
     client._catalog._listings = {}
     with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
         client.chat(PROMPT, models=[UNKNOWN])
-    assert "client.catalog.refresh()" in str(raised.value)
+    assert "client.refresh_catalog()" in str(raised.value)
     assert emulator.count() == 0
 
 

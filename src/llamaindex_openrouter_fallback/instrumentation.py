@@ -9,7 +9,7 @@ import inspect
 import threading
 import uuid
 from contextvars import Context, copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.instrumentation.event_handlers import NullEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
@@ -17,8 +17,11 @@ from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index_instrumentation import get_dispatcher
 
-from openrouter_fallback import Attempt, FallbackClient, FallbackError
+from openrouter_fallback import Attempt, FallbackError
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, FailedOver
+
+if TYPE_CHECKING:
+    from openrouter_fallback import FallbackClient
 
 dispatcher = get_dispatcher("llamaindex_openrouter_fallback")
 

@@ -25,7 +25,7 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, WithJsonSchema, field_serializer
 
-from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings
 
 from .instrumentation import Observer
 from .messages import Json, reads_files, wire_messages
@@ -35,6 +35,8 @@ from .streams import StreamedCall
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
+
+    from openrouter_fallback import FallbackClient  # what it brings is imported with the first LLM
 
 # Neither in a pickle nor of use in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, ModelConfig, Settings, load_config
+from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings, load_config
+
+if TYPE_CHECKING:
+    from openrouter_fallback import FallbackClient
 
 Json = dict[str, Any]
 
@@ -86,6 +89,8 @@ def client(
     **options: Any,
 ) -> FallbackClient:
     """The core's client; `changes` are single settings that go before those of the configuration."""
+    from openrouter_fallback import FallbackClient  # here, because of what it imports
+
     given: Json = {"models": models} if config is None else {"config": config}
     if settings is not None:
         given["settings"] = settings

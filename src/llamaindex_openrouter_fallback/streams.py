@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
-from openrouter_fallback import AsyncStream, Stream
-
 from .messages import Json
 from .responses import Growing, GrowingChat, GrowingText
 
 if TYPE_CHECKING:
+    from openrouter_fallback import AsyncStream, Stream
+
     from .llm import OpenRouterFallback
 
 R = TypeVar("R", ChatResponse, CompletionResponse)

@@ -31,7 +31,7 @@ _OVER_BUDGET = (
     "The retry budget is exhausted: too many of the last 10 s' requests were retries, so nobody was asked again."
 )
 _NONE_ALLOWED = (
-    "enable a disabled model, allow a higher max_cost_tier or max_price (prices come with client.catalog.refresh()),"
+    "enable a disabled model, allow a higher max_cost_tier or max_price (prices come with client.refresh_catalog()),"
     " or name other models in models=."
 )
 
@@ -106,7 +106,7 @@ def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float) -> SpendLimi
     lines += _table((), skipped)
     lines.append(
         "Next step: add a cheaper or a ':free' model, lower max_tokens, or raise settings.spend_limit_usd; where a"
-        " price is unknown, client.catalog.refresh() asks for it."
+        " price is unknown, client.refresh_catalog() asks for it."
     )
     retry_after = None if spend.per_day is None else DAY_SECONDS - wall % DAY_SECONDS
     return SpendLimitError("\n".join(lines), skipped=tuple(skipped), retry_after=retry_after)

@@ -271,6 +271,13 @@ class FallbackClient:
         """What is known of the endpoints' models: prices, context, capabilities."""
         return self._catalog
 
+    def refresh_catalog(self) -> None:
+        """Fetch the lists of models now: prices, contexts, abilities. Async callers: `await client.catalog.refresh()`.
+
+        Raises `CatalogError` with each endpoint that gave none.
+        """
+        Mailbox(self._events).run(self.catalog.refresh)
+
     async def key_info(self) -> Mapping[str, Any]:
         """What OpenRouter says of the key now: `limit_remaining` and `usage` in USD, `is_free_tier`, `expires_at` ...
 
@@ -294,6 +301,7 @@ class FallbackClient:
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
 
+        Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
         With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
         """
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)

@@ -479,7 +479,7 @@ class Run:
         self._reading = None
         self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
-        if failure.kind is FailureKind.NOT_FOUND:
+        if failure.kind is FailureKind.NOT_FOUND and not (ask.ignore or ask.candidate.max_price):
             engine.warn_not_found(ask.candidate, [candidate.key for candidate in self._call.plan.candidates])
         if self._delivered:
             self._partial = self._text = self._text + reading.partial

@@ -119,7 +119,7 @@ def _clean(key: object) -> str | None:
     if not isinstance(key, str):
         raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
     key = key.strip()
-    if not key.isascii() or not key.isprintable() or " " in key:
+    if not key.isascii() or not key.isprintable() or not {" ", "'", '"'}.isdisjoint(key):
         raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
     return key or None
 

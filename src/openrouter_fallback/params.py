@@ -18,6 +18,7 @@ _PARTS: Final = {
     "video_url": "video",
     "input_video": "video",
 }
+_COMPRESSION: Final = "context-compression"
 # What an endpoint calls a need that it does not serve.
 _WORDS: Final = {
     "tools": ("tool", "function"),
@@ -46,15 +47,15 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
     # A plain JSON object any model can be talked into: OpenRouter leaves the parameter out where it is not known.
     if isinstance(response_format, Mapping) and response_format.get("type") == "json_schema":
         found.add("structured_outputs")
-    for modality in params.get("modalities") or ():
+    for modality in _listed(params, "modalities"):
         if modality != "text":
             found.add(f"{modality}_output")
-    length = 0
+    length, counts = 0, size > _SHORT_BYTES and not _shortened(params)
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
             found.update(_PARTS[kind] for part in content if (kind := _kind(part)) in _PARTS)
-        if size > _SHORT_BYTES:
+        if counts:
             length += _length(content)
     return Needs(frozenset(found), length // CHARACTERS_PER_TOKEN if length > _SHORT_BYTES else 0)
 
@@ -72,12 +73,19 @@ def _kind(part: object) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def _shortened(params: Mapping[str, Any]) -> bool:
+    """Whether OpenRouter is asked to cut the prompt to the model's context: then it fits into any."""
+    return bool(params.get("transforms")) or any(
+        isinstance(plugin, Mapping) and plugin.get("id") == _COMPRESSION and plugin.get("enabled") is not False
+        for plugin in _listed(params, "plugins")
+    )
+
+
 def _length(content: object) -> int:
-    """The characters of a message's text."""
-    if isinstance(content, str):
-        return len(content)
-    parts = content if isinstance(content, list) else ()
-    return sum(len(part["text"]) for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+    """The characters of a message's text; runs of blanks, of which tokenizers make one token, count next to nothing."""
+    parts: Sequence[Any] = content if isinstance(content, list) else ({"text": content},)
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return sum(len(text) - 2 * (text.count("  ") + text.count("\t\t")) for text in texts if isinstance(text, str))
 
 
 def wants_json(params: Mapping[str, Any]) -> bool:
@@ -96,9 +104,9 @@ def slow(params: Mapping[str, Any]) -> bool:
     return (
         params.get("reasoning_effort") not in (None, "none")
         or bool(params.get("include_reasoning"))
-        or "image" in (params.get("modalities") or ())
+        or "image" in _listed(params, "modalities")
         or bool(params.get("image_config") or params.get("plugins") or params.get("web_search_options"))
-        or any(_server_tool(tool) for tool in params.get("tools") or ())
+        or any(_server_tool(tool) for tool in _listed(params, "tools"))
     )
 
 
@@ -106,6 +114,12 @@ def own_providers(params: Mapping[str, Any]) -> bool:
     """Whether the user has chosen the providers."""
     provider = params.get("provider")
     return isinstance(provider, Mapping) and bool(provider.get("only") or provider.get("order"))
+
+
+def _listed(params: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """The list that a parameter should be; none where it is something else, which the endpoint will refuse."""
+    value = params.get(name)
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _server_tool(tool: object) -> bool:

@@ -1,9 +1,9 @@
 """What models cost, compared: one figure per model, the tiers made of it, and a caller's cap.
 
 A model's price is one figure in USD per million tokens: three parts prompt to one part completion, the mix of an
-ordinary chat. Tiers derived from prices: budget up to 2, standard up to 8, premium above. So in 2026 small models
-(claude-haiku-4.5: 2.00, gpt-5-mini: 0.69) are budget, gpt-5.1 (3.44) and claude-sonnet-4.5 (6.00) standard, and
-claude-opus-4.5 (10.00) premium.
+ordinary chat; what is asked per request counts as if each had 1,000 tokens. Tiers derived from prices: budget up to 2,
+standard up to 8, premium above. So in 2026 small models (claude-haiku-4.5: 2.00, gpt-5-mini: 0.69) are budget, gpt-5.1
+(3.44) and claude-sonnet-4.5 (6.00) standard, and claude-opus-4.5 (10.00) premium.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from .catalog import ModelInfo
 from .errors import ConfigError
@@ -21,7 +21,7 @@ MaxPrice = float | Decimal | Mapping[str, float | Decimal | str]
 last one USD per request), the shape of OpenRouter's `provider.max_price`."""
 
 _MILLION: Final = Decimal(1_000_000)
-_PARTS: Final = (Decimal(3), Decimal(1))
+_PARTS: Final = (750, 250)
 TIER_BOUNDS: Final = (("budget", Decimal(2)), ("standard", Decimal(8)))
 """Up to this price, in USD per million tokens; what costs more is `premium`."""
 _UNITS: Final = {
@@ -32,11 +32,9 @@ _UNITS: Final = {
 
 
 def price(info: ModelInfo | None) -> Decimal | None:
-    """USD per million tokens, three parts prompt to one part completion; None if that is unknown."""
-    if info is None or info.prompt_price is None or info.completion_price is None:
-        return None
-    prompt, completion = _PARTS
-    return (prompt * info.prompt_price + completion * info.completion_price) * _MILLION / (prompt + completion)
+    """USD per million tokens, in requests of 750 prompt and 250 completion tokens; None if that is unknown."""
+    thousand = cost(info, *_PARTS)
+    return None if thousand is None else thousand * 1000
 
 
 def tier(info: ModelInfo | None) -> str | None:
@@ -95,6 +93,20 @@ class PriceCap:
     def _limits(self) -> list[tuple[str, Decimal]]:
         limits = (("prompt", self.prompt), ("completion", self.completion), ("request", self.request))
         return [(name, most) for name, most in limits if most is not None]
+
+
+def lower(own: object, cap: Mapping[str, str]) -> Mapping[str, Any]:
+    """A request's own `provider.max_price` under a cap: of each limit the lower one holds."""
+    if not isinstance(own, Mapping):
+        return cap
+    return {**own, **{name: most for name, most in cap.items() if not _within(own.get(name), Decimal(most))}}
+
+
+def _within(value: object, most: Decimal) -> bool:
+    try:
+        return value is not None and Decimal(str(value)) <= most
+    except InvalidOperation:
+        return False
 
 
 def _amount(what: str, value: object) -> Decimal:

@@ -8,6 +8,7 @@ want of prices: so a script that asks once, or a client made for each request, f
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import threading
 import time
@@ -32,6 +33,8 @@ THREAD_NAME = "openrouter-fallback-catalog"
 DELAY_SECONDS = 2.0
 LOOK_SECONDS = 600.0
 """How often it is looked at whether a list has become old."""
+MOST_THREADS = 8
+"""In a process; clients made for each call would start any number where an endpoint does not answer."""
 FIRST_BACKOFF_SECONDS = 60.0
 LONGEST_BACKOFF_SECONDS = 3600.0
 MAX_LISTING_BYTES = 32 * 1024 * 1024
@@ -115,7 +118,7 @@ class Renewal:
         if now < self._next:
             return
         self._next = now + LOOK_SECONDS
-        if self._endpoints:
+        if self._endpoints and sum(thread.name == THREAD_NAME for thread in threading.enumerate()) < MOST_THREADS:
             try:
                 threading.Thread(target=self.look, name=THREAD_NAME, daemon=True).start()
             except RuntimeError as error:  # no thread can be started
@@ -138,4 +141,9 @@ class Renewal:
 def on_this_machine(url: str) -> bool:
     """Whether a URL's host is a name of this very machine: what answers there changes with its port."""
     host = urlsplit(url).hostname or ""
-    return host.startswith("127.") or host in ("localhost", "::1") or host.endswith(".localhost")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped.is_loopback or mapped.is_unspecified

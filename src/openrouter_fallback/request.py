@@ -12,6 +12,7 @@ from .completions import Json, text_of
 from .continuation import Way, continued
 from .errors import ConfigError
 from .params import CHARACTERS_PER_TOKEN, needs, own_providers, slow, wants_json
+from .prices import lower
 from .reasoning import family, makers, without_others
 from .router import Candidate
 
@@ -164,7 +165,7 @@ class Request:
             if ignore:
                 provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             if candidate.max_price:
-                provider.setdefault("max_price", candidate.max_price)
+                provider["max_price"] = lower(provider.get("max_price"), candidate.max_price)
             # What is encoded already stays so, unless the caller's own preferences are in it.
             (changed if "provider" in self._params else head)["provider"] = provider
         if self._makers and not self._makers <= {own := family(candidate.model)}:

@@ -354,9 +354,14 @@ def test_seconds_from_when_it_was_set() -> None:
 @pytest.mark.parametrize(
     ("kind", "details", "error", "words"),
     [
-        ("rate_limit", {}, ValueError, "did you mean 'rate_limit_exceeded'"),
+        ("rate_limit", {}, ValueError, r"no fault 'rate_limit'; did you mean 'rate_limit_exceeded'\?$"),
+        ("429", {}, ValueError, "no fault '429'; there are: context_length_exceeded, .*, no_done$"),
         ("silence", {"intervall": 1}, TypeError, "takes no intervall; its details: interval"),
         ("server", {"place": "header"}, ValueError, "place of fault 'server' is one of"),
+        ("http", {"status": 9999}, ValueError, "status of fault 'http' is a status from 200 to 599, not 9999"),
+        ("http", {"status": "503"}, ValueError, "status of fault 'http' is a status"),
+        ("http", {"headers": 5}, TypeError, "headers of fault 'http' is a mapping"),
+        ("truncated", {"after_tokens": -3}, ValueError, "after_tokens of fault 'truncated' is a number of tokens"),
         ("cut_tool_call", {"end": "loud"}, ValueError, "end of fault"),
         ("server", {"requests": (0, 2)}, ValueError, "counts from 1"),
         ("server", {"requests": (3, 2)}, ValueError, "counts from 1"),

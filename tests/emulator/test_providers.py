@@ -104,6 +104,19 @@ def test_a_prompt_that_is_too_long(ask: Asker) -> None:
     assert ask.post(long, model=MODEL).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("wish", "status"),
+    [
+        ({"transforms": ["middle-out"]}, 200),
+        ({"plugins": [{"id": "context-compression"}]}, 200),
+        ({"plugins": [{"id": "context-compression", "enabled": False}, {"id": "web"}]}, 400),
+        ({"transforms": []}, 400),
+    ],
+)
+def test_a_long_prompt_that_may_be_shortened_fits(ask: Asker, wish: Json, status: int) -> None:
+    assert ask.post("word " * 16_000, model="microsoft/phi-4", max_tokens=1000, **wish).status_code == status
+
+
 def test_reasoning_that_cannot_be_switched_off(ask: Asker) -> None:
     model = "deepseek/deepseek-r1-0528"
     assert ask.body(model=model)["choices"][0]["message"]["reasoning"]

@@ -132,9 +132,10 @@ def test_an_empty_script_changes_nothing(tmp_path: Path) -> None:
 
 
 MISTAKES = {
+    "replies:\n  - tool_calls: [{nme: x}]": ["line 2, replies[0].tool_calls[0]: a tool call has a name"],
+    "faults: [{kind: http, status: 9999}]": ["line 1, faults[0]: status of fault 'http' is a status from 200 to 599"],
     "faults: [{kind: rate_limited}]": [
-        "line 1, faults[0].kind: there is no fault 'rate_limited'.",
-        "rate_limit_exceeded",
+        "line 1, faults[0].kind: there is no fault 'rate_limited'; did you mean 'rate_limit_exceeded'",
     ],
     "faults:\n  - kind: stall\n    after_token: 5": ["line 3, faults[0].after_token: unknown key.", "'after_tokens'"],
     "faults:\n  - {kind: stall, retry_after: 5}": ["faults[0].retry_after: unknown key.", "Known for 'stall'"],

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from typing import Any
 
 import httpx2
@@ -42,6 +43,28 @@ def test_counting(emulator: Emulator, ask: Asker) -> None:
     emulator.clear()
     assert emulator.count() == 0
     assert ask.post().status_code == 200
+
+
+def test_a_log_that_keeps_the_last_requests_counts_all() -> None:
+    with Emulator(keep=2) as emulator, closing(Asker(emulator).http) as http:
+        emulator.fault("server", requests=2)
+        for _ in range(5):
+            http.post("/chat/completions", json=request())
+        assert [request.number for request in emulator.log] == [4, 5]
+        assert emulator.tally == {"server": 2, None: 3}
+        emulator.clear()
+        assert (emulator.log, emulator.tally) == ([], {})
+
+
+@pytest.mark.parametrize("calls", [[{"nme": "x"}], [5], [{"name": 5}]])
+def test_a_tool_call_without_a_name_is_a_mistake(emulator: Emulator, calls: Any) -> None:
+    with pytest.raises(ValueError, match="each of tool_calls"):
+        emulator.reply(tool_calls=calls)
+
+
+def test_a_log_that_keeps_nothing_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="keep=0"):
+        Emulator(keep=0)
 
 
 def test_refused_requests_are_in_the_log(emulator: Emulator, ask: Asker) -> None:

@@ -16,6 +16,7 @@ def main() -> None:
             sys.exit(2)
     try:
         from openrouter_fallback.cli.app import app
+
+        app()
     except KeyboardInterrupt:
         sys.exit(130)
-    app()

@@ -14,17 +14,19 @@ from openrouter_fallback.cli.options import (
     AsJson,
     BaseUrl,
     Config,
+    FailOn,
     MaxCostTier,
     MaxPrice,
     Models,
     Offline,
     PrimaryProvider,
     Sort,
+    Surface,
     Task,
     token_count,
 )
 from openrouter_fallback.cli.status import status
-from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json, stderr, stdout
+from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json
 
 _ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
 
@@ -256,49 +258,46 @@ def route(
 def drill(
     config: Config = None,
     names: Annotated[
-        list[str] | None, typer.Option("--scenario", "-s", metavar="NAME", help="Only this scenario; may be repeated.")
+        list[str] | None,
+        typer.Option("--scenario", "-s", metavar="NAME", help="Only this scenario, or one of your own in a YAML file."),
     ] = None,
+    task: Task = None,
+    surface: Annotated[
+        Surface | None, typer.Option(help="Call through this, whatever a scenario says.", show_default=False)
+    ] = None,
+    fail_on: Annotated[FailOn, typer.Option(help="The verdict from which on the exit status is 1.")] = FailOn.DEGRADED,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the HTML report here, not to a temporary file.")
+    ] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report.")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="Print the scenarios and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the primary model of the default chain down in eight ways, on loopback: no key is used, nothing leaves.
+    """Put the models of a chain through outages on loopback: no key is used, nothing leaves.
 
-    Each scenario runs with failover and without. Without --config an example chain is taken down.
+    Each scenario runs with failover and without, against an emulator. The result is a table, and an HTML report of
+    one file. Without --config an example chain is drilled; --task takes another chain than the default one.
 
     \b
       openrouter-fallback drill
       openrouter-fallback drill -c fallback.yaml -s silent -s refused
+      openrouter-fallback drill -c fallback.yaml -s outage.yaml --report a.html
+      openrouter-fallback drill -c fallback.yaml --fail-on failed --json   # in CI
 
-    Exit status: 0 all outages survived, 1 a scenario failed, 2 it could not be run as asked.
+    Verdicts: failed, where callers got no answer or a wrong one; degraded, where they waited too long or requests were
+    wasted; else passed. Exit status: 0 better than --fail-on, 1 not, 2 it could not be run as asked.
     """
     with failures(as_json=as_json):
         with needs_emulator("The drill", as_json=as_json):
-            from openrouter_fallback import drill as rehearsed
-        from openrouter_fallback import load_config
-        from openrouter_fallback.cli import rehearsal
-        from openrouter_fallback.cli.shapes import scenarios_json
-        from openrouter_fallback.drill.report import listing, report
-
-        if list_only and as_json:
-            print_json(scenarios_json(rehearsed.SCENARIOS))
-            return
+            from openrouter_fallback.cli import rehearsal
         if list_only:
-            listing(rehearsed.SCENARIOS, stdout())
+            rehearsal.show_list(as_json=as_json)
             return
-        scenarios = rehearsal.chosen(names, rehearsed.SCENARIOS)
-        with stderr().status("") as status:
-            result = rehearsed.run_drill(
-                load_config(config) if config is not None else None,
-                scenarios,
-                starting=lambda scenario: status.update(f"The drill: {scenario.title} ..."),
-            )
-        if as_json:
-            print_json(result.as_dict())
-        else:
-            report(result, stdout())
-            rehearsal.what_next(config)
-        if not result.passed:
-            raise typer.Exit(1)
+        wanted = rehearsal.Wanted(config, tuple(names or ()), task, surface.value if surface is not None else None)
+        target = rehearsal.Target(report, wanted=report is not None or not (as_json or no_report))
+        verdict = rehearsal.run(wanted, target, as_json=as_json)
+    if rehearsal.as_bad_as(verdict, fail_on.value):
+        raise typer.Exit(1)
 
 
 @app.command(short_help="Be OpenRouter on this machine.")

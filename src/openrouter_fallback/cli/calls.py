@@ -11,7 +11,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from openrouter_fallback import Attempt, CatalogError, Completion, ConfigError, FallbackClient, ModelInfo, Route
+from openrouter_fallback import (
+    Attempt,
+    CatalogError,
+    Completion,
+    ConfigError,
+    FallbackClient,
+    FallbackConfig,
+    ModelInfo,
+    Route,
+)
 from openrouter_fallback.cli.audit import OPENROUTER
 from openrouter_fallback.cli.credentials import REACH
 from openrouter_fallback.cli.terminal import point_to_check, say, stderr, stdout, tame
@@ -36,11 +45,21 @@ def client(
         made = FallbackClient(config=config, base_url=base_url).with_options(models=models or None)
     else:
         made = FallbackClient(models or CHAIN, base_url=base_url)
-    if max_price is not None:
-        listed(made, OPENROUTER, offline=False)  # without prices nothing passes a cap
+    if _rests_on_prices(made.config, max_cost_tier, max_price):
+        try:
+            listed(made, OPENROUTER, offline=False)
+        except CatalogError as error:
+            say(str(error), "yellow")
     return made.with_options(
         task=task, max_cost_tier=max_cost_tier, max_price=max_price, primary_provider=primary_provider
     )
+
+
+def _rests_on_prices(config: FallbackConfig, max_cost_tier: str | None, max_price: float | None) -> bool:
+    """Whether a command, which ends before the background would have fetched any, needs prices."""
+    settings = config.settings
+    tiers = max_cost_tier is not None and config.derives_tiers
+    return tiers or max_price is not None or settings.spend_limit_usd is not None or settings.order_by == "price"
 
 
 def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool = False) -> tuple[ModelInfo, ...]:

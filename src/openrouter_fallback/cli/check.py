@@ -86,8 +86,10 @@ async def check(
     asks = wishes.ask and not wishes.offline
     endpoints = tuple(dict.fromkeys(config.split(id)[0] for id in ids))
     async with client:
-        unlisted = _unlisted(client, endpoints) if wishes.offline else await _refresh(client, endpoints)
         keys = [await key_state(client, name, offline=wishes.offline, needed=asks) for name in endpoints]
+        keyless = {key.endpoint for key in keys if key.source and not key.present} - {OPENROUTER}
+        there = [name for name in endpoints if name not in keyless]  # that a key is missing is said once
+        unlisted = _unlisted(client, endpoints) if wishes.offline else await _refresh(client, there)
         usable = {key.endpoint for key in keys if key.usable}
         asked = [id for id in ids if asks and config.split(id)[0] in usable]
         answers = await _ask_all(client, asked, wishes.timeout, told)

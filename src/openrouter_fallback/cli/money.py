@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openrouter_fallback.cli.options import AsJson, BaseUrl, Config
-from openrouter_fallback.cli.terminal import failures, print_json, say, stdout
+from openrouter_fallback.cli.terminal import failures, print_error, print_json, say, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,11 @@ def spend(
             fleet = _fleet(client)
             key = asyncio.run(_key(client))
         if fleet is None and key is None:
-            say("There is neither a Redis server that answers nor a key: nothing is known of what was spent.", "red")
+            told = "There is neither a Redis server that answers nor a key: nothing is known of what was spent."
+            if as_json:
+                print_error("LookupError", told)
+            else:
+                say(told, "red")
             raise typer.Exit(1)
         if as_json:
             print_json({"fleet": None if fleet is None else _json(fleet), "key": key})

@@ -40,6 +40,21 @@ class Sort(StrEnum):
     ID = "id"
 
 
+class Surface(StrEnum):
+    """Who calls in a drill."""
+
+    CORE = "core"
+    LANGCHAIN = "langchain"
+    LLAMAINDEX = "llamaindex"
+
+
+class FailOn(StrEnum):
+    """The verdicts on which a drill fails."""
+
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
 def token_count(text: str | int) -> int:
     """A number of tokens, as 200000, 200k or 1M."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmM]?)", str(text))

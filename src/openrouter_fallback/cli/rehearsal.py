@@ -1,35 +1,141 @@
-"""The command `drill`: which scenarios, and what to type after it."""
+"""The command `drill`: which scenarios, how it is watched, where the report goes, and what to type after it."""
 
 from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 
-from openrouter_fallback.drill import Scenario
+from openrouter_fallback import ConfigError, load_config
+from openrouter_fallback.cli.shapes import scenarios_json
+from openrouter_fallback.cli.terminal import print_json, say, stderr, stdout
+from openrouter_fallback.drill import VERDICTS, DrillResult, Scenario, Verdict, read_scenario, run_drill, shipped
+from openrouter_fallback.drill.live import watching
+from openrouter_fallback.drill.report import listing
+from openrouter_fallback.drill.report import report as print_report
 
 _EXAMPLE = Path("examples/fallback.yaml")
+_YAML = (".yaml", ".yml")
+_PROGRAM = "openrouter-fallback"
 
 
-def chosen(names: Sequence[str] | None, scenarios: Sequence[Scenario]) -> list[Scenario]:
-    """The scenarios of these names, all of them for none; `typer.BadParameter` for a name that is no scenario's."""
-    known = {scenario.name: scenario for scenario in scenarios}
-    for name in names or ():
-        if name not in known:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is drilled, as typed."""
+
+    config: Path | None
+    names: tuple[str, ...] = ()
+    task: str | None = None
+    surface: Literal["core", "langchain", "llamaindex"] | None = None
+
+    def command(self) -> str:
+        """What one types to do it again."""
+        given = {"--config": self.config, "--task": self.task, "--surface": self.surface}
+        options = [[name, str(value)] for name, value in given.items() if value is not None]
+        options += [["--scenario", name] for name in self.names]
+        return shlex.join([_PROGRAM, "drill", *(word for option in options for word in option)])
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the report goes, if one is wanted; None: a temporary file."""
+
+    path: Path | None
+    wanted: bool
+
+
+def show_list(*, as_json: bool) -> None:
+    """Print the shipped scenarios."""
+    if as_json:
+        print_json(scenarios_json(shipped()))
+    else:
+        listing(shipped(), stdout())
+
+
+def run(wanted: Wanted, target: Target, *, as_json: bool) -> Verdict:
+    """Drill, print, write the report; the verdict. Raises `ConfigError` and `typer.BadParameter`."""
+    scenarios = _chosen(wanted.names)
+    config = load_config(wanted.config) if wanted.config is not None else None
+    missing = _missing(target)
+    with nullcontext(_unseen) if as_json else watching(stderr()) as watch:
+        result = run_drill(config, scenarios, task=wanted.task, surface=wanted.surface, watch=watch)
+    if not as_json:
+        print_report(result, stdout())
+    written = _write(result, target, wanted.command()) if target.wanted and not missing else None
+    if as_json:
+        print_json({**result.as_dict(), "report": str(written) if written is not None else None})
+        return result.verdict
+    _what_next(wanted.config)
+    if missing:
+        say(f"\nNo HTML report: {missing}")
+    if written is not None:
+        typer.echo(f"\nThe report, for a browser: {written}")
+    return result.verdict
+
+
+def as_bad_as(verdict: Verdict, limit: Verdict) -> bool:
+    """Whether a verdict is the limit's or worse."""
+    return VERDICTS.index(verdict) >= VERDICTS.index(limit)
+
+
+def _unseen(progress: object) -> None:
+    pass
+
+
+def _missing(target: Target) -> str:
+    """What to install for a report; raises where one was asked for by name, before anything is drilled."""
+    if not target.wanted:
+        return ""
+    if target.path is not None and not target.path.absolute().parent.is_dir():
+        raise ConfigError(f"--report {target.path}: there is no directory {target.path.parent}")
+    try:
+        from openrouter_fallback.drill import page  # noqa: F401 - whether it can be
+    except ImportError as error:
+        words = f'it needs {error.name}: pip install "openrouter-fallback[report]"'
+        if target.path is not None:
+            raise ConfigError(f"--report {target.path}: {words}") from None
+        return words
+    return ""
+
+
+def _write(result: DrillResult, target: Target, command: str) -> Path:
+    from openrouter_fallback.drill.page import write_page  # Here, because of what it imports.
+
+    try:
+        return write_page(result, target.path, command=command)
+    except OSError as error:
+        raise ConfigError(f"--report {target.path or 'to a temporary file'}: {error.strerror}") from None
+
+
+def _chosen(names: Sequence[str]) -> list[Scenario]:
+    """The scenarios of these names and files, all shipped ones for none."""
+    known = {scenario.name: scenario for scenario in shipped()}
+    found = []
+    for name in dict.fromkeys(names):
+        if name.endswith(_YAML) or os.sep in name:
+            found.append(read_scenario(name))
+        elif name in known:
+            found.append(known[name])
+        else:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise typer.BadParameter(f"there is no scenario {name!r}; there are: {', '.join(known)}.{hint}")
-    return [known[name] for name in dict.fromkeys(names)] if names else list(scenarios)
+            there = f"{', '.join(known)}; a file of your own ends in .yaml"
+            raise typer.BadParameter(f"there is no scenario {name!r}; there are: {there}.{hint}")
+    return found or list(known.values())
 
 
-def what_next(config: Path | None) -> None:
+def _what_next(config: Path | None) -> None:
     """What to type next: the same with an own key and an own configuration."""
-    program = "openrouter-fallback"
+    program = _PROGRAM
     if shutil.which(program) is None and os.path.basename(sys.argv[0]) == program:
         program = sys.argv[0]
     used = config or _EXAMPLE

@@ -16,7 +16,9 @@ import typer
 
 from openrouter_fallback import ConfigError
 from openrouter_fallback.cli.terminal import print_json, say
-from openrouter_fallback.emulator import MODELS, Emulator, Request
+from openrouter_fallback.emulator import MODELS, Emulator
+
+_KEPT = 100  # requests in the log, which nobody reads here: it may serve for days
 
 
 def models(ids: Sequence[str] | None, file: str | None) -> list[Any] | None:
@@ -55,7 +57,7 @@ def serve(
     """Serve until SIGINT or SIGTERM, then say what came. Raises `ConfigError` where that cannot be begun."""
     with _until_interrupted() as interrupted:
         try:
-            emulator = Emulator(known, port=port, script=script, credits=credits, seed=seed, **pace).start()
+            emulator = Emulator(known, port=port, script=script, credits=credits, seed=seed, keep=_KEPT, **pace).start()
         except OSError as error:
             why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
             raise ConfigError(f"port {port} {why}; choose another with --port, or --port 0 for a free one") from None
@@ -66,14 +68,14 @@ def serve(
             interrupted.wait()
         finally:
             emulator.stop()
-        say(f"\n{summary(emulator.log)}")
+        say(f"\n{summary(emulator.tally)}")
 
 
-def summary(log: Sequence[Request]) -> str:
+def summary(tally: Counter[str | None]) -> str:
     """How many requests came, and how many of them met which fault."""
-    faults = Counter(request.fault for request in log if request.fault is not None)
-    met = ", ".join(f"{kind} {count}" for kind, count in faults.most_common())
-    requests = f"{len(log)} request{'' if len(log) == 1 else 's'}"
+    met = ", ".join(f"{kind} {count}" for kind, count in tally.most_common() if kind is not None)
+    came = tally.total()
+    requests = f"{came} request{'' if came == 1 else 's'}"
     return f"Stopped after {requests}{f', of which with a fault: {met}' if met else ''}."
 
 

@@ -52,7 +52,13 @@ def _skipped(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
 
 def scenarios_json(scenarios: Iterable[Scenario]) -> dict[str, Any]:
     """The drill's scenarios."""
-    return {"scenarios": [{"name": one.name, "title": one.title, "description": one.description} for one in scenarios]}
+    return {
+        "scenarios": [
+            {"name": one.name, "title": one.title, "description": one.description}
+            | {"surface": one.workload.surface, "modes": list(one.workload.modes)}
+            for one in scenarios
+        ]
+    }
 
 
 def models_json(models: Iterable[ModelInfo]) -> dict[str, Any]:

@@ -187,7 +187,7 @@ fallback:
     min_samples: 3                            # ... once there are this many calls
     total_timeout_seconds: 300                # the longest a call waits for its answer in all
     # first_token_timeout_seconds: 30         # the longest for the first token of one attempt
-    # order_by: health                        # instead of the order above: health or latency
+    # order_by: health                        # instead of the order above: health, latency or price
     # mid_stream: raise                       # when a model dies in mid-answer; default: the next one goes on
     # on_failure: {{content_policy: next}}      # let the next model try what one refused
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Models and servers may say anything; a terminal would obey some of it.
 _CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 _PIPED_WIDTH = 200
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # of which typer exports no other
 
 
@@ -40,13 +42,21 @@ class Commands(TyperGroup):
         def run(alone: bool) -> Any:
             return super(Commands, self).main(args, prog_name, complete_var, alone, windows_expand_args, **extra)
 
-        if not standalone_mode or "--json" not in (sys.argv[1:] if args is None else args):
-            return run(standalone_mode)
         try:
-            status = run(False)
-        except _UsageError as error:
-            print_error("UsageError", error.format_message())
-            status = error.exit_code
+            if not standalone_mode or "--json" not in (sys.argv[1:] if args is None else args):
+                return run(standalone_mode)
+            try:
+                status = run(False)
+            except _UsageError as error:
+                print_error("UsageError", error.format_message())
+                status = error.exit_code
+        except OSError as error:
+            if error.errno not in _UNWRITTEN:
+                raise
+            say(f"The output cannot be written: {error.strerror}", "red")
+            # What is held back would fail again at exit, with words of Python's own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            status = 1
         sys.exit(status)
 
 

@@ -25,6 +25,7 @@ _CAN = (
     ("video", "video"),
 )
 _MANY = 4
+_NARROW = 72  # columns; in fewer, models are told without what a check of them says in passing
 _LEVEL = {"problem": "red", "warning": "yellow"}  # the worse first
 
 
@@ -64,7 +65,7 @@ def show_report(report: Report, *, passed: bool) -> None:
         since = f"{one.count}, fetched at {one.fetched:%Y-%m-%d %H:%M} UTC" if one.fetched is not None else "not known"
         out.print(Text(f"models of {one.endpoint}: {since}"), soft_wrap=True)
     out.print()
-    out.print(_models(report.models))
+    out.print(_models(report.models, narrow=out.width < _NARROW))
     if any(cost.dearest is not None for _, cost in report.costs):
         out.print()
         out.print(_costs(report))
@@ -109,17 +110,19 @@ def _key(key: KeyState) -> list[str | tuple[str, str]]:
     return ["key of ", key.endpoint, " from ", key.source, ": ", (state, style), left]
 
 
-def _models(models: Sequence[CheckedModel]) -> Table:
-    table = _table(
-        ("model", "left"), ("used by", "left"), ("context", "right"), ("answer", "left"), ("", "right"), ("", "right")
-    )
+def _models(models: Sequence[CheckedModel], *, narrow: bool) -> Table:
+    used = () if narrow else (("used by", "left"), ("context", "right"))
+    spent = () if narrow else (("", "right"), ("", "right"))
+    table = _table(("model", "left"), *used, ("answer", "left"), *spent)
     for model in models:
         levels = {finding.level for finding in model.findings}
         style = next((style for level, style in _LEVEL.items() if level in levels), "")
         context = tokens(model.info.context_length) if model.info is not None else "?"
-        table.add_row(
-            Text(model.id, style, overflow="fold"), Text(", ".join(model.chains), "dim"), context, *_said(model)
-        )
+        id, (answer, *rest) = Text(model.id, style, overflow="fold"), _said(model)
+        if narrow:
+            table.add_row(id, answer)
+        else:
+            table.add_row(id, Text(", ".join(model.chains), "dim"), context, answer, *rest)
     return table
 
 

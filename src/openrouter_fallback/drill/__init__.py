@@ -1,19 +1,31 @@
 """The fire drill: a chain of models is put through outages against the emulator, with failover and without it.
 
-`run_drill()` runs it and returns what was measured; `drill.report` prints that (it needs the extra `cli`).
+`run_drill()` runs it and returns what was measured; `drill.report` prints that (extra `cli`), `drill.page` writes it as
+one HTML file (extra `report`).
 """
 
-from openrouter_fallback.drill.results import DrillResult, ScenarioResult, Tally
-from openrouter_fallback.drill.runner import EXAMPLE_CHAIN, run_drill
-from openrouter_fallback.drill.scenarios import HEALTHY, SCENARIOS, Scenario
+from openrouter_fallback.drill.records import Asked, Call, Change, Run
+from openrouter_fallback.drill.results import VERDICTS, DrillResult, Problem, ScenarioResult, Verdict
+from openrouter_fallback.drill.runner import EXAMPLE_CHAIN, Progress, run_drill
+from openrouter_fallback.drill.scenarios import HEALTHY, Expect, Scenario, Workload, read_scenario, shipped
 
 __all__ = [
     "EXAMPLE_CHAIN",
     "HEALTHY",
-    "SCENARIOS",
+    "VERDICTS",
+    "Asked",
+    "Call",
+    "Change",
     "DrillResult",
+    "Expect",
+    "Problem",
+    "Progress",
+    "Run",
     "Scenario",
     "ScenarioResult",
-    "Tally",
+    "Verdict",
+    "Workload",
+    "read_scenario",
     "run_drill",
+    "shipped",
 ]

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from openrouter_fallback.drill.results import DrillResult, ScenarioResult, Tally
+from openrouter_fallback.drill.records import Run
+from openrouter_fallback.drill.results import DrillResult, ScenarioResult
 from openrouter_fallback.drill.scenarios import Scenario
 
 _COLUMNS = (
@@ -25,12 +26,15 @@ _COLUMNS = (
     ("once\ndead", "right"),
     ("", "left"),
 )
+VERDICT = {"passed": ("PASS", "green"), "degraded": ("WARN", "yellow"), "failed": ("FAIL", "bold red")}
+"""The word and the style for each."""
+
 _LEGEND = (
     ("without, with", "calls answered whole: by {A} alone, asked once, and with failover"),
     ("by", "who answered with failover"),
     ("asked", "requests to {A} + to all others; a refused one reaches nobody (?)"),
-    ("median, worst", "milliseconds of a call above the healthy median of {baseline} ms"),
-    ("once dead", "requests to {A} while it was known to be dead"),
+    ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
+    ("once dead", "requests to a model while it was known to be dead"),
 )
 
 
@@ -65,7 +69,7 @@ def _table(result: DrillResult, letters: dict[str, str]) -> Table:
         heading = title.replace("{A}", letters[result.primary])
         side: Literal["left", "right"] = "right" if justify == "right" else "left"
         table.add_column(heading, justify=side, no_wrap=title != "by")
-    for scenario in (result.healthy, *result.scenarios):
+    for scenario in result.results:
         table.add_row(*_row(scenario, result.primary, letters))
     return table
 
@@ -74,27 +78,27 @@ def _row(result: ScenarioResult, primary: str, letters: dict[str, str]) -> list[
     ours, plain, scenario = result.with_failover, result.without_failover, result.scenario
     asked = result.primary_requests
     others = sum(count for name, count in ours.requests.items() if name != primary)
-    dead = result.requests_while_dead
+    dead = ours.requests_to_dead
     return [
         Text(scenario.title),
-        _share(plain, good=not scenario.plain_fails),
+        _share(plain, good=scenario.expect.without_failover != "none"),
         _share(ours, good=True),
         Text(_answered_by(ours, letters)),
         Text(f"{'?' if asked is None else asked}+{others}"),
         Text(_milliseconds(result.added_median)),
         Text(_milliseconds(result.added_worst)),
         Text("-" if dead is None else str(dead)),
-        Text("PASS", style="green") if result.passed else Text("FAIL", style="bold red"),
+        Text(*VERDICT[result.verdict]),
     ]
 
 
-def _share(tally: Tally, *, good: bool) -> Text:
-    style = "green" if good and tally.complete else "red"
-    return Text(f"{tally.answered}/{tally.calls}", style=style)
+def _share(run: Run, *, good: bool) -> Text:
+    style = "green" if good and run.complete else "red"
+    return Text(f"{run.answered}/{len(run.calls)}", style=style)
 
 
-def _answered_by(tally: Tally, letters: dict[str, str]) -> str:
-    by = tally.answered_by
+def _answered_by(run: Run, letters: dict[str, str]) -> str:
+    by = run.answered_by
     if len(by) == 1:
         return letters[next(iter(by))]
     return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "nobody"
@@ -120,15 +124,16 @@ def _notes(result: DrillResult, primary: str) -> list[str]:
         f" between tokens, {deadlines['total_timeout_seconds']:.0f} s for a call.",
     ]
     notes += [
-        f"{scenario.scenario.title}: once its time was over, {primary} was probed with"
-        f" {scenario.probes} request{'' if scenario.probes == 1 else 's'}."
-        for scenario in result.scenarios
-        if scenario.probes
+        f"{one.scenario.title}: once its time was over, what had been dead was probed with"
+        f" {one.with_failover.probes} request{'' if one.with_failover.probes == 1 else 's'}."
+        for one in result.scenarios
+        if one.with_failover.probes
     ]
     if len(result.chain) == 1:
-        notes.append("The default chain has one model: there is nothing to fail over to.")
-    for scenario in (result.healthy, *result.scenarios):
-        notes += [f"FAIL {scenario.scenario.title}: {problem}." for problem in scenario.problems]
+        notes.append("The chain has one model: there is nothing to fail over to.")
+    notes += [f"SKIPPED {scenario.title}: {reason}." for scenario, reason in result.skipped]
+    for one in result.results:
+        notes += [f"{problem.verdict.upper()} {one.scenario.title}: {problem.text}." for problem in one.problems]
     passed = sum(scenario.passed for scenario in result.scenarios)
     notes.append(f"{passed} of {len(result.scenarios)} scenarios passed, in {result.seconds:.1f} s.")
     return notes

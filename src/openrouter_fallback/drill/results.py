@@ -2,111 +2,133 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+from openrouter_fallback.drill.records import Call, Run
 from openrouter_fallback.drill.scenarios import Scenario
+
+Verdict = Literal["passed", "degraded", "failed"]
+VERDICTS: tuple[Verdict, ...] = ("passed", "degraded", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """One run of a scenario's calls, counted on the server's side.
+class Problem:
+    """What was not as expected: `failed` where callers got no answer or a wrong one, else `degraded`."""
 
-    `answered` calls got exactly the whole answer that the server's log says one model finished; `answered_by` counts
-    them per model, `requests` all requests that reached the server. `seconds` are the answered calls' durations,
-    `errors` the exceptions of the others by class.
-    """
-
-    calls: int
-    answered: int
-    answered_by: Mapping[str, int]
-    requests: Mapping[str, int]
-    seconds: tuple[float, ...]
-    errors: Mapping[str, int]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every call was answered."""
-        return self.answered == self.calls
-
-    @property
-    def median_seconds(self) -> float | None:
-        """The median duration of the answered calls."""
-        return median(self.seconds) if self.seconds else None
-
-    @property
-    def worst_seconds(self) -> float | None:
-        """The longest duration of an answered call."""
-        return max(self.seconds, default=None)
+    verdict: Verdict
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """One scenario, with failover and without.
-
-    `primary_requests` is None where the server cannot count them: a refused connection leaves no trace.
-    `requests_while_dead` counts requests to the primary while it was known to be dead (None: it never was known to be),
-    `probes` those after that, when it was tried again, in `probed_calls` calls. `added_*` are seconds above the
-    healthy median.
-    """
+    """One scenario, with failover and without; `baseline` is the median of the same workload when all is well."""
 
     scenario: Scenario
-    with_failover: Tally
-    without_failover: Tally
-    primary_requests: int | None
-    requests_while_dead: int | None
-    probes: int
-    probed_calls: int
-    added_median: float | None
-    added_worst: float | None
+    primary: str
+    with_failover: Run
+    without_failover: Run
+    baseline: float | None = None
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """Why the scenario has failed; empty if it has passed."""
-        ours, plain, scenario = self.with_failover, self.without_failover, self.scenario
-        found = []
-        if not ours.complete:
-            missing = ours.calls - ours.answered
+    def added_median(self) -> float | None:
+        """Seconds of a usual call above the baseline."""
+        return self._added(self.with_failover.median_seconds)
+
+    @property
+    def added_worst(self) -> float | None:
+        """Seconds of the slowest call above the baseline."""
+        return self._added(self.with_failover.worst_seconds)
+
+    @property
+    def primary_requests(self) -> int | None:
+        """Requests to the primary; None where the server cannot count them: a refused connection leaves no trace."""
+        return None if self.with_failover.blind else self.with_failover.requests.get(self.primary, 0)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was not as expected; empty if the scenario has passed."""
+        ours = self.with_failover
+        expected, share = self.scenario.expect, ours.answered / len(ours.calls)
+        missing = len(ours.calls) - ours.answered - ours.partial
+        failed = []
+        if share < expected.answered and missing:
             raised = ", ".join(f"{name} x{count}" for name, count in ours.errors.items())
-            found.append(f"{missing} of {ours.calls} calls got no whole answer ({raised or 'a wrong text'})")
-        if scenario.plain_fails and plain.answered:
-            found.append(f"{plain.answered} calls were answered without failover: this outage is none")
-        if not scenario.plain_fails and not plain.complete:
-            found.append(f"{plain.calls - plain.answered} calls failed without any outage")
-        if ours.complete:
-            # Where nobody has answered, everyone is tried all the same.
-            found += self._waste()
-        return tuple(found)
+            failed.append(f"{missing} of {len(ours.calls)} calls got no answer ({raised})")
+        if ours.partial > expected.partial_answers:
+            failed.append(f"{ours.partial} of {len(ours.calls)} calls got a wrong or partial answer as a whole one")
+        found = [Problem("failed", text) for text in failed]
+        # Where nobody has answered, everyone is tried all the same.
+        degraded = [*self._without(), *([] if failed else [*self._waste(), *self._slow_or_dear()])]
+        return tuple(found + [Problem("degraded", text) for text in degraded])
+
+    def _without(self) -> list[str]:
+        plain, expected = self.without_failover, self.scenario.expect.without_failover
+        if expected == "none" and plain.answered:
+            return [f"{plain.answered} calls were answered without failover: this outage is none"]
+        if expected == "all" and not plain.complete:
+            return [f"{len(plain.calls) - plain.answered} calls failed without failover, where all should be answered"]
+        return []
 
     def _waste(self) -> list[str]:
-        found = []
-        if self.requests_while_dead:
-            found.append(f"{self.requests_while_dead} requests went to the primary while it was known to be dead")
-        if self.probes > self.probed_calls:
-            found.append(f"{self.probes} requests probed the primary in {self.probed_calls} calls, one each is due")
-        if self.scenario.calls_after and not self.probes:
-            found.append("the primary was never probed after its time was over")
+        ours, found = self.with_failover, []
+        to_dead = ours.requests_to_dead or 0
+        if to_dead > self.scenario.expect.requests_to_dead:
+            found.append(f"{to_dead} requests went to a model while it was known to be dead")
+        twice = sum(max(_probed(call).values(), default=0) > 1 for call in ours.calls)
+        if twice:
+            found.append(f"{twice} calls probed a dead model more than once")
+        if self.scenario.workload.calls_after and ours.known_dead and not ours.probes:
+            found.append("no dead model was probed after its time was over")
+        last = max(ours.calls, key=lambda call: call.at)
+        if self.scenario.expect.recovers and last.model != self.primary:
+            found.append(f"the primary serves no more: the last call was answered by {last.model or 'nobody'}")
         return found
+
+    def _slow_or_dear(self) -> list[str]:
+        expected, ours = self.scenario.expect, self.with_failover
+        cost = ours.cost / max(1, ours.answered)
+        measured = (
+            ("median call took {} s more than when all is well", self.added_median, expected.added_median_seconds),
+            ("slowest call took {} s more than when all is well", self.added_worst, expected.added_worst_seconds),
+            ("answered call cost {} USD", cost, expected.cost_usd_per_call),
+        )
+        return [
+            f"the {words.format(f'{value:.4g}')}; expected are at most {most:g}"
+            for words, value, most in measured
+            if value is not None and most is not None and value > most
+        ]
+
+    def _added(self, seconds: float | None) -> float | None:
+        return None if seconds is None or self.baseline is None else seconds - self.baseline
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the problems."""
+        return max((problem.verdict for problem in self.problems), key=VERDICTS.index, default="passed")
 
     @property
     def passed(self) -> bool:
-        """All calls answered with failover, none without, and nothing wasted on a model known to be dead."""
+        """Whether everything was as expected."""
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Seconds, and counts."""
+        """For JSON. Seconds, counts and USD."""
         return {
             "scenario": self.scenario.name,
             "description": self.scenario.description,
+            "verdict": self.verdict,
             "passed": self.passed,
-            "problems": list(self.problems),
-            "with_failover": _tally(self.with_failover),
-            "without_failover": _tally(self.without_failover),
+            "problems": [problem.text for problem in self.problems],
+            "surface": self.scenario.workload.surface,
+            "with_failover": _run(self.with_failover),
+            "without_failover": _run(self.without_failover),
             "primary_requests": self.primary_requests,
-            "requests_while_known_dead": self.requests_while_dead,
-            "probes": self.probes,
+            "requests_while_known_dead": self.with_failover.requests_to_dead,
+            "probes": self.with_failover.probes,
             "added_median_seconds": _rounded(self.added_median),
             "added_worst_seconds": _rounded(self.added_worst),
         }
@@ -114,27 +136,43 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """A whole drill. `deadlines` are the shortened ones, in seconds, by the name of their setting."""
+    """A whole drill. `deadlines` are the shortened ones, in seconds, by their setting; `config` is the part of the
+    configuration that was drilled, as YAML without any key; `skipped` says why a scenario could not be run.
+    """
 
     chain: tuple[str, ...]
     healthy: ScenarioResult
     scenarios: tuple[ScenarioResult, ...]
     deadlines: Mapping[str, float]
     seconds: float
+    config: str = ""
+    skipped: tuple[tuple[Scenario, str], ...] = ()
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def primary(self) -> str:
-        """The model that was taken down."""
+        """The first model of the chain."""
         return self.chain[0]
+
+    @property
+    def results(self) -> tuple[ScenarioResult, ...]:
+        """The healthy run first, then the scenarios."""
+        return (self.healthy, *self.scenarios)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all."""
+        return max((result.verdict for result in self.results), key=VERDICTS.index)
 
     @property
     def passed(self) -> bool:
         """Whether every scenario has passed, the healthy one too."""
-        return self.healthy.passed and all(result.passed for result in self.scenarios)
+        return self.verdict == "passed"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
+            "verdict": self.verdict,
             "passed": self.passed,
             "chain": list(self.chain),
             "primary": self.primary,
@@ -142,18 +180,44 @@ class DrillResult:
             "shortened_deadlines": dict(self.deadlines),
             "healthy": self.healthy.as_dict(),
             "scenarios": [result.as_dict() for result in self.scenarios],
+            "skipped": [{"scenario": scenario.name, "reason": reason} for scenario, reason in self.skipped],
         }
 
 
-def _tally(tally: Tally) -> dict[str, Any]:
+def _probed(call: Call) -> Counter[str]:
+    return Counter(one.model for one in call.asked if one.probe)
+
+
+def _run(run: Run) -> dict[str, Any]:
     return {
-        "calls": tally.calls,
-        "answered": tally.answered,
-        "answered_by": dict(tally.answered_by),
-        "requests": dict(tally.requests),
-        "median_seconds": _rounded(tally.median_seconds),
-        "worst_seconds": _rounded(tally.worst_seconds),
-        "errors": dict(tally.errors),
+        "calls": len(run.calls),
+        "answered": run.answered,
+        "partial": run.partial,
+        "answered_by": run.answered_by,
+        "requests": run.requests,
+        "median_seconds": _rounded(run.median_seconds),
+        "worst_seconds": _rounded(run.worst_seconds),
+        "cost_usd": round(run.cost, 8),
+        "errors": run.errors,
+        "log": [_call(call) for call in run.calls],
+    }
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        "number": call.number,
+        "mode": call.mode,
+        "at": _rounded(call.at),
+        "seconds": _rounded(call.seconds),
+        "outcome": call.outcome,
+        "model": call.model,
+        "error": call.error or None,
+        "seams": [asdict(seam) for seam in call.seams],
+        "requests": [
+            {**asdict(one), "at": _rounded(one.at), "until": _rounded(one.until)}
+            | {"first_token": _rounded(one.first_token), "cost": round(one.cost, 8)}
+            for one in call.asked
+        ],
     }
 
 

@@ -1,200 +1,206 @@
-"""Runs scenarios and measures them by the emulator's log, not by what the client says of itself.
-
-Only one thing is taken from the client: until when it leaves the primary out. What it does then, the server counts.
-"""
+"""Runs scenarios: each against an emulator of its own, once without failover and once with it."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
-from openrouter_fallback import FallbackClient, FallbackConfig, FallbackError
-from openrouter_fallback.drill.results import DrillResult, ScenarioResult, Tally
-from openrouter_fallback.drill.scenarios import HEALTHY, SCENARIOS, Mode, Scenario
-from openrouter_fallback.drill.stage import DEADLINES, RefusingPort, Stage, no_proxies
-from openrouter_fallback.emulator import Request
+import yaml
+
+from openrouter_fallback import ConfigError, FallbackConfig
+from openrouter_fallback.drill.caller import Caller
+from openrouter_fallback.drill.records import Run
+from openrouter_fallback.drill.results import DrillResult, ScenarioResult
+from openrouter_fallback.drill.scenarios import HEALTHY, Scenario, SurfaceName, shipped
+from openrouter_fallback.drill.stage import DEADLINES, Stage, no_proxies
+from openrouter_fallback.drill.surfaces import SurfaceMissing, open_surface
 
 EXAMPLE_CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct")
 
-_PROMPT = "Is anybody there?"
-_ENOUGH_UNANSWERED = 3
-_MARGIN = 0.01
+_BASELINE_CALLS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a drill is: after each call, and with its `result` after each scenario.
+
+    `number` of `of` scenarios (the healthy one is 0); `answered` of `done` calls so far with failover, the last by
+    `serving`; `states` of the breakers by model.
+    """
+
+    scenario: Scenario
+    number: int
+    of: int
+    done: int = 0
+    answered: int = 0
+    serving: str | None = None
+    states: Mapping[str, str] | None = None
+    result: ScenarioResult | None = None
+    skipped: str | None = None
+
+
+Watch = Callable[[Progress], object]
+
+
+def _unseen(progress: Progress) -> None:
+    pass
 
 
 def run_drill(
     config: FallbackConfig | None = None,
-    scenarios: Sequence[Scenario] = SCENARIOS,
+    scenarios: Sequence[Scenario] | None = None,
     *,
-    starting: Callable[[Scenario], object] = lambda scenario: None,
+    task: str | None = None,
+    surface: SurfaceName | None = None,
+    watch: Watch = _unseen,
 ) -> DrillResult:
-    """Put the default chain of `config` (None: `EXAMPLE_CHAIN`) through `scenarios`; takes about two seconds for each.
+    """Put a chain of `config` (the default one or a task's; None: `EXAMPLE_CHAIN`) through scenarios (None: all
+    shipped ones); takes a second or two for each.
 
-    Everything happens on loopback, without a real key. `starting` is called before each scenario.
+    Everything happens on loopback, without a real key. `surface` replaces that of the scenarios; one whose extra is not
+    installed is skipped. `watch` is called as things happen, from any thread. Raises `ConfigError` for a scenario that
+    does not fit.
     """
     config = config or FallbackConfig(default_chain=EXAMPLE_CHAIN)
+    if task is not None and task not in config.task_chains:
+        raise ConfigError(f"there is no task {task!r}; there are: {', '.join(config.task_chains) or 'none'}")
+    chosen = shipped() if scenarios is None else scenarios
+    if surface is not None:
+        chosen = [_through(surface, scenario) for scenario in chosen]
+    drill = _Drill(config, task, watch, len(chosen))
     begun = time.monotonic()
-    stage = Stage(config)
-    with no_proxies(), stage.emulator:
-        starting(HEALTHY)
-        healthy = _run(stage, HEALTHY, None)
-        results = []
-        for scenario in scenarios:
-            starting(scenario)
-            results.append(_run(stage, scenario, healthy.with_failover.median_seconds))
-    return DrillResult(stage.chain, healthy, tuple(results), DEADLINES, time.monotonic() - begun)
+    with no_proxies():
+        healthy = drill.run(HEALTHY if surface is None else _through(surface, HEALTHY), 0)
+        if healthy is None:
+            raise ConfigError(drill.skipped[0][1])
+        results = [drill.run(scenario, number) for number, scenario in enumerate(chosen, 1)]
+    stage = Stage(config, HEALTHY, task=task)
+    return DrillResult(
+        chain=stage.chain,
+        healthy=healthy,
+        scenarios=tuple(result for result in results if result is not None),
+        deadlines=DEADLINES,
+        seconds=time.monotonic() - begun,
+        config=_drilled(config, task),
+        skipped=tuple(drill.skipped),
+    )
 
 
-def _run(stage: Stage, scenario: Scenario, baseline: float | None) -> ScenarioResult:
-    with RefusingPort() if scenario.refused else nullcontext() as port:
-        refused = port.url if port is not None else None
-        with FallbackClient(config=stage.without_failover(refused)) as client:
-            plain = _Run(stage, scenario, client, port=port)
-            plain.make(scenario.calls)
-        with FallbackClient(config=stage.with_failover(refused, scenario.left_out)) as client:
-            ours = _Run(stage, scenario, client, port=port, key=stage.key(stage.primary, refused))
-            ours.make(scenario.calls)
-            if scenario.calls_after and not ours.gave_up:
-                ours.wait_for_primary()
-                ours.make(scenario.calls_after)
-    return ours.result(plain.tally(), baseline)
+def _through(surface: SurfaceName, scenario: Scenario) -> Scenario:
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"surface": surface})})
 
 
-class _Run:
-    """The calls of one client in one scenario, one after the other, and what the server saw of them.
+class _Drill:
+    def __init__(self, config: FallbackConfig, task: str | None, watch: Watch, of: int) -> None:
+        self._config = config
+        self._task = task
+        self._watch = watch
+        self._of = of
+        self._baselines: dict[str, float | None] = {}
+        self.skipped: list[tuple[Scenario, str]] = []
 
-    `key` is the primary's id at the client; without it the client is a plain one, which remembers nothing.
-    """
-
-    def __init__(
-        self,
-        stage: Stage,
-        scenario: Scenario,
-        client: FallbackClient,
-        *,
-        port: RefusingPort | None,
-        key: str | None = None,
-    ) -> None:
-        self.gave_up = False
-        self._stage = stage
-        self._scenario = scenario
-        self._client = client
-        self._port = port
-        self._key = key
-        self._calls = 0
-        self._answered_by: Counter[str] = Counter()
-        self._requests: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
-        self._seconds: list[float] = []
-        self._known_dead = False
-        self._while_dead = self._probes = self._probed = 0
-        self._warm_up()
-
-    def make(self, calls: int) -> None:
-        """Make calls, with the scenario's fault in force; no more than a few once they are not answered."""
-        scenario, emulator = self._scenario, self._stage.emulator
-        primary, details = self._stage.primary, scenario.details
-        with emulator.fault(scenario.fault, model=primary, **details) if scenario.fault else nullcontext():
-            for _ in range(calls):
-                self._call(scenario.modes[self._calls % len(scenario.modes)])
-                self.gave_up = self._key is not None and self._errors.total() >= _ENOUGH_UNANSWERED
-                if self.gave_up:
-                    return
-
-    def wait_for_primary(self) -> None:
-        """Wait until the primary may be tried again."""
-        left = self._left_out()
-        while left is not None:
-            time.sleep(left + _MARGIN)
-            left = self._left_out()
-
-    def tally(self) -> Tally:
-        """What was counted so far."""
-        answered = self._answered_by
-        seconds = tuple(self._seconds)
-        return Tally(self._calls, answered.total(), answered, self._requests, seconds, self._errors)
-
-    def result(self, plain: Tally, baseline: float | None) -> ScenarioResult:
-        """The scenario's figures; `baseline` is the healthy median in seconds."""
-        ours = self.tally()
-
-        def added(seconds: float | None) -> float | None:
-            return None if seconds is None or baseline is None else seconds - baseline
-
-        return ScenarioResult(
-            scenario=self._scenario,
-            with_failover=ours,
-            without_failover=plain,
-            primary_requests=None if self._port is not None else self._requests[self._stage.primary],
-            requests_while_dead=self._while_dead if self._known_dead else None,
-            probes=self._probes,
-            probed_calls=self._probed,
-            added_median=added(ours.median_seconds),
-            added_worst=added(ours.worst_seconds),
-        )
-
-    def _warm_up(self) -> None:
-        """Make the first connection before anything is timed, and forget what was learnt by it."""
-        if self._port is None:
-            with suppress(FallbackError):
-                self._client.chat(_PROMPT)
-            self._client.reset()
-
-    def _call(self, mode: Mode) -> None:
-        if self._key is None:
-            self._client.reset()
-        left = self._left_out()
-        log = self._stage.emulator.log
-        begun = time.monotonic()
-        text = self._ask(mode)
-        entries = self._stage.emulator.log[len(log) :]
-        self._calls += 1
-        self._requests.update(entry.model for entry in entries if entry.model is not None)
-        self._judge(text, entries, begun)
-        self._count_primary(entries, None if left is None else begun + left)
-
-    def _ask(self, mode: Mode) -> str | None:
-        """What the caller gets: a text, or None and the error's name in the tally."""
+    def run(self, scenario: Scenario, number: int) -> ScenarioResult | None:
+        """A scenario, without failover and with it; None where its surface is not installed."""
+        self._watch(Progress(scenario, number, self._of))
         try:
-            if mode == "chat":
-                return self._client.chat(_PROMPT).text
-            with self._client.stream(_PROMPT) as stream:
-                return "".join(piece.text for piece in stream)
-        except FallbackError as error:
-            self._errors[type(error).__name__] += 1
+            plain, ours = self._both(scenario, number)
+            baseline = self._baseline(scenario) if number else ours.median_seconds
+        except SurfaceMissing as missing:
+            self.skipped.append((scenario, str(missing)))
+            self._watch(Progress(scenario, number, self._of, skipped=str(missing)))
             return None
+        except ValueError as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"scenario {scenario.name}: {error}") from None
+        primary = Stage(self._config, HEALTHY, task=self._task).primary
+        result = ScenarioResult(scenario, primary, ours, plain, baseline)
+        if not number:
+            self._baselines[_kind(scenario)] = baseline
+        self._watch(Progress(scenario, number, self._of, result=result))
+        return result
 
-    def _judge(self, text: str | None, entries: Sequence[Request], begun: float) -> None:
-        """Answered is a call whose text is, letter by letter, what one model has finished saying by the log."""
-        if text is None:
-            return
-        for entry in entries:
-            whole = entry.ended == "finished" and entry.finished_at is not None
-            if whole and entry.model is not None and text == self._stage.texts[entry.model]:
-                self._answered_by[entry.model] += 1
-                self._seconds.append((entry.finished_at or begun) - begun)
-                return
-        self._errors["a wrong text"] += 1
+    def _both(self, scenario: Scenario, number: int) -> tuple[Run, Run]:
+        """Without failover and with it, at the same time: most of a drill is waiting."""
+        stopped = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            plain = pool.submit(self._run, scenario, number, stopped, failover=False)
+            try:
+                ours = self._run(scenario, number, stopped, failover=True)
+                return plain.result(), ours
+            except BaseException:
+                stopped.set()
+                raise
 
-    def _count_primary(self, entries: Sequence[Request], dead_until: float | None) -> None:
-        """Whether requests went to a primary that was known to be dead, or that was tried again after that."""
-        at = [entry.opened_at for entry in entries if entry.model == self._stage.primary]
-        if self._port is not None:
-            at = [time.monotonic()] * self._port.knocks()
-            if self._left_out() is not None:
-                self._port.watch()
-        if dead_until is not None:
-            self._known_dead = True
-        if self._known_dead:
-            probes = sum(dead_until is None or opened >= dead_until for opened in at)
-            self._probes += probes
-            self._while_dead += len(at) - probes
-            self._probed += probes > 0
+    def _baseline(self, scenario: Scenario) -> float | None:
+        """Seconds of a usual call of the same workload at the same pace, when all is well."""
+        kind = _kind(scenario)
+        if kind not in self._baselines:
+            workload = scenario.workload.model_copy(
+                update={"calls": _BASELINE_CALLS * scenario.workload.concurrency, "seconds": None, "calls_after": 0}
+            )
+            calm = HEALTHY.model_copy(update={"workload": workload, "pace": scenario.pace})
+            self._baselines[kind] = self._run(calm, 0, threading.Event(), failover=True, quiet=True).median_seconds
+        return self._baselines[kind]
 
-    def _left_out(self) -> float | None:
-        """For how many seconds the client will leave the primary out; None if it may be asked."""
-        # A Retry-After may be longer than a model is left out for.
-        longest = self._client.config.settings.disable_duration_seconds
-        left = (skipped.seconds_left for skipped in self._client.route().skipped if skipped.model == self._key)
-        return next((min(seconds, longest) for seconds in left if seconds), None)
+    def _run(
+        self, scenario: Scenario, number: int, stopped: threading.Event, *, failover: bool, quiet: bool = False
+    ) -> Run:
+        workload = scenario.workload
+        with Stage(self._config, scenario, task=self._task) as stage:
+            config = stage.with_failover() if failover else stage.without_failover()
+            surface = open_surface(workload.surface, config)
+            told = _Told(self._watch if failover and not quiet else _unseen, Progress(scenario, number, self._of))
+            try:
+                caller = Caller(stage, scenario, surface, remembers=failover, stopped=stopped, told=told)
+                told.caller = caller
+                with stage.faults():
+                    caller.make(workload.calls, workload.seconds)
+                    if failover and workload.calls_after and not caller.gave_up:
+                        caller.wait_for_primary()
+                        caller.make(workload.calls_after)
+            finally:
+                surface.close()
+            return caller.run()
+
+
+class _Told:
+    """Counts calls into `Progress`."""
+
+    def __init__(self, watch: Watch, start: Progress) -> None:
+        self._watch = watch
+        self._start = start
+        self._done = self._answered = 0
+        self.caller: Caller | None = None
+
+    def __call__(self, number: int, good: bool, model: str | None) -> None:
+        self._done += 1
+        self._answered += good
+        one = self._start
+        states = self.caller.states if self.caller is not None else {}
+        self._watch(Progress(one.scenario, one.number, one.of, self._done, self._answered, model, states))
+
+
+def _kind(scenario: Scenario) -> str:
+    """What makes two workloads take the same time when all is well."""
+    counts = {"calls", "seconds", "calls_after", "pause"}
+    pace = [one.model_dump() for one in scenario.pace]
+    return repr((scenario.workload.model_dump(exclude=counts), pace))
+
+
+def _drilled(config: FallbackConfig, task: str | None) -> str:
+    """The part of a configuration that a drill takes, as YAML. URLs, headers, keys and parameters are not in it."""
+    chain = config.chain(task)
+    kept = ("priority", "max_retries")
+    models = {key: config.model(key).model_dump(include=set(kept), exclude_none=True) for key in chain}
+    settings: Mapping[str, Any] = config.settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    shown = {
+        "chain" if task is None else f"task_chains.{task}": list(chain),
+        "models": {key: given for key, given in models.items() if given},
+        "settings": {name: value for name, value in settings.items() if name != "health_store"},
+    }
+    return yaml.safe_dump({name: part for name, part in shown.items() if part}, sort_keys=False, allow_unicode=True)

@@ -1,93 +1,118 @@
-"""What is done to the primary model: one table, a row per outage."""
+"""Scenarios: what happens to the models, who calls them meanwhile and how, and what is expected of it.
+
+A scenario is a YAML file. Its `faults` and `pace` are the emulator's, with stand-ins for the models of whatever chain
+is drilled: primary, second, third, last, others (all but the primary). `shipped/` holds those that come along.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-Mode = Literal["chat", "stream"]
+from pydantic import ConfigDict, Field
+
+from openrouter_fallback import ConfigError, Settings
+from openrouter_fallback.drill.surfaces import SURFACES
+from openrouter_fallback.emulator.script import Faults, Part, ScriptError, read_script
+
+Mode = Literal["chat", "stream", "agent", "long"]
+SurfaceName = Literal["core", "langchain", "llamaindex"]
+
+_STAND_INS = ("primary", "second", "third", "last", "others")
+_Count = Annotated[int, Field(ge=1)]
+_NotNegative = Annotated[float, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One outage of the primary model.
+class Workload(Part):
+    """Who calls, and how.
 
-    `fault` is a row of the emulator's `FAULTS` with its `details`; None is no fault. `refused`: the primary's port
-    refuses connections instead. The `calls` are made in the `modes` by turns. `left_out` shortens how long a failing
-    model is left out, in seconds; then `calls_after` more calls are made once that time is over: the first of them
-    probes the primary. `plain_fails`: without failover no call is expected to be answered.
+    `modes` by turns: chat, stream, agent (two calls with a tool between them), long (a prompt of `prompt_tokens`).
+    `calls` in all, or calls for so many `seconds`; `pause` seconds after each, `concurrency` at a time. `calls_after`
+    more are made once the primary may be tried again.
     """
 
-    name: str
-    title: str
-    description: str
-    fault: str | None = None
-    details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    model_config = ConfigDict(frozen=True)
+
+    surface: SurfaceName = "core"
+    modes: Annotated[list[Mode], Field(min_length=1)] = Field(default=["chat", "stream"])
+    calls: _Count = 12
+    seconds: _Positive | None = None
+    pause: _NotNegative = 0.0
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 1
+    prompt_tokens: _Count = 20_000
+    calls_after: Annotated[int, Field(ge=0)] = 0
+
+
+class Expect(Part):
+    """What is expected of the run with failover, and of the one without.
+
+    `answered` is the least share of calls, `without_failover` whether none, all or any of them are answered by the
+    primary alone. Seconds are above the healthy median of the same workload. `recovers`: the last call is answered by
+    the primary again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    answered: _Share = 1.0
+    without_failover: Literal["none", "all", "any"] = "none"
+    partial_answers: Annotated[int, Field(ge=0)] = 0
+    requests_to_dead: Annotated[int, Field(ge=0)] = 0
+    added_median_seconds: _Positive | None = None
+    added_worst_seconds: _Positive | None = None
+    cost_usd_per_call: _Positive | None = None
+    recovers: bool = False
+
+
+class Scenario(Faults):
+    """One outage. `refused`: the primary's endpoint refuses connections. `settings` replace the user's for it."""
+
+    model_config = ConfigDict(frozen=True)
+    stand_ins: ClassVar[Sequence[str]] = _STAND_INS
+    parts: ClassVar[Mapping[str, type[Part]]] = {**Faults.parts, "workload": Workload, "expect": Expect}
+
+    name: str = ""
+    title: str = ""
+    description: str = ""
     refused: bool = False
-    modes: tuple[Mode, ...] = ("chat", "stream")
-    calls: int = 12
-    left_out: float | None = None
-    calls_after: int = 0
-    plain_fails: bool = True
+    workload: Workload = Workload()
+    expect: Expect = Expect()
+    settings: dict[str, Any] = Field(default={})
 
 
-HEALTHY = Scenario("healthy", "healthy", "Nothing fails: the baseline of the added latency.", plain_fails=False)
-
-SCENARIOS: tuple[Scenario, ...] = (
-    Scenario(
-        "overloaded",
-        "503 overloaded",
-        "Every request is answered with 503.",
-        "provider_overloaded",
-    ),
-    Scenario(
-        "rate-limited",
-        "429 Retry-After",
-        "Every request is answered with 429 and Retry-After: 30.",
-        "rate_limit_exceeded",
-        {"retry_after": 30},
-    ),
-    Scenario(
-        "refused",
-        "connection refused",
-        "The primary's endpoint refuses connections; they are tried once more after a second.",
-        refused=True,
-    ),
-    Scenario(
-        "silent",
-        "silence",
-        "200, and then nothing but keep-alive comments, which defeat read timeouts.",
-        "silence",
-    ),
-    Scenario(
-        "error-body",
-        "200 with an error",
-        "200, and in the body an error in place of an answer.",
-        "provider_unavailable",
-        {"place": "body"},
-    ),
-    Scenario(
-        "cut-off",
-        "cut-off answer",
-        "The answer stops after some words, and the body ends as if all were well. A stream that has delivered text "
-        "goes on with the next model where it stopped.",
-        "truncated",
-        {"after_tokens": 5},
-    ),
-    Scenario(
-        "empty",
-        "empty answer",
-        "200, a finished answer, and not one word in it.",
-        "empty",
-    ),
-    Scenario(
-        "dead",
-        "dead for good",
-        "404, the model was withdrawn. It is left out for a second here, and then probed with one request.",
-        "model_deprecated",
-        left_out=1.0,
-        calls_after=4,
-    ),
+HEALTHY = Scenario(
+    name="healthy",
+    title="healthy",
+    description="Nothing fails: the baseline of the added latency.",
+    expect=Expect(without_failover="all"),
 )
+
+
+def read_scenario(path: str | os.PathLike[str]) -> Scenario:
+    """The scenario of a YAML file; `ConfigError` with file, line and key of everything that is wrong with it."""
+    try:
+        read = read_script(path, Scenario)
+    except ScriptError as error:
+        raise ConfigError(str(error)) from None
+    name = read.name or Path(path).stem
+    scenario = read.model_copy(update={"name": name, "title": read.title or name})
+    if scenario.models is not None:
+        raise ConfigError(f"{path}, models: a scenario has the models of the chain that is drilled; remove the key.")
+    if scenario.refused and scenario.workload.concurrency > 1:
+        raise ConfigError(f"{path}, refused: who knocks at a refusing port can only be told one call at a time.")
+    try:
+        Settings(**scenario.settings)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"{path}, settings: {error}") from None
+    return scenario
+
+
+def shipped() -> tuple[Scenario, ...]:
+    """The scenarios that come along, in the order of their files."""
+    return tuple(read_scenario(path) for path in sorted((Path(__file__).parent / "shipped").glob("*.yaml")))
+
+
+assert get_args(SurfaceName) == SURFACES  # noqa: S101 - a misspelt name is found by the first import

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from types import TracebackType
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig
-from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.drill.scenarios import Scenario
+from openrouter_fallback.emulator import Emulator, Request
+from openrouter_fallback.emulator.answers import Stamp, answer
+from openrouter_fallback.emulator.models import Models
+from openrouter_fallback.emulator.money import Served
 
 DEADLINES: Mapping[str, float] = {
     "first_token_timeout_seconds": 0.4,
@@ -23,66 +26,115 @@ _LATENCY = 0.01
 _OPENROUTER = "openrouter"
 _DOWN = "drill-refused"
 _PROXIES = ("no_proxy", "NO_PROXY")
+# Deadlines are shortened above; neither a fleet, nor its budget, nor its traces may learn of a drill.
+_NOT_TAKEN = ("attempt_timeout_seconds", "health_store", "spend_limit_usd", "catalog", "opentelemetry")
 
 
 class Stage:
-    """The emulator serves every model of the default chain under the name it has in the user's configuration.
+    """The emulator serves every model of a chain under the name it has in the user's configuration.
 
-    The user's order, attempts, thresholds and policy hold; parameters of models, headers and keys are left out.
+    The user's order, attempts, thresholds and policy hold; parameters of models, headers and keys are left out. For one
+    scenario; as a context manager it runs, and has the scenario's pace.
     """
 
-    def __init__(self, config: FallbackConfig) -> None:
+    def __init__(self, config: FallbackConfig, scenario: Scenario, *, task: str | None = None) -> None:
         self._config = config
-        routes = {self._name(key): config.split(key)[0] for key in config.chain()}
+        self._scenario = scenario
+        self._keys = config.chain(task)
+        routes = {self._name(key): config.split(key)[0] for key in self._keys}
         self._routes = routes
         self.chain = tuple(routes)
         self.primary = self.chain[0]
-        self.emulator = Emulator(models=self.chain, latency=_LATENCY)
-        self.texts = {name: f"This is the answer of {name}, whole and from nobody else." for name in self.chain}
-        for name, text in self.texts.items():
-            self.emulator.reply(text, model=name)
+        self.emulator = Emulator(models=self.chain, latency=_LATENCY, seed=scenario.seed or 0)
+        self._models = Models(self.chain)
+        self.port = RefusingPort() if scenario.refused else None
+
+    def __enter__(self) -> Self:
+        self.emulator.start()
+        for pace in self._scenario.pace:
+            given = pace.model_dump(exclude_unset=True, exclude={"model"})
+            for name in (None,) if pace.model is None else self._meant(pace.model):
+                self.emulator.pace(model=name, **given)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.emulator.stop()
+        if self.port is not None:
+            self.port.close()
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """The scenario's faults are in force; their seconds and requests count from here."""
+        with ExitStack() as stack:
+            for fault in self._scenario.faults:
+                given = fault.given()
+                name = given.pop("model", None)
+                for model in (None,) if name is None else self._meant(name):
+                    stack.enter_context(self.emulator.fault(model=model, **given))
+            yield
+
+    def answer(self, request: Request) -> str:
+        """The text with which a healthy server answers a request in full."""
+        model = self._models.find(request.model or "")
+        if model is None:
+            return ""
+        body = answer(request.body, Stamp(0, 0), None, Served(model, model.hosts[0], 0))
+        return str(body["choices"][0]["message"]["content"])
+
+    def _meant(self, name: str) -> Sequence[str]:
+        """The models for which a scenario's name stands; none where the chain has no such place."""
+        stand_ins = {
+            "primary": self.chain[:1],
+            "second": self.chain[1:2],
+            "third": self.chain[2:3],
+            "last": self.chain[-1:],
+            "others": self.chain[1:],
+        }
+        return stand_ins.get(name, tuple(model for model in self.chain if model == name))
 
     def _name(self, key: str) -> str:
         # Also the model's name on the wire, so that the log tells alike models of two endpoints apart.
         endpoint, model = self._config.split(key)
         return model if endpoint == _OPENROUTER else key
 
-    def key(self, name: str, refused: str | None) -> str:
+    def key(self, name: str) -> str:
         """The id under which a client of this stage knows a model."""
-        endpoint = _DOWN if refused is not None and name == self.primary else self._routes[name]
+        endpoint = _DOWN if self.port is not None and name == self.primary else self._routes[name]
         return name if endpoint == _OPENROUTER else f"{endpoint}:{name}"
 
-    def with_failover(self, refused: str | None, left_out: float | None) -> FallbackConfig:
-        """The user's chain; with `refused`, the primary lives on an endpoint at that URL."""
+    def names(self) -> dict[str, str]:
+        """The models' names by the ids that a client has for them."""
+        return {self.key(name): name for name in self.chain}
+
+    def with_failover(self) -> FallbackConfig:
+        """The user's chain; the primary of a scenario that refuses lives on an endpoint of its own."""
         settings: dict[str, Any] = {**self._config.settings.model_dump(exclude_none=True), **DEADLINES}
-        settings.pop("attempt_timeout_seconds", None)
+        settings |= self._scenario.settings
         models = {}
-        for key in self._config.chain():
+        for key in self._keys:
             attempts = self._config.model(key).max_retries
             if attempts is not None:
-                name = self.key(self._name(key), refused)
+                name = self.key(self._name(key))
                 models[name] = ModelConfig(name, max_retries=attempts)
-        if left_out is not None:
-            settings["disable_duration_seconds"] = left_out
         return FallbackConfig(
-            default_chain=[self.key(name, refused) for name in self.chain],
+            default_chain=[self.key(name) for name in self.chain],
             models=models,
-            endpoints=self._endpoints(refused),
-            settings=settings,
+            endpoints=self._endpoints(),
+            settings={name: value for name, value in settings.items() if name not in _NOT_TAKEN},
         )
 
-    def without_failover(self, refused: str | None) -> FallbackConfig:
+    def without_failover(self) -> FallbackConfig:
         """The primary alone, asked once: a plain client."""
         return FallbackConfig(
-            default_chain=[self.key(self.primary, refused)],
-            endpoints=self._endpoints(refused),
+            default_chain=[self.key(self.primary)],
+            endpoints=self._endpoints(),
             settings={"max_retries_per_model": 1, **DEADLINES},
         )
 
-    def _endpoints(self, refused: str | None) -> dict[str, EndpointConfig]:
+    def _endpoints(self) -> dict[str, EndpointConfig]:
         urls = dict.fromkeys([_OPENROUTER, *self._config.endpoints], self.emulator.base_url)
-        if refused is not None:
-            urls[_DOWN] = refused
+        if self.port is not None:
+            urls[_DOWN] = self.port.url
         given = self._config.endpoints
         return {
             name: EndpointConfig(
@@ -124,12 +176,8 @@ class RefusingPort:
                     count += 1
         return count
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Give the port back."""
         self._socket.close()
 
 

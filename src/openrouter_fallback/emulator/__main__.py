@@ -13,6 +13,8 @@ import orjson
 from openrouter_fallback.emulator.models import MODELS
 from openrouter_fallback.emulator.server import Emulator
 
+_KEPT = 100  # requests in the log, which nobody reads here: it may serve for days
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m openrouter_fallback.emulator", description=__doc__)
@@ -42,6 +44,7 @@ def main() -> None:
             credits=chosen.credits,
             script=chosen.script,
             seed=chosen.seed,
+            keep=_KEPT,
             port=chosen.port,
         )
         if chosen.tokens is not None:

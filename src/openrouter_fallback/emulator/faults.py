@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -282,3 +283,10 @@ FAULTS: dict[str, Kind] = {
     "silence_after_finish": Kind("A finish, then neither usage nor end.", _silence_after_finish, _INTERVAL),
     "no_done": Kind("Healthy and finished, but without [DONE].", _no_done),
 }
+
+
+def unknown(kind: str) -> str:
+    """What to say of a kind that is not there: what may have been meant, else all there are."""
+    near = difflib.get_close_matches(kind, FAULTS, n=3)
+    meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(FAULTS)}"
+    return f"there is no fault {kind!r}; {meant}"

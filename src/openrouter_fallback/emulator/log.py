@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,11 +104,12 @@ class Entry:
 
 
 class RequestLog:
-    """All entries since the last `clear`; read from any thread."""
+    """The entries since the last `clear`, all or the last `keep`; read from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int | None = None) -> None:
         self._condition = threading.Condition()
-        self._entries: list[Entry] = []
+        self._entries: deque[Entry] = deque(maxlen=keep)
+        self._forgotten: Counter[str | None] = Counter()
         self._number = 0
         self._watchers = 0
 
@@ -115,6 +117,8 @@ class RequestLog:
         with self._condition:
             self._number += 1
             entry = Entry(self, self._number, model, body, headers)
+            if len(self._entries) == self._entries.maxlen:
+                self._forgotten[self._entries[0].fault] += 1
             self._entries.append(entry)
             self._condition.notify_all()
         return entry
@@ -130,9 +134,15 @@ class RequestLog:
             entries = list(self._entries)
         return [entry.snapshot() for entry in entries]
 
+    def tally(self) -> Counter[str | None]:
+        """How many requests met which fault, or None, those that are not kept included."""
+        with self._condition:
+            return self._forgotten + Counter(entry.fault for entry in self._entries)
+
     def clear(self) -> None:
         with self._condition:
             self._entries.clear()
+            self._forgotten.clear()
 
     def wait_for(self, predicate: Callable[[list[Request]], object], timeout: float) -> list[Request]:
         """The log as soon as `predicate` holds for it; AssertionError with the log after `timeout` seconds."""

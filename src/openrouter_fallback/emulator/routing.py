@@ -84,13 +84,19 @@ def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
     ):
         raise Refused(400, "Reasoning is mandatory for this endpoint and cannot be disabled.")
     wanted = request.get("max_completion_tokens") or request.get("max_tokens") or 0
-    if model.context is not None and prompt_tokens + wanted > model.context:
+    if model.context is not None and prompt_tokens + wanted > model.context and not _shortens(request):
         message = (
             f"This endpoint's maximum context length is {model.context} tokens. However, you requested about "
             f"{prompt_tokens + wanted} tokens ({prompt_tokens} of text input, {wanted} in the output). "
             "Please reduce the length of either one."
         )
         raise Refused(400, message, {"error_type": "context_length_exceeded"})
+
+
+def _shortens(request: Json) -> bool:
+    """Whether OpenRouter is asked to cut the prompt to what fits."""
+    plugins = (plugin for plugin in request.get("plugins") or () if plugin.get("id") == "context-compression")
+    return bool(request.get("transforms")) or any(plugin.get("enabled") is not False for plugin in plugins)
 
 
 class _Rule(NamedTuple):

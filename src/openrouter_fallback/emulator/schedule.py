@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Final
 
-from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.faults import FAULTS, unknown
 from openrouter_fallback.emulator.plan import Plan, Scene
+
+_BOUNDS: Final = {"status": (200, 599), "after_tokens": (0, sys.maxsize)}
 
 
 @dataclass(eq=False, slots=True)
@@ -135,15 +137,20 @@ class Schedule:
 def check(kind: str, details: dict[str, Any]) -> dict[str, Any]:
     """The details in full; ValueError for an unknown kind or value, TypeError for an unknown detail."""
     if kind not in FAULTS:
-        near = difflib.get_close_matches(kind, FAULTS, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ValueError(f"there is no fault {kind!r}{hint} All: {', '.join(FAULTS)}")
+        raise ValueError(unknown(kind))
     row = FAULTS[kind]
-    unknown = sorted(set(details) - set(row.details))
-    if unknown:
+    strange = sorted(set(details) - set(row.details))
+    if strange:
         allowed = ", ".join(row.details) or "none"
-        raise TypeError(f"fault {kind!r} takes no {', '.join(unknown)}; its details: {allowed}")
+        raise TypeError(f"fault {kind!r} takes no {', '.join(strange)}; its details: {allowed}")
     for name, allowed_values in row.choices.items():
         if name in details and details[name] not in allowed_values:
             raise ValueError(f"{name} of fault {kind!r} is one of {allowed_values}, not {details[name]!r}")
+    for name, (least, most) in _BOUNDS.items():
+        value = details.get(name)
+        if value is not None and not (type(value) is int and least <= value <= most):
+            what = f"a status from {least} to {most}" if name == "status" else "a number of tokens, 0 or more"
+            raise ValueError(f"{name} of fault {kind!r} is {what}, not {value!r}")
+    if not isinstance(details.get("headers") or {}, Mapping):
+        raise TypeError(f"headers of fault {kind!r} is a mapping, not {details['headers']!r}")
     return {**row.details, **details}

@@ -16,13 +16,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
-from openrouter_fallback.emulator.faults import FAULTS
+from openrouter_fallback.emulator.faults import FAULTS, unknown
 from openrouter_fallback.emulator.models import MODELS, Models
 from openrouter_fallback.emulator.schedule import check, window
 
@@ -36,18 +36,20 @@ class ScriptError(ValueError):
     """A script that cannot be played; the message says where, what, and what is allowed."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A mapping in a script."""
+
     model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
 
 
-class _Pace(_Part):
+class _Pace(Part):
     model: str | None = None
     latency: _Seconds | None = None
     token_interval: _Seconds | None = None
     jitter: Annotated[float, Bounded(ge=0, le=1)] | None = None
 
 
-class _Reply(_Part):
+class _Reply(Part):
     model: str | None = None
     text: str | None = None
     tokens: Annotated[int, Bounded(ge=1)] | None = None
@@ -65,7 +67,7 @@ class _Reply(_Part):
     instruct: Literal["continue", "restart", "overlap", "preface"] = "continue"
 
 
-class _Fault(_Part):
+class _Fault(Part):
     model_config = ConfigDict(extra="allow")
 
     kind: str
@@ -82,24 +84,35 @@ class _Fault(_Part):
         return {**self.model_dump(exclude_unset=True), **windows}
 
 
-class ScriptFile(_Part):
-    """What a script says."""
+class Faults(Part):
+    """What any script may say. `stand_ins` are names for models that are known only when it is played."""
+
+    stand_ins: ClassVar[Sequence[str]] = ()
+    parts: ClassVar[Mapping[str, type[Part]]] = {"pace": _Pace, "replies": _Reply}
 
     models: Annotated[list[str] | None, _Bundled] = None
     seed: int | None = None
     pace: Annotated[list[_Pace], _Listed] = []
-    replies: list[_Reply] = []
     faults: list[_Fault] = []
 
 
-def read_script(path: str | os.PathLike[str]) -> ScriptFile:
+class ScriptFile(Faults):
+    """What a script of the emulator says."""
+
+    replies: list[_Reply] = []
+
+
+_Kind = TypeVar("_Kind", bound=Faults)
+
+
+def read_script(path: str | os.PathLike[str], kind: type[_Kind]) -> _Kind:
     """The script of a file; `ScriptError` with everything that is wrong with it."""
     name = os.fsdecode(path)
     root, data = _load(name)
     try:
-        script = ScriptFile.model_validate({} if data is None else data)
+        script = kind.model_validate({} if data is None else data)
     except ValidationError as error:
-        mistakes = [_mistake(dict(one)) for one in error.errors(include_url=False)]
+        mistakes = [_mistake(dict(one), kind) for one in error.errors(include_url=False)]
     else:
         mistakes = list(_checks(script))
         if not mistakes:
@@ -152,42 +165,47 @@ def _no_duplicates(name: str, node: yaml.Node | None) -> None:
             _no_duplicates(name, value)
 
 
-def _checks(script: ScriptFile) -> Iterator[tuple[Path, str]]:
+def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
     """What only the emulator's own tables can tell."""
     models = Models(script.models)
     for part in ("pace", "replies", "faults"):
-        for index, one in enumerate(getattr(script, part)):
-            if one.model is not None and models.find(one.model) is None:
+        for index, one in enumerate(getattr(script, part, ())):
+            if one.model not in (None, *script.stand_ins) and models.find(one.model) is None:
                 ids = [model.id for model in models]
                 yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
+    for index, reply in enumerate(script.replies if isinstance(script, ScriptFile) else ()):
+        for place, call in enumerate(reply.tool_calls or ()):
+            if not isinstance(call.get("name"), str):
+                yield ("replies", index, "tool_calls", place), "a tool call has a name: {name: ..., arguments: ...}."
     for index, fault in enumerate(script.faults):
-        yield from _fault_checks(("faults", index), fault, models)
+        named = fault.model if fault.model not in script.stand_ins else None
+        yield from _fault_checks(("faults", index), fault, models, named)
 
 
-def _fault_checks(at: Path, fault: _Fault, models: Models) -> Iterator[tuple[Path, str]]:
+def _fault_checks(at: Path, fault: _Fault, models: Models, model: str | None) -> Iterator[tuple[Path, str]]:
     details = dict(fault.model_extra or {})
     if fault.kind not in FAULTS:
-        yield (*at, "kind"), f"there is no fault {fault.kind!r}.{near(fault.kind, FAULTS)} All: {', '.join(FAULTS)}."
+        yield (*at, "kind"), unknown(fault.kind)
         return
     known = [*_Fault.model_fields, *FAULTS[fault.kind].details]
-    unknown = sorted(set(details) - set(known))
-    for name in unknown:
+    strange = sorted(set(details) - set(known))
+    for name in strange:
         yield (*at, name), f"unknown key.{near(name, known)} Known for {fault.kind!r}: {', '.join(known)}."
     try:
         fault.given()
-        check(fault.kind, {} if unknown else details)
+        check(fault.kind, {} if strange else details)
     except (TypeError, ValueError) as error:
         yield at, str(error)
-    if fault.provider is not None and models.provider(fault.provider, fault.model) is None:
-        names = models.providers(fault.model)
-        said = f"no provider {fault.provider!r}" + (f" of {fault.model}" if fault.model else "")
+    if fault.provider is not None and models.provider(fault.provider, model) is None:
+        names = models.providers(model)
+        said = f"no provider {fault.provider!r}" + (f" of {model}" if model else "")
         yield (*at, "provider"), f"{said}.{near(fault.provider, names)} There are: {', '.join(names)}."
 
 
-def _mistake(error: dict[str, Any]) -> tuple[Path, str]:
+def _mistake(error: dict[str, Any], kind: type[Faults]) -> tuple[Path, str]:
     path: Path = error["loc"]
     if error["type"] == "extra_forbidden":
-        known = list(_known(path))
+        known = list(kind.parts.get(str(path[0]), kind).model_fields)
         return path, f"unknown key.{near(str(path[-1]), known)} Known here: {', '.join(known)}."
     if error["type"] == "missing":
         return path, "is missing."
@@ -206,11 +224,6 @@ _ALLOWED = {
     "greater_than_equal": "a number not below {ge:g}",
     "less_than_equal": "a number not above {le:g}",
 }
-
-
-def _known(path: Path) -> Sequence[str]:
-    parts: dict[str, type[BaseModel]] = {"pace": _Pace, "replies": _Reply}
-    return list((parts.get(str(path[0])) or ScriptFile).model_fields)
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from decimal import Decimal
@@ -46,8 +47,8 @@ class Emulator:
     share by which each of these varies; `comments` the number of keep-alive comments that open a stream. `coalesce`
     sends up to 32 events of a stream at a time. `credits` (USD) are what the account holds; when they are spent, models
     that cost answer 402. `script` is the path of a YAML file with faults, answers and paces, in force from `start` on.
-    `seed` decides what is random, `clock` (seconds) is the time of faults. It listens on loopback only, on a free port
-    unless one is given, and ends with the process.
+    `seed` decides what is random, `clock` (seconds) is the time of faults. The log keeps the last `keep` requests, or
+    with None all of them. It listens on loopback only, on a free port unless one is given, and ends with the process.
     """
 
     def __init__(
@@ -63,20 +64,23 @@ class Emulator:
         credits: float | None = None,
         script: str | os.PathLike[str] | None = None,
         seed: int = 0,
+        keep: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        if keep is not None and keep < 1:
+            raise ValueError(f"the log keeps at least one request, not keep={keep!r}")
         self._host = _loopback(host)
         self._port = port
-        self._script = None if script is None else read_script(script)
+        self._script = None if script is None else read_script(script, ScriptFile)
         if self._script is not None:
             models = self._script.models if models is None else models
             seed = self._script.seed if self._script.seed is not None else seed
         self._state = State(
             api_key=api_key,
             models=Models(models),
-            log=RequestLog(),
+            log=RequestLog(keep),
             schedule=Schedule(Random(seed), clock),
             account=Account(None if credits is None else Decimal(str(credits))),
             dice=Random(seed),
@@ -197,6 +201,8 @@ class Emulator:
             raise ValueError(f"prefill is one of {_PREFILL}, not {prefill!r}")
         if instruct not in _INSTRUCT:
             raise ValueError(f"instruct is one of {_INSTRUCT}, not {instruct!r}")
+        if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in tool_calls or ()):
+            raise ValueError(f"each of tool_calls is {{'name': ..., 'arguments': ...}}, not so in {tool_calls!r}")
         self._state.scripts[model] = Script(
             text=text,
             tokens=tokens,
@@ -251,8 +257,13 @@ class Emulator:
 
     @property
     def log(self) -> list[Request]:
-        """All chat requests since the last `clear`, as they stand now."""
+        """The chat requests since the last `clear`, all or the last `keep`, as they stand now."""
         return self._state.log.snapshot()
+
+    @property
+    def tally(self) -> Counter[str | None]:
+        """How many chat requests met which fault (None: none) since the last `clear`, also where `keep` forgot them."""
+        return self._state.log.tally()
 
     @property
     def spent(self) -> Decimal:
@@ -260,7 +271,7 @@ class Emulator:
         return self._state.account.spent
 
     def count(self, model: str | None = None) -> int:
-        """How many chat requests came, for one model or for all."""
+        """How many chat requests of the log came, for one model or for all."""
         return sum(model in (None, request.model) for request in self.log)
 
     def wait_for(self, predicate: Callable[[list[Request]], object], timeout: float = 5) -> list[Request]:

@@ -1,0 +1,59 @@
+"""LangChain's chat model over the core, and an agent's loop of its parts; needs the extra `langchain`."""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.tools import tool
+
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from openrouter_fallback import FallbackClient, FallbackConfig
+from openrouter_fallback.drill.surfaces import FOUND, MOST_TURNS, Said
+
+
+class LangChainSurface:
+    """`ChatOpenRouterFallback`."""
+
+    def __init__(self, config: FallbackConfig) -> None:
+        self._llm = ChatOpenRouterFallback(config=config)
+
+    @property
+    def client(self) -> FallbackClient:
+        """The core's client under it."""
+        return self._llm.client
+
+    def chat(self, prompt: str) -> Said:
+        """`invoke`."""
+        return Said(str(self._llm.invoke(prompt).text))
+
+    def stream(self, prompt: str) -> Said:
+        """`stream`."""
+        return Said("".join(str(chunk.text) for chunk in self._llm.stream(prompt)))
+
+    def agent(self, prompt: str) -> Said:
+        """Bind a tool, and call it until there is an answer in words."""
+        looked_up: list[str] = []
+
+        @tool
+        def look_up(word: str) -> str:
+            """Find what a word means."""
+            looked_up.append(word)
+            return FOUND
+
+        bound = self._llm.bind_tools([look_up])
+        messages: list[BaseMessage] = [HumanMessage(prompt)]
+        for _ in range(MOST_TURNS):
+            answer = bound.invoke(messages)
+            messages.append(answer)
+            if not (isinstance(answer, AIMessage) and answer.tool_calls):
+                return Said(str(answer.text), tuple(looked_up))
+            messages += [look_up.invoke(call) for call in answer.tool_calls]
+        return Said("", tuple(looked_up))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.client.close()
+
+
+def open_surface(config: FallbackConfig) -> LangChainSurface:
+    """A new one."""
+    return LangChainSurface(config)

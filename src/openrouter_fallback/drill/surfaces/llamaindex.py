@@ -1,0 +1,57 @@
+"""LlamaIndex's LLM over the core, and its own agent; needs the extra `llamaindex`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool
+
+from llamaindex_openrouter_fallback import OpenRouterFallback
+from openrouter_fallback import FallbackClient, FallbackConfig
+from openrouter_fallback.drill.surfaces import FOUND, Said
+
+
+class LlamaIndexSurface:
+    """`OpenRouterFallback`."""
+
+    def __init__(self, config: FallbackConfig) -> None:
+        self._llm = OpenRouterFallback(config=config)
+
+    @property
+    def client(self) -> FallbackClient:
+        """The core's client under it."""
+        return self._llm.client
+
+    def chat(self, prompt: str) -> Said:
+        """`chat`."""
+        return Said(self._llm.chat([ChatMessage(prompt)]).message.content or "")
+
+    def stream(self, prompt: str) -> Said:
+        """`stream_chat`."""
+        return Said("".join(part.delta or "" for part in self._llm.stream_chat([ChatMessage(prompt)])))
+
+    def agent(self, prompt: str) -> Said:
+        """A `FunctionAgent`."""
+        looked_up: list[str] = []
+
+        def look_up(word: str) -> str:
+            """Find what a word means."""
+            looked_up.append(word)
+            return FOUND
+
+        async def run() -> str:
+            agent = FunctionAgent(tools=[FunctionTool.from_defaults(look_up)], llm=self._llm)
+            return str(await agent.run(prompt))
+
+        return Said(asyncio.run(run()), tuple(looked_up))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.client.close()
+
+
+def open_surface(config: FallbackConfig) -> LlamaIndexSurface:
+    """A new one."""
+    return LlamaIndexSurface(config)
