@@ -346,6 +346,24 @@ async def test_an_entry_from_the_future_does_not_spoil_what_is_told_after_it(
 
 
 @needs_server
+@pytest.mark.parametrize("ahead", [0.5, 40.0])
+async def test_what_is_ahead_of_the_clock_is_heard_once_at_most(ahead: float, server: RedisServer, new: Ours) -> None:
+    """A breaker would stay open for as long as the same entry is read again."""
+    now = [1000.0]
+    store = new(server.url, clock=lambda: now[0])
+    await store.exchange()
+    store.health.snapshot(A, now[0])
+    opened = News("opened", store.health._scope(A.endpoint, A.model), 10.0)
+    seconds, micros = server.admin().time()
+    stamp = int((seconds + ahead) * 1000) + micros // 1000
+    server.admin().xadd(f"{PREFIX}:news", {"n": news_json([opened], "another")}, id=f"{stamp}-1")
+    for _ in range(6):
+        await store.exchange()
+        now[0] += 1.0
+    assert (store.health.snapshot(A, now[0]).seconds_left or 0.0) <= 4.5
+
+
+@needs_server
 async def test_a_sum_that_nobody_has_spent_stops_no_calls(
     server: RedisServer, new: Ours, caplog: pytest.LogCaptureFixture
 ) -> None:

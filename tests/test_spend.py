@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -238,6 +239,25 @@ def test_a_forked_child_owes_nothing_of_its_parents() -> None:
     purse.settle(1, USD("0.5"))
     purse.close()
     assert (ledger.spend().held, ledger.spend().today) == (ZERO, ZERO), "the parent's calls may end here too"
+
+
+def test_a_call_that_is_collected_inside_the_lock_settles_all_the_same() -> None:
+    """Any allocation may start the collector, and a suspended call ends where it does."""
+    day = Calendar()
+    ledger = Ledger(None, USD(1), lambda: gc.collect() * 0 + day())
+
+    class Suspended:
+        def __init__(self) -> None:
+            self.purse = ledger.purse()
+            self.purse.hold(1, USD("0.5"))
+            self.itself = self
+
+        def __del__(self) -> None:
+            self.purse.settle(1, USD("0.25"))
+
+    Suspended()
+    ledger.spend()
+    assert (ledger.spend().held, ledger.spend().today) == (ZERO, USD("0.25"))
 
 
 def test_without_limits_everything_is_allowed_and_counted() -> None:

@@ -184,10 +184,9 @@ async def test_a_stream_that_is_left_gives_back_what_it_held(emulator: Emulator,
 def test_a_stream_whose_loop_was_closed_under_it_gives_back_what_it_held(emulator: Emulator) -> None:
     """In a process of its own: such a loop leaves its sockets to the garbage collector, which complains."""
     script = """
-import asyncio, gc, sys, threading
+import asyncio, gc, sys
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.events import CallEnded
-from openrouter_fallback.portal import GOODBYE
 base, model = sys.argv[1:]
 client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator",
                         settings={"spend_limit_usd": {"per_day": 5}})
@@ -200,9 +199,6 @@ loop.close()
 print(client.spend().held > 0)
 del stream
 gc.collect()
-for thread in threading.enumerate():
-    if thread.name == GOODBYE:
-        thread.join()
 spend = client.spend()
 print(spend.held == 0, spend.estimated == spend.today > 0)
 """

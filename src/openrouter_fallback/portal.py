@@ -24,7 +24,6 @@ from .events import Event, Events
 T = TypeVar("T")
 
 CLOSING_SECONDS = 2.0
-GOODBYE = "openrouter-fallback-goodbye"
 
 
 class Portal:
@@ -183,7 +182,7 @@ class Mailbox:
         with suppress(RuntimeError):
             self.soon(self.cancel)
             if self._events:
-                threading.Thread(target=self.stop, name=GOODBYE, daemon=True).start()
+                threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Call it on the portal's loop."""

@@ -169,7 +169,8 @@ class Ledger:
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
-        self._lock = threading.Lock()
+        # Re-entrant: a suspended call that is garbage-collected settles in whatever thread the collector runs.
+        self._lock = threading.RLock()
         self._day = day()
         self._forks = 0
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
@@ -204,7 +205,7 @@ class Ledger:
 
     def after_fork(self) -> None:
         """In a forked child: what the parent holds and has spent is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._forks += 1
         self._spent = self._estimated = self._held = self._told = self._others = ZERO
 

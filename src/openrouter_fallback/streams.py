@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from .completions import Completion, Piece
 from .engine import Run
 from .errors import StreamInterruptedError
-from .portal import GOODBYE, Mailbox
+from .portal import Mailbox
 
 READ_AHEAD = 256
 """Batches read for a synchronous consumer before the upstream is left to wait."""
@@ -98,11 +97,9 @@ class AsyncStream:
             return
         try:
             self._loop.call_soon_threadsafe(self._guard.cancel)
-        except (
-            RuntimeError
-        ):  # the loop is closed: what the call held is given back, in a thread since locks may be held
-            with suppress(RuntimeError):  # the interpreter is ending
-                threading.Thread(target=self._run.forsake, name=GOODBYE, daemon=True).start()
+        except RuntimeError:  # the loop is closed: nothing can be awaited, but what the call held is given back
+            if not sys.is_finalizing():
+                self._run.forsake()
 
 
 def _guard(run: Run) -> asyncio.Task[None]:

@@ -138,7 +138,8 @@ class MemoryHealth:
         self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
         self._no_credits: dict[str, float] = {}
         self._no_auth: dict[str, float] = {}
-        self._lock = threading.Lock()
+        # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
+        self._lock = threading.RLock()
         _live.add(self)
 
     # Questions
@@ -446,7 +447,7 @@ _live: weakref.WeakSet[MemoryHealth] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for health in _live:
-        health._lock = threading.Lock()
+        health._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

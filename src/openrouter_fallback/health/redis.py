@@ -34,8 +34,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
 """How long news stays there; longer where a breaker may be open for longer."""
 MOST_HEARD = 1000
-FUTURE_SECONDS = 60.0
-"""An entry may be so much ahead: a server's clock may have been set back."""
+FUTURE_SECONDS = 1.0
+"""An entry may be so much ahead of the server's clock: more means that it was set back, or that somebody lies."""
 _TWO_DAYS_MS = 2 * 86_400_000
 _MOST_NANO_DOLLARS = 10**15
 
@@ -251,7 +251,7 @@ class RedisStore:
     ) -> None:
         refused = [answer for answer in answers if isinstance(answer, RedisError | BadValue)]
         now = _seconds(answers[0])
-        if self._last is not None and now < _stamp(self._last) - 1.0:
+        if self._last is not None and now < _stamp(self._last) - FUTURE_SECONDS:
             self._last = b"%d-0" % int(now * 1000 - 1)  # another server has taken over, whose clock is behind
         self._ahead = now - self._clock()
         entries = answers[reading]
