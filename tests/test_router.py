@@ -246,6 +246,13 @@ ENDPOINTS: Mapping[str, Any] = {
 }
 
 
+def test_openrouter_is_known_by_its_url_too() -> None:
+    urls = {"second": "https://openrouter.ai/api/v1", "groq": "https://api.groq.com/openai/v1"}
+    endpoints = {name: {"base_url": url} for name, url in urls.items()}
+    plan = Bench({"default_chain": ["second:a/b", "groq:c"], "endpoints": endpoints}).plan()
+    assert [one.on_openrouter for one in plan.candidates] == [True, False]
+
+
 def test_models_of_other_endpoints() -> None:
     plan = Bench(ENDPOINTS).plan()
     seen = [(one.target.endpoint, one.model, one.on_openrouter, one.streams, one.free) for one in plan.candidates]
