@@ -276,7 +276,8 @@ class Configured(BaseChatModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        memo[id(self._client)] = self._client
+        for shared in (self._client, self.rate_limiter, self.cache, self.callbacks):
+            memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 
     def __reduce__(self) -> tuple[Any, ...]:
