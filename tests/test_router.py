@@ -230,9 +230,10 @@ def test_settings_hold_where_the_model_says_nothing() -> None:
         (("a/b", ModelConfig("a/b")), "names a model twice: a/b"),
         (("gpt-5.1",), "provider prefix"),
         (("grok:x",), "models="),
+        ((7,), "models= holds a int; for a call it may hold ids and ModelConfig"),
     ],
 )
-def test_models_of_a_call_are_checked(models: tuple[str | ModelConfig, ...], says: str) -> None:
+def test_models_of_a_call_are_checked(models: tuple[Any, ...], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Bench().ids(models=models)
 

@@ -53,6 +53,9 @@ class Choice:
             if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name}={value!r} is a {type(value).__name__}; it must be a string")
         given = None if models is None else tuple(models)
+        for model in given or ():
+            if not isinstance(model, str | ModelConfig):
+                raise ConfigError(f"models= holds a {type(model).__name__}; for a call it may hold ids and ModelConfig")
         return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
 
     def over(self, other: Choice) -> Choice:

@@ -22,7 +22,7 @@ from langchain_openrouter import ChatOpenRouter
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
-from openrouter_fallback import ModelConfig, load_config
+from openrouter_fallback import FallbackError, ModelConfig, load_config
 from openrouter_fallback.emulator import Emulator
 
 from .conftest import CLAUDE, GPT, Make
@@ -86,6 +86,21 @@ def test_a_chat_openai_beside_a_configuration(
     llm = make(config={"default_chain": [CLAUDE], "task_chains": {"fast": [GPT]}}, models=[GPT, openai_model])
     assert llm.invoke("hello").response_metadata["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
     assert emulator.count(GPT) == 1
+
+
+def test_for_one_call_it_cannot_be_given(make: Make, openai_model: ChatOpenAI) -> None:
+    """Its endpoint belongs to the chain."""
+    llm = make()
+    assigned = make()
+    assigned.models = [openai_model]  # type: ignore[list-item]
+    for ask in (
+        lambda: llm.invoke("hello", models=[GPT, openai_model]),
+        lambda: llm.with_routing(models=[openai_model]),
+        lambda: llm.bind(models=[openai_model]),
+        lambda: assigned.invoke("hello"),
+    ):
+        with pytest.raises(FallbackError, match="holds a ChatOpenAI"):
+            ask()
 
 
 @pytest.mark.parametrize("form", ["mapping", "path", "object"])
