@@ -299,3 +299,12 @@ def test_openrouter_under_another_name_gets_its_own_parameters() -> None:
 def test_one_limit_goes_out_by_the_name_that_is_known_there(host: str, own: Json, given: Json, sent: Json) -> None:
     """OpenAI refuses both at once, and of its newer models each the old name."""
     assert body_for(host, own, **given) == sent
+
+
+def test_a_refused_key_of_another_server_is_looked_for_there(server: RawServer) -> None:
+    server.answer(body({"error": {"message": "Incorrect API key provided", "code": 401}}, status=401))
+    config = FallbackConfig(default_chain=["direct:m"], endpoints={"direct": EndpointConfig(server.base_url)})
+    with FallbackClient(config=config, api_key="sk-or-v1-test") as client:
+        told = str(ask(client, "chat").raised)
+    assert "Next step: Check the key of the endpoint direct: its api_key_env or api_key" in told
+    assert "sk-or" not in told
