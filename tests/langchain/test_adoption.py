@@ -95,9 +95,9 @@ def test_for_one_call_it_cannot_be_given(make: Make, openai_model: ChatOpenAI) -
     not_for_it: Any = openai_model
     assigned.models = [not_for_it]
     for ask in (
-        lambda: llm.invoke("hello", models=[GPT, openai_model]),
-        lambda: llm.with_routing(models=[openai_model]),
-        lambda: llm.bind(models=[openai_model]),
+        lambda: llm.invoke("hello", models=[GPT, not_for_it]),
+        lambda: llm.with_routing(models=[not_for_it]),
+        lambda: llm.bind(models=[not_for_it]),
         lambda: assigned.invoke("hello"),
     ):
         with pytest.raises(FallbackError, match="holds a ChatOpenAI"):
