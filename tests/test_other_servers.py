@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from openrouter_fallback import FailureKind, FallbackClient, ModelConfig
+from openrouter_fallback import EndpointConfig, FailureKind, FallbackClient, FallbackConfig, ModelConfig
 from openrouter_fallback.commands import Ask
 from openrouter_fallback.failover import Failover
+from openrouter_fallback.health import Target
+from openrouter_fallback.request import Request
+from openrouter_fallback.router import Candidate
 from openrouter_fallback.timing import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
 from tests.support.bodies import Json, choice, delta
 from tests.support.rawserver import RawServer, Reply, sse
@@ -220,3 +223,88 @@ def test_a_callers_own_providers_say_nothing_about_the_model(server: RawServer, 
         refused = ask(client, surface, tools=TOOLS, provider={"only": ["nobody"]}, models=[FIRST]).raised
         assert refused.attempts[0].kind is K.UNSUPPORTED
         assert ask(client, surface, tools=TOOLS).answer.attempts[-1].model == FIRST
+
+
+# What only OpenRouter knows
+
+OPENROUTERS: Json = {
+    "cache_control": {"type": "ephemeral"},
+    "include_reasoning": True,
+    "plugins": [{"id": "web"}],
+    "provider": {"order": ["anthropic"]},
+    "reasoning": {"effort": "low"},
+    "route": "fallback",
+    "session_id": "s",
+    "trace": {"trace_id": "t"},
+    "transforms": ["middle-out"],
+    "usage": {"include": True},
+}
+ANYBODYS: Json = {"temperature": 0.2, "top_k": 4, "reasoning_effort": "low", "max_tokens": 9}
+THOUGHT: Json = {
+    "role": "assistant",
+    "content": "Yes.",
+    "reasoning": "Let me see",
+    "reasoning_details": [{"type": "reasoning.text", "text": "Let me see"}],
+    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}],
+}
+TALK: list[Json] = [{"role": "user", "content": "hi"}, THOUGHT, {"role": "user", "content": "And?"}]
+
+
+@BOTH
+def test_another_server_gets_nothing_that_only_openrouter_knows(server: RawServer, surface: str) -> None:
+    """Some refuse what they do not know: the last resort would answer with a 400."""
+    server.answer(Reply([], status=503), Reply([EVENTS]))
+    config = FallbackConfig(
+        default_chain=[FIRST, ModelConfig("direct:m", params={"reasoning": {"effort": "high"}, "trace": {"a": 1}})],
+        endpoints={"direct": EndpointConfig(server.base_url)},
+    )
+    with FallbackClient(config=config, base_url=server.base_url, api_key="sk-or-v1-test") as client:
+        ask(client, surface, TALK, **OPENROUTERS, **ANYBODYS, extra_body={"session_id": "mine"}).answer  # noqa: B018
+    ours, theirs = (request.body for request in server.requests)
+
+    assert ours["messages"] == TALK
+    assert {key: ours[key] for key in OPENROUTERS} == {**OPENROUTERS, "session_id": "mine"}
+    assert theirs["messages"] == [TALK[0], {"role": "assistant", "content": "Yes."}, TALK[2]]
+    assert {key: theirs[key] for key in OPENROUTERS if key in theirs} == {
+        "session_id": "mine",
+        "reasoning": {"effort": "high"},
+        "trace": {"a": 1},
+    }
+    assert {key: theirs[key] for key in ANYBODYS} == ANYBODYS
+
+
+def body_for(host: str, own: Json, bound: int | None = None, **params: Any) -> Json:
+    target = Target("direct:m", "direct", "key", 60.0)
+    candidate = Candidate("direct:m", "m", target, attempts=1, params=own, host=host)
+    sent: Json = json.loads(Request(TALK, params).body(candidate, max_tokens=bound))
+    return {key: value for key, value in sent.items() if key not in ("model", "stream", "stream_options", "messages")}
+
+
+def test_openrouter_under_another_name_gets_its_own_parameters() -> None:
+    assert body_for("openrouter.ai", {}, **OPENROUTERS) == OPENROUTERS
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "given", "sent"),
+    [
+        ("api.openai.com", {}, {"max_tokens": 9}, {"max_completion_tokens": 9}),
+        ("api.openai.com", {"max_completion_tokens": 5}, {"max_tokens": 9}, {"max_completion_tokens": 9}),
+        ("api.openai.com", {}, {"extra_body": {"max_tokens": 9}}, {"max_tokens": 9}),
+        ("api.openai.com", {}, {"bound": 7}, {"max_completion_tokens": 7}),
+        ("api.groq.com", {}, {"max_tokens": 9}, {"max_tokens": 9}),
+        ("api.groq.com", {"max_completion_tokens": 5}, {"max_tokens": 9}, {"max_tokens": 9}),
+        ("openrouter.ai", {"max_completion_tokens": 5}, {"max_tokens": 9}, {"max_tokens": 9}),
+    ],
+)
+def test_one_limit_goes_out_by_the_name_that_is_known_there(host: str, own: Json, given: Json, sent: Json) -> None:
+    """OpenAI refuses both at once, and of its newer models each the old name."""
+    assert body_for(host, own, **given) == sent
+
+
+def test_a_refused_key_of_another_server_is_looked_for_there(server: RawServer) -> None:
+    server.answer(body({"error": {"message": "Incorrect API key provided", "code": 401}}, status=401))
+    config = FallbackConfig(default_chain=["direct:m"], endpoints={"direct": EndpointConfig(server.base_url)})
+    with FallbackClient(config=config, api_key="sk-or-v1-test") as client:
+        told = str(ask(client, "chat").raised)
+    assert "Next step: Check the key of the endpoint direct: its api_key_env or api_key" in told
+    assert "sk-or" not in told

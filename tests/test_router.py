@@ -230,9 +230,10 @@ def test_settings_hold_where_the_model_says_nothing() -> None:
         (("a/b", ModelConfig("a/b")), "names a model twice: a/b"),
         (("gpt-5.1",), "provider prefix"),
         (("grok:x",), "models="),
+        ((7,), "models= holds a int; for a call it may hold ids and ModelConfig"),
     ],
 )
-def test_models_of_a_call_are_checked(models: tuple[str | ModelConfig, ...], says: str) -> None:
+def test_models_of_a_call_are_checked(models: tuple[Any, ...], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Bench().ids(models=models)
 
@@ -244,6 +245,13 @@ ENDPOINTS: Mapping[str, Any] = {
         "local": {"base_url": "http://127.0.0.1:11434/v1", "stream_upstream": False},
     },
 }
+
+
+def test_openrouter_is_known_by_its_url_too() -> None:
+    urls = {"second": "https://openrouter.ai/api/v1", "groq": "https://api.groq.com/openai/v1"}
+    endpoints = {name: {"base_url": url} for name, url in urls.items()}
+    plan = Bench({"default_chain": ["second:a/b", "groq:c"], "endpoints": endpoints}).plan()
+    assert [one.on_openrouter for one in plan.candidates] == [True, False]
 
 
 def test_models_of_other_endpoints() -> None:

@@ -77,15 +77,7 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
         raise ConfigError(
             f"models= holds a {type(llm).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
         )
-    if hasattr(llm, "azure_endpoint") or _attribute(llm, "default_query"):
-        raise ConfigError(
-            f"models= holds a {type(llm).__name__} whose URL needs a query; give one whose base_url is all there is"
-        )
-    if _attribute(llm, "openai_proxy") or _attribute(llm, "http_client") or _attribute(llm, "http_async_client"):
-        raise ConfigError(
-            f"models= holds a {type(llm).__name__} with a proxy or an HTTP client of its own, which is not used here; "
-            "proxies are taken from HTTPS_PROXY"
-        )
+    _refuse_ways(llm, "models= holds")
     headers = dict(_attribute(llm, "default_headers") or {})
     if _attribute(llm, "openai_organization"):
         headers["OpenAI-Organization"] = str(_attribute(llm, "openai_organization"))
@@ -126,6 +118,7 @@ def settings_of(llm: BaseChatModel) -> dict[str, Any]:
             given["model_kwargs"] = {**given.get("model_kwargs", {}), "route": _attribute(llm, "route")}
         given["timeout"] = timeout / 1000 if timeout else None  # theirs are milliseconds
     elif _on_openrouter(_url(llm)):
+        _refuse_ways(llm, "from_chat_model found")
         given |= {"models": [_attribute(llm, "model_name")], "api_key": _attribute(llm, "openai_api_key")}
         given |= {"base_url": _url(llm), "timeout": _seconds(timeout)}
     else:
@@ -137,6 +130,19 @@ def settings_of(llm: BaseChatModel) -> dict[str, Any]:
 def is_chat_model(value: object) -> bool:
     """Whether it is a chat model rather than an id."""
     return isinstance(value, BaseChatModel)
+
+
+def _refuse_ways(llm: BaseChatModel, where: str) -> None:
+    """`ConfigError` for ways to a server that cannot be gone here."""
+    if hasattr(llm, "azure_endpoint") or _attribute(llm, "default_query"):
+        raise ConfigError(
+            f"{where} a {type(llm).__name__} whose URL needs a query; give one whose base_url is all there is"
+        )
+    if _attribute(llm, "openai_proxy") or _attribute(llm, "http_client") or _attribute(llm, "http_async_client"):
+        raise ConfigError(
+            f"{where} a {type(llm).__name__} with a proxy or an HTTP client of its own, which is not used here; "
+            "proxies are taken from HTTPS_PROXY"
+        )
 
 
 def _kind(llm: BaseChatModel) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -35,7 +35,8 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
     if models is not None:
-        data["models"] = [_model(model, endpoints) for model in models]
+        taken = {**_configured(data.get("config"), models), **endpoints}
+        data["models"] = [_model(model, endpoints, taken) for model in models]
     if endpoints:
         data["endpoints"] = endpoints
     core = data.get("core")
@@ -72,10 +73,17 @@ def _refuse_unknown(cls: type[BaseChatModel], given: Mapping[str, Any]) -> None:
             raise ConfigError(f"{cls.__name__} has no argument {name}=; {meant}")
 
 
-def _model(model: object, endpoints: dict[str, EndpointConfig]) -> str | ModelConfig:
+def _configured(config: FallbackConfig | str | None, models: Sequence[object]) -> Mapping[str, EndpointConfig]:
+    """The configuration's endpoints, where one of `models` brings its own, which must not go by the same name."""
+    if config is None or not any(isinstance(model, BaseChatModel) for model in models):
+        return {}
+    return (load_config(config) if isinstance(config, str) else config).endpoints
+
+
+def _model(model: object, endpoints: dict[str, EndpointConfig], taken: dict[str, EndpointConfig]) -> str | ModelConfig:
     if isinstance(model, BaseChatModel):
-        name, endpoint, config = endpoint_of(model, endpoints)
-        endpoints[name] = endpoint
+        name, endpoint, config = endpoint_of(model, taken)
+        endpoints[name] = taken[name] = endpoint
         return config
     if isinstance(model, Mapping):
         return ModelConfig(**model)

@@ -137,7 +137,8 @@ class Configured(BaseChatModel):
     def client(self) -> FallbackClient:
         """The core's client with this model's routing: `health()`, `route()`, `disable()`, `subscribe()` ..."""
         if self._client is None:
-            self._client = self._routed_client()
+            with as_model_errors():
+                self._client = self._routed_client()
         return self._client
 
     def with_routing(
@@ -215,7 +216,7 @@ class Configured(BaseChatModel):
         name = kwargs.get("model") or next(iter(chain), "")
         params = LangSmithParams(
             ls_provider=PROVIDER,
-            ls_model_name=name if isinstance(name, str) else name.id,
+            ls_model_name=name.id if isinstance(name, ModelConfig) else str(name),
             ls_model_type="chat",
         )
         temperature = kwargs.get("temperature", self.temperature)
@@ -276,7 +277,8 @@ class Configured(BaseChatModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        memo[id(self._client)] = self._client
+        for shared in (self._client, self.rate_limiter, self.cache, self.callbacks):
+            memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -62,17 +62,26 @@ def _tool(message: BaseMessage) -> Json:
     return {**_plain(message), "tool_call_id": getattr(message, "tool_call_id", "")}
 
 
+def _function(message: BaseMessage) -> Json:
+    # OpenRouter has no functions any more, but tools; the one call before is written so as well.
+    return {**_plain(message), "tool_call_id": message.name}
+
+
 def _assistant(message: BaseMessage) -> Json:
     blocks = message.content
     wire: Json = {"content": blocks}
     if isinstance(blocks, list):
-        wire["content"] = [_text(block) for block in blocks if _kind(block) == "text" and _text(block)["text"]] or ""
+        said = [block for block in blocks if _kind(block) in ("text", "text-plain") and _text(block)["text"]]
+        wire["content"] = content(said) or ""
         images = [_block(block) for block in blocks if _kind(block) in ("image", "image_url")]
         if images:
             wire["images"] = images
     if isinstance(message, AIMessage):
         calls = [_call(call["id"], call["name"], _arguments(call["args"])) for call in message.tool_calls]
         calls += [_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
+        function = message.additional_kwargs.get("function_call")
+        if function and not calls:
+            calls.append(_call(function["name"], function["name"], function["arguments"]))
         if calls or message.additional_kwargs.get("tool_calls"):
             wire["tool_calls"] = calls or message.additional_kwargs["tool_calls"]
             wire["content"] = wire["content"] or None
@@ -109,7 +118,7 @@ _ROLES: tuple[tuple[type[BaseMessage], str, Callable[[BaseMessage], Json]], ...]
     (AIMessage, "assistant", _assistant),
     (ToolMessage, "tool", _tool),
     (SystemMessage, "system", _system),
-    (FunctionMessage, "function", _plain),
+    (FunctionMessage, "tool", _function),
     (ChatMessage, "", _chat),
 )
 
@@ -146,6 +155,10 @@ def _text(block: str | Mapping[str, Any]) -> Json:
     return {"type": "text", "text": block if isinstance(block, str) else block.get("text", "")}
 
 
+def _plain_text(block: Mapping[str, Any]) -> Json:
+    return _text(block) if block.get("text") is not None else _file({"mime_type": "text/plain", **block})
+
+
 def _image(block: Mapping[str, Any]) -> Json:
     image: Json = {"url": _url(block, "image/png")}
     detail = block.get("detail") or (block.get("extras") or {}).get("detail")
@@ -170,6 +183,11 @@ def _video(block: Mapping[str, Any]) -> Json:
 
 
 def _file(block: Mapping[str, Any]) -> Json:
+    source = block.get("source")
+    if isinstance(source, Mapping) and source.get("type") == "text":
+        return {"type": "text", "text": source.get("data", "")}
+    if block.get("source_type") == "text":
+        return _text(block)
     if isinstance(block.get("file"), Mapping):
         return {"type": "file", "file": dict(block["file"])}
     if block.get("file_id"):
@@ -202,7 +220,7 @@ def _url(block: Mapping[str, Any], mime_type: str) -> str:
 
 _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], Json]] = {
     "text": _text,
-    "text-plain": _text,
+    "text-plain": _plain_text,
     "image": _image,
     "image_url": _image_url,
     "audio": _audio,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,22 @@ _RENAMED = {
     "default_headers": "headers",
 }
 # For LangChain itself.
-_NOT_SENT = ("stream", "ls_structured_output_format", "structured_output_format")
+_NOT_SENT = ("stream", "streaming", "stream_usage", "ls_structured_output_format", "structured_output_format")
+# What a call cannot change; it would go out in the body.
+_CONSTRUCTORS = frozenset(
+    {
+        "api_key",
+        "app_title",
+        "app_url",
+        "base_url",
+        "config",
+        "endpoints",
+        "max_retries",
+        "openrouter_api_base",
+        "openrouter_api_key",
+        "settings",
+    }
+)
 
 
 def options(
@@ -65,6 +81,8 @@ def options(
     if llm.model_kwargs:
         asked |= llm.model_kwargs
     if kwargs:
+        for name in _CONSTRUCTORS & kwargs.keys():
+            raise ConfigError(f"{name}= is an argument of {type(llm).__name__} itself, not of a call: make another one")
         asked |= {_RENAMED.get(name, name): value for name, value in kwargs.items() if name not in _NOT_SENT}
         _adapt(asked)
     if stop is not None:
@@ -86,6 +104,8 @@ def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, A
     configurable = ensure_config(config).get("configurable")
     if configurable:
         given = {key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}
+        if kwargs.get("model") is not None:
+            given.pop("models", None)
         if given:
             return {**given, **kwargs}
     return kwargs
@@ -102,11 +122,12 @@ def _adapt(asked: dict[str, Any]) -> None:
         asked.pop("tool_choice", None)
     form = asked.get("response_format")
     if isinstance(form, type):
-        schema = convert_to_json_schema(form)
-        asked["response_format"] = json_format(schema, None)
+        asked["response_format"] = json_format(form, None)
 
 
-def json_format(schema: dict[str, Any], strict: bool | None) -> dict[str, Any]:
-    """The `response_format` for an answer of this schema."""
-    named = {"name": schema.get("title") or "answer", "schema": schema}
+def json_format(form: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
+    """The `response_format` for an answer of this schema. OpenAI wants its name in 64 of few characters, and in a
+    strict one all properties named."""
+    schema = convert_to_json_schema(form, strict=strict or None)
+    named = {"name": re.sub(r"[^A-Za-z0-9_-]", "_", schema.get("title") or "answer")[:64], "schema": schema}
     return {"type": "json_schema", "json_schema": named if strict is None else {**named, "strict": strict}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from .errors import ConfigError
@@ -39,6 +40,7 @@ def structured(
         raise ConfigError(f"method={method!r} is not known; there are: {', '.join(METHODS)}")
     if schema is None and method != "json_mode":
         raise ConfigError(f"method={method!r} needs a schema")
+    schema, strict = _unwrapped(schema, strict)
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
     parser: OutputParserLike[Any] = JsonOutputParser()
     if is_pydantic:
@@ -53,7 +55,7 @@ def structured(
         else:
             parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
     elif method == "json_schema" and schema is not None:
-        form = json_format(convert_to_json_schema(schema), strict)
+        form = json_format(schema, strict)
         bound = llm.bind(response_format=form, ls_structured_output_format=told, **arguments)
     else:
         bound = llm.bind(response_format={"type": "json_object"}, ls_structured_output_format=told, **arguments)
@@ -62,3 +64,19 @@ def structured(
     parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def _unwrapped(
+    schema: dict[str, Any] | type | None, strict: bool | None
+) -> tuple[dict[str, Any] | type | None, bool | None]:
+    """A JSON schema without what OpenAI puts around it, its name as the title; and how strict that says to be."""
+    if not isinstance(schema, Mapping):
+        return schema, strict
+    named = schema.get("json_schema", schema)
+    inner = named.get("schema") if isinstance(named, Mapping) else None
+    if not isinstance(inner, Mapping):
+        return schema, strict
+    known = {"title": named.get("name"), "description": named.get("description")}
+    plain = {**inner, **{key: value for key, value in known.items() if value}}
+    plain.setdefault("title", "answer")
+    return plain, named.get("strict") if strict is None else strict

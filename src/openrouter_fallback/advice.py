@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .commands import GiveUp
 from .completions import Attempt
+from .config import OPENROUTER
 from .errors import (
     AllModelsFailedError,
     AuthenticationError,
@@ -90,7 +91,7 @@ def error_for(
     if retry_after is not None:
         lines.append(f"It may work again in {retry_after:.0f} s.")
     steps = [deciding] if deciding is not None else sorted(kinds)
-    lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, key_hint))]
+    lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, failed, key_hint))]
     if not steps:
         lines.append(f"Next step: {_NONE_ALLOWED}")
     return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
@@ -171,6 +172,13 @@ def _table(attempts: Sequence[Attempt], skipped: Sequence[Skipped]) -> list[str]
     return lines
 
 
-def _step(kind: FailureKind, key_hint: str) -> str:
+def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str) -> str:
     step = NEXT_STEP.get(kind, "")
-    return f"{step} {key_hint}".strip() if kind is _K.AUTH else step
+    if kind is not _K.AUTH:
+        return step
+    refused = {attempt.endpoint: None for attempt in failed if attempt.kind is kind}
+    if refused and OPENROUTER not in refused:
+        return (
+            f"Check the key of the endpoint {' and '.join(refused)}: its api_key_env or api_key in the configuration."
+        )
+    return f"{step} {key_hint}".strip()

@@ -91,13 +91,33 @@ _MISPLACED = {
     "stream": "use client.stream(...) or client.astream(...)",
     "messages": "the messages are the first argument",
 }
+# What no other server knows; some refuse what they do not know (OpenAI and Groq: with a 400).
+_OPENROUTERS = frozenset(
+    {
+        "cache_control",
+        "debug",
+        "image_config",
+        "include_reasoning",
+        "plugins",
+        "provider",
+        "reasoning",
+        "route",
+        "session_id",
+        "stop_server_tools_when",
+        "trace",
+        "transforms",
+        "usage",
+    }
+)
+_OPENROUTERS_IN_MESSAGES = frozenset({"images", "reasoning", "reasoning_details"})
+_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 _SCRUB_LENGTH = 24
 
 
 class Request:
     """One request, independent of the model that will answer it."""
 
-    __slots__ = ("_common", "_makers", "_params", "facts", "messages", "needs", "wants_json")
+    __slots__ = ("_as_it_is", "_common", "_makers", "_params", "facts", "messages", "needs", "wants_json")
 
     def __init__(
         self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
@@ -114,6 +134,7 @@ class Request:
             if name in extra:
                 raise ConfigError(f"extra_body may not hold {name}: {_MISPLACED[name]}")
         self._params: Json = {**given, **extra}
+        self._as_it_is = frozenset(extra)
         self._common = _encode({"messages": self.messages, **self._params})
         self._makers = makers(self.messages)
         self.wants_json = wants_json(self._params)
@@ -137,6 +158,7 @@ class Request:
         other.messages = continued(self.messages, text, way)
         other.wants_json = False
         other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
+        other._as_it_is = self._as_it_is
         other._params = dict(self._params)
         for name in ("max_tokens", "max_completion_tokens"):
             if isinstance(other._params.get(name), int):
@@ -147,31 +169,46 @@ class Request:
     def body(self, candidate: Candidate, ignore: Sequence[str] = (), max_tokens: int | None = None) -> bytes:
         """The JSON body for one candidate; the caller's parameters go before the model's own.
 
+        What only OpenRouter knows goes to other servers only by `extra_body` or the model's own parameters.
         `max_tokens`: what may be paid for, where neither of them gives any.
         """
+        params, messages = self._params, self.messages
+        if not candidate.on_openrouter:
+            params, messages = self._elsewhere(candidate), _without_openrouters(messages)
+        elif self._makers and not self._makers <= {own := family(candidate.model)}:
+            messages = without_others(messages, own)
         head: Json = {"model": candidate.model}
         if max_tokens is not None:
-            head["max_tokens"] = max_tokens
+            head[candidate.limit] = max_tokens
         if candidate.streams:
             head["stream"] = True
-            if "stream_options" not in self._params:
+            if "stream_options" not in params:
                 head["stream_options"] = {"include_usage": True}
+        limited = not _LIMITS.isdisjoint(params)
         for key, value in candidate.params.items():
-            if key not in self._params:
+            if key not in params and not (limited and key in _LIMITS):
                 head[key] = value
-        changed: Json = {}
         if ignore or candidate.max_price:
-            provider = dict(self._params.get("provider") or candidate.params.get("provider") or {})
+            provider = dict(params.get("provider") or candidate.params.get("provider") or {})
             if ignore:
                 provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             if candidate.max_price:
                 provider["max_price"] = lower(provider.get("max_price"), candidate.max_price)
             # What is encoded already stays so, unless the caller's own preferences are in it.
-            (changed if "provider" in self._params else head)["provider"] = provider
-        if self._makers and not self._makers <= {own := family(candidate.model)}:
-            changed["messages"] = without_others(self.messages, own)
-        common = _encode({"messages": self.messages, **self._params, **changed}) if changed else self._common
+            if "provider" in params:
+                params = {**params, "provider": provider}
+            else:
+                head["provider"] = provider
+        unchanged = params is self._params and messages is self.messages
+        common = self._common if unchanged else _encode({"messages": messages, **params})
         return orjson.dumps(head)[:-1] + b"," + common[1:]
+
+    def _elsewhere(self, candidate: Candidate) -> Json:
+        """The parameters for a server that is not OpenRouter's."""
+        kept = {key: value for key, value in self._params.items() if key not in _OPENROUTERS - self._as_it_is}
+        if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
+            kept[candidate.limit] = kept.pop("max_tokens")
+        return self._params if kept == self._params else kept
 
     def tokens(self) -> int:
         """About how many tokens its text has."""
@@ -215,6 +252,13 @@ def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
                 "such as {'role': 'user', 'content': ...}"
             )
     return checked
+
+
+def _without_openrouters(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The messages without what models on OpenRouter thought and drew."""
+    if all(_OPENROUTERS_IN_MESSAGES.isdisjoint(message) for message in messages):
+        return messages
+    return [{k: v for k, v in message.items() if k not in _OPENROUTERS_IN_MESSAGES} for message in messages]
 
 
 def _refuse_mistake(key: str) -> None:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from .catalog import Catalog, ModelInfo
 from .config import OPENROUTER, STANDARD_TIERS, FallbackConfig, ModelConfig
@@ -21,6 +22,8 @@ from .prices import MaxPrice, PriceCap, price, tier
 logger = logging.getLogger("openrouter_fallback")
 
 _MOST_REMEMBERED = 1024
+_OPENROUTER_HOST = "openrouter.ai"
+_OPENAI_HOST = "api.openai.com"
 NO_NEEDS = Needs()
 
 
@@ -50,6 +53,9 @@ class Choice:
             if value is not None and not isinstance(value, str):
                 raise ConfigError(f"{name}={value!r} is a {type(value).__name__}; it must be a string")
         given = None if models is None else tuple(models)
+        for model in given or ():
+            if not isinstance(model, str | ModelConfig):
+                raise ConfigError(f"models= holds a {type(model).__name__}; for a call it may hold ids and ModelConfig")
         return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
 
     def over(self, other: Choice) -> Choice:
@@ -99,8 +105,9 @@ class Candidate:
     """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
 
     `attempts` per call, the first included; `timeout` seconds to the first token as the user set it, or None;
-    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text. For one
-    call: `unfit`, what it is known to lack for the request, and `max_price`, the caller's cap as OpenRouter takes it.
+    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text; `host`: the
+    endpoint's. For one call: `unfit`, what it is known to lack for the request, and `max_price`, the caller's cap as
+    OpenRouter takes it.
     """
 
     key: str
@@ -111,6 +118,7 @@ class Candidate:
     params: Mapping[str, Any] = field(default_factory=dict)
     streams: bool = True
     continues: Way | None = None
+    host: str = ""
     catalog: Catalog | None = field(default=None, repr=False, compare=False)
     unfit: str = ""
     max_price: Mapping[str, str] | None = None
@@ -118,7 +126,12 @@ class Candidate:
     @property
     def on_openrouter(self) -> bool:
         """Whether OpenRouter's own parameters mean something to its endpoint."""
-        return self.target.endpoint == OPENROUTER
+        return self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
+
+    @property
+    def limit(self) -> str:
+        """What its endpoint calls the most tokens to answer with; OpenAI's newer models refuse the old name."""
+        return "max_completion_tokens" if self.host == _OPENAI_HOST else "max_tokens"
 
     @property
     def slow(self) -> bool:
@@ -260,6 +273,7 @@ class Router:
             timeout=chosen.timeout if chosen.timeout is not None else settings.first_token_timeout_seconds,
             params=chosen.params,
             continues=Way(chosen.continues) if chosen.continues is not None else None,
+            host=urlsplit(self._config.endpoints[endpoint].base_url).hostname or "",
             streams=settings.stream_upstream and self._config.endpoints[endpoint].stream_upstream,
             catalog=self._catalog,
         )

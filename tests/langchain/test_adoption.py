@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel
@@ -21,7 +22,7 @@ from langchain_openrouter import ChatOpenRouter
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
-from openrouter_fallback import ModelConfig
+from openrouter_fallback import FallbackError, ModelConfig, load_config
 from openrouter_fallback.emulator import Emulator
 
 from .conftest import CLAUDE, GPT, Make
@@ -85,6 +86,45 @@ def test_a_chat_openai_beside_a_configuration(
     llm = make(config={"default_chain": [CLAUDE], "task_chains": {"fast": [GPT]}}, models=[GPT, openai_model])
     assert llm.invoke("hello").response_metadata["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
     assert emulator.count(GPT) == 1
+
+
+def test_for_one_call_it_cannot_be_given(make: Make, openai_model: ChatOpenAI) -> None:
+    """Its endpoint belongs to the chain."""
+    llm = make()
+    assigned = make()
+    not_for_it: Any = openai_model
+    assigned.models = [not_for_it]
+    for ask in (
+        lambda: llm.invoke("hello", models=[GPT, not_for_it]),
+        lambda: llm.with_routing(models=[not_for_it]),
+        lambda: llm.bind(models=[not_for_it]),
+        lambda: assigned.invoke("hello"),
+    ):
+        with pytest.raises(FallbackError, match="holds a ChatOpenAI"):
+            ask()
+
+
+@pytest.mark.parametrize("form", ["mapping", "path", "object"])
+def test_it_does_not_take_over_an_endpoint_of_the_configuration(
+    form: str, tmp_path: Path, direct: Emulator, emulator: Emulator, make: Make
+) -> None:
+    """Else the configuration's models would be asked at another URL, with another key."""
+    text = f"default_chain: ['openai:{DIRECT}']\nendpoints: {{openai: {{base_url: '{direct.base_url}'}}}}\n"
+    path = tmp_path / "fallback.yaml"
+    path.write_text(text)
+    config = {
+        "mapping": load_config(path).model_dump(exclude_defaults=True),
+        "path": str(path),
+        "object": load_config(path),
+    }
+    llm = make(config=config[form], models=[GPT, built(ChatOpenAI, model="gpt-5.1", api_key="k")])
+
+    endpoints = llm.client.config.endpoints
+    assert (endpoints["openai"].base_url, endpoints["openai-2"].base_url) == (
+        direct.base_url,
+        "https://api.openai.com/v1",
+    )
+    assert llm.models == [GPT, ModelConfig("openai-2:gpt-5.1")]
 
 
 def test_two_of_one_server_share_an_endpoint_and_two_keys_do_not(direct: Emulator) -> None:
@@ -222,6 +262,21 @@ def test_the_settings_of_a_chat_openai_elsewhere(
 def test_only_those_can_be_taken_over() -> None:
     with pytest.raises(ConfigError, match="FakeListChatModel"):
         ChatOpenRouterFallback.from_chat_model(FakeListChatModel(responses=["x"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"openai_proxy": "http://127.0.0.1:1"}, "HTTPS_PROXY"),
+        ({"http_client": httpx.Client()}, "HTTPS_PROXY"),
+        ({"default_query": {"tenant": "1"}}, "needs a query"),
+    ],
+    ids=["proxy", "client", "query"],
+)
+def test_a_way_to_openrouter_that_cannot_be_taken_over_is_told(given: Any, told: str) -> None:
+    theirs = built(ChatOpenAI, model=GPT, base_url="https://openrouter.ai/api/v1", api_key="k", **given)
+    with pytest.raises(ConfigError, match=told):
+        ChatOpenRouterFallback.from_chat_model(theirs)
 
 
 def test_nothing_meant_for_openai_leaks_in(emulator: Emulator, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import pytest
 from langchain_core.messages import (
@@ -38,7 +38,16 @@ MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
         {"role": "developer", "content": "be brief"},
     ),
     (ChatMessage(content="hi", role="critic"), {"role": "critic", "content": "hi"}),
-    (FunctionMessage(content="1", name="f"), {"role": "function", "content": "1", "name": "f"}),
+    # OpenRouter has no functions any more, but tools.
+    (FunctionMessage(content="1", name="f"), {"role": "tool", "content": "1", "tool_call_id": "f"}),
+    (
+        AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"type": "function", "id": "f", "function": {"name": "f", "arguments": "{}"}}],
+        },
+    ),
     (AIMessage("hi"), {"role": "assistant", "content": "hi"}),
     (AIMessage("", tool_calls=[CALL]), {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]}),
     (
@@ -66,6 +75,13 @@ MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
             "role": "assistant",
             "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": "there"}],
             "reasoning": "Hm.",
+        },
+    ),
+    (
+        AIMessage([{"type": "text", "text": "hi", "cache_control": CACHED}, {"type": "text-plain", "text": "there"}]),
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "hi", "cache_control": CACHED}, {"type": "text", "text": "there"}],
         },
     ),
     # What other providers' models leave in their messages.
@@ -104,6 +120,18 @@ BLOCKS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"type": "text", "text": "hi", "cache_control": CACHED},
     ),
     "plain text": ({"type": "text-plain", "text": "hi", "mime_type": "text/plain"}, {"type": "text", "text": "hi"}),
+    "plain text, base64": (
+        {"type": "text-plain", "base64": "aGk=", "mime_type": "text/plain"},
+        {"type": "file", "file": {"file_data": "data:text/plain;base64,aGk="}},
+    ),
+    "plain text, of the generation before": (
+        {"type": "file", "source_type": "text", "text": "hi", "mime_type": "text/plain"},
+        {"type": "text", "text": "hi"},
+    ),
+    "document of text, Anthropic's": (
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
+        {"type": "text", "text": "hi"},
+    ),
     "image, URL": (
         {"type": "image", "url": "https://x.org/a.png", "extras": {"detail": "low"}},
         {"type": "image_url", "image_url": {"url": "https://x.org/a.png", "detail": "low"}},
@@ -208,6 +236,9 @@ def find(query: str, limit: int = 3) -> str:
     return query
 
 
+T = TypeVar("T")
+
+
 class Found(BaseModel):
     """What was found."""
 
@@ -297,6 +328,41 @@ async def test_structured_output(
     assert (sent.get("tool_choice") is None) == (method != "function_calling")
 
 
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_schema_in_openais_wrapping(
+    emulator: Emulator,
+    llm: ChatOpenRouterFallback,
+    wrapped: bool,
+    method: Literal["json_schema", "function_calling"],
+) -> None:
+    inner = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
+    schema: dict[str, Any] = {"name": "Found", "description": "What was found.", "schema": inner, "strict": True}
+    model = llm.with_structured_output(
+        {"type": "json_schema", "json_schema": schema} if wrapped else schema, method=method
+    )
+    assert model.invoke("It is 7") == {"number": 7}
+    sent = body(emulator)
+    named = sent["tools"][0]["function"] if method == "function_calling" else sent["response_format"]["json_schema"]
+    assert (named["name"], named["strict"]) == ("Found", True)
+
+
+class Pair(BaseModel, Generic[T]):
+    """Two of a kind, the second one optional."""
+
+    first: T
+    second: T | None = None
+
+
+def test_a_strict_schema_is_one_that_openai_takes(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    """A name of ASCII letters, digits, _ and -; no additional properties, at any depth."""
+    llm.with_structured_output(Pair[Found], method="json_schema", strict=True).invoke("It is 7")
+    sent = body(emulator)["response_format"]["json_schema"]
+    assert (sent["name"], sent["strict"]) == ("Pair_Found_", True)
+    assert sent["schema"]["additionalProperties"] is False
+    assert sent["schema"]["properties"]["first"]["additionalProperties"] is False
+
+
 def test_an_answer_that_is_no_json_goes_to_the_next_model(emulator: Emulator, make: Make) -> None:
     emulator.reply(text="no JSON", model="openai/gpt-5.1")
     assert make().with_structured_output(Found, method="json_schema").invoke("It is 7") == Found(number=7)
@@ -349,6 +415,23 @@ def test_langchains_names_for_openrouters_parameters(emulator: Emulator, make: M
     assert sent.body["provider"] == provider
     assert (sent.body["stop"], sent.body["top_k"], sent.body["new"]) == ("END", 3, True)
     assert sent.headers["x-mine"] == "1"
+
+
+@pytest.mark.parametrize("name", ["api_key", "base_url", "max_retries", "endpoints", "app_title"])
+def test_what_only_a_constructor_takes_is_refused_in_a_call(
+    emulator: Emulator, llm: ChatOpenRouterFallback, name: str
+) -> None:
+    """It would go out in the body, a key too."""
+    given: Any = {name: "sk-secret"}
+    with pytest.raises(ConfigError, match=f"{name}= is an argument of ChatOpenRouterFallback itself") as raised:
+        llm.invoke("hi", **given)
+    assert "secret" not in str(raised.value)
+    assert emulator.count() == 0
+
+
+def test_what_is_meant_for_langchain_is_not_sent(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    llm.invoke("hi", stream_usage=True)
+    assert "stream_usage" not in body(emulator)
 
 
 def test_attribution_and_headers(emulator: Emulator, make: Make) -> None:

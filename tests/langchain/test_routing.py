@@ -209,6 +209,15 @@ def test_the_nearest_word_wins(emulator: Emulator, llm: ChatOpenRouterFallback) 
     assert served(emulator) == [MINI, LLAMA, CLAUDE, "qwen/qwen3-max", GPT]
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+async def test_one_model_of_an_argument_goes_before_the_models_of_the_config(
+    emulator: Emulator, llm: ChatOpenRouterFallback, surface: str
+) -> None:
+    config: Any = {"configurable": {"models": [LLAMA]}}
+    (await aask(llm, surface, "hello", config=config, model=CLAUDE)).answer  # noqa: B018
+    assert served(emulator) == [CLAUDE]
+
+
 def test_a_graphs_own_configuration_is_let_alone(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
     llm.invoke("hello", {"configurable": {"model": "openai", "thread_id": "1", "temperature": 9}})
     assert served(emulator) == [GPT]

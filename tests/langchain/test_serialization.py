@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.load import dumpd, dumps, load
+from langchain_core.rate_limiters import InMemoryRateLimiter
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback import errors as ours
@@ -93,6 +96,13 @@ def test_a_copy_keeps_what_was_learnt(emulator: Emulator, make: Make, copied: An
     if copied is not copy.copy:
         assert other.models == llm.models
         assert other.models is not llm.models
+
+
+def test_a_deep_copy_shares_what_has_locks(make: Make) -> None:
+    limiter, usage = InMemoryRateLimiter(requests_per_second=1000), UsageMetadataCallbackHandler()
+    cache = InMemoryCache()
+    other = copy.deepcopy(make(rate_limiter=limiter, callbacks=[usage], cache=cache))
+    assert (other.rate_limiter, other.callbacks, other.cache) == (limiter, [usage], cache)
 
 
 def test_a_copy_with_other_settings_does_as_it_says(emulator: Emulator, make: Make) -> None:
