@@ -142,6 +142,52 @@ async def test_a_way_to_call(llm: OpenRouterFallback, emulator: Emulator, way: s
     assert [request.model for request in emulator.log] == ([FIRST, SECOND] if down else [FIRST])
 
 
+STREAMED: dict[str, Callable[[OpenRouterFallback], Any]] = {
+    "stream_structured_predict": lambda llm: now(list(llm.stream_structured_predict(Song, SONG, year=1965))),
+    "astream_structured_predict": lambda llm: collected(llm.astream_structured_predict(Song, SONG, year=1965)),
+    "as_structured_llm.stream_chat": lambda llm: now(
+        [response.raw for response in llm.as_structured_llm(Song).stream_chat(ASKED)]
+    ),
+    "as_structured_llm.astream_chat": lambda llm: then(
+        collected(llm.as_structured_llm(Song).astream_chat(ASKED)), lambda all: [response.raw for response in all]
+    ),
+}
+
+
+async def collected(awaited: Awaitable[AsyncGenerator[Any, None]]) -> list[Any]:
+    return [one async for one in await awaited]
+
+
+@pytest.mark.parametrize("way", STREAMED)
+@pytest.mark.parametrize(
+    "before", [{}, {"text": "Let me see."}, {"reasoning": "I think."}], ids=["", "text", "thought"]
+)
+async def test_a_streamed_object_comes_in_one_piece(
+    llm: OpenRouterFallback, emulator: Emulator, way: str, before: dict[str, Any]
+) -> None:
+    """Whatever the model says before: an object without any field is none."""
+    emulator.reply(tool_calls=[{"name": "Song", "arguments": {"name": "Yesterday", "year": 1965}}], **before)
+    assert await STREAMED[way](llm) == [Song(name="Yesterday", year=1965)]
+
+
+@pytest.mark.parametrize("way", STREAMED)
+async def test_a_streamed_object_that_was_cut_off_is_none(
+    llm: OpenRouterFallback, emulator: Emulator, way: str
+) -> None:
+    emulator.fault("cut_tool_call", model=FIRST, end="length")
+    with pytest.raises(ValueError, match="cut off at the length limit; give more max_tokens"):
+        await STREAMED[way](llm)
+
+
+@pytest.mark.parametrize("way", STREAMED)
+async def test_a_streamed_object_of_another_class_is_none(
+    llm: OpenRouterFallback, emulator: Emulator, way: str
+) -> None:
+    emulator.reply(tool_calls=[{"name": "Song", "arguments": {"name": "Yesterday"}}])
+    with pytest.raises(ValueError, match="year"):
+        await STREAMED[way](llm)
+
+
 def test_it_is_one_of_llamaindex_s_own() -> None:
     assert [cls for cls in OpenRouterFallback.__mro__ if cls in (FunctionCallingLLM, LLM)] == [FunctionCallingLLM, LLM]
     assert OpenRouterFallback.class_name() == "OpenRouterFallback"
