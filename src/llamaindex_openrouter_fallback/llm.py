@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -176,7 +177,9 @@ class OpenRouterFallback(FunctionCallingLLM):
         model = getattr(llm, "model", None)
         if not isinstance(model, str):
             raise ConfigError(f"a {type(llm).__name__} has no `model`: give an OpenRouter or OpenAILike instance")
-        return cls(**{"models": [model, *(one for one in models if one != model)], **taken_over(llm), **options})
+        if not isinstance(models, str):  # which is refused there
+            models = [model, *(one for one in models if one != model)]
+        return cls(**{"models": models, **taken_over(llm), **options})
 
     def with_options(
         self,
@@ -196,9 +199,9 @@ class OpenRouterFallback(FunctionCallingLLM):
         }
         if models is not None:
             given["models"] = list(models)
-        copy = self.model_copy(update={key: value for key, value in given.items() if value is not None})
-        copy._client = self._client.with_options(**given)
-        return copy
+        made = self.model_copy(update={key: value for key, value in given.items() if value is not None})
+        made._client = self._client.with_options(**given)
+        return made
 
     @property
     def client(self) -> FallbackClient:
@@ -353,7 +356,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         return None if settings is None else settings.model_dump(mode="json", exclude_unset=True)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self.model_copy(update={"additional_kwargs": {**self.additional_kwargs}})
+        return self.model_copy(update={"additional_kwargs": copy.deepcopy(self.additional_kwargs, memo)})
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: getattr(self, name) for name in self.model_fields_set - _NOT_PICKLED}

@@ -6,6 +6,7 @@ import base64
 import binascii
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -136,7 +137,11 @@ def _message(completion: Completion) -> ChatMessage:
         extra["audio"] = {"id": message["audio"]["id"]}
     if calls:
         blocks += [
-            ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments) for call in calls
+            # Some servers send no id; the tool's result needs one.
+            ToolCallBlock(
+                tool_call_id=call.id or f"call_{uuid4().hex}", tool_name=call.name, tool_kwargs=call.arguments
+            )
+            for call in calls
         ]
         extra["tool_calls"] = message["tool_calls"]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra)
