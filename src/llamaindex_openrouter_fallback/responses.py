@@ -76,12 +76,17 @@ class Growing:
 
 
 class GrowingChat(Growing):
-    """For `stream_chat`."""
+    """For `stream_chat`; LlamaIndex looks for a second tool call, where none is allowed, in whole answers only."""
 
-    __slots__ = ()
+    __slots__ = ("_one_call",)
+
+    def __init__(self, one_call: bool) -> None:
+        super().__init__()
+        self._one_call = one_call
 
     def end(self, completion: Completion) -> ChatResponse:
-        return chat_response(completion, delta=_text(completion)[len(self._text) :])
+        response = chat_response(completion, delta=_text(completion)[len(self._text) :])
+        return first_call_only(response) if self._one_call else response
 
     def _response(self, piece: Piece, extra: Json) -> ChatResponse:
         blocks: list[ContentBlock] = [TextBlock(text=self._text)]

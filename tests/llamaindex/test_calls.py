@@ -277,6 +277,19 @@ def test_one_call_where_no_more_are_allowed(llm: OpenRouterFallback, emulator: E
     assert [call["id"] for call in first.message.additional_kwargs["tool_calls"]] == ["one"]
 
 
+async def test_one_call_of_a_stream_where_no_more_are_allowed(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    """LlamaIndex looks only at whole answers for that, but agents run what streams bring."""
+    calls = [{"name": "look_up", "arguments": {"query": query}, "id": query} for query in ("one", "two")]
+    emulator.reply(tool_calls=calls)
+    both = {"allow_parallel_tool_calls": True}
+
+    for more, ids in (({}, ["one"]), (both, ["one", "two"])):
+        streamed = list(llm.stream_chat_with_tools([TOOL], CALL, **more))[-1]  # type: ignore[arg-type]
+        astreamed = await athen(llm.astream_chat_with_tools([TOOL], CALL, **more))  # type: ignore[arg-type]
+        for response in (streamed, astreamed):
+            assert [call.tool_id for call in llm.get_tool_calls_from_response(response)] == ids
+
+
 def test_an_answer_without_a_call(llm: OpenRouterFallback) -> None:
     response = llm.chat_with_tools([TOOL], "Say something")
 
