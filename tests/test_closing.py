@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import pickle
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any, Literal
@@ -194,6 +196,23 @@ async def test_closing_the_client_leaves_an_async_stream_alone(client: FallbackC
         pass
     gate.open()
     assert text([*pieces, *[piece async for piece in stream]]) == "hello there"
+
+
+def test_loops_that_are_closed_without_ado_leave_no_sockets(server: RawServer) -> None:
+    """As LlamaIndex's `asyncio_run` closes its own: without ending their generators."""
+    server.answer(Reply([HELLO, REST]))
+    client = client_for(server)
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            assert loop.run_until_complete(client.achat("hello")).text == "hello there"
+            loop.close()
+        client.close()
+        del client
+        gc.collect()
+    assert [str(one.message) for one in warned if issubclass(one.category, ResourceWarning)] == []
 
 
 class SweptElsewhere:

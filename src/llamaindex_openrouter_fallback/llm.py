@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -20,9 +21,8 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
-from llama_index.core.program.utils import get_program_for_llm
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.types import BasePydanticProgram, PydanticProgramMode
+from llama_index.core.types import PydanticProgramMode
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, WithJsonSchema, field_serializer
 
 from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings
@@ -32,6 +32,7 @@ from .messages import Json, reads_files, wire_messages
 from .options import checked, client, mistakes, taken_over
 from .responses import chat_response, completion_response, first_call_only
 from .streams import StreamedCall
+from .structured import afilled, filled, filling
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -176,7 +177,9 @@ class OpenRouterFallback(FunctionCallingLLM):
         model = getattr(llm, "model", None)
         if not isinstance(model, str):
             raise ConfigError(f"a {type(llm).__name__} has no `model`: give an OpenRouter or OpenAILike instance")
-        return cls(**{"models": [model, *(one for one in models if one != model)], **taken_over(llm), **options})
+        if not isinstance(models, str):  # which is refused there
+            models = [model, *(one for one in models if one != model)]
+        return cls(**{"models": models, **taken_over(llm), **options})
 
     def with_options(
         self,
@@ -196,9 +199,9 @@ class OpenRouterFallback(FunctionCallingLLM):
         }
         if models is not None:
             given["models"] = list(models)
-        copy = self.model_copy(update={key: value for key, value in given.items() if value is not None})
-        copy._client = self._client.with_options(**given)
-        return copy
+        made = self.model_copy(update={key: value for key, value in given.items() if value is not None})
+        made._client = self._client.with_options(**given)
+        return made
 
     @property
     def client(self) -> FallbackClient:
@@ -308,6 +311,8 @@ class OpenRouterFallback(FunctionCallingLLM):
         """The complete tool calls of an answer. Raises ValueError if there are none, unless told not to."""
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if not calls and error_on_no_tool_call:
+            if response.additional_kwargs.get("invalid_tool_calls"):
+                raise ValueError("The model's tool call was cut off at the length limit; give more max_tokens.")
             raise ValueError("Expected at least one tool call, but the model called no tool.")
         return [
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
@@ -317,21 +322,20 @@ class OpenRouterFallback(FunctionCallingLLM):
     def _structured_stream_call(
         self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
     ) -> Generator[Any, None, None]:
-        return self._program(output_cls, prompt).stream_call(llm_kwargs=llm_kwargs, **prompt_args)
+        if self._fills_by_tools:
+            return filled(self, output_cls, filling(self, output_cls, prompt, llm_kwargs, prompt_args))
+        return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
 
     async def _structured_astream_call(
         self, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None = None, **prompt_args: Any
     ) -> AsyncGenerator[Any, None]:
-        return await self._program(output_cls, prompt).astream_call(llm_kwargs=llm_kwargs, **prompt_args)
+        if self._fills_by_tools:
+            return afilled(self, output_cls, filling(self, output_cls, prompt, llm_kwargs, prompt_args))
+        return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
 
-    def _program(self, output_cls: type[Any], prompt: PromptTemplate) -> BasePydanticProgram[Any]:
-        """What fills `output_cls` in a stream. LlamaIndex leaves the model free there to answer in words instead, and
-        passes an object without any field on."""
-        by_tools = self.pydantic_program_mode in _BY_TOOLS and self.metadata.is_function_calling_model
-        required = {"tool_choice": "required"} if by_tools else {}
-        return get_program_for_llm(
-            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, **required
-        )
+    @property
+    def _fills_by_tools(self) -> bool:
+        return self.pydantic_program_mode in _BY_TOOLS and self.metadata.is_function_calling_model
 
     # Copies
 
@@ -352,7 +356,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         return None if settings is None else settings.model_dump(mode="json", exclude_unset=True)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self.model_copy(update={"additional_kwargs": {**self.additional_kwargs}})
+        return self.model_copy(update={"additional_kwargs": copy.deepcopy(self.additional_kwargs, memo)})
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {name: getattr(self, name) for name in self.model_fields_set - _NOT_PICKLED}

@@ -161,8 +161,8 @@ def _(block: VideoBlock) -> list[Json]:
 
 @_parts.register
 def _(block: AudioBlock) -> list[Json]:
-    data = block.resolve_audio(as_base64=True).read()
-    return [{"type": "input_audio", "input_audio": {"data": data.decode("ascii"), "format": block.format or "wav"}}]
+    data = b64encode(block.resolve_audio().read()).decode("ascii")
+    return [{"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}]
 
 
 @_parts.register

@@ -49,14 +49,14 @@ _AS_PARAMETERS = {"reasoning_effort": "reasoning_effort", "modalities": "modalit
 def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Json:
     """The arguments of an LLM, its configuration loaded. Raises `ConfigError` for one that is not known."""
     for key in given:
-        if key in fields:
+        if key in fields or key == "class_name":  # of a dump
             continue
         if key in _KNOWN_AS:
             raise ConfigError(f"{name} takes no {key}=; here that is {_KNOWN_AS[key]}")
         near = difflib.get_close_matches(key, fields, n=1)
         hint = f"did you mean {near[0]}=?" if near else "request parameters go into additional_kwargs={...}"
         raise ConfigError(f"{name} takes no {key}=; {hint}")
-    data = dict(given)
+    data = {key: value for key, value in given.items() if key in fields}
     models = data.get("models")
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")

@@ -6,6 +6,7 @@ import base64
 import binascii
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -75,12 +76,17 @@ class Growing:
 
 
 class GrowingChat(Growing):
-    """For `stream_chat`."""
+    """For `stream_chat`; LlamaIndex looks for a second tool call, where none is allowed, in whole answers only."""
 
-    __slots__ = ()
+    __slots__ = ("_one_call",)
+
+    def __init__(self, one_call: bool) -> None:
+        super().__init__()
+        self._one_call = one_call
 
     def end(self, completion: Completion) -> ChatResponse:
-        return chat_response(completion, delta=_text(completion)[len(self._text) :])
+        response = chat_response(completion, delta=_text(completion)[len(self._text) :])
+        return first_call_only(response) if self._one_call else response
 
     def _response(self, piece: Piece, extra: Json) -> ChatResponse:
         blocks: list[ContentBlock] = [TextBlock(text=self._text)]
@@ -136,7 +142,11 @@ def _message(completion: Completion) -> ChatMessage:
         extra["audio"] = {"id": message["audio"]["id"]}
     if calls:
         blocks += [
-            ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments) for call in calls
+            # Some servers send no id; the tool's result needs one.
+            ToolCallBlock(
+                tool_call_id=call.id or f"call_{uuid4().hex}", tool_name=call.name, tool_kwargs=call.arguments
+            )
+            for call in calls
         ]
         extra["tool_calls"] = message["tool_calls"]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra)

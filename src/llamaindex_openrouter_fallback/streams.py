@@ -39,7 +39,9 @@ class StreamedCall:
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Generator[Any, None, None]:
-        return self._begin(GrowingChat(), self._llm._messages(messages), kwargs)
+        return self._begin(
+            GrowingChat(kwargs.get("parallel_tool_calls") is False), self._llm._messages(messages), kwargs
+        )
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Generator[Any, None, None]:
@@ -63,7 +65,9 @@ class StreamedCall:
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> AsyncGenerator[Any, None]:
-        return await self._abegin(GrowingChat(), await self._llm._amessages(messages), kwargs)
+        return await self._abegin(
+            GrowingChat(kwargs.get("parallel_tool_calls") is False), await self._llm._amessages(messages), kwargs
+        )
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> AsyncGenerator[Any, None]:

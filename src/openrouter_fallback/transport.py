@@ -81,7 +81,8 @@ class HttpTransport:
         origin = (proxy, parsed.raw_scheme, parsed.netloc)
         lines = pools.lines.get(origin)
         if lines is None:
-            lines = pools.lines[origin] = _Lines(_pool(proxy, self._ssl), url_there.origin)
+            pool = _pool(proxy, self._ssl, _Backend(pools.transports))
+            lines = pools.lines[origin] = _Lines(pool, url_there.origin)
         place = _Place(url_there, parsed.netloc, lines)
         if len(pools.places) < _MOST_PLACES:
             pools.places[url] = place
@@ -90,8 +91,8 @@ class HttpTransport:
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
         # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
         for old in list(self._pools):
-            if old.is_closed():
-                self._pools.pop(old, None)
+            if old.is_closed() and (left := self._pools.pop(old, None)) is not None:
+                _let_go(left)
         lines: dict[_Origin, _Lines] = {}
         pools = self._pools[loop] = _Pools(lines, _keep(lines))
         await anext(pools.keeper)
@@ -118,6 +119,7 @@ class _Pools:
     lines: dict[_Origin, _Lines]
     keeper: AsyncGenerator[None]
     places: dict[str, _Place] = field(default_factory=dict)
+    transports: weakref.WeakSet[asyncio.BaseTransport] = field(default_factory=weakref.WeakSet)
 
 
 async def _keep(lines: dict[_Origin, _Lines]) -> AsyncGenerator[None]:
@@ -188,13 +190,13 @@ class _Lines:
             await connection.aclose()
 
 
-def _pool(proxy: str | None, tls: ssl.SSLContext | None) -> httpcore2.AsyncConnectionPool:
+def _pool(proxy: str | None, tls: ssl.SSLContext | None, backend: _Backend) -> httpcore2.AsyncConnectionPool:
     options: dict[str, Any] = {
         "ssl_context": tls,
         "max_connections": None,
         "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
         "keepalive_expiry": IDLE_SECONDS,
-        "network_backend": _Backend(),
+        "network_backend": backend,
     }
     if proxy is None:
         return httpcore2.AsyncConnectionPool(**options)
@@ -209,8 +211,9 @@ def _pool(proxy: str | None, tls: ssl.SSLContext | None) -> httpcore2.AsyncConne
 class _Backend(httpcore2.AsyncNetworkBackend):
     """httpcore2's own connections, but a request's head and body go out as one write: a system call less."""
 
-    def __init__(self) -> None:
+    def __init__(self, transports: weakref.WeakSet[asyncio.BaseTransport]) -> None:
         self._inner = httpcore2.AnyIOBackend()
+        self._transports = transports
 
     async def connect_tcp(
         self,
@@ -220,7 +223,11 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        return _Joined(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        made = await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        transport = getattr(getattr(made, "_stream", None), "_transport", None)
+        if isinstance(transport, asyncio.BaseTransport):
+            self._transports.add(transport)
+        return _Joined(made)
 
 
 class _Joined(httpcore2.AsyncNetworkStream):
@@ -337,9 +344,22 @@ def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> 
         _inherited.append(pools)
         return
     for loop, kept in pools.items():
-        if not loop.is_closed():
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_close_soon, loop, kept.keeper)
+        if loop.is_closed():
+            _let_go(kept)
+            continue
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_close_soon, loop, kept.keeper)
+
+
+def _let_go(pools: _Pools) -> None:
+    """Close the sockets of a loop that was closed before its generators were ended.
+
+    A transport closes its socket by way of its loop, which is no more; what the loop would have called is called here.
+    Until garbage collection, which warns, upstreams would hold the connections otherwise.
+    """
+    for transport in list(pools.transports):
+        with suppress(Exception):
+            transport._call_connection_lost(None)  # type: ignore[attr-defined]
 
 
 def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:

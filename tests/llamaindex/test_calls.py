@@ -142,6 +142,52 @@ async def test_a_way_to_call(llm: OpenRouterFallback, emulator: Emulator, way: s
     assert [request.model for request in emulator.log] == ([FIRST, SECOND] if down else [FIRST])
 
 
+STREAMED: dict[str, Callable[[OpenRouterFallback], Any]] = {
+    "stream_structured_predict": lambda llm: now(list(llm.stream_structured_predict(Song, SONG, year=1965))),
+    "astream_structured_predict": lambda llm: collected(llm.astream_structured_predict(Song, SONG, year=1965)),
+    "as_structured_llm.stream_chat": lambda llm: now(
+        [response.raw for response in llm.as_structured_llm(Song).stream_chat(ASKED)]
+    ),
+    "as_structured_llm.astream_chat": lambda llm: then(
+        collected(llm.as_structured_llm(Song).astream_chat(ASKED)), lambda all: [response.raw for response in all]
+    ),
+}
+
+
+async def collected(awaited: Awaitable[AsyncGenerator[Any, None]]) -> list[Any]:
+    return [one async for one in await awaited]
+
+
+@pytest.mark.parametrize("way", STREAMED)
+@pytest.mark.parametrize(
+    "before", [{}, {"text": "Let me see."}, {"reasoning": "I think."}], ids=["", "text", "thought"]
+)
+async def test_a_streamed_object_comes_in_one_piece(
+    llm: OpenRouterFallback, emulator: Emulator, way: str, before: dict[str, Any]
+) -> None:
+    """Whatever the model says before: an object without any field is none."""
+    emulator.reply(tool_calls=[{"name": "Song", "arguments": {"name": "Yesterday", "year": 1965}}], **before)
+    assert await STREAMED[way](llm) == [Song(name="Yesterday", year=1965)]
+
+
+@pytest.mark.parametrize("way", STREAMED)
+async def test_a_streamed_object_that_was_cut_off_is_none(
+    llm: OpenRouterFallback, emulator: Emulator, way: str
+) -> None:
+    emulator.fault("cut_tool_call", model=FIRST, end="length")
+    with pytest.raises(ValueError, match="cut off at the length limit; give more max_tokens"):
+        await STREAMED[way](llm)
+
+
+@pytest.mark.parametrize("way", STREAMED)
+async def test_a_streamed_object_of_another_class_is_none(
+    llm: OpenRouterFallback, emulator: Emulator, way: str
+) -> None:
+    emulator.reply(tool_calls=[{"name": "Song", "arguments": {"name": "Yesterday"}}])
+    with pytest.raises(ValueError, match="year"):
+        await STREAMED[way](llm)
+
+
 def test_it_is_one_of_llamaindex_s_own() -> None:
     assert [cls for cls in OpenRouterFallback.__mro__ if cls in (FunctionCallingLLM, LLM)] == [FunctionCallingLLM, LLM]
     assert OpenRouterFallback.class_name() == "OpenRouterFallback"
@@ -229,6 +275,19 @@ def test_one_call_where_no_more_are_allowed(llm: OpenRouterFallback, emulator: E
     assert [call.tool_id for call in llm.get_tool_calls_from_response(both)] == ["one", "two"]
     assert [call.tool_id for call in llm.get_tool_calls_from_response(first)] == ["one"]
     assert [call["id"] for call in first.message.additional_kwargs["tool_calls"]] == ["one"]
+
+
+async def test_one_call_of_a_stream_where_no_more_are_allowed(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    """LlamaIndex looks only at whole answers for that, but agents run what streams bring."""
+    calls = [{"name": "look_up", "arguments": {"query": query}, "id": query} for query in ("one", "two")]
+    emulator.reply(tool_calls=calls)
+    both = {"allow_parallel_tool_calls": True}
+
+    for more, ids in (({}, ["one"]), (both, ["one", "two"])):
+        streamed = list(llm.stream_chat_with_tools([TOOL], CALL, **more))[-1]  # type: ignore[arg-type]
+        astreamed = await athen(llm.astream_chat_with_tools([TOOL], CALL, **more))  # type: ignore[arg-type]
+        for response in (streamed, astreamed):
+            assert [call.tool_id for call in llm.get_tool_calls_from_response(response)] == ids
 
 
 def test_an_answer_without_a_call(llm: OpenRouterFallback) -> None:

@@ -21,6 +21,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms.utils import resolve_llm
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from pydantic import BaseModel
 
 import llamaindex_openrouter_fallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
@@ -291,6 +292,23 @@ def test_copied(make: Make, emulator: Emulator, duplicate: Callable[[Any], Any])
     assert back.to_dict() == {**llm.to_dict(), "temperature": 0.3}
 
 
+def test_a_deep_copy_shares_no_parameters(make: Make) -> None:
+    llm = make(additional_kwargs={"provider": {"order": ["Groq"]}})
+    copy.deepcopy(llm).additional_kwargs["provider"]["order"].append("Cerebras")
+    assert llm.additional_kwargs == {"provider": {"order": ["Groq"]}}
+
+
+def test_a_model_that_holds_one(make: Make) -> None:
+    """What LlamaIndex adds to a dump, `class_name`, is no parameter."""
+
+    class Holder(BaseModel):
+        llm: OpenRouterFallback
+
+    holder = Holder(llm=make(temperature=0.5))
+    back = Holder.model_validate(holder.model_dump())
+    assert back.llm.to_dict() == holder.llm.to_dict()
+
+
 def test_no_key_anywhere(make: Make) -> None:
     llm = full(api_key=KEY)
     shown = [
@@ -394,6 +412,11 @@ def test_from_openrouter() -> None:
         "top_logprobs": 2,
     }
     assert llm.default_headers == {"HTTP-Referer": "https://example.com", "X-Title": "A test"}
+
+
+def test_one_more_model_is_a_list_too() -> None:
+    with pytest.raises(ConfigError, match=rf"models='{SECOND}' is a string; give a list"):
+        OpenRouterFallback.from_openrouter(openrouter(), SECOND)
 
 
 def test_what_has_no_model_is_no_llm_to_take_over() -> None:

@@ -247,6 +247,20 @@ def test_a_file_goes_out(
         assert part["file"] == {"filename": name, "file_data": PDF_URL}
 
 
+@pytest.mark.parametrize("data", [WAV, b"only ascii"])
+def test_speech_from_an_open_file_goes_out(llm: OpenRouterFallback, emulator: Emulator, data: bytes) -> None:
+    """Twice, as a conversation does."""
+    message = user(AudioBlock(audio=BytesIO(data), format="wav"))
+
+    llm.chat([message])
+    llm.chat([message])
+
+    for request in emulator.log:
+        assert (
+            base64.b64decode(request.body["messages"][0]["content"][-1]["input_audio"]["data"], validate=True) == data
+        )
+
+
 def test_a_block_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator, tmp_path: Path) -> None:
     gone = tmp_path / "gone.png"
     gone.write_bytes(PNG)
@@ -361,6 +375,25 @@ def test_what_servers_send(make: Any, name: str) -> None:
     if expected == ["tool_call"]:
         (selection,) = llm.get_tool_calls_from_response(response)
         assert (selection.tool_name, selection.tool_kwargs) == ("now", {})
+
+
+async def test_calls_without_ids_are_answered_all_the_same(make: Any) -> None:
+    """Some servers send none; the tool's result names the call that it answers."""
+    calls = [{"type": "function", "function": {"name": "now", "arguments": "{}"}}] * 2
+    with RawServer() as server:
+        streamed = [{**one, "index": number} for number, one in enumerate(calls)]
+        server.answer(Reply([sse(delta(tool_calls=streamed, finish="tool_calls"))]))
+        llm = make(["raw/model"], api_base=server.base_url)
+
+        responses = [llm.chat([ChatMessage("Hello")]), list(llm.stream_chat([ChatMessage("Hello")]))[-1]]
+
+        for response in responses:
+            ids = [selection.tool_id for selection in llm.get_tool_calls_from_response(response)]
+            assert len({*ids, ""}) == 3
+            results = [ChatMessage("noon", role="tool", additional_kwargs={"tool_call_id": id}) for id in ids]
+            llm.chat([ChatMessage("Hello"), response.message, *results])
+            said, *answered = server.requests[-1].body["messages"][1:]
+            assert [one["id"] for one in said["tool_calls"]] == [one["tool_call_id"] for one in answered] == ids
 
 
 GOOD = [one for one in ALL if one.status == 200 and not one.name.startswith("stream_error")]
