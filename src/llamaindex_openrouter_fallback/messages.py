@@ -74,7 +74,7 @@ def _message(message: ChatMessage, position: int) -> Json:
                 where = f"block {number} of message {position} ({type(block).__name__})"
                 raise ConfigError(f"{where} cannot be sent: {error}") from error
     if role == "assistant":
-        parts = _assistant(wire, parts, thinking, calls, extra)
+        parts = _assistant(wire, parts, thinking, calls, extra, position)
     wire["content"] = _content(parts)
     if wire["content"] is None and not wire.keys() & {"tool_calls", "images", "reasoning", "audio"}:
         wire["content"] = ""
@@ -82,7 +82,12 @@ def _message(message: ChatMessage, position: int) -> Json:
 
 
 def _assistant(
-    wire: Json, parts: list[Json], thinking: list[ThinkingBlock], calls: list[ToolCallBlock], extra: Json
+    wire: Json,
+    parts: list[Json],
+    thinking: list[ThinkingBlock],
+    calls: list[ToolCallBlock],
+    extra: Json,
+    position: int,
 ) -> list[Json]:
     """Put what only an assistant's message has where it belongs; what is left is its content."""
     details = [one for block in thinking for one in block.additional_information.get("reasoning_details") or ()]
@@ -91,9 +96,7 @@ def _assistant(
     if reasoning := "\n".join(block.content for block in thinking if block.content):
         wire["reasoning"] = reasoning
     if calls:
-        wire["tool_calls"] = [
-            _call(call.tool_call_id, call.tool_name, call.tool_kwargs, number) for number, call in enumerate(calls)
-        ]
+        wire["tool_calls"] = [_call(call, number, position) for number, call in enumerate(calls)]
     elif extra.get("tool_calls"):
         wire["tool_calls"] = [_plain(call) for call in extra["tool_calls"]]
     if images := [part for part in parts if part["type"] == "image_url"]:
@@ -120,10 +123,15 @@ def _mark(parts: list[Json], point: CachePoint) -> None:
             return
 
 
-def _call(id: str | None, name: str, arguments: Json | str, number: int) -> Json:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+def _call(call: ToolCallBlock, number: int, position: int) -> Json:
+    name, arguments = call.tool_name, call.tool_kwargs
+    try:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        where = f"the arguments of a call to {name} in message {position}"
+        raise ConfigError(f"{where} cannot be sent: {error}") from error
     function = {"name": name, "arguments": text or "{}"}
-    return {"id": id or f"call_{number}", "type": "function", "function": function}
+    return {"id": call.tool_call_id or f"call_{number}", "type": "function", "function": function}
 
 
 def _plain(call: object) -> object:

@@ -272,6 +272,13 @@ def test_a_block_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator
     assert emulator.log == []
 
 
+def test_a_call_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    block = ToolCallBlock(tool_call_id="1", tool_name="look_up", tool_kwargs={"until": object()})
+    with pytest.raises(ConfigError, match=r"arguments of a call to look_up in message 1 cannot be sent: .*object"):
+        llm.chat([user(), ChatMessage(role="assistant", blocks=[block])])
+    assert emulator.log == []
+
+
 def blocks(response: ChatResponse) -> list[str]:
     return [block.block_type for block in response.message.blocks]
 
