@@ -82,7 +82,7 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
     if _attribute(llm, "openai_organization"):
         headers["OpenAI-Organization"] = str(_attribute(llm, "openai_organization"))
     url = _url(llm)
-    key = _attribute(llm, "openai_api_key")
+    key = _key(llm)
     if key is not None and not isinstance(key, SecretStr):
         raise ConfigError(f"models= holds a {type(llm).__name__} whose api_key is a function; give it a plain key")
     from_env = key is not None and url == _OPENAI_URL and key.get_secret_value() == os.environ.get(_OPENAI_KEY)
@@ -165,9 +165,20 @@ def _seconds(timeout: object) -> float | None:
     return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else None
 
 
+def _client(llm: BaseChatModel) -> Any:
+    """Its own client, which knows what became of arguments and environment."""
+    return _attribute(llm, "root_async_client") or _attribute(llm, "root_client")
+
+
+def _key(llm: BaseChatModel) -> Any:
+    """ChatXAI and other relatives have a field of their own for it."""
+    key, sent = _attribute(llm, "openai_api_key"), _attribute(_client(llm), "api_key")
+    return key if callable(key) or not sent else SecretStr(sent)
+
+
 def _url(llm: BaseChatModel) -> str:
-    """Where it really asks: what its own client has made of arguments and environment."""
-    client = _attribute(llm, "root_async_client") or _attribute(llm, "root_client")
+    """Where it really asks."""
+    client = _client(llm)
     return str(client.base_url if client is not None else _attribute(llm, "openai_api_base") or _OPENAI_URL).rstrip("/")
 
 

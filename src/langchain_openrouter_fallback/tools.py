@@ -22,12 +22,18 @@ def tool_arguments(
     parallel_tool_calls: bool | None = None,
 ) -> dict[str, Any]:
     """The request parameters for these tools. Raises `ConfigError` for a choice that is none."""
-    bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools]}
+    bound: dict[str, Any] = {"tools": [_wire(tool, strict) for tool in tools]}
     if tool_choice:
         bound["tool_choice"] = _choice(tool_choice, [name_of(tool) for tool in bound["tools"]])
     if parallel_tool_calls is not None:
         bound["parallel_tool_calls"] = parallel_tool_calls
     return bound
+
+
+def _wire(tool: Tool, strict: bool | None) -> dict[str, Any]:
+    if isinstance(tool, Mapping) and str(tool.get("type")).startswith("openrouter:"):
+        return dict(tool)  # OpenRouter runs it itself
+    return convert_to_openai_tool(tool, strict=strict)
 
 
 def name_of(tool: Mapping[str, Any]) -> str:

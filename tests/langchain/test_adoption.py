@@ -11,14 +11,17 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
+import openai
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
+from langchain_openai.chat_models.base import BaseChatOpenAI
 from langchain_openrouter import ChatOpenRouter
+from pydantic import model_validator
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
@@ -86,6 +89,26 @@ def test_a_chat_openai_beside_a_configuration(
     llm = make(config={"default_chain": [CLAUDE], "task_chains": {"fast": [GPT]}}, models=[GPT, openai_model])
     assert llm.invoke("hello").response_metadata["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
     assert emulator.count(GPT) == 1
+
+
+class OfAnotherHouse(BaseChatOpenAI):
+    """As ChatXAI and ChatDeepSeek do it: a key field of its own, which only its client knows."""
+
+    their_key: str = "sk-proj-own"
+    their_url: str = ""
+
+    @model_validator(mode="after")
+    def validate_environment(self) -> Self:
+        self.root_async_client = openai.AsyncOpenAI(api_key=self.their_key, base_url=self.their_url)
+        return self
+
+
+def test_a_relative_of_chat_openai_brings_its_own_key(
+    direct: Emulator, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-leak")
+    theirs = built(OfAnotherHouse, model=DIRECT, their_url=direct.base_url)
+    assert make(models=[theirs]).invoke("hello").text  # the server takes no other key
 
 
 def test_for_one_call_it_cannot_be_given(make: Make, openai_model: ChatOpenAI) -> None:

@@ -292,6 +292,13 @@ def test_a_choice_that_is_none_is_told(llm: ChatOpenRouterFallback, choice: Any,
     assert told in str(raised.value)
 
 
+def test_openrouters_own_tools_can_be_bound(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    search = {"type": "openrouter:web_search", "parameters": {"max_results": 2}}
+    llm.bind_tools([search, find]).invoke("hi")
+    assert body(emulator)["tools"][0] == search
+    assert body(emulator)["tools"][1]["function"]["name"] == "find"
+
+
 def test_no_tools_are_none(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
     llm.bind_tools([], tool_choice="any").invoke("hi")
     assert {"tools", "tool_choice"}.isdisjoint(body(emulator))
