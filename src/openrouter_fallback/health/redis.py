@@ -312,13 +312,15 @@ async def _keep_in_step(
     store: weakref.ref[RedisStore], turn: object, sleep: Callable[[float], Awaitable[object]]
 ) -> None:
     """Exchange until the store is stopped or dropped, then close what it had open."""
-    redis = None
+    redis, task = None, asyncio.current_task()
     try:
-        while (held := store()) is not None and held._turn is turn:
+        # redis-py may make a time-out of its own of a cancellation, which would then be lost.
+        while (held := store()) is not None and held._turn is turn and not (task and task.cancelling()):
             await held.exchange()
             redis, pause = held._redis, held.pause()
             del held
-            await sleep(pause)
+            if task is None or not task.cancelling():
+                await sleep(pause)
     finally:
         held = store()
         if held is not None and held._turn in (turn, None):
