@@ -23,7 +23,7 @@ from .config import (
     SpendLimit,
     load_config,
 )
-from .engine import Accept, Call, Engine, Host, Run, Wire
+from .engine import Accept, Call, Engine, Host, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
@@ -36,6 +36,7 @@ from .prices import MaxPrice, price
 from .renewal import Lists, Renewal, key_info, on_this_machine
 from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
+from .run import Run
 from .sharing import health_store
 from .spend import Ledger, Spend
 from .streams import AsyncStream, Stream
@@ -448,7 +449,7 @@ class FallbackClient:
             return self._places.wire(candidate, ring, asked.headers)
 
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
-        return self._engine.run(call, deliver=deliver)
+        return Run(self._engine, call, deliver=deliver)
 
     def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
         plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts, needs)

@@ -4,7 +4,7 @@
                     ├─ hedge ──> Ask (at the side of the first; whose first token comes later is overtaken)
                     └─ failed ──> Ask | Stay | Wait | GiveUp      Wait ── woke ──> Ask | Wait | GiveUp
 
-It does no I/O and knows no clock; `engine.py` carries its commands out. What each kind of failure leads to stands in
+It does no I/O and knows no clock; `run.py` carries its commands out. What each kind of failure leads to stands in
 `policy.py`; which model may be asked now, `health` knows. One call makes one outcome per model.
 """
 

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from .completions import Completion, Piece
-from .engine import Run
 from .errors import StreamInterruptedError
 from .portal import Mailbox
+from .run import Run
 
 READ_AHEAD = 256
 """Batches read for a synchronous consumer before the upstream is left to wait."""

@@ -1,4 +1,4 @@
-"""Calls in virtual time: models answer from a script, and `Failover` is driven as `engine.py` drives it.
+"""Calls in virtual time: models answer from a script, and `Failover` is driven as `run.py` drives it.
 
 Nothing sleeps and nothing is measured: a heap of events is the clock. What happened is kept in a short notation:
 
@@ -226,7 +226,7 @@ class _Try:
 
 
 class Call:
-    """One call under way; drives its machine exactly as `engine.Run` and `exchange.Reading` do."""
+    """One call under way; drives its machine exactly as `run.Run` and `exchange.Reading` do."""
 
     def __init__(
         self,
