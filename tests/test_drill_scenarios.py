@@ -43,7 +43,10 @@ settings: {min_samples: 5}
 
 
 MISTAKES = [
-    ("faults: [{kind: provider_overlaoded}]", "line 1, faults[0].kind: there is no fault 'provider_overlaoded'; did you"),
+    (
+        "faults: [{kind: provider_overlaoded}]",
+        "line 1, faults[0].kind: there is no fault 'provider_overlaoded'; did you",
+    ),
     ("workload: {modus: [chat]}", "line 1, workload.modus: unknown key. Did you mean 'modes'? Known here: surface"),
     ("expect: {answred: 1}", "line 1, expect.answred: unknown key. Did you mean 'answered'?"),
     ("workloads: {}", "line 1, workloads: unknown key. Did you mean 'workload'?"),

@@ -1,5 +1,10 @@
 """An LLM for LlamaIndex that keeps answering: a chain of models on OpenRouter, routed by task, price and health."""
 
+try:
+    import llama_index.core as _llama_index_core  # noqa: F401
+except ImportError as error:
+    raise ImportError('LlamaIndex is missing: pip install "openrouter-fallback[llamaindex]"') from error
+
 from .instrumentation import LLMAttemptEndEvent, LLMAttemptStartEvent, LLMFailoverEvent
 from .llm import OpenRouterFallback
 
