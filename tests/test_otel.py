@@ -26,9 +26,8 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.otel import CONTENT_ENV
 
 from .support.surfaces import STREAMED, SURFACES, ask
+from .support.traces import TEXT, A, B, C
 
-A, B, C = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"
-TEXT = "One two three four five six seven eight nine ten."
 PROMPT = "A secret prompt"
 
 KNOWN = {
