@@ -39,18 +39,12 @@ KNOWN = {
 METRICS = {value for name, value in vars(gen_ai_metrics).items() if name.isupper() and isinstance(value, str)}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
     for model in (A, B, C):
-        server.reply(text=TEXT, model=model)
-    return server
+        served.reply(text=TEXT, model=model)
+    return served
 
 
 class Telemetry:
