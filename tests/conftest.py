@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,6 +14,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import Emulator
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support.clients import client_for
+from tests.support.rawserver import RawServer
 
 Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()
@@ -67,6 +69,32 @@ def client(shared: FallbackClient) -> FallbackClient:
     """A client of FIRST, SECOND that has learnt nothing yet."""
     shared.reset()
     return shared
+
+
+@pytest.fixture
+def raw() -> Iterator[RawServer]:
+    """A server that answers what it is told to, byte by byte."""
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory in which lists of models are kept; it does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "openrouter-fallback"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    """Writes a configuration file."""
+
+    def to_file(content: str | bytes) -> Path:
+        path = tmp_path / "fallback.yaml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return to_file
 
 
 @pytest.fixture(scope="session")
