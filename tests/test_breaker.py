@@ -249,7 +249,14 @@ def closed_since() -> tuple[Breaker, Pass]:
     return one, held
 
 
-@pytest.mark.parametrize("since", [opened_since, closed_since])
+def probed_since() -> tuple[Breaker, Pass]:
+    one = half_open()
+    held = one.begin(-5.0, forced=True)
+    one.failure(one.begin(0.0), 0.0)
+    return one, held
+
+
+@pytest.mark.parametrize("since", [opened_since, closed_since, probed_since])
 @pytest.mark.parametrize(
     "end",
     [
