@@ -104,6 +104,11 @@ def test_providers_as_configured_make_the_chain_of_the_recipes() -> None:
     assert bench.ids() == ["openai/gpt"]
 
 
+def test_a_providers_models_are_those_listed_and_those_of_its_prefix() -> None:
+    bench = Bench({**CHAINS, "providers": {"meta": ["x/y"]}})
+    assert bench.ids(models=("openai/gpt", "meta/llama"), primary_provider="meta") == ["meta/llama", "openai/gpt"]
+
+
 def test_a_provider_may_be_given_models_of_any_prefix() -> None:
     config = {"default_chain": ["a/x", "b/y", "c/z"], "providers": {"mine": ["c/z", "b/y"]}}
     assert Bench(config).ids(primary_provider="mine", models=("a/x", "b/y", "c/z")) == ["b/y", "c/z", "a/x"]
@@ -129,6 +134,7 @@ def test_models_of_a_call_come_by_their_own_priorities_else_the_configured_ones(
 
 def test_models_of_a_call_bring_their_own_settings_for_that_call_only() -> None:
     bench = Bench({"default_chain": ["a/b"], "models": {"a/b": {"timeout": 5, "max_retries": 4}}})
+    bench.plan()
     own = ModelConfig("a/b", max_retries=3, timeout=7, disable_duration=11, params={"seed": 1})
     [mine] = bench.plan(Choice(models=(own,)), 0.0).candidates
     assert (mine.attempts, mine.timeout, mine.target.longest_open, dict(mine.params)) == (3, 7, 11, {"seed": 1})
@@ -178,6 +184,12 @@ def test_openrouter_is_known_by_its_url_too() -> None:
     endpoints = {name: {"base_url": url} for name, url in urls.items()}
     plan = Bench({"default_chain": ["second:a/b", "groq:c"], "endpoints": endpoints}).plan()
     assert [one.on_openrouter for one in plan.candidates] == [True, False]
+
+
+def test_openai_has_a_name_of_its_own_for_the_most_tokens() -> None:
+    endpoints = {"direct": {"base_url": "https://api.openai.com/v1"}}
+    plan = Bench({"default_chain": ["direct:gpt-5.1", "openai/gpt"], "endpoints": endpoints}).plan()
+    assert [one.limit for one in plan.candidates] == ["max_completion_tokens", "max_tokens"]
 
 
 def test_models_of_other_endpoints() -> None:
@@ -239,6 +251,12 @@ def degraded(order_by: Literal["priority", "health", "latency"]) -> Bench:
 )
 def test_order_by(order_by: Literal["priority", "health", "latency"], expected: list[str]) -> None:
     assert degraded(order_by).ids() == expected
+
+
+def test_who_was_never_timed_counts_as_quick() -> None:
+    bench = Bench(order_by="latency")
+    bench.outcome("anthropic/sonnet", good=True, first_token=0.9)
+    assert bench.ids() == ["openai/gpt", "meta/llama", "anthropic/sonnet"]
 
 
 @pytest.mark.parametrize("order_by", ["health", "latency"])

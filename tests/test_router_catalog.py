@@ -158,6 +158,12 @@ def test_a_price_cap_says_whom_it_leaves_out_and_free_variants_pass() -> None:
     }
 
 
+def test_a_price_cap_is_told_to_openrouter_only() -> None:
+    config = {"default_chain": ["groq:a:free", "a/b:free"], "endpoints": {"groq": {"base_url": "https://groq.example"}}}
+    plan = Bench(config).plan(Choice.of(max_price=5))
+    assert [one.max_price is None for one in plan.candidates] == [True, False]
+
+
 @pytest.mark.parametrize(
     "cap", [-1, "cheap", True, float("nan"), float("inf"), {}, {"prompt": None}, {"tokens": 1}, {"prompt": -1}, [1]]
 )
