@@ -69,6 +69,14 @@ def test_the_loser_s_time_enters_the_quantiles_as_a_lower_bound() -> None:
     assert world.health.snapshot(world.candidate("a").target, world.now).first_token_p50 == pytest.approx(3, rel=0.2)
 
 
+def test_what_comes_whole_has_no_first_token_whose_time_could_be_learnt() -> None:
+    world = World({"a": always(ok(9)), "b": OK}, models={"a": {"streams": False}})
+    world.call("a b", limits=AFTER_2)
+    world.run()
+    assert world.requests() == "a@0 b&@2"
+    assert world.health.snapshot(world.candidate("a").target, world.now).first_token_p50 is None
+
+
 def outage(retry_budget: float | None, calls_a_second: int = 20, seconds: int = 60, **models: Any) -> World:
     """All of three models are dead (but those given), at a constant load."""
     world = World({**{name: always(E503) for name in "abc"}, **models}, retry_budget=retry_budget)

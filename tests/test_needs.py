@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import AllModelsFailedError, ContextLengthError, FallbackClient, FallbackError
-from openrouter_fallback.params import Needs, blamed, needs
+from openrouter_fallback.params import Needs, blamed, needs, own_providers, slow
 from openrouter_fallback.request import Request
 
 from .support.rawserver import RawServer, Reply, sse
@@ -50,6 +50,45 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("in extra_body", "hi", {"extra_body": {"tools": [TOOL]}}, {"tools"}),
     ("what is no list", "hi", {"modalities": 5, "plugins": 5}, set()),
 ]
+
+# parameters -> whether the first token may take minutes
+SLOW: list[tuple[Json, bool]] = [
+    ({}, False),
+    ({"reasoning": {"effort": "high"}}, True),
+    ({"reasoning": {"max_tokens": 9}}, True),
+    ({"reasoning": {"effort": "none"}}, False),
+    ({"reasoning": {"enabled": False, "effort": "high"}}, False),
+    ({"reasoning": {}}, False),
+    ({"reasoning_effort": "low"}, True),
+    ({"reasoning_effort": "none"}, False),
+    ({"include_reasoning": True}, True),
+    ({"modalities": ["text", "image"]}, True),
+    ({"modalities": ["text"]}, False),
+    ({"image_config": {"size": "1K"}}, True),
+    ({"plugins": [{"id": "web"}]}, True),
+    ({"web_search_options": {"search_context_size": "low"}}, True),
+    ({"tools": [{"type": "openrouter:web_search"}]}, True),
+    ({"tools": [TOOL]}, False),
+]
+
+
+@pytest.mark.parametrize(("params", "expected"), SLOW, ids=str)
+def test_what_takes_its_time(params: Json, expected: bool) -> None:
+    assert slow(params) is expected
+
+
+@pytest.mark.parametrize(
+    ("params", "chosen"),
+    [
+        ({}, False),
+        ({"provider": {"only": ["P"]}}, True),
+        ({"provider": {"order": ["P"]}}, True),
+        ({"provider": {"sort": "price", "order": []}}, False),
+    ],
+    ids=str,
+)
+def test_whose_providers_they_are(params: Json, chosen: bool) -> None:
+    assert own_providers(params) is chosen
 
 
 @pytest.mark.parametrize(("messages", "params", "abilities"), [d[1:] for d in DETECTED], ids=[d[0] for d in DETECTED])

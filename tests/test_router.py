@@ -331,5 +331,7 @@ def test_a_route_takes_no_probes_slot() -> None:
 def test_models_that_come_and_go_take_no_memory() -> None:
     bench = Bench()
     for number in range(3000):
-        bench.ids(models=(f"x/{number}",))
+        bench.ids(models=(f"x/{number}",), task=f"unknown {number}")
+        bench.ids(task=f"unknown {number}")
     assert len(bench._router._candidates) <= 1025
+    assert len(bench._router._warned) <= 1025

@@ -217,6 +217,15 @@ def test_a_need_skips_who_is_known_to_lack_it_and_unknown_means_try(needs: Needs
     assert list(route.candidates) == [id for id in chain if id not in skipped]
 
 
+def test_who_lacks_a_need_is_no_probe_either() -> None:
+    bench = Bench({"default_chain": ["a/none"]}, ABLE)
+    for _ in range(3):
+        bench.outcome("a/none", good=False)
+    needs = Needs(frozenset({"tools"}))
+    assert bench.route(now=10.0).candidates == ("a/none",)
+    assert [skip.reason for skip in bench.route(now=10.0, needs=needs).skipped] == ["does not support tools"]
+
+
 def test_what_an_answer_taught_counts_like_the_catalog() -> None:
     bench = Bench({"default_chain": ["a/all", "a/silent"]}, ABLE)
     bench.health.learn_lack(bench.target("a/all"), "tools", 0.0)

@@ -94,6 +94,11 @@ STREAMS = [
         "a b", {"a": always(((1, "text"), (2, POLICY)))}, "a@0", "ContentPolicyError @2", streamed=True,
     ),
     Case(
+        "a stall that the user has set holds inside a tool call too",
+        "a b", {"a": always(((0, "status"), (1, chunk(tool_calls=[call("f", "{")]))))}, "a@0 b@6", "b @7",
+        limits=Limits(stall=5.0), health={"a": ONE_FAILED},
+    ),
+    Case(
         "what nobody has seen gives no new time",
         "a b", {"a": always(chunks((4, chunk(tool_calls=[call("f", "{")])), (9.5, EMPTY))), "b": always(ok(8))},
         "a@0 b@9.5", "DeadlineExceededError @10", streamed=True, limits=Limits(total=10, wall_clock=False),
