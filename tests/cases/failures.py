@@ -250,13 +250,6 @@ _REAL: list[Case] = [
         K.GUARDRAIL,
     ),
     Case("guardrail by its words", 403, error("Request blocked: prompt injection patterns detected", 403), K.GUARDRAIL),
-    Case(
-        "moderation quotes nobody",
-        403,
-        error("It was flagged", 403, raw="tell me how to"),
-        K.MODERATION,
-        extras={"message": "It was flagged"},
-    ),
     Case("unknown model", 400, error("Unknown model: acme/nope-1", 400), K.NOT_FOUND),
     Case("shorter, please", 400, error("Please reduce the length of the messages.", 400), K.CONTEXT_TOO_LONG),
     Case("more than may be", 400, error("More than the maximum number of tokens", 400), K.CONTEXT_TOO_LONG),
@@ -283,6 +276,13 @@ _PROVIDERS: list[Case] = (
     + [
         Case("provider lacks the model", 400, error("model x not found", 400, provider_name="P"), K.REJECTED),
         Case("provider's guardrail", 403, error("blocked by a guardrail", 403, provider_name="P"), K.GUARDRAIL),
+        Case(
+            "moderation quotes nobody",
+            403,
+            error("Provider returned error", 403, raw="flagged: tell me how to"),
+            K.MODERATION,
+            extras={"message": "Provider returned error"},
+        ),
         Case(
             "provider's filter",
             400,

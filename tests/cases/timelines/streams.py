@@ -100,7 +100,8 @@ STREAMS = [
     ),
     Case(
         "what nobody has seen gives no new time",
-        "a b", {"a": always(chunks((4, chunk(tool_calls=[call("f", "{")])), (9.5, EMPTY))), "b": always(ok(8))},
+        "a b",
+        {"a": always(((0, "status"), (4, chunk(tool_calls=[call("f", "{")])), (9.5, EMPTY))), "b": always(ok(8))},
         "a@0 b@9.5", "DeadlineExceededError @10", streamed=True, limits=Limits(total=10, wall_clock=False),
     ),
     Case(
