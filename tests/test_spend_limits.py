@@ -24,18 +24,12 @@ PROMPT = "How much is the fish?"
 MICRO = Decimal("0.000001")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
     for model in (DEAR, CHEAP, FREE):
-        server.reply(tokens=20, model=model)
-    return server
+        served.reply(tokens=20, model=model)
+    return served
 
 
 New = Callable[..., FallbackClient]
