@@ -279,6 +279,17 @@ def test_a_continuation(raw: RawServer, name: str, surface: str) -> None:
     assert client.health()[SECOND].failures == 0
 
 
+@pytest.mark.parametrize("surface", STREAMED)
+def test_text_that_comes_in_one_read_with_its_failure_was_never_seen(raw: RawServer, surface: str) -> None:
+    broken = [sse(delta(content=SAID)), sse({"error": {"code": 503, "message": "gone"}, "choices": []})]
+    raw.answer(Reply(broken), streamed(REST))
+    client = client_for(raw.base_url, CHAIN)
+    read, error = run(client, surface, lambda text: None)
+    client.close()
+    assert ("".join(piece.text for piece in read), error) == (REST, None)
+    assert [request.body["messages"] for request in raw.requests] == [[{"role": "user", "content": "Hello"}]] * 2
+
+
 LOST = streamed("The first model has begun to say it in other words.")
 
 
