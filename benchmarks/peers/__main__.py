@@ -35,9 +35,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all by default")
     parser.add_argument("--quick", action="store_true", help="fewer calls and rows, two minutes; figures mean little")
     parser.add_argument("--faults", choices=("typical", "all"), default="typical", help="rows of the fault matrix")
+    scenarios = [scenario.name for scenario in outages.SCENARIOS]
+    parser.add_argument("--scenarios", nargs="+", choices=scenarios, default=scenarios, help="outages; all by default")
+    parser.add_argument("--classes", nargs="+", choices=faults.CLASSES, default=faults.CLASSES, help="of faults")
     parser.add_argument("--here", action="store_true", help="the peers that this environment has, in it")
     parser.add_argument("--calls", type=int, help="calls in an outage, instead of 40")
-    parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 15")
+    parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
     parser.add_argument("--jobs", type=int, default=4, help="peers that are waited for at a time (not in overhead)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
     parser.add_argument(
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     begun = time.perf_counter()
     peers = _selected(chosen.only)
     if chosen.here:
-        peers = environments.importable(peers)
+        peers = environments.installed(peers)
     else:
         environments.prepare(peer.environment for peer in peers)
     if not peers:
@@ -86,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if "overhead" in chosen.parts:
         timed = [peer for peer in peers if peer.overhead]
-        rounds = chosen.rounds or (3 if chosen.quick else 15)
-        cold_rounds = 1 if chosen.quick else 5
+        rounds = chosen.rounds or (2 if chosen.quick else 11)
+        cold_rounds = 1 if chosen.quick else 3
         found["overhead"] = overhead.measure(
             timed, rounds=rounds, cold_rounds=cold_rounds, hasty=chosen.quick, here=chosen.here, say=say
         )
@@ -95,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found["outages"] = outages.measure(
             [peer for peer in peers if peer.outages],
             calls=chosen.calls or (4 if chosen.quick else 40),
-            seconds=4.0 if chosen.quick else 20.0,
+            scenarios=[scenario for scenario in outages.SCENARIOS if scenario.name in chosen.scenarios],
+            seconds=4.0 if chosen.quick else 15.0,
             here=chosen.here,
             jobs=chosen.jobs,
             say=say,
@@ -103,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "faults" in chosen.parts:
         found["faults"] = faults.measure(
             [peer for peer in peers if peer.outages],
-            rows=faults.ROWS["quick" if chosen.quick else chosen.faults],
+            rows=faults.rows("quick" if chosen.quick else chosen.faults, chosen.classes),
             here=chosen.here,
             jobs=chosen.jobs,
             say=say,

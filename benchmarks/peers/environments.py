@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 from .table import Peer
@@ -51,24 +52,22 @@ def variables() -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
     for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "PYTHONDONTWRITEBYTECODE"):
         kept.pop(name, None)
-    return {**kept, "PYTHONPATH": str(ROOT / "src"), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    # LiteLLM takes an answer that repeats its chunks for a model gone astray; here every word is the same.
+    litellm = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "REPEATED_STREAMING_CHUNK_LIMIT": "1000000"}
+    return {**kept, **litellm, "PYTHONPATH": str(ROOT / "src")}
 
 
 def versions(peer: Peer, *, here: bool) -> dict[str, str]:
     """The versions of the peer's packages in its environment."""
+    if here:
+        return {name: metadata.version(name) for name in peer.packages}
     code = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
-    python = sys.executable if here else str(python_of(peer.environment))
-    done = subprocess.run([python, "-c", code, *peer.packages], capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
+    command = [str(python_of(peer.environment)), "-c", code, *peer.packages]
+    found: dict[str, str] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return found
 
 
-def importable(peers: Sequence[Peer]) -> list[Peer]:
-    """Those of the peers whose adapters can be imported where this runs."""
-    found = []
-    for peer in peers:
-        code = f"import sys; sys.path.append({str(ROOT)!r}); import benchmarks.peers.adapters.{peer.adapter}"
-        done = subprocess.run([sys.executable, "-c", code], env=dict(variables()), capture_output=True)
-        if not done.returncode:
-            found.append(peer)
-    return found
+def installed(peers: Iterable[Peer]) -> list[Peer]:
+    """Those of the peers whose packages are there where this runs."""
+    here = {distribution.name for distribution in metadata.distributions()}
+    return [peer for peer in peers if here.issuperset(peer.packages)]

@@ -7,8 +7,7 @@ was delivered already, an error that tells what happened.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -85,13 +84,17 @@ def _typical(case: Case) -> bool:
     return case.fault in names or case.fault not in ERRORS or case.everywhere
 
 
-ROWS = {
+_ROWS = {
     "all": tuple(case for case in CASES if _applies(case)),
     "typical": tuple(case for case in CASES if _applies(case) and _typical(case)),
 }
-_seen: Counter[str] = Counter(_class_of(case) for case in ROWS["typical"])
-CLASSES = tuple(_seen)
-ROWS["quick"] = tuple(next(case for case in ROWS["typical"] if _class_of(case) == name) for name in CLASSES)
+CLASSES = tuple(dict.fromkeys(_class_of(case) for case in _ROWS["typical"]))
+_ROWS["quick"] = tuple(next(case for case in _ROWS["typical"] if _class_of(case) == name) for name in CLASSES)
+
+
+def rows(which: str, classes: Container[str] = CLASSES) -> list[Case]:
+    """The rows of the matrix: "all", the "typical" ones, or ("quick") one of each class."""
+    return [case for case in _ROWS[which] if _class_of(case) in classes]
 
 
 def measure(
@@ -118,7 +121,7 @@ def _cells(member: Member, emulator: Emulator, rows: Sequence[Case]) -> dict[str
     ]
     asked.sort(key=lambda cell: not cell[0].hasty)  # Those that wait wait together.
     emulator.reply(text=TEXT)
-    cells: list[tuple[list[str], str]] = [([f"bench-warm/{name}"] * 2, name) for name in SURFACES.values()]
+    cells = [([f"warm-{surface}/first", f"warm-{surface}/second"], surface) for surface in SURFACES.values()]
     for number, (case, surface) in enumerate(asked):
         models = [f"bench-{number}/first", f"bench-{number}/second"]
         for model in models if case.everywhere else models[:1]:
@@ -181,7 +184,10 @@ def _tells(case: Case, outcome: dict[str, Any]) -> bool:
     """The upstream's status or its words are in the error, or in one of its causes."""
     row = ERRORS.get(case.fault)
     status = case.details.get("status", row.status if row else FAULTS[case.fault].details.get("status"))
-    words = [case.details.get("message", row.message if row else None), *_WORDS.get(case.kind, ())]
+    words = [
+        case.details.get("message", row.message if row else None),
+        *(_WORDS[case.kind] if case.kind in _WORDS else ()),
+    ]
     if status in outcome["statuses"]:
         return True
     message = outcome["message"].lower()

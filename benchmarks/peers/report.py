@@ -207,7 +207,9 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
         if part in found
     ]
     names = list(found["peers"])
-    figure, axes = plt.subplots(len(panels), 1, figsize=(13, 5.6 * len(panels)), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(13, (1.6 + 0.3 * len(names)) * len(panels)), layout="constrained", squeeze=False
+    )
     for axis, (draw, part) in zip(axes.flat, panels, strict=True):
         draw(axis, part, names)
     figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -240,7 +242,7 @@ def _shares(axis: Any, part: Mapping[str, Any], names: Sequence[str]) -> None:
     shown = [scenario.name for scenario in SCENARIOS if scenario.name in part and scenario.name != "healthy"]
     measured = [name for name in names if any(name in rows for rows in part.values())]
     values = [[part[one].get(name, {}).get("answered", float("nan")) for one in shown] for name in measured]
-    axis.imshow(values, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    axis.imshow(values, vmin=-0.4, vmax=1.4, cmap="RdYlBu", aspect="auto")
     for line, name in enumerate(measured):
         for place, one in enumerate(shown):
             row = part[one].get(name, {})
@@ -259,7 +261,7 @@ def _heat(axis: Any, part: Mapping[str, Any], names: Sequence[str]) -> None:
     score = _score(part, measured)
     kinds = [kind for kind in CLASSES if any(kind in score[name] for name in measured)]
     values = [[_share(score[name].get(kind)) for kind in kinds] for name in measured]
-    axis.imshow(values, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    axis.imshow(values, vmin=-0.4, vmax=1.4, cmap="RdYlBu", aspect="auto")
     for line, name in enumerate(measured):
         for place, kind in enumerate(kinds):
             axis.text(place, line, _of(score[name].get(kind)), ha="center", va="center", fontsize=8)
