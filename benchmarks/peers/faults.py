@@ -7,7 +7,7 @@ was delivered already, an error that tells what happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -177,17 +177,16 @@ def _passed(text: str) -> str:
     return "said twice" if text.endswith(TEXT) else "something else, passed as an answer"
 
 
-_WORDS = {FailureKind.CONTENT_POLICY: ("content_filter", "content filter", "content policy", "content_policy")}
+_WORDS: Mapping[FailureKind | None, tuple[str, ...]] = {
+    FailureKind.CONTENT_POLICY: ("content_filter", "content filter", "content policy", "content_policy")
+}
 
 
 def _tells(case: Case, outcome: dict[str, Any]) -> bool:
     """The upstream's status or its words are in the error, or in one of its causes."""
     row = ERRORS.get(case.fault)
     status = case.details.get("status", row.status if row else FAULTS[case.fault].details.get("status"))
-    words = [
-        case.details.get("message", row.message if row else None),
-        *(_WORDS[case.kind] if case.kind in _WORDS else ()),
-    ]
+    words = [case.details.get("message", row.message if row else None), *_WORDS.get(case.kind, ())]
     if status in outcome["statuses"]:
         return True
     message = outcome["message"].lower()

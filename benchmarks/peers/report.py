@@ -207,9 +207,8 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
         if part in found
     ]
     names = list(found["peers"])
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(13, (1.6 + 0.3 * len(names)) * len(panels)), layout="constrained", squeeze=False
-    )
+    size = (13, (1.6 + 0.3 * len(names)) * len(panels))
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, layout="constrained", squeeze=False)
     for axis, (draw, part) in zip(axes.flat, panels, strict=True):
         draw(axis, part, names)
     figure.savefig(path, dpi=110, metadata={"Software": None})
