@@ -43,9 +43,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
     parser.add_argument("--jobs", type=int, default=4, help="peers that are waited for at a time (not in overhead)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
-    parser.add_argument(
-        "--write", action="store_true", help="write peers.md, peers.png and peers.json beside README.md"
-    )
+    parser.add_argument("--write", action="store_true", help="write peers.md and peers.png beside README.md")
     chosen = parser.parse_args(argv)
     if chosen.only and not _selected(chosen.only):
         parser.error(f"no row is named like {' or '.join(chosen.only)}; there are: {names}")
@@ -80,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "peers": {
             peer.name: {
                 "settings": peer.settings,
+                "source": peer.source,
                 "versions": environments.versions(peer, here=chosen.here),
                 "environment": peer.environment,
                 "ours": peer.ours,
@@ -117,7 +116,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if chosen.write:
-        (FOLDER / "peers.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         (FOLDER / "peers.md").write_text(report.markdown(found), encoding="utf-8")
         report.plot(found, FOLDER / "peers.png")
     return int(report.broken(found))

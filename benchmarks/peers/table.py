@@ -11,8 +11,8 @@ from typing import Any
 class Peer:
     """One row: `environment` is the requirement file, `adapter` the module, `options` what its chain is given.
 
-    `packages` are those whose versions are reported. `overhead` says whether it is measured on a healthy model: a row
-    that differs from another only in its retries is not.
+    `packages` are those whose versions are reported, `source` is the page that recommends the settings. `overhead` says
+    whether it is measured on a healthy model: a row that differs from another only in its retries is not.
     """
 
     name: str
@@ -21,12 +21,17 @@ class Peer:
     packages: tuple[str, ...]
     settings: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
     overhead: bool = True
     outages: bool = True
     ours: bool = False
 
 
 _NO_RETRIES = {"max_retries": 0}
+_LANGCHAIN = "docs.langchain.com/docs/guides/productionization/fallbacks"
+_OPENROUTER = "openrouter.ai/docs/guides/routing/model-fallbacks"
+_LITELLM = "docs.litellm.ai/docs/router/learn/reliability"
+_PYDANTIC = "ai.pydantic.dev/models/overview, the section on FallbackModel"
 
 PEERS = (
     Peer("openai SDK", "openai", "openai_sdk", ("openai",), "one model; its own 2 retries"),
@@ -45,14 +50,16 @@ PEERS = (
         ("langchain-openai", "langchain-core", "openai"),
         "defaults",
         {"fallbacks": True},
+        _LANGCHAIN,
     ),
     Peer(
         "ChatOpenAI.with_fallbacks, tuned",
         "langchain-openai",
         "langchain_openai_chat",
         ("langchain-openai", "langchain-core", "openai"),
-        "max_retries=0, as LangChain's guide to fallbacks says; stream_chunk_timeout",
+        "max_retries=0; stream_chunk_timeout",
         {"fallbacks": True, "deadlines": True, **_NO_RETRIES},
+        _LANGCHAIN,
         overhead=False,
     ),
     Peer(
@@ -62,14 +69,16 @@ PEERS = (
         ("langchain-openrouter", "langchain-core", "openrouter"),
         "OpenRouter's own `models`, as the emulator plays it; 2 retries within 300 s",
         {"routed": True},
+        _OPENROUTER,
     ),
     Peer(
         "ChatOpenRouter.with_fallbacks, tuned",
         "langchain-openrouter",
         "langchain_openrouter_chat",
         ("langchain-openrouter", "langchain-core", "openrouter"),
-        "max_retries=0, as LangChain's guide to fallbacks says",
+        "max_retries=0",
         {"fallbacks": True, **_NO_RETRIES},
+        _LANGCHAIN,
         overhead=False,
     ),
     Peer(
@@ -77,7 +86,8 @@ PEERS = (
         "litellm",
         "litellm_router",
         ("litellm", "openai"),
-        "`fallbacks`, defaults otherwise (docs.litellm.ai/docs/router/learn/reliability)",
+        "`fallbacks`, defaults otherwise",
+        source=_LITELLM,
     ),
     Peer(
         "LiteLLM Router, tuned",
@@ -86,6 +96,7 @@ PEERS = (
         ("litellm", "openai"),
         "num_retries=0: a fallback at once",
         {"num_retries": 0},
+        _LITELLM,
         overhead=False,
     ),
     Peer(
@@ -94,14 +105,16 @@ PEERS = (
         "pydantic_ai_fallback",
         ("pydantic-ai-slim", "openai"),
         "defaults; `timeout` of the model's settings",
+        source=_PYDANTIC,
     ),
     Peer(
         "pydantic-ai FallbackModel, tuned",
         "pydantic-ai",
         "pydantic_ai_fallback",
         ("pydantic-ai-slim", "openai"),
-        "max_retries=0 of the SDK, request_timeout and first_event_timeout, as its pages on both say",
+        "max_retries=0 of the SDK, request_timeout, first_event_timeout",
         {"deadlines": True, **_NO_RETRIES},
+        _PYDANTIC,
         overhead=False,
     ),
     Peer(

@@ -130,10 +130,18 @@ async def _asked(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
         async with asyncio.timeout(deadline) as limit:
             await collect()
     except BaseException as error:
+        if _leaving():
+            raise
         if limit.expired():
             return _outcome(pieces, begun, None, hung=True)
         return _outcome(pieces, begun, error)
     return _outcome(pieces, begun, None)
+
+
+def _leaving() -> bool:
+    """Whether this call is ended from outside (Ctrl-C), and not by its own library."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _in_a_thread(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
