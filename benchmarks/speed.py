@@ -9,7 +9,8 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import runner
@@ -34,6 +35,9 @@ CASES = (
     Case("achat-64-at-a-time", "bench/20", "achat", "sdk_achat", 192, 0.7, at_a_time=64),
     Case("astream-500-all-on", "bench/500", "astream_all_on", "astream_bare", 4, 1.1),
     Case("achat-20-all-on", "bench/20", "achat_all_on", "achat_bare", 60),
+    Case("achat-20-fleet", "bench/20", "achat_fleet", "sdk_achat", 60, 0.8),
+    Case("chat-20-fleet", "bench/20", "chat_fleet", "sdk_chat", 60, 1.1),
+    Case("astream-500-fleet", "bench/500", "astream_fleet", "sdk_astream", 4, 0.3),
     Case("achat-500", "bench/500", "achat", "sdk_achat", 12),
     Case("achat-500-unstreamed", "bench/500", "achat_unstreamed", "sdk_achat", 12),
 )
@@ -42,7 +46,7 @@ CASES = (
 class Twins:
     """Both clients on one server; each method makes one call."""
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, fleet: Mapping[str, Any], url: str, model: str) -> None:
         import openai
 
         from openrouter_fallback import FallbackClient
@@ -54,6 +58,7 @@ class Twins:
             [model, model.replace("bench", "other")], base_url=url, api_key=KEY, settings=ALL_ON
         )
         self._bare = FallbackClient([model, model.replace("bench", "other")], base_url=url, api_key=KEY, settings=BARE)
+        self._fleet = FallbackClient([model], base_url=url, api_key=KEY, settings={**ALL_ON, **fleet})
         self._sync = openai.OpenAI(base_url=url, api_key=KEY)
         self._async = openai.AsyncOpenAI(base_url=url, api_key=KEY)
         self._body: dict[str, Any] = {"model": model, "messages": PROMPT}
@@ -83,6 +88,12 @@ class Twins:
     async def achat_bare(self) -> int:
         return len((await self._bare.achat(PROMPT)).text)
 
+    async def achat_fleet(self) -> int:
+        return len((await self._fleet.achat(PROMPT)).text)
+
+    async def astream_fleet(self) -> int:
+        return sum([len(piece.text) async for piece in self._fleet.astream(PROMPT)])
+
     async def sdk_astream(self) -> int:
         stream = await self._async.chat.completions.create(**self._streamed)
         return sum([len(chunk.choices[0].delta.content or "") async for chunk in stream if chunk.choices])
@@ -92,6 +103,9 @@ class Twins:
 
     def chat_unstreamed(self) -> int:
         return len(self._unstreamed.chat(PROMPT).text)
+
+    def chat_fleet(self) -> int:
+        return len(self._fleet.chat(PROMPT).text)
 
     def sdk_chat(self) -> int:
         return len(self._sync.chat.completions.create(**self._body).choices[0].message.content)
@@ -104,7 +118,7 @@ class Twins:
         return sum(len(chunk.choices[0].delta.content or "") for chunk in stream if chunk.choices)
 
     async def aclose(self) -> None:
-        for client in (self._ours, self._unstreamed, self._all_on, self._bare):
+        for client in (self._ours, self._unstreamed, self._all_on, self._bare, self._fleet):
             await client.aclose()
             client.close()
         await self._async.close()
@@ -211,7 +225,8 @@ GROUPS: dict[str, Callable[[int], list[Row]]] = {
 def main() -> int:
     parser = runner.arguments(__doc__, [*(case.name for case in CASES), *GROUPS])
     parser.add_argument("--server", choices=("fixed", "emulator"), default="fixed")
-    return runner.main(parser, "SDK", CASES, Twins, GROUPS)
+    with runner.everything_on() as fleet:
+        return runner.main(parser, "SDK", CASES, partial(Twins, fleet), GROUPS)
 
 
 if __name__ == "__main__":
