@@ -6,6 +6,7 @@ python benchmarks/peers [--quick] [--only NAME ...] [--parts overhead outages fa
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -30,14 +31,28 @@ FOLDER = Path(__file__).resolve().parent.parent
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ", ".join(peer.name for peer in PEERS)
+    names = "; ".join(peer.name for peer in PEERS)
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"rows whose name contains one of these, of: {names}")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all by default")
     parser.add_argument("--quick", action="store_true", help="fewer calls and rows, two minutes; figures mean little")
     parser.add_argument("--faults", choices=("typical", "all"), default="typical", help="rows of the fault matrix")
     scenarios = [scenario.name for scenario in outages.SCENARIOS]
-    parser.add_argument("--scenarios", nargs="+", choices=scenarios, default=scenarios, help="outages; all by default")
-    parser.add_argument("--classes", nargs="+", choices=faults.CLASSES, default=faults.CLASSES, help="of faults")
+    parser.add_argument(
+        "--scenarios",
+        nargs="+",
+        choices=scenarios,
+        default=scenarios,
+        metavar="NAME",
+        help=f"outages, of: {', '.join(scenarios)}",
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        choices=faults.CLASSES,
+        default=faults.CLASSES,
+        metavar="NAME",
+        help=f"kinds of faults, of: {', '.join(faults.CLASSES)}",
+    )
     parser.add_argument("--here", action="store_true", help="the peers that this environment has, in it")
     parser.add_argument("--calls", type=int, help="calls in an outage, instead of 40")
     parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
@@ -47,6 +62,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(argv)
     if chosen.only and not _selected(chosen.only):
         parser.error(f"no row is named like {' or '.join(chosen.only)}; there are: {names}")
+    if chosen.write and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--write draws a picture: pip install matplotlib, or the dependency group bench")
     return chosen
 
 
