@@ -198,7 +198,8 @@ def _needed() -> Iterator[str]:
     extras = PROJECT["project"]["optional-dependencies"].values()
     groups = PROJECT["dependency-groups"].values()
     asked = [*PROJECT["project"]["dependencies"], *(one for many in (*extras, *groups) for one in many)]
-    todo = [_name(requirement) for requirement in asked]
+    # What is no string includes another group.
+    todo = [_name(requirement) for requirement in asked if isinstance(requirement, str)]
     seen = {"openrouter-fallback"}
     while todo:
         name = todo.pop()
