@@ -212,7 +212,7 @@ class Reader:
     def execute(self, line: str) -> str:
         """What a command prints; raises if it fails or if nothing knows it."""
         words = shlex.split(line, comments=True)
-        program, args = Path(words[0]).name, words[1:]
+        program, args = Path(words[0]).name or words[0], words[1:]
         if program not in PROGRAMS:
             raise Broken(f"nothing checks the command {line!r}; see tests/support/pages.py")
         return PROGRAMS[program](self, args)
@@ -332,9 +332,8 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
     "export": Reader.export,
     "make": Reader.make,
     "pip": Reader.pip,
-    **dict.fromkeys(
-        ("bash", "cd", "git", "lint-imports", "mkdocs", "mypy", "pytest", "ruff", "mkdir", "."), Reader.tool
-    ),
+    **dict.fromkeys((".", "source", "cd", "mkdir"), lambda *_: ""),
+    **dict.fromkeys(("bash", "git", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
 }
 
 
