@@ -16,7 +16,7 @@ from openrouter_fallback import FallbackClient, load_config
 from openrouter_fallback.advice import NEXT_STEP
 from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.failures import TRANSPORT, TransportFault
-from tests.cases.messages import COMMANDS, DEEDS, FILES, MISSING, OUTAGES, A, fail
+from tests.cases.messages import COMMANDS, DEEDS, FILES, MISSING, OUTAGES, WITH_A_KEY, A, fail
 from tests.support.commands import run
 from tests.support.pages import ROOT
 
@@ -34,11 +34,13 @@ UNSEEN = {
     TransportFault.LOOP_CLOSED,
     TransportFault.OUR_BUG,
 }
-"""What takes another network to happen. `tests/test_failures.py` has them; here their words are taken from the table."""
+"""What takes another network to happen: `tests/test_failures.py` has them. Here their words are taken from the table."""
 
 
 ASIDE = re.compile(r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered")
 """Lines that explain the one before them."""
+
+FOUND = re.compile(r"^(?:problem|warning) .*$", re.MULTILINE)
 
 
 def pattern(quoted: str) -> re.Pattern[str]:
@@ -84,9 +86,8 @@ class _Log(logging.Handler):
 
 
 def _outage(name: str) -> str:
-    with Emulator(MODELS) as emulator, _Log() as log:
-        with pytest.raises(Exception) as caught:
-            fail(OUTAGES[name], emulator)
+    with Emulator(MODELS) as emulator, _Log() as log, pytest.raises(Exception) as caught:
+        fail(OUTAGES[name], emulator)
     return "\n".join([f"{type(caught.value).__name__}: {caught.value}", *log.lines])
 
 
@@ -99,12 +100,15 @@ def _file(folder: Path, text: str) -> str:
 
 def _deed(name: str) -> str:
     told = ""
-    with Emulator(MODELS) as emulator, _Log() as log:
-        with FallbackClient([A], base_url=emulator.base_url, api_key=emulator.api_key) as client:
-            try:
-                DEEDS[name](client)
-            except Exception as error:
-                told = str(error)
+    with (
+        Emulator(MODELS) as emulator,
+        _Log() as log,
+        FallbackClient([A], base_url=emulator.base_url, api_key=emulator.api_key) as client,
+    ):
+        try:
+            DEEDS[name](client)
+        except Exception as error:
+            told = str(error)
     assert told or log.lines, name
     return "\n".join([told, *log.lines])
 
@@ -118,10 +122,11 @@ def _commands(folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
             assert done.exit_code in (1, 2), command
             yield tuple(command), done.output
     with Emulator(MODELS) as emulator, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENROUTER_API_KEY", emulator.api_key)
         patch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
-        yield ("init",), run("init").output
-        yield ("check",), run("check", "-m", "openai/gpt-51", "--no-ask").output
+        for key, command in WITH_A_KEY:
+            patch.setenv("OPENROUTER_API_KEY", emulator.api_key if key is None else key)
+            text = run(*command).output
+            yield (key or "", *command), "\n".join(FOUND.findall(text)) if command[0] == "check" else text
 
 
 def _missing(name: str, code: str) -> str:

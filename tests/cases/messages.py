@@ -107,7 +107,8 @@ FILES: Mapping[str, str] = {
     "no such choice": "fallback:\n  default_chain: [a/b]\n  settings: {policy: smrt}\n",
     "no such kind": "fallback:\n  default_chain: [a/b]\n  settings: {on_failure: {rate_limit: next}}\n",
     "tier": "fallback:\n  cost_tiers: {cheap: [a/b]}\n",
-    "a key for a name": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {base_url: 'http://x', api_key_env: sk-1}}\n",
+    "a key for a name": "fallback:\n  default_chain: [a/b]\n"
+    "  endpoints: {x: {base_url: 'http://x', api_key_env: sk-1}}\n",
     "credentials": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {base_url: 'https://me:pw@host/v1'}}\n",
     "no URL": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {base_url: host/v1}}\n",
     "authorization": "fallback:\n  default_chain: [a/b]\n"
@@ -139,7 +140,10 @@ DEEDS: Mapping[str, Deed] = {
     "no key": lambda _: FallbackClient([A]).chat("Hello"),
     "a key with quotes": lambda _: FallbackClient([A], api_key='"sk-or-v1-x"').chat("Hello"),
     "an endpoint without a key": lambda _: FallbackClient(
-        config={"default_chain": ["groq:x"], "endpoints": {"groq": {"base_url": NOWHERE, "api_key_env": "GROQ_API_KEY"}}}
+        config={
+            "default_chain": ["groq:x"],
+            "endpoints": {"groq": {"base_url": NOWHERE, "api_key_env": "GROQ_API_KEY"}},
+        }
     ).chat("Hello"),
     "nobody there": lambda _: FallbackClient([A], base_url=NOWHERE, api_key="sk-or-x").chat("Hi", total_timeout=0.2),
     "no list": lambda _: FallbackClient([A], base_url=NOWHERE, api_key="sk-or-x").refresh_catalog(),
@@ -153,7 +157,7 @@ DEEDS: Mapping[str, Deed] = {
     "a subscriber": lambda client: (client.subscribe(lambda _: 1 / 0), client.chat("Hello")),
     "pickle": lambda client: client.__reduce__(),
     "unread": lambda client: client.stream("Hello").completion,
-    "all disabled": lambda client: (client.disable(A), client.chat("Hello")),
+    "all disabled": lambda client: client.chat("Hello", accept=client.disable(A)),
     "langchain argument": lambda _: ChatOpenRouterFallback(models=[A], temprature=1),
     "langchain models": lambda _: ChatOpenRouterFallback(models=[A], model=A),
     "langchain stream": lambda _: list(ChatOpenRouterFallback(models=[A], api_key="x").stream("Hi", n=2)),
@@ -175,6 +179,16 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("chat", "Hello"),
 )
 """Run where `fallback.yaml` is there already, without a key; the script has a misspelt kind."""
+
+WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
+    (None, ("init",)),
+    (None, ("chat", "Hello", "-m", "openai/gpt-51")),
+    (None, ("check", "-m", "openai/gpt-51")),
+    (None, ("check", "-m", "meta-llama/llama-3.3-70b-instruct", "--needs", "image")),
+    ("sk-proj-1", ("check", "-m", A)),
+    ("", ("check", "-m", A)),
+)
+"""Run where the emulator is OpenRouter, with another key than its own if one is given."""
 
 MISSING: Mapping[str, str] = {
     "langchain_core": "import langchain_openrouter_fallback",

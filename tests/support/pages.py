@@ -82,7 +82,8 @@ def blocks(page: str) -> list[Block]:
         if token.type == "code_block":
             raise AssertionError(f"{page}:{line}: an indented block of code; fence it, and say its language")
         if token.type == "fence":
-            assert token.map and token.map[1] - line - 1 == token.content.count("\n"), f"{page}:{line}: never closed"
+            end = (token.map or [0, 0])[1]
+            assert end - line - 1 == token.content.count("\n"), f"{page}:{line}: a block that is never closed"
             language, _, rest = token.info.partition(" ")
             title = re.search(r'title="([^"]+)"', rest)
             found.append(Block(line, language, title and title[1], token.content, not_run))
