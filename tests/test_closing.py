@@ -159,6 +159,7 @@ def test_a_reader_that_catches_up_while_the_read_ahead_pauses_is_not_forgotten(
             drained.wait(PATIENCE)
             return asyncio.Event()
 
+    monkeypatch.setattr("openrouter_fallback.chunks.Chunks.joined", lambda _, data: data)  # a batch for each event
     monkeypatch.setattr("openrouter_fallback.streams.READ_AHEAD", 8)
     monkeypatch.setattr("openrouter_fallback.streams.asyncio", Asyncio())
     server.answer(Reply([*[HELLO] * 20, REST]))

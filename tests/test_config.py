@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,7 @@ from openrouter_fallback.config import (
     FallbackConfig,
     ModelConfig,
     Settings,
+    SpendLimit,
     config_schema,
     load_config,
 )
@@ -399,6 +401,14 @@ def test_pickle_and_copies_are_equal(write: Callable[[str], Path]) -> None:
     assert FallbackConfig.model_validate(config) is config
     bare = load_config({"task_chains": {"t": ["a/b"]}})
     assert FallbackConfig.model_validate(bare.model_dump()) == bare
+
+
+def test_money_goes_to_json_and_back() -> None:
+    limits = SpendLimit(per_call=Decimal("0.05"), per_day=20)
+    dumped = limits.model_dump(mode="json")
+    assert dumped == {"per_call": "0.05", "per_day": "20"}
+    assert SpendLimit.model_validate(dumped) == limits
+    assert SpendLimit().model_dump(mode="json") == {"per_call": None, "per_day": None}
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------

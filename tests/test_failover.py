@@ -16,8 +16,10 @@ from openrouter_fallback.policy import ANY_ERROR, SMART, policy
 from openrouter_fallback.router import Candidate
 
 from .cases.hedges import AFTER_2, HEDGES
-from .cases.timelines import (
-    ANY_ERROR_ROWS,
+from .cases.timelines import TABLE
+from .cases.timelines.rows import ANY_ERROR_ROWS, ROWS
+from .cases.timelines.streams import GOES_ON
+from .cases.timelines.words import (
     BREAKS,
     E400,
     E401,
@@ -25,7 +27,6 @@ from .cases.timelines import (
     E404,
     E500,
     E503,
-    GOES_ON,
     LIMITED,
     NO_FILES,
     NO_PREFILL,
@@ -33,8 +34,6 @@ from .cases.timelines import (
     OK,
     ONE_FAILED,
     REFUSED,
-    ROWS,
-    TABLE,
     TOOLS,
     Case,
     always,

@@ -5,35 +5,28 @@ Faults that strike after text was delivered are asked twice: with `mid_stream="r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import pytest
 
-from openrouter_fallback import (
-    EndpointConfig,
-    FallbackClient,
-    FallbackConfig,
-    ModelConfig,
-    Settings,
-)
+from openrouter_fallback import FallbackClient, Settings
 from openrouter_fallback.emulator import FAULTS, Emulator
 from openrouter_fallback.emulator.errors import ERRORS
 from openrouter_fallback.failures import FailureKind
-from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, TOOL, Case
+from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
 from tests.conftest import Matrix
+from tests.support.clients import undiced
+from tests.support.matrix import PACE, config, models, script, served, stall
 from tests.support.surfaces import STREAMED, SURFACES, Outcome, ask
 
-SHORT = 0.3
 LATE = 15
 """One token before the end of the second's text."""
 MANY = 400
 LONG_TEXT = " ".join(f"Sentence {n} says that {n * 7919 % 1000} is a number." for n in range(60))
-PATIENT = 60.0
-PACE = 0.02
-"""Between two tokens, so that the first of them is delivered before the fault comes. Should all come in one read after
-all (a busy machine), nobody has seen the text and the second model answers, which the tests take as well."""
 
 
 @dataclass
@@ -45,16 +38,8 @@ class Lab:
 
     def ask(self, case: Case, surface: str, *, streams: bool = True) -> Outcome:
         client = self._fresh(case, streams=streams)
-        emulator = self.emulator
-        emulator.pace(token_interval=PACE if case.text_first and surface in STREAMED else 0.0)
-        emulator.reply(text=None if case.tools else FIRST_TEXT, model=FIRST)
-        emulator.reply(
-            text=None if case.tools else SECOND_TEXT, tool_calls=[SECOND_CALL] if case.tools else None, model=SECOND
-        )
-        if case.fault != "refused":
-            emulator.fault(case.fault, model=None if case.everywhere else FIRST, **case.details)
-        tools = {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
-        return ask(client, surface, "Say something", models=_models(case), **tools)
+        params = script(self.emulator, case, streamed=surface in STREAMED)
+        return ask(client, surface, "Say something", models=models(case), **params)
 
     def go_on(self, case: Case, surface: str, after_tokens: int, prefill: str) -> Outcome:
         """Both models would say the same; the first breaks off after so many tokens, the second goes on somehow."""
@@ -65,7 +50,7 @@ class Lab:
         emulator.reply(text=text, model=FIRST)
         emulator.reply(text=text, model=SECOND, prefill=prefill)
         emulator.fault(case.fault, model=FIRST, **{**case.details, "after_tokens": after_tokens})
-        return ask(client, surface, "Say something", models=_models(case), mid_stream="continue")
+        return ask(client, surface, "Say something", models=models(case), mid_stream="continue")
 
     def _fresh(self, case: Case, *, streams: bool = True) -> FallbackClient:
         self.emulator.clear()
@@ -74,36 +59,23 @@ class Lab:
         return client
 
 
-def _models(case: Case) -> list[ModelConfig]:
-    return [
-        ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
-        ModelConfig(case.second, timeout=PATIENT),
-    ]
+@contextmanager
+def laboratory(make: Callable[..., Any]) -> Iterator[Lab]:
+    """`make` takes a configuration, a key and settings."""
+    with served() as emulator:
+        clients = {}
+        for hasty, streams in product((False, True), repeat=2):
+            settings = Settings(stall_timeout_seconds=stall(hasty=hasty), stream_upstream=streams, mid_stream="raise")
+            clients[hasty, streams] = make(config=config(emulator), api_key=emulator.api_key, settings=settings)
+        yield Lab(emulator, clients)
+        for client in clients.values():
+            client.close()
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
-        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
-        config = FallbackConfig(
-            default_chain=(FIRST, SECOND),
-            endpoints={
-                "openrouter": EndpointConfig(emulator.base_url),
-                "elsewhere": EndpointConfig(emulator.base_url, api_key=emulator.api_key),
-                "nowhere": EndpointConfig(emulator.refused_url()),
-            },
-        )
-        clients = {}
-        for hasty, streams in product((False, True), repeat=2):
-            settings = Settings(
-                stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams, mid_stream="raise"
-            )
-            clients[hasty, streams] = FallbackClient(config=config, api_key=emulator.api_key, settings=settings)
-            clients[hasty, streams]._engine.random = lambda: 0.0
-        yield Lab(emulator, clients)
-        for client in clients.values():
-            client.close()
+    with laboratory(lambda **options: undiced(FallbackClient(**options))) as lab:
+        yield lab
 
 
 @pytest.mark.parametrize("surface", SURFACES)

@@ -25,6 +25,7 @@ from openrouter_fallback.emulator.wire import pieces
 from tests.cases.matrix import TOOL
 from tests.cases.seams import CUT, TEXTS
 from tests.support.bodies import choice, delta, part
+from tests.support.clients import SHORT, client_for
 from tests.support.rawserver import RawServer, Reply, sse
 from tests.support.surfaces import STREAMED, Outcome, ask
 
@@ -32,43 +33,22 @@ K = FailureKind
 FIRST, SECOND, THIRD = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5", "deepseek/deepseek-chat"
 CHAIN = [FIRST, SECOND, THIRD]
 PACE = 0.005
-SHORT = 0.3
-PATIENT = 60.0
 SAID = "The first model has begun to answer "
 REST = "and the second one goes on."
 
 
-def client_for(base_url: str, models: list[Any] | None = None, **settings: Any) -> FallbackClient:
-    settings = {"first_token_timeout_seconds": PATIENT, "stall_timeout_seconds": PATIENT, **settings}
-    client = FallbackClient(models or CHAIN, base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
-    client._engine.random = lambda: 0.0
-    return client
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
-    server.clear_replies()
-    server.pace(latency=0.0, token_interval=PACE)
-    return server
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
+    served.clear_replies()
+    served.pace(latency=0.0, token_interval=PACE)
+    return served
 
 
 @pytest.fixture(scope="module")
-def shared(server: Emulator) -> Iterator[FallbackClient]:
-    with client_for(server.base_url) as client:
+def shared(served: Emulator) -> Iterator[FallbackClient]:
+    with client_for(served.base_url, CHAIN) as client:
         yield client
-
-
-@pytest.fixture
-def client(shared: FallbackClient) -> FallbackClient:
-    shared.reset()
-    return shared
 
 
 def models_of(outcome: Outcome) -> list[str]:
@@ -264,7 +244,7 @@ def broken_off(
     """The first model says `said` and breaks off once that is read; then come these replies."""
     gate = raw.gate()
     raw.answer(Reply([sse(delta(content=said)), gate], ending="cut"), *then)
-    client = client_for(raw.base_url, models)
+    client = client_for(raw.base_url, models or CHAIN)
 
     def hear(text: str) -> None:
         if text == said:
@@ -297,6 +277,17 @@ def test_a_continuation(raw: RawServer, name: str, surface: str) -> None:
     assert text_of_second(raw) == SAID.rstrip()
     assert len(raw.requests) == 2
     assert client.health()[SECOND].failures == 0
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_text_that_comes_in_one_read_with_its_failure_was_never_seen(raw: RawServer, surface: str) -> None:
+    broken = [sse(delta(content=SAID)), sse({"error": {"code": 503, "message": "gone"}, "choices": []})]
+    raw.answer(Reply(broken), streamed(REST))
+    client = client_for(raw.base_url, CHAIN)
+    read, error = run(client, surface, lambda text: None)
+    client.close()
+    assert ("".join(piece.text for piece in read), error) == (REST, None)
+    assert [request.body["messages"] for request in raw.requests] == [[{"role": "user", "content": "Hello"}]] * 2
 
 
 LOST = streamed("The first model has begun to say it in other words.")
@@ -447,7 +438,7 @@ SPLIT: Mapping[str, tuple[list[dict[str, Any]], list[str]]] = {
 def test_characters_are_delivered_whole(raw: RawServer, name: str, surface: str) -> None:
     chunks, texts = SPLIT[name]
     raw.answer(Reply([sse(*chunks, delta(finish="stop"))]))
-    client = client_for(raw.base_url)
+    client = client_for(raw.base_url, CHAIN)
     read, error = run(client, surface, lambda text: None)
     client.close()
     assert error is None
@@ -467,7 +458,7 @@ def test_the_rest_of_a_split_character_is_not_delivered_before_it_is_whole(raw: 
 def test_half_a_character_in_other_places(raw: RawServer, body: Reply) -> None:
     lone = Reply([bytes(body.pieces[0]).replace(b'"x"', b'"x\\ud83d"')], content_type=body.content_type)  # type: ignore[arg-type]
     raw.answer(lone)
-    client = client_for(raw.base_url)
+    client = client_for(raw.base_url, CHAIN)
     assert client.chat("Hello").text == "x\ufffd"
     client.close()
 
@@ -475,7 +466,7 @@ def test_half_a_character_in_other_places(raw: RawServer, body: Reply) -> None:
 def test_the_arguments_of_a_tool_are_whole_too(raw: RawServer) -> None:
     calls = [part(0, "c", "f", f'{{"x": "{HIGH}'), part(0, None, None, f'{LOW}"}}')]
     raw.answer(Reply([sse(*(delta(tool_calls=[one]) for one in calls), delta(finish="tool_calls"))]))
-    client = client_for(raw.base_url)
+    client = client_for(raw.base_url, CHAIN)
     (made,) = client.chat("Hello").tool_calls
     assert made.arguments == {"x": GRIN}
     client.close()
@@ -484,7 +475,7 @@ def test_the_arguments_of_a_tool_are_whole_too(raw: RawServer) -> None:
 @pytest.mark.parametrize("data", ['{"choices": "\\ud83d', '{"x": NaN, "y": "\\ud83d"}', "[" * 5000 + '"\\ud83d'])
 def test_what_is_not_json_is_still_not_json(raw: RawServer, data: str) -> None:
     raw.answer(Reply([sse(data)]), streamed("fine"))
-    client = client_for(raw.base_url)
+    client = client_for(raw.base_url, CHAIN)
     completion = client.chat("Hello")
     assert (completion.text, [a.kind for a in completion.attempts]) == ("fine", [K.BAD_ANSWER, None])
     client.close()

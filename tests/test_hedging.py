@@ -20,46 +20,32 @@ from openrouter_fallback import (
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, Event, Hedged
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
+from tests.support.clients import PATIENT, client_for
 from tests.support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
 THIRD = "meta-llama/llama-3.3-70b-instruct"
 THIRD_TEXT = "And this is the third."
 AT_ONCE = 0.01
-PATIENT = 60.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
 
 
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
     for model, text in ((FIRST, FIRST_TEXT), (SECOND, SECOND_TEXT), (THIRD, THIRD_TEXT)):
-        server.reply(text=text, model=model)
-    return server
+        served.reply(text=text, model=model)
+    return served
 
 
-def client_for(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
-    settings = {
-        "first_token_timeout_seconds": PATIENT,
-        "stall_timeout_seconds": PATIENT,
-        "hedge": {"after": AT_ONCE, "max_fraction": 1.0, **hedge},
-    }
-    client = FallbackClient(
-        models or [FIRST, SECOND], base_url=emulator.base_url, api_key="sk-or-v1-emulator", settings=settings
-    )
-    client._engine.random = lambda: 0.0
+def hedging(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
+    client = client_for(emulator.base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
     client._engine.health._hedges.share = None  # also where a single call makes several
     return client
 
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[FallbackClient]:
-    with client_for(emulator) as made:
+    with hedging(emulator) as made:
         yield made
 
 
@@ -102,7 +88,7 @@ def test_the_first_wins_where_its_token_comes_first(emulator: Emulator, client: 
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_healthy_first_is_asked_alone(emulator: Emulator, surface: str) -> None:
-    with client_for(emulator, after=PATIENT) as client:
+    with hedging(emulator, after=PATIENT) as client:
         assert ask(client, surface).answer.text == FIRST_TEXT
     ends(emulator, (FIRST, "finished"))
 
@@ -111,7 +97,7 @@ def test_a_healthy_first_is_asked_alone(emulator: Emulator, surface: str) -> Non
 def test_three_side_by_side(emulator: Emulator, surface: str) -> None:
     for model in (FIRST, SECOND):
         emulator.fault("silence", model=model)
-    with client_for(emulator, [FIRST, SECOND, THIRD], max_parallel=3) as client:
+    with hedging(emulator, [FIRST, SECOND, THIRD], max_parallel=3) as client:
         assert ask(client, surface).answer.text == THIRD_TEXT
     ends(emulator, (FIRST, "gone"), (SECOND, "gone"), (THIRD, "finished"))
 
@@ -133,7 +119,7 @@ def test_a_tool_call_is_whole_whoever_makes_it(emulator: Emulator, client: Fallb
 def test_the_second_fails_and_the_third_is_asked_at_once(emulator: Emulator, surface: str) -> None:
     emulator.fault("silence", model=FIRST)
     emulator.fault("provider_overloaded", model=SECOND)
-    with client_for(emulator, [FIRST, SECOND, THIRD]) as client:
+    with hedging(emulator, [FIRST, SECOND, THIRD]) as client:
         outcome = ask(client, surface)
     assert outcome.answer.text == THIRD_TEXT
     assert [(one.model, one.kind) for one in outcome.answer.attempts] == [

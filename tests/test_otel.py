@@ -26,9 +26,8 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.otel import CONTENT_ENV
 
 from .support.surfaces import STREAMED, SURFACES, ask
+from .support.traces import TEXT, A, B, C
 
-A, B, C = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"
-TEXT = "One two three four five six seven eight nine ten."
 PROMPT = "A secret prompt"
 
 KNOWN = {
@@ -40,18 +39,12 @@ KNOWN = {
 METRICS = {value for name, value in vars(gen_ai_metrics).items() if name.isupper() and isinstance(value, str)}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
     for model in (A, B, C):
-        server.reply(text=TEXT, model=model)
-    return server
+        served.reply(text=TEXT, model=model)
+    return served
 
 
 class Telemetry:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,20 +23,14 @@ client = FallbackClient([FIRST], base_url=sys.argv[1], api_key="sk-or-v1-emulato
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
+def emulator(served: Emulator) -> Emulator:
     """An endless first model, a second one that answers at once."""
-    server.clear()
-    server.pace(token_interval=0.01)
-    server.reply(tokens=5000, model=FIRST)
-    server.reply(text=SECOND_TEXT, model=SECOND)
-    return server
+    served.clear()
+    served.pace(token_interval=0.01)
+    served.reply(tokens=5000, model=FIRST)
+    served.reply(text=SECOND_TEXT, model=SECOND)
+    return served
 
 
 def start(emulator: Emulator, script: str, *options: str) -> subprocess.Popen[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -23,6 +24,7 @@ SONNET = "anthropic/claude-sonnet-4.5"
 ANSWER = Reply([sse({"choices": [{"delta": {"content": "hi"}, "finish_reason": "stop"}]}, "[DONE]")])
 LISTING = Reply([json.dumps({"data": [{"id": SONNET}]}).encode()])
 PRICES = {"prompt": "0.000003", "completion": "0.000015"}
+PRICED = Reply([json.dumps({"data": [{"id": SONNET, "pricing": PRICES}]}).encode()])
 REFUSED = Reply([b"{}"], status=500)
 
 
@@ -182,14 +184,48 @@ def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_m
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_call_that_could_ask_nobody_for_want_of_prices_starts_at_once(server: RawServer) -> None:
+def test_a_call_that_could_ask_nobody_for_want_of_prices_waits_for_them(server: RawServer) -> None:
     server.answer(ANSWER)
-    server.listing = Reply([json.dumps({"data": [{"id": SONNET, "pricing": PRICES}]}).encode()])
+    server.listing = PRICED
     client = _client(server, "always")
-    with pytest.raises(AllModelsFailedError, match="price is unknown"):
-        client.chat("hi", max_price=20)
-    _settle()
+    assert client.chat("hi").text == "hi"  # needs no prices: nothing is fetched in a client's first seconds
     assert client.chat("hi", max_price=20).text == "hi"
+
+
+@pytest.mark.usefixtures("cache")
+async def test_many_first_calls_wait_for_one_list(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = PRICED
+    client = _client(server, "always")
+    answers = await asyncio.gather(*(client.achat("hi", max_price=20) for _ in range(8)))
+    assert {answer.text for answer in answers} == {"hi"}
+    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+
+
+@pytest.mark.usefixtures("cache")
+def test_where_no_list_comes_the_call_says_so_and_the_next_does_not_wait(server: RawServer) -> None:
+    server.answer(ANSWER)
+    server.listing = REFUSED
+    client = _client(server, "always")
+    for _ in range(2):
+        with pytest.raises(AllModelsFailedError, match="price is unknown"):
+            client.chat("hi", max_price=20)
+    assert [request.line for request in server.requests] == ["GET /api/v1/models"]
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("longest", [renewal.PRICES_SECONDS, 0.1])
+def test_a_list_that_does_not_come_holds_a_call_up_for_a_moment_only(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(renewal, "PRICES_SECONDS", longest)
+    monkeypatch.setattr(renewal.Renewal, "look", lambda _: go_on.wait(20))
+    try:
+        with pytest.raises(AllModelsFailedError, match="price is unknown"):
+            _client(server, "always").chat("hi", max_price=20, total_timeout=0.1 if longest > 1 else None)
+    finally:
+        go_on.set()
 
 
 @pytest.mark.usefixtures("at_once")

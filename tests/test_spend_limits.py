@@ -6,7 +6,6 @@ import asyncio
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -16,7 +15,6 @@ import pytest
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import CallEnded, CallStarted, Event
-from openrouter_fallback.renewal import THREAD_NAME
 
 from .support.surfaces import STREAMED, SURFACES, ask
 
@@ -26,18 +24,12 @@ PROMPT = "How much is the fish?"
 MICRO = Decimal("0.000001")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
 @pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
     for model in (DEAR, CHEAP, FREE):
-        server.reply(tokens=20, model=model)
-    return server
+        served.reply(tokens=20, model=model)
+    return served
 
 
 New = Callable[..., FallbackClient]
@@ -137,14 +129,10 @@ def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> 
     assert emulator.count() == 0
 
 
-def test_prices_are_fetched_at_once_where_a_limit_needs_them(emulator: Emulator, new: New) -> None:
+def test_where_a_limit_needs_prices_the_first_call_waits_for_them(emulator: Emulator, new: New) -> None:
     client = new([CHEAP], spend_limit_usd={"per_day": 5}, catalog="always", prices=False)
-    with pytest.raises(SpendLimitError, match="its price is unknown"):
-        client.chat(PROMPT)
-    for thread in threading.enumerate():
-        if thread.name == THREAD_NAME:
-            thread.join()
     assert client.chat(PROMPT).attempts[0].model == CHEAP
+    assert "".join(piece.text for piece in client.stream(PROMPT))
 
 
 def test_without_a_limit_everything_is_asked_and_counted(emulator: Emulator, new: New) -> None:

@@ -18,7 +18,6 @@ from openrouter_fallback import (
     DeadlineExceededError,
     FailureKind,
     FallbackClient,
-    ModelConfig,
     Stream,
     StreamInterruptedError,
 )
@@ -26,48 +25,12 @@ from openrouter_fallback.emulator import Emulator, Request
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support import leaving
 from tests.support.bodies import delta
+from tests.support.clients import HASTY_FIRST, SHORT, client_for, kinds
 from tests.support.rawserver import RawServer, Reply, sse
 from tests.support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
-SHORT = 0.3
 LONGER = 0.6
-PATIENT = 60.0
-HASTY_FIRST = [ModelConfig(FIRST, timeout=SHORT), ModelConfig(SECOND, timeout=PATIENT)]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(server: Emulator) -> Emulator:
-    server.clear()
-    server.pace(latency=0.0, token_interval=0.0)
-    server.reply(text=FIRST_TEXT, model=FIRST)
-    server.reply(text=SECOND_TEXT, model=SECOND)
-    return server
-
-
-def client_for(base_url: str, **settings: Any) -> FallbackClient:
-    settings = {"first_token_timeout_seconds": PATIENT, "stall_timeout_seconds": PATIENT, **settings}
-    client = FallbackClient([FIRST, SECOND], base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
-    client._engine.random = lambda: 0.0
-    return client
-
-
-@pytest.fixture(scope="module")
-def shared(server: Emulator) -> Iterator[FallbackClient]:
-    with client_for(server.base_url) as client:
-        yield client
-
-
-@pytest.fixture
-def client(shared: FallbackClient) -> FallbackClient:
-    shared.reset()
-    return shared
 
 
 def gone(log: list[Request]) -> bool:
@@ -77,10 +40,6 @@ def gone(log: list[Request]) -> bool:
 def block(seconds: float) -> None:
     """Keep this thread busy, and with it the loop that runs in it."""
     threading.Event().wait(seconds)
-
-
-def kinds(completion: Completion) -> list[K | None]:
-    return [attempt.kind for attempt in completion.attempts]
 
 
 # Deadlines

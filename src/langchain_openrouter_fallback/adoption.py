@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from openrouter_fallback import EndpointConfig, ModelConfig
 
 from .errors import ConfigError
+from .request import SHARED
 
 OPENROUTER = "openrouter"
 
@@ -25,22 +26,7 @@ _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_KEY = "OPENAI_API_KEY"
 # Fields with the same name and meaning in all three.
 _SAME = (
-    "temperature",
-    "max_tokens",
-    "max_completion_tokens",
-    "top_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-    "reasoning",
-    "reasoning_effort",
-    "verbosity",
-    "service_tier",
-    "stop",
+    *SHARED,
     "model_kwargs",
     "extra_body",
     "streaming",
@@ -62,7 +48,6 @@ _SAME = (
     "disable_streaming",
     "output_version",
 )
-_PARAMS = _SAME[: _SAME.index("model_kwargs")]
 # What ChatOpenRouter says where its user has said nothing.
 _THEIR_DEFAULTS = {"app_url": "https://docs.langchain.com", "app_title": "LangChain"}
 
@@ -93,7 +78,7 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
         headers=headers,
     )
     name = _name(url, endpoint, taken)
-    params = {field: value for field in _PARAMS if (value := _attribute(llm, field)) is not None}
+    params = {field: value for field in SHARED if (value := _attribute(llm, field)) is not None}
     if url == _OPENAI_URL and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")  # its newer models refuse the old name
     params |= {**(_attribute(llm, "model_kwargs") or {}), **(_attribute(llm, "extra_body") or {})}

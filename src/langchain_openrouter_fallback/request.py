@@ -20,32 +20,29 @@ ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_
 CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
 """What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
 
+SHARED = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "stop",
+)
+"""Fields that are parameters of the request; ChatOpenAI and ChatOpenRouter have them by the same names."""
+
 # A field of the chat model -> the request's parameter.
-_PARAMS = {
-    name: name
-    for name in (
-        "temperature",
-        "max_completion_tokens",
-        "top_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "n",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "reasoning",
-        "reasoning_effort",
-        "verbosity",
-        "service_tier",
-        "plugins",
-        "session_id",
-        "trace",
-        "extra_body",
-        "max_tokens",
-        "stop",
-    )
-} | {"openrouter_provider": "provider"}
+_PARAMS = {name: name for name in (*SHARED, "plugins", "session_id", "trace", "extra_body")}
+_PARAMS |= {"openrouter_provider": "provider"}
 # LangChain's name for an argument of a call -> the core's.
 _RENAMED = {
     "openrouter_provider": "provider",

@@ -271,7 +271,11 @@ def _dollars(value: object) -> object:
 
 
 Dollars = Annotated[
-    Decimal, PlainValidator(_dollars), WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0})
+    Decimal,
+    PlainValidator(_dollars),
+    # Without it pydantic warns: it looks for a Decimal in the string that it made.
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
 Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 

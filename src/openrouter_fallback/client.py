@@ -7,6 +7,7 @@ import os
 import random
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
@@ -233,7 +234,7 @@ class FallbackClient:
         ring = self._keys.ring()
 
         async def start() -> Run:
-            return self._run(asked, limits, mailbox, ring, deliver=True)
+            return await self._run(asked, limits, mailbox, ring, deliver=True)
 
         return Stream(mailbox, start)
 
@@ -261,7 +262,7 @@ class FallbackClient:
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
-            return self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
+            return await self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
 
         return AsyncStream(start)
 
@@ -432,24 +433,33 @@ class FallbackClient:
     # Inside
 
     async def _answer(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing) -> Completion:
-        run = self._run(asked, limits, host, ring, deliver=False)
+        run = await self._run(asked, limits, host, ring, deliver=False)
         await run.advance()
         if run.completion is None:
             raise RuntimeError("the call ended without an answer and without an error")
         return run.completion
 
-    def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+    async def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
-        priceless = bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
-        self._renewal.soon(self._engine.clock(), needed=priceless or not plan.candidates)
+        begun, priceless = self._engine.clock(), self._priceless(plan)
+        self._renewal.soon(begun, needed=priceless)
+        if priceless and await self._renewal.looked(limits.total / 2):
+            plan = self._plan(asked.choice, ring, asked.request.needs)
+            limits = replace(limits, total=max(0.0, limits.total - (self._engine.clock() - begun)))
 
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)
 
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
         return Run(self._engine, call, deliver=deliver)
+
+    def _priceless(self, plan: Plan) -> bool:
+        """Whether nobody can be asked, and prices may change that."""
+        if plan.candidates:
+            return bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+        return any(price(self._catalog.get(skipped.model)) is None for skipped in plan.excluded)
 
     def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
         plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts, needs)

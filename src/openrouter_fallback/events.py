@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .completions import Attempt, Completion
+from .completions import Attempt, Completion, Seam
 from .failures import FailureKind
 
 logger = logging.getLogger("openrouter_fallback")
@@ -75,7 +75,8 @@ class BreakerOpened:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A call has ended: `answered`, `failed` or `cancelled`. `error` names the exception's class."""
+    """A call has ended: `answered`, `failed` or `cancelled`. `error` names the exception's class, `seams` where another
+    model went on from text that had been delivered."""
 
     call: int
     outcome: str
@@ -83,6 +84,7 @@ class CallEnded:
     attempts: int
     seconds: float
     error: str | None = None
+    seams: tuple[Seam, ...] = ()
 
 
 Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerOpened | CallEnded

@@ -1,8 +1,8 @@
 """Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
 
 A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
-to no event loop and holds no process up. A client's first two seconds start none, unless a call could ask nobody for
-want of prices: so a script that asks once, or a client made for each request, fetches nothing.
+to no event loop and holds no process up. A client's first two seconds start none, so a script that asks once, or a
+client made for each request, fetches nothing. Only a call that could ask nobody for want of prices waits for it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ FIRST_BACKOFF_SECONDS = 60.0
 LONGEST_BACKOFF_SECONDS = 3600.0
 MAX_LISTING_BYTES = 32 * 1024 * 1024
 FETCH_SECONDS = 30.0
+PRICES_SECONDS = 5.0
+"""The longest that a call waits for prices; at most half of its own deadline."""
 
 
 class Lists:
@@ -110,19 +113,39 @@ class Renewal:
         self._endpoints = tuple(endpoints)
         self._next: float | None = None
         self._failures = 0
+        self._under_way: tuple[threading.Thread, Future[None]] | None = None
 
     def soon(self, now: float, *, needed: bool = False) -> None:
         """Begin if it is time; `now` is the monotonic clock. `needed`: no delay. Returns at once."""
-        if self._next is None:
+        if self._next is None or (needed and self._under_way is None):
             self._next = now if needed else now + DELAY_SECONDS
         if now < self._next:
             return
         self._next = now + LOOK_SECONDS
         if self._endpoints and sum(thread.name == THREAD_NAME for thread in threading.enumerate()) < MOST_THREADS:
+            ended: Future[None] = Future()
+            thread = threading.Thread(target=self._look_once, args=(ended,), name=THREAD_NAME, daemon=True)
             try:
-                threading.Thread(target=self.look, name=THREAD_NAME, daemon=True).start()
+                thread.start()
             except RuntimeError as error:  # no thread can be started
                 logger.debug("the list of models is not looked at: %s", error)
+            else:
+                self._under_way = thread, ended
+
+    async def looked(self, seconds: float) -> bool:
+        """Wait for the look that is under way, at most so long; False where there was none yet."""
+        if self._under_way is None:
+            return False
+        thread, ended = self._under_way
+        if thread.is_alive():  # in a forked child it is not, and never ends
+            await asyncio.wait([asyncio.wrap_future(ended)], timeout=min(seconds, PRICES_SECONDS))
+        return True
+
+    def _look_once(self, ended: Future[None]) -> None:
+        try:
+            self.look()
+        finally:
+            ended.set_result(None)
 
     def look(self) -> None:
         """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""

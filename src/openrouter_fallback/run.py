@@ -501,7 +501,8 @@ class Run:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started
             raised = type(error).__name__ if error is not None else None
-            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised))
+            seams = tuple(self._seams)
+            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised, seams))
 
     def _machine_(self) -> Failover:
         if self._machine is None:

@@ -24,6 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore2
 import httpx2
 
+from .chunks import Chunks
 from .failures import TransportFault
 from .wire import Exchange, TransportError
 
@@ -231,17 +232,18 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
 
 class _Joined(httpcore2.AsyncNetworkStream):
-    """Writes are kept until something is to be read, or much has come together."""
+    """Writes are kept until something is to be read, or much has come together; chunks that were read are joined."""
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
         self._kept: list[bytes] = []
         self._size = 0
+        self._chunks = Chunks()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
             await self._flush(timeout)
-        return await self._inner.read(max_bytes, timeout)
+        return self._chunks.joined(await self._inner.read(max_bytes, timeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if buffer:
@@ -252,6 +254,7 @@ class _Joined(httpcore2.AsyncNetworkStream):
 
     async def _flush(self, timeout: float | None) -> None:  # noqa: ASYNC109
         data, self._kept, self._size = b"".join(self._kept), [], 0
+        self._chunks.begin()
         # As httpcore2 does for a write of its own: the server may have answered before it hung up.
         with suppress(httpcore2.WriteError):
             await self._inner.write(data, timeout)

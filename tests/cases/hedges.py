@@ -9,7 +9,7 @@ from typing import Any
 from openrouter_fallback.commands import Facts, Hedging, Limits
 
 from ..support.timeline import MUTE, SILENT, START, Script, World, fails, ok
-from .timelines import (
+from .timelines.words import (
     BREAKS,
     E400,
     E401,

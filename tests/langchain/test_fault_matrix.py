@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,18 +16,14 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.tools import tool
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
-from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.failures import FailureKind
-from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, TOOL, Case
+from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
 from tests.conftest import Matrix
+from tests.support.clients import undiced
+from tests.support.matrix import PACE, config, fault, models, script, served, stall
 
 from .surfaces import STREAMED, SURFACES, Outcome, ask
-
-SHORT, PATIENT = 0.3, 60.0
-PACE = 0.02
-"""Between two tokens, so that the first of them is delivered before the fault comes; should all come in one read after
-all (a busy machine), nobody has seen the text and the second model answers, which the tests take as well."""
 
 
 @dataclass
@@ -40,47 +37,26 @@ class Lab:
         self.emulator.clear()
         model = self.models[case.hasty, going_on]
         model.client.reset()
-        return model.with_routing(models=_models(case))
-
-    def fault(self, case: Case) -> None:
-        if case.fault != "refused":
-            self.emulator.fault(case.fault, model=None if case.everywhere else FIRST, **case.details)
+        return model.with_routing(models=models(case))
 
     def asked(self) -> tuple[int, int]:
         return self.emulator.count(FIRST), self.emulator.count(SECOND)
 
 
-def _models(case: Case) -> list[ModelConfig]:
-    return [
-        ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
-        ModelConfig(case.second, timeout=PATIENT),
-    ]
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
-        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
-        models = {}
-        for hasty in (False, True):
-            for going_on in (False, True):
-                config = FallbackConfig(
-                    default_chain=(FIRST, SECOND),
-                    endpoints={
-                        "openrouter": EndpointConfig(emulator.base_url),
-                        "elsewhere": EndpointConfig(emulator.base_url, api_key=emulator.api_key),
-                        "nowhere": EndpointConfig(emulator.refused_url()),
-                    },
-                    settings={"stall_timeout_seconds": SHORT if hasty else PATIENT},
-                )
-                model = ChatOpenRouterFallback(
-                    config=config, api_key=emulator.api_key, mid_stream="continue" if going_on else "raise"
-                )
-                model.client._engine.random = lambda: 0.0
-                models[hasty, going_on] = model
-        yield Lab(emulator, models)
-        for model in models.values():
+    with served() as emulator:
+        made = {}
+        for hasty, going_on in product((False, True), repeat=2):
+            made[hasty, going_on] = ChatOpenRouterFallback(
+                config=config(emulator),
+                api_key=emulator.api_key,
+                settings={"stall_timeout_seconds": stall(hasty=hasty)},
+                mid_stream="continue" if going_on else "raise",
+            )
+            undiced(made[hasty, going_on].client)
+        yield Lab(emulator, made)
+        for model in made.values():
             model.client.close()
 
 
@@ -90,14 +66,8 @@ def test_the_first_model_is_faulty(lab: Lab, fault_matrix: Matrix, case: Case, s
     cells = fault_matrix.setdefault(case.id, {})
     cells[f"LangChain {surface}"] = "FAILED"
     model = lab.model(case)
-    lab.emulator.pace(token_interval=PACE if case.text_first and surface in STREAMED else 0.0)
-    lab.emulator.reply(text=None if case.tools else FIRST_TEXT, model=FIRST)
-    lab.emulator.reply(
-        text=None if case.tools else SECOND_TEXT, tool_calls=[SECOND_CALL] if case.tools else None, model=SECOND
-    )
-    lab.fault(case)
-    tools: dict[str, Any] = {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
-    cells[f"LangChain {surface}"] = _checked(lab, case, ask(model, surface, **tools))
+    params = script(lab.emulator, case, streamed=surface in STREAMED)
+    cells[f"LangChain {surface}"] = _checked(lab, case, ask(model, surface, **params))
 
 
 @pytest.mark.parametrize("surface", STREAMED)
@@ -108,7 +78,7 @@ def test_the_second_goes_on(lab: Lab, case: Case, surface: str) -> None:
     model = lab.model(case, going_on=True)
     lab.emulator.pace(token_interval=PACE)
     lab.emulator.reply(text=SECOND_TEXT)
-    lab.fault(case)
+    fault(lab.emulator, case)
 
     outcome = ask(model, surface)
 
@@ -220,7 +190,7 @@ class Bench:
 async def test_an_agents_tool_runs_once_for_a_complete_call(lab: Lab, case: Case, surface: str) -> None:
     bench = Bench(lab.model(case, going_on=True))
     lab.emulator.pace(token_interval=0.0)
-    lab.fault(case)
+    fault(lab.emulator, case)
     in_words = "text" in case.answer  # the row's good answer holds no whole call
     if case.raises is not None:
         with pytest.raises((case.raises, case.interrupted)):

@@ -1,21 +1,17 @@
-"""The trace of a call through LangChain: two failed attempts, one continuation, below the caller's own span."""
+"""The trace of a call through LangChain."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback.emulator import Emulator
+from tests.support.traces import MODELS, check_the_trace
 
-A, B, C = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"
-TEXT = "One two three four five six seven eight nine ten."
+from .conftest import Make
 
 
 def _stream(llm: ChatOpenRouterFallback) -> str:
@@ -29,48 +25,16 @@ def _astream(llm: ChatOpenRouterFallback) -> str:
     return asyncio.run(read())
 
 
-SURFACES: dict[str, Callable[[ChatOpenRouterFallback], Any]] = {
-    "invoke": lambda llm: llm.invoke("Count").content,
-    "ainvoke": lambda llm: asyncio.run(llm.ainvoke("Count")).content,
+SURFACES: dict[str, Callable[[ChatOpenRouterFallback], str]] = {
+    "invoke": lambda llm: str(llm.invoke("Count").content),
+    "ainvoke": lambda llm: str(asyncio.run(llm.ainvoke("Count")).content),
     "stream": _stream,
     "astream": _astream,
 }
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
-        yield running
-
-
 @pytest.mark.parametrize("surface", SURFACES)
-def test_two_failed_attempts_and_one_continuation(surface: str, emulator: Emulator) -> None:
-    emulator.clear()
-    for model in (A, B, C):
-        emulator.reply(text=TEXT, model=model)
-    emulator.fault("overloaded", model=A)
-    emulator.fault("cut", model=B, after_tokens=4)
-    exported, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exported))
-    llm = ChatOpenRouterFallback(models=[A, B, C], base_url=emulator.base_url, api_key=emulator.api_key)
-    llm.client.instrument(tracer_provider=provider)
-
-    with provider.get_tracer("app").start_as_current_span("agent") as agent:
-        assert SURFACES[surface](llm) == TEXT
-
-    spans = sorted(exported.get_finished_spans(), key=lambda span: span.start_time or 0)
-    assert [span.name for span in spans] == ["agent", f"chat {A}", *(f"attempt {model}" for model in (A, B, C))]
-    _, call, *attempts = spans
-    assert call.parent is not None
-    assert call.parent.span_id == agent.get_span_context().span_id
-    assert {span.parent.span_id for span in attempts if span.parent is not None} == {call.context.span_id}
-    found = dict(call.attributes or {})
-    streamed = surface.endswith("stream")
-    assert found["gen_ai.response.model"] == C
-    assert found["openrouter_fallback.attempts"] == 3
-    assert ("openrouter_fallback.seams" in found) is streamed
-    assert ("gen_ai.request.stream" in found) is streamed
-    kinds = [(span.attributes or {}).get("error.type") for span in attempts]
-    assert kinds == ["overloaded", "bad_answer", None]
+def test_two_failed_attempts_and_one_continuation(surface: str, emulator: Emulator, make: Make) -> None:
+    llm = make(models=list(MODELS))
+    check_the_trace(emulator, llm.client, lambda: SURFACES[surface](llm), streamed=surface.endswith("stream"))
     llm.client.close()
-    provider.shutdown()

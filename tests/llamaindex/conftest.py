@@ -28,12 +28,6 @@ def llamaindex_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        yield emulator
-
-
 @pytest.fixture
 def emulator(served: Emulator) -> Emulator:
     served.clear()

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import EndpointConfig, FallbackConfig, FallbackError, Settings
-from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import CASES, FIRST, SECOND, Case
+from openrouter_fallback import FallbackError
+from tests.cases.matrix import CASES, Case
 from tests.conftest import Matrix
+from tests.support.clients import undiced
 from tests.support.llamaindex import AsClient
+from tests.support.matrix import fault, models
 from tests.test_fault_matrix import (
-    PATIENT,
-    SHORT,
     Lab,
-    _models,
+    laboratory,
     test_nobody_goes_on_where_no_other_model_would_be_asked,
     test_the_first_model_is_faulty,
     test_the_second_goes_on,
@@ -47,30 +45,16 @@ def fault_matrix(fault_matrix: Matrix) -> Matrix:
     return _Rows(fault_matrix)
 
 
+def _as_client(**options: Any) -> AsClient:
+    llm = OpenRouterFallback(**options)
+    undiced(llm.client)
+    return AsClient(llm)
+
+
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
-        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
-        config = FallbackConfig(
-            default_chain=(FIRST, SECOND),
-            endpoints={
-                "openrouter": EndpointConfig(emulator.base_url),
-                "elsewhere": EndpointConfig(emulator.base_url, api_key=emulator.api_key),
-                "nowhere": EndpointConfig(emulator.refused_url()),
-            },
-        )
-        clients: dict[tuple[bool, bool], Any] = {}
-        for hasty, streams in product((False, True), repeat=2):
-            settings = Settings(
-                stall_timeout_seconds=SHORT if hasty else PATIENT, stream_upstream=streams, mid_stream="raise"
-            )
-            llm = OpenRouterFallback(config=config, api_key=emulator.api_key, settings=settings)
-            llm.client._engine.random = lambda: 0.0
-            clients[hasty, streams] = AsClient(llm)
-        yield Lab(emulator, clients)
-        for client in clients.values():
-            client.close()
+    with laboratory(_as_client) as lab:
+        yield lab
 
 
 @pytest.mark.parametrize("broken", ["every request", "after the tool"])
@@ -88,12 +72,11 @@ async def test_an_agent_runs_its_tool_once(lab: Lab, case: Case, broken: str) ->
         ran.append(query)
         return "found it"
 
-    routed = llm.with_options(models=_models(case))
+    routed = llm.with_options(models=models(case))
     routed.additional_kwargs = {"mid_stream": "continue"}
     agent: Any = FunctionAgent(tools=[look_up], llm=routed)
     asked = None if broken == "every request" else (2, None)
-    if case.fault != "refused":
-        lab.emulator.fault(case.fault, model=None if case.everywhere else FIRST, requests=asked, **case.details)
+    fault(lab.emulator, case, requests=asked)
 
     error = answer = None
     try:

@@ -61,6 +61,7 @@ class Player:
         self._stopping = stopping
         self._settle = settle
         self._interval = 0.0
+        self._faulty = False
         self._usage: Any = None
         self._finish: tuple[str | None, str | None] = (None, None)
 
@@ -69,6 +70,7 @@ class Player:
         steps: Sequence[Step] = plan.steps
         streamed = plan.media_type == SSE
         self._interval = self._pace.token_interval if streamed else 0.0
+        self._faulty = plan.ended == "fault"
         if streamed and self._coalesce and not self._interval:
             steps = _coalesced(steps)
         if not streamed and steps and isinstance(steps[0], Wait) and not steps[0].data:
@@ -112,11 +114,11 @@ class Player:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _data(self, step: Send) -> None:
+        if self._interval and self._entry.tokens_sent and (step.tokens or self._faulty):  # a fault is a token late too
+            await self._connection.sleep(self._about(self._interval))
+            if self._connection.gone:
+                return
         if step.tokens:
-            if self._interval and self._entry.tokens_sent:
-                await self._connection.sleep(self._about(self._interval))
-                if self._connection.gone:
-                    return
             self._entry.tokens(step.tokens)
         self._usage = step.usage or self._usage
         self._finish = step.finish or self._finish

@@ -1,0 +1,67 @@
+"""Chunks of an HTTP/1.1 answer put together before h11 sees them.
+
+A stream sends each event as a chunk of its own, and many arrive in one read; h11 makes some twenty calls for each of
+them. One chunk with the same bytes is the same answer for a tenth of that. Only whole, plain chunks are put together;
+whatever else comes goes on as it is, and h11 judges it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+_HEAD_END = b"\r\n\r\n"
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
+
+
+class Chunks:
+    """Puts together what one read brought, for one answer at a time; `begin` before each request."""
+
+    __slots__ = ("_begun", "_chunked", "_rest")
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """The next bytes are the beginning of an answer."""
+        self._begun = self._chunked = False
+        self._rest = 0
+        """The bytes, with its line end, that are still to come of a chunk that has begun."""
+
+    def joined(self, data: bytes) -> bytes:
+        """`data` with its whole chunks as one. The head is looked at only if the first read brought all of it."""
+        start = 0
+        if not self._begun:
+            self._begun = True
+            start = data.find(_HEAD_END) + len(_HEAD_END)
+            self._chunked = start >= len(_HEAD_END) and _CHUNKED in data[:start].lower()
+        return self._join(data, start) if self._chunked else data
+
+    def _join(self, data: bytes, start: int) -> bytes:
+        size = len(data)
+        if self._rest > size - start:
+            self._rest -= size - start
+            return data
+        begin = at = start + self._rest
+        self._rest = 0
+        parts: list[bytes] = []
+        while at < size:
+            head = _SIZE.match(data, at)
+            length = int(head[1], 16) if head is not None else 0
+            if head is None or length == 0:  # the end, a size that was cut, or something that h11 knows about
+                self._chunked = False
+                break
+            first = head.end()
+            end = first + length
+            if end + 2 > size:
+                self._rest = end + 2 - size
+                break
+            if data[end : end + 2] != b"\r\n":
+                self._chunked = False
+                break
+            parts.append(data[first:end])
+            at = end + 2
+        if len(parts) < 2:
+            return data
+        whole = b"".join(parts)
+        return b"%b%x\r\n%b\r\n%b" % (data[:begin], len(whole), whole, data[at:])

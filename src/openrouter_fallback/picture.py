@@ -1,0 +1,311 @@
+"""A picture of what calls did: a lane for each model, its requests over time, who answered, where another went on.
+
+It is for notebooks, and needs the extra `report`. Vega-Lite is drawn to SVG here, so nothing is fetched to show it.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+try:
+    import vl_convert
+except ImportError as missing:
+    raise ImportError(
+        'the picture needs vl-convert-python; install it with: pip install "openrouter-fallback[report]"',
+        name=missing.name,
+    ) from missing
+
+from .completions import Seam
+from .events import AttemptEnded, AttemptStarted, CallEnded, Event
+from .failures import FailureKind
+
+if TYPE_CHECKING:
+    from .client import FallbackClient
+
+Row = dict[str, Any]
+
+_VEGA_LITE = "v6.1"
+_WIDTH = 620
+_LANE = 46
+_CHARACTER = 7.2
+_MOST_LABELS = 14
+_MOST_TOLD = 12
+_INK, _MUTED, _LINE = "#1f2328", "#59636e", "#d1d9e0"
+
+OUTCOMES = {
+    "answered": ("circle", "#1a7f37"),
+    "failed": ("cross", "#cf222e"),
+    "left": ("square", "#6e7781"),
+    "goes on": ("diamond", "#8250df"),
+}
+"""What became of a request, and where a model went on from another's text: the mark's shape and colour."""
+
+
+class Logged(Protocol):
+    """A request in the emulator's log."""
+
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def opened_at(self) -> float: ...
+    @property
+    def finished_at(self) -> float | None: ...
+    @property
+    def ended(self) -> str: ...
+    @property
+    def fault(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One request. Times are seconds since the first; `note` is why it failed, `seam` where it went on."""
+
+    call: int
+    model: str
+    start: float
+    end: float
+    outcome: str
+    note: str = ""
+    seam: Seam | None = None
+    joined: float = 0.0
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        went_on = f"went on at character {self.seam.offset} and " if self.seam is not None else ""
+        why = f" ({self.note})" if self.note else ""
+        return f"{self.model} {went_on}{self.outcome} after {self.end - self.start:.2f} s{why}"
+
+
+class Picture:
+    """What the calls of `client` (and of its copies) do within a `with` block, as a picture in a notebook.
+
+        with Picture(llm.client) as picture:
+            agent.invoke(...)
+        picture
+
+    `str(picture)` says the same in words, `picture.svg()` is the drawing. Raises ImportError without the extra.
+    """
+
+    def __init__(self, client: FallbackClient | None = None, title: str = "") -> None:
+        self._client = client
+        self._title = title
+        self._unit = "call"
+        self._panels: dict[str, list[Bar]] = {"": []}
+        self._started: dict[tuple[int, int], float] = {}
+        self._calls: dict[int, int] = {}
+        self._begun: float | None = None
+        self._end: Callable[[], None] | None = None
+
+    @classmethod
+    def of_logs(cls, logs: Mapping[str, Iterable[Logged]], title: str = "") -> Self:
+        """The requests in logs of the emulator, each of them a part of the picture with its own beginning."""
+        picture = cls(title=title)
+        picture._unit = "request"
+        picture._panels = {name: list(_logged(log)) for name, log in logs.items()}
+        return picture
+
+    def __enter__(self) -> Self:
+        if self._client is not None:
+            self._end = self._client.subscribe(self._see)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._end is not None:
+            self._end()
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        """All requests."""
+        return tuple(bar for bars in self._panels.values() for bar in bars)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines()) or "No request was made."
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/plain": str(self), "text/html": self._html()} if self.bars else {"text/plain": str(self)}
+
+    def svg(self) -> str:
+        """The drawing."""
+        end = max((bar.end for bar in self.bars), default=0.0) or 0.001
+        panels = [_panel(name, bars, end) for name, bars in self._panels.items() if bars]
+        spec = {"vconcat": panels, "spacing": 22, "config": _CONFIG, "background": "white", "padding": 10}
+        if self._title:
+            spec["title"] = {"text": self._title, "anchor": "start", "color": _INK, "fontSize": 14, "offset": 12}
+        # No data is ever fetched: all of it stands in the specification.
+        return vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE, allowed_base_urls=[])
+
+    def _html(self) -> str:
+        drawn = b64encode(self.svg().encode()).decode()
+        alt = escape(" ".join(self._lines(_MOST_TOLD)), quote=True)
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{bar.call}</td><td>{escape(bar.model)}</td><td>{bar.start:.2f}</td>"
+            f"<td>{bar.end - bar.start:.2f}</td><td>{bar.outcome}</td><td>{escape(_note(bar))}</td></tr>"
+            for name, bars in self._panels.items()
+            for bar in bars
+        )
+        heads = "".join(
+            f'<th scope="col">{head}</th>' for head in ("", self._unit, "model", "at (s)", "took (s)", "outcome", "why")
+        )
+        return (
+            f'<figure style="margin:0"><img alt="{alt}" src="data:image/svg+xml;base64,{drawn}" '
+            'style="max-width:100%;background:#fff;border-radius:6px"></figure>'
+            f"<details><summary>The same as a table</summary><table><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{rows}</tbody></table></details>"
+        )
+
+    def _lines(self, most: int | None = None) -> Iterator[str]:
+        if self._title:
+            yield f"{self._title}."
+        for name, bars in self._panels.items():
+            calls: dict[int, list[str]] = {}
+            for bar in bars:
+                calls.setdefault(bar.call, []).append(bar.said)
+            for number, told in list(calls.items())[:most]:
+                head = f"{name}, {self._unit}" if name else self._unit.capitalize()
+                yield f"{head} {number}: {'; '.join(told)}."
+            if most is not None and len(calls) > most:
+                yield f"And {len(calls) - most} more."
+
+    def _see(self, event: Event) -> None:
+        now = time.monotonic()
+        self._begun = now if self._begun is None else self._begun
+        bars = self._panels[""]
+        if isinstance(event, AttemptStarted):
+            self._calls.setdefault(event.call, len(self._calls) + 1)
+            self._started[event.call, event.number] = now - self._begun
+        elif isinstance(event, AttemptEnded) and (event.call, event.number) in self._started:
+            attempt = event.attempt
+            start = self._started.pop((event.call, event.number))
+            outcome = "answered" if attempt.kind is None else "failed"
+            if attempt.kind is FailureKind.CANCELLED:
+                outcome = "left"
+            status = f" {attempt.status}" if attempt.status not in (None, 200) else ""
+            bars.append(
+                Bar(
+                    self._calls[event.call],
+                    attempt.model,
+                    start,
+                    start + attempt.seconds,
+                    outcome,
+                    f"{attempt.kind}{status}" if attempt.kind is not None else "",
+                    joined=start + (attempt.first_token or 0.0),
+                )
+            )
+        elif isinstance(event, CallEnded) and event.seams:
+            number = self._calls.get(event.call)
+            own = [n for n, bar in enumerate(bars) if bar.call == number]
+            for seam in event.seams:
+                # The first request of the model that went on, after the one that it went on from.
+                later = [n for n in own[1:] if bars[n].model == seam.after and bars[n].seam is None]
+                for n in later[:1]:
+                    bars[n] = replace(bars[n], seam=seam)
+
+
+def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
+    requests = list(log)
+    begun = min((one.opened_at for one in requests), default=0.0)
+    for number, one in enumerate(requests, start=1):
+        end = one.opened_at if one.finished_at is None else one.finished_at
+        outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "left")
+        yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, one.fault or "")
+
+
+def _note(bar: Bar) -> str:
+    return f"went on at character {bar.seam.offset}" if bar.seam is not None else bar.note
+
+
+# The drawing
+
+_CONFIG: Row = {
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {"gridColor": _LINE, "domainColor": _LINE, "tickColor": _LINE, "labelColor": _INK, "titleColor": _MUTED}
+    | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 0},
+    "title": {"fontSize": 13, "color": _INK, "anchor": "start"},
+    "legend": {"labelFontSize": 12, "labelColor": _INK},
+}
+
+
+def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
+    models = list(dict.fromkeys(bar.model for bar in bars))
+    extent = round(max(map(len, models)) * _CHARACTER) + 10
+    y: Row = {"field": "model", "type": "nominal", "sort": models, "title": None}
+    y |= {"axis": {"minExtent": extent, "maxExtent": extent, "grid": True, "tickBand": "extent", "ticks": False}}
+    x: Row = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}}
+    x |= {"axis": {"tickCount": 7, "grid": False}}
+    labels = len(bars) <= _MOST_LABELS
+    present = [name for name in OUTCOMES if any(name == bar.outcome for bar in bars)]
+    legend = None if labels else {"orient": "top", "direction": "horizontal", "title": None, "values": present}
+    style = {
+        "color": {"field": "outcome", "type": "nominal", "scale": _scale(1), "legend": legend},
+        "shape": {"field": "outcome", "type": "nominal", "scale": _scale(0), "legend": legend},
+    }
+    rows = [{"model": b.model, "start": b.start, "end": b.end, "outcome": b.outcome} for b in bars]
+    words = [
+        {"model": bar.model, "at": bar.end, "outcome": bar.outcome, "words": bar.note or bar.outcome} for bar in bars
+    ]
+    seams = [
+        {"model": bar.model, "from": bar.seam.before, "at": bar.joined, "outcome": "goes on"}
+        | {"words": f"goes on at character {bar.seam.offset}"}
+        for bar in bars
+        if bar.seam is not None
+    ]
+    layers: list[Row] = [
+        {
+            "data": {"values": rows},
+            "mark": {"type": "bar", "height": 9, "opacity": 0.45, "cornerRadius": 2},
+            "encoding": {"y": y, "x": {**x, "field": "start", "title": "seconds"}, "x2": {"field": "end"}}
+            | {"color": style["color"]},
+        },
+        {
+            "data": {"values": seams},
+            "mark": {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5, "color": OUTCOMES["goes on"][1]},
+            "encoding": {"x": {**x, "field": "at"}, "y": {**y, "field": "from"}, "y2": {"field": "model"}},
+        },
+        {
+            "data": {"values": [{**row, "at": row["end"]} for row in rows] + seams},
+            "mark": {"type": "point", "filled": True, "size": 95, "opacity": 1},
+            "encoding": {"y": y, "x": {**x, "field": "at"}, **style},
+        },
+    ]
+    if labels:
+        # Of an answer above its own bar; of a failure behind it, where the lane is free as a rule.
+        for name in present:
+            side: Row = {"align": "right", "dx": -8} if name == "answered" else {}
+            layers.append(_words([row for row in words if row["outcome"] == name], y, x, side))
+        layers.append(_words(seams, y, x, {"dy": 14, "dx": -5, "color": OUTCOMES["goes on"][1]}))
+        layers += _calls(bars, x)
+    panel: Row = {"width": _WIDTH, "height": {"step": _LANE}, "layer": layers}
+    return panel | ({"title": name} if name else {})
+
+
+def _words(rows: Sequence[Row], y: Row, x: Row, side: Row) -> Row:
+    mark = {"type": "text", "fontSize": 11, "color": _INK, "align": "left", "dy": -13, **side}
+    return {"data": {"values": rows}, "mark": mark} | {
+        "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
+    }
+
+
+def _calls(bars: Sequence[Bar], x: Row) -> list[Row]:
+    """Where each call begins, if there are several."""
+    begun: dict[int, float] = {}
+    for bar in bars:
+        begun.setdefault(bar.call, bar.start)
+    if len(begun) < 2 or len(begun) == len(bars):
+        return []
+    rows = [{"at": at, "words": f"call {number}"} for number, at in begun.items()]
+    shared: Row = {"data": {"values": rows}, "encoding": {"x": {**x, "field": "at"}}}
+    rule = {"type": "rule", "color": _MUTED, "strokeDash": [1, 3]}
+    text = {"type": "text", "align": "left", "baseline": "bottom", "dx": 2, "dy": -3, "fontSize": 11, "color": _MUTED}
+    named = {"encoding": {**shared["encoding"], "y": {"value": 0}, "text": {"field": "words"}}}
+    return [{**shared, "mark": rule}, {**shared, "mark": text, **named}]
+
+
+def _scale(part: int) -> Row:
+    return {"domain": list(OUTCOMES), "range": [style[part] for style in OUTCOMES.values()]}

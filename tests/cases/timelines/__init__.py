@@ -1,0 +1,10 @@
+"""The design's rules as timelines of the machine: the exact requests, waits, outcome and health of each."""
+
+from __future__ import annotations
+
+from .breakers import BREAKERS, RECIPES_MANAGER, VERDICTS
+from .streams import GOING_ON, STREAMS
+from .times import TIMES
+from .waiting import NONE_LEFT
+
+TABLE = [*NONE_LEFT, *TIMES, *BREAKERS, *VERDICTS, *RECIPES_MANAGER, *STREAMS, *GOING_ON]

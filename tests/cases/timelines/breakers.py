@@ -1,0 +1,214 @@
+"""What the breakers leave out and what is tried all the same; the user's verdicts; the recipes' manager."""
+
+from __future__ import annotations
+
+from openrouter_fallback.commands import Limits
+from tests.support.timeline import MUTE, SILENT, fails, ok
+
+from .words import (
+    E404,
+    E500,
+    E503,
+    EMPTY,
+    HEALTHY,
+    ONE_FAILED,
+    POLICY,
+    REFUSED,
+    TOO_LONG,
+    TURNED_DOWN,
+    Case,
+    K,
+    always,
+    cut_off,
+    disabled,
+    left_out,
+    limited,
+)
+
+BREAKERS = [
+    Case(
+        "half-open: one probe, its answer closes and clears",
+        "a b", {}, "a*@0", "a @1", before=left_out(a=-10), health={"a": HEALTHY},
+    ),
+    Case(
+        "a failed probe doubles the time, and is not retried",
+        "a b", {"a": always(E500)}, "a*@0 b@0", "b @1", before=left_out(a=-10),
+        health={"a": "open +0 -3 unavailable 19s"},
+    ),
+    Case(
+        "a probe with the first token and 5 s without failure has succeeded",
+        "a b", {"a": always(((1, "text"), (7, EMPTY)))}, "a*@0 b@7", "b @8", before=left_out(a=-10),
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a probe that fails before that has failed",
+        "a b", {"a": always(((1, "text"), (5, EMPTY)))}, "a*@0 b@5", "b @6", before=left_out(a=-10),
+        health={"a": "open +0 -3 bad_answer 19s"},
+    ),
+    Case(
+        "a probe that is rate-limited gives its slot back",
+        "a b", {"a": always(limited(20))}, "a*@0 b@0", "b @1", before=left_out(a=-10),
+        health={"a": "half_open +0 -3 rate-limited 19s"},
+    ),
+    Case(
+        "a probe that is cancelled gives its slot back",
+        "a b", {"a": always(SILENT)}, "a*@0", "left @3", leaves=3, before=left_out(a=-10),
+        health={"a": "half_open +0 -3 half-open"},
+    ),
+    Case(
+        "a probe that is not found is left out for disable_duration",
+        "a b", {"a": always(E404)}, "a*@0 b@0", "b @1", before=left_out(a=-10),
+        health={"a": "open +0 -3 not_found 299s"},
+    ),
+    Case(
+        "a probe in the second round of the call that opened the breaker",
+        "a b", {"a": always(E503), "b": always(fails(E503, after=12))}, "a@0 b@0 a*@12 b@12.5",
+        "AllModelsFailedError @24.5", "12-12.5", before=lambda world: world.fail("a", times=2),
+        health={"a": "open +0 -3 overloaded 7.5s"},
+    ),
+    Case(
+        "the probe of an endpoint that is silent before the status gives its slot back",
+        "a groq:b", {"a": always(MUTE)}, "a*@0 groq:b@30", "groq:b @31", before=cut_off("openrouter", -10),
+        health={"a": "closed +0 -1 half-open"}, endpoints={"openrouter": "half_open 0"},
+    ),
+    Case(
+        "the probe of an endpoint that is abandoned in silence before the status gives its slot back",
+        "a", {"a": always(MUTE)}, "a*@0", "left @11", leaves=11, before=cut_off("openrouter", -10),
+        health={"a": "closed +0 -1 half-open"}, endpoints={"openrouter": "half_open 0"},
+    ),
+    Case(
+        "the probe of an endpoint that is refused re-opens and is not repeated",
+        "a groq:b", {"a": always(REFUSED)}, "a*@0 groq:b@0", "groq:b @1", before=cut_off("openrouter", -10),
+        endpoints={"openrouter": "open 0"},
+    ),
+    Case(
+        "the probe of an endpoint that has any status closes",
+        "a b", {"a": always(E503)}, "a*@0 b@0", "b @1", before=cut_off("openrouter", -10),
+        endpoints={"openrouter": "closed 0"},
+    ),
+    Case(
+        "all left out: tried all the same, soonest to recover first, a success closes",
+        "a b", {}, "b!@0", "b @1", before=left_out(a=-3, b=-5),
+        health={"a": "open +0 -3 failing 6s", "b": HEALTHY},
+    ),
+    Case(
+        "all left out: failures change nothing",
+        "a b", dict.fromkeys("ab", always(E503)), "b!@0 a!@0 b!@0.5 a!@0.5", "AllModelsFailedError @0.5", "0-0.5",
+        before=left_out(a=-3, b=-5), health={"a": "open +0 -3 failing 6.5s", "b": "open +0 -3 failing 4.5s"},
+    ),
+    Case(
+        "all left out: not even a 404 changes anything",
+        "a", {"a": always(E404)}, "a!@0", "AllModelsFailedError @0", before=left_out(a=-3),
+        health={"a": "open +0 -3 failing 7s"},
+    ),
+    Case(
+        "an endpoint left out: tried all the same, any status closes",
+        "a b", {"a": always(E503)}, "a!@0 b@0", "b @1", before=cut_off("openrouter", -3),
+        endpoints={"openrouter": "closed 0"},
+    ),
+    Case(
+        "one left out, the other fails: its second round, then the one left out",
+        "a b", {"b": always(E503)}, "b@0 b@0.5 a!@0.5", "a @1.5", "0-0.5", before=left_out(a=-3),
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "disabled by hand is never overridden",
+        "a b", {"b": always(E503)}, "b@0 b@0.5", "AllModelsFailedError @0.5", "0-0.5", before=disabled("a"),
+    ),
+    Case("all disabled by hand", "a b", {}, "", "AllModelsFailedError @0", before=disabled("a", "b")),
+    Case(
+        "min_samples failed calls in a row open it",
+        "a b", {"a": always(E503)}, "a@0 b@0", "b @1", before=lambda world: world.fail("a", times=2),
+        health={"a": "open +0 -3 overloaded 9s"},
+    ),
+    Case(
+        "one call with several attempts is one failure",
+        "a b", {"a": always(E503), "b": always(E503)}, "a@0 b@0 a@0.5 b@0.5 a@1.5 b@1.5",
+        "AllModelsFailedError @1.5", "0-0.5 0.5-1.5", models={"a": {"attempts": 3}, "b": {"attempts": 3}},
+        health=dict.fromkeys("ab", ONE_FAILED),
+    ),
+]  # fmt: skip
+
+VERDICTS = [
+    Case(
+        "going round a content policy",
+        "a b", {"a": always(POLICY)}, "a@0 b@0", "b @1", on_failure={K.CONTENT_POLICY: "next"}, health={"a": HEALTHY},
+    ),
+    Case(
+        "raised although another might do, and still learnt",
+        "a b", {"a": always(E503)}, "a@0", "AllModelsFailedError @0", on_failure={K.OVERLOADED: "raise"},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "the same model once more, then the next",
+        "a b", {"a": always(E503)}, "a@0 a@0.5 b@0.5", "b @1.5", "0-0.5", on_failure={K.OVERLOADED: "retry"},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "retry of a rate limit waits for the cooldown",
+        "a b", {"a": always(limited(2), ok())}, "a@0 a@2", "a @3", "0-2", on_failure={K.RATE_LIMITED: "retry"},
+    ),
+    Case(
+        "retry of what is else not asked again: once",
+        "a b", {"a": always(TOO_LONG)}, "a@0 a@0.5 b@0.5", "b @1.5", "0-0.5", on_failure={K.CONTEXT_TOO_LONG: "retry"},
+        models={"a": {"attempts": 5}},
+    ),
+    Case(
+        "next instead of the retry",
+        "a b", {"a": always(E500)}, "a@0 b@0", "b @1", on_failure={K.UNAVAILABLE: "next"},
+    ),
+    Case(
+        "not found is left out also where it is raised",
+        "a b", {"a": always(E404)}, "a@0", "AllModelsFailedError @0", on_failure={K.NOT_FOUND: "raise"},
+        health={"a": "open +0 -0 not_found 300s"},
+    ),
+    Case(
+        "raise holds under any_error",
+        "a b", {"a": always(E503)}, "a@0", "AllModelsFailedError @0", policy="any_error",
+        on_failure={K.OVERLOADED: "raise"},
+    ),
+    Case(
+        "next holds under any_error, and the model is disabled",
+        "a b", {"a": always(E503)}, "a@0 b@0", "b @1", policy="any_error", on_failure={K.OVERLOADED: "next"},
+        health={"a": "open +0 -1 overloaded 299s"},
+    ),
+]  # fmt: skip
+
+RECIPES_MANAGER = [
+    Case(
+        "an answer at the second attempt",
+        "a b", {"a": always(E503, ok())}, "a@0 a@0", "a @1", policy="any_error", health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "all disabled: all are tried again",
+        "a b", {"b": always(E503)}, "b!@0 b!@0 a!@0", "a @1", policy="any_error", before=left_out(a=-3, b=-5),
+        health={"a": HEALTHY, "b": "open +0 -3 failing 4s"},
+    ),
+    Case(
+        "all models exhausted",
+        "a b", dict.fromkeys("ab", always(E503)), "a@0 a@0 b@0 b@0", "AllModelsFailedError @0", policy="any_error",
+        health=dict.fromkeys("ab", "open +0 -1 overloaded 300s"),
+    ),
+    Case(
+        "a rate limit is not waited for, but its figure is told",
+        "a", {"a": always(limited(20))}, "a@0 a@0", "RateLimitedError @0 retry 20", policy="any_error",
+    ),
+    Case(
+        "a failed probe: disable_duration at once",
+        "a b", {"a": always(E503)}, "a*@0 b@0", "b @1", policy="any_error", before=left_out(a=-10),
+        health={"a": "open +0 -3 overloaded 299s"},
+    ),
+    Case(
+        "turned down by accept= disables nobody",
+        "a b", {"a": always(TURNED_DOWN)}, "a@0 a@0 b@0", "b @1", policy="any_error", health={"a": HEALTHY},
+    ),
+    Case(
+        "a deadline that the call has shortened disables nobody",
+        "a b", {"a": always(SILENT)}, "a@0 a@4 b@6", "b @7", policy="any_error", limits=Limits(total=8),
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "disabled by hand is not overridden",
+        "a b", {"b": always(E503)}, "b@0 b@0", "AllModelsFailedError @0", policy="any_error", before=disabled("a"),
+    ),
+]  # fmt: skip

@@ -1,0 +1,201 @@
+"""Deadlines, and who is left when."""
+
+from __future__ import annotations
+
+from openrouter_fallback.commands import Facts, Limits
+from tests.support.timeline import MUTE, SILENT, Held, fails, ok
+
+from .words import (
+    E503,
+    EMPTY,
+    HEALTHY,
+    ONE_FAILED,
+    Case,
+    always,
+    cooling,
+    cut_off,
+    every,
+    left_out,
+)
+
+TIMES = [
+    Case("the first token has 30 s", "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", health={"a": ONE_FAILED}),
+    Case(
+        "120 s for a slow request",
+        "a b", {"a": always(SILENT)}, "a@0 b@120", "b @121", facts=Facts(slow=True), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "at most half of the time left while others are untried; 10 s of silence are not enough to learn from",
+        "a b", {"a": always(SILENT)}, "a@0 b@10", "b @11", limits=Limits(total=20), health={"a": HEALTHY},
+    ),
+    Case(
+        "a shortened deadline counts when the silence was long",
+        "a b", {"a": always(SILENT)}, "a@0 b@11", "b @12", limits=Limits(total=22), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a shortened deadline counts when the model is known to be quicker",
+        "a b", {"a": always(SILENT)}, "a@0 b@2", "b @3", limits=Limits(total=4),
+        before=lambda world: world.learn_speed("a", 0.5), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "halves of halves, and all the rest for the last",
+        "a b c", dict.fromkeys("abc", always(SILENT)), "a@0 b@8 c@12", "DeadlineExceededError @16",
+        limits=Limits(total=16), health=dict.fromkeys("abc", HEALTHY),
+    ),
+    Case(
+        "a model whose cooldown ends in time is one that remains",
+        "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", before=cooling("b", 5), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a model whose cooldown does not end in time is none",
+        "a b", {"a": always(ok(200))}, "a@0", "a @200", before=cooling("b", 400),
+    ),
+    Case(
+        "a model that is left out is none",
+        "a b", {"a": always(ok(200))}, "a@0", "a @200", before=left_out(b=0),
+    ),
+    Case("the last one may use all the time", "a", {"a": always(ok(290))}, "a@0", "a @290"),
+    Case(
+        "the call's deadline: the silence before it is learnt",
+        "a", {"a": always(SILENT)}, "a@0", "DeadlineExceededError @300", health={"a": ONE_FAILED},
+    ),
+    Case(
+        "the user's timeout holds against the half",
+        "a b", {"a": always(SILENT)}, "a@0 b@50", "b @51", limits=Limits(total=60), models={"a": {"timeout": 50.0}},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "the user's timeout holds for the last one",
+        "a", {"a": always(SILENT)}, "a@0 a@7.5", "AllModelsFailedError @14.5", "7-7.5",
+        models={"a": {"timeout": 7.0}},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "the user's timeout of the call goes before the model's",
+        "a b", {"a": always(SILENT)}, "a@0 b@5", "b @6", limits=Limits(first_token=5), models={"a": {"timeout": 50.0}},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a timeout beyond the call's time leaves half for the next",
+        "a b", {"a": always(SILENT)}, "a@0 b@10", "b @11", limits=Limits(total=20), models={"a": {"timeout": 50.0}},
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "the attempt's own deadline",
+        "a b", {"a": always(every(20, "text", "answer"))}, "a@0 b@4", "b @5", limits=Limits(attempt=4),
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "an endpoint that does not stream: the attempt's deadline teaches",
+        "a b", {"a": always(SILENT)}, "a@0 b@20", "b @21", limits=Limits(attempt=20), models={"a": {"streams": False}},
+        health={"a": ONE_FAILED},
+    ),
+    Case(
+        "an endpoint that does not stream: half of the call's time teaches nothing",
+        "a b", {"a": always(SILENT)}, "a@0 b@150", "b @151", models={"a": {"streams": False}}, health={"a": HEALTHY},
+    ),
+    Case(
+        "an endpoint that does not stream: a shortened timeout teaches nothing",
+        "a b", {"a": always(SILENT)}, "a@0 b@20", "b @21", limits=Limits(total=40),
+        models={"a": {"streams": False, "timeout": 60.0}}, health={"a": HEALTHY},
+    ),
+    Case(
+        "a probe in a call with 2 s left: a quarter, and the slot is given back",
+        "a b", {"a": always(SILENT)}, "a*@0 b@0.5", "b @1.5", limits=Limits(total=2), before=left_out(a=-10),
+        health={"a": "half_open +0 -3 half-open"},
+    ),
+    Case(
+        "left out and silent: the next left-out one is still reached",
+        "a b", {"b": always(SILENT)}, "b!@0 a*@30", "a @31", before=left_out(a=-3, b=-5),
+        health={"b": "half_open +0 -3 half-open"},
+    ),
+    Case(
+        "a stall between tokens",
+        "a b", {"a": always(((0, "status"), (2, "text")))}, "a@0 b@32", "b @33", health={"a": ONE_FAILED},
+    ),
+    Case(
+        "300 s of stall for a slow request",
+        "a b", {"a": always(((0, "status"), (2, "text")))}, "a@0 b@302", "b @303", facts=Facts(slow=True),
+        limits=Limits(total=1000),
+    ),
+    Case(
+        "the user's stall deadline",
+        "a b", {"a": always(((0, "status"), (2, "text")))}, "a@0 b@9", "b @10", limits=Limits(stall=7),
+    ),
+    Case(
+        "60 s of reasoning and a stall: nobody has committed, and the deadline starts anew at the seam",
+        "a b", {"a": always(every(60, "reasoning")), "b": always(ok(60))}, "a@0 b@90", "b @150", streamed=True,
+        limits=Limits(total=70, wall_clock=False), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a wall-clock total does not start anew",
+        "a b", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(SILENT)}, "a@0 b@2",
+        "DeadlineExceededError @10", streamed=True, limits=Limits(total=10),
+    ),
+    Case(
+        "the deadline starts anew at a seam, not at each failure after it",
+        "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
+        "a@0 b@2 c@6", "DeadlineExceededError @12", streamed=True, limits=Limits(total=10, wall_clock=False),
+    ),
+    Case(
+        "without a token nothing starts anew",
+        "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2", "DeadlineExceededError @10",
+        streamed=True, limits=Limits(total=10, wall_clock=False),
+    ),
+    Case(
+        "60 s of reasoning and a stall, not streamed: wall-clock",
+        "a b", {"a": always(every(60, "reasoning"))}, "a@0", "DeadlineExceededError @80", limits=Limits(total=80),
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "once tokens flow only the stall deadline holds",
+        "a b", {"a": always(every(40, "text", "answer"))}, "a@0", "a @40", streamed=True,
+        limits=Limits(total=10, wall_clock=False),
+    ),
+    Case(
+        "a total given per call is wall-clock, also for a stream",
+        "a b", {"a": always(every(40, "text", "answer"))}, "a@0", "DeadlineExceededError @10", streamed=True,
+        limits=Limits(total=10),
+    ),
+    Case(
+        "no clock runs while the consumer holds a piece",
+        "a", {"a": always(((1, "text"), (1, Held(100)), (29, "text"), (30, "answer")))}, "a@0", "a @130",
+        streamed=True, limits=Limits(total=40),
+    ),
+    Case(
+        "an abandoned silence counts after 10 s",
+        "a b", {"a": always(SILENT)}, "a@0", "left @11", leaves=11, health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a short silence does not",
+        "a b", {"a": always(SILENT)}, "a@0", "left @9", leaves=9, health={"a": HEALTHY},
+    ),
+    Case(
+        "after the model's own p99 where it is known",
+        "a b", {"a": always(SILENT)}, "a@0", "left @1", leaves=1, health={"a": ONE_FAILED},
+        before=lambda world: world.learn_speed("a", 0.5),
+    ),
+    Case(
+        "99 samples are not enough to know it",
+        "a b", {"a": always(SILENT)}, "a@0", "left @1", leaves=1, health={"a": HEALTHY},
+        before=lambda world: world.learn_speed("a", 0.5, times=99),
+    ),
+    Case(
+        "leaving after a token is nobody's fault",
+        "a b", {"a": always(((1, "text"),))}, "a@0", "left @20", leaves=20, health={"a": HEALTHY},
+    ),
+    Case(
+        "leaving during a wait: what was learnt stays",
+        "a", {"a": always(E503)}, "a@0", "left @0.2", "0-0.5", leaves=0.2, health={"a": ONE_FAILED},
+    ),
+    Case(
+        "leaving before there is a status says nothing about the endpoint",
+        "a", {"a": always(MUTE)}, "a*@0", "left @2", leaves=2, before=cut_off("openrouter", -10),
+        endpoints={"openrouter": "half_open 0"},
+    ),
+    Case(
+        "leaving after a status does",
+        "a", {"a": always(SILENT)}, "a*@0", "left @2", leaves=2, before=cut_off("openrouter", -10),
+        endpoints={"openrouter": "closed 0"},
+    ),
+]  # fmt: skip

@@ -1,0 +1,167 @@
+"""The picture of calls: every request is in it, in words as in the drawing, and nothing in it is foreign code."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.picture import Picture
+
+ALPHA, BETA, GAMMA = "demo/alpha", "demo/beta", "demo/gamma"
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(token_interval=0.005) as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Iterator[FallbackClient]:
+    with FallbackClient([ALPHA, BETA, GAMMA], base_url=emulator.base_url, api_key=emulator.api_key) as made:
+        yield made
+
+
+class Seen(HTMLParser):
+    """What a browser and a screen reader get."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.image: dict[str, str | None] = {}
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.image = dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+    @property
+    def drawn(self) -> str:
+        """The texts of the drawing."""
+        kind, _, data = str(self.image["src"]).partition(";base64,")
+        assert kind == "data:image/svg+xml"
+        root = ET.fromstring(base64.b64decode(data))
+        assert not [one.tag for one in root.iter() if one.tag.endswith(("script", "image", "a"))]
+        return " ".join("".join(one.itertext()) for one in root.iter() if one.tag.endswith("text"))
+
+
+def shown(picture: Picture) -> Seen:
+    return Seen(picture._repr_mimebundle_()["text/html"])
+
+
+def without_seconds(picture: Picture) -> list[str]:
+    return re.sub(r" after \d+\.\d\d s", "", str(picture)).splitlines()
+
+
+def test_it_says_who_failed_who_went_on_where_and_who_answered(emulator: Emulator, client: FallbackClient) -> None:
+    emulator.fault("provider_overloaded", model=ALPHA, requests=(2, None))
+    emulator.fault("cut", model=BETA, after_tokens=6)
+    with Picture(client, "Two calls") as picture:
+        client.chat("Hello")
+        with client.stream("Hello again") as stream:
+            text = "".join(piece.text for piece in stream)
+        (seam,) = stream.completion.seams
+    client.chat("After the block")
+
+    assert without_seconds(picture) == [
+        "Two calls.",
+        f"Call 1: {ALPHA} answered.",
+        f"Call 2: {ALPHA} failed (overloaded 503); {BETA} failed (bad_answer); "
+        f"{GAMMA} went on at character {seam.offset} and answered.",
+    ]
+    assert 0 < seam.offset < len(text)
+    assert [bar.outcome for bar in picture.bars] == ["answered", "failed", "failed", "answered"]
+    assert all(0 <= bar.start <= bar.end for bar in picture.bars)
+    assert picture.bars[-1].start <= picture.bars[-1].joined <= picture.bars[-1].end
+
+    seen = shown(picture)
+    assert seen.image["alt"] == " ".join(str(picture).splitlines())
+    for told in (ALPHA, BETA, GAMMA, "overloaded 503", "bad_answer", f"goes on at character {seam.offset}", "call 2"):
+        assert told in seen.drawn
+    assert seen.tags.count("tr") == 1 + len(picture.bars)
+    assert f"went on at character {seam.offset}" in seen.text
+
+
+async def test_of_asynchronous_calls_and_of_copies_of_the_client(emulator: Emulator, client: FallbackClient) -> None:
+    emulator.fault("provider_overloaded", model=BETA)
+    copy = client.with_options(models=[BETA, GAMMA])
+    with Picture(client) as picture:
+        await copy.achat("Hello")
+    await copy.aclose()
+    assert without_seconds(picture) == [f"Call 1: {BETA} failed (overloaded 503); {GAMMA} answered."]
+
+
+def test_a_call_that_fails_is_in_it_too(emulator: Emulator, client: FallbackClient) -> None:
+    emulator.fault("authentication")
+    with Picture(client) as picture, pytest.raises(FallbackError):
+        client.chat("Hello")
+    assert without_seconds(picture) == [f"Call 1: {ALPHA} failed (auth 401)."]
+
+
+def test_without_a_request_it_says_so(client: FallbackClient) -> None:
+    with Picture(client) as picture:
+        pass
+    assert picture._repr_mimebundle_() == {"text/plain": "No request was made."}
+
+
+def test_of_the_emulators_logs_side_by_side(emulator: Emulator, client: FallbackClient) -> None:
+    emulator.fault("provider_overloaded", model=ALPHA)
+    client.chat("Hello")
+    emulator.wait_for(lambda log: log[-1].ended == "finished")
+    first = emulator.log
+    client.chat("Hello")
+    emulator.wait_for(lambda log: log[-1].ended == "finished")
+    picture = Picture.of_logs({"one": first, "two": emulator.log})
+    assert without_seconds(picture) == [
+        f"one, request 1: {ALPHA} failed (provider_overloaded).",
+        f"one, request 2: {BETA} answered.",
+        *(
+            f"two, request {n}: {text}."
+            for n, text in enumerate(
+                [f"{ALPHA} failed (provider_overloaded)", f"{BETA} answered"] * 2,
+                start=1,
+            )
+        ),
+    ]
+    assert "one" in shown(picture).drawn
+
+
+def test_many_requests_have_a_legend_in_place_of_labels_and_a_bounded_alternative_text(client: FallbackClient) -> None:
+    with Picture(client) as picture:
+        for _ in range(30):
+            client.chat("Hello")
+    seen = shown(picture)
+    assert seen.drawn.count("answered") == 1
+    assert str(seen.image["alt"]).endswith("And 18 more.")
+    assert seen.tags.count("tr") == 31
+
+
+def test_hostile_names_are_names(emulator: Emulator, client: FallbackClient) -> None:
+    hostile = "\"><img src=x onerror=alert(1)> & '"
+    client.chat("Hello")
+    (request,) = emulator.log
+    seen = shown(Picture.of_logs({hostile: [replace(request, model=hostile, fault=hostile)]}, title=hostile))
+    assert seen.tags.count("img") == 1
+    assert str(seen.image["alt"]).count(hostile) == 4
+    assert seen.drawn.count(hostile) == 4
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "openrouter_fallback.picture")
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    with pytest.raises(ImportError, match=r"openrouter-fallback\[report\]"):
+        import openrouter_fallback.picture  # noqa: F401
