@@ -34,7 +34,7 @@ UNSEEN = {
     TransportFault.LOOP_CLOSED,
     TransportFault.OUR_BUG,
 }
-"""What takes another network to happen: `tests/test_failures.py` has them. Here their words are taken from the table."""
+"""What takes another network to happen, as `tests/test_failures.py` shows it: here the words are the table's."""
 
 
 ASIDE = re.compile(r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered")
