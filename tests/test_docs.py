@@ -50,7 +50,7 @@ def test_what_a_page_points_to_is_there(page: str) -> None:
         ("```yaml\nsettings: {min_sample: 3}\n```", "Did you mean 'min_samples'?"),
         ("```yaml\nfaults:\n  - kind: nothing\n```", "ScriptError"),
         ("```bash\nopenrouter-fallback route --taks coding\n```", "No such option"),
-        ("```bash\ncurl http://localhost\n```", "nothing checks the command"),
+        ("```bash\nwget http://localhost\n```", "nothing checks the command"),
         ('```bash\npip install "openrouter-fallback[nothing]"\n```', "nothing"),
         ("```console\n$ openrouter-fallback models claude\nno such line\n```", "printed was"),
         ("<!-- not run: a reason -->\n\nText.", "right before its block"),

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
+from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from types import CodeType
@@ -213,11 +214,16 @@ class Reader:
 
     def execute(self, line: str) -> str:
         """What a command prints; raises if it fails or if nothing knows it."""
-        words = shlex.split(line, comments=True)
+        first, and_, rest = line.partition(" && ")
+        words = shlex.split(re.sub(r" >+ \S+", "", first), comments=True)
         program, args = Path(words[0]).name or words[0], words[1:]
-        if program not in PROGRAMS:
+        if program in PROGRAMS:
+            printed = PROGRAMS[program](self, args)
+        elif (ROOT / words[0]).is_file():  # a script of the repository
+            printed = ""
+        else:
             raise Broken(f"nothing checks the command {line!r}; see tests/support/pages.py")
-        return PROGRAMS[program](self, args)
+        return printed + self.execute(rest) if and_ else printed
 
     def ours(self, args: list[str]) -> str:
         if args[0] == "emulate":
@@ -264,12 +270,15 @@ class Reader:
             case ["-m", "venv", _]:
                 return ""
             case ["-m", "pytest", *tests]:
-                assert tests
-                assert all((ROOT / test.partition("::")[0]).exists() for test in tests if not test.startswith("-"))
+                return self.tool(tests)
+            case ["-m", "pip", *words]:
+                return self.pip(words)
+            case ["-m", "build", *_]:
                 return ""
+            case ["-m", module, *_] if module.startswith("scripts."):
+                return self.tool([module.replace(".", "/"), *args[2:]])
             case [script, *_] if script.startswith(("benchmarks/", "scripts/")):
-                assert (ROOT / script).is_file()
-                return ""
+                return self.tool(args)
         return self.process(sys.executable, *self.in_repository(args))
 
     def process(self, *words: str) -> str:
@@ -286,9 +295,9 @@ class Reader:
         return ""
 
     def pip(self, args: list[str]) -> str:
-        assert args[0] == "install"
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-        for wanted in (arg for arg in args[1:] if not arg.startswith("-")):
+        names = [arg for before, arg in pairwise(args) if not arg.startswith("-") and before != "--group"]
+        for wanted in names if args[0] == "install" else ():
             name, _, listed = wanted.removesuffix("]").partition("[")
             if name in ("openrouter-fallback", ".", "./openrouter-fallback"):
                 assert set(filter(None, listed.split(","))) <= extras.keys(), wanted
@@ -298,8 +307,8 @@ class Reader:
 
     def tool(self, args: list[str]) -> str:
         """What a developer types: its files must be there."""
-        named = [arg for arg in args if "/" in arg and not arg.startswith(("-", "http"))]
-        assert [arg for arg in named if not (ROOT / arg).exists()] == []
+        named = [arg.partition("::")[0] for arg in args if "/" in arg and not arg.startswith(("-", "http"))]
+        assert [arg for arg in named if not list(ROOT.glob(f"{arg}*"))] == []
         return ""
 
     def _tests(self, found: list[Block]) -> None:
@@ -334,7 +343,7 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
     "export": Reader.export,
     "make": Reader.make,
     "pip": Reader.pip,
-    **dict.fromkeys((".", "source", "cd", "mkdir"), lambda *_: ""),
+    **dict.fromkeys((".", "source", "cd", "mkdir", "curl"), lambda *_: ""),
     **dict.fromkeys(("bash", "git", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
 }
 
