@@ -129,7 +129,7 @@ def from_transport(fault: TransportFault, detail: str) -> Failure:
     """Name what went wrong below or instead of a readable answer."""
     kind, words = TRANSPORT[fault]
     detail = _clean(detail)
-    return Failure(kind, _clean(f"{words}: {detail}" if detail else words), code=fault.value)
+    return Failure(kind, _clean(f"{words}: {detail}" if detail not in ("", words) else words), code=fault.value)
 
 
 def timed_out(what: str, seconds: float) -> Failure:

@@ -90,6 +90,7 @@ _MISPLACED = {
     "model": "name the models in order: models=['openai/gpt-5.1', ...]",
     "stream": "use client.stream(...) or client.astream(...)",
     "messages": "the messages are the first argument",
+    "mid_stream": "it is one of stream and astream; a call that is not streamed starts over",
 }
 # What no other server knows; some refuse what they do not know (OpenAI and Groq: with a 400).
 _OPENROUTERS = frozenset(

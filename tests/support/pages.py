@@ -1,0 +1,380 @@
+"""Pages as their reader has them: the blocks of one page, tried one after another in one folder.
+
+- Python runs; the blocks of a page share their names. With a title (```python title="app.py") it is a file, and lies
+  there from the start; files called `test_*.py` are run by pytest at the end.
+- YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
+  or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys.
+- Commands are executed, `emulate` until the page ends: what follows it talks to it. In `console` blocks the commands
+  begin with `$`, and what they print must be what is shown: a number is any number, `...` is anything.
+- `text` after Python or commands is what they print, compared in the same way. JSON and TOML are parsed.
+- What cannot run has a comment on the line before it, `<!-- not run: why -->`: Python is compiled, YAML and commands
+  are parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import distribution
+from itertools import pairwise
+from pathlib import Path
+from textwrap import dedent
+from types import CodeType
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from markdown_it import MarkdownIt
+
+from openrouter_fallback import FallbackConfig, Settings, load_config
+from openrouter_fallback.cli.app import app
+from openrouter_fallback.drill import read_scenario
+from openrouter_fallback.emulator import MODELS, Emulator
+from tests.support.commands import command, run
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "fallback.yaml"
+_NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->")
+_QUICK = ["--scenario", "overloaded"]
+_WHOLE_DRILL = {"--scenario", "-s", "--list", "--help"}
+
+
+def pages() -> list[str]:
+    """README.md, CONTRIBUTING.md and all of docs/ but what is made from docstrings."""
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    names = [page.relative_to(ROOT).as_posix() for page in found if page.exists()]
+    return [name for name in names if not name.startswith("docs/reference/")]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of code; `not_run` is the reason of the comment before it."""
+
+    line: int
+    language: str
+    title: str | None
+    text: str
+    not_run: str | None
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+
+def blocks(page: str) -> list[Block]:
+    """A page's blocks in order. Fails on what nobody would execute: blocks without a language, and indented ones."""
+    found, not_run = [], None
+    for token in MarkdownIt().parse((ROOT / page).read_text(encoding="utf-8")):
+        line = (token.map or [0])[0] + 1
+        if token.type == "html_block" and "not run" in token.content:
+            said = _NOT_RUN.fullmatch(token.content.strip())
+            assert said, f"{page}:{line}: it is written <!-- not run: why -->"
+            not_run = said[1]
+            continue
+        if token.type == "code_block":
+            raise AssertionError(f"{page}:{line}: an indented block of code; fence it, and say its language")
+        if token.type == "fence":
+            end = (token.map or [0, 0])[1]
+            assert end - line - 1 == token.content.count("\n"), f"{page}:{line}: a block that is never closed"
+            language, _, rest = token.info.partition(" ")
+            title = re.search(r'title="([^"]+)"', rest)
+            found.append(Block(line, language, title and title[1], token.content, not_run))
+        else:
+            assert not_run is None, f"{page}:{line}: the comment 'not run' stands right before its block"
+        not_run = None
+    return found
+
+
+class Broken(AssertionError):
+    """A block that does not keep its word."""
+
+
+@dataclass
+class Reader:
+    """Whoever types what a page says, in an empty folder of theirs, with an emulator in place of OpenRouter."""
+
+    page: str
+    folder: Path
+    patch: pytest.MonkeyPatch
+    capture: pytest.CaptureFixture[str]
+    names: dict[str, object] = field(default_factory=lambda: {"__name__": "__main__"})
+    printed: str | None = None
+    servers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Try every block. `Broken` names the line."""
+        found = blocks(self.page)
+        self._lay_out(found)
+        with Emulator(MODELS) as emulator:
+            self.patch.setenv("OPENROUTER_API_KEY", emulator.api_key)
+            self.patch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+            try:
+                for block in found:
+                    with self._told(block):
+                        self._try(block)
+                self._tests(found)
+            finally:
+                self._stop_servers()
+
+    def _lay_out(self, found: list[Block]) -> None:
+        self.patch.chdir(self.folder)
+        self.patch.setattr("tempfile.tempdir", str(self.folder))
+        if not any("openrouter-fallback init" in block.text for block in found):
+            self._write(CONFIG, (ROOT / "examples" / CONFIG).read_text())
+        for block in found:
+            if block.title and not block.not_run:
+                self._write(block.title, block.text)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    @contextmanager
+    def _told(self, block: Block) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # SystemExit as well
+            raise Broken(f"{self.page}:{block.line}: {type(error).__name__}: {error}") from error
+
+    def _try(self, block: Block) -> None:
+        table = PARSERS if block.not_run else RUNNERS
+        if block.language not in table:
+            raise Broken(f"nothing executes a block of {block.language or 'no language'}; see tests/support/pages.py")
+        before, self.printed = self.printed, None
+        if block.language == "text" and not block.not_run:
+            assert before is not None, "text is what the block before it prints, and that prints nothing"
+            same(block.text, before)
+            return
+        table[block.language](self, block)
+
+    def python(self, block: Block) -> None:
+        code = self.compiled(block)
+        if block.title is None:
+            self.capture.readouterr()
+            exec(code, self.names)
+            self.printed = self.capture.readouterr().out
+
+    def compiled(self, block: Block) -> CodeType:
+        return compile(block.text, f"{self.page}, line {block.line}", "exec")
+
+    def yaml(self, block: Block) -> None:
+        data = yaml.safe_load(block.text)
+        assert isinstance(data, Mapping), "YAML here is a mapping"
+        keys = data.keys()
+        if keys == {"fallback"}:
+            load_config(self._write(block.title or CONFIG, block.text))
+        elif keys <= FallbackConfig.model_fields.keys():
+            models = {"default_chain": ["openai/gpt-5.1"]}
+            load_config({**models, **data})
+        elif keys <= Settings.model_fields.keys():
+            load_config({"default_chain": ["openai/gpt-5.1"], "settings": data})
+        elif keys & {"workload", "expect"}:
+            read_scenario(self._write(block.title or "scenario.yaml", block.text))
+        else:
+            Emulator(script=self._write(block.title or "script.yaml", block.text))
+
+    def yaml_parsed(self, block: Block) -> None:
+        assert yaml.safe_load(block.text)
+
+    def json(self, block: Block) -> None:
+        json.loads(block.text)
+
+    def toml(self, block: Block) -> None:
+        tomllib.loads(block.text)
+
+    def bash(self, block: Block) -> None:
+        said = [self.execute(line) for line in commands(block.lines)]
+        self.printed = "".join(said)
+
+    def bash_parsed(self, block: Block) -> None:
+        for line in commands(block.lines):
+            parsed(shlex.split(line, comments=True))
+
+    def console(self, block: Block) -> None:
+        for part in re.split(r"^\$ ", dedent(block.text), flags=re.MULTILINE)[1:]:
+            line, _, shown = part.partition("\n")
+            printed = self.execute(line)
+            same(shown, printed)
+
+    def console_parsed(self, block: Block) -> None:
+        lines = [line.removeprefix("$ ") for line in block.lines if line.startswith("$ ")]
+        assert lines, "the commands of a console begin with $"
+        for line in lines:
+            parsed(shlex.split(line, comments=True))
+
+    def execute(self, line: str) -> str:
+        """What a command prints; raises if it fails or if nothing knows it."""
+        first, and_, rest = line.partition(" && ")
+        words = shlex.split(re.sub(r" >+ \S+", "", first), comments=True)
+        program, args = Path(words[0]).name or words[0], words[1:]
+        if program in PROGRAMS:
+            printed = PROGRAMS[program](self, args)
+        elif (ROOT / words[0]).is_file():  # a script of the repository
+            printed = ""
+        else:
+            raise Broken(f"nothing checks the command {line!r}; see tests/support/pages.py")
+        return printed + self.execute(rest) if and_ else printed
+
+    def ours(self, args: list[str]) -> str:
+        if args[0] == "emulate":
+            return self.emulate(args)
+        quick = _QUICK if args[0] == "drill" and _WHOLE_DRILL.isdisjoint(args) else []
+        done = run(*self.in_repository(args), *quick)
+        assert done.exit_code == 0, done.output
+        for report in re.findall(r"--report (\S+)", " ".join(args)):
+            assert (self.folder / report).read_text().startswith("<!DOCTYPE html>")
+        return str(done.output)
+
+    def in_repository(self, args: list[str]) -> list[str]:
+        """A file of the repository that is named from its root."""
+        return [str(ROOT / arg) if arg.startswith("examples/") else arg for arg in args]
+
+    def emulate(self, args: list[str]) -> str:
+        given = [] if "--port" in args else ["--port", "0"]
+        server = subprocess.Popen(command(*args, *given), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.servers.append(server)
+        assert server.stdout is not None
+        told = [server.stdout.readline(), server.stdout.readline()]
+        for line in told:
+            name, _, value = line.removeprefix("export ").strip().partition("=")
+            assert name in ("OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"), line
+            self.patch.setenv(name, value)
+        return "".join(told)
+
+    def _stop_servers(self) -> None:
+        for server in self.servers:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=30)
+            assert server.returncode == 0
+
+    def export(self, args: list[str]) -> str:
+        name, _, value = args[0].partition("=")
+        if name == "OPENROUTER_API_KEY":
+            assert value.startswith("sk-or-"), "an OpenRouter key starts with sk-or-"
+        elif name != "OPENROUTER_BASE_URL":  # the emulator's stand in for both
+            self.patch.setenv(name, value)
+        return ""
+
+    def interpreter(self, args: list[str]) -> str:
+        match args:
+            case ["-m", "venv", _]:
+                return ""
+            case ["-m", "pytest", *tests]:
+                return self.tool(tests)
+            case ["-m", "pip", *words]:
+                return self.pip(words)
+            case ["-m", "build", *_]:
+                return ""
+            case ["-m", module, *_] if module.startswith("scripts."):
+                return self.tool([module.replace(".", "/"), *args[2:]])
+            case [script, *_] if script.startswith(("benchmarks/", "scripts/")):
+                return self.tool(args)
+        return self.process(sys.executable, *self.in_repository(args))
+
+    def process(self, *words: str) -> str:
+        """Standard input is at its end, which ends the emulator's own command."""
+        done = subprocess.run(words, cwd=self.folder, input="", capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def make(self, args: list[str]) -> str:
+        # Not asked of make itself: CI has none.
+        makefile = (ROOT / "Makefile").read_text()
+        targets = [arg for arg in args if "=" not in arg]
+        assert all(re.search(rf"^{target}:.* ## ", makefile, flags=re.MULTILINE) for target in targets)
+        return ""
+
+    def pip(self, args: list[str]) -> str:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        names = [arg for before, arg in pairwise(args) if not arg.startswith("-") and before != "--group"]
+        for wanted in names if args[0] == "install" else ():
+            name, _, listed = wanted.removesuffix("]").partition("[")
+            if name in ("openrouter-fallback", ".", "./openrouter-fallback"):
+                assert set(filter(None, listed.split(","))) <= extras.keys(), wanted
+            else:
+                distribution(re.split("[<>=]", name)[0])
+        return ""
+
+    def tool(self, args: list[str]) -> str:
+        """What a developer types: its files must be there."""
+        named = [arg.partition("::")[0] for arg in args if "/" in arg and not arg.startswith(("-", "http"))]
+        assert [arg for arg in named if not list(ROOT.glob(f"{arg}*"))] == []
+        return ""
+
+    def _tests(self, found: list[Block]) -> None:
+        files = {block.title: block.text for block in found if (block.title or "").startswith("test_")}
+        if files:
+            said = self.process(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
+            assert f"{sum(text.count('def test_') for text in files.values())} passed" in said
+
+
+Step = Callable[[Reader, Block], object]
+RUNNERS: Mapping[str, Step] = {
+    "python": Reader.python,
+    "yaml": Reader.yaml,
+    "bash": Reader.bash,
+    "console": Reader.console,
+    "json": Reader.json,
+    "toml": Reader.toml,
+    "text": Reader.yaml_parsed,  # never asked: compared with what was printed
+}
+PARSERS: Mapping[str, Step] = {
+    "python": Reader.compiled,
+    "yaml": Reader.yaml_parsed,
+    "bash": Reader.bash_parsed,
+    "console": Reader.console_parsed,
+    "text": lambda _, block: block,
+    "mermaid": lambda _, block: block,
+}
+PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
+    "openrouter-fallback": Reader.ours,
+    "python": Reader.interpreter,
+    "python3": Reader.interpreter,
+    "export": Reader.export,
+    "make": Reader.make,
+    "pip": Reader.pip,
+    **dict.fromkeys((".", "source", "cd", "mkdir", "curl"), lambda *_: ""),
+    **dict.fromkeys(("bash", "git", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
+}
+
+
+def commands(lines: list[str]) -> list[str]:
+    """The lines of a block that are commands; one that ends with a backslash goes on."""
+    joined = "\n".join(lines).replace("\\\n", " ").splitlines()
+    return [line for line in joined if shlex.split(line, comments=True)]
+
+
+def parsed(words: list[str]) -> None:
+    """Let the command line read a command of ours without doing it."""
+    if Path(words[0]).name == "openrouter-fallback":
+        group: Any = typer.main.get_command(app)
+        context = group.context_class(group)
+        name, *args = words[1:]
+        group.get_command(context, name).make_context(name, args, parent=context)
+
+
+_PARTS = re.compile(r"(\.\.\.|(?<![\w./-])\d[\d.,:]*|\s+)")
+
+
+def same(shown: str, printed: str) -> None:
+    """Whether what is shown was printed: any number is a number, `...` is anything, blanks are blanks."""
+    pattern = "".join(_pattern(part) for part in _PARTS.split(shown.strip()))
+    assert re.search(rf"(?:^|\n){pattern}\s", printed + "\n"), f"shown is\n{shown}\nprinted was\n{printed}"
+
+
+def _pattern(part: str) -> str:
+    if part == "...":
+        return r"[\s\S]*?"
+    if part.isspace():
+        return r"\s+"
+    return r"[\d.,:]+" if part[:1].isdigit() and _PARTS.fullmatch(part) else re.escape(part)
