@@ -6,13 +6,22 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from openrouter_fallback import FallbackConfig, HedgeConfig, ModelConfig, Settings, SpendLimit, config_schema, load_config
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from openrouter_fallback import (
+    FallbackConfig,
+    HedgeConfig,
+    ModelConfig,
+    Settings,
+    SpendLimit,
+    config_schema,
+    load_config,
+)
 from openrouter_fallback._values import OVERRIDABLE, Frozen
 from openrouter_fallback.client import BASE_URL_ENV, CONFIG_ENV
 from openrouter_fallback.config import DEFAULT_KEY_ENV, EndpointConfig
 from openrouter_fallback.health.redis import PASSWORD_ENV
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 Json = dict[str, Any]
 
@@ -48,9 +57,9 @@ fallback:
 
 _HEAD: Final = f"""# Configuration
 
-A YAML file, a mapping, or the classes of the same names ([reference](reference/configuration.md)). One of `default_chain`,
-`task_chains` and `cost_tiers` is needed; everything else has a default. This page is made from the models that read the
-file: a test fails when it is stale.
+A YAML file, a mapping, or the classes of the same names ([reference](reference/configuration.md)). One of
+`default_chain`, `task_chains` and `cost_tiers` is needed; everything else has a default. This page is made from the
+models that read the file: a test fails when it is stale.
 
 ```yaml
 {EXAMPLE}```
@@ -61,18 +70,19 @@ from openrouter_fallback import FallbackClient
 client = FallbackClient.from_config("fallback.yaml", task="fast")
 ```
 
-`openrouter-fallback init` writes a file of models that exist today, `openrouter-fallback check` says what is wrong with one.
-Mistakes come all at once, each with file, line, key, what was found and what is allowed.
+`openrouter-fallback init` writes a file of models that exist today, `openrouter-fallback check` says what is wrong with
+one. Mistakes come all at once, each with file, line, key, what was found and what is allowed.
 
 - The outer key `fallback` may be left out. A file with only `default_chain`, `task_chains` and
-  `max_retries_per_model`, `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key has an older spelling.
+  `max_retries_per_model`, `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key
+  has an older spelling.
 - Environment variables in the file are not expanded; secrets are named by variable (`api_key_env`).
 - In an editor: `python -c "import json, openrouter_fallback as o; print(json.dumps(o.config_schema()))" > schema.json`,
   and as the first line of the YAML file `# yaml-language-server: $schema=schema.json`.
 """
 
 _NOTES: Final[Mapping[str, str]] = {
-    "models": "In Python also in the chain itself: `ModelConfig(\"openai/gpt-5.1\", timeout=20)`.",
+    "models": 'In Python also in the chain itself: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
     "endpoints": f"`openrouter` is always there, with the key in `{DEFAULT_KEY_ENV}`; name it here to change it.",
     "settings": f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",
 }
@@ -128,19 +138,24 @@ def _default(field: FieldInfo) -> str:
     return f"`{f'{value:g}' if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)}`"
 
 
-_NAMED: Final = {"ModelConfig": "[one model](#one-model)", "EndpointConfig": "[another server](#another-server)"}
-_NAMED |= {"Settings": "[settings](#settings)", "HedgeConfig": "[hedging](#hedging)"}
-_NAMED |= {"SpendLimit": "[spend limits](#spend-limits)"}
+_NAMED: Final = {
+    "ModelConfig": "[one model](#one-model)",
+    "EndpointConfig": "[another server](#another-server)",
+    "Settings": "[settings](#settings)",
+    "HedgeConfig": "[hedging](#hedging)",
+    "SpendLimit": "[spend limits](#spend-limits)",
+}
 
 
 def _allowed(schema: Json) -> str:
     """What the JSON Schema of a key allows, in words."""
     if "$ref" in schema:
         return _NAMED[schema["$ref"].rpartition("/")[2]]
-    if "anyOf" in schema or "allOf" in schema:
-        found = [_allowed(one) for one in schema.get("anyOf", schema.get("allOf", ())) if one.get("type") != "null"]
-        null = any(one.get("type") == "null" for one in schema.get("anyOf", ()))
-        return ", or ".join([*dict.fromkeys(found), *(["`null`"] if null and schema.get("default") is not None else [])])
+    if "anyOf" in schema:
+        found = [_allowed(one) for one in schema["anyOf"] if one.get("type") != "null"]
+        if len(found) < len(schema["anyOf"]) and schema.get("default") is not None:
+            found.append("`null`")
+        return ", or ".join(dict.fromkeys(found))
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:

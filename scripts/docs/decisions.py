@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
@@ -12,7 +12,6 @@ from openrouter_fallback.failures import FailureKind
 from openrouter_fallback.health import State
 from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS
 from openrouter_fallback.policy import SMART, Action, Rule
-
 from scripts.docs.drawing import LINE, Arrow, Box, drawing, text
 from scripts.docs.machines import (
     BREAKER_EVENTS,
@@ -43,7 +42,7 @@ HURTS: Final = {"model": "the model", "endpoint": "the endpoint", None: "nobody"
 
 def whose(rule: Rule) -> str:
     """Against whose health a failure counts."""
-    return "the model is left out for `disable_duration_seconds`" if rule.disables else HURTS[rule.hurts]
+    return "the model: it is left out at once" if rule.disables else HURTS[rule.hurts]
 
 
 def made(docs: Path) -> dict[str, str]:
@@ -77,7 +76,10 @@ _BREAKER_ARROWS: Final = {
     (State.OPEN, State.CLOSED): (Arrow("M305 168H157", 230, 188, middle=True), 20),
     (State.OPEN, State.HALF_OPEN): (Arrow("M455 122H603", 529, 112, middle=True), 24),
     (State.HALF_OPEN, State.OPEN): (Arrow("M605 168H457", 530, 188, middle=True), 20),
-    (State.HALF_OPEN, State.CLOSED): (Arrow("M680 190V285Q680 300 665 300H95Q80 300 80 285V192", 380, 274, middle=True), 80),
+    (State.HALF_OPEN, State.CLOSED): (
+        Arrow("M680 190V285Q680 300 665 300H95Q80 300 80 285V192", 380, 274, middle=True),
+        80,
+    ),
 }
 """The arrows, and how many characters a line of their labels may have."""
 

@@ -8,6 +8,7 @@ from contextlib import redirect_stderr
 from typing import Final
 
 import typer
+
 from openrouter_fallback._values import OVERRIDABLE
 from openrouter_fallback.advice import NEXT_STEP, OWN_CLASS
 from openrouter_fallback.cli.terminal import failures as as_exit_status
@@ -27,7 +28,6 @@ from openrouter_fallback.failures import (
     FailureKind,
 )
 from openrouter_fallback.policy import ANY_ERROR, SMART, Action
-
 from scripts.docs.decisions import DONE_NEXT, whose
 from scripts.docs.machines import rehearsed
 
@@ -64,26 +64,28 @@ _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`",
     _K.UNAVAILABLE: "any other status of 500 and above, and whatever else nothing is known of",
     _K.INVALID_REQUEST: "any other status of 300 to 499",
-    }
+}
 _HEAD: Final = """# Failures
 
-Everything that can go wrong becomes one of these kinds, and the kind decides what is done next. `Attempt.kind` and the log
-name it. This page is made from the code's tables (`failures.py`, `policy.py`, `advice.py`): a test fails when it is stale.
+Everything that can go wrong becomes one of these kinds, and the kind decides what is done next. `Attempt.kind` and the
+log name it. This page is made from the code's tables (`failures.py`, `policy.py`, `advice.py`): a test fails when it is
+stale.
 
-An error is read in this order, the first that says something decides: `availability`, the metadata of moderation and guardrails,
-`error_type`, codes of other servers, the status, the message. Then the message may refine the kind.
+An error is read in this order, the first that says something decides: `availability`, the metadata of moderation and
+guardrails, `error_type`, codes of other servers, the status, the message. Then the message may refine the kind.
 
 """
 _AFTER: Final = """
 - **Counts against**: whose [breaker](how-it-decides.md#4-who-is-left-out-the-breaker) learns of it.
-- **Alone, it raises**: the exception when this kind decides by itself, because it raises at once or was the only one. Several
-  kinds: `AllModelsFailedError`. The call's own time is over: `DeadlineExceededError`. After delivered text:
-  `StreamInterruptedError`, but content policy and deadlines keep their own class. All derive from [`FallbackError`](reference/errors.md).
+- **Alone, it raises**: the exception when this kind decides by itself, because it raises at once or was the only one.
+  Several kinds: `AllModelsFailedError`. The call's own time is over: `DeadlineExceededError`. After delivered text:
+  `StreamInterruptedError`, but content policy and deadlines keep their own class. All derive from
+  [`FallbackError`](reference/errors.md).
 - `openrouter-fallback chat` exits with {exits} and where there is no key.
 
-`on_failure: {{content_policy: next}}` in `settings` changes a verdict: `next`, `raise`, or `retry` (the same model once more,
-then the next). With `policy: any_error` every kind but {kept} uses up its model's attempts and goes on; then the model is left
-out for `disable_duration_seconds`, but not for {harmless}.
+`on_failure: {{content_policy: next}}` in `settings` changes a verdict: `next`, `raise`, or `retry` (the same model once
+more, then the next). With `policy: any_error` every kind but {kept} uses up its model's attempts and goes on;
+then the model is left out for `disable_duration_seconds`, but not for {harmless}.
 
 """
 
@@ -119,7 +121,8 @@ def _list(kinds: Sequence[str]) -> str:
 def _overview() -> str:
     rows = ["| kind | what it is | then | counts against | alone, it raises |", "|---|---|---|---|---|"]
     for kind in _K:
-        rows.append(f"| [`{kind}`](#{kind}) | {TYPICAL[kind]} | {_then(kind)} | {whose(SMART[kind])} | {_raised(kind)} |")
+        cells = (f"[`{kind}`](#{kind})", TYPICAL[kind], _then(kind), whose(SMART[kind]), _raised(kind))
+        rows += [f"| {' | '.join(cells)} |"]
     return "\n".join(rows) + "\n"
 
 
@@ -134,11 +137,11 @@ def _section(kind: FailureKind) -> str:
     rule = SMART[kind]
     said = [f"## {kind}\n", f"{TYPICAL[kind][0].upper()}{TYPICAL[kind][1:]}.\n"]
     said += [f"- {what}: {', '.join(values)}" for what, values in _recognised(kind).items() if values]
-    again = f"; when all were tried, it is {'' if rule.again else 'not '}asked again" if rule.action is not Action.RAISE else ""
-    said.append(f"- **then** {_then(kind)}{again}")
+    again = f"; when all were tried, it is {'' if rule.again else 'not '}asked again"
+    said.append(f"- **then** {_then(kind)}{'' if rule.action is Action.RAISE else again}")
     if kind not in (_K.LOCAL, _K.CANCELLED):
         said.append(f"- where `a`, `b` and, on another endpoint, `c` all fail so: {rehearsed(kind)}")
-    said.append(f"- counts against {whose(rule)}" if not rule.disables else f"- {whose(rule)}")
+    said.append(f"- counts against {whose(rule)}")
     if kind not in OVERRIDABLE:
         said.append("- `on_failure` cannot change it")
     if kind in NEXT_STEP:
@@ -163,12 +166,9 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
     if kind is _K.UNSUPPORTED:
         found["`error_type`"].append(f"`{IMAGE_TYPES}*`")
     found["on the wire"] = [words for to, words in TRANSPORT.values() if to is kind]
-    found["a message that matches, where nothing else says anything"] = [_regex(row[1]) for row in MESSAGES if row[0] is kind]
-    for base, rows in REFINEMENTS.items():
-        found[f"what would be `{base}`, with a message that matches"] = [_regex(row[1]) for row in rows if row[0] is kind]
+    words = {"a message that matches, where nothing else says anything": MESSAGES}
+    words |= {f"what would be `{base}`, with a message that matches": rows for base, rows in REFINEMENTS.items()}
+    for what, rows in words.items():
+        found[what] = [f"`{pattern}`" for to, pattern in rows if to is kind]
     found["also"] = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else []
     return found
-
-
-def _regex(pattern: str) -> str:
-    return f"`{pattern}`"

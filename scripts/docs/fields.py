@@ -1,4 +1,4 @@
-"""For the API pages: what pydantic's `Field(description=...)` says of an attribute is its docstring, its default the value."""
+"""For the API pages: the `description` of a pydantic field is its docstring, its `default` its value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import griffe
 
 
 class Fields(griffe.Extension):
-    """Reads fields as their source has them; nothing is imported."""
+    """Reads fields as their source has them."""
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:
         """Called for each attribute."""
@@ -19,4 +19,6 @@ class Fields(griffe.Extension):
         given = {one.name: one.value for one in call.arguments if isinstance(one, griffe.ExprKeyword)}
         if "description" in given and attr.docstring is None:
             attr.docstring = griffe.Docstring(ast.literal_eval(str(given["description"])), parent=attr)
+        if "alias" in given and attr.docstring is not None:
+            attr.docstring.value += f" Also as `{ast.literal_eval(str(given['alias']))}`."
         attr.value = given.get("default")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Hedging, Limits, Wait
 from openrouter_fallback.failover import Failover
@@ -14,6 +14,7 @@ from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS, Breaker, P
 from openrouter_fallback.policy import policy
 from openrouter_fallback.router import Candidate
 
+Json = dict[str, Any]
 RULES: Final = Rules()
 
 
@@ -174,7 +175,8 @@ def admitted() -> dict[str, str]:
         first = breaker.admits(now)
         if first:
             breaker.begin(now)
-        said[str(breaker.state(now))] = "every call" if first and breaker.admits(now) else "one call" if first else "none"
+        more = first and breaker.admits(now)
+        said[str(breaker.state(now))] = "every call" if more else "one call" if first else "none"
     return said
 
 
@@ -287,7 +289,7 @@ class Driven:
                 self.gave_up, self.state = command, "raised"
 
 
-_WORLDS: Final = (
+_WORLDS: Final[tuple[Json, ...]] = (
     {},
     {"hedge": True},
     {"models": ("a",)},
@@ -311,7 +313,7 @@ def call_steps() -> list[Step]:
             longer = []
             for path in paths:
                 for event in events:
-                    driven = Driven(**world)  # type: ignore[arg-type]
+                    driven = Driven(**world)
                     for earlier in path:
                         driven.do(earlier)
                     source = driven.state

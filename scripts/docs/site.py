@@ -1,4 +1,4 @@
-"""What mkdocs is told beyond `mkdocs.yml`: the repository's other files as pages, and drawings as a part of the page."""
+"""What mkdocs is told beyond `mkdocs.yml`: the repository's other files are pages, drawings a part of theirs."""
 
 from __future__ import annotations
 
