@@ -87,7 +87,7 @@ _BREAKER_ARROWS: Final = {
 def breaker_drawing() -> str:
     """The states of a breaker, and what leads from one to another."""
     moves = _grouped(step for step in breaker_steps() if step.source != step.target)
-    said = "; ".join(f"from {a} to {b}: {', '.join(events)}" for (a, b), events in moves.items())
+    said = "; ".join(f"from {_words(a)} to {_words(b)}: {', '.join(events)}" for (a, b), events in moves.items())
     parts = [box.svg() for box in _BREAKER_BOXES.values()]
     for (source, target), events in moves.items():
         names = {**_SHORT, **_PROBE} if source == State.HALF_OPEN else _SHORT
