@@ -8,10 +8,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
+from openrouter_fallback import Settings
 from openrouter_fallback.failures import FailureKind
 from openrouter_fallback.health import State
 from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS
 from openrouter_fallback.policy import SMART, Action, Rule
+from openrouter_fallback.timing import FIRST_TOKEN_SECONDS, SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS, STALL_SECONDS
 from scripts.docs.drawing import LINE, Arrow, Box, drawing, text
 from scripts.docs.machines import (
     BREAKER_EVENTS,
@@ -48,7 +50,7 @@ def whose(rule: Rule) -> str:
 def made(docs: Path) -> dict[str, str]:
     """The drawings, and the page with its tables renewed."""
     page = (docs / PAGE).read_text()
-    for name, table in (("breaker", breaker_table()), ("open", _open_times())):
+    for name, table in (("breaker", breaker_table()), ("open", _open_times()), ("time", _deadlines())):
         page = re.sub(rf"(<!-- made: {name} -->\n).*?(<!-- end -->)", rf"\1\n{table}\n\2", page, flags=re.DOTALL)
     return {
         PAGE: page,
@@ -138,6 +140,22 @@ def _open_times() -> str:
         f" (`disable_duration_seconds`), each up to {less} % less by chance, so that many processes do not knock at"
         " once.\n"
     )
+
+
+def _deadlines() -> str:
+    slow = f"{SLOW_FIRST_TOKEN_SECONDS:g} s where reasoning, images, server tools or a long prompt make it slow"
+    slow_stall = f"{SLOW_STALL_SECONDS:g} s where it is slow, and in a tool call"
+    total = f"{Settings().total_timeout_seconds:g} s; of a stream it bounds the waiting, unless given for the call"
+    keys = "`first_token_timeout_seconds`, a model's `timeout`"
+    rows = (
+        ("deadline", "runs from", "without a setting", "key"),
+        ("---",) * 4,
+        ("first token", "the start of connecting", f"{FIRST_TOKEN_SECONDS:g} s; {slow}", keys),
+        ("stall", "the last token", f"{STALL_SECONDS:g} s; {slow_stall}", "`stall_timeout_seconds`"),
+        ("attempt", "its start", "none", "`attempt_timeout_seconds`"),
+        ("call", "its start", total, "`total_timeout_seconds`"),
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 # One call
