@@ -191,7 +191,7 @@ class Picture:
                     self._calls[event.call],
                     attempt.model,
                     start,
-                    start + attempt.seconds,
+                    min(start + attempt.seconds, now - self._begun),
                     outcome,
                     f"{attempt.kind}{status}" if attempt.kind is not None else "",
                     joined=start + (attempt.first_token or 0.0),
@@ -235,7 +235,7 @@ _CONFIG: Row = {
 def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
     models = list(dict.fromkeys(bar.model for bar in bars))
     extent = round(max(map(len, models)) * _CHARACTER) + 10
-    y: Row = {"field": "model", "type": "nominal", "sort": models, "title": None}
+    y: Row = {"field": "model", "type": "nominal", "scale": {"domain": models}, "title": None}
     y |= {"axis": {"minExtent": extent, "maxExtent": extent, "grid": True, "tickBand": "extent", "ticks": False}}
     x: Row = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}}
     x |= {"axis": {"tickCount": 7, "grid": False}}
@@ -276,20 +276,23 @@ def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
     ]
     if labels:
         # Of an answer above its own bar; of a failure behind it, where the lane is free as a rule.
-        for name in present:
-            side: Row = {"align": "right", "dx": -8} if name == "answered" else {}
-            layers.append(_words([row for row in words if row["outcome"] == name], y, x, side))
-        layers.append(_words(seams, y, x, {"dy": 14, "dx": -5, "color": OUTCOMES["goes on"][1]}))
+        answers = [row for row in words if row["outcome"] == "answered"]
+        others = [row for row in words if row["outcome"] != "answered"]
+        layers += _words(answers, y, x, -8, {"dy": -13}, turned=0.0)
+        layers += _words(others, y, x, 0, {"dy": -13}, turned=0.75 * end)
+        layers += _words(seams, y, x, -5, {"dy": 14, "color": OUTCOMES["goes on"][1]}, turned=0.6 * end)
         layers += _calls(bars, x)
     panel: Row = {"width": _WIDTH, "height": {"step": _LANE}, "layer": layers}
     return panel | ({"title": name} if name else {})
 
 
-def _words(rows: Sequence[Row], y: Row, x: Row, side: Row) -> Row:
-    mark = {"type": "text", "fontSize": 11, "color": _INK, "align": "left", "dy": -13, **side}
-    return {"data": {"values": rows}, "mark": mark} | {
-        "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
-    }
+def _words(rows: Sequence[Row], y: Row, x: Row, dx: int, style: Row, *, turned: float) -> Iterator[Row]:
+    """Words beside marks; from the time `turned` on they stand on the left of them, not to leave the picture."""
+    encoding = {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
+    for side, shift in (("left", dx), ("right", dx or 5)):
+        found = [row for row in rows if (row["at"] >= turned) == (side == "right")]
+        mark = {"type": "text", "fontSize": 11, "color": _INK, "align": side, "dx": shift, **style}
+        yield {"data": {"values": found}, "mark": mark, "encoding": encoding}
 
 
 def _calls(bars: Sequence[Bar], x: Row) -> list[Row]:
