@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -59,6 +60,8 @@ class Logged(Protocol):
     def ended(self) -> str: ...
     @property
     def fault(self) -> str | None: ...
+    @property
+    def status(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +166,14 @@ class Picture:
         if self._title:
             yield f"{self._title}."
         for name, bars in self._panels.items():
+            if name:
+                yield f"{name}: {'; '.join(_summed(bars)) or 'no request'}."
+                continue
             calls: dict[int, list[str]] = {}
             for bar in bars:
                 calls.setdefault(bar.call, []).append(bar.said)
             for number, told in list(calls.items())[:most]:
-                head = f"{name}, {self._unit}" if name else self._unit.capitalize()
-                yield f"{head} {number}: {'; '.join(told)}."
+                yield f"Call {number}: {'; '.join(told)}."
             if most is not None and len(calls) > most:
                 yield f"And {len(calls) - most} more."
 
@@ -213,7 +218,13 @@ def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
     for number, one in enumerate(requests, start=1):
         end = one.opened_at if one.finished_at is None else one.finished_at
         outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "left")
-        yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, one.fault or "")
+        note = one.fault or (str(one.status) if outcome == "failed" and one.status else "")
+        yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, note)
+
+
+def _summed(bars: Iterable[Bar]) -> Iterator[str]:
+    for (model, outcome, note), times in Counter((bar.model, bar.outcome, bar.note) for bar in bars).items():
+        yield f"{model} {outcome} {times} {'time' if times == 1 else 'times'}{f' ({note})' if note else ''}"
 
 
 def _note(bar: Bar) -> str:
