@@ -116,6 +116,7 @@ def test_without_a_request_it_says_so(client: FallbackClient) -> None:
     with Picture(client) as picture:
         pass
     assert picture._repr_mimebundle_() == {"text/plain": "No request was made."}
+    assert picture.svg() == ""
 
 
 def test_of_the_emulators_logs_side_by_side(emulator: Emulator, client: FallbackClient) -> None:

@@ -34,7 +34,8 @@ _VEGA_LITE = "v6.1"
 _WIDTH = 620
 _LANE = 46
 _CHARACTER = 7.2
-_MOST_LABELS = 14
+_SMALL_CHARACTER = 5.6
+_TURNED = 0.75
 _MOST_TOLD = 12
 _INK, _MUTED, _LINE = "#1f2328", "#59636e", "#d1d9e0"
 
@@ -134,9 +135,16 @@ class Picture:
         return {"text/plain": str(self), "text/html": self._html()} if self.bars else {"text/plain": str(self)}
 
     def svg(self) -> str:
-        """The drawing."""
-        end = max((bar.end for bar in self.bars), default=0.0) or 0.001
-        panels = [_panel(name, bars, end) for name, bars in self._panels.items() if bars]
+        """The drawing; "" if no request was made."""
+        if not self.bars:
+            return ""
+        end = max(bar.end for bar in self.bars) or 0.001
+        models = list(dict.fromkeys(bar.model for bar in self.bars))
+        # Words beside the marks, or where they would lie over each other a legend.
+        crowded = any(_crowded(bars, end) for bars in self._panels.values())
+        told = {bar.outcome for bar in self.bars} | {"goes on" for bar in self.bars if bar.seam is not None}
+        legend = [outcome for outcome in OUTCOMES if outcome in told] if crowded else None
+        panels = [_panel(name, bars, models, end, legend) for name, bars in self._panels.items()]
         spec = {"vconcat": panels, "spacing": 22, "config": _CONFIG, "background": "white", "padding": 10}
         if self._title:
             spec["title"] = {"text": self._title, "anchor": "start", "color": _INK, "fontSize": 14, "offset": 12}
@@ -243,24 +251,19 @@ _CONFIG: Row = {
 }
 
 
-def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
-    models = list(dict.fromkeys(bar.model for bar in bars))
+def _panel(name: str, bars: Sequence[Bar], models: Sequence[str], end: float, told: Sequence[str] | None) -> Row:
     extent = round(max(map(len, models)) * _CHARACTER) + 10
     y: Row = {"field": "model", "type": "nominal", "scale": {"domain": models}, "title": None}
     y |= {"axis": {"minExtent": extent, "maxExtent": extent, "grid": True, "tickBand": "extent", "ticks": False}}
     x: Row = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}}
     x |= {"axis": {"tickCount": 7, "grid": False}}
-    labels = len(bars) <= _MOST_LABELS
-    present = [name for name in OUTCOMES if any(name == bar.outcome for bar in bars)]
-    legend = None if labels else {"orient": "top", "direction": "horizontal", "title": None, "values": present}
+    legend = {"orient": "top", "direction": "horizontal", "title": None, "values": told} if told else None
     style = {
         "color": {"field": "outcome", "type": "nominal", "scale": _scale(1), "legend": legend},
         "shape": {"field": "outcome", "type": "nominal", "scale": _scale(0), "legend": legend},
     }
     rows = [{"model": b.model, "start": b.start, "end": b.end, "outcome": b.outcome} for b in bars]
-    words = [
-        {"model": bar.model, "at": bar.end, "outcome": bar.outcome, "words": bar.note or bar.outcome} for bar in bars
-    ]
+    words = [{"model": bar.model, "at": bar.end, "outcome": bar.outcome, "words": _word(bar)} for bar in bars]
     seams = [
         {"model": bar.model, "from": bar.seam.before, "at": bar.joined, "outcome": "goes on"}
         | {"words": f"goes on at character {bar.seam.offset}"}
@@ -285,16 +288,34 @@ def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
             "encoding": {"y": y, "x": {**x, "field": "at"}, **style},
         },
     ]
-    if labels:
+    if legend is None:
         # Of an answer above its own bar; of a failure behind it, where the lane is free as a rule.
         answers = [row for row in words if row["outcome"] == "answered"]
         others = [row for row in words if row["outcome"] != "answered"]
         layers += _words(answers, y, x, -8, {"dy": -13}, turned=0.0)
-        layers += _words(others, y, x, 0, {"dy": -13}, turned=0.75 * end)
+        layers += _words(others, y, x, 0, {"dy": -13}, turned=_TURNED * end)
         layers += _words(seams, y, x, -5, {"dy": 14, "color": OUTCOMES["goes on"][1]}, turned=0.6 * end)
         layers += _calls(bars, x)
     panel: Row = {"width": _WIDTH, "height": {"step": _LANE}, "layer": layers}
     return panel | ({"title": name} if name else {})
+
+
+def _word(bar: Bar) -> str:
+    return bar.note or bar.outcome
+
+
+def _crowded(bars: Sequence[Bar], end: float) -> bool:
+    """Whether words beside the marks would lie over each other."""
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for bar in bars:
+        at, wide = bar.end / end * _WIDTH, len(_word(bar)) * _SMALL_CHARACTER
+        left = bar.outcome == "answered" or bar.end >= _TURNED * end
+        span = (at - 8 - wide, at - 8) if left else (at, at + wide)
+        others = taken.setdefault(bar.model, [])
+        if any(span[0] < other[1] and other[0] < span[1] for other in others):
+            return True
+        others.append(span)
+    return False
 
 
 def _words(rows: Sequence[Row], y: Row, x: Row, dx: int, style: Row, *, turned: float) -> Iterator[Row]:
