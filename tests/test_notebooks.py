@@ -182,7 +182,7 @@ CASES = [
             ),
             "manager": ("recipe: (.+ failed 2 times){3}.* library: .+ failed 1 time",),
             "tasks": (r"recipe: .+ failed 4 times.+ library: .+ failed 1 time \(model_not_found\)",),
-            "tiers": (r"recipe: \S+ left 6 times.+ library: \S+ left 2 times",),
+            "tiers": (r"recipe: \S+ abandoned 6 times.+ library: \S+ abandoned 2 times",),
         },
         with_key=("install", "stage", "real", "end"),
     ),

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,16 @@ def test_hostile_names_are_names(emulator: Emulator, client: FallbackClient) -> 
     assert seen.tags.count("img") == 1
     assert str(seen.image["alt"]).count(hostile) == 4
     assert seen.drawn.count(hostile) == 4
+
+
+def test_the_code_of_its_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "notebooks.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, page.name, "exec"), {})
+    printed = capsys.readouterr().out
+    assert "A model dies in mid-stream.\nCall 1: anthropic/claude-sonnet-4.5 failed" in printed
+    assert "openai/gpt-5.1 went on at character" in printed
+    assert "what the server saw: anthropic/claude-sonnet-4.5 failed 1 time (cut); openai/gpt-5.1" in printed
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

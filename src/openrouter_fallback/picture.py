@@ -42,7 +42,7 @@ _INK, _MUTED, _LINE = "#1f2328", "#59636e", "#d1d9e0"
 OUTCOMES = {
     "answered": ("circle", "#1a7f37"),
     "failed": ("cross", "#cf222e"),
-    "left": ("square", "#6e7781"),
+    "abandoned": ("square", "#6e7781"),
     "goes on": ("diamond", "#8250df"),
 }
 """What became of a request, and where a model went on from another's text: the mark's shape and colour."""
@@ -197,7 +197,7 @@ class Picture:
             start = self._started.pop((event.call, event.number))
             outcome = "answered" if attempt.kind is None else "failed"
             if attempt.kind is FailureKind.CANCELLED:
-                outcome = "left"
+                outcome = "abandoned"
             status = f" {attempt.status}" if attempt.status not in (None, 200) else ""
             bars.append(
                 Bar(
@@ -225,7 +225,7 @@ def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
     begun = min((one.opened_at for one in requests), default=0.0)
     for number, one in enumerate(requests, start=1):
         end = one.opened_at if one.finished_at is None else one.finished_at
-        outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "left")
+        outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "abandoned")
         note = one.fault or (str(one.status) if outcome == "failed" and one.status else "")
         yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, note)
 

@@ -7,6 +7,7 @@ open.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class ThisInterpreter(KernelSpecManager):
         return KernelSpec(argv=command, display_name=kernel_name, language="python")
 
 
-def main(file: str, folder: str, *cells: str) -> None:
+async def main(file: str, folder: str, *cells: str) -> None:
     home = Path(folder)
     notebook = nbformat.read(file, as_version=4)
     if cells:
@@ -35,11 +36,13 @@ def main(file: str, folder: str, *cells: str) -> None:
     )
     client = NotebookClient(notebook, km=manager, timeout=60, coalesce_streams=True)
     try:
-        client.execute(cwd=folder)
+        await client.async_execute(cwd=folder)
     except CellExecutionError as error:
         sys.exit(str(error))
+    finally:
+        await manager.shutdown_kernel(now=True)
     nbformat.write(notebook, home / "ran.ipynb")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asyncio.run(main(*sys.argv[1:]))
