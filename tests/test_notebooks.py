@@ -92,6 +92,7 @@ class Case:
     pictures: Mapping[str, tuple[str, ...]]
     shows: Mapping[str, str] = field(default_factory=dict)
     with_key: tuple[str, ...] = ()
+    prints_with_key: Mapping[str, str] = field(default_factory=dict)
     continued: int = 0
 
 
@@ -130,6 +131,7 @@ CASES = [
         },
         {"picture": AGENT},
         {"structured": "Forecast(city='Paris', degrees=12, rain=True)"},
+        prints_with_key={"where": "OpenRouter itself", "agent": "The tool ran for ['Paris']\n"},
         continued=2,
     ),
     Case(
@@ -153,6 +155,7 @@ CASES = [
         },
         {"picture": AGENT},
         {"structured": "Order(item='inner tube', number=12)"},
+        prints_with_key={"where": "OpenRouter itself", "agent": "The tool was asked ['How long do repairs of"},
         continued=3,
     ),
     Case(
@@ -185,8 +188,18 @@ CASES = [
             "tiers": (r"recipe: \S+ abandoned 6 times.+ library: \S+ abandoned 2 times",),
         },
         with_key=("install", "stage", "real", "end"),
+        prints_with_key={"real": f"{CHEAP}     answered"},
     ),
 ]
+
+
+def look_at_pictures(case: Case, ran: Ran) -> None:
+    for cell, patterns in case.pictures.items():
+        if cell in ran.outputs:
+            html = ran.shown(cell)["text/html"]
+            assert 'src="data:image/svg+xml;base64,' in html
+            (told,) = re.findall('<img alt="([^"]+)"', html)
+            assert [pattern for pattern in patterns if not re.search(pattern, told)] == [], told
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -196,11 +209,7 @@ def test_without_a_key_it_runs_against_the_emulator(case: Case, short_path: Path
     for cell, expected in case.prints.items():
         for text in expected:
             assert text in ran.said(cell), cell
-    for cell, patterns in case.pictures.items():
-        html = ran.shown(cell)["text/html"]
-        assert 'src="data:image/svg+xml;base64,' in html
-        (told,) = re.findall('<img alt="([^"]+)"', html)
-        assert [pattern for pattern in patterns if not re.search(pattern, told)] == [], told
+    look_at_pictures(case, ran)
     for cell, text in case.shows.items():
         assert ran.shown(cell)["text/plain"] == text
     stderr = [one.text for cell in ran.outputs.values() for one in cell if one.get("name") == "stderr"]
@@ -211,11 +220,14 @@ def test_without_a_key_it_runs_against_the_emulator(case: Case, short_path: Path
 def test_with_a_key_it_runs_unchanged_and_asks_openrouter(case: Case, short_path: Path) -> None:
     with Emulator(models=MODELS) as openrouter:
         key, url = openrouter.api_key, openrouter.base_url
-        run(case.name, short_path, *case.with_key, OPENROUTER_API_KEY=key, OPENROUTER_BASE_URL=url)
+        ran = run(case.name, short_path, *case.with_key, OPENROUTER_API_KEY=key, OPENROUTER_BASE_URL=url)
         answered = [request for request in openrouter.log if request.status == 200]
     assert {request.model for request in answered} == {CHEAP}
     assert 0 < openrouter.spent < 0.001
     # Of what was streamed and cut off only the rest was asked for.
+    look_at_pictures(case, ran)
+    for cell, text in case.prints_with_key.items():
+        assert text in ran.said(cell)
     assert sum(one.body["messages"][-1]["role"] == "assistant" for one in answered) == case.continued
 
 

@@ -16,6 +16,7 @@ import pytest
 from openrouter_fallback import FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.picture import Picture
+from tests.support.browser import MISSING, browser, chromium
 
 ALPHA, BETA, GAMMA = "demo/alpha", "demo/beta", "demo/gamma"
 
@@ -87,7 +88,9 @@ def test_it_says_who_failed_who_went_on_where_and_who_answered(emulator: Emulato
     assert 0 < seam.offset < len(text)
     assert [bar.outcome for bar in picture.bars] == ["answered", "failed", "failed", "answered"]
     assert all(0 <= bar.start <= bar.end for bar in picture.bars)
-    assert picture.bars[-1].start <= picture.bars[-1].joined <= picture.bars[-1].end
+    last = picture.bars[-1]
+    assert last.joined is not None
+    assert last.start <= last.joined <= last.end
 
     seen = shown(picture)
     assert seen.image["alt"] == " ".join(str(picture).splitlines())
@@ -95,6 +98,21 @@ def test_it_says_who_failed_who_went_on_where_and_who_answered(emulator: Emulato
         assert told in seen.drawn
     assert seen.tags.count("tr") == 1 + len(picture.bars)
     assert f"went on at character {seam.offset}" in seen.text
+
+
+def test_the_seam_is_at_the_request_that_went_on_not_at_one_of_the_same_model_that_failed_before(
+    emulator: Emulator, client: FallbackClient
+) -> None:
+    emulator.fault("provider_overloaded", model=ALPHA)
+    emulator.fault("provider_overloaded", model=BETA, requests=1)
+    emulator.fault("cut", model=GAMMA, after_tokens=6)
+    with Picture(client) as picture, client.stream("Hello") as stream:
+        assert [*stream]
+    assert [(bar.model, bar.outcome, bar.seam is not None) for bar in picture.bars[-2:]] == [
+        (GAMMA, "failed", False),
+        (BETA, "answered", True),
+    ]
+    assert not any(bar.seam for bar in picture.bars[:-1])
 
 
 async def test_of_asynchronous_calls_and_of_copies_of_the_client(emulator: Emulator, client: FallbackClient) -> None:
@@ -154,6 +172,32 @@ def test_hostile_names_are_names(emulator: Emulator, client: FallbackClient) -> 
     assert seen.tags.count("img") == 1
     assert str(seen.image["alt"]).count(hostile) == 4
     assert seen.drawn.count(hostile) == 4
+
+
+@pytest.mark.skipif(chromium() is None, reason=MISSING)
+def test_a_browser_shows_it_whole_and_asks_for_nothing(
+    emulator: Emulator, client: FallbackClient, tmp_path: Path
+) -> None:
+    emulator.fault("cut", model=ALPHA, after_tokens=12)
+    with Picture(client, "A stream") as picture, client.stream("Hello") as stream:
+        assert [*stream]
+    page = tmp_path / "page.html"
+    html = picture._repr_mimebundle_()["text/html"]
+    head = '<!doctype html><meta name="viewport" content="width=device-width">'
+    page.write_text(f'{head}{html}<div style="overflow:auto">{picture.svg()}</div>')
+    with browser(tmp_path / "chromium") as tab:
+        for width in (1000, 390):
+            tab.open(page, width)
+            assert tab.said == []
+            assert {url.partition(":")[0] for url in tab.asked} == {"file", "data"}
+            assert tab.js("document.querySelector('img').naturalWidth") > 600
+            assert tab.js("document.documentElement.scrollWidth") <= width
+            cut_off = tab.js("""(() => {
+              const box = document.querySelector('svg').getBoundingClientRect();
+              return [...document.querySelectorAll('svg text')].filter(text => {
+                const at = text.getBoundingClientRect(); return at.left < box.left || at.right > box.right;
+              }).map(text => text.textContent); })()""")
+            assert cut_off == []
 
 
 def test_the_code_of_its_page_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,8 @@ class Logged(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One request. Times are seconds since the first; `note` is why it failed, `seam` where it went on."""
+    """One request. Times are seconds since the first; `note` is why it failed, `joined` when its first token came, and
+    `seam` where that went on from another model's text."""
 
     call: int
     model: str
@@ -76,7 +77,7 @@ class Bar:
     outcome: str
     note: str = ""
     seam: Seam | None = None
-    joined: float = 0.0
+    joined: float | None = None
 
     @property
     def said(self) -> str:
@@ -154,20 +155,21 @@ class Picture:
     def _html(self) -> str:
         drawn = b64encode(self.svg().encode()).decode()
         alt = escape(" ".join(self._lines(_MOST_TOLD)), quote=True)
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{bar.call}</td><td>{escape(bar.model)}</td><td>{bar.start:.2f}</td>"
-            f"<td>{bar.end - bar.start:.2f}</td><td>{bar.outcome}</td><td>{escape(_note(bar))}</td></tr>"
+        named = not self._panels.keys() <= {""}
+        heads = [*(["of"] if named else []), self._unit, "model", "at (s)", "took (s)", "outcome", "why"]
+        rows = [
+            [name] * named
+            + [str(bar.call), bar.model, f"{bar.start:.2f}", f"{bar.end - bar.start:.2f}", bar.outcome, _note(bar)]
             for name, bars in self._panels.items()
             for bar in bars
-        )
-        heads = "".join(
-            f'<th scope="col">{head}</th>' for head in ("", self._unit, "model", "at (s)", "took (s)", "outcome", "why")
-        )
+        ]
+        head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
         return (
             f'<figure style="margin:0"><img alt="{alt}" src="data:image/svg+xml;base64,{drawn}" '
             'style="max-width:100%;background:#fff;border-radius:6px"></figure>'
-            f"<details><summary>The same as a table</summary><table><thead><tr>{heads}</tr></thead>"
-            f"<tbody>{rows}</tbody></table></details>"
+            f"<details><summary>The same as a table</summary><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></details>"
         )
 
     def _lines(self, most: int | None = None) -> Iterator[str]:
@@ -207,17 +209,18 @@ class Picture:
                     min(start + attempt.seconds, now - self._begun),
                     outcome,
                     f"{attempt.kind}{status}" if attempt.kind is not None else "",
-                    joined=start + (attempt.first_token or 0.0),
+                    joined=None if attempt.first_token is None else start + attempt.first_token,
                 )
             )
         elif isinstance(event, CallEnded) and event.seams:
-            number = self._calls.get(event.call)
-            own = [n for n, bar in enumerate(bars) if bar.call == number]
+            own = [n for n, bar in enumerate(bars) if bar.call == self._calls.get(event.call)]
             for seam in event.seams:
-                # The first request of the model that went on, after the one that it went on from.
-                later = [n for n in own[1:] if bars[n].model == seam.after and bars[n].seam is None]
-                for n in later[:1]:
-                    bars[n] = replace(bars[n], seam=seam)
+                begun = next((n for n in own if bars[n].model == seam.before and bars[n].joined is not None), own[0])
+                for n in own:
+                    bar = bars[n]
+                    if n > begun and bar.model == seam.after and bar.joined is not None and bar.seam is None:
+                        bars[n] = replace(bar, seam=seam)
+                        break
 
 
 def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
