@@ -76,6 +76,7 @@ EXTRAS = {
     "emulator": "emulator",
     "health/redis.py": "redis",
     "otel.py": "otel",
+    "picture.py": "report",
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
 DISTRIBUTIONS |= {"vl_convert": "vl-convert-python", "llama_index": "llama-index-core"}
