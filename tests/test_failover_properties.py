@@ -422,6 +422,16 @@ PLANS = st.lists(
 
 @settings(max_examples=500, deadline=None)
 @given(script=SCRIPTS, plans=PLANS, table=POLICIES, rules=RULES, share=SHARES, budget=BUDGETS)
+@example(  # rounded, the hedge would come with the deadline
+    script={"a": [((0.1, Failure(K.UNAVAILABLE, "it failed")),)], **{key: [()] for key in ("b", "c:free", "groq:d")}},
+    plans=[
+        Plan(list(MODELS), 0.0, Limits(total=0.5, wall_clock=False, hedge=Hedging(after=0.1)), Facts(), False, None)
+    ],
+    table=policy("smart"),
+    rules=Rules(min_samples=1, longest_open=5.0),
+    share=0.0,
+    budget=0.0,
+)
 @example(
     script={key: [((0.0, Failure(K.CONNECTION, "refused")),)] for key in MODELS},
     plans=[Plan(list(MODELS), at, Limits(), Facts(), False, None) for at in (0.0, 10.0, 11.0)],

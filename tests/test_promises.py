@@ -37,7 +37,7 @@ EVENTS = {
     "FailedOver": "call failed next kind status seconds",
     "Hedged": "call silent next seconds",
     "BreakerOpened": "call name",
-    "CallEnded": "call outcome model attempts seconds error",
+    "CallEnded": "call outcome model attempts seconds error seams",
 }
 KINDS = (
     "rate_limited overloaded unavailable timed_out connection bad_answer context_too_long rejected moderation"

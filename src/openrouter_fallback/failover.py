@@ -464,15 +464,15 @@ class Failover:
         return Wait(until)
 
     def _affords(self, now: float) -> bool:
-        """Whether a request that is charged may be sent; a call's first one never is."""
-        return self._asked == 0 or self._policy.any_error or self._health.affords(now)
+        """Whether a request that is charged may be sent; a call's first one never is, whatever never left is none."""
+        return self._asked <= self._queued or self._policy.any_error or self._health.affords(now)
 
     def _ask(self, slot: Slot, now: float, *, forced: bool = False, extra: bool = False) -> Command:
         """Ask it; `extra`: the request is charged to the retry budget."""
         target, previous = slot.candidate.target, self._last
         if previous is not None and previous is not slot:
             self._settle(previous, now)
-        charged = extra and self._asked > 0 and not self._policy.any_error
+        charged = extra and self._asked > self._queued and not self._policy.any_error
         ticket = self._health.begin(target, now, forced=forced, extra=charged)
         if ticket is None:
             return self._next(now)
@@ -497,19 +497,20 @@ class Failover:
         remaining = self._deadline - now
         others = any(self._still_to_come(other, now, forced=forced) for other in self._slots if other is not slot)
         first_token = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
-        hedge_after = timing.hedge_after(candidate) if others and limits.hedge is not None else first_token
+        first_token_by = self._deadline if first_token >= remaining else now + first_token
+        hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
         return Ask(
             candidate=candidate,
             number=self._asked,
             ticket=ticket,
-            first_token_by=self._deadline if first_token >= remaining else now + first_token,
+            first_token_by=first_token_by,
             total_by=self._deadline,
             attempt_by=now + limits.attempt if limits.attempt is not None else None,
             stall=timing.stall(candidate),
             tool_stall=limits.stall or SLOW_STALL_SECONDS,
             ignore=self._ignored(slot),
             way=self._way(slot) if self._delivered else None,
-            hedge_at=now + hedge_after if hedge_after < first_token else None,
+            hedge_at=hedge_at if hedge_at < first_token_by else None,
             hedges=bool(self._flights),
         )
 
