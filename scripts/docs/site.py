@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -19,21 +20,33 @@ PLACE = "project"
 
 _LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)#\s]+)")
 _DRAWING = re.compile(r'<img [^>]*src="([^"]*/)?drawn/([a-z-]+)\.svg"[^>]*>')
-_AS_IT_IS = {".md", ".png", ".svg", ".ipynb"}
+_AS_IT_IS = {".md", ".png", ".svg"}
 _NOT_SEARCHED = "---\nsearch: {exclude: true}\n---\n"
-_LISTED = {".py": "python", ".yaml": "yaml", "": "text"}
+_LISTED = {".py": "python", ".yaml": "yaml", ".ipynb": "python", "": "text"}
 
 
 def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
-    """Add what stands beside docs/: Markdown, pictures and notebooks as they are, code as a page with a listing."""
+    """Add what stands beside docs/: Markdown and pictures as they are, code as a page with a listing."""
     for path in (path for pattern in BESIDE for path in sorted(ROOT.glob(pattern)) if path.is_file()):
         name = f"{PLACE}/{path.relative_to(ROOT).as_posix()}"
         if path.suffix in _AS_IT_IS:
             files.append(File.generated(config, name, content=path.read_bytes()))
         elif path.suffix in _LISTED:
-            listing = f"# {path.name}\n\n```{_LISTED[path.suffix]}\n{path.read_text().rstrip()}\n```\n"
-            files.append(File.generated(config, f"{name}.md", content=_NOT_SEARCHED + listing))
+            files.append(File.generated(config, f"{name}.md", content=_NOT_SEARCHED + _listing(path)))
     return files
+
+
+def _listing(path: Path) -> str:
+    """The file as a page; a notebook's texts and code one after another, without what it has printed."""
+    text = path.read_text()
+    if path.suffix != ".ipynb":
+        return f"# {path.name}\n\n{_fenced(text, path)}"
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    return "\n\n".join(source if kind == "markdown" else _fenced(source, path) for kind, source in cells)
+
+
+def _fenced(text: str, path: Path) -> str:
+    return f"```{_LISTED[path.suffix]}\n{text.rstrip()}\n```\n"
 
 
 def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) -> str:
