@@ -2,7 +2,7 @@
 PYTHON ?=
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean
+.PHONY: help demo docs test bench clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+: .*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
@@ -10,6 +10,10 @@ help: ## say what there is
 demo: ## the fire drill: fifteen outages against an emulated OpenRouter, and a report; no key needed
 	@bash .ci/venv
 	@.venv/bin/openrouter-fallback drill --config examples/fallback.yaml
+
+docs: ## the documentation as a site, at http://127.0.0.1:8000 until Ctrl-C
+	@bash .ci/venv docs
+	@.venv/bin/mkdocs serve --dev-addr 127.0.0.1:8000
 
 test: ## everything that CI runs
 	@bash .ci/run

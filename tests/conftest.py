@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,6 +15,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import Emulator
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from tests.support.clients import client_for
+from tests.support.rawserver import RawServer
 
 Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()
@@ -29,6 +32,12 @@ def pytest_configure() -> None:
     """A shell's background job ignores interrupts, and so would the processes that tests start and interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: no garbage collection, of which tests ask for many, looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +76,32 @@ def client(shared: FallbackClient) -> FallbackClient:
     """A client of FIRST, SECOND that has learnt nothing yet."""
     shared.reset()
     return shared
+
+
+@pytest.fixture
+def raw() -> Iterator[RawServer]:
+    """A server that answers what it is told to, byte by byte."""
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The directory in which lists of models are kept; it does not exist yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "openrouter-fallback"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    """Writes a configuration file."""
+
+    def to_file(content: str | bytes) -> Path:
+        path = tmp_path / "fallback.yaml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return to_file
 
 
 @pytest.fixture(scope="session")

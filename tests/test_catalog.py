@@ -1,15 +1,11 @@
-"""The catalog: what is read from a listing, how it is kept, and what is said when it cannot be had."""
+"""The catalog: what is read from a listing, what is known before one was read, what is said when none can be had."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,73 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_fallback import Catalog, CatalogError, ConfigError, FallbackClient, ModelInfo
+from openrouter_fallback import CatalogError, ConfigError, FallbackClient, ModelInfo
 from openrouter_fallback._families import DATE, FAMILIES
 from openrouter_fallback.catalog import Listing, entries_of, read_listing
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.prices import PriceCap
-
-from .support.rawserver import RawServer, Reply
-
-KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
-SONNET = "anthropic/claude-sonnet-4.5"
-
-ENTRY: dict[str, Any] = {
-    "id": SONNET,
-    "canonical_slug": "anthropic/claude-4.5-sonnet-20250929",
-    "name": "Anthropic: Claude Sonnet 4.5",
-    "created": 1759161676,
-    "context_length": 1_000_000,
-    "architecture": {"input_modalities": ["text", "image", "file"], "output_modalities": ["text"], "tokenizer": "x"},
-    "pricing": {"prompt": "0.000003", "completion": "0.000015", "request": "0", "image": "0.0048", "discount": 0},
-    "top_provider": {"context_length": 1_000_000, "max_completion_tokens": 64_000, "is_moderated": False},
-    "supported_parameters": ["tools", "structured_outputs", "reasoning", "max_tokens"],
-    "expiration_date": "2027-05-01",
-    "a_field_of_tomorrow": {"nobody": ["knows"]},
-}
-INFO = ModelInfo(
-    id=SONNET,
-    name="Anthropic: Claude Sonnet 4.5",
-    canonical_slug="anthropic/claude-4.5-sonnet-20250929",
-    context_length=1_000_000,
-    max_output=64_000,
-    prompt_price=Decimal("0.000003"),
-    completion_price=Decimal("0.000015"),
-    request_price=Decimal(0),
-    input_modalities=frozenset({"text", "image", "file"}),
-    output_modalities=frozenset({"text"}),
-    parameters=frozenset({"tools", "structured_outputs", "reasoning", "max_tokens"}),
-    expires=date(2027, 5, 1),
-)
+from tests.support.catalogs import ENTRY, FREE, INFO, KEY, LATEST, LLAMA, SONNET, client_of, listing, read_from
+from tests.support.rawserver import RawServer, Reply
 
 
-@pytest.fixture
-def server() -> Iterator[RawServer]:
-    with RawServer() as server:
-        yield server
-
-
-def _listing(*entries: object) -> Reply:
-    return Reply([json.dumps({"data": entries}).encode()], content_type="application/json")
-
-
-def _client(server: RawServer | Emulator, catalog: str = "auto", **endpoints: dict[str, Any]) -> FallbackClient:
-    config: dict[str, Any] = {"default_chain": [SONNET], "endpoints": endpoints, "settings": {"catalog": catalog}}
-    return FallbackClient(config=config, base_url=server.base_url, api_key=KEY)
-
-
-async def _read(server: RawServer, *entries: object) -> Catalog:
-    server.answer(_listing(*entries))
-    client = _client(server)
-    await client.catalog.refresh()
-    return client.catalog
-
-
-async def test_an_entry_is_read_whole(server: RawServer) -> None:
-    catalog = await _read(server, ENTRY)
+async def test_an_entry_is_read_whole(raw: RawServer) -> None:
+    catalog = await read_from(raw, ENTRY)
     assert catalog.get(SONNET) == INFO
     assert catalog.models() == (INFO,)
-    (request,) = server.requests
+    (request,) = raw.requests
     assert request.line == "GET /api/v1/models"
     assert request.headers["authorization"] == f"Bearer {KEY}"
 
@@ -114,10 +57,8 @@ ODD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("changed", "read"), [odd[1:] for odd in ODD], ids=[odd[0] for odd in ODD])
-async def test_what_has_not_its_form_is_unknown(
-    server: RawServer, changed: dict[str, Any], read: dict[str, Any]
-) -> None:
-    info = (await _read(server, {**ENTRY, **changed})).get(SONNET)
+async def test_what_has_not_its_form_is_unknown(raw: RawServer, changed: dict[str, Any], read: dict[str, Any]) -> None:
+    info = (await read_from(raw, {**ENTRY, **changed})).get(SONNET)
     assert info is not None
     assert {name: getattr(info, name) for name in read} == read
     if not read:
@@ -156,8 +97,8 @@ def test_any_list_is_read_or_refused_and_can_be_kept(listed: Any) -> None:
         assert info.can("tools") in (True, False, None)
 
 
-async def test_entries_without_an_id_are_left_out(server: RawServer) -> None:
-    catalog = await _read(server, {"id": 7}, "gpt", None, {"name": "x"}, {"id": ""}, ENTRY, ENTRY)
+async def test_entries_without_an_id_are_left_out(raw: RawServer) -> None:
+    catalog = await read_from(raw, {"id": 7}, "gpt", None, {"name": "x"}, {"id": ""}, ENTRY, ENTRY)
     assert catalog.models() == (INFO,)
 
 
@@ -176,15 +117,12 @@ CAN: list[tuple[str, dict[str, Any], bool | None]] = [
 
 
 @pytest.mark.parametrize(("need", "changed", "answer"), CAN)
-async def test_what_a_model_can(server: RawServer, need: str, changed: dict[str, Any], answer: bool | None) -> None:
-    info = (await _read(server, {**ENTRY, **changed})).get(SONNET)
+async def test_what_a_model_can(raw: RawServer, need: str, changed: dict[str, Any], answer: bool | None) -> None:
+    info = (await read_from(raw, {**ENTRY, **changed})).get(SONNET)
     assert info is not None
     assert info.can(need) is answer
 
 
-FREE = {**ENTRY, "id": "meta-llama/llama-3.3-70b-instruct:free", "canonical_slug": "meta-llama/llama-3.3-70b-instruct"}
-LLAMA = {**ENTRY, "id": "meta-llama/llama-3.3-70b-instruct", "canonical_slug": "meta-llama/llama-3.3-70b-instruct"}
-LATEST = {**ENTRY, "id": "~anthropic/claude-sonnet-latest", "alias_target": {"slug": SONNET, "name": "x"}}
 FOUND = [
     (SONNET, SONNET),
     ("anthropic/claude-4.5-sonnet-20250929", SONNET),
@@ -202,22 +140,22 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("asked", "listed"), FOUND)
-async def test_variants_and_aliases_resolve(server: RawServer, asked: str, listed: str | None) -> None:
-    info = (await _read(server, FREE, LLAMA, ENTRY, LATEST)).get(asked)
+async def test_variants_and_aliases_resolve(raw: RawServer, asked: str, listed: str | None) -> None:
+    info = (await read_from(raw, FREE, LLAMA, ENTRY, LATEST)).get(asked)
     assert (info.id if info is not None else None) == listed
 
 
-async def test_a_free_variant_that_is_not_listed_costs_nothing(server: RawServer) -> None:
-    info = (await _read(server, ENTRY)).get(f"{SONNET}:free")
+async def test_a_free_variant_that_is_not_listed_costs_nothing(raw: RawServer) -> None:
+    info = (await read_from(raw, ENTRY)).get(f"{SONNET}:free")
     assert info is not None
     assert [info.prompt_price, info.completion_price, info.request_price] == [Decimal(0)] * 3
     assert info.context_length == INFO.context_length
 
 
-async def test_each_endpoint_has_its_own_models(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_endpoint_has_its_own_models(raw: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_KEY", "gsk_abcdefghijklmnop")
-    client = _client(server, groq={"base_url": server.base_url.replace("/api", "/groq"), "api_key_env": "GROQ_KEY"})
-    server.answer(_listing(ENTRY), _listing({"id": "llama-3.3-70b-versatile", "context_window": 131_072}))
+    client = client_of(raw, groq={"base_url": raw.base_url.replace("/api", "/groq"), "api_key_env": "GROQ_KEY"})
+    raw.answer(listing(ENTRY), listing({"id": "llama-3.3-70b-versatile", "context_window": 131_072}))
     await client.catalog.refresh()
     assert client.catalog.get("groq:llama-3.3-70b-versatile") == ModelInfo(
         "llama-3.3-70b-versatile", context_length=131_072
@@ -226,7 +164,7 @@ async def test_each_endpoint_has_its_own_models(server: RawServer, monkeypatch: 
     assert client.catalog.get(f"groq:{SONNET}") is None
     assert [info.id for info in client.catalog.models("groq")] == ["llama-3.3-70b-versatile"]
     assert client.catalog.models("nobody") == ()
-    sent = {request.line: request.headers["authorization"] for request in server.requests}
+    sent = {request.line: request.headers["authorization"] for request in raw.requests}
     assert sent == {"GET /api/v1/models": f"Bearer {KEY}", "GET /groq/v1/models": "Bearer gsk_abcdefghijklmnop"}
 
 
@@ -242,12 +180,12 @@ REFUSED: list[tuple[str, Reply, str]] = [
 
 @pytest.mark.parametrize(("reply", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 async def test_a_listing_that_cannot_be_had_is_named_and_changes_nothing(
-    server: RawServer, reply: Reply, words: str
+    raw: RawServer, reply: Reply, words: str
 ) -> None:
-    server.answer(_listing(ENTRY))
-    client = _client(server)
+    raw.answer(listing(ENTRY))
+    client = client_of(raw)
     await client.catalog.refresh()
-    server.answer(reply)
+    raw.answer(reply)
     with pytest.raises(CatalogError, match="openrouter: ") as raised:
         await client.catalog.refresh()
     assert words in str(raised.value)
@@ -260,12 +198,12 @@ async def test_an_unknown_endpoint_is_a_mistake() -> None:
         await FallbackClient([SONNET], api_key=KEY).catalog.refresh("groc")
 
 
-async def test_an_endpoint_without_a_key_is_not_asked(server: RawServer) -> None:
-    client = _client(server, other={"base_url": server.base_url, "api_key_env": "NOBODY_SET_THIS"})
-    server.answer(_listing(ENTRY))
+async def test_an_endpoint_without_a_key_is_not_asked(raw: RawServer) -> None:
+    client = client_of(raw, other={"base_url": raw.base_url, "api_key_env": "NOBODY_SET_THIS"})
+    raw.answer(listing(ENTRY))
     with pytest.raises(CatalogError, match="NOBODY_SET_THIS"):
         await client.catalog.refresh()
-    assert len(server.requests) == 1
+    assert len(raw.requests) == 1
     assert client.catalog.get(SONNET) == INFO
 
 
@@ -277,7 +215,7 @@ async def test_a_server_that_is_gone_is_named() -> None:
 
 
 def test_a_synchronous_caller_fetches_the_lists() -> None:
-    with Emulator() as emulator, _client(emulator) as client:
+    with Emulator() as emulator, client_of(emulator) as client:
         client.refresh_catalog()
         info = client.catalog.get(SONNET)
     assert info is not None
@@ -289,7 +227,7 @@ def test_a_synchronous_caller_fetches_the_lists() -> None:
 
 async def test_the_emulators_own_listing() -> None:
     with Emulator() as emulator:
-        client = _client(emulator)
+        client = client_of(emulator)
         await client.catalog.refresh()
     info = client.catalog.get(SONNET)
     assert info is not None
@@ -329,8 +267,8 @@ def test_families_stand_in_until_a_list_is_fetched(id: str, need: str, answer: b
     assert (catalog.models(), catalog.fetched()) == ((), None)
 
 
-async def test_a_fetched_list_takes_the_families_place(server: RawServer) -> None:
-    catalog = await _read(server, ENTRY)
+async def test_a_fetched_list_takes_the_families_place(raw: RawServer) -> None:
+    catalog = await read_from(raw, ENTRY)
     assert catalog.get("openai/gpt-5.1") is None
 
 
@@ -358,150 +296,3 @@ def test_the_families_are_what_the_script_makes_of_a_list(tmp_path: Path) -> Non
     assert made["FAMILIES"]["openai/gpt-5"] == (8_000, "file image text", "reasoning tools")
     assert made["FAMILIES"]["openai/gpt-4o"] == (None, "file image text", "reasoning tools")
     assert date.fromisoformat(DATE) <= datetime.now(UTC).date()
-
-
-# In the cache
-
-
-@pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The directory in which the lists are kept; it does not exist yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "openrouter-fallback"
-
-
-def _kept(server: RawServer) -> FallbackClient:
-    """A client that has fetched the list, and so has kept it."""
-    server.answer(_listing(ENTRY, LLAMA))
-    client = _client(server, "always")
-    asyncio.run(client.catalog.refresh())
-    return client
-
-
-def test_a_list_is_kept_for_the_next_process_and_serves_although_nobody_answers(server: RawServer, cache: Path) -> None:
-    first = _kept(server).catalog
-    server.answer(Reply([], ending="reset"))
-    second = _client(server, "always").catalog
-    assert (second.get(SONNET), second.models(), second.fetched()) == (INFO, first.models(), first.fetched())
-    assert server.requests == []
-    with pytest.raises(CatalogError):
-        asyncio.run(second.refresh())
-    assert second.get(SONNET) == INFO
-    (file,) = cache.iterdir()
-    assert KEY not in file.read_text()
-    assert file.stat().st_mode & 0o077 == 0
-
-
-def test_a_server_on_this_machine_is_not_kept_unless_asked_for(server: RawServer, cache: Path) -> None:
-    server.answer(_listing(ENTRY))
-    client = _client(server)
-    asyncio.run(client.catalog.refresh())
-    assert client.catalog.get(SONNET) == INFO
-    assert not cache.exists()
-
-
-def _changed(**changes: object) -> Callable[[Path], object]:
-    return lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-def _replaced_by_a_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-
-BROKEN: list[tuple[str, Callable[[Path], object]]] = [
-    ("empty", lambda file: file.write_bytes(b"")),
-    ("truncated", lambda file: file.write_bytes(file.read_bytes()[:-10])),
-    ("half-written", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
-    ("zeros", lambda file: file.write_bytes(bytes(file.stat().st_size))),
-    ("no text", lambda file: file.write_bytes(os.urandom(400))),
-    ("no json", lambda file: file.write_text("models: [a, b]")),
-    ("a list", lambda file: file.write_text("[1, 2]")),
-    ("nested without end", lambda file: file.write_text("[" * 100_000)),
-    ("another format", _changed(format=2)),
-    ("of another url", _changed(url="https://openrouter.ai/api/v1")),
-    ("without a date", _changed(fetched=None)),
-    ("with a date that is none", _changed(fetched="yesterday")),
-    ("without models", _changed(models=[])),
-    ("with models that are none", _changed(models=[1, {"id": 5}])),
-    ("with models as an object", _changed(models={"id": SONNET})),
-    ("a pipe that nobody fills", _replaced_by_a_pipe),
-]
-
-
-@pytest.mark.parametrize("breaks", [row[1] for row in BROKEN], ids=[row[0] for row in BROKEN])
-def test_a_file_that_is_not_whole_or_not_ours_is_ignored_and_replaced(
-    server: RawServer, cache: Path, breaks: Callable[[Path], object]
-) -> None:
-    _kept(server)
-    (file,) = cache.iterdir()
-    breaks(file)
-    catalog = _client(server, "always").catalog
-    assert (catalog.models(), catalog.fetched()) == ((), None)
-    asyncio.run(catalog.refresh())
-    assert list(cache.iterdir()) == [file]
-    assert _client(server, "always").catalog.get(SONNET) == INFO
-
-
-def test_where_nothing_can_be_kept_it_is_known_all_the_same(server: RawServer, cache: Path) -> None:
-    cache.write_text("a file where the directory should be")
-    client = _kept(server)
-    assert client.catalog.get(SONNET) == INFO
-    assert not client.catalog.stale("openrouter")
-
-
-def test_without_a_home_directory_nothing_is_kept_and_nothing_fails(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/dev/null")
-    assert _kept(server).catalog.get(SONNET) == INFO
-
-
-def test_two_processes_that_write_at_once_leave_a_whole_file(cache: Path) -> None:
-    url = "https://openrouter.ai/api/v1"
-    writer = """
-        import json, sys, time
-        from openrouter_fallback import _shelf
-        name = sys.argv[1]
-        entries = [{"id": f"{name}/{n}", "name": name * 50} for n in range(400)]
-        for _ in range(150):
-            _shelf.save(sys.argv[2], entries, time.time())
-    """
-    command = [sys.executable, "-c", textwrap.dedent(writer)]
-    processes = [subprocess.Popen([*command, name, url]) for name in ("one", "other")]
-    seen = set()
-    while any(process.poll() is None for process in processes):
-        catalog = FallbackClient([SONNET], api_key=KEY).catalog
-        if models := catalog.models():
-            assert len(models) == 400
-            assert len({model.id.partition("/")[0] for model in models}) == 1
-            seen.add(models[0].id)
-    assert [process.returncode for process in processes] == [0, 0]
-    assert seen
-    assert [file.suffix for file in cache.iterdir()] == [".json"]
-
-
-def test_an_old_list_serves_until_there_is_a_new_one(server: RawServer, cache: Path) -> None:
-    _kept(server)
-    (file,) = cache.iterdir()
-    long_ago = datetime.now(UTC) - timedelta(days=400)
-    _changed(fetched=long_ago.timestamp())(file)
-    catalog = _client(server, "always").catalog
-    assert (catalog.get(SONNET), catalog.fetched()) == (INFO, long_ago)
-    assert catalog.stale("openrouter")
-
-
-def test_what_another_process_has_fetched_is_not_fetched_again(server: RawServer, cache: Path) -> None:
-    catalog = _client(server, "always").catalog
-    assert catalog.stale("openrouter")
-    _kept(server)
-    assert not catalog.stale("openrouter")
-    assert catalog.get(SONNET) == INFO
-
-
-def test_a_list_from_the_future_is_old(server: RawServer, cache: Path) -> None:
-    _kept(server)
-    (file,) = cache.iterdir()
-    _changed(fetched=(datetime.now(UTC) + timedelta(days=3)).timestamp())(file)
-    assert _client(server, "always").catalog.stale("openrouter")

@@ -112,6 +112,21 @@ def test_what_is_neither_is_not_guessed(said: str, why: str | None) -> None:
         joined(Splice(delivered), said, (1, 5))
 
 
+REPEATS_ITSELF = {
+    "begins as it ends": "The cat sat on the mat. A dog barked. The cat sat on the mat.",
+    "over and over": "no no, no no, no no, no",
+    "like a preface": "Sure, here is the rest of",
+}
+
+
+@pytest.mark.parametrize("delivered", REPEATS_ITSELF.values(), ids=REPEATS_ITSELF)
+def test_a_text_that_repeats_itself_may_do_so_again(delivered: str) -> None:
+    with pytest.raises(SeamLost, match="repeat the answer or go on"):
+        joined(Splice(delivered), delivered + " it all.", (1, 9))
+    with pytest.raises(SeamLost, match="repeat the end or go on"):
+        joined(Splice("It was a long story. " + delivered), delivered + " it all.", (1, 9))
+
+
 @pytest.mark.parametrize("said", ["A circuit ", "three failures in", "Sure, here"])
 def test_a_continuation_that_its_length_cuts_off_before_it_is_clear(said: str) -> None:
     splice = Splice("A circuit breaker opens after three failures in a row and closes after three successes")

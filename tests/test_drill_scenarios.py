@@ -121,7 +121,7 @@ FRAMEWORKS = {"langchain": "langchain_openrouter_fallback", "llamaindex": "llama
 @pytest.mark.parametrize("name", ["cut-off", "stalled", "agent", "crowd"])
 @pytest.mark.parametrize("surface", [name for name in SURFACES if name != "core"])
 def test_frameworks_survive_as_the_core_does(surface: str, name: str) -> None:
-    pytest.importorskip(FRAMEWORKS[surface], reason=f"{surface} is not installed")
+    pytest.importorskip(FRAMEWORKS[surface], reason=f"{surface} is not installed", exc_type=ImportError)
     scenario = few(with_workload(NAMED[name], surface=surface), 16 if name == "crowd" else 4)
     result = run_drill(MODELS, [scenario]).scenarios[0]
     assert result.problems == ()

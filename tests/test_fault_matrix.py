@@ -20,7 +20,7 @@ from openrouter_fallback.failures import FailureKind
 from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
 from tests.conftest import Matrix
 from tests.support.clients import undiced
-from tests.support.matrix import PACE, config, models, script, served, stall
+from tests.support.matrix import PACE, config, models, script, served, settings
 from tests.support.surfaces import STREAMED, SURFACES, Outcome, ask
 
 LATE = 15
@@ -65,8 +65,8 @@ def laboratory(make: Callable[..., Any]) -> Iterator[Lab]:
     with served() as emulator:
         clients = {}
         for hasty, streams in product((False, True), repeat=2):
-            settings = Settings(stall_timeout_seconds=stall(hasty=hasty), stream_upstream=streams, mid_stream="raise")
-            clients[hasty, streams] = make(config=config(emulator), api_key=emulator.api_key, settings=settings)
+            chosen = Settings(**settings(hasty=hasty), stream_upstream=streams, mid_stream="raise")
+            clients[hasty, streams] = make(config=config(emulator), api_key=emulator.api_key, settings=chosen)
         yield Lab(emulator, clients)
         for client in clients.values():
             client.close()

@@ -50,6 +50,17 @@ async def test_where_nothing_is_said_of_the_key(reply: Reply, error: type[Fallba
     assert [request.line for request in server.requests] == ["GET /api/v1/key"]
 
 
+async def test_a_refused_key_is_told_with_how_a_key_looks_and_where_this_one_came_from() -> None:
+    with RawServer(listing=Reply([b"{}"], 401)) as server:
+        async with FallbackClient(["a/a"], base_url=server.base_url, api_key=KEY) as client:
+            with pytest.raises(AuthenticationError) as raised:
+                await client.key_info()
+    (note,) = raised.value.__notes__
+    assert note.startswith("An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys.")
+    assert "came from api_key=" in note
+    assert KEY not in note
+
+
 async def test_without_a_key_nobody_is_asked() -> None:
     with RawServer() as server:
         async with FallbackClient(["a/a"], base_url=server.base_url) as client:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import AllModelsFailedError, ContextLengthError, FallbackClient, FallbackError
-from openrouter_fallback.params import Needs, blamed, needs
+from openrouter_fallback.params import Needs, blamed, needs, own_providers, slow
 from openrouter_fallback.request import Request
 
 from .support.rawserver import RawServer, Reply, sse
@@ -50,6 +50,45 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("in extra_body", "hi", {"extra_body": {"tools": [TOOL]}}, {"tools"}),
     ("what is no list", "hi", {"modalities": 5, "plugins": 5}, set()),
 ]
+
+# parameters -> whether the first token may take minutes
+SLOW: list[tuple[Json, bool]] = [
+    ({}, False),
+    ({"reasoning": {"effort": "high"}}, True),
+    ({"reasoning": {"max_tokens": 9}}, True),
+    ({"reasoning": {"effort": "none"}}, False),
+    ({"reasoning": {"enabled": False, "effort": "high"}}, False),
+    ({"reasoning": {}}, False),
+    ({"reasoning_effort": "low"}, True),
+    ({"reasoning_effort": "none"}, False),
+    ({"include_reasoning": True}, True),
+    ({"modalities": ["text", "image"]}, True),
+    ({"modalities": ["text"]}, False),
+    ({"image_config": {"size": "1K"}}, True),
+    ({"plugins": [{"id": "web"}]}, True),
+    ({"web_search_options": {"search_context_size": "low"}}, True),
+    ({"tools": [{"type": "openrouter:web_search"}]}, True),
+    ({"tools": [TOOL]}, False),
+]
+
+
+@pytest.mark.parametrize(("params", "expected"), SLOW, ids=str)
+def test_what_takes_its_time(params: Json, expected: bool) -> None:
+    assert slow(params) is expected
+
+
+@pytest.mark.parametrize(
+    ("params", "chosen"),
+    [
+        ({}, False),
+        ({"provider": {"only": ["P"]}}, True),
+        ({"provider": {"order": ["P"]}}, True),
+        ({"provider": {"sort": "price", "order": []}}, False),
+    ],
+    ids=str,
+)
+def test_whose_providers_they_are(params: Json, chosen: bool) -> None:
+    assert own_providers(params) is chosen
 
 
 @pytest.mark.parametrize(("messages", "params", "abilities"), [d[1:] for d in DETECTED], ids=[d[0] for d in DETECTED])
@@ -152,25 +191,19 @@ def _entry(id: str, *parameters: str, context: int | None = 100_000, inputs: Seq
 class Lab:
     """A client whose catalog holds these entries, and the server behind it."""
 
-    def __init__(self, server: RawServer, *entries: Json, chain: Sequence[str] = CHAIN, **settings: Any) -> None:
-        server.listing = Reply([json.dumps({"data": entries}).encode()])
-        self.server = server
+    def __init__(self, raw: RawServer, *entries: Json, chain: Sequence[str] = CHAIN, **settings: Any) -> None:
+        raw.listing = Reply([json.dumps({"data": entries}).encode()])
+        self.raw = raw
         config = {"default_chain": list(chain), "settings": settings}
-        self.client = FallbackClient(config=config, base_url=server.base_url, api_key="sk-or-x")
+        self.client = FallbackClient(config=config, base_url=raw.base_url, api_key="sk-or-x")
         asyncio.run(self.client.catalog.refresh())
 
     def answer(self, *replies: Reply) -> None:
-        self.server.answer(*replies, Reply(ANSWER))
+        self.raw.answer(*replies, Reply(ANSWER))
 
     @property
     def asked(self) -> list[str]:
-        return [request.body["model"] for request in self.server.requests]
-
-
-@pytest.fixture
-def server() -> Iterator[RawServer]:
-    with RawServer() as server:
-        yield server
+        return [request.body["model"] for request in self.raw.requests]
 
 
 @pytest.mark.parametrize("surface", SURFACES)
@@ -185,9 +218,9 @@ def server() -> Iterator[RawServer]:
     ids=["tools", "schema", "image", "long"],
 )
 def test_who_is_known_to_lack_what_is_needed_is_skipped(
-    server: RawServer, surface: str, params: Json, first: Json, reason: str
+    raw: RawServer, surface: str, params: Json, first: Json, reason: str
 ) -> None:
-    lab = Lab(server, first)
+    lab = Lab(raw, first)
     lab.answer(Reply([sse({"choices": [{"delta": {"content": "{}"}, "finish_reason": "stop"}]}, "[DONE]")]))
     call = {"messages": "hi", **params}
     assert ask(lab.client, surface, **call).answer.text == "{}"
@@ -200,15 +233,15 @@ def test_who_is_known_to_lack_what_is_needed_is_skipped(
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_where_all_are_known_to_lack_it_they_are_asked_all_the_same(server: RawServer, surface: str) -> None:
-    lab = Lab(server, *[_entry(model) for model in CHAIN])
+def test_where_all_are_known_to_lack_it_they_are_asked_all_the_same(raw: RawServer, surface: str) -> None:
+    lab = Lab(raw, *[_entry(model) for model in CHAIN])
     lab.answer(NO_TOOLS)
     assert ask(lab.client, surface, tools=[TOOL]).answer.text == "hi"
     assert lab.asked == [FIRST, SECOND]
 
 
-def test_a_call_that_fails_says_why_others_were_not_asked(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST))
+def test_a_call_that_fails_says_why_others_were_not_asked(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST))
     lab.answer(Reply([b"{}"], status=400))
     with pytest.raises(FallbackError, match="does not support tools") as raised:
         lab.client.chat("hi", tools=[TOOL], models=[FIRST, SECOND])
@@ -216,15 +249,15 @@ def test_a_call_that_fails_says_why_others_were_not_asked(server: RawServer) -> 
     assert [(skip.model, skip.reason) for skip in raised.value.skipped] == [(FIRST, "does not support tools")]
 
 
-def test_who_lacks_it_is_asked_when_nobody_else_is_left(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST))
+def test_who_lacks_it_is_asked_when_nobody_else_is_left(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST))
     lab.answer(Reply([b"{}"], status=403))
     lab.client.chat("hi", tools=[TOOL], models=[FIRST, SECOND])
     assert lab.asked == [SECOND, FIRST]
 
 
-def test_what_an_answer_taught_counts_for_the_next_request_with_that_need(server: RawServer) -> None:
-    lab = Lab(server, _entry(SECOND, "tools"))
+def test_what_an_answer_taught_counts_for_the_next_request_with_that_need(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(SECOND, "tools"))
     lab.answer(NO_TOOLS)
     lab.client.chat("hi", tools=[TOOL])
     assert lab.asked == [FIRST, SECOND]
@@ -254,18 +287,18 @@ LONG: list[tuple[list[int | None], list[str], dict[str, str]]] = [
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize(("contexts", "asked", "skipped"), LONG)
 def test_a_request_that_is_too_long_goes_to_a_larger_context(
-    server: RawServer, surface: str, contexts: list[int | None], asked: list[str], skipped: Mapping[str, str]
+    raw: RawServer, surface: str, contexts: list[int | None], asked: list[str], skipped: Mapping[str, str]
 ) -> None:
-    lab = Lab(server, *[_entry(model, context=size) for model, size in zip(CHAIN, contexts, strict=True)])
-    server.answer(TOO_LONG)
+    lab = Lab(raw, *[_entry(model, context=size) for model, size in zip(CHAIN, contexts, strict=True)])
+    raw.answer(TOO_LONG)
     error = ask(lab.client, surface).raised
     assert isinstance(error, ContextLengthError)
     assert lab.asked == asked
     assert {skip.model: skip.reason for skip in error.skipped} == skipped
 
 
-def test_too_many_tokens_for_an_answer_say_nothing_of_the_context(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST), _entry(SECOND, context=8_000))
+def test_too_many_tokens_for_an_answer_say_nothing_of_the_context(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST), _entry(SECOND, context=8_000))
     error = {"code": 400, "message": "x", "metadata": {"error_type": "max_tokens_exceeded"}}
     lab.answer(Reply([json.dumps({"error": error}).encode()], status=400))
     lab.client.chat("hi", max_tokens=90_000)
@@ -276,11 +309,11 @@ def test_too_many_tokens_for_an_answer_say_nothing_of_the_context(server: RawSer
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_a_price_cap_skips_who_is_beyond_it_and_holds_for_each_provider(server: RawServer, surface: str) -> None:
-    lab = Lab(server, {**_entry(FIRST), "pricing": {"prompt": "0.000009", "completion": "0.00002"}}, _entry(SECOND))
+def test_a_price_cap_skips_who_is_beyond_it_and_holds_for_each_provider(raw: RawServer, surface: str) -> None:
+    lab = Lab(raw, {**_entry(FIRST), "pricing": {"prompt": "0.000009", "completion": "0.00002"}}, _entry(SECOND))
     lab.answer()
     ask(lab.client, surface, max_price=5, provider={"sort": "latency"})
-    (request,) = server.requests
+    (request,) = raw.requests
     assert request.body["model"] == SECOND
     assert request.body["provider"] == {"sort": "latency", "max_price": {"prompt": "5", "completion": "5"}}
     route = lab.client.route(max_price=5)
@@ -290,14 +323,14 @@ def test_a_price_cap_skips_who_is_beyond_it_and_holds_for_each_provider(server: 
     }
 
 
-def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawServer) -> None:
-    server.listing = Reply([json.dumps({"data": [_entry(FIRST)]}).encode()])
+def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(raw: RawServer) -> None:
+    raw.listing = Reply([json.dumps({"data": [_entry(FIRST)]}).encode()])
     config = {"default_chain": [FIRST], "models": {FIRST: {"params": {"provider": {"sort": "price"}, "top_p": 0.5}}}}
-    client = FallbackClient(config=config, base_url=server.base_url, api_key="sk-or-x")
+    client = FallbackClient(config=config, base_url=raw.base_url, api_key="sk-or-x")
     asyncio.run(client.catalog.refresh())
-    server.answer(Reply(ANSWER))
+    raw.answer(Reply(ANSWER))
     client.chat("hi", max_price={"completion": 2})
-    body = server.requests[-1].body
+    body = raw.requests[-1].body
     assert body["provider"] == {"sort": "price", "max_price": {"completion": "2"}}
     assert body["top_p"] == 0.5
     assert body["messages"] == [{"role": "user", "content": "hi"}]
@@ -314,35 +347,35 @@ def test_a_price_cap_goes_with_what_a_models_own_parameters_prefer(server: RawSe
     ],
 )
 def test_of_a_price_cap_and_a_callers_own_the_lower_holds_and_teaches_nothing(
-    server: RawServer, cap: Any, own: Any, sent: Json, caplog: pytest.LogCaptureFixture
+    raw: RawServer, cap: Any, own: Any, sent: Json, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lab = Lab(server, _entry(FIRST), _entry(SECOND))
+    lab = Lab(raw, _entry(FIRST), _entry(SECOND))
     lab.answer(Reply([b'{"error": {"code": 404, "message": "No endpoints found for anthropic/first"}}'], status=404))
     lab.client.with_options(max_price=cap).chat("hi", provider={"max_price": own})
-    assert [request.body["provider"] for request in server.requests] == [{"max_price": sent}] * 2
+    assert [request.body["provider"] for request in raw.requests] == [{"max_price": sent}] * 2
     assert lab.client.health()[FIRST].state == "closed"
     assert "does not exist" not in caplog.text
 
 
-def test_no_model_within_the_cap_says_what_to_do(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST), _entry(SECOND))
+def test_no_model_within_the_cap_says_what_to_do(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST), _entry(SECOND))
     with pytest.raises(AllModelsFailedError, match="max_price") as raised:
         lab.client.chat("hi", max_price=0.01)
     assert "client.refresh_catalog()" in str(raised.value)
     assert len(raised.value.skipped) == 3
-    assert server.requests == [] or {request.line for request in server.requests} == {"GET /api/v1/models"}
+    assert raw.requests == [] or {request.line for request in raw.requests} == {"GET /api/v1/models"}
 
 
 def _prices(id: str, prompt: str, completion: str) -> Json:
     return {"id": id, "pricing": {"prompt": prompt, "completion": completion}}
 
 
-def test_without_credits_cheaper_models_come_before_dearer_ones(server: RawServer) -> None:
+def test_without_credits_cheaper_models_come_before_dearer_ones(raw: RawServer) -> None:
     cheap, free = _prices("a/cheap", "0.0000001", "0.0000001"), _prices("a/none", "0", "0")
     chain = [FIRST, "a/dear", "a/unknown", "a/cheap", "a/none"]
     entries = [_prices(FIRST, "0.000001", "0.000001"), _prices("a/dear", "0.001", "0.001"), cheap, free]
-    lab = Lab(server, *entries, chain=chain)
-    server.answer(Reply([b'{"error": {"code": 402, "message": "Insufficient credits"}}'], status=402))
+    lab = Lab(raw, *entries, chain=chain)
+    raw.answer(Reply([b'{"error": {"code": 402, "message": "Insufficient credits"}}'], status=402))
     with pytest.raises(FallbackError):
         lab.client.chat("hi")
     assert lab.asked == [FIRST, "a/cheap", "a/none", "a/unknown", "a/dear"]
@@ -360,9 +393,9 @@ def _end(**usage: Any) -> Reply:
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_the_cost_of_an_attempt_that_was_cut_off_is_estimated_from_prices(server: RawServer, surface: str) -> None:
-    lab = Lab(server, _entry(FIRST))
-    server.answer(CUT, _end(cost=0.5))
+def test_the_cost_of_an_attempt_that_was_cut_off_is_estimated_from_prices(raw: RawServer, surface: str) -> None:
+    lab = Lab(raw, _entry(FIRST))
+    raw.answer(CUT, _end(cost=0.5))
     completion = ask(lab.client, surface, "x" * 50).answer
     cut, whole = completion.attempts
     assert (whole.cost, whole.estimated) == (0.5, False)
@@ -373,16 +406,16 @@ def test_the_cost_of_an_attempt_that_was_cut_off_is_estimated_from_prices(server
     assert completion.estimated
 
 
-def test_where_no_price_is_known_nothing_is_estimated(server: RawServer) -> None:
-    lab = Lab(server, _entry(THIRD))
-    server.answer(CUT, _end(cost=0.5))
+def test_where_no_price_is_known_nothing_is_estimated(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(THIRD))
+    raw.answer(CUT, _end(cost=0.5))
     completion = lab.client.chat("hi")
     assert (completion.cost, completion.estimated, completion.attempts[0].cost) == (0.5, False, None)
 
 
-def test_an_answer_without_a_cost_is_estimated_from_its_usage(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST))
-    server.answer(_end())
+def test_an_answer_without_a_cost_is_estimated_from_its_usage(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST))
+    raw.answer(_end())
     completion = lab.client.chat("hi")
     assert completion.cost == pytest.approx(10e-6 + 8e-6)
     assert completion.estimated
@@ -411,31 +444,31 @@ GOES: list[tuple[str, list[Json]]] = [
 
 
 @pytest.mark.parametrize(("model", "kept"), GOES)
-def test_reasoning_goes_only_to_the_family_that_made_it(server: RawServer, model: str, kept: list[Json]) -> None:
-    lab = Lab(server, _entry(FIRST), chain=[model])
+def test_reasoning_goes_only_to_the_family_that_made_it(raw: RawServer, model: str, kept: list[Json]) -> None:
+    lab = Lab(raw, _entry(FIRST), chain=[model])
     lab.answer()
     said: Json = {"role": "assistant", "content": "4", "reasoning": "hm", "reasoning_details": ALL}
     messages: list[Json] = [{"role": "user", "content": "2+2?"}, said, {"role": "user", "content": "sure?"}]
     lab.client.chat(messages)
-    (request,) = [request for request in server.requests if request.body]
+    (request,) = [request for request in raw.requests if request.body]
     assert request.body["messages"] == [messages[0], {**said, "reasoning_details": kept}, messages[2]]
     assert said["reasoning_details"] is ALL
 
 
-def test_a_failover_drops_the_reasoning_that_the_next_model_cannot_read(server: RawServer) -> None:
-    lab = Lab(server, _entry(FIRST))
+def test_a_failover_drops_the_reasoning_that_the_next_model_cannot_read(raw: RawServer) -> None:
+    lab = Lab(raw, _entry(FIRST))
     lab.answer(Reply([b"{}"], status=503))
     said: Json = {"role": "assistant", "content": "4", "reasoning_details": [SIGNED]}
     lab.client.chat([said, {"role": "user", "content": "sure?"}])
-    first, second = [request.body["messages"][0] for request in server.requests if request.body]
+    first, second = [request.body["messages"][0] for request in raw.requests if request.body]
     assert first == said
     assert second == {"role": "assistant", "content": "4"}
 
 
 @pytest.mark.parametrize("details", [None, [], "hm", 7, [None, 3], {"type": "reasoning.text"}, [{"format": 5}]])
-def test_reasoning_of_an_odd_form_goes_through_as_it_is(server: RawServer, details: Any) -> None:
-    lab = Lab(server, _entry(FIRST))
+def test_reasoning_of_an_odd_form_goes_through_as_it_is(raw: RawServer, details: Any) -> None:
+    lab = Lab(raw, _entry(FIRST))
     lab.answer()
     said: Json = {"role": "assistant", "content": "4", "reasoning_details": details}
     lab.client.chat([said, {"role": "user", "content": "sure?"}])
-    assert server.requests[-1].body["messages"][0] == said
+    assert raw.requests[-1].body["messages"][0] == said

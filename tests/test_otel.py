@@ -35,7 +35,12 @@ KNOWN = {
     for module in (gen_ai_attributes, error_attributes, http_attributes, server_attributes)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, str)
-} | {"gen_ai.request.reasoning.level"}  # newer than the package
+} | {  # newer than the package, the oldest that is allowed or any
+    "gen_ai.provider.name",
+    "gen_ai.request.reasoning.level",
+    "gen_ai.request.stream",
+    "gen_ai.response.time_to_first_chunk",
+}
 METRICS = {value for name, value in vars(gen_ai_metrics).items() if name.isupper() and isinstance(value, str)}
 
 

@@ -76,6 +76,7 @@ EXTRAS = {
     "emulator": "emulator",
     "health/redis.py": "redis",
     "otel.py": "otel",
+    "picture.py": "report",
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
 DISTRIBUTIONS |= {"vl_convert": "vl-convert-python", "llama_index": "llama-index-core"}
@@ -198,7 +199,8 @@ def _needed() -> Iterator[str]:
     extras = PROJECT["project"]["optional-dependencies"].values()
     groups = PROJECT["dependency-groups"].values()
     asked = [*PROJECT["project"]["dependencies"], *(one for many in (*extras, *groups) for one in many)]
-    todo = [_name(requirement) for requirement in asked]
+    # What is no string includes another group.
+    todo = [_name(requirement) for requirement in asked if isinstance(requirement, str)]
     seen = {"openrouter-fallback"}
     while todo:
         name = todo.pop()

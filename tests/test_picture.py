@@ -9,12 +9,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.picture import Picture
+from tests.support.browser import MISSING, browser, chromium
 
 ALPHA, BETA, GAMMA = "demo/alpha", "demo/beta", "demo/gamma"
 
@@ -86,7 +88,9 @@ def test_it_says_who_failed_who_went_on_where_and_who_answered(emulator: Emulato
     assert 0 < seam.offset < len(text)
     assert [bar.outcome for bar in picture.bars] == ["answered", "failed", "failed", "answered"]
     assert all(0 <= bar.start <= bar.end for bar in picture.bars)
-    assert picture.bars[-1].start <= picture.bars[-1].joined <= picture.bars[-1].end
+    last = picture.bars[-1]
+    assert last.joined is not None
+    assert last.start <= last.joined <= last.end
 
     seen = shown(picture)
     assert seen.image["alt"] == " ".join(str(picture).splitlines())
@@ -94,6 +98,21 @@ def test_it_says_who_failed_who_went_on_where_and_who_answered(emulator: Emulato
         assert told in seen.drawn
     assert seen.tags.count("tr") == 1 + len(picture.bars)
     assert f"went on at character {seam.offset}" in seen.text
+
+
+def test_the_seam_is_at_the_request_that_went_on_not_at_one_of_the_same_model_that_failed_before(
+    emulator: Emulator, client: FallbackClient
+) -> None:
+    emulator.fault("provider_overloaded", model=ALPHA)
+    emulator.fault("provider_overloaded", model=BETA, requests=1)
+    emulator.fault("cut", model=GAMMA, after_tokens=6)
+    with Picture(client) as picture, client.stream("Hello") as stream:
+        assert [*stream]
+    # Whether alpha is asked once more before beta is the dice's.
+    assert [bar.model for bar in picture.bars[:3]] == [ALPHA, BETA, GAMMA]
+    assert (picture.bars[-1].model, picture.bars[-1].outcome) == (BETA, "answered")
+    assert picture.bars[-1].seam is not None
+    assert not any(bar.seam for bar in picture.bars[:-1])
 
 
 async def test_of_asynchronous_calls_and_of_copies_of_the_client(emulator: Emulator, client: FallbackClient) -> None:
@@ -116,6 +135,7 @@ def test_without_a_request_it_says_so(client: FallbackClient) -> None:
     with Picture(client) as picture:
         pass
     assert picture._repr_mimebundle_() == {"text/plain": "No request was made."}
+    assert picture.svg() == ""
 
 
 def test_of_the_emulators_logs_side_by_side(emulator: Emulator, client: FallbackClient) -> None:
@@ -126,17 +146,11 @@ def test_of_the_emulators_logs_side_by_side(emulator: Emulator, client: Fallback
     client.chat("Hello")
     emulator.wait_for(lambda log: log[-1].ended == "finished")
     picture = Picture.of_logs({"one": first, "two": emulator.log})
-    assert without_seconds(picture) == [
-        f"one, request 1: {ALPHA} failed (provider_overloaded).",
-        f"one, request 2: {BETA} answered.",
-        *(
-            f"two, request {n}: {text}."
-            for n, text in enumerate(
-                [f"{ALPHA} failed (provider_overloaded)", f"{BETA} answered"] * 2,
-                start=1,
-            )
-        ),
+    assert str(picture).splitlines() == [
+        f"one: {ALPHA} failed 1 time (provider_overloaded); {BETA} answered 1 time.",
+        f"two: {ALPHA} failed 2 times (provider_overloaded); {BETA} answered 2 times.",
     ]
+    assert [bar.call for bar in picture.bars] == [1, 2, 1, 2, 3, 4]
     assert "one" in shown(picture).drawn
 
 
@@ -158,6 +172,42 @@ def test_hostile_names_are_names(emulator: Emulator, client: FallbackClient) -> 
     assert seen.tags.count("img") == 1
     assert str(seen.image["alt"]).count(hostile) == 4
     assert seen.drawn.count(hostile) == 4
+
+
+@pytest.mark.skipif(chromium() is None, reason=MISSING)
+def test_a_browser_shows_it_whole_and_asks_for_nothing(
+    emulator: Emulator, client: FallbackClient, tmp_path: Path
+) -> None:
+    emulator.fault("cut", model=ALPHA, after_tokens=12)
+    with Picture(client, "A stream") as picture, client.stream("Hello") as stream:
+        assert [*stream]
+    page = tmp_path / "page.html"
+    html = picture._repr_mimebundle_()["text/html"]
+    head = '<!doctype html><meta name="viewport" content="width=device-width">'
+    page.write_text(f'{head}{html}<div style="overflow:auto">{picture.svg()}</div>')
+    with browser(tmp_path / "chromium") as tab:
+        for width in (1000, 390):
+            tab.open(page, width)
+            assert tab.said == []
+            assert {url.partition(":")[0] for url in tab.asked} == {"file", "data"}
+            assert tab.js("document.querySelector('img').naturalWidth") > 600
+            assert tab.js("document.documentElement.scrollWidth") <= width
+            cut_off = tab.js("""(() => {
+              const box = document.querySelector('svg').getBoundingClientRect();
+              return [...document.querySelectorAll('svg text')].filter(text => {
+                const at = text.getBoundingClientRect(); return at.left < box.left || at.right > box.right;
+              }).map(text => text.textContent); })()""")
+            assert cut_off == []
+
+
+def test_the_code_of_its_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "notebooks.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, page.name, "exec"), {})
+    printed = capsys.readouterr().out
+    assert "A model dies in mid-stream.\nCall 1: anthropic/claude-sonnet-4.5 failed" in printed
+    assert "openai/gpt-5.1 went on at character" in printed
+    assert "what the server saw: anthropic/claude-sonnet-4.5 failed 1 time (cut); openai/gpt-5.1" in printed
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

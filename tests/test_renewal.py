@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,21 +27,8 @@ PRICED = Reply([json.dumps({"data": [{"id": SONNET, "pricing": PRICES}]}).encode
 REFUSED = Reply([b"{}"], status=500)
 
 
-@pytest.fixture
-def server() -> Iterator[RawServer]:
-    with RawServer() as server:
-        yield server
-
-
-@pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The directory in which the lists are kept; it does not exist yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "openrouter-fallback"
-
-
-def _client(server: RawServer, catalog: str) -> FallbackClient:
-    return FallbackClient([SONNET], base_url=server.base_url, api_key=KEY, settings={"catalog": catalog})
+def _client(raw: RawServer, catalog: str) -> FallbackClient:
+    return FallbackClient([SONNET], base_url=raw.base_url, api_key=KEY, settings={"catalog": catalog})
 
 
 @pytest.fixture
@@ -62,25 +48,25 @@ def _settle() -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("surface", SURFACES)
-def test_a_call_lets_the_list_be_fetched_once(server: RawServer, cache: Path, surface: str) -> None:
-    client = _client(server, "always")
-    server.answer(ANSWER)
-    server.listing = LISTING
+def test_a_call_lets_the_list_be_fetched_once(raw: RawServer, cache: Path, surface: str) -> None:
+    client = _client(raw, "always")
+    raw.answer(ANSWER)
+    raw.listing = LISTING
     for _ in range(3):
         assert ask(client, surface).answer.text == "hi"
         _settle()
-    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+    assert [request.line for request in raw.requests].count("GET /api/v1/models") == 1
     assert [model.id for model in client.catalog.models()] == [SONNET]
     assert len(list(cache.iterdir())) == 1
 
 
 @pytest.mark.usefixtures("at_once", "cache")
 @pytest.mark.parametrize("surface", SURFACES)
-def test_no_call_waits_for_a_list_that_does_not_come(server: RawServer, surface: str) -> None:
-    gate = server.gate()
-    server.answer(ANSWER)
-    server.listing = Reply([b'{"data": ', gate, b'[{"id": "late/model"}]}'])
-    client = _client(server, "always")
+def test_no_call_waits_for_a_list_that_does_not_come(raw: RawServer, surface: str) -> None:
+    gate = raw.gate()
+    raw.answer(ANSWER)
+    raw.listing = Reply([b'{"data": ', gate, b'[{"id": "late/model"}]}'])
+    client = _client(raw, "always")
     for _ in range(3):
         assert ask(client, surface, tools=[{"type": "function", "function": {"name": "f"}}]).answer.text == "hi"
     assert len(_background()) == 1
@@ -103,14 +89,12 @@ def test_an_import_and_a_client_look_at_no_list() -> None:
 
 @pytest.mark.usefixtures("at_once", "cache")
 @pytest.mark.parametrize("catalog", ["auto", "never"])
-def test_a_server_on_this_machine_is_asked_for_no_list_nor_one_where_that_is_off(
-    server: RawServer, catalog: str
-) -> None:
-    server.answer(ANSWER)
-    client = _client(server, catalog)
+def test_a_server_on_this_machine_is_asked_for_no_list_nor_one_where_that_is_off(raw: RawServer, catalog: str) -> None:
+    raw.answer(ANSWER)
+    client = _client(raw, catalog)
     client.chat("hi")
     _settle()
-    assert [request.line for request in server.requests] == ["POST /api/v1/chat/completions"]
+    assert [request.line for request in raw.requests] == ["POST /api/v1/chat/completions"]
 
 
 URLS = [
@@ -136,16 +120,16 @@ def test_which_servers_are_on_this_machine(url: str, here: bool) -> None:
 
 @pytest.mark.usefixtures("at_once", "cache")
 def test_a_list_that_cannot_be_fetched_is_one_debug_line_and_tried_again_later(
-    server: RawServer, caplog: pytest.LogCaptureFixture
+    raw: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = _client(server, "always")
-    server.answer(ANSWER)
-    server.listing = REFUSED
+    client = _client(raw, "always")
+    raw.answer(ANSWER)
+    raw.listing = REFUSED
     with caplog.at_level(logging.DEBUG, logger="openrouter_fallback"):
         for _ in range(3):
             client.chat("hi")
             _settle()
-    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+    assert [request.line for request in raw.requests].count("GET /api/v1/models") == 1
     (record,) = [record for record in caplog.records if "list of models" in record.message]
     assert record.levelno == logging.DEBUG
     assert "next try in 60 s" in record.message
@@ -154,29 +138,29 @@ def test_a_list_that_cannot_be_fetched_is_one_debug_line_and_tried_again_later(
 
 @pytest.mark.usefixtures("cache")
 def test_the_background_backs_off_and_begins_anew_after_a_success(
-    server: RawServer, caplog: pytest.LogCaptureFixture
+    raw: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = _client(server, "always")
+    client = _client(raw, "always")
     kept = renewal.Renewal(client.catalog, ["openrouter"])
     with caplog.at_level(logging.DEBUG, logger="openrouter_fallback"):
         for reply in (*[REFUSED] * 8, LISTING):
-            server.answer(reply)
+            raw.answer(reply)
             kept.look()
     waits = [record.message.partition("next try in ")[2].partition(" s")[0] for record in caplog.records]
     assert [float(wait) for wait in waits if wait] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    server.answer(LISTING)
+    raw.answer(LISTING)
     kept.look()
-    assert server.requests == []  # it is fresh
+    assert raw.requests == []  # it is fresh
 
 
-def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_minutes(server: RawServer) -> None:
+def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_minutes(raw: RawServer) -> None:
     looked: list[float] = []
 
     class Watched(renewal.Renewal):
         def look(self) -> None:
             looked.append(now)
 
-    watched = Watched(_client(server, "always").catalog, ["openrouter"])
+    watched = Watched(_client(raw, "always").catalog, ["openrouter"])
     for now in (100.0, 101.9, 102.0, 102.1, 701.9, 702.0, 5000.0):
         watched.soon(now)
         _settle()
@@ -184,65 +168,65 @@ def test_a_clients_first_seconds_start_nothing_and_then_it_is_looked_every_ten_m
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_call_that_could_ask_nobody_for_want_of_prices_waits_for_them(server: RawServer) -> None:
-    server.answer(ANSWER)
-    server.listing = PRICED
-    client = _client(server, "always")
+def test_a_call_that_could_ask_nobody_for_want_of_prices_waits_for_them(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    raw.listing = PRICED
+    client = _client(raw, "always")
     assert client.chat("hi").text == "hi"  # needs no prices: nothing is fetched in a client's first seconds
     assert client.chat("hi", max_price=20).text == "hi"
 
 
 @pytest.mark.usefixtures("cache")
-async def test_many_first_calls_wait_for_one_list(server: RawServer) -> None:
-    server.answer(ANSWER)
-    server.listing = PRICED
-    client = _client(server, "always")
+async def test_many_first_calls_wait_for_one_list(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    raw.listing = PRICED
+    client = _client(raw, "always")
     answers = await asyncio.gather(*(client.achat("hi", max_price=20) for _ in range(8)))
     assert {answer.text for answer in answers} == {"hi"}
-    assert [request.line for request in server.requests].count("GET /api/v1/models") == 1
+    assert [request.line for request in raw.requests].count("GET /api/v1/models") == 1
 
 
 @pytest.mark.usefixtures("cache")
-def test_where_no_list_comes_the_call_says_so_and_the_next_does_not_wait(server: RawServer) -> None:
-    server.answer(ANSWER)
-    server.listing = REFUSED
-    client = _client(server, "always")
+def test_where_no_list_comes_the_call_says_so_and_the_next_does_not_wait(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    raw.listing = REFUSED
+    client = _client(raw, "always")
     for _ in range(2):
         with pytest.raises(AllModelsFailedError, match="price is unknown"):
             client.chat("hi", max_price=20)
-    assert [request.line for request in server.requests] == ["GET /api/v1/models"]
+    assert [request.line for request in raw.requests] == ["GET /api/v1/models"]
 
 
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("longest", [renewal.PRICES_SECONDS, 0.1])
 def test_a_list_that_does_not_come_holds_a_call_up_for_a_moment_only(
-    server: RawServer, monkeypatch: pytest.MonkeyPatch, longest: float
+    raw: RawServer, monkeypatch: pytest.MonkeyPatch, longest: float
 ) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(renewal, "PRICES_SECONDS", longest)
     monkeypatch.setattr(renewal.Renewal, "look", lambda _: go_on.wait(20))
     try:
         with pytest.raises(AllModelsFailedError, match="price is unknown"):
-            _client(server, "always").chat("hi", max_price=20, total_timeout=0.1 if longest > 1 else None)
+            _client(raw, "always").chat("hi", max_price=20, total_timeout=0.1 if longest > 1 else None)
     finally:
         go_on.set()
 
 
 @pytest.mark.usefixtures("at_once")
-def test_where_no_thread_can_be_started_the_call_goes_on(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_thread_can_be_started_the_call_goes_on(raw: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    kept = renewal.Renewal(_client(server, "always").catalog, ["openrouter"])
+    kept = renewal.Renewal(_client(raw, "always").catalog, ["openrouter"])
     monkeypatch.setattr("threading.Thread.start", refuse)
     kept.soon(0.0)
 
 
 @pytest.mark.usefixtures("at_once")
-def test_clients_made_by_the_hundred_start_few_threads(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_made_by_the_hundred_start_few_threads(raw: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(renewal.Renewal, "look", lambda _: go_on.wait(10))
-    catalog = _client(server, "always").catalog
+    catalog = _client(raw, "always").catalog
     try:
         for _ in range(100):
             renewal.Renewal(catalog, ["openrouter"]).soon(0.0)
@@ -259,24 +243,24 @@ SCRIPT = """
 """
 
 
-def _run(script: str, server: RawServer) -> str:
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SCRIPT) + textwrap.dedent(script), server.base_url]
+def _run(script: str, raw: RawServer) -> str:
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SCRIPT) + textwrap.dedent(script), raw.base_url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_script_that_asks_once_ends_at_once_and_fetches_nothing(server: RawServer) -> None:
-    server.answer(ANSWER)
-    assert _run("print(client.chat('hi').text)", server) == "hi\n"
-    assert [request.line for request in server.requests] == ["POST /api/v1/chat/completions"]
+def test_a_script_that_asks_once_ends_at_once_and_fetches_nothing(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    assert _run("print(client.chat('hi').text)", raw) == "hi\n"
+    assert [request.line for request in raw.requests] == ["POST /api/v1/chat/completions"]
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_process_ends_in_the_middle_of_a_fetch(server: RawServer) -> None:
-    server.answer(ANSWER)
-    server.listing = Reply([b'{"data": [', server.gate()])
+def test_a_process_ends_in_the_middle_of_a_fetch(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    raw.listing = Reply([b'{"data": [', raw.gate()])
     script = """
         renewal.DELAY_SECONDS = 0.0
         begun, fetch = threading.Event(), renewal.Lists.__call__
@@ -287,13 +271,13 @@ def test_a_process_ends_in_the_middle_of_a_fetch(server: RawServer) -> None:
         print(client.chat("hi").text)
         begun.wait()
     """
-    assert _run(script, server) == "hi\n"
+    assert _run(script, raw) == "hi\n"
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_forked_child_fetches_by_itself(server: RawServer) -> None:
-    server.answer(ANSWER)
-    server.listing = LISTING
+def test_a_forked_child_fetches_by_itself(raw: RawServer) -> None:
+    raw.answer(ANSWER)
+    raw.listing = LISTING
     script = """
         print(client.chat("hi").text, flush=True)
         if os.fork() == 0:
@@ -306,4 +290,4 @@ def test_a_forked_child_fetches_by_itself(server: RawServer) -> None:
             os._exit(0)
         os.wait()
     """
-    assert _run(script, server) == f"hi\nhi\n{SONNET}\n"
+    assert _run(script, raw) == f"hi\nhi\n{SONNET}\n"

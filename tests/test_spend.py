@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -80,6 +80,20 @@ def test_the_models_own_number_of_choices_is_held() -> None:
         assert found == Offer(Decimal("0.40"))
 
 
+@pytest.mark.parametrize(
+    ("params", "delivered", "most"),
+    [
+        ({"max_tokens": 10}, "", "0.00015"),
+        ({"max_tokens": 10}, "x" * 300, "0.00045"),
+        ({"max_tokens": 10, "tools": [{"a": 1}]}, "", "0.000159"),
+        ({"max_tokens": True}, "", "0.12"),
+    ],
+    ids=["the answer", "with what was delivered", "with tools", "true is no bound"],
+)
+def test_what_the_request_of_a_call_may_cost(params: dict[str, Any], delivered: str, most: str) -> None:
+    assert Costs(Ledger(per_call=USD(9)), [], params).offer(MODEL, {}, delivered) == Offer(USD(most))
+
+
 def test_the_bytes_of_an_image_are_not_text() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
     assert prompt_tokens([{"role": "user", "content": [image]}]) < 2000
@@ -109,6 +123,11 @@ OFFERS = {
     "the day says no": Case("0.01 USD are left", wanted=1000, left=USD(1), day=USD("0.01")),
     "no bound of its own: what is affordable is sent": Case(Offer(USD("0.018"), 1000), left=USD("0.018")),
     "of the day a quarter": Case(Offer(USD("0.018"), 1000), day=DAY_SHARE * USD("0.018")),
+    "of the day a quarter, also where the model's longest answer would fit": Case(
+        Offer(USD("0.049995"), 3133), day=USD("0.2")
+    ),
+    "no more than fits into the context": Case(Offer(USD("0.0105")), replace(MODEL, context_length=1500)),
+    "no choices are one": Case(Offer(USD("0.018")), wanted=1000, choices=0, left=USD(1)),
     "all of it where a quarter is too little": Case(Offer(USD("0.00396"), LEAST_TOKENS), day=USD("0.00397")),
     "too little for an answer": Case("USD are left to spend", left=USD("0.0039")),
     "nothing left": Case("and 0 USD are left", left=USD("-0.5"), wanted=1),
@@ -228,6 +247,20 @@ def test_at_midnight_the_day_begins_with_what_is_still_held() -> None:
     assert ledger.spend().left == USD("0.6")
     early.settle(1, USD("0.4"))
     assert ledger.spend().today == USD("0.4")
+
+
+def test_what_others_have_spent_is_the_days_and_never_less_than_nothing() -> None:
+    today = Calendar()
+    ledger = Ledger(None, USD(1), today)
+    ledger.hear(2, 0, 10**9)
+    assert ledger.spend().others == ZERO, "of another day"
+    ledger.hear(1, 0, 10**9)
+    assert ledger.spend().others == USD(1)
+    ledger.hear(1, 10**8, 0)
+    assert ledger.spend().others == ZERO, "the fleet has lost what it was told"
+    ledger.hear(1, 0, 10**9)
+    today.day = 2
+    assert ledger.spend().others == ZERO
 
 
 def test_a_forked_child_owes_nothing_of_its_parents() -> None:

@@ -17,8 +17,26 @@ from pydantic import SecretStr
 from openrouter_fallback import EndpointConfig, ModelConfig
 
 from .errors import ConfigError
-from .request import SHARED
 
+SHARED = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "top_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "reasoning",
+    "reasoning_effort",
+    "verbosity",
+    "service_tier",
+    "stop",
+)
+"""Fields that are parameters of the request; ChatOpenAI and ChatOpenRouter have them by the same names."""
 OPENROUTER = "openrouter"
 
 _OPENROUTER_HOST = "openrouter.ai"

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.utils.function_calling import convert_to_json_schema
 
+from .adoption import SHARED
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,26 +20,6 @@ ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_
 """What `bind` takes as routing."""
 CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
 """What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
-
-SHARED = (
-    "temperature",
-    "max_tokens",
-    "max_completion_tokens",
-    "top_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "n",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-    "reasoning",
-    "reasoning_effort",
-    "verbosity",
-    "service_tier",
-    "stop",
-)
-"""Fields that are parameters of the request; ChatOpenAI and ChatOpenRouter have them by the same names."""
 
 # A field of the chat model -> the request's parameter.
 _PARAMS = {name: name for name in (*SHARED, "plugins", "session_id", "trace", "extra_body")}

@@ -13,6 +13,7 @@ from .errors import ConfigError
 _CHOICES = ("auto", "none", "required")
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
+"""A tool as LangChain takes it: a dict in OpenAI's form, a pydantic class, a function, a `BaseTool`."""
 
 
 def tool_arguments(

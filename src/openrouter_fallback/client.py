@@ -28,7 +28,7 @@ from .engine import Accept, Call, Engine, Host, Wire
 from .errors import AuthenticationError, ConfigError
 from .events import Event, Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
-from .keys import ApiKey, KeyRing, Keys
+from .keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .params import Needs
 from .places import Places, checked_headers
 from .policy import policy
@@ -288,7 +288,11 @@ class FallbackClient:
         ring = await self._keys.aring()
         if OPENROUTER in ring.missing:
             raise AuthenticationError(self._keys.no_key(OPENROUTER))
-        return await key_info(self._transport, self._places.key(ring))
+        try:
+            return await key_info(self._transport, self._places.key(ring))
+        except AuthenticationError as error:
+            error.add_note(f"{KEYS_PAGE} {ring.hint}")
+            raise
 
     def route(
         self,

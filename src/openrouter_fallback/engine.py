@@ -25,6 +25,7 @@ logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
 
 Accept = Callable[[Completion], Any]
+"""Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
 
 
 class Host(Protocol):

@@ -88,7 +88,9 @@ class CallEnded:
 
 
 Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerOpened | CallEnded
+"""Anything that is told of a call."""
 Subscriber = Callable[[Event], object]
+"""A function that is called with every event; what it returns is not looked at."""
 
 
 class Seen(Protocol):

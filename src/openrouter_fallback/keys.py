@@ -17,7 +17,7 @@ from .errors import ConfigError
 ApiKey = str | SecretStr | Callable[[], Any]
 """A key, or a function that returns one (for async calls it may be a coroutine function)."""
 
-_KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
+KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Keys:
         if name != OPENROUTER:
             return f"No API key for endpoint {name}: set the environment variable {variable}."
         looked = f"api_key= was not given and the environment variable {variable} is not set."
-        return f"No API key: {'api_key= gave none.' if callable(self._given) else looked} {_KEYS_PAGE}"
+        return f"No API key: {'api_key= gave none.' if callable(self._given) else looked} {KEYS_PAGE}"
 
     def _static(self) -> KeyRing:
         ring = self._ring(self._given)

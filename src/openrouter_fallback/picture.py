@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -33,14 +34,15 @@ _VEGA_LITE = "v6.1"
 _WIDTH = 620
 _LANE = 46
 _CHARACTER = 7.2
-_MOST_LABELS = 14
+_SMALL_CHARACTER = 5.6
+_TURNED = 0.75
 _MOST_TOLD = 12
 _INK, _MUTED, _LINE = "#1f2328", "#59636e", "#d1d9e0"
 
 OUTCOMES = {
     "answered": ("circle", "#1a7f37"),
     "failed": ("cross", "#cf222e"),
-    "left": ("square", "#6e7781"),
+    "abandoned": ("square", "#6e7781"),
     "goes on": ("diamond", "#8250df"),
 }
 """What became of a request, and where a model went on from another's text: the mark's shape and colour."""
@@ -59,11 +61,14 @@ class Logged(Protocol):
     def ended(self) -> str: ...
     @property
     def fault(self) -> str | None: ...
+    @property
+    def status(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One request. Times are seconds since the first; `note` is why it failed, `seam` where it went on."""
+    """One request. Times are seconds since the first; `note` is why it failed, `joined` when its first token came, and
+    `seam` where that went on from another model's text."""
 
     call: int
     model: str
@@ -72,7 +77,7 @@ class Bar:
     outcome: str
     note: str = ""
     seam: Seam | None = None
-    joined: float = 0.0
+    joined: float | None = None
 
     @property
     def said(self) -> str:
@@ -131,9 +136,16 @@ class Picture:
         return {"text/plain": str(self), "text/html": self._html()} if self.bars else {"text/plain": str(self)}
 
     def svg(self) -> str:
-        """The drawing."""
-        end = max((bar.end for bar in self.bars), default=0.0) or 0.001
-        panels = [_panel(name, bars, end) for name, bars in self._panels.items() if bars]
+        """The drawing; "" if no request was made."""
+        if not self.bars:
+            return ""
+        end = max(bar.end for bar in self.bars) or 0.001
+        models = list(dict.fromkeys(bar.model for bar in self.bars))
+        # Words beside the marks, or where they would lie over each other a legend.
+        crowded = any(_crowded(bars, end) for bars in self._panels.values())
+        told = {bar.outcome for bar in self.bars} | {"goes on" for bar in self.bars if bar.seam is not None}
+        legend = [outcome for outcome in OUTCOMES if outcome in told] if crowded else None
+        panels = [_panel(name, bars, models, end, legend) for name, bars in self._panels.items()]
         spec = {"vconcat": panels, "spacing": 22, "config": _CONFIG, "background": "white", "padding": 10}
         if self._title:
             spec["title"] = {"text": self._title, "anchor": "start", "color": _INK, "fontSize": 14, "offset": 12}
@@ -143,32 +155,35 @@ class Picture:
     def _html(self) -> str:
         drawn = b64encode(self.svg().encode()).decode()
         alt = escape(" ".join(self._lines(_MOST_TOLD)), quote=True)
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{bar.call}</td><td>{escape(bar.model)}</td><td>{bar.start:.2f}</td>"
-            f"<td>{bar.end - bar.start:.2f}</td><td>{bar.outcome}</td><td>{escape(_note(bar))}</td></tr>"
+        named = not self._panels.keys() <= {""}
+        heads = [*(["of"] if named else []), self._unit, "model", "at (s)", "took (s)", "outcome", "why"]
+        rows = [
+            [name] * named
+            + [str(bar.call), bar.model, f"{bar.start:.2f}", f"{bar.end - bar.start:.2f}", bar.outcome, _note(bar)]
             for name, bars in self._panels.items()
             for bar in bars
-        )
-        heads = "".join(
-            f'<th scope="col">{head}</th>' for head in ("", self._unit, "model", "at (s)", "took (s)", "outcome", "why")
-        )
+        ]
+        head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
         return (
             f'<figure style="margin:0"><img alt="{alt}" src="data:image/svg+xml;base64,{drawn}" '
             'style="max-width:100%;background:#fff;border-radius:6px"></figure>'
-            f"<details><summary>The same as a table</summary><table><thead><tr>{heads}</tr></thead>"
-            f"<tbody>{rows}</tbody></table></details>"
+            f"<details><summary>The same as a table</summary><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></details>"
         )
 
     def _lines(self, most: int | None = None) -> Iterator[str]:
         if self._title:
             yield f"{self._title}."
         for name, bars in self._panels.items():
+            if name:
+                yield f"{name}: {'; '.join(_summed(bars)) or 'no request'}."
+                continue
             calls: dict[int, list[str]] = {}
             for bar in bars:
                 calls.setdefault(bar.call, []).append(bar.said)
             for number, told in list(calls.items())[:most]:
-                head = f"{name}, {self._unit}" if name else self._unit.capitalize()
-                yield f"{head} {number}: {'; '.join(told)}."
+                yield f"Call {number}: {'; '.join(told)}."
             if most is not None and len(calls) > most:
                 yield f"And {len(calls) - most} more."
 
@@ -184,27 +199,28 @@ class Picture:
             start = self._started.pop((event.call, event.number))
             outcome = "answered" if attempt.kind is None else "failed"
             if attempt.kind is FailureKind.CANCELLED:
-                outcome = "left"
+                outcome = "abandoned"
             status = f" {attempt.status}" if attempt.status not in (None, 200) else ""
             bars.append(
                 Bar(
                     self._calls[event.call],
                     attempt.model,
                     start,
-                    start + attempt.seconds,
+                    min(start + attempt.seconds, now - self._begun),
                     outcome,
                     f"{attempt.kind}{status}" if attempt.kind is not None else "",
-                    joined=start + (attempt.first_token or 0.0),
+                    joined=None if attempt.first_token is None else start + attempt.first_token,
                 )
             )
         elif isinstance(event, CallEnded) and event.seams:
-            number = self._calls.get(event.call)
-            own = [n for n, bar in enumerate(bars) if bar.call == number]
+            own = [n for n, bar in enumerate(bars) if bar.call == self._calls.get(event.call)]
             for seam in event.seams:
-                # The first request of the model that went on, after the one that it went on from.
-                later = [n for n in own[1:] if bars[n].model == seam.after and bars[n].seam is None]
-                for n in later[:1]:
-                    bars[n] = replace(bars[n], seam=seam)
+                begun = next((n for n in own if bars[n].model == seam.before and bars[n].joined is not None), own[0])
+                for n in own:
+                    bar = bars[n]
+                    if n > begun and bar.model == seam.after and bar.joined is not None and bar.seam is None:
+                        bars[n] = replace(bar, seam=seam)
+                        break
 
 
 def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
@@ -212,8 +228,14 @@ def _logged(log: Iterable[Logged]) -> Iterator[Bar]:
     begun = min((one.opened_at for one in requests), default=0.0)
     for number, one in enumerate(requests, start=1):
         end = one.opened_at if one.finished_at is None else one.finished_at
-        outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "left")
-        yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, one.fault or "")
+        outcome = {"finished": "answered", "fault": "failed"}.get(one.ended, "abandoned")
+        note = one.fault or (str(one.status) if outcome == "failed" and one.status else "")
+        yield Bar(number, one.model or "", one.opened_at - begun, end - begun, outcome, note)
+
+
+def _summed(bars: Iterable[Bar]) -> Iterator[str]:
+    for (model, outcome, note), times in Counter((bar.model, bar.outcome, bar.note) for bar in bars).items():
+        yield f"{model} {outcome} {times} {'time' if times == 1 else 'times'}{f' ({note})' if note else ''}"
 
 
 def _note(bar: Bar) -> str:
@@ -232,24 +254,19 @@ _CONFIG: Row = {
 }
 
 
-def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
-    models = list(dict.fromkeys(bar.model for bar in bars))
+def _panel(name: str, bars: Sequence[Bar], models: Sequence[str], end: float, told: Sequence[str] | None) -> Row:
     extent = round(max(map(len, models)) * _CHARACTER) + 10
-    y: Row = {"field": "model", "type": "nominal", "sort": models, "title": None}
+    y: Row = {"field": "model", "type": "nominal", "scale": {"domain": models}, "title": None}
     y |= {"axis": {"minExtent": extent, "maxExtent": extent, "grid": True, "tickBand": "extent", "ticks": False}}
     x: Row = {"type": "quantitative", "scale": {"domain": [0, end], "nice": False}}
     x |= {"axis": {"tickCount": 7, "grid": False}}
-    labels = len(bars) <= _MOST_LABELS
-    present = [name for name in OUTCOMES if any(name == bar.outcome for bar in bars)]
-    legend = None if labels else {"orient": "top", "direction": "horizontal", "title": None, "values": present}
+    legend = {"orient": "top", "direction": "horizontal", "title": None, "values": told} if told else None
     style = {
         "color": {"field": "outcome", "type": "nominal", "scale": _scale(1), "legend": legend},
         "shape": {"field": "outcome", "type": "nominal", "scale": _scale(0), "legend": legend},
     }
     rows = [{"model": b.model, "start": b.start, "end": b.end, "outcome": b.outcome} for b in bars]
-    words = [
-        {"model": bar.model, "at": bar.end, "outcome": bar.outcome, "words": bar.note or bar.outcome} for bar in bars
-    ]
+    words = [{"model": bar.model, "at": bar.end, "outcome": bar.outcome, "words": _word(bar)} for bar in bars]
     seams = [
         {"model": bar.model, "from": bar.seam.before, "at": bar.joined, "outcome": "goes on"}
         | {"words": f"goes on at character {bar.seam.offset}"}
@@ -274,22 +291,43 @@ def _panel(name: str, bars: Sequence[Bar], end: float) -> Row:
             "encoding": {"y": y, "x": {**x, "field": "at"}, **style},
         },
     ]
-    if labels:
+    if legend is None:
         # Of an answer above its own bar; of a failure behind it, where the lane is free as a rule.
-        for name in present:
-            side: Row = {"align": "right", "dx": -8} if name == "answered" else {}
-            layers.append(_words([row for row in words if row["outcome"] == name], y, x, side))
-        layers.append(_words(seams, y, x, {"dy": 14, "dx": -5, "color": OUTCOMES["goes on"][1]}))
+        answers = [row for row in words if row["outcome"] == "answered"]
+        others = [row for row in words if row["outcome"] != "answered"]
+        layers += _words(answers, y, x, -8, {"dy": -13}, turned=0.0)
+        layers += _words(others, y, x, 0, {"dy": -13}, turned=_TURNED * end)
+        layers += _words(seams, y, x, -5, {"dy": 14, "color": OUTCOMES["goes on"][1]}, turned=0.6 * end)
         layers += _calls(bars, x)
     panel: Row = {"width": _WIDTH, "height": {"step": _LANE}, "layer": layers}
     return panel | ({"title": name} if name else {})
 
 
-def _words(rows: Sequence[Row], y: Row, x: Row, side: Row) -> Row:
-    mark = {"type": "text", "fontSize": 11, "color": _INK, "align": "left", "dy": -13, **side}
-    return {"data": {"values": rows}, "mark": mark} | {
-        "encoding": {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
-    }
+def _word(bar: Bar) -> str:
+    return bar.note or bar.outcome
+
+
+def _crowded(bars: Sequence[Bar], end: float) -> bool:
+    """Whether words beside the marks would lie over each other."""
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for bar in bars:
+        at, wide = bar.end / end * _WIDTH, len(_word(bar)) * _SMALL_CHARACTER
+        left = bar.outcome == "answered" or bar.end >= _TURNED * end
+        span = (at - 8 - wide, at - 8) if left else (at, at + wide)
+        others = taken.setdefault(bar.model, [])
+        if any(span[0] < other[1] and other[0] < span[1] for other in others):
+            return True
+        others.append(span)
+    return False
+
+
+def _words(rows: Sequence[Row], y: Row, x: Row, dx: int, style: Row, *, turned: float) -> Iterator[Row]:
+    """Words beside marks; from the time `turned` on they stand on the left of them, not to leave the picture."""
+    encoding = {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
+    for side, shift in (("left", dx), ("right", dx or 5)):
+        found = [row for row in rows if (row["at"] >= turned) == (side == "right")]
+        mark = {"type": "text", "fontSize": 11, "color": _INK, "align": side, "dx": shift, **style}
+        yield {"data": {"values": found}, "mark": mark, "encoding": encoding}
 
 
 def _calls(bars: Sequence[Bar], x: Row) -> list[Row]:

@@ -250,6 +250,10 @@ _REAL: list[Case] = [
         K.GUARDRAIL,
     ),
     Case("guardrail by its words", 403, error("Request blocked: prompt injection patterns detected", 403), K.GUARDRAIL),
+    Case("unknown model", 400, error("Unknown model: acme/nope-1", 400), K.NOT_FOUND),
+    Case("shorter, please", 400, error("Please reduce the length of the messages.", 400), K.CONTEXT_TOO_LONG),
+    Case("more than may be", 400, error("More than the maximum number of tokens", 400), K.CONTEXT_TOO_LONG),
+    Case("usage policies", 400, error("This is against our usage policies", 400), K.CONTENT_POLICY),
     Case(
         "402 with its limit source",
         402,
@@ -271,6 +275,14 @@ _PROVIDERS: list[Case] = (
     ]
     + [
         Case("provider lacks the model", 400, error("model x not found", 400, provider_name="P"), K.REJECTED),
+        Case("provider's guardrail", 403, error("blocked by a guardrail", 403, provider_name="P"), K.GUARDRAIL),
+        Case(
+            "moderation quotes nobody",
+            403,
+            error("Provider returned error", 403, raw="flagged: tell me how to"),
+            K.MODERATION,
+            extras={"message": "Provider returned error"},
+        ),
         Case(
             "provider's filter",
             400,
@@ -323,6 +335,19 @@ _AVAILABLE: list[Case] = [
     ),
 ]
 
+_ANTHROPICS = {
+    "invalid_request_error": K.INVALID_REQUEST,
+    "authentication_error": K.AUTH,
+    "billing_error": K.CREDITS,
+    "permission_error": K.FORBIDDEN,
+    "not_found_error": K.NOT_FOUND,
+    "rate_limit_error": K.RATE_LIMITED,
+    "timeout_error": K.TIMED_OUT,
+    "overloaded_error": K.OVERLOADED,
+    "api_error": K.UNAVAILABLE,
+    "server_error": K.UNAVAILABLE,
+}
+
 _FOREIGN: list[Case] = [
     Case(
         "openai key",
@@ -356,11 +381,9 @@ _FOREIGN: list[Case] = [
         {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
         K.OVERLOADED,
     ),
-    Case(
-        "overloaded under 200",
-        200,
-        {"type": "error", "error": {"type": "overloaded_error", "message": "x"}},
-        K.OVERLOADED,
+    *(
+        Case(f"{name} under 200", 200, {"type": "error", "error": {"type": name, "message": "x"}}, kind)
+        for name, kind in _ANTHROPICS.items()
     ),
     Case(
         "top-level message",
@@ -460,6 +483,9 @@ MESSAGES: list[tuple[str, K]] = [
     ("The request is prohibited due to a violation of provider Terms Of Service.", K.FORBIDDEN),
     ("Request timed out. Please try again later.", K.TIMED_OUT),
     ("Token limit reached", K.CONTEXT_TOO_LONG),
+    ("Deadline exceeded", K.TIMED_OUT),
+    ("The model is starting, try again later", K.OVERLOADED),
+    ("Authentication failed", K.AUTH),
     ("", K.UNAVAILABLE),
     ("something odd", K.UNAVAILABLE),
 ]  # fmt: skip

@@ -109,8 +109,11 @@ FIELDS: dict[str, Json] = {
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[FallbackClient]:
-    with FallbackClient([MODEL, OTHER], base_url=emulator.base_url, api_key=emulator.api_key) as client:
-        yield client
+    settings = {"stall_timeout_seconds": 0.2}
+    with FallbackClient(
+        [MODEL, OTHER], base_url=emulator.base_url, api_key=emulator.api_key, settings=settings
+    ) as made:
+        yield made
 
 
 def asked(fields: Json) -> tuple[Any, Json]:
@@ -145,7 +148,7 @@ def test_what_our_client_sends_after_a_failure(
 ) -> None:
     emulator.fault(kind, model=MODEL, **details)
     emulator.reply(prefill=prefill)
-    assert "".join(piece.text for piece in client.stream("Why?", stall_timeout_seconds=0.2))
+    assert "".join(piece.text for piece in client.stream("Why?"))
     assert emulator.count() > 1
     for sent in emulator.log:
         check_request(sent.body)

@@ -21,7 +21,7 @@ from openrouter_fallback.failures import FailureKind
 from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
 from tests.conftest import Matrix
 from tests.support.clients import undiced
-from tests.support.matrix import PACE, config, fault, models, script, served, stall
+from tests.support.matrix import PACE, config, fault, models, script, served, settings
 
 from .surfaces import STREAMED, SURFACES, Outcome, ask
 
@@ -51,7 +51,7 @@ def lab() -> Iterator[Lab]:
             made[hasty, going_on] = ChatOpenRouterFallback(
                 config=config(emulator),
                 api_key=emulator.api_key,
-                settings={"stall_timeout_seconds": stall(hasty=hasty)},
+                settings=settings(hasty=hasty),
                 mid_stream="continue" if going_on else "raise",
             )
             undiced(made[hasty, going_on].client)

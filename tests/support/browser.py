@@ -54,8 +54,9 @@ class Tab:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def open(self, page: Path, width: int = 1100, *, dark: bool = False, anchor: str = "") -> None:
-        """Show a file at that width (pixels)."""
+    def open(self, page: Path | str, width: int = 1100, *, dark: bool = False, anchor: str = "") -> None:
+        """Show a file, or what a URL leads to, at that width (pixels)."""
+        url = page if isinstance(page, str) else page.as_uri()
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.do("Emulation.setEmulatedMedia", features=scheme)
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -63,9 +64,15 @@ class Tab:
         self.do("Page.navigate", url="about:blank")
         self.said.clear()
         self.asked.clear()
-        self.do("Page.navigate", url=f"{page.as_uri()}{anchor}")
-        while self.js("document.readyState") != "complete" or self.js("location.href") == "about:blank":
-            pass
+        self.do("Page.navigate", url=f"{url}{anchor}")
+        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def wait(self, expression: str) -> None:
+        """Until the expression is true."""
+        until = time.monotonic() + _SECONDS
+        while not self.js(expression):
+            if time.monotonic() > until:
+                raise TimeoutError(f"not so after {_SECONDS} s: {expression}")
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page."""

@@ -41,14 +41,18 @@ def config(emulator: Emulator) -> FallbackConfig:
     )
 
 
-def stall(*, hasty: bool) -> float:
-    """Seconds between two tokens."""
-    return SHORT if hasty else PATIENT
+def settings(*, hasty: bool) -> dict[str, Any]:
+    """Where a row is of a stall, that is noticed soon. No retry budget: how many rows fall into its ten seconds depends
+    on the machine."""
+    return {"stall_timeout_seconds": SHORT if hasty else PATIENT, "retry_budget": None}
 
 
 def models(case: Case) -> list[ModelConfig]:
     """The row's chain; only the first model is ever short of time."""
-    return [ModelConfig(case.first, timeout=stall(hasty=case.hasty)), ModelConfig(case.second, timeout=PATIENT)]
+    return [
+        ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
+        ModelConfig(case.second, timeout=PATIENT),
+    ]
 
 
 def script(emulator: Emulator, case: Case, *, streamed: bool) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from openrouter_fallback.drill.records import Call, Run
 from openrouter_fallback.drill.scenarios import Scenario
 
 Verdict = Literal["passed", "degraded", "failed"]
+"""What a scenario or a drill comes to."""
 VERDICTS: tuple[Verdict, ...] = ("passed", "degraded", "failed")
+"""The verdicts, the best first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from openrouter_fallback.drill.stage import DEADLINES, Stage, no_proxies
 from openrouter_fallback.drill.surfaces import SurfaceMissing, open_surface
 
 EXAMPLE_CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct")
+"""What is drilled where there is no configuration."""
 
 _BASELINE_CALLS = 6
 
@@ -44,6 +45,7 @@ class Progress:
 
 
 Watch = Callable[[Progress], object]
+"""A function that is told where a drill is, from any thread."""
 
 
 def _unseen(progress: Progress) -> None:
@@ -56,7 +58,7 @@ def run_drill(
     *,
     task: str | None = None,
     surface: SurfaceName | None = None,
-    watch: Watch = _unseen,
+    watch: Watch | None = None,
 ) -> DrillResult:
     """Put a chain of `config` (the default one or a task's; None: `EXAMPLE_CHAIN`) through scenarios (None: all
     shipped ones); takes a second or two for each.
@@ -71,7 +73,7 @@ def run_drill(
     chosen = shipped() if scenarios is None else scenarios
     if surface is not None:
         chosen = [_through(surface, scenario) for scenario in chosen]
-    drill = _Drill(config, task, watch, len(chosen))
+    drill = _Drill(config, task, watch or _unseen, len(chosen))
     begun = time.monotonic()
     with no_proxies():
         healthy = drill.run(HEALTHY if surface is None else _through(surface, HEALTHY), 0)

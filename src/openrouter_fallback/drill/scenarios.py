@@ -89,6 +89,7 @@ HEALTHY = Scenario(
     description="Nothing fails: the baseline of the added latency.",
     expect=Expect(without_failover="all"),
 )
+"""The scenario without an outage."""
 
 
 def read_scenario(path: str | os.PathLike[str]) -> Scenario:

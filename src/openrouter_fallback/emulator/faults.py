@@ -283,6 +283,7 @@ FAULTS: dict[str, Kind] = {
     "silence_after_finish": Kind("A finish, then neither usage nor end.", _silence_after_finish, _INTERVAL),
     "no_done": Kind("Healthy and finished, but without [DONE].", _no_done),
 }
+"""Every fault by its name."""
 
 
 def unknown(kind: str) -> str:

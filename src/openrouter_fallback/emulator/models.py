@@ -50,8 +50,8 @@ AUTHORS: dict[str, Author] = {
     "minimax": Author("Minimax"),
 }
 
-# The ids of the bundled models.
 MODELS: tuple[str, ...] = tuple(row.id for row in ROWS)
+"""The ids of the bundled models: some 70 real ones, with prices, limits and providers."""
 
 # What follows an id and changes how it is routed, not which model it is. (`:free` is a model of its own.)
 VARIANTS = frozenset({"exacto", "extended", "floor", "nitro", "online", "thinking"})

@@ -22,9 +22,11 @@ from .words import (
     TOO_LONG,
     TURNED_DOWN,
     Case,
+    K,
     always,
     breaks,
     every,
+    failure,
 )
 
 
@@ -92,6 +94,17 @@ STREAMS = [
         "a b", {"a": always(((1, "text"), (2, POLICY)))}, "a@0", "ContentPolicyError @2", streamed=True,
     ),
     Case(
+        "a stall that the user has set holds inside a tool call too",
+        "a b", {"a": always(((0, "status"), (1, chunk(tool_calls=[call("f", "{")]))))}, "a@0 b@6", "b @7",
+        limits=Limits(stall=5.0), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "what nobody has seen gives no new time",
+        "a b",
+        {"a": always(((0, "status"), (4, chunk(tool_calls=[call("f", "{")])), (9.5, EMPTY))), "b": always(ok(8))},
+        "a@0 b@9.5", "DeadlineExceededError @10", streamed=True, limits=Limits(total=10, wall_clock=False),
+    ),
+    Case(
         "cut off after reasoning: the next one starts over",
         "a b", {"a": always(((1, "reasoning"), (2, EMPTY)))}, "a@0 b@2", "b @3", streamed=True,
         health={"a": ONE_FAILED},
@@ -112,6 +125,10 @@ GOING_ON = [
     goes_on(
         "who died is asked again only when nobody is left, not at once", "a b",
         {"a": [*BREAKS, *OK], "b": always(E503)}, "a@0 b+@2 a+@2.5", "a @3.5", "2-2.5",
+    ),
+    goes_on(
+        "whoever failed before the text is waited for rather than who died", "b a",
+        {"b": always(failure(K.OVERLOADED, 503, retry_after=5.0), ok()), "a": BREAKS}, "b@0 a@0 b+@5", "b @6", "2-5",
     ),
     goes_on("an only model goes on itself", "a", {"a": [*BREAKS, *OK]}, "a@0 a+@2.5", "a @3.5", "2-2.5"),
     goes_on(
@@ -136,6 +153,9 @@ GOING_ON = [
     ),
     goes_on("a prompt that is too long is no refused prefill", "a b c", {"a": BREAKS, "b": always(TOO_LONG)},
             "a@0 b+@2 c+@2", "c @3"),
+    goes_on("a 400 after a token is no refused prefill", "a b c",
+            {"a": BREAKS, "b": always(((0.0, "status"), (0.5, "reasoning"), (1.0, NO_PREFILL)))},
+            "a@0 b+@2 c+@3", "c @4"),
     goes_on("the content policy of the next is final", "a b c", {"a": BREAKS, "b": always(POLICY)},
             "a@0 b+@2", "ContentPolicyError @2"),
     goes_on("the content policy of the first is final", "a b", {"a": breaks(POLICY)}, "a@0", "ContentPolicyError @2"),

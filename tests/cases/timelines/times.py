@@ -198,4 +198,14 @@ TIMES = [
         "a", {"a": always(SILENT)}, "a*@0", "left @2", leaves=2, before=cut_off("openrouter", -10),
         endpoints={"openrouter": "closed 0"},
     ),
+    Case(
+        "an answer that comes whole is not silent, however long it was waited for",
+        "a", {"a": always(SILENT)}, "a@0", "left @15", leaves=15.0, models={"a": {"streams": False}},
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "left after the status line: a success of the endpoint",
+        "a", {"a": always(((0.0, "status"),))}, "a@0", "left @1", leaves=1.0,
+        before=lambda world: world.cut_off("openrouter", times=2), endpoints={"openrouter": "closed 0"},
+    ),
 ]  # fmt: skip

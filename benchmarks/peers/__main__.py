@@ -1,0 +1,142 @@
+"""This project beside its peers: overhead, outages, the fault matrix. One command; see benchmarks/README.md.
+
+python benchmarks/peers [--quick] [--only NAME ...] [--parts overhead outages faults] [--faults typical|all]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+if __package__ in (None, ""):  # Run by its path: the package's own name is needed for its imports.
+    sys.path[0] = str(ROOT)
+
+from benchmarks.peers import environments, faults, outages, overhead, report  # noqa: E402
+from benchmarks.peers.table import PEERS, Peer  # noqa: E402
+
+from openrouter_fallback._version import __version__  # noqa: E402
+
+PARTS = ("overhead", "outages", "faults")
+FOLDER = Path(__file__).resolve().parent.parent
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = "; ".join(peer.name for peer in PEERS)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"rows whose name contains one of these, of: {names}")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all by default")
+    parser.add_argument("--quick", action="store_true", help="fewer calls and rows, two minutes; figures mean little")
+    parser.add_argument("--faults", choices=("typical", "all"), default="typical", help="rows of the fault matrix")
+    scenarios = [scenario.name for scenario in outages.SCENARIOS]
+    parser.add_argument(
+        "--scenarios",
+        nargs="+",
+        choices=scenarios,
+        default=scenarios,
+        metavar="NAME",
+        help=f"outages, of: {', '.join(scenarios)}",
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        choices=faults.CLASSES,
+        default=faults.CLASSES,
+        metavar="NAME",
+        help=f"kinds of faults, of: {', '.join(faults.CLASSES)}",
+    )
+    parser.add_argument("--here", action="store_true", help="the peers that this environment has, in it")
+    parser.add_argument("--calls", type=int, help="calls in an outage, instead of 40")
+    parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
+    parser.add_argument("--jobs", type=int, default=4, help="peers that are waited for at a time (not in overhead)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
+    parser.add_argument("--write", action="store_true", help="write peers.md and peers.png beside README.md")
+    chosen = parser.parse_args(argv)
+    if chosen.only and not _selected(chosen.only):
+        parser.error(f"no row is named like {' or '.join(chosen.only)}; there are: {names}")
+    if chosen.write and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--write draws a picture: pip install matplotlib, or the dependency group bench")
+    return chosen
+
+
+def _selected(only: Sequence[str] | None) -> list[Peer]:
+    return [peer for peer in PEERS if not only or any(word.lower() in peer.name.lower() for word in only)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; the exit status is 1 if a peer could not be measured at all."""
+    chosen = arguments(argv)
+    begun = time.perf_counter()
+    peers = _selected(chosen.only)
+    if chosen.here:
+        peers = environments.installed(peers)
+    else:
+        environments.prepare(peer.environment for peer in peers)
+    if not peers:
+        raise SystemExit("none of these can be imported here; without --here each gets an environment of its own")
+
+    def say(what: str) -> None:
+        print(f"{time.perf_counter() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+    found: dict[str, Any] = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "quick": chosen.quick,
+        "peers": {
+            peer.name: {
+                "settings": peer.settings,
+                "source": peer.source,
+                "versions": environments.versions(peer, here=chosen.here),
+                "environment": peer.environment,
+                "ours": peer.ours,
+            }
+            for peer in peers
+        },
+    }
+    if "overhead" in chosen.parts:
+        timed = [peer for peer in peers if peer.overhead]
+        rounds = chosen.rounds or (2 if chosen.quick else 11)
+        cold_rounds = 1 if chosen.quick else 3
+        found["overhead"] = overhead.measure(
+            timed, rounds=rounds, cold_rounds=cold_rounds, hasty=chosen.quick, here=chosen.here, say=say
+        )
+    if "outages" in chosen.parts:
+        found["outages"] = outages.measure(
+            [peer for peer in peers if peer.outages],
+            calls=chosen.calls or (4 if chosen.quick else 40),
+            scenarios=[scenario for scenario in outages.SCENARIOS if scenario.name in chosen.scenarios],
+            seconds=4.0 if chosen.quick else 15.0,
+            here=chosen.here,
+            jobs=chosen.jobs,
+            say=say,
+        )
+    if "faults" in chosen.parts:
+        found["faults"] = faults.measure(
+            [peer for peer in peers if peer.outages],
+            rows=faults.rows("quick" if chosen.quick else chosen.faults, chosen.classes),
+            here=chosen.here,
+            jobs=chosen.jobs,
+            say=say,
+        )
+    found["seconds"] = round(time.perf_counter() - begun)
+    print(report.terminal(found))
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if chosen.write:
+        (FOLDER / "peers.md").write_text(report.markdown(found), encoding="utf-8")
+        report.plot(found, FOLDER / "peers.png")
+    return int(report.broken(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""`failures.md`: the table of failures, as the code has it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from typing import Final
+
+import typer
+
+from openrouter_fallback._values import OVERRIDABLE
+from openrouter_fallback.advice import NEXT_STEP, OWN_CLASS
+from openrouter_fallback.cli.terminal import failures as as_exit_status
+from openrouter_fallback.completions import Attempt
+from openrouter_fallback.errors import AllModelsFailedError, FallbackError
+from openrouter_fallback.failures import (
+    AVAILABILITY,
+    ERROR_TYPES,
+    FOREIGN_CODES,
+    FOREIGN_TYPES,
+    IMAGE_TYPES,
+    MESSAGES,
+    REFINEMENTS,
+    REFUSALS,
+    STATUSES,
+    TRANSPORT,
+    FailureKind,
+)
+from openrouter_fallback.policy import ANY_ERROR, SMART, Action
+from scripts.docs.decisions import DONE_NEXT, whose
+from scripts.docs.machines import rehearsed
+
+_K = FailureKind
+_ATTEMPTED: Final = (Attempt("a/b", "openrouter", _K.UNAVAILABLE, 0.0),)
+
+TYPICAL: Final[Mapping[FailureKind, str]] = {
+    _K.RATE_LIMITED: "too many requests for this key, or for this model",
+    _K.OVERLOADED: "the model's providers have no capacity left",
+    _K.UNAVAILABLE: "the provider, or OpenRouter, fails",
+    _K.TIMED_OUT: "no token in time, or none after the last one",
+    _K.CONNECTION: "nobody could be reached, or the connection was lost before an answer began",
+    _K.BAD_ANSWER: "an answer that is none: empty, cut off, not JSON, or turned down by `accept=`",
+    _K.CONTEXT_TOO_LONG: "the request is longer than the model's context",
+    _K.REJECTED: "a provider refused what another one may take",
+    _K.MODERATION: "this model's moderation flagged the input",
+    _K.CONTENT_POLICY: "the content was refused",
+    _K.NOT_FOUND: "a wrong id, or a model that is no more",
+    _K.UNSUPPORTED: "the model cannot do what the request needs: tools, images, a JSON schema",
+    _K.CREDITS: "the account is empty, or a key has reached its limit",
+    _K.AUTH: "the key was not accepted",
+    _K.FORBIDDEN: "a rule of region, privacy or permission",
+    _K.GUARDRAIL: "a guardrail of the account",
+    _K.INVALID_REQUEST: "the request itself is wrong",
+    _K.LOCAL: "the cause is on this machine",
+    _K.CANCELLED: "the caller left: cancelled, closed, or broken off",
+}
+# What no table of the code says, since it comes from elsewhere than an error's fields.
+_ELSEWHERE: Final[Mapping[FailureKind, str]] = {
+    _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
+    _K.BAD_ANSWER: "`accept=` returned false (counts against nobody)",
+    _K.MODERATION: "`metadata.reasons` or `metadata.flagged_input`",
+    _K.GUARDRAIL: "`metadata.patterns`",
+    _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`",
+    _K.UNAVAILABLE: "any other status of 500 and above, and whatever else nothing is known of",
+    _K.INVALID_REQUEST: "any other status of 300 to 499",
+}
+_HEAD: Final = """# Failures
+
+Everything that can go wrong becomes one of these kinds, and the kind decides what is done next. `Attempt.kind` and the
+log name it. This page is made from the code's tables (`failures.py`, `policy.py`, `advice.py`): a test fails when it is
+stale.
+
+An error is read in this order, the first that says something decides: `availability`, the metadata of moderation and
+guardrails, `error_type`, codes of other servers, the status, the message. Then the message may refine the kind.
+
+"""
+_AFTER: Final = """
+- **Counts against**: whose [breaker](how-it-decides.md#4-who-is-left-out-the-breaker) learns of it.
+- **Alone, it raises**: the exception when this kind decides by itself, because it raises at once or was the only one.
+  Several kinds: `AllModelsFailedError`. The call's own time is over: `DeadlineExceededError`. After delivered text:
+  `StreamInterruptedError`, but content policy and deadlines keep their own class. All derive from
+  [`FallbackError`](reference/errors.md).
+- `openrouter-fallback chat` exits with {exits} and where there is no key.
+
+`on_failure: {{content_policy: next}}` in `settings` changes a verdict: `next`, `raise`, or `retry` (the same model once
+more, then the next). With `policy: any_error` every kind but {kept} uses up its model's attempts and goes on;
+then the model is left out for `disable_duration_seconds`, but not for {harmless}.
+
+"""
+
+
+def made() -> dict[str, str]:
+    """The page."""
+    kept = [kind for kind in _K if ANY_ERROR[kind].action is not Action.USE_UP]
+    harmless = [kind for kind in _K if kind not in kept and not ANY_ERROR[kind].disables]
+    statuses = _exit_statuses()
+    (usual, _), *others = sorted(statuses.items(), key=lambda item: -len(item[1]))
+    exits = f"{usual} for all of them, " + ", ".join(f"{status} for {_list(names)}" for status, names in others)
+    after = _AFTER.format(exits=exits, kept=_list(kept), harmless=_list(harmless))
+    return {"failures.md": _HEAD + _overview() + after + "\n".join(_section(kind) for kind in _K)}
+
+
+def _exit_statuses() -> dict[int, list[str]]:
+    """The command's exit statuses and the exceptions that lead to them, as the command itself has it."""
+    statuses: dict[int, list[str]] = {}
+    for cls in sorted(FallbackError.__subclasses__(), key=lambda cls: cls.__name__):
+        try:
+            with redirect_stderr(io.StringIO()), as_exit_status(as_json=False, warnings=False):
+                raise cls("", attempts=_ATTEMPTED)
+        except typer.Exit as exit:
+            statuses.setdefault(exit.exit_code, []).append(cls.__name__)
+    return statuses
+
+
+def _list(kinds: Sequence[str]) -> str:
+    names = [f"`{kind}`" for kind in kinds]
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _overview() -> str:
+    rows = ["| kind | what it is | then | counts against | alone, it raises |", "|---|---|---|---|---|"]
+    for kind in _K:
+        cells = (f"[`{kind}`](#{kind})", TYPICAL[kind], _then(kind), whose(SMART[kind]), _raised(kind))
+        rows += [f"| {' | '.join(cells)} |"]
+    return "\n".join(rows) + "\n"
+
+
+def _raised(kind: FailureKind) -> str:
+    if kind is _K.CANCELLED:
+        return "nothing of ours"
+    name = OWN_CLASS.get(kind, AllModelsFailedError).__name__
+    return f"[`{name}`](reference/errors.md#openrouter_fallback.{name})"
+
+
+def _section(kind: FailureKind) -> str:
+    rule = SMART[kind]
+    said = [f"## {kind}\n", f"{TYPICAL[kind][0].upper()}{TYPICAL[kind][1:]}.\n"]
+    said += [f"- {what}: {', '.join(values)}" for what, values in _recognised(kind).items() if values]
+    again = f"; when all were tried, it is {'' if rule.again else 'not '}asked again"
+    said.append(f"- **then** {_then(kind)}{'' if rule.action is Action.RAISE else again}")
+    if kind not in (_K.LOCAL, _K.CANCELLED):
+        said.append(f"- where `a`, `b` and, on another endpoint, `c` all fail so: {rehearsed(kind)}")
+    said.append(f"- counts against {whose(rule)}")
+    if kind not in OVERRIDABLE:
+        said.append("- `on_failure` cannot change it")
+    if kind in NEXT_STEP:
+        said.append(f"- the error says: *{NEXT_STEP[kind]}*")
+    return "\n".join(said) + "\n"
+
+
+def _then(kind: FailureKind) -> str:
+    return "stop: its connections are closed" if kind is _K.CANCELLED else ", ".join(DONE_NEXT[SMART[kind].action])
+
+
+def _recognised(kind: FailureKind) -> dict[str, list[str]]:
+    """By what it is known, as the tables say."""
+    tables: dict[str, Mapping[str, FailureKind]] = {
+        "`availability.code`": AVAILABILITY,
+        "`error_type`": ERROR_TYPES,
+        "`code` or `type` of other servers": {**FOREIGN_CODES, **FOREIGN_TYPES},
+    }
+    found = {"status": [str(status) for status, to in STATUSES.items() if to is kind]}
+    for what, table in tables.items():
+        found[what] = [f"`{name}`" for name, to in table.items() if to is kind]
+    if kind is _K.UNSUPPORTED:
+        found["`error_type`"].append(f"`{IMAGE_TYPES}*`")
+    found["on the wire"] = [words for to, words in TRANSPORT.values() if to is kind]
+    words = {"a message that matches, where nothing else says anything": MESSAGES}
+    words |= {f"what would be `{base}`, with a message that matches": rows for base, rows in REFINEMENTS.items()}
+    for what, rows in words.items():
+        found[what] = [f"`{pattern}`" for to, pattern in rows if to is kind]
+    found["also"] = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else []
+    return found

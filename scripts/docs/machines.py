@@ -1,0 +1,341 @@
+"""What the state machines do, as seen by driving the real ones with every event in every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Hedging, Limits, Wait
+from openrouter_fallback.failover import Failover
+from openrouter_fallback.failures import Failure, FailureKind
+from openrouter_fallback.health import MemoryHealth, Rules, State, Target
+from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS, Breaker, Pass
+from openrouter_fallback.policy import policy
+from openrouter_fallback.router import Candidate
+
+Json = dict[str, Any]
+RULES: Final = Rules()
+
+
+@dataclass(frozen=True)
+class Step:
+    """In the state `source` the event led to `target`."""
+
+    source: str
+    event: str
+    target: str
+
+
+# The breaker
+
+
+def _tripped(breaker: Breaker, now: float) -> None:
+    for _ in range(RULES.min_samples):
+        breaker.failure(breaker.begin(now), now)
+
+
+def _closed() -> tuple[Breaker, float]:
+    return Breaker(RULES, lambda: 0.0), 0.0
+
+
+def _open() -> tuple[Breaker, float]:
+    breaker, now = _closed()
+    _tripped(breaker, now)
+    return breaker, now
+
+
+def _half_open() -> tuple[Breaker, float]:
+    breaker, _ = _open()
+    assert breaker.open_until is not None
+    return breaker, breaker.open_until
+
+
+Event = Callable[[Breaker, float], float]
+"""Does something to the breaker and returns the time afterwards."""
+
+
+def _begun(breaker: Breaker, now: float, *, forced: bool = False) -> Pass:
+    if not forced and not breaker.admits(now):
+        raise LookupError("nothing may begin")
+    return breaker.begin(now, forced=forced)
+
+
+def _success(breaker: Breaker, now: float) -> float:
+    breaker.success(_begun(breaker, now), now)
+    return now
+
+
+def _failure(breaker: Breaker, now: float) -> float:
+    breaker.failure(_begun(breaker, now), now)
+    return now
+
+
+def _row(breaker: Breaker, now: float) -> float:
+    for _ in range(RULES.min_samples):
+        _failure(breaker, now)
+    return now
+
+
+def _low(breaker: Breaker, now: float) -> float:
+    """Never as many in a row as would open it for that."""
+    if breaker.state(now) is not State.CLOSED:
+        raise LookupError("nothing but a probe may begin")
+    for number in range(20 * RULES.min_samples):
+        if breaker.state(now) is not State.CLOSED:
+            break
+        (_success if number % RULES.min_samples == RULES.min_samples - 1 else _failure)(breaker, now)
+    return now
+
+
+def _gone(breaker: Breaker, now: float) -> float:
+    breaker.failure(_begun(breaker, now), now, open_for=RULES.longest_open, counts=False)
+    return now
+
+
+def _settled(breaker: Breaker, now: float) -> float:
+    if breaker.state(now) is not State.HALF_OPEN:
+        raise LookupError("there is no probe")
+    breaker.first_token(_begun(breaker, now), now)
+    return now + PROBE_SETTLES_SECONDS
+
+
+def _released(breaker: Breaker, now: float) -> float:
+    breaker.release(_begun(breaker, now))
+    return now
+
+
+def _forced_success(breaker: Breaker, now: float) -> float:
+    breaker.success(_begun(breaker, now, forced=True), now)
+    return now
+
+
+def _forced_failure(breaker: Breaker, now: float) -> float:
+    breaker.failure(_begun(breaker, now, forced=True), now)
+    return now
+
+
+def _earlier(outcome: Callable[[Breaker, Pass, float], object]) -> Event:
+    """An attempt that began before the breaker came into this state."""
+
+    def event(breaker: Breaker, now: float) -> float:
+        outcome(breaker, Pass(0.0, breaker.epoch - 1, probe=False, forced=False), now)
+        return now
+
+    return event
+
+
+def _waited(breaker: Breaker, now: float) -> float:
+    if breaker.state(now) is not State.OPEN:
+        raise LookupError("there is no time to wait for")
+    assert breaker.open_until is not None
+    return breaker.open_until
+
+
+def _by_hand(breaker: Breaker, now: float) -> float:
+    breaker.close()
+    return now
+
+
+BREAKER_EVENTS: Final[dict[str, Event]] = {
+    "a call is answered": _success,
+    "a call fails": _failure,
+    f"{RULES.min_samples} calls in a row fail": _row,
+    f"the success rate falls below {RULES.skip_threshold:g}": _low,
+    "the model does not exist": _gone,
+    "its time is over": _waited,
+    f"the first token came {PROBE_SETTLES_SECONDS:g} s ago": _settled,
+    "a call ends in a way that is not the model's fault": _released,
+    "a call made because all are left out is answered": _forced_success,
+    "a call made because all are left out fails": _forced_failure,
+    "a call that began in an earlier state is answered": _earlier(lambda b, held, now: b.success(held, now)),
+    "a call that began in an earlier state fails": _earlier(lambda b, held, now: b.failure(held, now)),
+    "client.enable()": _by_hand,
+}
+
+
+def breaker_steps() -> Iterator[Step]:
+    """Every event in every state of the breaker; those that cannot happen there are left out."""
+    for make in (_closed, _open, _half_open):
+        for name, event in BREAKER_EVENTS.items():
+            breaker, now = make()
+            source = breaker.state(now)
+            try:
+                now = event(breaker, now)
+            except LookupError:
+                continue
+            yield Step(source, name, breaker.state(now))
+
+
+def admitted() -> dict[str, str]:
+    """Whom each state lets through."""
+    said = {}
+    for make in (_closed, _open, _half_open):
+        breaker, now = make()
+        first = breaker.admits(now)
+        if first:
+            breaker.begin(now)
+        more = first and breaker.admits(now)
+        said[str(breaker.state(now))] = "every call" if more else "one call" if first else "none"
+    return said
+
+
+def open_seconds() -> list[float]:
+    """How long a breaker stays open while every probe fails, without jitter, up to the longest twice."""
+    breaker, now = _open()
+    times: list[float] = []
+    while times[-2:] != [RULES.longest_open] * 2:
+        assert breaker.open_until is not None
+        times.append(breaker.open_until - now)
+        now = breaker.open_until
+        _failure(breaker, now)
+    return times
+
+
+def least_open_share() -> float:
+    """What the jitter leaves of these times at least."""
+    breaker = Breaker(RULES, lambda: 1.0)
+    _tripped(breaker, 0.0)
+    assert breaker.open_until is not None
+    return breaker.open_until / open_seconds()[0]
+
+
+# One call
+
+MODELS: Final = ("a", "b", "groq:c")
+
+
+def candidate(key: str, attempts: int = 2) -> Candidate:
+    """A model on OpenRouter, or of another endpoint as `endpoint:model`."""
+    endpoint = key.partition(":")[0] if ":" in key else "openrouter"
+    return Candidate(key, key, Target(key, endpoint, f"{endpoint}#key", RULES.longest_open), attempts=attempts)
+
+
+def failure(kind: FailureKind) -> Failure:
+    """A failure of that kind as it usually is."""
+    return Failure(kind, str(kind), code="pool_exhausted" if kind is FailureKind.LOCAL else None)
+
+
+class Driven:
+    """One call, driven by hand; `state` is begun, asking, waiting, answered, raised or left."""
+
+    def __init__(self, models: Sequence[str] = MODELS, *, hedge: bool = False, prepared: str = "") -> None:
+        self.now = 0.0
+        self._health = health = MemoryHealth(RULES, lambda: 0.5, hedge_share=1.0)
+        self._candidates = candidates = [candidate(key) for key in models]
+        self._others(prepared)
+        limits = Limits(hedge=Hedging(after=2.0) if hedge else None)
+        self.machine = Failover(candidates, policy("smart"), health, limits, Facts(), self.now, lambda: 0.5)
+        self.state = "begun"
+        self.asked: list[Ask] = []
+        self.until = 0.0
+        self.gave_up: GiveUp | None = None
+
+    def _others(self, what: str) -> None:
+        """What other calls, or a hand, have done to all models."""
+        for one in self._candidates:
+            if what == "cooling":
+                self._health.rate_limited(one.target, self.now, 5.0)
+            elif what == "disabled":
+                self._health.disable(one.target, float("inf"))
+
+    def under_way(self) -> Ask | None:
+        """The latest attempt that has not ended."""
+        return next((ask for ask in reversed(self.asked) if self.machine.under_way(ask.number)), None)
+
+    def do(self, event: str) -> bool:
+        """Whether the event can happen now; if so it has."""
+        flight = self.under_way()
+        name, _, kind = event.partition(" ")
+        match name:
+            case "begin" if self.state == "begun":
+                self._follow(self.machine.begin(self.now))
+            case "first_token" if flight is not None:
+                self.machine.first_token(self.now, flight.number)
+            case "failed" if flight is not None:
+                self._follow(self.machine.failed(failure(FailureKind(kind)), self.now, number=flight.number))
+            case "withheld" if flight is not None:
+                self._follow(self.machine.withheld("too dear", self.now, flight.number))
+            case "succeeded" if flight is not None:
+                self._follow(self.machine.succeeded(self.now, flight.number))
+            case "hedge" if flight is not None:
+                beside = self.machine.hedge(self.now)
+                if beside is None:
+                    return False
+                self._follow(beside)
+            case "woke" if self.state == "waiting":
+                self.now = self.until
+                self._others(kind)
+                self._follow(self.machine.woke(self.now))
+            case "out_of_time" if self.state in ("asking", "waiting"):
+                self._follow(self.machine.out_of_time(self.now))
+            case "left" if self.state in ("asking", "waiting"):
+                self.machine.left(self.now)
+                self.state = "left"
+            case _:
+                return False
+        return True
+
+    def _follow(self, command: Command) -> None:
+        match command:
+            case Ask():
+                self.asked.append(command)
+                self.state = "asking"
+            case Wait(until):
+                self.until, self.state = until, "waiting"
+            case Done():
+                self.state = "answered"
+            case GiveUp():
+                self.gave_up, self.state = command, "raised"
+
+
+_WORLDS: Final[tuple[Json, ...]] = (
+    {},
+    {"hedge": True},
+    {"models": ("a",)},
+    {"prepared": "cooling"},
+    {"prepared": "disabled"},
+)
+_PLAIN_EVENTS: Final = ("first_token", "succeeded", "hedge", "withheld", "woke", "woke cooling", "woke disabled")
+_ENDS: Final = ("out_of_time", "left")
+_EXAMPLES: Final = (FailureKind.UNAVAILABLE, FailureKind.RATE_LIMITED, FailureKind.INVALID_REQUEST)
+_DEPTH: Final = 4
+
+
+def call_steps() -> list[Step]:
+    """Every event in every state of a call: all kinds of failure first, examples of them up to four events deep."""
+    found: dict[Step, None] = {}
+    for world in _WORLDS:
+        paths: list[tuple[str, ...]] = [()]
+        for depth in range(_DEPTH + 1):
+            kinds = FailureKind if depth == 1 else _EXAMPLES
+            events = ("begin",) if depth == 0 else (*_PLAIN_EVENTS, *_ENDS, *(f"failed {kind}" for kind in kinds))
+            longer = []
+            for path in paths:
+                for event in events:
+                    driven = Driven(**world)
+                    for earlier in path:
+                        driven.do(earlier)
+                    source = driven.state
+                    if driven.do(event):
+                        found[Step(source, event.partition(" ")[0], driven.state)] = None
+                        if driven.state in ("asking", "waiting"):
+                            longer.append((*path, event))
+            paths = longer
+    return list(found)
+
+
+def rehearsed(kind: FailureKind) -> str:
+    """What a call does of whose every attempt ends in this kind of failure, in one line."""
+    driven = Driven()
+    driven.do("begin")
+    said, told = [], 0
+    for _ in range(40):
+        if driven.state == "asking":
+            said.append(driven.asked[-1].candidate.key.rpartition(":")[2])
+            told += 1
+            driven.do(f"failed {kind}")
+        elif driven.state == "waiting":
+            said.append(f"{driven.until - driven.now:.2g} s")
+            driven.do("woke")
+    return " → ".join([*(said if told < 40 else said[:5]), "raise" if driven.state == "raised" else "…"])

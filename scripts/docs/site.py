@@ -1,0 +1,61 @@
+"""What mkdocs is told beyond `mkdocs.yml`: the repository's other files are pages, drawings a part of theirs."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "benchmarks/*", "examples/*", "notebooks/*")
+"""What pages may link to outside of docs/."""
+PLACE = "project"
+"""Where in the site that is put."""
+
+_LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)#\s]+)")
+_DRAWING = re.compile(r'<img [^>]*src="([^"]*/)?drawn/([a-z-]+)\.svg"[^>]*>')
+_AS_IT_IS = {".md", ".png", ".svg", ".ipynb"}
+_NOT_SEARCHED = "---\nsearch: {exclude: true}\n---\n"
+_LISTED = {".py": "python", ".yaml": "yaml", "": "text"}
+
+
+def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
+    """Add what stands beside docs/: Markdown, pictures and notebooks as they are, code as a page with a listing."""
+    for path in (path for pattern in BESIDE for path in sorted(ROOT.glob(pattern))):
+        name = f"{PLACE}/{path.relative_to(ROOT).as_posix()}"
+        if path.suffix in _AS_IT_IS:
+            files.append(File.generated(config, name, content=path.read_bytes()))
+        elif path.suffix in _LISTED:
+            listing = f"# {path.name}\n\n```{_LISTED[path.suffix]}\n{path.read_text().rstrip()}\n```\n"
+            files.append(File.generated(config, f"{name}.md", content=_NOT_SEARCHED + listing))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) -> str:
+    """Links are those of the repository, where they lead too; here they lead to where a file is in the site."""
+    here = page.file.src_uri
+    source = here.removeprefix(f"{PLACE}/") if here.startswith(f"{PLACE}/") else f"docs/{here}"
+
+    def led(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
+        inside = target.removeprefix("docs/")
+        names = (inside,) if inside != target else (f"{PLACE}/{target}", f"{PLACE}/{target}.md")
+        name = next((name for name in names if files.get_file_from_path(name)), None)
+        return found[0] if name is None else f"]({posixpath.relpath(name, posixpath.dirname(here) or '.')}"
+
+    return _LINK.sub(led, markdown)
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Drawings stand in the page itself: so they have its colours, and their text can be read and found."""
+    return _DRAWING.sub(lambda found: _inlined((ROOT / "docs" / "drawn" / f"{found[2]}.svg").read_text()), html)
+
+
+def _inlined(svg: str) -> str:
+    # Scrolled by keyboard too, where it does not fit.
+    return f'<span class="drawing" tabindex="0">{svg}</span>'

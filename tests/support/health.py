@@ -1,0 +1,35 @@
+"""Health in virtual time: targets, breakers without jitter, and ways to make them fail."""
+
+from __future__ import annotations
+
+from openrouter_fallback.health import MemoryHealth, Rules, Target, Ticket
+from openrouter_fallback.health.breaker import Breaker
+
+A = Target("a", "openrouter", "openrouter#one")
+A_OF_ANOTHER = Target("a", "openrouter", "openrouter#two")
+B = Target("b", "openrouter", "openrouter#one")
+C = Target("groq:c", "groq", "groq#one")
+
+
+def health(rules: Rules | None = None, jitter: float = 0.0) -> MemoryHealth:
+    return MemoryHealth(rules or Rules(), lambda: jitter)
+
+
+def breaker(jitter: float = 0.0, **rules: float) -> Breaker:
+    return Breaker(Rules(**rules), lambda: jitter)  # type: ignore[arg-type]
+
+
+def begun(known: MemoryHealth, target: Target, now: float, *, forced: bool = False) -> Ticket:
+    ticket = known.begin(target, now, forced=forced)
+    assert ticket is not None
+    return ticket
+
+
+def fail(known: MemoryHealth, target: Target, now: float, times: int = 3) -> None:
+    for _ in range(times):
+        known.model_failed(begun(known, target, now), now)
+
+
+def trip(one: Breaker, now: float) -> None:
+    for _ in range(one.rules.min_samples):
+        one.failure(one.begin(now), now)

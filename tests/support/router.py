@@ -1,0 +1,84 @@
+"""A router over a configuration, with a health and a catalog of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from openrouter_fallback import Catalog, FallbackConfig, load_config
+from openrouter_fallback.health import MemoryHealth, Rules, Target
+from openrouter_fallback.params import Needs
+from openrouter_fallback.router import NO_NEEDS, Candidate, Choice, Plan, Route, Router
+
+CHAINS: Mapping[str, Any] = {
+    "default_chain": ["anthropic/sonnet", "openai/gpt", "meta/llama"],
+    "task_chains": {
+        "coding": ["anthropic/sonnet", "deepseek/chat"],
+        "fast": ["anthropic/haiku", "openai/mini"],
+    },
+    "cost_tiers": {
+        "premium": ["anthropic/opus"],
+        "budget": ["anthropic/haiku", "openai/mini"],
+        "standard": ["anthropic/sonnet", "openai/gpt"],
+    },
+}
+
+
+Json = dict[str, Any]
+
+
+def _catalog(config: FallbackConfig, listed: Sequence[Json]) -> Catalog:
+    """What OpenRouter is said to list."""
+
+    async def fetch(endpoint: str) -> bytes:
+        return json.dumps({"data": listed if endpoint == "openrouter" else []}).encode()
+
+    catalog = Catalog({"openrouter": ""}, config.split, fetch)
+    if listed:
+        asyncio.run(catalog.refresh())
+    return catalog
+
+
+class Bench:
+    """A router over a configuration, with a health of its own."""
+
+    def __init__(
+        self, config: Mapping[str, Any] | FallbackConfig = CHAINS, listed: Sequence[Json] = (), **settings: Any
+    ) -> None:
+        given = config if isinstance(config, FallbackConfig) else load_config({**config, "settings": settings})
+        self.health = MemoryHealth(Rules(), lambda: 0.0)
+        self._router = Router(given, self.health, _catalog(given, listed))
+        self._endpoints = tuple(given.endpoints)
+
+    def plan(self, choice: Choice | None = None, now: float = 0.0, key: str = "key", needs: Needs = NO_NEEDS) -> Plan:
+        return self._router.plan(choice or Choice(), now, self._accounts(key), needs)
+
+    def route(self, choice: Choice | None = None, now: float = 0.0, needs: Needs = NO_NEEDS) -> Route:
+        return self._router.route(choice or Choice(), now, self._accounts("key"), needs)
+
+    def candidate(self, id: str) -> Candidate:
+        return self._router.candidate(id, self._accounts("key"))
+
+    def target(self, id: str) -> Target:
+        return self.candidate(id).target
+
+    def _accounts(self, key: str) -> dict[str, str]:
+        return {name: f"{name}#{key}" for name in self._endpoints}
+
+    def ids(self, *, now: float = 0.0, **choice: Any) -> list[str]:
+        return [candidate.key for candidate in self.plan(Choice.of(**choice), now).candidates]
+
+    def excluded(self, **choice: Any) -> dict[str, str]:
+        return {skip.model: skip.reason for skip in self.plan(Choice.of(**choice)).excluded}
+
+    def outcome(self, model: str, good: bool, first_token: float | None = None) -> None:
+        ticket = self.health.begin(self.target(model), 0.0, forced=True)
+        assert ticket is not None
+        if first_token is not None:
+            self.health.first_token(ticket, first_token)
+        if good:
+            self.health.success(ticket, 0.0)
+        else:
+            self.health.model_failed(ticket, 0.0)
