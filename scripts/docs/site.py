@@ -26,7 +26,7 @@ _LISTED = {".py": "python", ".yaml": "yaml", "": "text"}
 
 def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
     """Add what stands beside docs/: Markdown, pictures and notebooks as they are, code as a page with a listing."""
-    for path in (path for pattern in BESIDE for path in sorted(ROOT.glob(pattern))):
+    for path in (path for pattern in BESIDE for path in sorted(ROOT.glob(pattern)) if path.is_file()):
         name = f"{PLACE}/{path.relative_to(ROOT).as_posix()}"
         if path.suffix in _AS_IT_IS:
             files.append(File.generated(config, name, content=path.read_bytes()))
