@@ -23,7 +23,6 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import distribution
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -277,7 +276,7 @@ class Reader:
                 return ""
             case ["-m", module, *_] if module.startswith("scripts."):
                 return self.tool([module.replace(".", "/"), *args[2:]])
-            case [script, *_] if script.startswith(("benchmarks/", "scripts/")):
+            case [script, *_] if script.startswith(("benchmarks/", "scripts/", "tests/")):
                 return self.tool(args)
         return self.process(sys.executable, *self.in_repository(args))
 
@@ -302,12 +301,12 @@ class Reader:
             if name in ("openrouter-fallback", ".", "./openrouter-fallback"):
                 assert set(filter(None, listed.split(","))) <= extras.keys(), wanted
             else:
-                distribution(re.split("[<>=]", name)[0])
+                assert re.fullmatch(r"[a-z][a-z0-9-]+([<>=]=?[\d.]+)?", name), wanted
         return ""
 
     def tool(self, args: list[str]) -> str:
         """What a developer types: its files must be there."""
-        named = [arg.partition("::")[0] for arg in args if "/" in arg and not arg.startswith(("-", "http"))]
+        named = [arg.partition("::")[0] for arg in args if re.match(r"(?!https?:)[\w.]+/", arg)]
         assert [arg for arg in named if not list(ROOT.glob(f"{arg}*"))] == []
         return ""
 
@@ -344,7 +343,7 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
     "make": Reader.make,
     "pip": Reader.pip,
     **dict.fromkeys((".", "source", "cd", "mkdir", "curl"), lambda *_: ""),
-    **dict.fromkeys(("bash", "git", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
+    **dict.fromkeys(("bash", "git", "jupyter", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
 }
 
 
