@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from openrouter_fallback.advice import NEXT_STEP
 from openrouter_fallback.commands import Facts, GiveUp, Limits, Wait
 from openrouter_fallback.failover import Failover, WrongOrder
 from openrouter_fallback.failures import Failure, FailureKind
@@ -54,6 +55,7 @@ def test_each_row_of_the_failure_table(kind: FailureKind) -> None:
 def test_the_rows_are_all_that_a_model_can_cause() -> None:
     assert set(ROWS) == set(SMART) - {K.CANCELLED} == set(K) - {K.CANCELLED}
     assert set(ANY_ERROR_ROWS) == set(ANY_ERROR) - {K.CANCELLED, K.LOCAL}
+    assert set(NEXT_STEP) == set(K) - {K.CANCELLED}
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)

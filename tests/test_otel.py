@@ -41,7 +41,9 @@ KNOWN = {
     "gen_ai.request.stream",
     "gen_ai.response.time_to_first_chunk",
 }
-METRICS = {value for name, value in vars(gen_ai_metrics).items() if name.isupper() and isinstance(value, str)}
+METRICS = {value for name, value in vars(gen_ai_metrics).items() if name.isupper() and isinstance(value, str)} | {
+    "gen_ai.client.operation.time_to_first_chunk"
+}
 
 
 @pytest.fixture

@@ -161,7 +161,9 @@ def test_what_is_imported_is_what_is_declared(extra: str) -> None:
     if not extra:
         assert imported == core
     else:
-        assert imported - core == {_name(need) for need in PROJECT["project"]["optional-dependencies"][extra]}
+        needed = {_name(need) for need in PROJECT["project"]["optional-dependencies"][extra]}
+        # An extra may bound what the core needs anyway.
+        assert imported - core == needed - core
 
 
 def test_constraints_pin_all_that_is_installed_for_development() -> None:
