@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("openai")
 pytest.importorskip("langchain_openai")
 
+pytestmark = pytest.mark.timeout(300)  # A dozen processes, each of which imports a peer.
+
 ROOT = Path(__file__).parent.parent
 OURS, SDK, CHAIN = "ours: FallbackClient", "openai SDK", "ChatOpenAI.with_fallbacks, tuned"
 
@@ -22,7 +24,19 @@ OURS, SDK, CHAIN = "ours: FallbackClient", "openai SDK", "ChatOpenAI.with_fallba
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     file = tmp_path_factory.mktemp("peers") / "found.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "peers"), "--here", "--quick", "--calls", "2", "--rounds", "1"]
-    command += ["--only", OURS, SDK, CHAIN, "--scenarios", "healthy", "dead", "--classes", "empty answers"]
+    command += [
+        "--only",
+        OURS,
+        SDK,
+        CHAIN,
+        "--jobs",
+        "2",
+        "--scenarios",
+        "healthy",
+        "dead",
+        "--classes",
+        "empty answers",
+    ]
     done = subprocess.run(
         [*command, "--json", str(file)],
         cwd=ROOT,

@@ -11,7 +11,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from benchmarks.peers.table import PEERS, Peer  # noqa: E402
 
 from openrouter_fallback._version import __version__  # noqa: E402
 
-PARTS = ("overhead", "outages", "faults")
 FOLDER = Path(__file__).resolve().parent.parent
 
 
@@ -33,7 +32,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = "; ".join(peer.name for peer in PEERS)
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"rows whose name contains one of these, of: {names}")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="all by default")
+    parser.add_argument(
+        "--parts",
+        nargs="*",
+        metavar="PART",
+        default=PARTS,
+        choices=PARTS,
+        help=f"of: {', '.join(PARTS)}; all by default",
+    )
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="take what is not measured now from this JSON")
     parser.add_argument("--quick", action="store_true", help="fewer calls and rows, two minutes; figures mean little")
     parser.add_argument("--faults", choices=("typical", "all"), default="typical", help="rows of the fault matrix")
     scenarios = [scenario.name for scenario in outages.SCENARIOS]
@@ -57,7 +64,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calls", type=int, help="calls in an outage, instead of 40")
     parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
     parser.add_argument("--jobs", type=int, default=4, help="peers that are waited for at a time (not in overhead)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, after each part")
     parser.add_argument("--write", action="store_true", help="write peers.md and peers.png beside README.md")
     chosen = parser.parse_args(argv)
     if chosen.only and not _selected(chosen.only):
@@ -72,7 +79,7 @@ def _selected(only: Sequence[str] | None) -> list[Peer]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, write; the exit status is 1 if a peer could not be measured at all."""
+    """Measure, print, write; the exit status is 1 if a peer could not be measured somewhere."""
     chosen = arguments(argv)
     begun = time.perf_counter()
     peers = _selected(chosen.only)
@@ -81,12 +88,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         environments.prepare(peer.environment for peer in peers)
     if not peers:
-        raise SystemExit("none of these can be imported here; without --here each gets an environment of its own")
+        raise SystemExit("none of these is installed here; without --here each gets an environment of its own")
 
     def say(what: str) -> None:
         print(f"{time.perf_counter() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
-    found: dict[str, Any] = {
+    kept = json.loads(chosen.keep.read_text(encoding="utf-8")) if chosen.keep else {}
+    found: dict[str, Any] = {"seconds": 0, **kept, **_about(peers, chosen)}
+    for part in PARTS:
+        if part in chosen.parts:
+            found[part] = _MEASURES[part](peers, chosen, say)
+            found["seconds"] = kept.get("seconds", 0) + round(time.perf_counter() - begun)
+            if chosen.json:
+                chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(report.terminal(found))
+    if chosen.write:
+        (FOLDER / "peers.md").write_text(report.markdown(found), encoding="utf-8")
+        report.plot(found, FOLDER / "peers.png")
+    return int(report.broken(found))
+
+
+def _about(peers: Sequence[Peer], chosen: argparse.Namespace) -> dict[str, Any]:
+    return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "python": platform.python_version(),
@@ -97,46 +120,52 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "settings": peer.settings,
                 "source": peer.source,
                 "versions": environments.versions(peer, here=chosen.here),
-                "environment": peer.environment,
                 "ours": peer.ours,
             }
             for peer in peers
         },
     }
-    if "overhead" in chosen.parts:
-        timed = [peer for peer in peers if peer.overhead]
-        rounds = chosen.rounds or (2 if chosen.quick else 11)
-        cold_rounds = 1 if chosen.quick else 3
-        found["overhead"] = overhead.measure(
-            timed, rounds=rounds, cold_rounds=cold_rounds, hasty=chosen.quick, here=chosen.here, say=say
-        )
-    if "outages" in chosen.parts:
-        found["outages"] = outages.measure(
-            [peer for peer in peers if peer.outages],
-            calls=chosen.calls or (4 if chosen.quick else 40),
-            scenarios=[scenario for scenario in outages.SCENARIOS if scenario.name in chosen.scenarios],
-            seconds=4.0 if chosen.quick else 15.0,
-            here=chosen.here,
-            jobs=chosen.jobs,
-            say=say,
-        )
-    if "faults" in chosen.parts:
-        found["faults"] = faults.measure(
-            [peer for peer in peers if peer.outages],
-            rows=faults.rows("quick" if chosen.quick else chosen.faults, chosen.classes),
-            here=chosen.here,
-            jobs=chosen.jobs,
-            say=say,
-        )
-    found["seconds"] = round(time.perf_counter() - begun)
-    print(report.terminal(found))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if chosen.write:
-        (FOLDER / "peers.md").write_text(report.markdown(found), encoding="utf-8")
-        report.plot(found, FOLDER / "peers.png")
-    return int(report.broken(found))
 
+
+def _overhead(peers: Sequence[Peer], chosen: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    return overhead.measure(
+        [peer for peer in peers if peer.overhead],
+        rounds=chosen.rounds or (2 if chosen.quick else 11),
+        cold_rounds=1 if chosen.quick else 3,
+        hasty=chosen.quick,
+        here=chosen.here,
+        say=say,
+    )
+
+
+def _outages(peers: Sequence[Peer], chosen: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    return outages.measure(
+        [peer for peer in peers if peer.outages],
+        calls=chosen.calls or (4 if chosen.quick else 40),
+        scenarios=[scenario for scenario in outages.SCENARIOS if scenario.name in chosen.scenarios],
+        seconds=4.0 if chosen.quick else 15.0,
+        here=chosen.here,
+        jobs=chosen.jobs,
+        say=say,
+    )
+
+
+def _faults(peers: Sequence[Peer], chosen: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    return faults.measure(
+        [peer for peer in peers if peer.outages],
+        rows=faults.rows("quick" if chosen.quick else chosen.faults, chosen.classes),
+        here=chosen.here,
+        jobs=chosen.jobs,
+        say=say,
+    )
+
+
+_MEASURES: Mapping[str, Callable[[Sequence[Peer], argparse.Namespace, Callable[[str], None]], dict[str, Any]]] = {
+    "overhead": _overhead,
+    "outages": _outages,
+    "faults": _faults,
+}
+PARTS = tuple(_MEASURES)
 
 if __name__ == "__main__":
     sys.exit(main())

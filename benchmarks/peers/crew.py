@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import subprocess
@@ -65,7 +66,8 @@ class Member:
     ) -> None:
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
-            _open(pipe).close()
+            with contextlib.suppress(BrokenPipeError):  # What was not read when it ended.
+                _open(pipe).close()
 
 
 def _open(pipe: IO[str] | None) -> IO[str]:

@@ -133,7 +133,7 @@ def _cells(member: Member, emulator: Emulator, rows: Sequence[Case]) -> dict[str
         cells.append((models, SURFACES[surface]))
     answer = member.tell(
         "cells",
-        patience=DEADLINE * len(cells) / 8 + 60,
+        patience=DEADLINE * len(cells) / 8 + 120,
         base_url=emulator.base_url,
         key=emulator.api_key,
         timeout=TIMEOUT,

@@ -87,7 +87,7 @@ def _scenario(member: Member, emulator: Emulator, scenario: Scenario, calls: int
         emulator.fault(scenario.fault, model=FIRST, probability=scenario.probability, **scenario.details)
     answer = member.tell(
         "outage",
-        patience=seconds + DEADLINE + 30,
+        patience=seconds + DEADLINE + 120,
         base_url=emulator.base_url,
         key=emulator.api_key,
         models=[FIRST, SECOND],

@@ -60,7 +60,7 @@ def measure(
                     crew, replace(load, calls=max(load.at_a_time, load.calls // 8)) if hasty else load, url, rounds
                 )
         say("overhead: cold starts and memory")
-        found.update(_cold(peers, url, cold_rounds, here=here))
+        found.update(_cold(peers, url, cold_rounds, warm=not hasty, here=here))
     return found
 
 
@@ -105,10 +105,10 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float]:
     return first, third
 
 
-def _cold(peers: Sequence[Peer], url: str, rounds: int, *, here: bool) -> dict[str, Any]:
+def _cold(peers: Sequence[Peer], url: str, rounds: int, *, warm: bool, here: bool) -> dict[str, Any]:
     figures: dict[str, dict[str, list[float]]] = {name: {peer.name: [] for peer in peers} for name in COLD}
     failed: dict[str, str] = {}
-    for number in range(rounds + 1):  # The first round compiles the bytecode.
+    for number in range(-warm, rounds):  # The first round, -1, compiles the bytecode.
         turn = number % len(peers)
         for peer in (*peers[turn:], *peers[:turn]):
             if peer.name in failed:
@@ -129,7 +129,7 @@ def _cold(peers: Sequence[Peer], url: str, rounds: int, *, here: bool) -> dict[s
                 failed[peer.name] = f"cold start: {str(words).strip()[-300:]}"
                 continue
             values = json.loads(done.stdout.strip().rpartition("\n")[2])
-            if number:
+            if number >= 0:
                 for name, key in zip(COLD, _COLD_KEYS, strict=True):
                     figures[name][peer.name].append(values[key])
     reasons = {name: {"failed": why} for name, why in failed.items()}
