@@ -33,6 +33,7 @@ FOREIGN = {
 EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis")
 MODULES = {
     "openrouter_fallback.emulator": {"emulator"},
+    "openrouter_fallback.picture": {"report"},
     "langchain_openrouter_fallback": {"langchain"},
     "llamaindex_openrouter_fallback": {"llamaindex"},
 }
