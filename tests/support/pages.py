@@ -44,7 +44,6 @@ ROOT = Path(__file__).parents[2]
 CONFIG = "fallback.yaml"
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->")
 _QUICK = ["--scenario", "overloaded"]
-_WHOLE_DRILL = {"--scenario", "-s", "--list", "--help"}
 
 
 def pages() -> list[str]:
@@ -227,8 +226,11 @@ class Reader:
     def ours(self, args: list[str]) -> str:
         if args[0] == "emulate":
             return self.emulate(args)
-        quick = _QUICK if args[0] == "drill" and _WHOLE_DRILL.isdisjoint(args) else []
-        done = run(*self.in_repository(args), *quick)
+        drill = args[0] == "drill" and "--list" not in args
+        quick = _QUICK if drill and "--scenario" not in args else []
+        # Whether callers waited too long is a matter of the machine; whether they were answered is not.
+        lenient = ["--fail-on", "failed"] if drill and "--fail-on" not in args else []
+        done = run(*self.in_repository(args), *quick, *lenient)
         assert done.exit_code == 0, done.output
         for report in re.findall(r"--report (\S+)", " ".join(args)):
             assert (self.folder / report).read_text().startswith("<!DOCTYPE html>")
