@@ -71,6 +71,7 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("model=", {"model": A}, ("models=",)),
     ("stream=", {"stream": True}, ("client.stream",)),
     ("misspelt", {"max_cost_teir": "budget"}, ("max_cost_tier",)),
+    ("misspelt parameter", {"temprature": 1}, ("did you mean temperature=", "extra_body")),
     ("models a string", {"models": B}, (f"[{B!r}]",)),
     ("models empty", {"models": []}, ("empty",)),
     ("models twice", {"models": [A, A]}, ("twice",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -263,13 +264,20 @@ def _without_openrouters(messages: list[Mapping[str, Any]]) -> list[Mapping[str,
 
 
 def _refuse_mistake(key: str) -> None:
-    import difflib
-
     if key in _MISPLACED:
         raise ConfigError(f"{key}= is not an argument here; {_MISPLACED[key]}")
-    near = difflib.get_close_matches(key, _OWN, n=1, cutoff=0.8)
-    if near:
-        raise ConfigError(f"{key}= is not an argument; did you mean {near[0]}=? (extra_body={{...}} sends it as it is)")
+    near = _near(key)
+    if near is not None:
+        raise ConfigError(f"{key}= is not an argument; did you mean {near}=? (extra_body={{...}} sends it as it is)")
+
+
+@lru_cache(maxsize=256)
+def _near(key: str) -> str | None:
+    """What may have been meant. A parameter that is new at OpenRouter may look like a known one: that must look alike."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, _OWN, n=1, cutoff=0.8) or get_close_matches(key, sorted(_KNOWN), n=1, cutoff=0.9)
+    return near[0] if near else None
 
 
 def _encode(value: Json) -> bytes:
