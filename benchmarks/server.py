@@ -49,7 +49,7 @@ def body(model: str, tokens: int) -> dict[str, Any]:
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
     head = {"id": "gen-bench", "provider": "Bench", "model": model, "object": "chat.completion", "created": 1_700_000}
-    return {**head, "choices": [choice], "usage": usage}
+    return {**head, "system_fingerprint": None, "choices": [choice], "usage": usage}
 
 
 @cache

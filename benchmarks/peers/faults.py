@@ -7,6 +7,7 @@ was delivered already, an error that tells what happened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -187,8 +188,8 @@ def _tells(case: Case, outcome: dict[str, Any]) -> bool:
     row = ERRORS.get(case.fault)
     status = case.details.get("status", row.status if row else FAULTS[case.fault].details.get("status"))
     words = [case.details.get("message", row.message if row else None), *_WORDS.get(case.kind, ())]
-    if status in outcome["statuses"]:
-        return True
     message = outcome["message"].lower()
+    if status in outcome["statuses"] or re.search(rf"\b{status}\b", message):
+        return True
     known = [word.lower() for word in words if word]
     return any(word in message for word in known) or (status is None and not known)

@@ -34,7 +34,7 @@ class Worker:
         self, base_url: str, key: str, options: dict[str, Any], model: str, surface: str, calls: int, at_a_time: int
     ) -> dict[str, float]:
         """CPU seconds of so many calls of one healthy chain, and their characters."""
-        name = f"{base_url} {model}"
+        name = f"{base_url} {model} {surface in ASYNC}"  # A peer's client may belong to one loop.
         chain = self._chains.get(name)
         if chain is None:
             models = [model, model.replace("bench", "other")]
