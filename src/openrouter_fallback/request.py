@@ -273,7 +273,7 @@ def _refuse_mistake(key: str) -> None:
 
 @lru_cache(maxsize=256)
 def _near(key: str) -> str | None:
-    """What may have been meant; parameters must look alike, since a new one of OpenRouter's may resemble a known one."""
+    """What may have been meant. A parameter must look very much alike: new ones of OpenRouter resemble the known."""
     from difflib import get_close_matches
 
     near = get_close_matches(key, _OWN, n=1, cutoff=0.8) or get_close_matches(key, sorted(_KNOWN), n=1, cutoff=0.9)
