@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -191,3 +192,9 @@ class ChatOpenRouterFallback(Configured):
         `function_calling`. With `include_raw` a dict of `raw`, `parsed` and `parsing_error`.
         """
         return structured.structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
+
+
+# LangChain asks for the signature of one of them in each call, and making it takes longer than encoding the request.
+_method: Any
+for _method in (ChatOpenRouterFallback._generate, ChatOpenRouterFallback._agenerate):
+    _method.__signature__ = inspect.signature(_method)

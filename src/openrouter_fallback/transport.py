@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 import socket
 import ssl
 import time
@@ -236,6 +237,7 @@ class _Joined(httpcore2.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._socket = inner.get_extra_info("socket")
         self._kept: list[bytes] = []
         self._size = 0
         self._chunks = Chunks()
@@ -273,7 +275,19 @@ class _Joined(httpcore2.AsyncNetworkStream):
         return _Joined(await self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._socket is not None and hasattr(select, "poll"):
+            return _readable(self._socket)  # asked before each request: anyio's way to the socket costs more than it
         return self._inner.get_extra_info(info)
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether reading would not wait: on an idle connection, because the server has closed it."""
+    descriptor = sock.fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Once:
