@@ -19,8 +19,8 @@ from openrouter_fallback import (
     load_config,
 )
 from openrouter_fallback._values import OVERRIDABLE, Frozen
-from openrouter_fallback.client import BASE_URL_ENV, CONFIG_ENV
 from openrouter_fallback.config import DEFAULT_KEY_ENV, EndpointConfig
+from openrouter_fallback.configured import BASE_URL_ENV, CONFIG_ENV
 from openrouter_fallback.health.redis import PASSWORD_ENV
 
 Json = dict[str, Any]

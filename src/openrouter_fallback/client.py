@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import random
 import weakref
@@ -11,26 +10,19 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
+from .asked import Asked, Inline
 from .catalog import Catalog
-from .commands import Hedging, Limits
+from .commands import Limits
 from .completions import Completion
-from .config import (
-    DEFAULT_BASE_URL,
-    OPENROUTER,
-    FallbackConfig,
-    HedgeConfig,
-    ModelConfig,
-    Settings,
-    SpendLimit,
-    load_config,
-)
+from .config import OPENROUTER, FallbackConfig, ModelConfig, Settings
+from .configured import configured, hedging, ledger_of
 from .engine import Accept, Call, Engine, Host, Wire
 from .errors import AuthenticationError, ConfigError
-from .events import Event, Events, Subscriber
+from .events import Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
 from .keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .params import Needs
-from .places import Places, checked_headers
+from .places import Places
 from .policy import policy
 from .portal import Mailbox, portal
 from .prices import MaxPrice, price
@@ -39,11 +31,8 @@ from .request import Messages, Request
 from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
 from .run import Run
 from .sharing import health_store
-from .spend import Ledger, Spend
+from .spend import Spend
 from .streams import AsyncStream, Stream
-
-CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
-BASE_URL_ENV = "OPENROUTER_BASE_URL"
 
 
 class FallbackClient:
@@ -67,7 +56,7 @@ class FallbackClient:
         app_url: str | None = None,
         app_title: str | None = None,
     ) -> None:
-        self.config = _configured(models, config, base_url, settings)
+        self.config = configured(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
         attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
         self._places = Places(self.config, {name: value for name, value in attribution.items() if value}, headers)
@@ -84,10 +73,10 @@ class FallbackClient:
 
         self._events = Events()
         self._transport = HttpTransport()
-        self._hedging = _hedging(chosen.hedge)
+        self._hedging = hedging(chosen.hedge)
         share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
         shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
-        ledger = _ledger(chosen.spend_limit_usd)
+        ledger = ledger_of(chosen.spend_limit_usd)
         self._store = health_store(self.config, rules, shares, ledger)
         self._engine = Engine(
             transport=self._transport,
@@ -174,7 +163,7 @@ class FallbackClient:
         `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
-        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
@@ -199,9 +188,9 @@ class FallbackClient:
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
-        asked = _Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
-        return await self._answer(asked, limits, _Inline(self._events), await self._keys.aring())
+        return await self._answer(asked, limits, Inline(self._events), await self._keys.aring())
 
     def stream(
         self,
@@ -228,7 +217,7 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
         ring = self._keys.ring()
@@ -258,11 +247,11 @@ class FallbackClient:
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
-        asked = _Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> Run:
-            return await self._run(asked, limits, _Inline(self._events), await self._keys.aring(), deliver=True)
+            return await self._run(asked, limits, Inline(self._events), await self._keys.aring(), deliver=True)
 
         return AsyncStream(start)
 
@@ -436,14 +425,14 @@ class FallbackClient:
 
     # Inside
 
-    async def _answer(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing) -> Completion:
+    async def _answer(self, asked: Asked, limits: Limits, host: Host, ring: KeyRing) -> Completion:
         run = await self._run(asked, limits, host, ring, deliver=False)
         await run.advance()
         if run.completion is None:
             raise RuntimeError("the call ended without an answer and without an error")
         return run.completion
 
-    async def _run(self, asked: _Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+    async def _run(self, asked: Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
@@ -508,92 +497,3 @@ class FallbackClient:
             near = difflib.get_close_matches(model, self.config.ids(), n=1)
             raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
         return self._router.candidate(model, self._keys.accounts())
-
-
-class _Asked:
-    """A call's arguments, checked."""
-
-    __slots__ = ("accept", "choice", "headers", "request")
-
-    def __init__(
-        self,
-        messages: Messages,
-        choice: Choice,
-        accept: Accept | None,
-        headers: Mapping[str, str] | None,
-        params: Mapping[str, Any],
-        mid_stream: str = "raise",
-        *,
-        idempotent: bool = True,
-    ) -> None:
-        if accept is not None and not callable(accept):
-            raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
-        self.choice = choice
-        self.accept = accept
-        self.headers = checked_headers(headers)
-
-
-class _Inline:
-    """The host of an async caller: its functions run in its own loop."""
-
-    __slots__ = ("_events",)
-
-    def __init__(self, events: Events) -> None:
-        self._events = events
-
-    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        result = function(*args)
-        return await result if inspect.isawaitable(result) else result
-
-    @property
-    def heard(self) -> bool:
-        return bool(self._events)
-
-    def emit(self, event: Event) -> None:
-        self._events.emit(event)
-
-
-def _hedging(hedge: HedgeConfig | None) -> Hedging | None:
-    if hedge is None:
-        return None
-    if isinstance(hedge.after, str):
-        return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
-    return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
-
-
-def _ledger(limit: SpendLimit | None) -> Ledger:
-    return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
-
-
-def _configured(
-    models: Sequence[str | ModelConfig] | None,
-    config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None,
-    base_url: str | None,
-    settings: Settings | Mapping[str, Any] | None,
-) -> FallbackConfig:
-    if models is not None and config is not None:
-        raise ConfigError("give models= or config=, not both; a configuration has its chains inside")
-    if isinstance(models, str):
-        raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")
-    if models is not None:
-        config = FallbackConfig(default_chain=tuple(models))
-    elif config is None:
-        config = os.environ.get(CONFIG_ENV)
-        if not config:
-            raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
-    if not isinstance(config, FallbackConfig):
-        config = load_config(config)
-    url = base_url or (
-        os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
-    )
-    changes: dict[str, Any] = {}
-    if url:
-        openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
-        changes["endpoints"] = {**config.endpoints, OPENROUTER: openrouter}
-    if settings is not None:
-        changes["settings"] = settings
-    if not changes:
-        return config
-    whole = {name: getattr(config, name) for name in type(config).model_fields}
-    return FallbackConfig(**{**whole, **changes})

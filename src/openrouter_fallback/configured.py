@@ -1,0 +1,75 @@
+"""What a client is made of: its configuration, from its arguments and the environment, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .commands import Hedging
+from .config import (
+    DEFAULT_BASE_URL,
+    OPENROUTER,
+    FallbackConfig,
+    HedgeConfig,
+    ModelConfig,
+    Settings,
+    SpendLimit,
+    load_config,
+)
+from .errors import ConfigError
+from .spend import Ledger
+
+CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
+BASE_URL_ENV = "OPENROUTER_BASE_URL"
+
+
+def configured(
+    models: Sequence[str | ModelConfig] | None,
+    config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None,
+    base_url: str | None,
+    settings: Settings | Mapping[str, Any] | None,
+) -> FallbackConfig:
+    """The configuration that a client's arguments, and where they are silent the environment, give.
+
+    Raises `ConfigError`.
+    """
+    if models is not None and config is not None:
+        raise ConfigError("give models= or config=, not both; a configuration has its chains inside")
+    if isinstance(models, str):
+        raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")
+    if models is not None:
+        config = FallbackConfig(default_chain=tuple(models))
+    elif config is None:
+        config = os.environ.get(CONFIG_ENV)
+        if not config:
+            raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
+    if not isinstance(config, FallbackConfig):
+        config = load_config(config)
+    url = base_url or (
+        os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
+    )
+    changes: dict[str, Any] = {}
+    if url:
+        openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
+        changes["endpoints"] = {**config.endpoints, OPENROUTER: openrouter}
+    if settings is not None:
+        changes["settings"] = settings
+    if not changes:
+        return config
+    whole = {name: getattr(config, name) for name in type(config).model_fields}
+    return FallbackConfig(**{**whole, **changes})
+
+
+def hedging(hedge: HedgeConfig | None) -> Hedging | None:
+    """When a second candidate is asked beside a silent one; None: never."""
+    if hedge is None:
+        return None
+    if isinstance(hedge.after, str):
+        return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
+    return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
+
+
+def ledger_of(limit: SpendLimit | None) -> Ledger:
+    """The books of a client with these limits."""
+    return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
