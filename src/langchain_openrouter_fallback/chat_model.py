@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from . import answers, structured
+from . import answers
 from .configured import Configured
 from .errors import as_model_errors
 from .listening import Listening
@@ -191,7 +191,9 @@ class ChatOpenRouterFallback(Configured):
         `method` is by default `json_schema` where all models of the chain are known to take one, else
         `function_calling`. With `include_raw` a dict of `raw`, `parsed` and `parsing_error`.
         """
-        return structured.structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
+        from .structured import structured  # here, because of LangChain's parsers that it brings
+
+        return structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
 
 
 # LangChain asks for the signature of one of them in each call, and making it takes longer than encoding the request.
