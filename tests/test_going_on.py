@@ -281,8 +281,8 @@ def test_a_continuation(raw: RawServer, name: str, surface: str) -> None:
 
 @pytest.mark.parametrize("surface", STREAMED)
 def test_text_that_comes_in_one_read_with_its_failure_was_never_seen(raw: RawServer, surface: str) -> None:
-    broken = [sse(delta(content=SAID)), sse({"error": {"code": 503, "message": "gone"}, "choices": []})]
-    raw.answer(Reply(broken), streamed(REST))
+    broken = sse(delta(content=SAID), {"error": {"code": 503, "message": "gone"}, "choices": []})
+    raw.answer(Reply([broken]), streamed(REST))
     client = client_for(raw.base_url, CHAIN)
     read, error = run(client, surface, lambda text: None)
     client.close()

@@ -133,7 +133,7 @@ def test_usage_in_the_last_chunk_with_choices(server: RawServer, surface: str) -
 def test_choices_that_come_one_after_the_other(
     server: RawServer, surface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
+    monkeypatch.setattr("openrouter_fallback.deadlines.USAGE_SECONDS", 0.05)
     gate = server.gate()
     begun = sse(delta(content="first"), delta(finish="stop"), delta(1, content="sec"))
     later = threading.Timer(0.3, gate.open)

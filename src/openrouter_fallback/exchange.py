@@ -14,7 +14,8 @@ from .assembly import ERROR, FINISH, REASONING, TOKEN, TOOL, Assembler, finished
 from .commands import Ask
 from .completions import Completion, Json, Piece, text_of
 from .continuation import SeamLost, Splice
-from .diagnosis import find_error, from_error, from_response, from_transport, timed_out
+from .deadlines import Deadlines, OutOfTime
+from .diagnosis import find_error, from_error, from_response, from_transport
 from .failover import Failover
 from .failures import Failure, FailureKind, TransportFault
 from .params import wants_json
@@ -24,12 +25,6 @@ from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
 from .wire import Exchange, Transport, TransportError
 
-TICK_SECONDS = 1.0
-"""How often the bytes of a call that is not streamed to its caller are looked at."""
-USAGE_SECONDS = 2.0
-"""What is given for the usage chunk after the finish."""
-REUSE_SECONDS = 0.2
-"""What is given for the body's end after `[DONE]`, so that the connection can be used again."""
 MAX_UNREAD_BYTES = 256 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 SEAM_LOST = "seam_lost"
@@ -38,10 +33,6 @@ _STREAM_END = b"[DONE]"
 _DONE_LINE = b"[DONE]\n\n"
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
-
-
-class OutOfTime(Exception):
-    """The deadline of the whole call has passed."""
 
 
 class Reading:
@@ -69,35 +60,27 @@ class Reading:
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self.first_token_at: float | None = None
         self.assembler = Assembler()
         self.request = request
         self._machine = machine
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
-        self._total_counts = total_counts
+        self._times = Deadlines(ask, total_counts=total_counts)
         self.splice = splice
         self._rest = ""
         self._exchange: Exchange | None = None
         self._reader = EventReader()
         self._alarm: Alarm | None = None
-        self._started = ask.ticket.started
-        self._last_token_at = self._started
-        self._last_bytes_at = self._started
-        self._finished_at: float | None = None
-        self._held_at: float | None = None
-        self._owed = 0.0
+        self._last_bytes_at = ask.ticket.started
         self._unread: list[bytes] = []
         self._unread_bytes = 0
         self._waiting: list[Piece] = []
         self._delivered_text = False
         self._said: list[str] = []
-        self._done_at: float | None = None
         self._unstreamed: bytearray | None = None
         self._ended = False
         self._over = False
-        self._tool_open = False
         self._events = False
         self._usage: object = None
         self._reasoned = False
@@ -153,10 +136,11 @@ class Reading:
         if self._ended:
             self._conclude()
             return None
-        if self._held_at is not None:
-            self._release_clock()
+        held = self._times.release(self._clock())
+        if held:
+            self._machine.held(held)
         alarm.watch()
-        self._stops = self._stops and self.first_token_at is None
+        self._stops = self._stops and self._times.first_token_at is None
         try:
             while True:
                 data = await exchange.read()
@@ -167,11 +151,11 @@ class Reading:
                     break
                 pieces = self._take(data)
                 if pieces:
-                    self._held_at = self._clock()
+                    self._times.hold(self._clock())
                     return pieces
                 if self.failure is not None:
                     return None
-                if self._stops and self.first_token_at is not None:
+                if self._stops and self._times.first_token_at is not None:
                     return []
         except TransportError as error:
             self._broke(from_transport(error.fault, error.detail))
@@ -209,9 +193,14 @@ class Reading:
             await exchange.aclose()
 
     @property
+    def first_token_at(self) -> float | None:
+        """When the first token came."""
+        return self._times.first_token_at
+
+    @property
     def begun(self) -> bool:
         """Whether there is a first token, or an answer that came whole."""
-        return self.first_token_at is not None or self.completion is not None
+        return self._times.first_token_at is not None or self.completion is not None
 
     @property
     def said(self) -> int:
@@ -230,55 +219,17 @@ class Reading:
 
     def _due(self) -> float:
         """When waiting ends, as things stand; reads what has been collected first."""
-        ask = self._deadlines()
         now = self._clock()
         if self._unread:
             self._catch_up()
         if self.failure is not None:
             return now
-        if self._finished_at is not None:
-            return self._finished_at + USAGE_SECONDS if self._done_at is None else self._done_at + REUSE_SECONDS
-        if self.first_token_at is None:
-            due = min(ask.first_token_by, ask.total_by)
-        else:
-            due = self._last_token_at + (ask.tool_stall if self._tool_open else ask.stall)
-            if self._total_counts:
-                due = min(due, ask.total_by)
-            if not self._deliver and self._unstreamed is None and due > now:
-                due = min(due, now + TICK_SECONDS)
-        return due if ask.attempt_by is None else min(due, ask.attempt_by)
+        return self._times.due(now, looks=not self._deliver and self._unstreamed is None)
 
     def _rang(self) -> None:
         """The alarm has ended the waiting: say which deadline it was."""
-        now, ask = self._clock(), self._deadlines()
-        if self.failure is not None or self._finished_at is not None:
-            return
-        if now >= ask.total_by and (self._total_counts or self.first_token_at is None):
-            raise OutOfTime
-        if ask.attempt_by is not None and now >= ask.attempt_by:
-            self._fail(timed_out("attempt", ask.attempt_by - self._started))
-        elif self.first_token_at is None:
-            self._fail(
-                timed_out("first token" if ask.candidate.streams else "answer", ask.first_token_by - self._started)
-            )
-        else:
-            self._fail(timed_out("stall", ask.tool_stall if self._tool_open else ask.stall))
-
-    def _release_clock(self) -> None:
-        """No clock runs while the consumer holds a piece."""
-        if self._held_at is None:
-            return
-        held = self._clock() - self._held_at
-        self._held_at = None
-        self._last_token_at += held
-        self._owed += held
-        self._machine.held(held)
-
-    def _deadlines(self) -> Ask:
-        """The ask, with what the consumer's pauses have added up to since it was last looked at."""
-        if self._owed:
-            self.ask, self._owed = self.ask.later(self._owed), 0.0
-        return self.ask
+        if self.failure is None and self._times.finished_at is None:
+            self._fail(self._times.missed(self._clock()))
 
     # Bytes
 
@@ -287,9 +238,9 @@ class Reading:
         if self._unstreamed is not None:
             self._take_unstreamed(data, now)
             return None
-        if self.first_token_at is None and not self.assembler.begun and self._is_json(data):
+        if self._times.first_token_at is None and not self.assembler.begun and self._is_json(data):
             return None
-        if not self._deliver and self.first_token_at is not None:
+        if not self._deliver and self._times.first_token_at is not None:
             self._unread.append(data)
             self._unread_bytes += len(data)
             if self._unread_bytes > MAX_UNREAD_BYTES or data.endswith(_DONE_LINE):
@@ -324,9 +275,9 @@ class Reading:
         if body is None:
             return
         body += data if body else data.lstrip(_WHITE)
-        if body and self.first_token_at is None and self.ask.candidate.streams:
+        if body and self._times.first_token_at is None and self.ask.candidate.streams:
             self._first_token(now)
-        self._last_token_at = now if body else self._last_token_at
+        self._times.last_token_at = now if body else self._times.last_token_at
         if len(body) > MAX_BODY_BYTES:
             self._fail(from_transport(TransportFault.OVERSIZED, f"the body exceeds {MAX_BODY_BYTES} bytes"))
 
@@ -365,19 +316,19 @@ class Reading:
                     chunk = self._halves.mend(chunk)
                 flags = add(chunk)
             except (AttributeError, TypeError, KeyError, ValueError):
-                if self._finished_at is None:
+                if self._times.finished_at is None:
                     self._broke(
                         from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
                     )
                 break
-            if self._finished_at is not None and not self.assembler.finished:
-                self._finished_at = None  # another choice has begun
-            if flags & ERROR and self._finished_at is None:
+            if self._times.finished_at is not None and not self.assembler.finished:
+                self._times.finished_at = None  # another choice has begun
+            if flags & ERROR and self._times.finished_at is None:
                 self._broke(from_error(find_error(chunk), headers=self.headers, now=self._wall()))
                 break
             if flags & TOKEN:
-                self._last_token_at = now
-                if self.first_token_at is None:
+                self._times.last_token_at = now
+                if self._times.first_token_at is None:
                     self._first_token(now)
             if flags & (TOOL | FINISH):
                 self._changed(now)
@@ -389,7 +340,7 @@ class Reading:
         if not self._deliver or (self.failure is not None and not self._delivered_text):
             # Nobody has seen text: the next attempt can start over, so this batch is better not delivered.
             return None
-        if self.first_token_at is None:
+        if self._times.first_token_at is None:
             self._waiting += pieces
             return None
         if self._waiting:
@@ -417,25 +368,25 @@ class Reading:
         return joined
 
     def _first_token(self, now: float) -> None:
-        self.first_token_at = self._last_token_at = now
+        self._times.first_token(now)
         self._machine.first_token(now, self.ask.number)
-        if self._alarm is not None and (not self._deliver or self.ask.stall < self._deadlines().first_token_by - now):
+        if self._alarm is not None and (not self._deliver or self.ask.stall < self._times.ask.first_token_by - now):
             self._alarm.again()
 
     def _done(self, now: float) -> None:
-        self._done_at = now
-        if self._alarm is not None and self._finished_at is not None:
+        self._times.done_at = now
+        if self._alarm is not None and self._times.finished_at is not None:
             self._alarm.again()
 
     def _changed(self, now: float) -> None:
         """A tool call has begun or a choice has finished: other deadlines hold."""
         tool_open = self.assembler.open_tool_call
         finished = self.assembler.finished
-        if finished and self._finished_at is None:
-            self._finished_at = now
-        elif tool_open == self._tool_open:
+        if finished and self._times.finished_at is None:
+            self._times.finished_at = now
+        elif tool_open == self._times.tool_open:
             return
-        self._tool_open = tool_open
+        self._times.tool_open = tool_open
         if self._alarm is not None and finished:
             self._alarm.again()
 
@@ -500,7 +451,7 @@ class Reading:
 
     def _broke(self, failure: Failure) -> None:
         """A failure of the connection or the stream: after the finish it changes nothing."""
-        if self._finished_at is None:
+        if self._times.finished_at is None:
             self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:

@@ -13,6 +13,7 @@ from .attempts import attempt_of, cost_of
 from .commands import Ask, Command, Done, GiveUp, Stay, Wait
 from .completions import Attempt, Completion, Piece, Seam, add_usage
 from .continuation import Splice, Way, only_by_prefill
+from .deadlines import OutOfTime
 from .engine import Call, Engine
 from .errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from .events import (
@@ -26,7 +27,7 @@ from .events import (
     Hedged,
     log,
 )
-from .exchange import OutOfTime, Reading
+from .exchange import Reading
 from .failover import Failover
 from .failures import Failure, FailureKind
 from .flights import Flights

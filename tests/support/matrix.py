@@ -23,7 +23,7 @@ def served() -> Iterator[Emulator]:
     """One emulator for the whole matrix; what is waited for without a deadline of the row's own is short."""
     with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
-        patch.setattr("openrouter_fallback.exchange.USAGE_SECONDS", 0.05)
+        patch.setattr("openrouter_fallback.deadlines.USAGE_SECONDS", 0.05)
         # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
         patch.setattr("openrouter_fallback.chunks.Chunks.joined", lambda _, data: data)
         yield emulator
