@@ -8,7 +8,7 @@ from llama_index.core.agent.workflow import AgentStream, FunctionAgent, ToolCall
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import FallbackError
 
-CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 
 
 def check_stock(item: str) -> str:

@@ -13,6 +13,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from llamaindex_openrouter_fallback import LLMAttemptEndEvent, OpenRouterFallback
 
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 FOLDER = Path(__file__).parents[1] / "docs"
 QUESTION = "Which model answers when the first one breaks off?"
 
@@ -27,7 +28,7 @@ class Attempts(BaseEventHandler):
 
 def main(folder: str = str(FOLDER), question: str = QUESTION) -> None:
     get_dispatcher().add_event_handler(Attempts())
-    Settings.llm = OpenRouterFallback(["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"])
+    Settings.llm = OpenRouterFallback(CHAIN)
 
     documents = SimpleDirectoryReader(folder, required_exts=[".md", ".txt"]).load_data()
     index = SimpleKeywordTableIndex.from_documents(documents)  # by keywords: needs no embedding model

@@ -21,6 +21,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 CLAUDE, GPT, LLAMA = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"
 HAIKU, MINI = "anthropic/claude-haiku-4.5", "openai/gpt-5-mini"
 DOWN = {"kind": "temporarily_unavailable"}
+FIVE_MINUTES: Mapping[str | None, Mapping[str, Any]] = {
+    CLAUDE: {"kind": "provider_overloaded"},
+    GPT: {"kind": "reset_mid", "after_tokens": 5},
+}
+"""The outage of docs/getting-started.md: who has just read that page runs the examples in it."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +204,7 @@ CASES = [
         {CLAUDE: 1, GPT: 1},
         "cut off",
     ),
+    Case("llamaindex_rag", FIVE_MINUTES, (f"{GPT} answers", f" [{LLAMA}: answered] \n("), {LLAMA: 1}, "both cut off"),
     Case(
         "llamaindex_agent",
         {},
@@ -212,6 +218,7 @@ CASES = [
         {CLAUDE: 2, GPT: 2},
         "cut off",
     ),
+    Case("llamaindex_agent", FIVE_MINUTES, (f"{LLAMA} had the last word",), {LLAMA: 2}, "both cut off"),
     Case(
         "llamaindex_agent",
         {None: {"kind": "authentication"}},

@@ -22,6 +22,8 @@ _KNOWN_AS = {
     "model_name": "models=['...'], the chain in order",
     "base_url": "api_base=",
     "headers": "default_headers=",
+    "num_output": "max_tokens=",
+    "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
     "reasoning": "additional_kwargs={'reasoning': ...}",
     "is_chat_model": "left out: every model is asked as a chat model",
 }

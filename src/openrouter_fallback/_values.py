@@ -192,7 +192,10 @@ def _base_url(value: str) -> str:
         good = False
     if not good or " " in value or not value.isprintable():
         raise refuse(f"found {show(value)}; allowed is an http or https URL, as in 'https://host/v1'.")
-    return value.rstrip("/")
+    base = value.rstrip("/")
+    if base.endswith("/chat/completions"):
+        raise refuse("found a URL with /chat/completions at its end; give what stands before that.")
+    return base
 
 
 def _health_store(value: object) -> object:

@@ -110,6 +110,8 @@ FILES: Mapping[str, str] = {
     "a key for a name": "fallback:\n  default_chain: [a/b]\n"
     "  endpoints: {x: {base_url: 'http://x', api_key_env: sk-1}}\n",
     "credentials": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {base_url: 'https://me:pw@host/v1'}}\n",
+    "a request's URL": "fallback:\n  default_chain: [a/b]\n"
+    "  endpoints: {x: {base_url: 'http://x/v1/chat/completions'}}\n",
     "no URL": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {base_url: host/v1}}\n",
     "authorization": "fallback:\n  default_chain: [a/b]\n"
     "  endpoints: {x: {base_url: 'http://x', headers: {Authorization: x}}}\n",

@@ -294,6 +294,12 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.endpoints.groq.base_url",
         ["'api.groq.com'", "http or https"],
     ),
+    "endpoint URL of a request": (
+        CHAIN + "  endpoints:\n    groq: {base_url: 'https://api.groq.com/openai/v1/chat/completions/'}\n",
+        4,
+        "fallback.endpoints.groq.base_url",
+        ["/chat/completions at its end", "before that"],
+    ),
     "endpoint name": (
         CHAIN + "  endpoints:\n    my server: {base_url: 'http://h'}\n",
         4,
