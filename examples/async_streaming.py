@@ -4,7 +4,7 @@ import asyncio
 
 from openrouter_fallback import FallbackClient
 
-CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 QUESTIONS = ["What is a hedge?", "What is a breaker?", "What is a budget?"]
 
 

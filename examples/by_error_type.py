@@ -15,7 +15,7 @@ from openrouter_fallback import (
     Settings,
 )
 
-CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 
 
 def ask(client: FallbackClient) -> str:

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 DOCUMENTS = [
     Document("A circuit breaker leaves a failing model out for a while, then tries it with one real request."),
     Document("A hedge asks a second model when the first is slow; the first token wins."),
@@ -27,7 +28,7 @@ def retrieve(question: str) -> str:
     return "\n".join(document.page_content for document in ranked[:2])
 
 
-llm = ChatOpenRouterFallback(models=["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"], app_title="langchain_rag.py")
+llm = ChatOpenRouterFallback(models=CHAIN, app_title="langchain_rag.py")
 chain = {"documents": RunnableLambda(retrieve), "question": RunnablePassthrough()} | PROMPT | llm
 
 for piece in (chain | StrOutputParser()).stream("What does a circuit breaker do?"):

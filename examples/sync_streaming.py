@@ -3,7 +3,7 @@ answers, after it another one goes on from there; only when none can, it is an e
 
 from openrouter_fallback import FallbackClient, StreamInterruptedError
 
-CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct"]
 
 
 def main() -> None:

@@ -166,7 +166,7 @@ CASES = [
     ),
     Case(
         "sync_streaming",
-        {CLAUDE: {"kind": "cut", "after_tokens": 3}, GPT: DOWN},
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}, GPT: DOWN, LLAMA: DOWN},
         (f"{CLAUDE} answers: ", "\nbroken off after "),
         {CLAUDE: 2},
         "all cut off",

@@ -94,7 +94,7 @@ def quoted(prompt: str) -> list[str]:
 
 
 def instance(schema: Any, prompt: str = "") -> Any:
-    """The smallest value that fits a JSON schema, numbers and quoted words taken from the prompt where they fit."""
+    """About the smallest value that fits a JSON schema; numbers and quoted words are the prompt's where they fit."""
     return _Filler(schema, prompt).fill(schema)
 
 
@@ -140,7 +140,9 @@ class _Filler:
 
     def _array(self, schema: Body, depth: int) -> Any:
         first = schema.get("prefixItems") or []
-        rest = [schema.get("items", {})] * (schema.get("minItems", 0) - len(first))
+        # A list that is asked for has something in it; within it, as little as may be: schemas may be recursive.
+        least = schema.get("minItems", int(depth <= 1 and "items" in schema and schema.get("maxItems") != 0))
+        rest = [schema.get("items", {})] * (least - len(first))
         return [self.fill(item, depth + 1) for item in (*first, *rest)]
 
     def _integer(self, schema: Body, depth: int) -> int:
