@@ -63,7 +63,7 @@ NEXT_STEP: Mapping[FailureKind, str] = {
     _K.REJECTED: "Every provider refused the request; check its parameters against what the models support.",
     _K.MODERATION: "The model's moderation flagged the input; change it, or use a model without moderation.",
     _K.CONTENT_POLICY: "Change the request; on_failure: {content_policy: next} would ask the next model instead.",
-    _K.NOT_FOUND: "Check that the model id, as in 'openai/gpt-5.1', exists; base_url must end before /chat/completions.",
+    _K.NOT_FOUND: "Check that the model id, like 'openai/gpt-5.1', exists; base_url must end before /chat/completions.",
     _K.UNSUPPORTED: "Use models that support what the request needs: tools, images, a JSON schema.",
     _K.CREDITS: "Add credits at https://openrouter.ai/settings/credits, lower max_tokens, or add a ':free' model.",
     _K.AUTH: "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys.",
