@@ -1,5 +1,6 @@
 # What can be done here. `make PYTHON=/path/to/python3.11 ...` chooses the interpreter.
 PYTHON ?=
+PORT ?= 8000
 export PYTHON
 .DEFAULT_GOAL := help
 .PHONY: help demo docs test bench clean
@@ -11,9 +12,9 @@ demo: ## the fire drill: fifteen outages against an emulated OpenRouter, and a r
 	@bash .ci/venv
 	@.venv/bin/openrouter-fallback drill --config examples/fallback.yaml
 
-docs: ## the documentation as a site, at http://127.0.0.1:8000 until Ctrl-C
+docs: ## the documentation as a site, at http://127.0.0.1:8000 until Ctrl-C; another port: PORT=8001
 	@bash .ci/venv docs
-	@.venv/bin/mkdocs serve --dev-addr 127.0.0.1:8000
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs serve --dev-addr 127.0.0.1:$(PORT)
 
 test: ## everything that CI runs
 	@bash .ci/run

@@ -220,6 +220,18 @@ def test_an_empty_prompt_asks_nobody(emulator: Emulator) -> None:
     assert "prompt is empty" in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8:surrogateescape"])
+def test_a_prompt_in_another_encoding_is_one_line(emulator: Emulator, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        command("chat", "-", "-m", A), input="Schlüssel".encode("latin1"), env=environment, capture_output=True
+    )
+    assert (done.returncode, emulator.count()) == (2, 0)
+    assert done.stderr.decode().splitlines() == [
+        "ConfigError: the prompt is not UTF-8; convert it, as with: iconv -f LATIN1 -t UTF-8 FILE"
+    ]
+
+
 def test_an_upstream_that_is_gone(emulator: Emulator) -> None:
     done = run("chat", "Hello", "-m", A, "--base-url", emulator.refused_url())
     assert (done.exit_code, done.stdout, emulator.count()) == (1, "", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -222,6 +223,10 @@ def test_models_that_cannot_do_what_is_asked_of_them() -> None:
         ("warning", "cannot take image input, which the name of the chain 'vision' suggests"),
     ]
     assert found[0].step == "Models that can: openrouter-fallback models --can audio"
+    params = {"temprature": 1, "top_p": 1, "made_up": 1}
+    (misspelt,) = misfits("a/a", ModelInfo("a/a", parameters=frozenset({"temperature", "top_k"})), (), (), params)
+    assert (misspelt.level, misspelt.text) == ("warning", "does not list the parameter 'temprature'")
+    assert misspelt.step == "Did you mean 'temperature'?"
     unknown = ModelInfo("a/a")
     assert list(misfits("a/a", unknown, known, ["audio"], {})) == []
 
@@ -363,3 +368,15 @@ def test_a_file_is_written_whole_and_never_over_another(tmp_path: Path) -> None:
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("fallback.yaml", "third")]
     with pytest.raises(ConfigError, match="cannot be written: No such file"):
         write(tmp_path / "nowhere" / "fallback.yaml", "text", force=False)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_stays_of_a_file_that_cannot_be_written_whole(tmp_path: Path, force: bool) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
+    try:
+        with pytest.raises(ConfigError, match="cannot be written: File too large"):
+            write(tmp_path / "fallback.yaml", "#" * 5000, force=force)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert list(tmp_path.iterdir()) == []

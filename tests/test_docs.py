@@ -30,6 +30,12 @@ def test_every_block_of_a_page_runs(
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_every_row_stands_in_its_table(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert re.findall(r"\n\n(\|[^\n]*)\n(?!\|[-:| ]+\|\n)", text) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_points_to_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", text)

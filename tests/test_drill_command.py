@@ -121,10 +121,18 @@ def test_it_lists_its_scenarios_and_knows_no_others() -> None:
     assert "Did you mean overloaded?" in " ".join(wrong.stderr.split())
 
 
-def test_a_report_that_cannot_be_written_is_told_before_the_drill(tmp_path: Path) -> None:
-    done = drill("--report", tmp_path / "nowhere" / "drill.html")
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("nowhere/drill.html", "there is no directory"),
+        (".", "this is a directory; name the file in it"),
+        ("/proc/drill.html", "No such file"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_told_before_the_drill(tmp_path: Path, file: str, why: str) -> None:
+    done = drill("--report", tmp_path / file)
     assert done.exit_code == 2
-    assert "there is no directory" in done.stderr
+    assert why in done.stderr
     assert "healthy" not in done.stderr
 
 

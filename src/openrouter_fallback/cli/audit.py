@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ def misfits(
     for need in sorted({*needs, *(name for name in params if name in _WORDS and params[name])}):
         if model.can(need) is False:
             yield Finding("problem", id, f"cannot {_can(need)}", f"Models that can: {_search(need)}")
+    listed = model.parameters or frozenset()
+    for name in params:
+        near = [] if name in listed else difflib.get_close_matches(name, sorted(listed), n=1, cutoff=0.85)
+        if near:
+            yield Finding("warning", id, f"does not list the parameter {name!r}", f"Did you mean {near[0]!r}?")
     for chain in chains:
         for need in sorted(purpose(chain.name)):
             if id in chain.models and model.can(need) is False:

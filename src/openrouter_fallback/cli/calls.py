@@ -86,8 +86,15 @@ def messages(prompt: str, system: str | None) -> Messages:
     """The conversation to send."""
     if not prompt.strip():
         raise ConfigError('the prompt is empty; give it as an argument, or "-" to read it from stdin')
+    if not _is_unicode(prompt) or not _is_unicode(system or ""):
+        raise ConfigError("the prompt is not UTF-8; convert it, as with: iconv -f LATIN1 -t UTF-8 FILE")
     before = [{"role": "system", "content": system}] if system is not None else []
     return [*before, {"role": "user", "content": prompt}]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether all of the bytes that were given in the command line or on stdin could be read."""
+    return text.encode("utf-8", "replace").decode() == text
 
 
 def show(client: FallbackClient, messages: Messages, *, stream: bool) -> None:

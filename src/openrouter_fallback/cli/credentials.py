@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from openrouter_fallback import AuthenticationError, CatalogError, EndpointConfig, FallbackClient, FallbackError
 from openrouter_fallback.cli.audit import OPENROUTER, Finding, Level
 
-REACH = "Check the network, the proxy and base_url."
+REACH = "Check the network, the proxy, base_url and OPENROUTER_BASE_URL."
 _OPENROUTER_KEY = "sk-or-"
 _KEYS_PAGE = "https://openrouter.ai/settings/keys"
 

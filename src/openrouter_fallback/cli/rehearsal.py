@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ def _missing(target: Target) -> str:
     """What to install for a report; raises where one was asked for by name, before anything is drilled."""
     if not target.wanted:
         return ""
-    if target.path is not None and not target.path.absolute().parent.is_dir():
-        raise ConfigError(f"--report {target.path}: there is no directory {target.path.parent}")
+    if target.path is not None and (why := _unwritable(target.path)):
+        raise ConfigError(f"--report {target.path}: {why}")
     try:
         from openrouter_fallback.drill import page  # noqa: F401 - whether it can be
     except ImportError as error:
@@ -104,6 +105,23 @@ def _missing(target: Target) -> str:
         if target.path is not None:
             raise ConfigError(f"--report {target.path}: {words}") from None
         return words
+    return ""
+
+
+def _unwritable(file: Path) -> str:
+    """Why a file cannot be written, as far as that is known before."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        return f"there is no directory {file.parent}"
+    if file.is_dir():
+        return "this is a directory; name the file in it, such as drill.html"
+    try:
+        if file.is_file():
+            file.open("ab").close()
+        elif not file.exists():
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.strerror or str(error)
     return ""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -137,18 +138,25 @@ def _prices(model: ModelInfo) -> str:
 
 def write(file: Path, text: str, *, force: bool) -> None:
     """Write a whole file or none. Raises `ConfigError` if it exists, unless forced, or cannot be written."""
+    made = file.with_name(f".{file.name}.{os.getpid()}") if force else file
     try:
-        if not force:
-            with file.open("x", encoding="utf-8") as new:
-                new.write(text)
-            return
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
+        with made.open("w" if force else "x", encoding="utf-8") as new, _gone_if_not_whole(made):
+            new.write(text)
+            new.flush()
+        made.replace(file)
     except FileExistsError:
         raise ConfigError(f"{file} is there already; --force overwrites it, or name another file") from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _gone_if_not_whole(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        file.unlink()
+        raise
 
 
 _TEMPLATE = """\

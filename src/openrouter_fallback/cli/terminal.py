@@ -127,6 +127,8 @@ def failures(*, as_json: bool, warnings: bool = True) -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read; who reads it says what is wrong
     logger, handler = logging.getLogger("openrouter_fallback"), _Warnings() if warnings else logging.NullHandler()
     logger.addHandler(handler)
     try:
