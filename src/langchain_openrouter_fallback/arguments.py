@@ -35,6 +35,8 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
     data = dict(given)
     if data.get("model") is not None and data.get("models") is not None:
         raise ConfigError("give model= (a chain of one) or models=[...], not both")
+    if isinstance(data.get("model"), list | tuple):
+        raise ConfigError(f"model={data['model']!r} is a list; a chain is models={list(data['model'])!r}")
     config = data.get("config")
     if isinstance(config, Mapping):
         data["config"] = load_config(config)
