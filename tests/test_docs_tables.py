@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import langchain_core.exceptions
@@ -10,7 +11,7 @@ import langchain_openrouter_fallback.errors
 import openrouter_fallback
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import FailureKind
+from openrouter_fallback import FailureKind, FallbackClient
 from openrouter_fallback.drill import VERDICTS, Expect, Workload
 from openrouter_fallback.emulator import FAULTS, MODELS
 from openrouter_fallback.policy import SMART, Action
@@ -82,6 +83,13 @@ def test_the_arguments_of_the_chat_model_exist() -> None:
     told = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
     fields = ChatOpenRouterFallback.model_fields
     assert told - set(fields) - {field.alias for field in fields.values()} == set()
+
+
+def test_the_arguments_of_a_call_exist() -> None:
+    table = page("docs/langchain.md").partition("## Arguments of a call")[2].partition("## ")[0]
+    rows = re.findall(r"^\| .*? \|", table, flags=re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {"accept", "stall_timeout"} <= told <= set(inspect.signature(FallbackClient.chat).parameters)
 
 
 def test_the_arguments_of_the_llm_are_all_told() -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from pydantic import SecretStr
 
 from openrouter_fallback import EndpointConfig, ModelConfig
@@ -40,6 +41,7 @@ SHARED = (
 OPENROUTER = "openrouter"
 
 _OPENROUTER_HOST = "openrouter.ai"
+_OPENROUTER_URL = f"https://{_OPENROUTER_HOST}/api/v1"
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_KEY = "OPENAI_API_KEY"
 # Fields with the same name and meaning in all three.
@@ -77,9 +79,7 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
     """
     kind = _kind(llm)
     if kind != "openai":
-        raise ConfigError(
-            f"models= holds a {type(llm).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
-        )
+        raise ConfigError(refused(llm))
     _refuse_ways(llm, "models= holds")
     headers = dict(_attribute(llm, "default_headers") or {})
     if _attribute(llm, "openai_organization"):
@@ -96,11 +96,29 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
         headers=headers,
     )
     name = _name(url, endpoint, taken)
-    params = {field: value for field in SHARED if (value := _attribute(llm, field)) is not None}
+    params = _params(llm)
     if url == _OPENAI_URL and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")  # its newer models refuse the old name
-    params |= {**(_attribute(llm, "model_kwargs") or {}), **(_attribute(llm, "extra_body") or {})}
     return name, endpoint, ModelConfig(f"{name}:{_attribute(llm, 'model_name')}", params=params)
+
+
+def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any], Any]:
+    """`models`, each ChatOpenAI that asks OpenRouter with the chain's own URL and key turned into a model of the chain,
+    which has prices there and preferences; and the chain's key, which is theirs where it has none.
+    """
+    url = (url or os.environ.get("OPENROUTER_BASE_URL") or _OPENROUTER_URL).rstrip("/")
+    key = key or os.environ.get("OPENROUTER_API_KEY")
+    found: list[Any] = []
+    for model in models:
+        if is_chat_model(model) and _kind(model) == "openai" and _url(model) == url:
+            theirs = _key(model)
+            if isinstance(theirs, SecretStr) and not _attribute(model, "default_headers"):
+                key = key or theirs
+                if _plain(theirs) == _plain(key):
+                    _refuse_ways(model, "models= holds")
+                    model = ModelConfig(_attribute(model, "model_name"), params=_params(model))
+        found.append(model)
+    return found, key
 
 
 def settings_of(llm: BaseChatModel) -> dict[str, Any]:
@@ -130,6 +148,16 @@ def settings_of(llm: BaseChatModel) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
+def refused(model: object) -> str:
+    """What is said of an object that cannot stand in a chain."""
+    told = f"models= holds a {type(model).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
+    if isinstance(model, BaseChatModel) and _kind(model) == "openrouter":
+        return f"{told}. Write its id, or begin with it: ChatOpenRouterFallback.from_chat_model(llm, models=[...])"
+    if isinstance(model, Runnable):
+        return f"{told}. Others stand behind the whole chain: ChatOpenRouterFallback(...).with_fallbacks([...])"
+    return told
+
+
 def is_chat_model(value: object) -> bool:
     """Whether it is a chat model rather than an id."""
     return isinstance(value, BaseChatModel)
@@ -151,6 +179,16 @@ def _refuse_ways(llm: BaseChatModel, where: str) -> None:
 def _kind(llm: BaseChatModel) -> str | None:
     packages = {cls.__module__.partition(".")[0] for cls in type(llm).__mro__}
     return next((kind for kind in ("openai", "openrouter") if f"langchain_{kind}" in packages), None)
+
+
+def _params(llm: BaseChatModel) -> dict[str, Any]:
+    """What it asks with."""
+    params = {field: value for field in SHARED if (value := _attribute(llm, field)) is not None}
+    return {**params, **(_attribute(llm, "model_kwargs") or {}), **(_attribute(llm, "extra_body") or {})}
+
+
+def _plain(key: object) -> object:
+    return key.get_secret_value() if isinstance(key, SecretStr) else key
 
 
 def _attribute(llm: BaseChatModel, name: str) -> Any:

@@ -11,9 +11,22 @@ from langchain_core.language_models import BaseChatModel
 
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings, load_config
 
-from .adoption import endpoint_of
+from .adoption import at_home, endpoint_of, refused
 from .core import Core
 from .errors import ConfigError
+
+# An argument's name elsewhere -> its name here.
+_ELSEWHERE = {
+    "fallback_models": "models",
+    "fallbacks": "models",
+    "headers": "default_headers",
+    "model_id": "model",
+    "model_name": "model",
+    "openai_api_base": "base_url",
+    "openai_api_key": "api_key",
+    "provider": "openrouter_provider",
+}
+_OF_CALLS = ("accept", "idempotent")
 
 
 def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,6 +35,8 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
     data = dict(given)
     if data.get("model") is not None and data.get("models") is not None:
         raise ConfigError("give model= (a chain of one) or models=[...], not both")
+    if isinstance(data.get("model"), list | tuple):
+        raise ConfigError(f"model={data['model']!r} is a list; a chain is models={list(data['model'])!r}")
     config = data.get("config")
     if isinstance(config, Mapping):
         data["config"] = load_config(config)
@@ -35,6 +50,10 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
     if models is not None:
+        if config is None and any(isinstance(model, BaseChatModel) for model in models):
+            named = "openrouter_api_key" if "openrouter_api_key" in data else "api_key"
+            url = data.get("base_url") or data.get("openrouter_api_base")
+            models, data[named] = at_home(models, url, data.get(named))
         taken = {**_configured(data.get("config"), models), **endpoints}
         data["models"] = [_model(model, endpoints, taken) for model in models]
     if endpoints:
@@ -68,9 +87,19 @@ def _refuse_unknown(cls: type[BaseChatModel], given: Mapping[str, Any]) -> None:
     known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values() if field.alias)}
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known - {"core"}, n=1, cutoff=0.75)
-            meant = f"did you mean {near[0]}=?" if near else "parameters of the request go into model_kwargs={...}"
-            raise ConfigError(f"{cls.__name__} has no argument {name}=; {meant}")
+            raise ConfigError(f"{cls.__name__} has no argument {name}=; {_meant(name, known - {'core'})}")
+
+
+def _meant(name: str, known: set[str]) -> str:
+    if name in _ELSEWHERE:
+        return f"did you mean {_ELSEWHERE[name]}=?"
+    setting = next((word for word in (name, f"{name}_seconds") if word in Settings.model_fields), None)
+    if setting is not None:
+        return f"it is a setting: settings={{{setting!r}: ...}}"
+    if name in _OF_CALLS:
+        return f"it is an argument of a call: .invoke(..., {name}=...) or .bind({name}=...)"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"did you mean {near[0]}=?" if near else "parameters of the request go into model_kwargs={...}"
 
 
 def _configured(config: FallbackConfig | str | None, models: Sequence[object]) -> Mapping[str, EndpointConfig]:
@@ -89,9 +118,7 @@ def _model(model: object, endpoints: dict[str, EndpointConfig], taken: dict[str,
         return ModelConfig(**model)
     if isinstance(model, str | ModelConfig):
         return model
-    raise ConfigError(
-        f"models= holds a {type(model).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
-    )
+    raise ConfigError(refused(model))
 
 
 def _endpoint(endpoint: object) -> EndpointConfig:

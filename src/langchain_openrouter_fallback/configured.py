@@ -11,7 +11,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 
@@ -19,7 +19,7 @@ from .adoption import settings_of
 from .answers import PROVIDER
 from .arguments import checked, plain
 from .core import Core, Recipe
-from .errors import as_model_errors
+from .errors import ConfigError, as_model_errors
 from .profile import profile_of
 from .request import ROUTING
 from .tools import Tool, tool_arguments
@@ -108,7 +108,11 @@ class Configured(BaseChatModel):
     def __init__(self, **given: Any) -> None:
         with as_model_errors():
             data = checked(type(self), given)
-            super().__init__(**data)
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                told = "; ".join(f"{'.'.join(map(str, one['loc']))}=: {one['msg']}" for one in error.errors())
+                raise ConfigError(f"{type(self).__name__}: {told}") from None
             self._client = self._routed_client()
 
     @classmethod

@@ -158,6 +158,30 @@ def test_two_of_one_server_share_an_endpoint_and_two_keys_do_not(direct: Emulato
     assert llm.models == [ModelConfig("127.0.0.1:a"), ModelConfig("127.0.0.1:b"), ModelConfig("127.0.0.1-2:a")]
 
 
+@pytest.mark.parametrize("given", [(), ("base_url",), ("base_url", "api_key")], ids=["nothing", "URL", "both"])
+def test_a_chat_openai_on_openrouter_is_a_model_of_the_chain(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    """As `with_fallbacks` was used with OpenRouter: no endpoint of its own, which would have no prices."""
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", "" if given else emulator.base_url)
+    to = {"base_url": emulator.base_url, "api_key": emulator.api_key}
+    first, second = (built(ChatOpenAI, model=model, temperature=0.3, **to) for model in (GPT, CLAUDE))
+    llm = built(ChatOpenRouterFallback, models=[first, second], **{name: to[name] for name in given})
+
+    assert llm.client.route().candidates == (GPT, CLAUDE)
+    assert llm.invoke("hello").response_metadata["attempts"][0]["endpoint"] == "openrouter"
+    assert emulator.log[0].body["temperature"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"api_key": "sk-or-v1-other"}, {"default_headers": {"X-Theirs": "1"}}], ids=["key", "headers"]
+)
+def test_one_with_another_key_or_headers_is_not(emulator: Emulator, make: Make, theirs: dict[str, Any]) -> None:
+    model = built(ChatOpenAI, **{"model": CLAUDE, "base_url": emulator.base_url, "api_key": emulator.api_key, **theirs})
+    assert make(models=[GPT, model]).client.route().candidates == (GPT, f"127.0.0.1:{CLAUDE}")
+
+
 def test_its_parameters_are_the_candidates_own(emulator: Emulator, make: Make, direct: Emulator) -> None:
     theirs = built(ChatOpenAI, model="m", base_url=direct.base_url, api_key=direct.api_key, temperature=0.9, seed=3)
     llm = make(models=[theirs, GPT])
@@ -184,7 +208,8 @@ def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyP
     ("model", "told"),
     [
         (lambda: FakeListChatModel(responses=["x"]), "FakeListChatModel"),
-        (lambda: built(ChatOpenRouter, model=GPT, api_key="k"), "ChatOpenRouter"),
+        (lambda: FakeListChatModel(responses=["x"]).with_fallbacks([]), "stand behind the whole chain"),
+        (lambda: built(ChatOpenRouter, model=GPT, api_key="k"), "from_chat_model(llm, models=[...])"),
         (
             lambda: built(AzureChatOpenAI, azure_endpoint="https://x.y", api_version="1", model="m", api_key="k"),
             "AzureChatOpenAI whose URL needs a query",
@@ -192,7 +217,7 @@ def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyP
         (lambda: built(ChatOpenAI, model="m", api_key="k", openai_proxy="http://127.0.0.1:1"), "HTTPS_PROXY"),
         (lambda: built(ChatOpenAI, model="m", api_key=lambda: "k"), "a function"),
     ],
-    ids=["another", "ChatOpenRouter", "Azure", "proxy", "key function"],
+    ids=["another", "with_fallbacks", "ChatOpenRouter", "Azure", "proxy", "key function"],
 )
 def test_what_cannot_stand_in_a_chain_is_told(model: Any, told: str) -> None:
     with pytest.raises(ConfigError) as raised:

@@ -19,7 +19,9 @@ _KEPT = 100  # requests in the log, which nobody reads here: it may serve for da
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m openrouter_fallback.emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="a free one unless given")
-    parser.add_argument("--api-key", default="sk-or-v1-emulator")
+    parser.add_argument(
+        "--api-key", default="sk-or-v1-emulator", help="the only one it takes: %(default)s unless given"
+    )
     parser.add_argument("--script", help="a YAML file with faults, answers and paces")
     parser.add_argument(
         "--models",
