@@ -7,12 +7,13 @@ import logging
 import pickle
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import openrouter_fallback as lib
 from openrouter_fallback import FallbackClient, ModelConfig, Settings
-from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, FailedOver
 
 A, B, C = "anthropic/a", "openai/b", "meta-llama/c:free"
@@ -48,9 +49,10 @@ MISTAKES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("nothing given", lambda: FallbackClient(), ("OPENROUTER_FALLBACK_CONFIG", "models=")),
     ("both given", lambda: FallbackClient([A], config={"default_chain": [A]}), ("not both",)),
     ("a string", lambda: FallbackClient("openai/b"), ("['openai/b']",)),
-    ("no prefix", lambda: FallbackClient(["gpt-5.1"]), ("gpt-5.1", "prefix")),
-    ("empty", lambda: FallbackClient([]), ("chain",)),
-    ("twice", lambda: FallbackClient([A, A]), (A,)),
+    ("no prefix", lambda: FallbackClient(["gpt-5.1"]), ("models[0]: found 'gpt-5.1'", "prefix")),
+    ("no prefixes", lambda: FallbackClient(["x", "y"]), ("models= has 2 mistakes", "- models[0]", "- models[1]")),
+    ("empty", lambda: FallbackClient([]), ("models=[] is empty",)),
+    ("twice", lambda: FallbackClient([A, A]), (f"models[1]: found '{A}' again",)),
     ("authorization", lambda: FallbackClient([A], headers={"authorization": "x"}), ("api_key=",)),
     ("bad url", lambda: FallbackClient([A], base_url="ftp://host"), ("http",)),
     ("bad settings", lambda: FallbackClient([A], settings={"skip_treshold": 1}), ("skip_threshold",)),
@@ -71,6 +73,7 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("model=", {"model": A}, ("models=",)),
     ("stream=", {"stream": True}, ("client.stream",)),
     ("misspelt", {"max_cost_teir": "budget"}, ("max_cost_tier",)),
+    ("fallbacks=", {"fallbacks": [B]}, ("models=",)),
     ("misspelt parameter", {"temprature": 1}, ("did you mean temperature=", "extra_body")),
     ("models a string", {"models": B}, (f"[{B!r}]",)),
     ("models empty", {"models": []}, ("empty",)),
@@ -317,7 +320,27 @@ def test_an_id_that_does_not_exist_is_warned_of_once_with_what_may_have_been_mea
     assert emulator.count(wrong) == 2
     said = [record.getMessage() for record in caplog.records if "does not exist" in record.getMessage()]
     assert said == [f"{wrong} does not exist: left out for 300 s. Did you mean {right!r}?"]
+    client.enable(wrong)
+    with pytest.raises(lib.AllModelsFailedError, match=f"Next step: Did you mean {right!r} by {wrong!r}?"):
+        client.chat("hi", models=[wrong])
     client.close()
+
+
+def test_what_may_have_been_meant_is_also_looked_for_in_the_list_of_models() -> None:
+    with (
+        Emulator(models=MODELS) as emulator,
+        FallbackClient(["anthropic/claude-sonet-4.5"], base_url=emulator.base_url, api_key=emulator.api_key) as client,
+    ):
+        client.refresh_catalog()
+        with pytest.raises(lib.AllModelsFailedError, match="Did you mean 'anthropic/claude-sonnet"):
+            client.chat("hi")
+
+
+def test_a_refused_connection_says_where(emulator: Emulator) -> None:
+    url = emulator.refused_url()
+    with FallbackClient([A], base_url=url, api_key=SECRET) as client, pytest.raises(lib.FallbackError) as raised:
+        client.chat("hi", total_timeout=0.5)
+    assert f"({urlsplit(url).netloc})" in str(raised.value)
 
 
 def test_an_unknown_task_uses_the_default_chain_and_says_so_once(

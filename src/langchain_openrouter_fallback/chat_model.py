@@ -36,8 +36,8 @@ class ChatOpenRouterFallback(Configured):
     """
 
     # So that type checkers know aliases, mappings and chat models for what they are: arguments, checked at run time.
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, models: Sequence[Any] | None = None, /, **given: Any) -> None:
+        super().__init__(**(given if models is None else {"models": models, **given}))
 
     # Calls
 

@@ -196,6 +196,12 @@ class Configured(BaseChatModel):
             return count_tokens_approximately(messages)
         return count_tokens_approximately(messages, tools=[*tool_arguments(tools)["tools"]])
 
+    @property
+    def profile_now(self) -> Mapping[str, Any]:
+        """`profile`, made anew where it was made here: a list of models may have come meanwhile. Empty if unknown."""
+        made_here = self.core is not None and self.profile in self.core.profiles
+        return (self._resolve_model_profile() if made_here else self.profile) or {}
+
     def _resolve_model_profile(self) -> ModelProfile | None:
         profile = profile_of(self.client)
         if self.core is not None and profile is not None and profile not in self.core.profiles:

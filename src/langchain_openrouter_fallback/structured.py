@@ -35,7 +35,7 @@ def structured(
 ) -> Runnable[LanguageModelInput, Any]:
     """The model with a parser behind it; `method` is one of `METHODS`, None for the best that the whole chain can."""
     if method is None:
-        method = "json_schema" if (llm.profile or {}).get("structured_output") else "function_calling"
+        method = "json_schema" if llm.profile_now.get("structured_output") else "function_calling"
     if method not in METHODS:
         raise ConfigError(f"method={method!r} is not known; there are: {', '.join(METHODS)}")
     if schema is None and method != "json_mode":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .commands import GiveUp
 from .completions import Attempt
@@ -75,9 +75,15 @@ NEXT_STEP: Mapping[FailureKind, str] = {
 
 
 def error_for(
-    given_up: GiveUp, attempts: Sequence[Attempt], excluded: Sequence[Skipped], *, seconds: float, key_hint: str
+    given_up: GiveUp,
+    attempts: Sequence[Attempt],
+    excluded: Sequence[Skipped],
+    *,
+    seconds: float,
+    key_hint: str,
+    meant: Callable[[str], str | None] = lambda key: None,
 ) -> FallbackError:
-    """The exception that a failed call raises."""
+    """The exception that a failed call raises. `meant`: the id that is meant by one that does not exist."""
     failed = [attempt for attempt in attempts if attempt.kind is not None and attempt.kind is not _K.CANCELLED]
     skipped = (*given_up.skipped, *excluded)
     kinds = {attempt.kind for attempt in failed if attempt.kind is not None}
@@ -91,7 +97,7 @@ def error_for(
     if retry_after is not None:
         lines.append(f"It may work again in {retry_after:.0f} s.")
     steps = [deciding] if deciding is not None else sorted(kinds)
-    lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, failed, key_hint))]
+    lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, failed, key_hint, meant))]
     if not steps:
         lines.append(f"Next step: {_NONE_ALLOWED}")
     return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
@@ -172,8 +178,12 @@ def _table(attempts: Sequence[Attempt], skipped: Sequence[Skipped]) -> list[str]
     return lines
 
 
-def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str) -> str:
+def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:
     step = NEXT_STEP.get(kind, "")
+    if kind is _K.NOT_FOUND:
+        missing = dict.fromkeys(attempt.model for attempt in failed if attempt.kind is kind)
+        near = [f"Did you mean {other!r} by {key!r}? " for key in missing if (other := meant(key)) is not None]
+        return "".join(near) + step
     if kind is not _K.AUTH:
         return step
     refused = {attempt.endpoint: None for attempt in failed if attempt.kind is kind}

@@ -78,16 +78,17 @@ class FallbackClient:
         shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
         ledger = ledger_of(chosen.spend_limit_usd)
         self._store = health_store(self.config, rules, shares, ledger)
+        urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
+        kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
+        self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
         self._engine = Engine(
             transport=self._transport,
             health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
             ledger=ledger,
+            known=_Known(self.config, self._catalog),
         )
-        urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
-        kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
-        self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
         self._router = Router(self.config, self._engine.health, self._catalog)
         self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
         if chosen.opentelemetry:
@@ -497,3 +498,16 @@ class FallbackClient:
             near = difflib.get_close_matches(model, self.config.ids(), n=1)
             raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
         return self._router.candidate(model, self._keys.accounts())
+
+
+class _Known:
+    """The ids that a client knows: those of its configuration, and what OpenRouter lists."""
+
+    __slots__ = ("_catalog", "_config")
+
+    def __init__(self, config: FallbackConfig, catalog: Catalog) -> None:
+        self._config = config
+        self._catalog = catalog
+
+    def __call__(self) -> list[str]:
+        return [*self._config.ids(), *(info.id for info in self._catalog.models())]

@@ -39,7 +39,7 @@ def configured(
     if isinstance(models, str):
         raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")
     if models is not None:
-        config = FallbackConfig(default_chain=tuple(models))
+        config = _chain(models)
     elif config is None:
         config = os.environ.get(CONFIG_ENV)
         if not config:
@@ -59,6 +59,18 @@ def configured(
         return config
     whole = {name: getattr(config, name) for name in type(config).model_fields}
     return FallbackConfig(**{**whole, **changes})
+
+
+def _chain(models: Sequence[str | ModelConfig]) -> FallbackConfig:
+    if not models:
+        raise ConfigError("models=[] is empty; name at least one: models=['openai/gpt-5.1']")
+    try:
+        return FallbackConfig(default_chain=tuple(models))
+    except ConfigError as error:  # what is told of a key is meant for the argument
+        told = (
+            str(error).replace("FallbackConfig, default_chain", "models").replace("FallbackConfig has", "models= has")
+        )
+        raise ConfigError(told.replace("- default_chain", "- models")) from None
 
 
 def hedging(hedge: HedgeConfig | None) -> Hedging | None:

@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,23 +77,29 @@ class Engine:
     ledger: Ledger = field(default_factory=Ledger)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
-    _not_found: set[str] = field(default_factory=set)
+    known: Callable[[], Iterable[str]] = tuple
+    """The ids that may have been meant by one that does not exist."""
+    _not_found: dict[str, str | None] = field(default_factory=dict)
 
     def number(self) -> int:
         """The next call's number, from 1."""
         return next(self._numbers)
 
-    def warn_not_found(self, candidate: Candidate, known: list[str]) -> None:
+    def not_found(self, candidate: Candidate) -> None:
         """Say once for each id that it does not exist, and what may have been meant."""
         key = candidate.key
         if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
             return
-        self._not_found.add(key)
         import difflib
 
-        near = difflib.get_close_matches(key, [one for one in known if one != key], n=1, cutoff=0.8)
+        near = difflib.get_close_matches(key, {one for one in self.known() if one != key}, n=1, cutoff=0.8)
+        self._not_found[key] = near[0] if near else None
         meant = f" Did you mean {near[0]!r}?" if near else " Check the id at https://openrouter.ai/models."
         logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
+
+    def meant(self, key: str) -> str | None:
+        """What may have been meant by an id that does not exist."""
+        return self._not_found.get(key)
 
     def places(self) -> asyncio.Semaphore:
         """The running loop's places for requests: those without one queue here, before any of their clocks runs."""

@@ -88,6 +88,7 @@ _KNOWN = frozenset(
     }
 )
 _MISPLACED = {
+    "fallbacks": "name the models in order: models=['openai/gpt-5.1', ...]",
     "model": "name the models in order: models=['openai/gpt-5.1', ...]",
     "stream": "use client.stream(...) or client.astream(...)",
     "messages": "the messages are the first argument",

@@ -396,7 +396,7 @@ class Run:
         self._restarted = self._streamed and not self._delivered
         self._failed = (ask.candidate.key, failure)
         if failure.kind is FailureKind.NOT_FOUND and not (ask.ignore or ask.candidate.max_price):
-            engine.warn_not_found(ask.candidate, [candidate.key for candidate in self._call.plan.candidates])
+            engine.not_found(ask.candidate)
         if self._delivered:
             self._partial = self._text = self._text + reading.partial
             if reading.said:
@@ -442,7 +442,14 @@ class Run:
         call = self._call
         if self._too_dear and not self._attempts:
             return too_dear((*given_up.skipped, *call.plan.excluded), self._engine.ledger.spend(), self._engine.wall())
-        error = error_for(given_up, self._attempts, call.plan.excluded, seconds=seconds, key_hint=call.key_hint)
+        error = error_for(
+            given_up,
+            self._attempts,
+            call.plan.excluded,
+            seconds=seconds,
+            key_hint=call.key_hint,
+            meant=self._engine.meant,
+        )
         if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._delivered:
             error.partial = self._partial
         return error

@@ -59,7 +59,7 @@ class HttpTransport:
             request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
             return await place.lines.send(request)
         except (*_CAUGHT, RuntimeError) as error:
-            raise _translated(error, before_status=True) from None
+            raise _translated(error, before_status=True, where=urlsplit(url).netloc) from None
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
@@ -422,16 +422,19 @@ _CAUGHT = (
 )
 
 
+_ELSEWHERE = frozenset({TransportFault.REFUSED, TransportFault.NOT_CONNECTED, TransportFault.DNS, TransportFault.TLS})
+"""What is better known with the place where it happened."""
 _HARMLESS = (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError)
 """What may go wrong while closing."""
 
 
-def _translated(error: Exception, *, before_status: bool) -> TransportError:
+def _translated(error: Exception, *, before_status: bool, where: str = "") -> TransportError:
     if isinstance(error, RuntimeError):
         fault = TransportFault.LOOP_CLOSED if "loop is closed" in str(error) else TransportFault.OUR_BUG
     else:
         fault = _fault(error, before_status=before_status)
-    return TransportError(fault, _detail(error))
+    place = f" ({where})" if where and fault in _ELSEWHERE else ""
+    return TransportError(fault, f"{_detail(error)}{place}")
 
 
 def _fault(error: Exception, *, before_status: bool) -> TransportFault:

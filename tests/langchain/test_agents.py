@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import AllModelsFailedError, ContextLengthError
 from openrouter_fallback import routing
-from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator import MODELS, Emulator
 
 from .conftest import CLAUDE, GPT, LLAMA, Make
 
@@ -55,6 +55,15 @@ def test_the_profile_is_what_all_can(make: Make) -> None:
     assert profile["max_input_tokens"] == 400_000
     small = make(models=[GPT, LLAMA]).profile or {}
     assert (small["image_inputs"], small["max_input_tokens"]) == (False, 131_072)
+
+
+def test_structured_output_is_chosen_by_what_is_known_by_then() -> None:
+    schema = {"title": "F", "type": "object", "properties": {}}
+    with Emulator(models=MODELS) as emulator:
+        llm = ChatOpenRouterFallback(["openai/gpt-4o-audio-preview"], base_url=emulator.base_url, api_key="sk-or-v1-x")
+        assert "response_format" in llm.with_structured_output(schema).first.kwargs  # type: ignore[attr-defined]
+        llm.client.refresh_catalog()
+        assert "tools" in llm.with_structured_output(schema).first.kwargs  # type: ignore[attr-defined]
 
 
 async def test_the_profile_follows_the_catalog_and_the_routing(emulator: Emulator, make: Make) -> None:

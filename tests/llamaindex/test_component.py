@@ -141,7 +141,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"is_chat_model": True}, r"left out: every model is asked as a chat model"),
     ({"top_p": 0.5}, r"request parameters go into additional_kwargs="),
     ({"models": FIRST}, r"models='openai/gpt-5.1' is a string; give a list"),
-    ({"models": []}, r"default_chain"),
+    ({"models": []}, r"models=\[\] is empty"),
     ({"models": ["gpt"]}, r"gpt"),
     ({"models": [{"id": FIRST, "tmeout": 3}]}, r"ModelConfig, tmeout: unknown key. Did you mean 'timeout'\?"),
     ({"models": [FIRST, 7]}, r"models"),
