@@ -230,6 +230,13 @@ def test_an_output_that_cannot_be_written_is_one_line(emulator: Emulator, args: 
     assert "No space left on device" in done.stderr
 
 
+@pytest.mark.parametrize("args", [("models",), ("chat", "Hello")], ids=" ".join)
+def test_without_an_output_nothing_is_said(emulator: Emulator, args: tuple[str, ...]) -> None:
+    closed = ["/bin/sh", "-c", '"$@" >&-', "sh", *command(*args)]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_a_check_can_be_read_in_a_narrow_terminal(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, columns: int

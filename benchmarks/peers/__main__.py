@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import platform
 import sys
 import time
@@ -93,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def say(what: str) -> None:
         print(f"{time.perf_counter() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # the emulator's word for a client that has left
     kept = json.loads(chosen.keep.read_text(encoding="utf-8")) if chosen.keep else {}
     found: dict[str, Any] = {"seconds": 0, **kept, **_about(peers, chosen)}
     for part in PARTS:

@@ -42,6 +42,9 @@ class Commands(TyperGroup):
         def run(alone: bool) -> Any:
             return super(Commands, self).main(args, prog_name, complete_var, alone, windows_expand_args, **extra)
 
+        for name in ("stdout", "stderr"):  # None where the shell has closed them: `>&-`
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
         try:
             if not standalone_mode or "--json" not in (sys.argv[1:] if args is None else args):
                 return run(standalone_mode)
