@@ -22,6 +22,7 @@ from openrouter_fallback import (
 from openrouter_fallback.continuation import INSTRUCTION, only_by_prefill
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.wire import pieces
+from openrouter_fallback.params import CHARACTERS_PER_TOKEN
 from tests.cases.matrix import TOOL
 from tests.cases.seams import CUT, TEXTS
 from tests.support.bodies import choice, delta, part
@@ -183,7 +184,31 @@ def test_tools_stay_and_tokens_are_spent(emulator: Emulator, client: FallbackCli
     assert tool_call.arguments == {"query": "it"}
     assert [call for piece in outcome.pieces for call in piece.tool_calls] == [tool_call]
     sent = emulator.log[-1].body
-    assert (sent["tools"], sent["max_tokens"]) == ([TOOL], 200 - 6)
+    delivered = sent["messages"][-1]["content"]
+    assert (sent["tools"], sent["max_tokens"]) == ([TOOL], 200 - max(6, len(delivered) // CHARACTERS_PER_TOKEN))
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_long_pieces_are_as_many_tokens_everywhere(raw: RawServer, surface: str) -> None:
+    said = ["Eight hundred characters of prose in two pieces. ".ljust(400, letter) for letter in "ab"]
+    raw.listing = Reply(
+        [json.dumps({"data": [PRICED | {"id": model} for model in CHAIN]}).encode()], 200, "application/json"
+    )
+    raw.answer(Reply([sse(*(delta(content=text) for text in said))], ending="cut"), streamed("the rest of it"))
+    with FallbackClient(
+        CHAIN, base_url=raw.base_url, api_key="sk-or-v1-emulator", settings={"catalog": "always"}
+    ) as client:
+        client.refresh_catalog()
+        raw.requests.clear()
+        answer = ask(client, surface, max_tokens=200).answer
+    raw.listing = None
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 160
+    assert answer.attempts[0].cost == pytest.approx(160e-6)
+    assert raw.requests[1].body["max_tokens"] == 200 - 160
+
+
+PRICED = {"name": "m", "context_length": 100_000, "pricing": {"prompt": "0", "completion": "0.000001"}}
 
 
 # Exactly this and then that: a server that waits until the text was read

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from openrouter_fallback import (
+    Completion,
     ConfigError,
     ContentPolicyError,
     DeadlineExceededError,
@@ -20,7 +23,9 @@ from openrouter_fallback import (
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, Event, Hedged
 from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
+from tests.support.bodies import delta
 from tests.support.clients import PATIENT, client_for
+from tests.support.rawserver import RawServer, Reply, sse
 from tests.support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
@@ -38,7 +43,11 @@ def emulator(served: Emulator) -> Emulator:
 
 
 def hedging(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
-    client = client_for(emulator.base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
+    return hedging_at(emulator.base_url, models, **hedge)
+
+
+def hedging_at(base_url: str, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
+    client = client_for(base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
     client._engine.health._hedges.share = None  # also where a single call makes several
     return client
 
@@ -149,6 +158,38 @@ def test_the_winner_breaks_off_and_the_loser_goes_on_from_its_text(
     assert [one.model for one in outcome.answer.attempts] == [FIRST, SECOND, FIRST]
 
 
+PROMPT = "name: Jane Miller\nborn:  1 May 1980\n\nIBAN: DE02 1203 0000\nsalary: 93,000"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_failure_in_the_turn_of_the_winner_quotes_no_prompt(streamed: bool) -> None:
+    with RawServer() as server, hedging_at(server.base_url) as client:
+        gate = server.gate()
+        refusal = json.dumps({"error": {"message": f"Invalid input: {PROMPT}", "code": 400}}).encode()
+        server.answer(
+            Reply([gate, sse(delta(content=FIRST_TEXT), delta(finish="stop", content=""), "[DONE]")]),
+            Reply([gate, refusal], 400, "application/json"),
+        )
+        task = asyncio.ensure_future(read(client, PROMPT) if streamed else client.achat(PROMPT))
+        while len(server.requests) < 2:  # noqa: ASYNC110 - the server is in another thread
+            await asyncio.sleep(AT_ONCE)
+        await asyncio.sleep(5 * AT_ONCE)  # both have read their status
+        gate.open()
+        threading.Event().wait(10 * AT_ONCE)  # the loop finds both answers at once
+        answer = await task
+    loser = answer.attempts[0]
+    assert (answer.text, loser.model) == (FIRST_TEXT, SECOND)
+    assert loser.kind is not K.CANCELLED, "it has failed by itself, in the turn in which the winner's token came"
+    assert loser.message == "Invalid input: [prompt]"
+
+
+async def read(client: FallbackClient, prompt: str) -> Completion:
+    async with client.astream(prompt) as stream:
+        async for _ in stream:
+            pass
+        return stream.completion
+
+
 # Endpoints that do not stream
 
 
@@ -168,7 +209,7 @@ def unstreamed(emulator: Emulator, models: list[str], **settings: Any) -> Fallba
     return client
 
 
-@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("surface", [surface for surface in SURFACES if surface not in STREAMED])
 def test_a_whole_answer_wins_and_is_turned_down(emulator: Emulator, surface: str) -> None:
     emulator.fault("slow", model=FIRST, delay=0.1)
     emulator.fault("silence", model=SECOND, requests=1)

@@ -82,10 +82,18 @@ def _is_what_it_says(completion: Completion) -> None:
     assert completion.provider is None or isinstance(completion.provider, str)
     assert completion.usage is None or isinstance(completion.usage, Usage)
     assert completion.cost is None or isinstance(completion.cost, float | int)
+    assert isinstance(completion.estimated, bool)
     assert all(isinstance(one, ToolCall) for one in completion.tool_calls)
     assert all(isinstance(one, dict) for one in completion.invalid_tool_calls)
     assert repr(completion)
     assert orjson.dumps(completion.raw)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("usage", [None, [], "none", {}, {"estimated": 1}])
+def test_a_usage_that_says_nothing(wire: tuple[FallbackClient, _Transport], surface: str, usage: object) -> None:
+    body = json.dumps({"choices": [choice(content="hello")], "usage": usage}).encode()
+    assert not send(wire, surface, [body], "application/json").answer.estimated
 
 
 GOOD: list[Json] = [

@@ -251,6 +251,15 @@ async def test_cancelling_a_call_closes_the_upstream(
 # What a stream delivers
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_delivered_stream_is_always_streamed_from_the_model(emulator: Emulator, streamed: bool, surface: str) -> None:
+    with client_for(emulator.base_url, stream_upstream=streamed) as client:
+        outcome = ask(client, surface)
+    assert outcome.answer.text == FIRST_TEXT
+    assert emulator.log[0].body.get("stream", False) is (streamed or surface in STREAMED)
+
+
 @pytest.mark.parametrize("surface", STREAMED)
 def test_tool_calls_come_complete_and_in_one_piece(emulator: Emulator, client: FallbackClient, surface: str) -> None:
     calls = [{"name": name, "arguments": {"query": "a whole question " * 5}} for name in ("look_up", "divide")]

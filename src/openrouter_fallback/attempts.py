@@ -7,7 +7,7 @@ from decimal import Decimal
 from .completions import Attempt, Usage
 from .exchange import Reading
 from .failures import Failure
-from .params import CHARACTERS_PER_TOKEN
+from .params import written_tokens
 from .prices import cost
 from .request import Request
 from .spend import MOST_USD
@@ -44,8 +44,6 @@ def cost_of(reading: Reading, request: Request) -> tuple[Decimal | None, bool]:
     info = reading.ask.candidate.info
     if reading.first_token_at is None or info is None:
         return None, False
-    usage = Usage.read(known) or Usage(
-        request.tokens(), max(reading.said, len(reading.partial) // CHARACTERS_PER_TOKEN)
-    )
+    usage = Usage.read(known) or Usage(request.tokens(), written_tokens(reading.partial, reading.said))
     estimate = cost(info, usage.prompt_tokens, usage.completion_tokens)
     return estimate, estimate is not None

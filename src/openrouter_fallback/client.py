@@ -446,7 +446,7 @@ class FallbackClient:
         def wire(candidate: Candidate) -> Wire:
             return self._places.wire(candidate, ring, asked.headers)
 
-        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint)
+        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint, ring.secrets)
         return Run(self._engine, call, deliver=deliver)
 
     def _priceless(self, plan: Plan) -> bool:

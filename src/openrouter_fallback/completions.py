@@ -58,7 +58,8 @@ class Seam:
 class Usage:
     """Tokens of the answer, and its cost in USD where the endpoint reports one.
 
-    `estimated`: an attempt that broke off in mid-answer reported nothing, so its tokens are counted by its pieces.
+    `estimated`: an attempt that broke off in mid-answer reported nothing, so its tokens are estimated from its pieces
+    and its length.
     """
 
     prompt_tokens: int = 0
@@ -213,7 +214,8 @@ class Completion:
     @property
     def estimated(self) -> bool:
         """Whether `usage` or `cost` holds an estimate, since an attempt reported none."""
-        return any(attempt.estimated for attempt in self.attempts) or self.raw.get("usage", {}).get("estimated") is True
+        usage = self.usage
+        return any(attempt.estimated for attempt in self.attempts) or (usage is not None and usage.estimated)
 
     def __repr__(self) -> str:
         return (
@@ -244,15 +246,15 @@ class Piece:
 def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:
     """The usage of an answer that several attempts have written.
 
-    `earlier` holds, for each attempt that broke off, the usage that it reported and the number of its pieces. Where it
-    reported none, its tokens are estimated: as many as pieces, for a prompt as long as the last one without them.
+    `earlier` holds, for each attempt that broke off, the usage that it reported and about how many tokens it has
+    written. Where it reported none, those count, for a prompt as long as the last one without them.
     """
     total: Json = dict(last or {})
-    written = sum(pieces for _, pieces in earlier)
-    for reported, pieces in earlier:
+    all_written = sum(written for _, written in earlier)
+    for reported, written in earlier:
         known = reported if isinstance(reported, dict) else None
-        prompt = _count(known, "prompt_tokens") if known else max(0, _count(last, "prompt_tokens") - written)
-        completion = _count(known, "completion_tokens") if known else pieces
+        prompt = _count(known, "prompt_tokens") if known else max(0, _count(last, "prompt_tokens") - all_written)
+        completion = _count(known, "completion_tokens") if known else written
         total["prompt_tokens"] = _count(total, "prompt_tokens") + prompt
         total["completion_tokens"] = _count(total, "completion_tokens") + completion
         if known is None:

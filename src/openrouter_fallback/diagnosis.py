@@ -33,6 +33,7 @@ from .failures import (
     FailureKind,
     TransportFault,
 )
+from .redaction import visible, without_keys
 
 _K = FailureKind
 
@@ -44,14 +45,6 @@ _MIN_PROMPT: Final = 4
 _MAX_BODY: Final = 1 << 20
 _MAX_DEPTH: Final = 5
 
-_INVISIBLE: Final = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
-_KEY: Final = re.compile(
-    r"sk-(?=[\w*.-]*\d)[\w*.-]{16,}|sk-or-v\d[\w*.-]*|(?<![A-Za-z])sk-[\w*.-]{3,}"
-    r"|(?<![A-Za-z])(?:gsk_|xai-|hf_|AIza)[\w-]{12,}|\bbearer[ :=]+[\"']?[^\s\"',;]{6,}",
-    re.IGNORECASE,
-)
 _MARKUP: Final = re.compile(r"\A\s*<|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
 _VAGUE: Final = re.compile(
@@ -309,7 +302,7 @@ def _text(value: object, depth: int = 0) -> str:
 
 def _line(text: str) -> str:
     """One bounded line without control characters."""
-    return " ".join(_INVISIBLE.sub("", text[:_MAX_READ]).split())
+    return " ".join(visible(text[:_MAX_READ]).split())
 
 
 def _clean(text: str, prompt: str = "") -> str:
@@ -323,7 +316,7 @@ def _clean(text: str, prompt: str = "") -> str:
     text = _line(text)
     if len(prompt) >= _MIN_PROMPT:
         text = text.replace(prompt, "***")
-    text = _KEY.sub("***", text)
+    text = without_keys(text)
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1].rstrip() + "…"
 
 

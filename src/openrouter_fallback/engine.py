@@ -61,6 +61,8 @@ class Call:
     host: Host
     accept: Accept | None = None
     key_hint: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """All API keys of the call: what no message may hold."""
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from .failover import Failover
 from .failures import Failure, FailureKind, TransportFault
 from .params import wants_json
 from .pieces import calls_of, cut, pieces_of, reworded
+from .redaction import Redactor
 from .request import Request
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
@@ -53,10 +54,14 @@ class Reading:
         *,
         deliver: bool,
         total_counts: bool,
+        redactor: Redactor,
         splice: Splice | None = None,
     ) -> None:
         self.ask = ask
         self.failure: Failure | None = None
+        """What went wrong, once the attempt is over: without keys and without the prompt."""
+        self._found: Failure | None = None
+        self._redactor = redactor
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
@@ -112,18 +117,19 @@ class Reading:
             self._machine.reached(self._clock(), self.ask.number)
             if not 200 <= exchange.status < 300:
                 answer = await self._read_error(exchange)
-                self.failure = from_response(exchange.status, self.headers, answer, now=self._wall())
+                self._fail(from_response(exchange.status, self.headers, answer, now=self._wall()))
         except TransportError as error:
             self._fail(from_transport(error.fault, error.detail))
         except asyncio.CancelledError:
             if not self._alarm.took():
                 raise
             if self.status is not None and not 200 <= self.status < 300:
-                self.failure = from_response(self.status, self.headers, b"", now=self._wall())
+                self._fail(from_response(self.status, self.headers, b"", now=self._wall()))
             else:
                 self._rang()
         finally:
             self._alarm.rest()
+        await self._clean()
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces, or None at the end of the attempt. Raises `OutOfTime`."""
@@ -131,10 +137,12 @@ class Reading:
         if self._ready:
             ready, self._ready = self._ready, None
             return ready
-        if self._over or self.failure is not None or alarm is None or exchange is None:
+        if self._over or self._found is not None or alarm is None or exchange is None:
+            await self._clean()
             return None
         if self._ended:
             self._conclude()
+            await self._clean()
             return None
         held = self._times.release(self._clock())
         if held:
@@ -153,8 +161,8 @@ class Reading:
                 if pieces:
                     self._times.hold(self._clock())
                     return pieces
-                if self.failure is not None:
-                    return None
+                if self._found is not None:
+                    break
                 if self._stops and self._times.first_token_at is not None:
                     return []
         except TransportError as error:
@@ -166,7 +174,22 @@ class Reading:
         finally:
             alarm.rest()
         self._conclude()
+        await self._clean()
         return None
+
+    async def _clean(self) -> None:
+        """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
+        found = self._found
+        if found is None or self.failure is not None:
+            return
+        for message in self._redactor.steps(found.message):
+            if message is None:
+                await asyncio.sleep(0)
+            else:
+                keyless = self._redactor.keyless
+                provider = found.provider and keyless(found.provider)
+                code = found.code and keyless(found.code)
+                self.failure = replace(found, message=message, provider=provider, code=code)
 
     def last_pieces(self) -> list[Piece]:
         """What a finished answer still has to deliver: its tool calls, or all of it where the body came whole."""
@@ -222,13 +245,13 @@ class Reading:
         now = self._clock()
         if self._unread:
             self._catch_up()
-        if self.failure is not None:
+        if self._found is not None:
             return now
         return self._times.due(now, looks=not self._deliver and self._unstreamed is None)
 
     def _rang(self) -> None:
         """The alarm has ended the waiting: say which deadline it was."""
-        if self.failure is None and self._times.finished_at is None:
+        if self._found is None and self._times.finished_at is None:
             self._fail(self._times.missed(self._clock()))
 
     # Bytes
@@ -337,7 +360,7 @@ class Reading:
                 self._machine.reasons(self.ask.number)
             if self._deliver and flags:
                 cut(chunk, pieces)
-        if not self._deliver or (self.failure is not None and not self._delivered_text):
+        if not self._deliver or (self._found is not None and not self._delivered_text):
             # Nobody has seen text: the next attempt can start over, so this batch is better not delivered.
             return None
         if self._times.first_token_at is None:
@@ -396,14 +419,14 @@ class Reading:
         """The body has ended; returns the pieces of an event that it left unterminated."""
         self._ended = True
         self._catch_up()
-        if self._unstreamed is None and self.failure is None:
+        if self._unstreamed is None and self._found is None:
             return self._read_payloads(self._reader.finish(), self._last_bytes_at)
         return None
 
     def _conclude(self) -> None:
         self._over = True
         self._catch_up()
-        if self.failure is not None:
+        if self._found is not None:
             return
         body: Json | None = None
         if self._unstreamed is not None:
@@ -455,8 +478,8 @@ class Reading:
             self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
-        if self.failure is None:
-            self.failure = failure
+        if self._found is None:
+            self._found = failure
 
     def turn_down(self) -> None:
         """The caller's `accept=` did not take the answer."""

@@ -29,6 +29,11 @@ class KeyRing:
     missing: frozenset[str]
     hint: str
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys themselves, for whoever takes them out of messages."""
+        return tuple(key for key in self.keys.values() if key)
+
 
 class Keys:
     """The keys of one client. A key that was found is kept; a missing one is looked for again at each call."""

@@ -27,6 +27,14 @@ _WORDS: Final = {
 }
 
 
+def written_tokens(text: str, pieces: int = 0) -> int:
+    """About how many tokens a `text` has that came in so many `pieces`: one for each, or more by its length.
+
+    The only estimate of what a model has written without reporting it: for usage, cost, `max_tokens` and what is held.
+    """
+    return max(pieces, len(text) // CHARACTERS_PER_TOKEN)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a request needs of a model: abilities, as `ModelInfo.can` names them, and room for at least `tokens`."""

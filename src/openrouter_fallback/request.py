@@ -114,7 +114,6 @@ _OPENROUTERS = frozenset(
 )
 _OPENROUTERS_IN_MESSAGES = frozenset({"images", "reasoning", "reasoning_details"})
 _LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
-_SCRUB_LENGTH = 24
 
 
 class Request:
@@ -217,27 +216,9 @@ class Request:
         """About how many tokens its text has."""
         return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
 
-    def scrub(self, message: str) -> str:
-        """`message` without anything that quotes the prompt: an endpoint may repeat what it was sent."""
-        for text in self._texts():
-            if len(text) < _SCRUB_LENGTH:
-                if len(text) > 5 and text in message:
-                    message = message.replace(text, "[prompt]")
-                continue
-            start = 0
-            while start + _SCRUB_LENGTH <= len(message):
-                if message[start : start + _SCRUB_LENGTH] not in text:
-                    start += 1
-                    continue
-                end = start + _SCRUB_LENGTH
-                while end < len(message) and message[start : end + 1] in text:
-                    end += 1
-                message = f"{message[:start]}[prompt]{message[end:]}"
-                start += len("[prompt]")
-        return message
-
-    def _texts(self) -> list[str]:
-        return [text for message in self.messages if (text := " ".join(text_of(message.get("content")).split()))]
+    def texts(self) -> list[str]:
+        """The texts of the prompt, which no message may quote."""
+        return [text for message in self.messages if (text := text_of(message.get("content")))]
 
 
 def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:

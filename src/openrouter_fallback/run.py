@@ -31,6 +31,8 @@ from .exchange import Reading
 from .failover import Failover
 from .failures import Failure, FailureKind
 from .flights import Flights
+from .params import written_tokens
+from .redaction import Redactor
 from .router import Plan, Skipped
 from .spend import Costs
 from .wire import MAX_CONNECTIONS
@@ -47,7 +49,12 @@ class Run:
     def __init__(self, engine: Engine, call: Call, *, deliver: bool) -> None:
         self.completion: Completion | None = None
         self._engine = engine
+        if deliver and not all(candidate.streams for candidate in call.plan.candidates):
+            # What is delivered as a stream is always streamed from the model.
+            streamed = tuple(replace(candidate, streams=True) for candidate in call.plan.candidates)
+            call = replace(call, plan=replace(call.plan, candidates=streamed))
         self._call = call
+        self._redactor = Redactor(call.keys, call.request.texts)
         self._number = engine.number()
         self._deliver = deliver
         self._attempts: list[Attempt] = []
@@ -195,10 +202,16 @@ class Run:
             raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
         return Plan(kept, (*plan.excluded, *beyond))
 
+    @property
+    def _written(self) -> int:
+        """About how many tokens of the answer have been delivered by attempts that broke off."""
+        return sum(written for _, written in self._spent)
+
     def _withheld(self, ask: Ask) -> str | None:
         """Hold what the request may cost; why it must not be sent, or None."""
-        delivered = self._text if ask.way is not None else ""
-        why = self._costs.hold(ask.number, ask.candidate.info, ask.candidate.params, delivered)
+        candidate = ask.candidate
+        delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
+        why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
         self._too_dear = self._too_dear or why is not None
         return why
 
@@ -307,7 +320,7 @@ class Run:
             self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
         request, splice = call.request, None
         if ask.way is not None:
-            request = request.continued(self._text, ask.way, sum(pieces for _, pieces in self._spent))
+            request = request.continued(self._text, ask.way, self._written)
             splice = Splice(self._text, trusted=ask.way is ask.candidate.continues is Way.PREFILL)
         return Reading(
             ask,
@@ -318,6 +331,7 @@ class Run:
             deliver=self._deliver,
             total_counts=call.limits.wall_clock,
             splice=splice,
+            redactor=self._redactor,
         )
 
     def _letter(self, reading: Reading) -> tuple[str, Mapping[str, str], bytes]:
@@ -390,7 +404,6 @@ class Run:
             return self._machine_().succeeded(now, ask.number)
         if failure is None:
             raise RuntimeError("an attempt ended without an answer and without a failure")
-        failure = replace(failure, message=self._call.request.scrub(failure.message))
         self._note(reading, failure, now, counts=not self._machine_().prefill_refused(failure, ask.number))
         self._reading = None
         self._restarted = self._streamed and not self._delivered
@@ -401,7 +414,7 @@ class Run:
             self._partial = self._text = self._text + reading.partial
             if reading.said:
                 self._author = ask.candidate.key
-                self._spent.append((reading.assembler.usage, reading.said))
+                self._spent.append((reading.assembler.usage, written_tokens(reading.partial, reading.said)))
         return self._machine_().failed(
             failure,
             now,

@@ -298,18 +298,27 @@ class Costs:
         self.bounds: dict[int, int] = {}
         """`max_tokens` that are to be sent, by request."""
 
-    def offer(self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> Offer | str:
-        """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent."""
+    def offer(
+        self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
+    ) -> Offer | str:
+        """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent.
+
+        `delivered` is the text that it goes on from, about `written` tokens of the answer.
+        """
         wanted = next((most for name in _BOUNDS if (most := _bound(self._params, own, name))), None)
+        if wanted and any(isinstance(self._params.get(name), int) for name in _BOUNDS):
+            wanted = max(1, wanted - written)  # as the request says
         choices = self._params.get("n", own.get("n"))
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
         return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
 
-    def hold(self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "") -> str | None:
+    def hold(
+        self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
+    ) -> str | None:
         """Put aside what request `number` may cost; why it may not be sent, or None."""
         if not self.limited:
             return None
-        found = self.offer(info, own, delivered)
+        found = self.offer(info, own, delivered, written)
         if isinstance(found, str):
             return found
         if not self.purse.hold(number, found.most):

@@ -1,0 +1,193 @@
+"""What may never be said: API keys, prompts, control characters. Every failure's message passes here once.
+
+A message is short and a prompt may be long, so the work is bounded by what the prompt costs in C: the prompt's bytes
+are folded (no white space, quotes or backslashes, which endpoints change when they quote), cut into fingerprints of 8
+bytes at every 16th, and looked up among those of the message. A quote of 47 characters holds one of them. The prompt
+is read in slices, so that whoever has an event loop can let it turn between two of them.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+from urllib.parse import quote
+
+KEY_MASK: Final = "***"
+PROMPT_MASK: Final = "[prompt]"
+
+SLICE_CHARACTERS: Final = 64 * 1024
+"""So much of a prompt is read at a time: about 0.3 ms."""
+MOST_CHARACTERS: Final = 4_000
+"""What is beyond in a message is left out."""
+SHORTEST_QUOTE: Final = 20
+"""So many equal bytes, white space aside, are a quote and no chance."""
+
+_MARK: Final = 8  # bytes of a fingerprint: one integer of an array
+_STRIDE: Final = 2  # fingerprints of the prompt: every second one that its bytes hold side by side
+_DENSE: Final = 4_000  # a prompt of so many bytes is looked up at each of its bytes
+_MOST_PLACES: Final = 16  # of one fingerprint in one slice, that are compared byte by byte
+_SHORTEST_TEXT: Final = 6
+_SHORTEST_KEY: Final = 6
+_FOLDED: Final = b" \t\n\r\v\f\"'\\"
+
+_INVISIBLE: Final = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+_KEY: Final = re.compile(
+    r"sk-(?=[\w*.-]*\d)[\w*.-]{16,}|sk-or-v\d[\w*.-]*|(?<![A-Za-z])sk-[\w*.-]{3,}"
+    r"|(?<![A-Za-z])(?:gsk_|xai-|hf_|AIza)[\w-]{12,}|\bbearer[ :=]+[\"']?[^\s\"',;]{6,}",
+    re.IGNORECASE,
+)
+
+
+def visible(text: str) -> str:
+    """`text` without control characters, directional marks and lone surrogates."""
+    return _INVISIBLE.sub("", text)
+
+
+def without_keys(text: str) -> str:
+    """`text` without anything that looks like an API key."""
+    return _KEY.sub(KEY_MASK, text)
+
+
+class Redactor:
+    """Cleans the messages of one call. `keys` are all its API keys, `texts` returns the texts of its prompt."""
+
+    __slots__ = ("_keys", "_texts")
+
+    def __init__(self, keys: Iterable[str], texts: Callable[[], Iterable[str]]) -> None:
+        self._keys = keys
+        self._texts = texts
+
+    def clean(self, message: str) -> str:
+        """`message` without the call's keys, whatever their form, and without what it quotes of the prompt."""
+        for cleaned in self.steps(message):
+            if cleaned is not None:
+                return cleaned
+        raise AssertionError("the last step returns the message")
+
+    def keyless(self, text: str) -> str:
+        """`text` without the call's keys, also without the beginning of one that was cut off at its end."""
+        forms = {form for key in self._keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key, safe=""))}
+        keys = sorted(forms, key=len, reverse=True)
+        for key in keys:
+            text = text.replace(key, KEY_MASK)
+        end = text.rstrip("… .")
+        for key in keys:
+            length = next((n for n in range(len(key) - 1, _SHORTEST_KEY - 1, -1) if end.endswith(key[:n])), 0)
+            if length:
+                return end[:-length] + KEY_MASK + text[len(end) :]
+        return text
+
+    def steps(self, message: str) -> Iterator[str | None]:
+        """`clean` in steps of bounded length: None after each, then the clean message."""
+        message = self.keyless(message[:MOST_CHARACTERS])
+        folded = _Folded(message)
+        if folded.data:
+            for text in self._texts():
+                for start in range(0, len(text), SLICE_CHARACTERS):
+                    if start:
+                        yield None
+                    # Slices overlap by what a message can quote.
+                    folded.look(text[max(0, start - len(message) - 1) : start + SLICE_CHARACTERS], whole=not start)
+        yield folded.cleaned()
+
+
+class _Folded:
+    """A message as bytes that survive quoting, and which of them quote the prompt."""
+
+    __slots__ = ("_characters", "_marks", "_message", "_quotes", "data")
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self.data = _fold(message)
+        self._characters = [
+            position for position, character in enumerate(message) for _ in range(len(_fold(character)))
+        ]
+        """The character of each byte."""
+        self._marks: dict[int, list[int]] = {}
+        for at in range(len(self.data) - _MARK + 1):
+            mark = int.from_bytes(self.data[at : at + _MARK], _ORDER)
+            self._marks.setdefault(mark, []).append(at)
+        self._quotes: set[int] = set()
+        """Bytes that belong to a quote."""
+
+    def look(self, text: str, *, whole: bool) -> None:
+        """Note what is quoted of `text`; a short text counts where it is quoted as a `whole`."""
+        prompt = _fold(text)
+        if len(prompt) < SHORTEST_QUOTE:
+            if whole and len(prompt) >= _SHORTEST_TEXT:
+                self._look_for_all(prompt)
+            return
+        dense = len(prompt) <= _DENSE
+        for shift in range(_MARK if dense else 1):
+            marks = array("Q", prompt[shift : shift + (len(prompt) - shift) // _MARK * _MARK])
+            step = 1 if dense else _STRIDE
+            marks = marks[::step]
+            for mark in set(self._marks).intersection(marks):
+                self._compare(mark, marks, prompt, shift, step * _MARK)
+
+    def _look_for_all(self, prompt: bytes) -> None:
+        at = self.data.find(prompt)
+        while at >= 0:
+            self._quotes.update(range(at, at + len(prompt)))
+            at = self.data.find(prompt, at + 1)
+
+    def _compare(self, mark: int, marks: array[int], prompt: bytes, shift: int, stride: int) -> None:
+        place = -1
+        for _ in range(_MOST_PLACES):
+            try:
+                place = marks.index(mark, place + 1)
+            except ValueError:
+                return
+            for at in self._marks[mark]:
+                if at in self._quotes and at + _MARK - 1 in self._quotes:
+                    continue
+                first, last = _around(self.data, at, prompt, shift + place * stride)
+                if last - first >= SHORTEST_QUOTE:
+                    self._quotes.update(range(first, last))
+        # A prompt that repeats itself: all that it may have said there is taken for a quote.
+        for at in self._marks[mark]:
+            self._quotes.update(range(max(0, at - SHORTEST_QUOTE), min(len(self.data), at + _MARK + SHORTEST_QUOTE)))
+
+    def cleaned(self) -> str:
+        """The message with a mask for each quote."""
+        if not self._quotes:
+            return self._message
+        hidden = {self._characters[at] for at in self._quotes}
+        parts: list[str] = []
+        inside = False
+        for position, character in enumerate(self._message):
+            # What was folded away inside a quote is part of it.
+            quoted = position in hidden or (inside and not _fold(character) and self._goes_on(position, hidden))
+            if not quoted:
+                parts.append(character)
+            elif not inside:
+                parts.append(PROMPT_MASK)
+            inside = quoted
+        return "".join(parts)
+
+    def _goes_on(self, position: int, hidden: set[int]) -> bool:
+        after = position
+        while after < len(self._message) and not _fold(self._message[after]):
+            after += 1
+        return after in hidden
+
+
+_ORDER: Final = "little" if array("H", [1]).tobytes()[0] else "big"
+
+
+def _fold(text: str) -> bytes:
+    return text.encode("utf-8", "replace").translate(None, _FOLDED)
+
+
+def _around(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:
+    """The longest equal stretch of `one` around its byte `at`, which is the byte `place` of `other`."""
+    first, last = at, at
+    while first > 0 and place - (at - first) > 0 and one[first - 1] == other[place - (at - first) - 1]:
+        first -= 1
+    while last < len(one) and place + last - at < len(other) and one[last] == other[place + last - at]:
+        last += 1
+    return first, last
