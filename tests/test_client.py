@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import pickle
@@ -15,6 +16,8 @@ import openrouter_fallback as lib
 from openrouter_fallback import FallbackClient, ModelConfig, Settings
 from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, FailedOver
+from tests.cases.headers import REFUSED
+from tests.cases.settings import CHANGES, FILE
 
 A, B, C = "anthropic/a", "openai/b", "meta-llama/c:free"
 SECRET = "sk-or-v1-0123456789abcdef0123456789abcdef"
@@ -54,6 +57,14 @@ MISTAKES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("empty", lambda: FallbackClient([]), ("models=[] is empty",)),
     ("twice", lambda: FallbackClient([A, A]), (f"models[1]: found '{A}' again",)),
     ("authorization", lambda: FallbackClient([A], headers={"authorization": "x"}), ("api_key=",)),
+    *(
+        (f"header {name!r}", lambda name=name, value=value: FallbackClient([A], headers={name: value}), words)
+        for name, value, words in REFUSED
+    ),
+    ("headers, no mapping", lambda: FallbackClient([A], headers="X-A: 1"), ("headers=", "a mapping")),  # type: ignore[arg-type]
+    ("a title of two lines", lambda: FallbackClient([A], app_title="My\r\nHost: x"), ("app_title=", "one line")),
+    ("a URL of two lines", lambda: FallbackClient([A], app_url="https://x\n"), ("app_url=", "one line")),
+    ("a title, no text", lambda: FallbackClient([A], app_title=3), ("app_title=", "int")),  # type: ignore[arg-type]
     ("bad url", lambda: FallbackClient([A], base_url="ftp://host"), ("http",)),
     ("bad settings", lambda: FallbackClient([A], settings={"skip_treshold": 1}), ("skip_threshold",)),
 ]
@@ -90,6 +101,7 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("header", {"headers": {"Authorization": "x"}}, ("api_key=",)),
     ("header's name", {"headers": {"bad name\n": "x"}}, ("'bad name\\n'", "name")),
     ("header's name a number", {"headers": {1: "x"}}, ("1 is not a header's name",)),
+    *((f"header {name!r}", {"headers": {name: value}}, words) for name, value, words in REFUSED),
 ]
 
 
@@ -258,6 +270,56 @@ def test_disable_enable_reset_available(client: FallbackClient, emulator: Emulat
     assert client.available() == (A, B, C)
     with pytest.raises(lib.ConfigError):
         client.disable("nonsense")
+
+
+@pytest.mark.parametrize("way", ["disable", "enable", "reset"])
+def test_a_model_that_no_chain_has_is_not_steered(client: FallbackClient, way: str) -> None:
+    steer = getattr(client, way)
+    with pytest.raises(lib.ConfigError, match=r"openai/d.*Did you mean 'openai/b'\?"):
+        steer("openai/d")
+    with pytest.raises(lib.ConfigError, match="in no chain of this client"):
+        steer("x/y")
+    steer(B)
+    client.with_options(models=["x/y"]).disable("x/y")  # a copy knows its own
+
+
+def test_a_model_that_calls_have_brought_can_be_steered(client: FallbackClient) -> None:
+    client.chat("hi", models=["x/y"])
+    client.disable("x/y", 60)
+    assert client.available(models=["x/y"]) == ()
+    client.reset("x/y")
+    assert client.available(models=["x/y"]) == ("x/y",)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_is_left_out_is_seen_with_a_key_from_a_function(emulator: Emulator, *, asynchronous: bool) -> None:
+    async def fetch() -> str:
+        return SECRET
+
+    emulator.fault("rate_limit_exceeded", model=A, retry_after=30)
+    key = fetch if asynchronous else lambda: SECRET
+    with FallbackClient([A, B], base_url=emulator.base_url, api_key=key) as client:
+
+        async def ask() -> None:
+            await client.achat("hi")
+            await client.aclose()
+
+        asyncio.run(ask()) if asynchronous else client.chat("hi")
+        assert client.available() == (B,)
+        assert client.route().skipped[0].reason == "rate-limited"
+        assert client.health()[A].seconds_left is not None
+        client.enable(A)
+        assert client.available() == (A, B)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_settings_beside_a_config_change_what_they_name(name: str) -> None:
+    changes, other = CHANGES[name]
+    config = {**FILE, "settings": {**FILE["settings"], "health_store": "memory"}}
+    settings = FallbackClient(config=config, settings=changes).config.settings
+    was = lib.load_config(config).settings
+    expected = {**{key: getattr(was, key) for key in Settings.model_fields}, **other}
+    assert {key: getattr(settings, key) for key in Settings.model_fields} == expected
 
 
 def test_health_is_a_plain_snapshot(client: FallbackClient, emulator: Emulator) -> None:

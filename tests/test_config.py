@@ -27,6 +27,8 @@ from openrouter_fallback.config import (
 )
 from openrouter_fallback.errors import ConfigError, FallbackError
 from openrouter_fallback.failures import FailureKind
+from tests.cases.headers import REFUSED
+from tests.cases.settings import CHANGES, FILE
 from tests.support.configs import FULL_FORM, KEY, OLDER_FORM, refused
 
 # --- what loads -----------------------------------------------------------------------------------------------------
@@ -404,3 +406,40 @@ def test_automatic_tiers_stay_automatic_however_the_config_travels() -> None:
     ):
         assert same == config
         assert same.derives_tiers
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_settings_are_changed_one_by_one(name: str) -> None:
+    changes, other = CHANGES[name]
+    config = load_config(FILE)
+    changed = config.with_settings(changes)
+    was, now = ({key: getattr(one.settings, key) for key in Settings.model_fields} for one in (config, changed))
+    assert now == {**was, **other}
+    assert changed.ids() == config.ids()
+    assert (
+        pickle.loads(pickle.dumps(changed.with_settings({"health_store": "memory"}))).settings.policy == now["policy"]
+    )
+    assert load_config(FILE) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"polcy": "smart"}, ["polcy", "Did you mean 'policy'?"]),
+        ({"hedge": {"aftr": 1}}, ["hedge.aftr", "Did you mean 'after'?"]),
+        ({"spend_limit_usd": 3}, ["spend_limit_usd", "a mapping"]),
+        (3, ["settings", "found 3", "a mapping"]),
+    ],
+    ids=str,
+)
+def test_changes_of_settings_that_do_not_fit(changes: Any, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(FILE).with_settings(changes)
+    assert all(word in str(raised.value) for word in words), str(raised.value)
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [one for one in REFUSED if isinstance(one[1], str)], ids=str)
+def test_headers_of_an_endpoint_that_cannot_be_sent(name: str, value: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        EndpointConfig("http://h", headers={name: value})
+    assert all(word in str(raised.value) for word in ("headers", *words)), str(raised.value)

@@ -108,6 +108,34 @@ def test_a_bound_in_the_models_own_parameters_counts(emulator: Emulator, new: Ne
     assert emulator.log[0].body["max_tokens"] == 100
 
 
+@pytest.mark.parametrize(
+    ("own", "call", "sent"),
+    [
+        ({"max_completion_tokens": 100_000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_tokens": 100_000}, {"max_completion_tokens": 10}, {"max_completion_tokens": 10}),
+        ({"max_tokens": 100_000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_completion_tokens": 10}, {}, {"max_completion_tokens": 10}),
+        ({"max_completion_tokens": 10}, {"max_tokens": None}, {"max_completion_tokens": 10}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("surface", SURFACES)
+def test_what_is_sent_as_the_token_limit_is_what_is_paid_for(
+    surface: str, emulator: Emulator, new: New, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    client = new([ModelConfig(DEAR, params=own)], spend_limit_usd={"per_call": "0.002"})
+    assert ask(client, surface, PROMPT, **call).answer.attempts[0].model == DEAR
+    body = emulator.log[0].body
+    assert {name: body[name] for name in ("max_tokens", "max_completion_tokens") if name in body} == sent
+
+
+@pytest.mark.parametrize("call", [{"max_tokens": 100_000}, {"max_tokens": 10, "max_completion_tokens": 100_000}])
+def test_of_two_token_limits_the_higher_one_is_paid_for(emulator: Emulator, new: New, call: dict[str, Any]) -> None:
+    client = new([ModelConfig(DEAR, params={"max_completion_tokens": 10})], spend_limit_usd={"per_call": "0.002"})
+    assert isinstance(ask(client, "chat", PROMPT, **call).raised, SpendLimitError)
+    assert emulator.count() == 0
+
+
 def test_where_money_is_enough_no_bound_is_sent(emulator: Emulator, new: New) -> None:
     client = new([DEAR], spend_limit_usd={"per_call": 2, "per_day": 10})
     client.chat(PROMPT)

@@ -81,7 +81,27 @@ one. Mistakes come all at once, each with file, line, key, what was found and wh
   and as the first line of the YAML file `# yaml-language-server: $schema=schema.json`.
 """
 
+_LEVELS: Final = """\
+### Which models a call may use
+
+`task`, `models`, `max_cost_tier`, `primary_provider` and `max_price` can be said in four places. The nearest one holds:
+
+1. an argument of the call: `client.chat("...", task="fast")`;
+2. the context: `with routing(task="fast"): ...`, an inner context before an outer one;
+3. the client's own routing: `client.with_options(task="fast")`, `from_config(..., task="fast")`, the constructor of a
+   LangChain or LlamaIndex model;
+4. the configuration: `default_chain`.
+
+- `task` and `models` both say which models. Whichever is nearer replaces the other: `chat("...", task="fast")` uses the
+  chain `fast`, also where the context or the copy has `models`. Said in the same place, `models` holds.
+- `max_cost_tier`, `primary_provider` and `max_price` hold beside them, each as the nearest place says: a call with a
+  `task` stays below the copy's `max_cost_tier` and `max_price`.
+- The routing is fixed when the call is made: a stream that is read outside of `with routing(...)` keeps it. A coroutine
+  (`achat`) is made when it is awaited or becomes a task.
+- A task that is not configured, and a provider of which the chain has no model, are logged once as a warning."""
+
 _NOTES: Final[Mapping[str, str]] = {
+    "fallback": _LEVELS,
     "models": 'In Python also in the chain itself: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
     "endpoints": f"`openrouter` is always there, with the key in `{DEFAULT_KEY_ENV}`; name it here to change it.",
     "settings": f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",

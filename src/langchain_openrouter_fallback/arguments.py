@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings, load_config
+from openrouter_fallback.suggest import nearest
 
 from .adoption import at_home, endpoint_of, refused
 from .core import Core
@@ -98,8 +98,8 @@ def _meant(name: str, known: set[str]) -> str:
         return f"it is a setting: settings={{{setting!r}: ...}}"
     if name in _OF_CALLS:
         return f"it is an argument of a call: .invoke(..., {name}=...) or .bind({name}=...)"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    return f"did you mean {near[0]}=?" if near else "parameters of the request go into model_kwargs={...}"
+    near = nearest(name, sorted(known), 0.75)
+    return f"did you mean {near}=?" if near else "parameters of the request go into model_kwargs={...}"
 
 
 def _configured(config: FallbackConfig | str | None, models: Sequence[object]) -> Mapping[str, EndpointConfig]:

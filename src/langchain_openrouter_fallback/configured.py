@@ -167,6 +167,8 @@ class Configured(BaseChatModel):
         update = {key: value for key, value in given.items() if value is not None}
         if models is not None:
             update |= {"models": list(models), "model": None}
+        elif task is not None and self.config is not None:
+            update |= {"models": None, "model": None}  # without a configuration they are what the client is made of
         copy = self.model_copy(update=update)
         with as_model_errors():
             copy._client = copy._routed_client()

@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from pydantic import SecretStr
 
-from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, load_config
 
 _KEY_ENV = "OPENROUTER_API_KEY"
+_CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +33,28 @@ class Recipe:
     def client(self, models: list[str | ModelConfig] | None) -> FallbackClient:
         """A new client; its chain is `models` where there is no configuration. Raises the core's `ConfigError`."""
         config: FallbackConfig | str | None = self.config
-        if config is None and models is not None and self.endpoints:
-            config, models = FallbackConfig(default_chain=models, endpoints=self.endpoints), None
-        client = self._client(config, None if config is not None else models)
-        changes = self._changes(client.config)
-        if not changes:
-            return client
-        whole = {name: getattr(client.config, name) for name in FallbackConfig.model_fields}
-        return self._client(FallbackConfig(**{**whole, **changes}), None)
-
-    def _client(self, config: FallbackConfig | str | None, models: list[str | ModelConfig] | None) -> FallbackClient:
+        if self.endpoints:
+            config = self._with_endpoints(models)
         return FallbackClient(
-            models,
+            models if config is None else None,
             config=config,
             base_url=self.base_url,
             api_key=self._key(),
+            settings=self._changes(),
             headers=self.headers,
             app_url=self.app_url,
             app_title=self.app_title,
         )
+
+    def _with_endpoints(self, models: list[str | ModelConfig] | None) -> FallbackConfig | None:
+        """The configuration with the chat model's own endpoints; None where there are no models at all."""
+        config = self.config
+        if config is None and models is not None:
+            return FallbackConfig(default_chain=models, endpoints=self.endpoints or {})
+        config = config or os.environ.get(_CONFIG_ENV) or None
+        if isinstance(config, str):
+            config = load_config(config)
+        return config and config.with_endpoints(self.endpoints or {})
 
     def _key(self) -> SecretStr | Callable[[], Any] | None:
         """The key as given. One that merely stands in the environment is the core's to find: a configuration may name
@@ -59,21 +63,14 @@ class Recipe:
         from_env = isinstance(key, SecretStr) and key.get_secret_value() == os.environ.get(_KEY_ENV)
         return None if from_env else key
 
-    def _changes(self, config: FallbackConfig) -> dict[str, Any]:
-        """What the chat model's own arguments change in the configuration."""
+    def _changes(self) -> dict[str, Any]:
+        """The settings that the chat model's own arguments change in the configuration."""
         told = dict(self.settings or {})
         if self.timeout is not None:
             told["first_token_timeout_seconds"] = float(self.timeout)
         if self.max_retries is not None:
             told["max_retries_per_model"] = self.max_retries + 1  # LangChain counts the tries after the first
-        changes: dict[str, Any] = {}
-        if told:
-            known = config.settings
-            changes["settings"] = Settings(**{**{n: getattr(known, n) for n in known.model_fields_set}, **told})
-        missing = {name: end for name, end in (self.endpoints or {}).items() if config.endpoints.get(name) != end}
-        if missing:
-            changes["endpoints"] = {**config.endpoints, **missing}
-        return changes
+        return told
 
 
 @dataclass(slots=True)

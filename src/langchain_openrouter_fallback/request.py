@@ -10,6 +10,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.utils.function_calling import convert_to_json_schema
 
+from openrouter_fallback import current_routing
+
 from .adoption import SHARED
 from .errors import ConfigError
 
@@ -31,6 +33,7 @@ _RENAMED = {
     "request_timeout": "timeout",
     "default_headers": "headers",
 }
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 # For LangChain itself.
 _NOT_SENT = ("stream", "streaming", "stream_usage", "ls_structured_output_format", "structured_output_format")
 # What a call cannot change; it would go out in the body.
@@ -59,6 +62,9 @@ def options(
     if llm.model_kwargs:
         asked |= llm.model_kwargs
     if kwargs:
+        if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
+            for name in _TOKEN_LIMITS:  # both mean the same: a call's replaces whichever the model has
+                asked.pop(name, None)
         for name in _CONSTRUCTORS & kwargs.keys():
             raise ConfigError(f"{name}= is an argument of {type(llm).__name__} itself, not of a call: make another one")
         asked |= {_RENAMED.get(name, name): value for name, value in kwargs.items() if name not in _NOT_SENT}
@@ -78,15 +84,20 @@ def options(
 
 
 def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a call with the routing of its config, so that callbacks and caches see it too."""
+    """The keyword arguments of a call with the routing of its config and its context, fixed when the call is made, so
+    that callbacks and caches see it too."""
+    given = current_routing()
     configurable = ensure_config(config).get("configurable")
     if configurable:
-        given = {key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}
-        if kwargs.get("model") is not None:
-            given.pop("models", None)
-        if given:
-            return {**given, **kwargs}
-    return kwargs
+        given = _over({key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}, given)
+    return _over(kwargs, given) if given else kwargs
+
+
+def _over(near: dict[str, Any], far: dict[str, Any]) -> dict[str, Any]:
+    """The nearer word over the farther one; `task`, `model` and `models` say the same thing, which models."""
+    if any(near.get(name) is not None for name in ("task", "model")):
+        far = {name: value for name, value in far.items() if name != "models"}
+    return {**far, **near}
 
 
 def _adapt(asked: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Neither in a pickle nor of use in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")  # both mean the same: a call's replaces whichever there is
 _BY_TOOLS = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
@@ -60,7 +61,7 @@ class OpenRouterFallback(FunctionCallingLLM):
     models: list[str | ModelConfig] | None = Field(default=None, frozen=True, description="The chain, in order.")
     config: FallbackConfig | None = Field(default=None, frozen=True, description="Chains, tiers, endpoints, settings.")
     settings: Settings | None = Field(
-        default=None, frozen=True, description="How calls are tried, timed and judged; those of `config` by default."
+        default=None, frozen=True, description="How calls are tried, timed and judged: changes to those of `config`."
     )
     task: str | None = Field(default=None, frozen=True, description="The task whose chain is used.")
     max_cost_tier: str | None = Field(default=None, frozen=True, description="No model above this cost tier.")
@@ -197,10 +198,13 @@ class OpenRouterFallback(FunctionCallingLLM):
             "primary_provider": primary_provider,
             "max_price": max_price,
         }
+        update = {key: value for key, value in given.items() if value is not None}
         if models is not None:
-            given["models"] = list(models)
-        made = self.model_copy(update={key: value for key, value in given.items() if value is not None})
-        made._client = self._client.with_options(**given)
+            update["models"] = list(models)
+        elif task is not None and self.config is not None:
+            update["models"] = None  # without a configuration they are what the client is made of
+        made = self.model_copy(update=update)
+        made._client = self._client.with_options(**given, models=models)
         return made
 
     @property
@@ -379,8 +383,10 @@ class OpenRouterFallback(FunctionCallingLLM):
     def _params(self, kwargs: Json) -> Json:
         """The request's parameters: this call's before `additional_kwargs` before the fields."""
         self._observer.watch(self._client)
-        fields = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        return {**fields, **self.additional_kwargs, **kwargs}
+        own = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.additional_kwargs}
+        if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
+            own = {name: value for name, value in own.items() if name not in _TOKEN_LIMITS}
+        return {**own, **kwargs}
 
 
 def _tool_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings, load_config
+from openrouter_fallback.suggest import nearest
 
 if TYPE_CHECKING:
     from openrouter_fallback import FallbackClient
@@ -55,8 +55,8 @@ def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Jso
             continue
         if key in _KNOWN_AS:
             raise ConfigError(f"{name} takes no {key}=; here that is {_KNOWN_AS[key]}")
-        near = difflib.get_close_matches(key, fields, n=1)
-        hint = f"did you mean {near[0]}=?" if near else "request parameters go into additional_kwargs={...}"
+        near = nearest(key, fields)
+        hint = f"did you mean {near}=?" if near else "request parameters go into additional_kwargs={...}"
         raise ConfigError(f"{name} takes no {key}=; {hint}")
     data = {key: value for key, value in given.items() if key in fields}
     models = data.get("models")
@@ -90,17 +90,12 @@ def client(
     changes: Mapping[str, Any],
     **options: Any,
 ) -> FallbackClient:
-    """The core's client; `changes` are single settings that go before those of the configuration."""
+    """The core's client; `settings`, and before them `changes`, change what they name in the configuration."""
     from openrouter_fallback import FallbackClient  # here, because of what it imports
 
     given: Json = {"models": models} if config is None else {"config": config}
-    if settings is not None:
-        given["settings"] = settings
-    made = FallbackClient(**given, **options)
-    if not changes:
-        return made
-    merged = {**made.config.settings.model_dump(mode="json", exclude_unset=True), **changes}
-    return FallbackClient(**{**given, "settings": merged}, **options)
+    own = {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    return FallbackClient(**given, settings={**own, **changes}, **options)
 
 
 def taken_over(llm: Any) -> Json:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from .errors import ConfigError
+from .suggest import did_you_mean
 
 Path = tuple[str | int, ...]
 SHOWN = 10  # mistakes listed in one error
@@ -100,15 +101,6 @@ def again(error: ValidationError, skip: Callable[[Path], bool]) -> list[InitErro
     ]
 
 
-def near(word: str, options: Iterable[str]) -> str:
-    """The question "did you mean ...?" with a leading blank, or nothing."""
-    import difflib  # Here and in its like: only mistakes need it, and it is slow to import.
-
-    by_lower = {option.lower(): option for option in options}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f" Did you mean {by_lower[found[0]]!r}?" if found else ""
-
-
 def listed(options: Iterable[object], limit: int = 20) -> str:
     """The options in one line."""
     names = [str(option) for option in options]
@@ -184,7 +176,7 @@ def explain(
 
 
 def _means(unknown: Path, missing: Path) -> bool:
-    return unknown[:-1] == missing[:-1] and bool(near(str(unknown[-1]), [str(missing[-1])]))
+    return unknown[:-1] == missing[:-1] and bool(did_you_mean(str(unknown[-1]), [str(missing[-1])]))
 
 
 def _explain(error: dict[str, Any], place: Callable[[Path], Place], texts: Mapping[Path, str], prefix: Path) -> Mistake:
@@ -198,7 +190,7 @@ def _explain(error: dict[str, Any], place: Callable[[Path], Place], texts: Mappi
         return Mistake(path, str(context["text"]))
     known, meaning = place(loc)
     if kind == "extra_forbidden":
-        return Mistake(path, f"unknown key.{near(str(loc[-1]), known)} Known here: {listed(known)}.")
+        return Mistake(path, f"unknown key.{did_you_mean(str(loc[-1]), known)} Known here: {listed(known)}.")
     if kind == "missing":
         return Mistake(path, f"is missing. {meaning}".rstrip())
     value, text = error["input"], texts.get(path)
@@ -219,7 +211,7 @@ def _aside(kind: str, value: object, text: str | None) -> str:
 
 def _advice(kind: str, value: object, context: Mapping[str, Any]) -> str:
     if kind in ("literal_error", "enum") and isinstance(value, str):
-        return near(value, re.findall(r"'([^']*)'", str(context["expected"])))
+        return did_you_mean(value, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind == "tuple_type" and isinstance(value, str):
         return " One entry is a list too, in brackets."
     if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):

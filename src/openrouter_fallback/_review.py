@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails
 
-from ._mistakes import Mistake, Path, Source, listed, mistake, near, refuse, show
+from ._mistakes import Mistake, Path, Source, listed, mistake, refuse, show
 from ._values import AUTO, MAX_DEPTH, is_unicode
+from .suggest import did_you_mean
 
 OPENROUTER = "openrouter"
 STANDARD_TIERS = ("budget", "standard", "premium")  # cheapest first
@@ -42,7 +43,7 @@ def unwrap(source: Source, known: Container[str]) -> tuple[object, Path, list[Mi
     root: Any = source.data
     if "fallback" not in root:
         names = [] if any(key in known for key in root) else [key for key in root if isinstance(key, str)]
-        meant = next((name for name in names if near(name, ["fallback"])), None)
+        meant = next((name for name in names if did_you_mean(name, ["fallback"])), None)
         if meant is not None:
             return None, (), [Mistake((meant,), "unknown key. Did you mean 'fallback'?")]
         return root, (), []
@@ -127,7 +128,7 @@ def id_problem(id: str, endpoints: Iterable[str], known: Iterable[str] = ()) -> 
     if colon and "/" not in head and rest not in _VARIANTS and head != OPENROUTER:
         return (
             f"found {show(id)}, but {show(head)} is not an endpoint; configured: {listed(endpoints)}."
-            f"{near(head, endpoints)} Other servers are named under `endpoints`."
+            f"{did_you_mean(head, endpoints)} Other servers are named under `endpoints`."
         )
     if "/" not in model:
         return (
@@ -135,7 +136,7 @@ def id_problem(id: str, endpoints: Iterable[str], known: Iterable[str] = ()) -> 
             f"{_with_author(model, others)}"
         )
     allowed = "allowed is author/model with an optional :variant, as in 'openai/gpt-5.1' or 'openai/gpt-oss-120b:free'"
-    return f"found {show(id)}; {allowed}.{near(id, others)}"
+    return f"found {show(id)}; {allowed}.{did_you_mean(id, others)}"
 
 
 def _with_author(name: str, others: Iterable[str]) -> str:
@@ -143,7 +144,7 @@ def _with_author(name: str, others: Iterable[str]) -> str:
     author = next((author for begin, author in _AUTHORS if re.match(begin, name, re.IGNORECASE)), None)
     meant = names.get(name) or next((id for other, id in names.items() if looks_mistyped(other, name)), None)
     meant = meant or (f"{author}/{name}" if author else None)
-    return f" Did you mean {show(meant)}?" if meant else near(name, others)
+    return f" Did you mean {show(meant)}?" if meant else did_you_mean(name, others)
 
 
 def review(data: Mapping[str, object]) -> list[InitErrorDetails]:
@@ -202,14 +203,14 @@ def _tiers(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
             if tier not in STANDARD_TIERS:
                 yield mistake(
                     ("cost_tiers", tier),
-                    f"unknown tier {show(tier)}.{near(tier, STANDARD_TIERS)} Known are {listed(STANDARD_TIERS)};"
-                    " other names need `tier_order`, cheapest first.",
+                    f"unknown tier {show(tier)}.{did_you_mean(tier, STANDARD_TIERS)} "
+                    f"Known are {listed(STANDARD_TIERS)}; other names need `tier_order`, cheapest first.",
                 )
     if not isinstance(order, list) or not all(isinstance(tier, str) for tier in order):
         return
     for index, tier in enumerate(order):
         if tier not in tiers:
-            text = f"unknown tier {show(tier)}.{near(tier, tiers)} `cost_tiers` has {listed(tiers) or 'none'}."
+            text = f"unknown tier {show(tier)}.{did_you_mean(tier, tiers)} `cost_tiers` has {listed(tiers) or 'none'}."
             yield mistake(("tier_order", index), text)
         elif tier in order[:index]:
             yield mistake(("tier_order", index), f"found {show(tier)} again; each tier stands once in the order.")

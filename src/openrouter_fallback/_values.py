@@ -31,8 +31,10 @@ from pydantic import (
 from pydantic.types import Strict
 from pydantic_core import PydanticKnownError
 
-from ._mistakes import Path, Place, Source, explain, listed, near, refuse, report, show, where
+from ._headers import headers_problem
+from ._mistakes import Path, Place, Source, explain, listed, refuse, report, show, where
 from .failures import FailureKind
+from .suggest import did_you_mean
 
 MAX_DEPTH = 40
 MEMORY: Literal["memory"] = "memory"
@@ -168,7 +170,7 @@ def _params(value: object) -> JsonValue:
 def _kind(kind: object) -> object:
     if isinstance(kind, str) and kind not in OVERRIDABLE:
         what = f"{show(str(kind))} cannot be overridden" if kind in _NOT_OVERRIDABLE else f"unknown kind {show(kind)}"
-        raise refuse(f"{what}.{near(kind, OVERRIDABLE)} Allowed are {listed(OVERRIDABLE)}.")
+        raise refuse(f"{what}.{did_you_mean(kind, OVERRIDABLE)} Allowed are {listed(OVERRIDABLE)}.")
     return kind
 
 
@@ -232,13 +234,9 @@ def _env_name(value: str) -> str:
 
 
 def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise refuse("found a header name that HTTP does not allow; allowed are letters, digits and '-'.")
-        if name.lower() == "authorization":
-            raise refuse("found the header 'Authorization'; give the key in `api_key_env` or `api_key` instead.")
-        if not re.fullmatch(r"[\t\x20-\x7e]*", value):
-            raise refuse(f"the value of the header {name!r} must be printable ASCII in one line.")
+    problem = headers_problem(headers)
+    if problem is not None:
+        raise refuse(f"{problem}.")
     return FrozenDict(headers)
 
 
@@ -252,7 +250,8 @@ def _tiers(value: object, validate: ValidatorFunctionWrapHandler) -> Mapping[str
     if value == AUTO:
         return AutoTiers()
     if isinstance(value, str):
-        raise refuse(f"found {show(value)}; allowed is 'auto', or a list of models for each tier.{near(value, [AUTO])}")
+        allowed = f"allowed is 'auto', or a list of models for each tier.{did_you_mean(value, [AUTO])}"
+        raise refuse(f"found {show(value)}; {allowed}")
     return FrozenDict(validate(value))
 
 

@@ -22,7 +22,7 @@ from .events import Events, Subscriber
 from .health import MemoryHealth, ModelHealth, Rules
 from .keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .params import Needs
-from .places import Places
+from .places import Places, attribution
 from .policy import policy
 from .portal import Mailbox, portal
 from .prices import MaxPrice, price
@@ -33,6 +33,7 @@ from .run import Run
 from .sharing import health_store
 from .spend import Spend
 from .streams import AsyncStream, Stream
+from .suggest import did_you_mean
 
 
 class FallbackClient:
@@ -58,8 +59,7 @@ class FallbackClient:
     ) -> None:
         self.config = configured(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
-        attribution = {"HTTP-Referer": app_url, "X-Title": app_title}
-        self._places = Places(self.config, {name: value for name, value in attribution.items() if value}, headers)
+        self._places = Places(self.config, attribution(app_url, app_title), headers)
         self._defaults = Choice()
         chosen = self.config.settings
         rules = Rules(
@@ -163,7 +163,7 @@ class FallbackClient:
         one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
         `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
-        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = Mailbox(self._events)
@@ -188,7 +188,7 @@ class FallbackClient:
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
-        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, Inline(self._events), await self._keys.aring())
@@ -217,7 +217,7 @@ class FallbackClient:
         text (`mid_stream="continue"`), or `StreamInterruptedError` is raised with it (`"raise"`, or where nobody can go
         on). `accept` is asked only where nothing has been delivered yet.
         """
-        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = Mailbox(self._events)
@@ -247,7 +247,7 @@ class FallbackClient:
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
-        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
@@ -300,9 +300,9 @@ class FallbackClient:
         Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
         With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
         """
-        choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         needs = Request(" " if messages is None else messages, params).needs
-        route = self._router.route(self._decided(choice), self._engine.clock(), self._keys.accounts(), needs)
+        route = self._router.route(choice, self._engine.clock(), self._keys.accounts(), needs)
         missing = self._keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
@@ -316,7 +316,7 @@ class FallbackClient:
 
     def chain(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing is allowed to ask, in order, whatever their health."""
-        plan = self._router.plan(self._decided(Choice.of(**routing)), self._engine.clock(), self._keys.accounts())
+        plan = self._router.plan(self._choice(**routing), self._engine.clock(), self._keys.accounts())
         return tuple(candidate.key for candidate in plan.candidates)
 
     def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
@@ -456,7 +456,7 @@ class FallbackClient:
         return any(price(self._catalog.get(skipped.model)) is None for skipped in plan.excluded)
 
     def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
-        plan = self._router.plan(self._decided(choice), self._engine.clock(), ring.accounts, needs)
+        plan = self._router.plan(choice, self._engine.clock(), ring.accounts, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -465,8 +465,17 @@ class FallbackClient:
         keyless = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in ring.missing]
         return Plan(kept, (*plan.excluded, *keyless))
 
-    def _decided(self, choice: Choice) -> Choice:
-        return in_context(choice).over(self._defaults)
+    def _choice(
+        self,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
+    ) -> Choice:
+        """The routing of a call, fixed when the call is made: its arguments over its context over this client's."""
+        said = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+        return in_context(said).over(self._defaults)
 
     def _goes_on(self, mid_stream: str | None) -> str:
         if mid_stream not in (None, "continue", "raise"):
@@ -491,12 +500,17 @@ class FallbackClient:
         )
 
     def _known(self, model: str) -> Candidate:
-        problem = self.config.id_problem(model)
-        if problem is not None:
-            import difflib
-
-            near = difflib.get_close_matches(model, self.config.ids(), n=1)
-            raise ConfigError(problem if not near else f"{problem} Did you mean {near[0]!r}?")
+        """The candidate behind an id that a caller steers. Raises `ConfigError` for one that no call could ask."""
+        own = [one if isinstance(one, str) else one.id for one in self._defaults.models or ()]
+        ids = (*self.config.ids(), *own)
+        if model not in ids and not self._router.has_seen(model):
+            problem = self.config.id_problem(model)
+            if problem is not None:
+                raise ConfigError(f"{problem}{'' if 'Did you mean' in problem else did_you_mean(model, ids)}")
+            raise ConfigError(
+                f"{model!r} is in no chain of this client.{did_you_mean(model, ids)} A model that only calls name by "
+                f"models= is known after the first of them, or to a copy: client.with_options(models=[{model!r}])."
+            )
         return self._router.candidate(model, self._keys.accounts())
 
 

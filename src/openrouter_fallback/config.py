@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from ._mistakes import Path, Place, Source, again, explain, listed, mistake, near, report, show
+from ._mistakes import Path, Place, Source, again, explain, listed, mistake, report, show
 from ._review import OPENROUTER, STANDARD_TIERS, chains, id_problem, plain, review, split_id, unwrap
 from ._values import (
     AUTO,
@@ -46,6 +46,7 @@ from ._values import (
     without_password,
 )
 from .errors import ConfigError
+from .suggest import did_you_mean
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -347,6 +348,25 @@ class FallbackConfig(Frozen):
             return Place([name for name in place.known if name != "id"], place.meaning)
         return super()._place(path)
 
+    def with_settings(self, changes: Settings | Mapping[str, Any]) -> Self:
+        """The same configuration with other settings: those that `changes` names, the others stay as they are.
+
+        Inside `hedge`, `spend_limit_usd` and `on_failure` too only what is named changes; None takes the whole away. Of
+        a `Settings` object those count that were given to it. Raises `ConfigError`.
+        """
+        settings = _changed(self.settings, changes)
+        if not isinstance(settings, Mapping):
+            raise ConfigError(f"settings: found {show(settings)}; allowed is a mapping, or a Settings object.")
+        return self.model_copy(update={"settings": Settings(**settings)}) if settings else self
+
+    def with_endpoints(self, endpoints: Mapping[str, EndpointConfig | Mapping[str, Any]]) -> Self:
+        """The same configuration with these endpoints besides, or in place of those of the same name.
+
+        Raises `ConfigError`.
+        """
+        whole = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**whole, "endpoints": {**self.endpoints, **endpoints}})
+
     def model(self, id: str) -> ModelConfig:
         """The model's settings; the defaults for an id without any."""
         return self.models.get(id) or ModelConfig(id)
@@ -405,7 +425,8 @@ class FallbackConfig(Frozen):
         if max_cost_tier is not None:
             if max_cost_tier not in tiers:
                 known = f"Configured: {listed(tiers)}." if tiers else "No `cost_tiers` are configured."
-                raise ConfigError(f"unknown cost tier {show(max_cost_tier)}.{near(max_cost_tier, tiers)} {known}")
+                meant = did_you_mean(max_cost_tier, tiers)
+                raise ConfigError(f"unknown cost tier {show(max_cost_tier)}.{meant} {known}")
             tiers = tiers[: tiers.index(max_cost_tier) + 1]
         return tuple(dict.fromkeys(id for tier in tiers for id in self.by_priority(self.cost_tiers.get(tier, ()))))
 
@@ -425,6 +446,21 @@ class FallbackConfig(Frozen):
     def _prefix(self, id: str) -> str:
         endpoint, model = self.split(id)
         return model.partition("/")[0].lstrip("~") if endpoint == OPENROUTER else endpoint
+
+
+def _changed(known: object, changes: object) -> Any:
+    """`known` with `changes`, level by level; where one of them is no mapping, `changes` as they are."""
+    if not isinstance(changes, Settings | HedgeConfig | SpendLimit | Mapping):
+        return changes
+    old, new = (_named(one) for one in (known, changes))
+    return {**old, **{name: _changed(old.get(name), value) for name, value in new.items()}}
+
+
+def _named(settings: object) -> dict[str, Any]:
+    """What was given to an object of settings, or stands in a mapping."""
+    if isinstance(settings, Settings | HedgeConfig | SpendLimit):
+        return {name: getattr(settings, name) for name in settings.model_fields_set}
+    return dict(settings) if isinstance(settings, Mapping) else {}
 
 
 def _raw(data: Mapping[str, Any], lines: list[InitErrorDetails]) -> dict[str, Any]:

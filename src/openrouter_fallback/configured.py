@@ -49,16 +49,10 @@ def configured(
     url = base_url or (
         os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
     )
-    changes: dict[str, Any] = {}
     if url:
         openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
-        changes["endpoints"] = {**config.endpoints, OPENROUTER: openrouter}
-    if settings is not None:
-        changes["settings"] = settings
-    if not changes:
-        return config
-    whole = {name: getattr(config, name) for name in type(config).model_fields}
-    return FallbackConfig(**{**whole, **changes})
+        config = config.with_endpoints({OPENROUTER: openrouter})
+    return config if settings is None else config.with_settings(settings)
 
 
 def _chain(models: Sequence[str | ModelConfig]) -> FallbackConfig:

@@ -19,6 +19,7 @@ from .policy import Policy
 from .request import Request
 from .router import Candidate, Plan
 from .spend import Ledger
+from .suggest import VERY_CLOSE, nearest
 from .wire import MAX_CONNECTIONS, Transport
 
 logger = logging.getLogger("openrouter_fallback")
@@ -92,11 +93,8 @@ class Engine:
         key = candidate.key
         if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
             return
-        import difflib
-
-        near = difflib.get_close_matches(key, {one for one in self.known() if one != key}, n=1, cutoff=0.8)
-        self._not_found[key] = near[0] if near else None
-        meant = f" Did you mean {near[0]!r}?" if near else " Check the id at https://openrouter.ai/models."
+        near = self._not_found[key] = nearest(key, {one for one in self.known() if one != key}, VERY_CLOSE)
+        meant = f" Did you mean {near!r}?" if near else " Check the id at https://openrouter.ai/models."
         logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
 
     def meant(self, key: str) -> str | None:

@@ -42,6 +42,7 @@ class Keys:
         self._config = config
         self._given = SecretStr(api_key) if isinstance(api_key, str) else api_key
         self._found: KeyRing | None = None
+        self._last: KeyRing | None = None
 
     def ring(self) -> KeyRing:
         """The keys for a synchronous call. Raises `ConfigError` for a key that cannot be one."""
@@ -54,7 +55,8 @@ class Keys:
             if inspect.iscoroutine(key):
                 key.close()
             raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
-        return self._ring(key)
+        self._last = self._ring(key)
+        return self._last
 
     async def aring(self) -> KeyRing:
         """The keys for an async call. Raises `ConfigError` for a key that cannot be one."""
@@ -63,15 +65,16 @@ class Keys:
         if not callable(self._given):
             return self._static()
         key = self._given()
-        return self._ring(await key if inspect.isawaitable(key) else key)
+        self._last = self._ring(await key if inspect.isawaitable(key) else key)
+        return self._last
 
     def known(self) -> KeyRing:
         """The keys as far as they are known without asking the user's function for one."""
         return self._ring(None) if callable(self._given) else self.ring()
 
     def accounts(self) -> Mapping[str, str]:
-        """The accounts as far as they are known without asking the user's function for a key."""
-        return self.known().accounts
+        """The accounts as far as they are known without asking the user's function for a key: those of its last one."""
+        return (self._last or self.known()).accounts
 
     def missing(self) -> frozenset[str]:
         """Endpoints that are known to have no key, without asking the user's function for one."""

@@ -11,6 +11,9 @@ CHARACTERS_PER_TOKEN = 5
 _SHORT_BYTES = 20_000
 """A request that fits into every model's context: 4,000 tokens is the smallest there is."""
 
+TOKEN_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+"""Both names of the most tokens of an answer: OpenAI's newer models refuse the second one."""
+
 _PARTS: Final = {
     "image_url": "image",
     "input_audio": "audio",
@@ -44,6 +47,24 @@ class Needs:
 
     def __bool__(self) -> bool:
         return bool(self.abilities or self.tokens)
+
+
+def token_limits(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits of an answer's tokens that hold, by parameter: the call's (`params`) if it has any, else the model's.
+
+    A call that says `max_tokens` replaces the model's `max_completion_tokens` too: both mean the same.
+    """
+    for given in (params, own):
+        limits = {name: given[name] for name in TOKEN_LIMITS if given.get(name) is not None}
+        if limits:
+            return limits
+    return {}
+
+
+def most_tokens(params: Mapping[str, Any], own: Mapping[str, Any]) -> int | None:
+    """The most tokens of an answer that are asked for, of two limits the higher one; None: as many as there come."""
+    limits = token_limits(params, own).values()
+    return max((one for one in limits if isinstance(one, int) and not isinstance(one, bool) and one > 0), default=None)
 
 
 def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size: int) -> Needs:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from ._headers import headers_problem, value_problem
 from ._version import __version__
 from .config import OPENROUTER, FallbackConfig
 from .engine import Wire
@@ -13,7 +13,6 @@ from .keys import KeyRing
 from .router import Candidate
 
 _MOST_WIRES = 256
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_|~0-9A-Za-z`-]+")  # RFC 9110, section 5.6.2
 
 
 class Places:
@@ -61,17 +60,23 @@ class Places:
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """A user's headers; `ConfigError` for what cannot be one."""
-    checked = dict(headers or {})
-    for name in checked:
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigError(f"headers=: {name!r} is not a header's name")
-    if any(name.lower() == "authorization" for name in checked):
-        raise ConfigError("headers= may not hold Authorization, it would go to every endpoint; use api_key=")
-    for name, value in checked.items():
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"headers=: the value of {name!r} must be printable ASCII in one line")
-    return checked
+    """A user's headers. Raises `ConfigError` for one that cannot be sent."""
+    if headers is None:
+        return {}
+    problem = headers_problem(headers)
+    if problem is not None:
+        raise ConfigError(f"headers=: {problem}")
+    return dict(headers)
+
+
+def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
+    """The headers by which OpenRouter attributes an app's traffic. Raises `ConfigError` for what no header can hold."""
+    given = {"HTTP-Referer": ("app_url=", app_url), "X-Title": ("app_title=", app_title)}
+    for argument, value in given.values():
+        problem = None if value is None else value_problem(argument, value)
+        if problem is not None:
+            raise ConfigError(problem)
+    return {name: value for name, (_, value) in given.items() if value}
 
 
 def _merged(*headers: Mapping[str, str]) -> dict[str, str]:

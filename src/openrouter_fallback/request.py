@@ -12,10 +12,19 @@ from .commands import Facts
 from .completions import Json, text_of
 from .continuation import Way, continued
 from .errors import ConfigError
-from .params import CHARACTERS_PER_TOKEN, needs, own_providers, slow, wants_json
+from .params import (
+    CHARACTERS_PER_TOKEN,
+    TOKEN_LIMITS,
+    needs,
+    own_providers,
+    slow,
+    token_limits,
+    wants_json,
+)
 from .prices import lower
 from .reasoning import family, makers, without_others
 from .router import Candidate
+from .suggest import VERY_CLOSE, nearest
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A prompt, or messages in OpenAI's shape."""
@@ -113,7 +122,6 @@ _OPENROUTERS = frozenset(
     }
 )
 _OPENROUTERS_IN_MESSAGES = frozenset({"images", "reasoning", "reasoning_details"})
-_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
 
 
 class Request:
@@ -162,7 +170,7 @@ class Request:
         other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
         other._as_it_is = self._as_it_is
         other._params = dict(self._params)
-        for name in ("max_tokens", "max_completion_tokens"):
+        for name in TOKEN_LIMITS:
             if isinstance(other._params.get(name), int):
                 other._params[name] = max(1, other._params[name] - tokens)
         other._common = _encode({"messages": other.messages, **other._params})
@@ -186,10 +194,11 @@ class Request:
             head["stream"] = True
             if "stream_options" not in params:
                 head["stream_options"] = {"include_usage": True}
-        limited = not _LIMITS.isdisjoint(params)
-        for key, value in candidate.params.items():
-            if key not in params and not (limited and key in _LIMITS):
-                head[key] = value
+        if candidate.params:
+            limits = token_limits(params, candidate.params)
+            for key, value in candidate.params.items():
+                if key not in params and (key in limits or key not in TOKEN_LIMITS):
+                    head[key] = value
         if ignore or candidate.max_price:
             provider = dict(params.get("provider") or candidate.params.get("provider") or {})
             if ignore:
@@ -256,10 +265,7 @@ def _refuse_mistake(key: str) -> None:
 @lru_cache(maxsize=256)
 def _near(key: str) -> str | None:
     """What may have been meant. A parameter must look very much alike: new ones of OpenRouter resemble the known."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, _OWN, n=1, cutoff=0.8) or get_close_matches(key, sorted(_KNOWN), n=1, cutoff=0.9)
-    return near[0] if near else None
+    return nearest(key, _OWN, VERY_CLOSE) or nearest(key, sorted(_KNOWN), 0.9)
 
 
 def _encode(value: Json) -> bytes:

@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .health import Gate, MemoryHealth, Standing, Target
 from .params import Needs, own_providers, slow
 from .prices import MaxPrice, PriceCap, price, tier
+from .suggest import did_you_mean
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -59,8 +60,14 @@ class Choice:
         return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
 
     def over(self, other: Choice) -> Choice:
-        """This choice, with what it leaves open taken from `other`."""
+        """This choice, with what it leaves open taken from `other`.
+
+        `task` and `models` both say which models, and of one choice `models` holds: so a choice with a `task` takes no
+        `models` from `other`. The rest holds beside them: no cap is lost where a call names a task.
+        """
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if "task" in given:
+            given.setdefault("models", None)
         return replace(other, **given) if given else other
 
 
@@ -214,6 +221,7 @@ class Router:
         self._catalog = catalog
         self._candidates: dict[tuple[str, str], Candidate] = {}
         self._warned: set[str] = set()
+        self._seen: set[str] = set()
 
     def plan(self, choice: Choice, now: float, accounts: Mapping[str, str], needs: Needs = NO_NEEDS) -> Plan:
         """The candidates for `choice`, in the order they would be asked if all were healthy and fit.
@@ -257,6 +265,10 @@ class Router:
         """The candidate behind one id."""
         return self._candidate(key, None, accounts)
 
+    def has_seen(self, key: str) -> bool:
+        """Whether a call has named the model in its `models`."""
+        return key in self._seen
+
     def _candidate(self, key: str, own: ModelConfig | None, accounts: Mapping[str, str]) -> Candidate:
         endpoint, model = self._config.split(key)
         account = accounts[endpoint]
@@ -293,8 +305,13 @@ class Router:
         provider = choice.primary_provider
         if choice.models is not None:
             ids = _given(choice.models, config)
+            if len(self._seen) < _MOST_REMEMBERED:
+                self._seen.update(ids)
         elif choice.task is not None:
-            self._warn_unknown("task", choice.task, (*config.task_chains, "default"), "The default chain is used.")
+            tasks = (*config.task_chains, "default")
+            if choice.task not in tasks:
+                said = _unknown("task", choice.task, _unique(tasks))
+                self._warn_once(f"task={choice.task}", said, "The default chain is used.")
             ids = config.chain(choice.task)
         elif cap is not None and not config.derives_tiers:
             return self._prefer(provider, config.tier_chain(cap)), ()
@@ -320,11 +337,18 @@ class Router:
             return ids
         config = self._config
         providers = config.providers_map()
-        if provider not in providers:
-            known = (*providers, *(config.provider_of(key) for key in ids))
-            self._warn_unknown("primary_provider", provider, known, "The order stays as it is.")
-        first = set(providers.get(provider, ()))
-        return tuple(sorted(ids, key=lambda key: key not in first and config.provider_of(key) != provider))
+        models = set(providers.get(provider, ()))
+        first = {key for key in ids if key in models or config.provider_of(key) == provider}
+        if not first and ids:
+            known = provider in providers
+            self._warn_once(
+                f"primary_provider={provider}",
+                f"primary_provider={provider!r} has none of the models {', '.join(ids)}."
+                if known
+                else _unknown("primary_provider", provider, _unique((*providers, *map(config.provider_of, ids)))),
+                "The order stays as it is.",
+            )
+        return tuple(sorted(ids, key=lambda key: key not in first))
 
     def _beyond(self, key: str, cap: str) -> str | None:
         name = self._tier(key)
@@ -372,12 +396,10 @@ class Router:
             return 0
         return 1 if refused == "credits" else 2
 
-    def _warn_unknown(self, what: str, found: str, allowed: Iterable[str], so: str) -> None:
-        names = tuple(dict.fromkeys(allowed))
-        if found in names or f"{what}={found}" in self._warned or len(self._warned) > _MOST_REMEMBERED:
-            return
-        self._warned.add(f"{what}={found}")
-        logger.warning("%s %s", _unknown(what, found, names), so)
+    def _warn_once(self, key: str, said: str, so: str) -> None:
+        if key not in self._warned and len(self._warned) <= _MOST_REMEMBERED:
+            self._warned.add(key)
+            logger.warning("%s %s", said, so)
 
 
 def _within(cap: PriceCap, plan: list[Candidate]) -> tuple[list[Candidate], list[Skipped]]:
@@ -397,11 +419,8 @@ def _by_price(candidate: Candidate) -> Decimal:
 
 
 def _unknown(what: str, found: str, allowed: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(found, allowed, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{what}={found!r} is not configured; there are: {', '.join(allowed) or 'none'}.{hint}"
+    there = ", ".join(allowed) or "none"
+    return f"{what}={found!r} is not configured; there are: {there}.{did_you_mean(found, allowed)}"
 
 
 def _unique(ids: Iterable[str]) -> tuple[str, ...]:

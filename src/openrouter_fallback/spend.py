@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from .catalog import ModelInfo
+from .params import most_tokens
 from .prices import cost
 
 ZERO = Decimal(0)
@@ -37,7 +38,6 @@ MOST_USD = 1_000_000
 """What is said to have cost more has not."""
 NANO = Decimal("0.000000001")
 _MICRO = Decimal("0.000001")
-_BOUNDS = ("max_completion_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +305,8 @@ class Costs:
 
         `delivered` is the text that it goes on from, about `written` tokens of the answer.
         """
-        wanted = next((most for name in _BOUNDS if (most := _bound(self._params, own, name))), None)
-        if wanted and any(isinstance(self._params.get(name), int) for name in _BOUNDS):
+        wanted = most_tokens(self._params, own)
+        if wanted and most_tokens(self._params, {}):
             wanted = max(1, wanted - written)  # as the request says
         choices = self._params.get("n", own.get("n"))
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
@@ -326,8 +326,3 @@ class Costs:
         if found.max_tokens is not None:
             self.bounds[number] = found.max_tokens
         return None
-
-
-def _bound(params: Mapping[str, Any], own: Mapping[str, Any], name: str) -> int | None:
-    given = params.get(name, own.get(name))
-    return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else None

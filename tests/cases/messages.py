@@ -158,6 +158,13 @@ DEEDS: Mapping[str, Deed] = {
     "no file": lambda _: FallbackClient.from_config("nowhere.yaml"),
     "no Redis": lambda _: FallbackClient([A], settings={"health_store": "redis://127.0.0.1:9"}).health(refresh=True),
     "no endpoint": lambda client: client.catalog.get("groq:x") or client.chain(models=["groq:x"]),
+    "HTTP's header": lambda _: FallbackClient([A], headers={"Host": "x"}),
+    "no header": lambda _: FallbackClient([A], headers={"X Name": "x"}),
+    "a title": lambda _: FallbackClient([A], app_title="a\nb"),
+    "no chain has it": lambda client: client.disable("openai/gpt-5.l"),
+    "a provider of none": lambda _: FallbackClient(
+        config={"default_chain": [A], "task_chains": {"fast": ["meta-llama/llama-3.3-70b-instruct"]}}
+    ).route(primary_provider="meta-llama"),
     "a header's value": lambda _: FallbackClient([A], headers={"X-Name": "a\nb"}),
     "a misspelt argument": lambda client: client.chat("Hello", tsk="coding"),
     "unknown task": lambda client: client.chat("Hello", task="nowhere"),

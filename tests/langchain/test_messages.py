@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import pytest
@@ -21,7 +22,9 @@ from pydantic import BaseModel
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
 from langchain_openrouter_fallback.messages import content, wire_messages
+from openrouter_fallback import EndpointConfig, FallbackClient, Settings, load_config
 from openrouter_fallback.emulator import Emulator
+from tests.cases.settings import CHANGES, FILE
 
 from .conftest import CLAUDE, Make
 
@@ -441,6 +444,61 @@ def test_what_is_meant_for_langchain_is_not_sent(emulator: Emulator, llm: ChatOp
     assert "stream_usage" not in body(emulator)
 
 
+@pytest.mark.parametrize("name", CHANGES)
+def test_settings_change_what_they_name(name: str) -> None:
+    changes, other = CHANGES[name]
+    settings = ChatOpenRouterFallback(config=FILE, settings=changes, api_key="x", max_retries=4).client.config.settings
+    was = load_config(FILE).settings
+    expected = {key: getattr(was, key) for key in Settings.model_fields} | other | {"max_retries_per_model": 5}
+    assert {key: getattr(settings, key) for key in Settings.model_fields} == expected
+
+
+@pytest.mark.parametrize(
+    "chain", [{"models": ["a/b", "x:c"]}, {"config": FILE}, {}], ids=["models", "config", "environment"]
+)
+def test_one_client_whatever_is_changed(chain: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "fallback.yaml").write_text("default_chain: [a/b]")
+    monkeypatch.setenv("OPENROUTER_FALLBACK_CONFIG", str(tmp_path / "fallback.yaml"))
+    made: list[FallbackClient] = []
+    init = FallbackClient.__init__
+
+    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
+        made.append(self)
+        init(self, *args, **given)
+
+    monkeypatch.setattr(FallbackClient, "__init__", counted)
+    endpoint = EndpointConfig("http://127.0.0.1:1/v1")
+    llm = ChatOpenRouterFallback(
+        **chain, endpoints={"x": endpoint}, settings={"policy": "any_error"}, timeout=3, max_retries=0, api_key="x"
+    )
+    assert len(made) == 1
+    settings = llm.client.config.settings
+    assert (settings.policy, settings.first_token_timeout_seconds, settings.max_retries_per_model) == (
+        "any_error",
+        3,
+        1,
+    )
+    assert llm.client.config.endpoints["x"] == endpoint
+
+
+@pytest.mark.parametrize(
+    ("own", "call", "sent"),
+    [
+        ({"max_tokens": 1000}, {"max_completion_tokens": 10}, {"max_completion_tokens": 10}),
+        ({"max_completion_tokens": 1000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_tokens": 1000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_tokens": 1000}, {"max_completion_tokens": None}, {"max_tokens": 1000}),
+    ],
+    ids=str,
+)
+def test_a_calls_token_limit_replaces_the_models(
+    emulator: Emulator, make: Make, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    make(**own).invoke("hi", **call)
+    asked = body(emulator)
+    assert {name: asked[name] for name in ("max_tokens", "max_completion_tokens") if name in asked} == sent
+
+
 def test_attribution_and_headers(emulator: Emulator, make: Make) -> None:
     make(app_url="https://x.org", app_title="X", default_headers={"X-Mine": "1"}).invoke("hi")
     headers = emulator.log[0].headers
@@ -466,6 +524,8 @@ def test_attribution_and_headers(emulator: Emulator, make: Make) -> None:
         ({"model": ["a/b", "c/d"]}, "models=['a/b', 'c/d']"),
         ({"models": ["gpt-5.1"]}, "openai/gpt-5.1"),
         ({"models": ["a/b"], "settings": {"polcy": "smart"}}, "policy"),
+        ({"models": ["a/b"], "default_headers": {"Host": "x"}}, "'Host'"),
+        ({"models": ["a/b"], "app_title": "a\nb"}, "app_title="),
         ({"config": "nowhere.yaml"}, "nowhere.yaml"),
         ({"models": ["a/b"], "endpoints": {"x": 1}}, "endpoints="),
         ({}, "OPENROUTER_FALLBACK_CONFIG"),

@@ -20,6 +20,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback import FallbackError, routing
 from openrouter_fallback.emulator import Emulator
+from tests.cases import levels
+from tests.cases.levels import LEVELS
 
 from .conftest import CLAUDE, GPT, LLAMA, Make
 from .surfaces import SURFACES, aask
@@ -207,6 +209,38 @@ def test_the_nearest_word_wins(emulator: Emulator, llm: ChatOpenRouterFallback) 
     copy.invoke("hello")
     llm.invoke("hello")
     assert served(emulator) == [MINI, LLAMA, CLAUDE, "qwen/qwen3-max", GPT]
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("how", ["argument", "configurable", "constructor", "copy of a copy"])
+def test_what_is_said_nearer_holds(emulator: Emulator, make: Make, name: str, how: str) -> None:
+    argument, context, copy, expected = LEVELS[name]
+    if how == "constructor":
+        llm = make(config=levels.CONFIG, **copy)
+    else:
+        llm = make(config=levels.CONFIG)
+        if how == "copy of a copy" and not {"task", "models"}.isdisjoint(copy):
+            llm = llm.with_routing(task="fast", models=["o/o"])
+        llm = llm.with_routing(**copy)
+    said: dict[str, Any] = {"config": {"configurable": argument}} if how == "configurable" else argument
+    with routing(**context):
+        try:
+            llm.invoke("hello", **said)
+        except FallbackError:
+            assert expected == ()
+    assert served(emulator) == [*expected[:1]]
+
+
+async def test_a_stream_is_routed_when_it_is_asked_for(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
+    with routing(task="coding"):
+        stream, astream, answer = llm.stream("hello"), llm.astream("hello"), llm.ainvoke("hello")
+        events = llm.astream_events("hello")
+    with routing(task="fast"):
+        await asyncio.to_thread(lambda: list(stream))
+        assert [chunk async for chunk in astream]
+        await answer
+        assert [event async for event in events]
+    assert served(emulator) == [CLAUDE] * 4
 
 
 @pytest.mark.parametrize("surface", SURFACES)

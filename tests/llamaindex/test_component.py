@@ -30,12 +30,15 @@ from openrouter_fallback import (
     ConfigError,
     EndpointConfig,
     FailureKind,
+    FallbackClient,
     FallbackConfig,
     ModelConfig,
+    load_config,
 )
 from openrouter_fallback import Settings as FallbackSettings
 from openrouter_fallback.emulator import Emulator
 from tests.cases.matrix import FIRST, SECOND
+from tests.cases.settings import CHANGES, FILE
 
 KEY = "sk-or-v1-a-very-secret-key"
 ASKED = [ChatMessage("Say something")]
@@ -156,6 +159,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"models": [FIRST], "settings": {"polic": 1}}, r"Settings, polic: unknown key. Did you mean 'policy'\?"),
     ({"models": [FIRST], "additional_kwargs": {"task": "fast"}}, r"additional_kwargs holds task: give it as task="),
     ({"models": [FIRST], "default_headers": {"Authorization": "x"}}, r"may not hold Authorization"),
+    ({"models": [FIRST], "default_headers": {"Host": "x"}}, r"'Host'"),
     ({"models": [FIRST], "api_base": "not a URL"}, r"base_url"),
     ({"config": {"default_chian": [FIRST]}}, r"default_chain"),
     ({"config": "nowhere.yaml"}, r"nowhere.yaml"),
@@ -168,6 +172,44 @@ def test_a_mistake_is_told(said: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
         OpenRouterFallback(**{"api_key": KEY, **said})
     assert KEY not in f"{raised.value!r}{raised.value.__cause__!r}{raised.value.__context__!r}"
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_settings_change_what_they_name(name: str) -> None:
+    changes, other = CHANGES[name]
+    settings = OpenRouterFallback(config=FILE, settings=changes, api_key=KEY, max_retries=4).client.config.settings
+    was = load_config(FILE).settings
+    expected = {key: getattr(was, key) for key in FallbackSettings.model_fields} | other | {"max_retries_per_model": 5}
+    assert {key: getattr(settings, key) for key in FallbackSettings.model_fields} == expected
+
+
+def test_one_client_whatever_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FallbackClient] = []
+    init = FallbackClient.__init__
+
+    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
+        made.append(self)
+        init(self, *args, **given)
+
+    monkeypatch.setattr(FallbackClient, "__init__", counted)
+    OpenRouterFallback([FIRST], settings={"policy": "any_error"}, timeout=3, max_retries=0, api_key=KEY)
+    assert len(made) == 1
+    settings = made[0].config.settings
+    assert (settings.policy, settings.first_token_timeout_seconds, settings.max_retries_per_model) == (
+        "any_error",
+        3,
+        1,
+    )
+
+
+@pytest.mark.parametrize("own", [{"max_tokens": 1000}, {"additional_kwargs": {"max_completion_tokens": 1000}}], ids=str)
+@pytest.mark.parametrize("call", [{"max_completion_tokens": 10}, {"max_tokens": 10}], ids=str)
+def test_a_calls_token_limit_replaces_the_models(
+    make: Make, emulator: Emulator, own: dict[str, Any], call: dict[str, Any]
+) -> None:
+    make(**own).chat(ASKED, **call)
+    body = emulator.log[-1].body
+    assert {name: body[name] for name in ("max_tokens", "max_completion_tokens") if name in body} == call
 
 
 def test_a_missing_key_is_told_with_the_call() -> None:

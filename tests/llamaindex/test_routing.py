@@ -17,8 +17,10 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, routing
+from openrouter_fallback import ConfigError, FallbackConfig, FallbackError, ModelConfig, routing
 from openrouter_fallback.emulator import Emulator
+from tests.cases import levels
+from tests.cases.levels import LEVELS
 from tests.llamaindex.test_calls import SONG, Song
 
 CONFIG = FallbackConfig(
@@ -161,6 +163,28 @@ async def test_the_order_where_no_argument_goes_through(
     with routing(task=context) if context else nullcontext():
         await WITHOUT[way](routed)
     assert asked(emulator) == {expected}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("how", ["copy", "constructor", "pickled copy"])
+def test_what_is_said_nearer_holds(make: Any, emulator: Emulator, name: str, how: str) -> None:
+    argument, context, copy, expected = LEVELS[name]
+    if how == "constructor":
+        llm = make(**{"models": None, "config": levels.CONFIG, **copy})
+    else:
+        llm = make(None, config=levels.CONFIG)
+        if not {"task", "models"}.isdisjoint(copy):
+            llm = llm.with_options(task="fast", models=["o/o"])
+        llm = llm.with_options(**copy)
+    if how == "pickled copy":
+        values = {key: getattr(llm, key) for key in llm.model_fields_set}
+        llm = make(**{"models": None, **values})
+    with routing(**context):
+        try:
+            llm.chat(ASKED, **argument)
+        except FallbackError:
+            assert expected == ()
+    assert [request.model for request in emulator.log] == [*expected[:1]]
 
 
 def test_a_context_in_threads(llm: OpenRouterFallback) -> None:

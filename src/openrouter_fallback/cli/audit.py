@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import date
 from typing import Any, Literal
 
 from openrouter_fallback import FallbackConfig, ModelInfo
+from openrouter_fallback.suggest import did_you_mean
 
 Level = Literal["problem", "warning"]
 
@@ -80,9 +80,9 @@ def misfits(
             yield Finding("problem", id, f"cannot {_can(need)}", f"Models that can: {_search(need)}")
     listed = model.parameters or frozenset()
     for name in params:
-        near = [] if name in listed else difflib.get_close_matches(name, sorted(listed), n=1, cutoff=0.85)
-        if near:
-            yield Finding("warning", id, f"does not list the parameter {name!r}", f"Did you mean {near[0]!r}?")
+        meant = "" if name in listed else did_you_mean(name, sorted(listed), 0.85)
+        if meant:
+            yield Finding("warning", id, f"does not list the parameter {name!r}", meant.strip())
     for chain in chains:
         for need in sorted(purpose(chain.name)):
             if id in chain.models and model.can(need) is False:

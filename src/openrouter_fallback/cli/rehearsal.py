@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import shutil
@@ -23,6 +22,7 @@ from openrouter_fallback.drill import VERDICTS, DrillResult, Scenario, Verdict, 
 from openrouter_fallback.drill.live import watching
 from openrouter_fallback.drill.report import listing
 from openrouter_fallback.drill.report import report as print_report
+from openrouter_fallback.suggest import nearest
 
 _EXAMPLE = Path("examples/fallback.yaml")
 _YAML = (".yaml", ".yml")
@@ -144,8 +144,8 @@ def _chosen(names: Sequence[str]) -> list[Scenario]:
         elif name in known:
             found.append(known[name])
         else:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            meant = nearest(name, known)
+            hint = f" Did you mean {meant}?" if meant else ""
             there = f"{', '.join(known)}; a file of your own ends in .yaml"
             raise typer.BadParameter(f"there is no scenario {name!r}; there are: {there}.{hint}")
     return found or list(known.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 import typer
 
@@ -15,6 +14,7 @@ from openrouter_fallback.cli.options import Sort
 from openrouter_fallback.cli.shapes import models_json
 from openrouter_fallback.cli.terminal import print_json
 from openrouter_fallback.cli.views import show_models
+from openrouter_fallback.suggest import nearest
 
 
 def search(
@@ -45,6 +45,6 @@ def _check(option: str, given: Iterable[str], known: Iterable[str]) -> None:
     names = sorted(known)
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names[:30])}"
+            meant = nearest(name, names)
+            hint = f"did you mean {meant!r}?" if meant else f"there are: {', '.join(names[:30])}"
             raise typer.BadParameter(f"{option} {name}: {hint}")
