@@ -31,9 +31,9 @@ from .exchange import Reading
 from .failover import Failover
 from .failures import Failure, FailureKind
 from .flights import Flights
+from .http.protocol import MAX_CONNECTIONS
 from .router import Plan, Skipped
 from .spend import Costs
-from .wire import MAX_CONNECTIONS
 
 _TOO_LATE = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 
