@@ -16,8 +16,8 @@ import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, InvalidRequestError, Piece, StreamInterruptedError
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.transport import HttpTransport
-from openrouter_fallback.wire import Exchange
+from openrouter_fallback.http.protocol import Exchange
+from openrouter_fallback.http.transport import HttpTransport
 from tests.support.bodies import delta
 from tests.support.rawserver import Gate, RawServer, Reply, sse
 from tests.support.surfaces import SURFACES, ask
@@ -159,7 +159,7 @@ def test_a_reader_that_catches_up_while_the_read_ahead_pauses_is_not_forgotten(
             drained.wait(PATIENCE)
             return asyncio.Event()
 
-    monkeypatch.setattr("openrouter_fallback.chunks.Chunks.joined", lambda _, data: data)  # a batch for each event
+    monkeypatch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)  # a batch for each event
     monkeypatch.setattr("openrouter_fallback.streams.READ_AHEAD", 8)
     monkeypatch.setattr("openrouter_fallback.streams.asyncio", Asyncio())
     server.answer(Reply([*[HELLO] * 20, REST]))

@@ -69,7 +69,7 @@ class FallbackClient:
             longest_open=chosen.disable_duration_seconds,
         )
         # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
-        from .transport import HttpTransport
+        from .http.transport import HttpTransport
 
         self._events = Events()
         self._transport = HttpTransport()

@@ -15,12 +15,12 @@ from .commands import Limits
 from .completions import Completion
 from .events import Event, Events
 from .health import MemoryHealth
+from .http.protocol import MAX_CONNECTIONS, Transport
 from .policy import Policy
 from .request import Request
 from .router import Candidate, Plan
 from .spend import Ledger
 from .suggest import VERY_CLOSE, nearest
-from .wire import MAX_CONNECTIONS, Transport
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000

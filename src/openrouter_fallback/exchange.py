@@ -18,13 +18,13 @@ from .deadlines import Deadlines, OutOfTime
 from .diagnosis import find_error, from_error, from_response, from_transport
 from .failover import Failover
 from .failures import Failure, FailureKind, TransportFault
+from .http.protocol import Exchange, Transport, TransportError
 from .params import wants_json
 from .pieces import calls_of, cut, pieces_of, reworded
 from .redaction import Redactor
 from .request import Request
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
-from .wire import Exchange, Transport, TransportError
 
 MAX_UNREAD_BYTES = 256 * 1024
 MAX_ERROR_BYTES = 1024 * 1024

@@ -56,7 +56,7 @@ class Failure:
 
 
 class TransportFault(StrEnum):
-    """What `transport.py` saw where no readable error came."""
+    """What `http/` saw where no readable error came."""
 
     REFUSED = "refused"
     NOT_CONNECTED = "not_connected"

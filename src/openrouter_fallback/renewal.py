@@ -24,9 +24,9 @@ from .config import OPENROUTER
 from .diagnosis import from_response
 from .engine import Wire
 from .errors import AuthenticationError, CatalogError, FallbackError
+from .http.protocol import Transport, TransportError
 from .keys import Keys
 from .places import Places
-from .wire import Transport, TransportError
 
 logger = logging.getLogger("openrouter_fallback")
 

@@ -31,11 +31,11 @@ from .exchange import Reading
 from .failover import Failover
 from .failures import Failure, FailureKind
 from .flights import Flights
+from .http.protocol import MAX_CONNECTIONS
 from .params import written_tokens
 from .redaction import Redactor
 from .router import Plan, Skipped
 from .spend import Costs
-from .wire import MAX_CONNECTIONS
 
 _TOO_LATE = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 

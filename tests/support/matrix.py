@@ -25,7 +25,7 @@ def served() -> Iterator[Emulator]:
         patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
         patch.setattr("openrouter_fallback.deadlines.USAGE_SECONDS", 0.05)
         # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
-        patch.setattr("openrouter_fallback.chunks.Chunks.joined", lambda _, data: data)
+        patch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)
         yield emulator
 
 

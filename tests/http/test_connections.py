@@ -126,7 +126,7 @@ async def test_closing_the_client_closes_its_connections_and_it_can_go_on(
 async def test_idle_connections_beyond_a_number_are_closed(
     client: FallbackClient, server: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openrouter_fallback.transport.MAX_IDLE_CONNECTIONS", 0)
+    monkeypatch.setattr("openrouter_fallback.http.pool.MAX_IDLE_CONNECTIONS", 0)
     for number in range(2):
         await client.achat("hello")
         await server.gone[number].wait()
@@ -137,6 +137,6 @@ async def test_a_connection_that_was_idle_too_long_is_closed(
     client: FallbackClient, server: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await client.achat("hello")
-    monkeypatch.setattr("openrouter_fallback.transport.IDLE_SECONDS", -1.0)
+    monkeypatch.setattr("openrouter_fallback.http.pool.IDLE_SECONDS", -1.0)
     await client.achat("hello")
     await server.gone[0].wait()

@@ -1,0 +1,1 @@
+"""HTTP: the only modules that know the HTTP library. The core sees `protocol`."""

@@ -1,0 +1,225 @@
+"""One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
+
+It goes over httpx2's own transport, httpcore2, without the client above it: no cookies, no redirects (the key would go
+along), one request. Imported with the first client, because of what it brings along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore2
+import httpx2
+
+from .faults import CAUGHT, HARMLESS, translated
+from .pool import Connections, pool
+from .protocol import Exchange
+from .socket import Backend
+
+CONNECT_SECONDS = 5.0
+_MOST_PLACES = 256
+
+_TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
+
+
+class HttpTransport:
+    """HTTP with one set of connection pools for each event loop; proxies and CA bundles come from the environment."""
+
+    def __init__(self) -> None:
+        self._pools: dict[asyncio.AbstractEventLoop, _Pools] = {}
+        self._ssl: ssl.SSLContext | None = None
+        weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
+
+    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`."""
+        loop = asyncio.get_running_loop()
+        pools = self._pools.get(loop) or await self._new_pools(loop)
+        try:
+            place = pools.places.get(url) or self._place(pools, url)
+            lines = [(b"Host", place.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+            if body is None:
+                request = httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
+            else:
+                lines.append((b"Content-Length", b"%d" % len(body)))
+                request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+            response, connection = await place.lines.send(request)
+            return _Answer(response, place.lines, connection)
+        except (*CAUGHT, RuntimeError) as error:
+            raise translated(error, before_status=True, where=urlsplit(url).netloc) from None
+
+    async def aclose(self) -> None:
+        """Close the idle connections of the running loop."""
+        pools = self._pools.get(asyncio.get_running_loop())
+        for lines in list(pools.lines.values()) if pools is not None else ():
+            await lines.close_idle()
+
+    def _place(self, pools: _Pools, url: str) -> _Place:
+        parsed = httpx2.URL(url)
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
+        known = getproxies()
+        proxy = known.get(parsed.scheme) or known.get("all")
+        if proxy is not None and proxy_bypass(parsed.netloc.decode("ascii")):
+            proxy = None
+        if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
+            self._ssl = self._ssl or httpx2.create_ssl_context()
+        url_there = httpcore2.URL(
+            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
+        )
+        origin = (proxy, parsed.raw_scheme, parsed.netloc)
+        lines = pools.lines.get(origin)
+        if lines is None:
+            made = pool(proxy, self._ssl, Backend(pools.transports))
+            lines = pools.lines[origin] = Connections(made, url_there.origin)
+        place = _Place(url_there, parsed.netloc, lines)
+        if len(pools.places) < _MOST_PLACES:
+            pools.places[url] = place
+        return place
+
+    async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
+        # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
+        for old in list(self._pools):
+            if old.is_closed() and (left := self._pools.pop(old, None)) is not None:
+                _let_go(left)
+        lines: dict[_Origin, Connections] = {}
+        pools = self._pools[loop] = _Pools(lines, _keep(lines))
+        await anext(pools.keeper)
+        return pools
+
+
+_Origin = tuple[str | None, bytes, bytes]
+"""Proxy, scheme, and host with port."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the requests for one URL go."""
+
+    url: httpcore2.URL
+    host: bytes
+    lines: Connections
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """The connections of one loop, and the generator whose end closes them: a loop ends its own before it closes."""
+
+    lines: dict[_Origin, Connections]
+    keeper: AsyncGenerator[None]
+    places: dict[str, _Place] = field(default_factory=dict)
+    transports: weakref.WeakSet[asyncio.BaseTransport] = field(default_factory=weakref.WeakSet)
+
+
+async def _keep(lines: dict[_Origin, Connections]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        for one in lines.values():
+            await one.aclose()
+
+
+class _Once:
+    """A request's body."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        yield self._body
+
+
+class _Answer:
+    """An open answer of httpcore2."""
+
+    __slots__ = ("_bytes", "_connection", "_lines", "_response", "headers", "status")
+
+    def __init__(
+        self, response: httpcore2.Response, lines: Connections, connection: httpcore2.AsyncConnectionInterface
+    ) -> None:
+        self._response = response
+        self._lines: Connections | None = lines
+        self._connection = connection
+        self.status = response.status
+        self.headers: Mapping[str, str] = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+        }
+        encoded = self.headers.get("content-encoding", "identity").lower() != "identity"
+        self._bytes: AsyncIterator[bytes] = _decoded(response) if encoded else response.aiter_stream()
+
+    async def read(self) -> bytes | None:
+        try:
+            return await anext(self._bytes, None)
+        except (*CAUGHT, RuntimeError) as error:
+            raise translated(error, before_status=False) from None
+
+    async def aclose(self) -> None:
+        lines, self._lines = self._lines, None
+        if lines is None:
+            return
+        try:
+            with suppress(*HARMLESS):
+                await self._response.aclose()
+            if isinstance(self._bytes, AsyncGenerator):
+                with suppress(*HARMLESS):
+                    await self._bytes.aclose()
+        finally:
+            await lines.take_back(self._connection)
+
+
+class _Raw(httpx2.AsyncByteStream):
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._response.aiter_stream():
+            yield data
+
+
+def _decoded(response: httpcore2.Response) -> AsyncIterator[bytes]:
+    """A body that was compressed although nobody asked for that."""
+    return httpx2.Response(response.status, headers=response.headers, stream=_Raw(response)).aiter_bytes()
+
+
+def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> None:
+    """The transport was dropped without being closed: close what it left, each pool on its own loop."""
+    if process != os.getpid():
+        # The connections are the parent's: they must not even be garbage-collected here.
+        _inherited.append(pools)
+        return
+    for loop, kept in pools.items():
+        if loop.is_closed():
+            _let_go(kept)
+            continue
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_close_soon, loop, kept.keeper)
+
+
+def _let_go(pools: _Pools) -> None:
+    """Close the sockets of a loop that was closed before its generators were ended.
+
+    A transport closes its socket by way of its loop, which is no more; what the loop would have called is called here.
+    Until garbage collection, which warns, upstreams would hold the connections otherwise.
+    """
+    for transport in list(pools.transports):
+        with suppress(Exception):
+            transport._call_connection_lost(None)  # type: ignore[attr-defined]
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None]) -> None:
+    task = loop.create_task(keeper.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+_inherited: list[object] = []
