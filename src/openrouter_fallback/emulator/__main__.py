@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.models import MODELS
-from openrouter_fallback.emulator.server import Emulator
+from .models.registry import MODELS
+from .server import Emulator
 
 _KEPT = 100  # requests in the log, which nobody reads here: it may serve for days
 

@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator import answers, routing
-from openrouter_fallback.emulator.answers import Script, Stamp
-from openrouter_fallback.emulator.log import Entry
-from openrouter_fallback.emulator.model_list import Host
-from openrouter_fallback.emulator.models import Model
-from openrouter_fallback.emulator.money import Served
-from openrouter_fallback.emulator.plan import HangUp, Plan, Scene, healthy
-from openrouter_fallback.emulator.refusal import Refused, by_provider
-from openrouter_fallback.emulator.state import State
-from openrouter_fallback.emulator.validation import conversable
+from .answers import completion
+from .answers.completion import Script, Stamp
+from .faults.plan import HangUp, Plan, Scene, healthy
+from .http.log import Entry
+from .models import routing
+from .models.bundled import Host
+from .models.money import Served
+from .models.registry import Model
+from .requests.refusal import Refused, by_provider
+from .requests.validation import conversable
+from .state import State
 
 Json = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ class _Asking:
             raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})
         conversable(request, hosts[0].name)
         script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
-        if script.prefill == "refuse" and answers.prefix(request):
+        if script.prefill == "refuse" and completion.prefix(request):
             raise by_provider(hosts[0].name, _NO_PREFILL)
         cached, written, keys = state.cache.look_up(model, request, tokens)
         served = Served(model, hosts[0], tokens, cached, written)
@@ -110,7 +111,7 @@ class _Asking:
         self._attempts.append({"provider": provider, "model": model.id, "status": status or 502})
 
     def _scene(self, request: dict[str, Any], script: Script, served: Served, hosts: Sequence[Host]) -> Scene:
-        body = answers.answer(request, self._stamp, script, served)
+        body = completion.answer(request, self._stamp, script, served)
         if self._detailed:
             body["openrouter_metadata"] = self._routing(request, served, hosts)
         pace = self._state.pace(request["model"])

@@ -22,9 +22,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
-from openrouter_fallback.emulator.faults import FAULTS, unknown
-from openrouter_fallback.emulator.models import MODELS, Models
-from openrouter_fallback.emulator.schedule import check, window
+from .faults.kinds import FAULTS, unknown
+from .faults.schedule import check, window
+from .models.registry import MODELS, Models
 
 Path = tuple[str | int, ...]
 _Seconds = Annotated[float, Bounded(ge=0)]

@@ -18,15 +18,15 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from openrouter_fallback.emulator.answers import Script
-from openrouter_fallback.emulator.app import App
-from openrouter_fallback.emulator.connection import Connection
-from openrouter_fallback.emulator.log import Request, RequestLog
-from openrouter_fallback.emulator.models import Models
-from openrouter_fallback.emulator.money import Account
-from openrouter_fallback.emulator.schedule import FaultHandle, Schedule
-from openrouter_fallback.emulator.script import ScriptFile, near, read_script
-from openrouter_fallback.emulator.state import State
+from .answers.completion import Script
+from .faults.schedule import FaultHandle, Schedule
+from .http.app import App
+from .http.connection import Connection
+from .http.log import Request, RequestLog
+from .models.money import Account
+from .models.registry import Models
+from .script import ScriptFile, near, read_script
+from .state import State
 
 _KEEP_ALIVE_SECONDS = 600
 _GOODBYE_SECONDS = 2.0

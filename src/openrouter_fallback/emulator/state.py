@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from openrouter_fallback.emulator.answers import Script
-from openrouter_fallback.emulator.log import RequestLog
-from openrouter_fallback.emulator.models import Models
-from openrouter_fallback.emulator.money import Account, PromptCache
-from openrouter_fallback.emulator.player import Pace
-from openrouter_fallback.emulator.schedule import Schedule
+from .answers.completion import Script
+from .faults.schedule import Schedule
+from .http.log import RequestLog
+from .http.player import Pace
+from .models.money import Account, PromptCache
+from .models.registry import Models
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator.refusal import Refused, by_provider
+from .refusal import Refused, by_provider
 
 Json = Mapping[str, Any]
 

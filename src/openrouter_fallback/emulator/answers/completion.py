@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import models, money, routing, tools
-from openrouter_fallback.emulator.money import Served
-from openrouter_fallback.emulator.wire import Body, pieces
+from ..models import money, registry, routing
+from ..models.money import Served
+from . import tools
+from .chunks import Body, pieces
 
 DEFAULT_TOKENS = 20
 OVERLAP_CHARACTERS = 30
@@ -78,7 +79,7 @@ def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Se
     made = [_choice(request, script, index, stamp, served) for index in range(request.get("n") or 1)]
     choices = [choice for choice, _ in made]
     counted = usage(request, choices, served, sum(hidden for _, hidden in made))
-    named = request["model"].startswith("~") or request["model"] == models.AUTO
+    named = request["model"].startswith("~") or request["model"] == registry.AUTO
     return {
         "id": stamp.generation_id(),
         "object": "chat.completion",
@@ -93,7 +94,7 @@ def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Se
 
 def first_provider(request: Body) -> Served:
     """Who serves a request that nobody routed."""
-    model = models.Models().find(request["model"])
+    model = registry.Models().find(request["model"])
     if model is None:
         raise ValueError(f"{request['model']!r} is no model id")
     return Served(model, model.hosts[0], routing.prompt_tokens(request))
@@ -130,7 +131,7 @@ def usage(request: Body, choices: Sequence[Body], served: Served, hidden: int = 
 
 def native(model: str, finish_reason: str | None) -> str | None:
     """The finish reason in the words of the model's maker."""
-    return None if finish_reason is None else models.author(model).native.get(finish_reason, finish_reason)
+    return None if finish_reason is None else registry.author(model).native.get(finish_reason, finish_reason)
 
 
 def shorten(message: dict[str, Any], limit: int) -> bool:
@@ -199,7 +200,7 @@ def _message(request: Body, script: Script, index: int, stamp: Stamp, served: Se
         detail = {
             "type": "reasoning.text",
             "text": reasoning,
-            "format": models.author(served.model.id).reasoning_format,
+            "format": registry.author(served.model.id).reasoning_format,
             "index": 0,
             "signature": base64.b64encode(digest).decode(),
         }

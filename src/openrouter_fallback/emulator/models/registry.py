@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator.model_list import ALIASES, ROWS, Host, Row, slug
+from .bundled import ALIASES, ROWS, Host, Row, slug
 
 
 class Author(NamedTuple):

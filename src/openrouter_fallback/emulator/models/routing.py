@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator import tools
-from openrouter_fallback.emulator.model_list import RETIRED, Host
-from openrouter_fallback.emulator.models import Model, Models
-from openrouter_fallback.emulator.refusal import Refused, unavailable
+from ..answers import tools
+from ..requests.refusal import Refused, unavailable
+from .bundled import RETIRED, Host
+from .registry import Model, Models
 
 Json = Mapping[str, Any]
 
