@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--jitter", type=float, default=0.0, help="share (0 to 1) by which delays vary")
     parser.add_argument("--tokens", type=int, default=None, help="tokens of every answer")
     parser.add_argument("--coalesce", action="store_true", help="send up to 32 events at a time")
+    parser.add_argument("--strict", action="store_true", help="check histories as each provider does")
     chosen = parser.parse_args()
     try:
         emulator = Emulator(
@@ -44,6 +45,7 @@ def main() -> None:
             jitter=chosen.jitter,
             coalesce=chosen.coalesce,
             credits=chosen.credits,
+            strict=chosen.strict,
             script=chosen.script,
             seed=chosen.seed,
             keep=_KEPT,

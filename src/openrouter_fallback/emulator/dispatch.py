@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 from .answers import completion
 from .answers.completion import Script, Stamp
+from .faults.kinds import FAULTS
 from .faults.plan import HangUp, Plan, Scene, healthy
 from .http.log import Entry
 from .models import routing
 from .models.bundled import Host
 from .models.money import Served
 from .models.registry import Model
+from .requests import strict
+from .requests.history import History
 from .requests.refusal import Refused, by_provider
 from .requests.validation import conversable
 from .state import State
@@ -78,6 +81,7 @@ class _Asking:
         left = state.account.left
         if left is not None and left <= 0 and model.prices["completion"]:
             raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})
+        silent = self._strictly(request, model, hosts[0])
         conversable(request, hosts[0].name)
         script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
         if script.prefill == "refuse" and completion.prefix(request):
@@ -87,10 +91,15 @@ class _Asking:
         fault = state.schedule.pick(request["model"])
         plan = Plan([])
         for host in hosts:
+            if host is not hosts[0]:
+                silent = self._strictly(request, model, host)
             served = replace(served, host=host)
             scene = self._scene(request, script, served, hosts)
             fault = fault or state.schedule.pick(request["model"], host.name)
-            plan = healthy(scene) if fault is None else fault.plan(scene)
+            if fault is not None:
+                plan = fault.plan(scene)
+            else:
+                plan = FAULTS["empty"].plan(scene, FAULTS["empty"].details) if silent else healthy(scene)
             self._entry.fault = None if fault is None else fault.kind
             self._entry.served_by, self._entry.provider = request["model"], host.name
             asked, bad = state.health.get((model.id, host.name), (0, 0))
@@ -104,6 +113,20 @@ class _Asking:
                 break
             fault = None
         return Outcome(plan, served, self._responses(served, plan))
+
+    def _strictly(self, request: dict[str, Any], model: Model, host: Host) -> bool:
+        """Strict mode: raise the provider's refusal of the history; True where the model will not say a word."""
+        state = self._state
+        if not state.strict:
+            return False
+        if state.models.listed(model.id):
+            routing.sees(model, request)
+        history = History(request, model, host, state.api_key)
+        refused = strict.refusal(history)
+        if refused is not None:
+            self._entry.provider = host.name
+            raise refused
+        return strict.goes_silent(history)
 
     def failed(self, model: Model, host: Host | None, status: int | None) -> None:
         """Note a provider that did not answer."""

@@ -2,6 +2,7 @@
 
 models: [anthropic/claude-sonnet-4.5, openai/gpt-5.1]     # optional: the only ids there are
 seed: 7                                                   # of what is random
+strict: true                                              # histories are checked as the providers check them
 pace: {latency: 0.2, token_interval: 0.01, jitter: 0.3}   # or a list of them, each with its `model`
 replies:
   - {model: openai/gpt-5.1, text: Forty-two.}
@@ -100,6 +101,7 @@ class ScriptFile(Faults):
     """What a script of the emulator says."""
 
     replies: list[_Reply] = []
+    strict: bool = False
 
 
 _Kind = TypeVar("_Kind", bound=Faults)

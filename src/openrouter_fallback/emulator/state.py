@@ -25,6 +25,7 @@ class State:
     dice: Random
     comments: int = 1
     coalesce: bool = False
+    strict: bool = False
     seed: int = 0
     scripts: dict[str | None, Script] = field(default_factory=dict)
     paces: dict[str | None, Pace] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class App:
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
         entry = state.log.open(_model(fields), fields, headers)
-        stamp = Stamp(entry.number, int(time.time()), state.seed)
+        stamp = Stamp(entry.number, int(time.time()), state.seed, state.api_key if state.strict else None)
         outcome: Outcome | None = None
         try:
             _authorize(headers.get("authorization", ""), state.api_key)

@@ -127,6 +127,10 @@ class Models:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
+    def listed(self, name: str) -> bool:
+        """Whether it is known what a model can do: it is one of those given, or of the bundled ones."""
+        return name in self._models
+
     def providers(self, model: str | None = None) -> list[str]:
         """The names of all providers of a model, or of any."""
         found = self.find(model) if model is not None else None
