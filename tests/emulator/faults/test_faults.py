@@ -163,7 +163,7 @@ def test_no_response(emulator: Emulator, ask: Asker) -> None:
     emulator.fault("no_response")
     with pytest.raises(httpx2.ReadTimeout):
         ask.http.post("/chat/completions", json=request(), timeout=0.05)
-    log = emulator.wait_for(lambda log: log[-1].ended == "gone")
+    log = emulator.wait_for(lambda log: log and log[-1].ended == "gone")
     assert log[-1].status is None
 
 
