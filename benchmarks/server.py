@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.wire import COMMENT, DONE, event, split
+from openrouter_fallback.emulator.answers.chunks import COMMENT, DONE, event, split
 
 _TEXT_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncache-control: no-cache\r\nx-generation-id: gen-bench\r\n"
 _STREAM_HEAD = _TEXT_HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from openrouter_fallback import Completion, Failure, FailureKind
 from openrouter_fallback.assembly import ERROR, FINISH, REASONING, TEXT, TOOL, Assembler, judge
-from openrouter_fallback.emulator.answers import Script, Stamp, answer
-from openrouter_fallback.emulator.wire import split
+from openrouter_fallback.emulator.answers.chunks import split
+from openrouter_fallback.emulator.answers.completion import Script, Stamp, answer
 from tests.support.bodies import JSON, Json, call, choice, delta, part
 
 K = FailureKind

@@ -15,7 +15,7 @@ import pytest
 
 from openrouter_fallback import FallbackClient, Settings
 from openrouter_fallback.emulator import FAULTS, Emulator
-from openrouter_fallback.emulator.errors import ERRORS
+from openrouter_fallback.emulator.faults.errors import ERRORS
 from openrouter_fallback.failures import FailureKind
 from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
 from tests.conftest import Matrix

@@ -21,7 +21,7 @@ from openrouter_fallback import (
 )
 from openrouter_fallback.continuation import INSTRUCTION, only_by_prefill
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.emulator.wire import pieces
+from openrouter_fallback.emulator.answers.chunks import pieces
 from openrouter_fallback.params import CHARACTERS_PER_TOKEN
 from tests.cases.matrix import TOOL
 from tests.cases.seams import CUT, TEXTS

@@ -15,7 +15,7 @@ from typing import Any
 from tests.cases.matrix import CASES, Case
 
 from openrouter_fallback.emulator import FAULTS, Emulator
-from openrouter_fallback.emulator.errors import ERRORS
+from openrouter_fallback.emulator.faults.errors import ERRORS
 from openrouter_fallback.failures import FailureKind
 
 from .crew import Failed, Member

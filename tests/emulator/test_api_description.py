@@ -10,7 +10,7 @@ from openapi_core.exceptions import OpenAPIError
 
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import MODELS, Emulator
-from openrouter_fallback.emulator.errors import ERRORS
+from openrouter_fallback.emulator.faults.errors import ERRORS
 from tests.emulator.description import check_chunk, check_request, check_response, needs_description
 from tests.emulator.helpers import MODEL, Asker, Json, chunks_of, request
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError, StreamInterruptedError
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.emulator.log import Request
+from openrouter_fallback.emulator.http.log import Request
 from tests.cases.matrix import FIRST, SECOND
 
 ASKED = [ChatMessage("Say something")]

@@ -11,9 +11,9 @@ from typing import Any, Self
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig
 from openrouter_fallback.drill.scenarios import Scenario
 from openrouter_fallback.emulator import Emulator, Request
-from openrouter_fallback.emulator.answers import Stamp, answer
-from openrouter_fallback.emulator.models import Models
-from openrouter_fallback.emulator.money import Served
+from openrouter_fallback.emulator.answers.completion import Stamp, answer
+from openrouter_fallback.emulator.models.money import Served
+from openrouter_fallback.emulator.models.registry import Models
 
 DEADLINES: Mapping[str, float] = {
     "first_token_timeout_seconds": 0.4,

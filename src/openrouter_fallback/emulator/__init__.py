@@ -9,12 +9,12 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-from openrouter_fallback.emulator.faults import FAULTS, Kind
-from openrouter_fallback.emulator.log import Request
-from openrouter_fallback.emulator.models import MODELS
-from openrouter_fallback.emulator.schedule import FaultHandle
-from openrouter_fallback.emulator.script import ScriptError
-from openrouter_fallback.emulator.server import Emulator
+from .faults.kinds import FAULTS, Kind
+from .faults.schedule import FaultHandle
+from .http.log import Request
+from .models.registry import MODELS
+from .script import ScriptError
+from .server import Emulator
 
 __all__ = ["FAULTS", "MODELS", "Emulator", "FaultHandle", "Kind", "Request", "ScriptError"]
 

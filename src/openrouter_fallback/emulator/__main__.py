@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.models import MODELS
-from openrouter_fallback.emulator.server import Emulator
+from .models.registry import MODELS
+from .server import Emulator
 
 _KEPT = 100  # requests in the log, which nobody reads here: it may serve for days
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--jitter", type=float, default=0.0, help="share (0 to 1) by which delays vary")
     parser.add_argument("--tokens", type=int, default=None, help="tokens of every answer")
     parser.add_argument("--coalesce", action="store_true", help="send up to 32 events at a time")
+    parser.add_argument("--strict", action="store_true", help="check histories as each provider does")
     chosen = parser.parse_args()
     try:
         emulator = Emulator(
@@ -44,6 +45,7 @@ def main() -> None:
             jitter=chosen.jitter,
             coalesce=chosen.coalesce,
             credits=chosen.credits,
+            strict=chosen.strict,
             script=chosen.script,
             seed=chosen.seed,
             keep=_KEPT,

@@ -9,16 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator import answers, routing
-from openrouter_fallback.emulator.answers import Script, Stamp
-from openrouter_fallback.emulator.log import Entry
-from openrouter_fallback.emulator.model_list import Host
-from openrouter_fallback.emulator.models import Model
-from openrouter_fallback.emulator.money import Served
-from openrouter_fallback.emulator.plan import HangUp, Plan, Scene, healthy
-from openrouter_fallback.emulator.refusal import Refused, by_provider
-from openrouter_fallback.emulator.state import State
-from openrouter_fallback.emulator.validation import conversable
+from .answers import completion
+from .answers.completion import Script, Stamp
+from .faults.kinds import FAULTS
+from .faults.plan import HangUp, Plan, Scene, healthy
+from .http.log import Entry
+from .models import routing
+from .models.bundled import Host
+from .models.money import Served
+from .models.registry import Model
+from .requests import strict
+from .requests.history import History
+from .requests.refusal import Refused, by_provider
+from .requests.validation import conversable
+from .state import State
 
 Json = Mapping[str, Any]
 
@@ -77,19 +81,25 @@ class _Asking:
         left = state.account.left
         if left is not None and left <= 0 and model.prices["completion"]:
             raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})
+        silent = self._strictly(request, model, hosts[0])
         conversable(request, hosts[0].name)
         script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
-        if script.prefill == "refuse" and answers.prefix(request):
+        if script.prefill == "refuse" and completion.prefix(request):
             raise by_provider(hosts[0].name, _NO_PREFILL)
         cached, written, keys = state.cache.look_up(model, request, tokens)
         served = Served(model, hosts[0], tokens, cached, written)
         fault = state.schedule.pick(request["model"])
         plan = Plan([])
         for host in hosts:
+            if host is not hosts[0]:
+                silent = self._strictly(request, model, host)
             served = replace(served, host=host)
             scene = self._scene(request, script, served, hosts)
             fault = fault or state.schedule.pick(request["model"], host.name)
-            plan = healthy(scene) if fault is None else fault.plan(scene)
+            if fault is not None:
+                plan = fault.plan(scene)
+            else:
+                plan = FAULTS["empty"].plan(scene, FAULTS["empty"].details) if silent else healthy(scene)
             self._entry.fault = None if fault is None else fault.kind
             self._entry.served_by, self._entry.provider = request["model"], host.name
             asked, bad = state.health.get((model.id, host.name), (0, 0))
@@ -104,13 +114,27 @@ class _Asking:
             fault = None
         return Outcome(plan, served, self._responses(served, plan))
 
+    def _strictly(self, request: dict[str, Any], model: Model, host: Host) -> bool:
+        """Strict mode: raise the provider's refusal of the history; True where the model will not say a word."""
+        state = self._state
+        if not state.strict:
+            return False
+        if state.models.listed(model.id):
+            routing.sees(model, request)
+        history = History(request, model, host, state.api_key)
+        refused = strict.refusal(history)
+        if refused is not None:
+            self._entry.provider = host.name
+            raise refused
+        return strict.goes_silent(history)
+
     def failed(self, model: Model, host: Host | None, status: int | None) -> None:
         """Note a provider that did not answer."""
         provider = (host or model.hosts[0]).name
         self._attempts.append({"provider": provider, "model": model.id, "status": status or 502})
 
     def _scene(self, request: dict[str, Any], script: Script, served: Served, hosts: Sequence[Host]) -> Scene:
-        body = answers.answer(request, self._stamp, script, served)
+        body = completion.answer(request, self._stamp, script, served)
         if self._detailed:
             body["openrouter_metadata"] = self._routing(request, served, hosts)
         pace = self._state.pace(request["model"])

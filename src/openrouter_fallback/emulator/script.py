@@ -2,6 +2,7 @@
 
 models: [anthropic/claude-sonnet-4.5, openai/gpt-5.1]     # optional: the only ids there are
 seed: 7                                                   # of what is random
+strict: true                                              # histories are checked as the providers check them
 pace: {latency: 0.2, token_interval: 0.01, jitter: 0.3}   # or a list of them, each with its `model`
 replies:
   - {model: openai/gpt-5.1, text: Forty-two.}
@@ -22,9 +23,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
-from openrouter_fallback.emulator.faults import FAULTS, unknown
-from openrouter_fallback.emulator.models import MODELS, Models
-from openrouter_fallback.emulator.schedule import check, window
+from .faults.kinds import FAULTS, unknown
+from .faults.schedule import check, window
+from .models.registry import MODELS, Models
 
 Path = tuple[str | int, ...]
 _Seconds = Annotated[float, Bounded(ge=0)]
@@ -100,6 +101,7 @@ class ScriptFile(Faults):
     """What a script of the emulator says."""
 
     replies: list[_Reply] = []
+    strict: bool = False
 
 
 _Kind = TypeVar("_Kind", bound=Faults)

@@ -18,15 +18,15 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from openrouter_fallback.emulator.answers import Script
-from openrouter_fallback.emulator.app import App
-from openrouter_fallback.emulator.connection import Connection
-from openrouter_fallback.emulator.log import Request, RequestLog
-from openrouter_fallback.emulator.models import Models
-from openrouter_fallback.emulator.money import Account
-from openrouter_fallback.emulator.schedule import FaultHandle, Schedule
-from openrouter_fallback.emulator.script import ScriptFile, near, read_script
-from openrouter_fallback.emulator.state import State
+from .answers.completion import Script
+from .faults.schedule import FaultHandle, Schedule
+from .http.app import App
+from .http.connection import Connection
+from .http.log import Request, RequestLog
+from .models.money import Account
+from .models.registry import Models
+from .script import ScriptFile, near, read_script
+from .state import State
 
 _KEEP_ALIVE_SECONDS = 600
 _GOODBYE_SECONDS = 2.0
@@ -46,7 +46,9 @@ class Emulator:
     `latency` is the time to the first token and `token_interval` that between tokens, in seconds; `jitter` (0 to 1) the
     share by which each of these varies; `comments` the number of keep-alive comments that open a stream. `coalesce`
     sends up to 32 events of a stream at a time. `credits` (USD) are what the account holds; when they are spent, models
-    that cost answer 402. `script` is the path of a YAML file with faults, answers and paces, in force from `start` on.
+    that cost answer 402. `strict` checks each history as the servers of the model's family do, refuses it in their
+    words, and writes tool-call ids and signed reasoning in that family's form (`docs/testing-your-app.md` has the
+    rules). `script` is the path of a YAML file with faults, answers and paces, in force from `start` on.
     `seed` decides what is random, `clock` (seconds) is the time of faults. The log keeps the last `keep` requests, or
     with None all of them. It listens on loopback only, on a free port unless one is given, and ends with the process.
     """
@@ -62,6 +64,7 @@ class Emulator:
         comments: int = 1,
         coalesce: bool = False,
         credits: float | None = None,
+        strict: bool = False,
         script: str | os.PathLike[str] | None = None,
         seed: int = 0,
         keep: int | None = None,
@@ -77,6 +80,7 @@ class Emulator:
         if self._script is not None:
             models = self._script.models if models is None else models
             seed = self._script.seed if self._script.seed is not None else seed
+            strict = strict or self._script.strict
         self._state = State(
             api_key=api_key,
             models=Models(models),
@@ -86,6 +90,7 @@ class Emulator:
             dice=Random(seed),
             comments=comments,
             coalesce=coalesce,
+            strict=strict,
             seed=seed,
         )
         self.pace(latency=latency, token_interval=token_interval, jitter=jitter)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from openrouter_fallback.emulator.answers import Script
-from openrouter_fallback.emulator.log import RequestLog
-from openrouter_fallback.emulator.models import Models
-from openrouter_fallback.emulator.money import Account, PromptCache
-from openrouter_fallback.emulator.player import Pace
-from openrouter_fallback.emulator.schedule import Schedule
+from .answers.completion import Script
+from .faults.schedule import Schedule
+from .http.log import RequestLog
+from .http.player import Pace
+from .models.money import Account, PromptCache
+from .models.registry import Models
 
 
 @dataclass(slots=True)
@@ -25,6 +25,7 @@ class State:
     dice: Random
     comments: int = 1
     coalesce: bool = False
+    strict: bool = False
     seed: int = 0
     scripts: dict[str | None, Script] = field(default_factory=dict)
     paces: dict[str | None, Pace] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.wire import Body, pieces
+from .chunks import Body, pieces
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+")

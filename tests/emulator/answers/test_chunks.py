@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrouter_fallback.emulator.wire import event, pieces, split, tokens_in
+from openrouter_fallback.emulator.answers.chunks import event, pieces, split, tokens_in
 from tests.emulator.helpers import join
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(

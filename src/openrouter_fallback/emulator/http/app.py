@@ -12,16 +12,16 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from openrouter_fallback.emulator import listing
-from openrouter_fallback.emulator.answers import Stamp
-from openrouter_fallback.emulator.dispatch import Dispatch, Outcome
-from openrouter_fallback.emulator.log import Entry
-from openrouter_fallback.emulator.money import Account, Generation
-from openrouter_fallback.emulator.plan import Plan, Send
-from openrouter_fallback.emulator.player import Message, Player, SendMessage, Told
-from openrouter_fallback.emulator.refusal import Refused
-from openrouter_fallback.emulator.state import State
-from openrouter_fallback.emulator.validation import checked
+from ..answers.completion import Stamp
+from ..dispatch import Dispatch, Outcome
+from ..faults.plan import Plan, Send
+from ..models import listing
+from ..models.money import Account, Generation
+from ..requests.refusal import Refused
+from ..requests.validation import checked
+from ..state import State
+from .log import Entry
+from .player import Message, Player, SendMessage, Told
 
 Receive = Callable[[], Awaitable[Message]]
 
@@ -61,7 +61,7 @@ class App:
         body = _parsed(raw)
         fields = body if isinstance(body, dict) else {}
         entry = state.log.open(_model(fields), fields, headers)
-        stamp = Stamp(entry.number, int(time.time()), state.seed)
+        stamp = Stamp(entry.number, int(time.time()), state.seed, state.api_key if state.strict else None)
         outcome: Outcome | None = None
         try:
             _authorize(headers.get("authorization", ""), state.api_key)

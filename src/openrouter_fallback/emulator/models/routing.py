@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator import tools
-from openrouter_fallback.emulator.model_list import RETIRED, Host
-from openrouter_fallback.emulator.models import Model, Models
-from openrouter_fallback.emulator.refusal import Refused, unavailable
+from ..answers import tools
+from ..requests.refusal import Refused, unavailable
+from .bundled import RETIRED, Host
+from .registry import Model, Models
 
 Json = Mapping[str, Any]
 
@@ -62,19 +62,7 @@ def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
     """The model itself, whoever serves it: its context, its modalities, its reasoning."""
     if "text" not in model.outputs:
         raise unavailable(400, "wrong_endpoint", f"{model.id} is not a chat model.", [model.id])
-    needs = {
-        _MODALITY_OF_PART[part["type"]]
-        for message in request["messages"]
-        if isinstance(message.get("content"), list)
-        for part in message["content"]
-        if part["type"] in _MODALITY_OF_PART
-    }
-    # A file is turned into text for those that read none.
-    for need in sorted(needs - {"file"} - set(model.inputs)):
-        said = "image input" if need == "image" else f"input {need}"
-        raise unavailable(
-            404, "constraint_filtered", f"No endpoints found that support {said}", [model.id], constraint=need
-        )
+    sees(model, request)
     for need in sorted(set(request.get("modalities") or ()) - set(model.outputs)):
         message = f"No endpoints found that support the requested output modalities: {need}"
         raise unavailable(404, "constraint_filtered", message, [model.id], constraint=need)
@@ -91,6 +79,23 @@ def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
             "Please reduce the length of either one."
         )
         raise Refused(400, message, {"error_type": "context_length_exceeded"})
+
+
+def sees(model: Model, request: Json) -> None:
+    """Raise `Refused` for content parts of a kind that the model does not read."""
+    needs = {
+        _MODALITY_OF_PART[part["type"]]
+        for message in request["messages"]
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if part["type"] in _MODALITY_OF_PART
+    }
+    # A file is turned into text for those that read none.
+    for need in sorted(needs - {"file"} - set(model.inputs)):
+        said = "image input" if need == "image" else f"input {need}"
+        raise unavailable(
+            404, "constraint_filtered", f"No endpoints found that support {said}", [model.id], constraint=need
+        )
 
 
 def _shortens(request: Json) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from openrouter_fallback.continuation import Way, continued
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.emulator.answers import PREFACE
+from openrouter_fallback.emulator.answers.completion import PREFACE
 from tests.emulator.helpers import MODEL, Asker, join, request
 
 WEATHER = {

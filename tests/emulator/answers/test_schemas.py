@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 
-from openrouter_fallback.emulator.tools import instance
+from openrouter_fallback.emulator.answers.tools import instance
 
 PROMPTS = st.sampled_from(["", "Send 3.7 to 'Oslo'", 'There are -12 of "x y" and 5', "naïve 日本語 “große” 1e3"])
 NAMES = st.sampled_from(["city", "n", "größe", "a b"])

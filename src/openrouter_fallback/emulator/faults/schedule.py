@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from openrouter_fallback.emulator.faults import FAULTS, unknown
-from openrouter_fallback.emulator.plan import Plan, Scene
+from .kinds import FAULTS, unknown
+from .plan import Plan, Scene
 
 _BOUNDS: Final = {"status": (200, 599), "after_tokens": (0, sys.maxsize)}
 

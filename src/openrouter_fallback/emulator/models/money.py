@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from openrouter_fallback.emulator import routing, tools
-from openrouter_fallback.emulator.model_list import Host
-from openrouter_fallback.emulator.models import Model
-from openrouter_fallback.emulator.wire import pieces
+from ..answers import tools
+from ..answers.chunks import pieces
+from . import routing
+from .bundled import Host
+from .registry import Model
 
 Json = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import answers
-from openrouter_fallback.emulator.plan import JSON, Plan, Scene, Send, partly, sends, unstreamed
-from openrouter_fallback.emulator.wire import COMMENT, DONE, Chunk, event, head
+from ..answers import completion
+from ..answers.chunks import COMMENT, DONE, Chunk, event, head
+from .plan import JSON, Plan, Scene, Send, partly, sends, unstreamed
 
 Details = Mapping[str, Any]
 
@@ -232,7 +232,7 @@ def _as_sse(scene: Scene, error: Mapping[str, Any], status: int, details: Detail
 def _as_choice(scene: Scene, error: Mapping[str, Any], status: int, details: Details) -> Plan:
     body = deepcopy(scene.body)
     choice = body["choices"][0]
-    answers.shorten(choice["message"], details["after_tokens"])
+    completion.shorten(choice["message"], details["after_tokens"])
     choice |= {"finish_reason": "error", "native_finish_reason": "error", "error": error}
     body["choices"] = [choice]
     if not scene.stream:

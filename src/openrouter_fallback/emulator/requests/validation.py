@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator.refusal import Refused, by_provider
+from .refusal import Refused, by_provider
 
 Json = Mapping[str, Any]
 
@@ -179,6 +179,10 @@ def _message(message: Json, at: str) -> None:
         _expect(isinstance(content, str), "str | list", f"{at}.content")
     if role == "tool":
         _expect(isinstance(message.get("tool_call_id"), str), "str", f"{at}.tool_call_id")
+    details = message.get("reasoning_details")
+    if details is not None:
+        listed = isinstance(details, list) and all(isinstance(one, dict) for one in details)
+        _expect(listed, "list of dict", f"{at}.reasoning_details")
     calls = message.get("tool_calls")
     if role == "assistant" and calls is not None:
         _expect(isinstance(calls, list), "list", f"{at}.tool_calls")

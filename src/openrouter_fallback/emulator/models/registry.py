@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator.model_list import ALIASES, ROWS, Host, Row, slug
+from .bundled import ALIASES, ROWS, Host, Row, slug
 
 
 class Author(NamedTuple):
@@ -126,6 +126,10 @@ class Models:
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
+
+    def listed(self, name: str) -> bool:
+        """Whether it is known what a model can do: it is one of those given, or of the bundled ones."""
+        return name in self._models
 
     def providers(self, model: str | None = None) -> list[str]:
         """The names of all providers of a model, or of any."""

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from openrouter_fallback.emulator.connection import Connection
-from openrouter_fallback.emulator.log import Entry
-from openrouter_fallback.emulator.plan import SSE, Forever, HangUp, Plan, Send, Step, Wait
+from ..faults.plan import SSE, Forever, HangUp, Plan, Send, Step, Wait
+from .connection import Connection
+from .log import Entry
 
 Message = MutableMapping[str, Any]
 SendMessage = Callable[[Message], Awaitable[None]]

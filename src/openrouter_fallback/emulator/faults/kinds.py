@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import answers, tools
-from openrouter_fallback.emulator.errors import ERROR_DETAILS, ERRORS, PLACES, Details, error_chunk, error_plan
-from openrouter_fallback.emulator.plan import (
+from ..answers import completion, tools
+from ..answers.chunks import COMMENT, DONE, event, head, split
+from .errors import ERROR_DETAILS, ERRORS, PLACES, Details, error_chunk, error_plan
+from .plan import (
     Forever,
     HangUp,
     Plan,
@@ -28,7 +29,6 @@ from openrouter_fallback.emulator.plan import (
     unstreamed,
     whole,
 )
-from openrouter_fallback.emulator.wire import COMMENT, DONE, event, head, split
 
 _SPACE = b" \n"
 
@@ -99,9 +99,13 @@ def _with_choice(scene: Scene, message: Mapping[str, Any], finish: str | None) -
     for key in ("tool_calls", "reasoning_details"):
         if not choice["message"].get(key):
             choice["message"].pop(key, None)
-    choice |= {"finish_reason": finish, "native_finish_reason": answers.native(body["model"], finish), "logprobs": None}
+    choice |= {
+        "finish_reason": finish,
+        "native_finish_reason": completion.native(body["model"], finish),
+        "logprobs": None,
+    }
     body["choices"] = [choice]
-    body["usage"] = answers.usage(scene.request, body["choices"], scene.served)
+    body["usage"] = completion.usage(scene.request, body["choices"], scene.served)
     return body
 
 
@@ -195,7 +199,7 @@ def _oversized(scene: Scene, details: Details) -> Plan:
 
 def _content_filter(scene: Scene, details: Details) -> Plan:
     message = deepcopy(scene.body["choices"][0]["message"])
-    answers.shorten(message, details["after_tokens"])
+    completion.shorten(message, details["after_tokens"])
     return _fault(scene, whole(scene, _with_choice(scene, message, "content_filter")))
 
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator import models, money, routing, tools
-from openrouter_fallback.emulator.money import Served
-from openrouter_fallback.emulator.wire import Body, pieces
+from ..models import families, money, registry, routing
+from ..models.money import Served
+from . import manners, tools
+from .chunks import Body, pieces
 
 DEFAULT_TOKENS = 20
 OVERLAP_CHARACTERS = 30
 TOKENS_PER_IMAGE = 1290
 _ANSWERS = " answers:"
+_GOOGLES = "google-gemini-v1"
 _GO_ON = re.compile(r"\bcut off\b.*\bcontinue it\b", re.IGNORECASE | re.DOTALL)
 PREFACE = "Sure, here is the rest:\n\n"
 _PIXEL = (
@@ -65,10 +67,14 @@ class Stamp:
     number: int
     created: int
     seed: int = 0
+    account: str | None = None
+    """Strict mode: whose encrypted reasoning it is; the answer is written as the model's family writes its own."""
+
+    def digest(self) -> bytes:
+        return hashlib.sha256(f"{self.seed}/{self.number}/{self.created}".encode()).digest()
 
     def generation_id(self) -> str:
-        digest = hashlib.sha256(f"{self.seed}/{self.number}/{self.created}".encode()).digest()
-        return f"gen-{self.created}-{base64.b32encode(digest).decode()[:20]}"
+        return f"gen-{self.created}-{base64.b32encode(self.digest()).decode()[:20]}"
 
 
 def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Served | None = None) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Se
     made = [_choice(request, script, index, stamp, served) for index in range(request.get("n") or 1)]
     choices = [choice for choice, _ in made]
     counted = usage(request, choices, served, sum(hidden for _, hidden in made))
-    named = request["model"].startswith("~") or request["model"] == models.AUTO
+    named = request["model"].startswith("~") or request["model"] == registry.AUTO
     return {
         "id": stamp.generation_id(),
         "object": "chat.completion",
@@ -93,7 +99,7 @@ def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Se
 
 def first_provider(request: Body) -> Served:
     """Who serves a request that nobody routed."""
-    model = models.Models().find(request["model"])
+    model = registry.Models().find(request["model"])
     if model is None:
         raise ValueError(f"{request['model']!r} is no model id")
     return Served(model, model.hosts[0], routing.prompt_tokens(request))
@@ -130,7 +136,7 @@ def usage(request: Body, choices: Sequence[Body], served: Served, hidden: int = 
 
 def native(model: str, finish_reason: str | None) -> str | None:
     """The finish reason in the words of the model's maker."""
-    return None if finish_reason is None else models.author(model).native.get(finish_reason, finish_reason)
+    return None if finish_reason is None else registry.author(model).native.get(finish_reason, finish_reason)
 
 
 def shorten(message: dict[str, Any], limit: int) -> bool:
@@ -146,9 +152,12 @@ def shorten(message: dict[str, Any], limit: int) -> bool:
         return "".join(kept)
 
     if message.get("reasoning"):
-        message["reasoning"] = take(message["reasoning"])
-        if message.get("reasoning_details"):
-            message["reasoning_details"] = [{**message["reasoning_details"][0], "text": message["reasoning"]}]
+        whole, message["reasoning"] = message["reasoning"], take(message["reasoning"])
+        if message.get("reasoning_details") and message["reasoning"] != whole:
+            # Nobody signs a thought that was cut off.
+            first = {key: value for key, value in message["reasoning_details"][0].items() if key != "signature"}
+            field = "summary" if first["type"] == "reasoning.summary" else "text"
+            message["reasoning_details"] = [{**first, field: message["reasoning"]}]
     for key in ("content", "refusal"):
         if message.get(key):
             message[key] = take(message[key])
@@ -180,7 +189,10 @@ def _choice(request: Body, script: Script, index: int, stamp: Stamp, served: Ser
     if (request.get("reasoning") or {}).get("exclude") or request.get("include_reasoning") is False:
         hidden = len(pieces(message["reasoning"] or ""))
         message["reasoning"] = None
-        message.pop("reasoning_details", None)
+        details = message.pop("reasoning_details", ())
+        # Google signs calls, not thoughts alone: without the signature the next step of the loop is refused.
+        signed = [one for one in details if one["type"] == "reasoning.encrypted" and one["format"] == _GOOGLES]
+        message |= {"reasoning_details": signed} if signed and message.get("tool_calls") else {}
     choice = {
         "index": index,
         "message": message,
@@ -193,18 +205,23 @@ def _choice(request: Body, script: Script, index: int, stamp: Stamp, served: Ser
 
 def _message(request: Body, script: Script, index: int, stamp: Stamp, served: Served) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": "", "refusal": script.refusal, "reasoning": None}
-    reasoning = _reasoning(request, script, served)
-    if reasoning:
+    reasoning = _reasoning(request, script, served, strict=stamp.account is not None)
+    calls = _calls(request, script)
+    if stamp.account is not None:
+        _name(calls, script, f"{stamp.generation_id()}/{index}", stamp, served.model.id)
+        nonce = hashlib.sha256(stamp.digest() + bytes([index % 256])).digest()
+        details = manners.details(request, served, reasoning, calls, account=stamp.account, nonce=nonce)
+        message |= {"reasoning": reasoning or None, **({"reasoning_details": details} if details else {})}
+    elif reasoning:
         digest = hashlib.sha256(reasoning.encode()).digest()
         detail = {
             "type": "reasoning.text",
             "text": reasoning,
-            "format": models.author(served.model.id).reasoning_format,
+            "format": registry.author(served.model.id).reasoning_format,
             "index": 0,
             "signature": base64.b64encode(digest).decode(),
         }
         message |= {"reasoning": reasoning, "reasoning_details": [detail]}
-    calls = _calls(request, script)
     if calls:
         message["tool_calls"] = calls
     extras = {**_asked_for(request, stamp, served), **_given(script)}
@@ -250,13 +267,19 @@ def _calls(request: Body, script: Script) -> list[dict[str, Any]]:
     return wanted
 
 
-def _reasoning(request: Body, script: Script, served: Served) -> str:
+def _name(calls: Sequence[dict[str, Any]], script: Script, answer: str, stamp: Stamp, model: str) -> None:
+    """Give the calls ids in the form of the model's family; what the script says stays."""
+    given = [call.get("id") for call in script.tool_calls or ()] or [None] * len(calls)
+    for position, (call, own) in enumerate(zip(calls, given, strict=True)):
+        seed = manners.Seed(answer, stamp.number, call["function"]["name"], position)
+        call["id"] = own or manners.call_id(model, seed)
+
+
+def _reasoning(request: Body, script: Script, served: Served, *, strict: bool) -> str:
     if isinstance(script.reasoning, str):
         return script.reasoning
-    wish = request.get("reasoning") or {}
-    effort = wish.get("effort") or request.get("reasoning_effort")
-    asked = wish.get("enabled") or wish.get("max_tokens") or effort not in (None, "none") or served.model.must_reason
-    asked = asked or request["model"].endswith(":thinking")
+    must = served.model.must_reason
+    asked = families.thinks(request, served.model.id, must=must) if strict else families.reasons(request, always=must)
     if script.reasoning or (script.reasoning is None and (asked or request.get("include_reasoning"))):
         return "Let me think about it: " + " ".join(_words(tools.last_text(request["messages"]) + "?", 4)) + "."
     return ""

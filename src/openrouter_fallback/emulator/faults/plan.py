@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.emulator.money import Served
-from openrouter_fallback.emulator.wire import COMMENT, DONE, Body, Chunk, event, split, tokens_in
+from ..answers.chunks import COMMENT, DONE, Body, Chunk, event, split, tokens_in
+from ..models.money import Served
 
 SSE = "text/event-stream"
 JSON = "application/json"

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from openrouter_fallback.emulator.model_list import Host
-from openrouter_fallback.emulator.models import AUTO, Model, Models, aliases, author
-from openrouter_fallback.emulator.refusal import Refused
+from ..requests.refusal import Refused
+from .bundled import Host
+from .registry import AUTO, Model, Models, aliases, author
 
 Entry = dict[str, Any]
 Query = Mapping[str, str]

@@ -14,7 +14,7 @@ import pytest
 
 import openrouter_fallback.emulator as package
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.emulator.connection import Connection
+from openrouter_fallback.emulator.http.connection import Connection
 from tests.emulator.helpers import MODEL, Asker, request
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from openrouter_fallback.emulator import FAULTS, Emulator, wire
-from openrouter_fallback.emulator.errors import ERRORS
-from openrouter_fallback.emulator.schedule import Schedule
+from openrouter_fallback.emulator import FAULTS, Emulator
+from openrouter_fallback.emulator.answers.chunks import COMMENT
+from openrouter_fallback.emulator.faults.errors import ERRORS
+from openrouter_fallback.emulator.faults.schedule import Schedule
 from tests.emulator.helpers import MODEL, Asker, chunks_of, events, join, request
 
-COMMENT = wire.COMMENT.decode()
 UNENDING = {"silence", "no_response", "stall", "stall_dead", "silence_after_finish"}
 HEALTHY = {"whitespace", "slow", "no_done"}
 BROKEN = {"cut": httpx2.RemoteProtocolError, "reset": httpx2.ReadError, "reset_mid": httpx2.ReadError}
@@ -163,7 +163,7 @@ def test_no_response(emulator: Emulator, ask: Asker) -> None:
     emulator.fault("no_response")
     with pytest.raises(httpx2.ReadTimeout):
         ask.http.post("/chat/completions", json=request(), timeout=0.05)
-    log = emulator.wait_for(lambda log: log[-1].ended == "gone")
+    log = emulator.wait_for(lambda log: log and log[-1].ended == "gone")
     assert log[-1].status is None
 
 
@@ -287,7 +287,7 @@ def test_oversized(emulator: Emulator, ask: Asker) -> None:
     emulator.fault("oversized", size=300_000, comments_bytes=200_000)
     text = ask.post(stream=True).text
     assert max(map(len, events(text))) > 300_000
-    assert text.count(COMMENT) * len(COMMENT) > 200_000
+    assert text.count(COMMENT.decode()) * len(COMMENT) > 200_000
     assert join(chunks_of(text))["choices"][0]["finish_reason"] == "stop"
     assert len(ask.body()["choices"][0]["message"]["content"]) == 300_000
 

@@ -1,0 +1,1 @@
+"""What a model answers: the body of a completion, and its form as a stream."""

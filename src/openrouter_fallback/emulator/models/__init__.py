@@ -1,0 +1,1 @@
+"""The models, their providers, limits and prices, and how a request is routed to them."""

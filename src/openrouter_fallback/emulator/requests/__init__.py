@@ -1,0 +1,1 @@
+"""What is refused: requests and histories that no provider takes, and the errors that say so."""

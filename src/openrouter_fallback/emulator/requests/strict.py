@@ -1,0 +1,230 @@
+"""Strict mode: the table of what each family's servers refuse of a history, and the bodies in which they say so.
+
+The rules are the emulator's own, written from providers' documentation and from public reports (`Rule.source` names
+them: a thread of a public repository, or a page of documentation). OpenRouter passes the refusals through: a 400 (or
+404) "Provider returned error" whose `metadata.raw` is the provider's body, streamed or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from ..models.families import Family
+from . import anthropic, google, openai, others
+from .history import Complaint, History
+from .refusal import Refused
+
+_F = Family
+
+
+class Rule(NamedTuple):
+    """One thing that a family refuses. `source` is where it was seen."""
+
+    families: tuple[Family, ...]
+    what: str
+    check: Callable[[History], Complaint | None]
+    source: str
+
+
+_CLAUDE, _GPT, _GEMINI, _MISTRAL = (_F.ANTHROPIC,), (_F.OPENAI,), (_F.GOOGLE,), (_F.MISTRAL,)
+
+RULES: Mapping[str, Rule] = {
+    "anthropic_ids": Rule(
+        _CLAUDE, "tool-call ids are `^[a-zA-Z0-9_-]+$`", anthropic.ids, "forgecode#1142, langchain#37756"
+    ),
+    "anthropic_unique_ids": Rule(
+        _CLAUDE, "no two calls of a conversation share an id", anthropic.unique_ids, "Anthropic, tool use"
+    ),
+    "anthropic_names": Rule(
+        _CLAUDE,
+        "names of called functions have at most 128 letters, digits, `_`, `-`",
+        anthropic.names,
+        "Anthropic, tool use",
+    ),
+    "anthropic_results": Rule(
+        _CLAUDE,
+        "results stand at the head of the message behind their calls, one for each, and answer nothing else",
+        anthropic.results,
+        "claude-code#5989, #13460",
+    ),
+    "anthropic_empty_texts": Rule(_CLAUDE, "no text part is empty", anthropic.empty_texts, "experiential#799"),
+    "anthropic_empty_messages": Rule(
+        _CLAUDE, "no message is empty but a final one of the assistant", anthropic.empty_messages, "claude-code#3196"
+    ),
+    "anthropic_signatures": Rule(
+        _CLAUDE,
+        "signed reasoning comes back whole, to the model that signed it; from Claude 4.6 on the signature is bound to "
+        "all that stands before it",
+        anthropic.signed,
+        "llxprt-code#2335, langchain#36400, claude-code#63268",
+    ),
+    "anthropic_only_thinking": Rule(
+        _CLAUDE, "no assistant message ends with reasoning", anthropic.only_thinking, "forgecode#2107"
+    ),
+    "anthropic_thinking_demanded": Rule(
+        _CLAUDE,
+        "while reasoning is asked for, the model's last message before tool results (or a prefill) begins with signed "
+        "reasoning",
+        anthropic.demanded,
+        "opencode#3077, n8n#22550",
+    ),
+    "anthropic_prefill": Rule(
+        _CLAUDE,
+        "a final assistant message does not end with white space; from Claude 4.6 on there is none",
+        anthropic.prefill,
+        "Anthropic, prefill",
+    ),
+    "anthropic_cache_marks": Rule(_CLAUDE, "at most four `cache_control`", anthropic.cache_marks, "continue#6937"),
+    "openai_ids": Rule(_GPT, "tool-call ids have 1 to 40 characters", openai.ids, "openclaw#875, vercel/ai#5171"),
+    "openai_names": Rule(_GPT, "names of called functions are `[a-zA-Z0-9_-]{1,64}`", openai.names, "mcp-use#90"),
+    "openai_speakers": Rule(
+        _GPT,
+        "`message.name` has at most 64 characters, no blank, `<`, `|`, `\\`, `/` or `>`",
+        openai.speakers,
+        "langgraph#248",
+    ),
+    "openai_results": Rule(
+        _GPT, "results stand behind their calls, one for each", openai.results, "OpenAI, function calling"
+    ),
+    "openai_items": Rule(
+        _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
+    ),
+    "openai_encrypted": Rule(
+        (_F.OPENAI, _F.XAI),
+        "encrypted reasoning is of this account and provider",
+        openai.encrypted,
+        "codex#8145, codex#3573",
+    ),
+    "google_names": Rule(
+        _GEMINI,
+        "names of called functions begin with a letter or `_`, at most 64 characters",
+        google.names,
+        "Google, function calling",
+    ),
+    "google_results": Rule(
+        _GEMINI, "the turn behind calls holds their results, as many as calls", google.results, "gemini-cli#17208"
+    ),
+    "google_signatures": Rule(_GEMINI, "signatures are Google's own", google.valid, "Roo-Code#10640"),
+    "google_signature_demanded": Rule(
+        _GEMINI,
+        "Gemini 3: the first call of each step of the current turn has a signature, or "
+        "`skip_thought_signature_validator` in its place, as one `reasoning.encrypted` with that call's id or none",
+        google.demanded,
+        "MassGen#624, Roo-Code#10640",
+    ),
+    "mistral_ids": Rule(_MISTRAL, "tool-call ids are 9 of `[a-zA-Z0-9]`", others.mistral_ids, "avante.nvim#2951"),
+    "mistral_names": Rule(
+        _MISTRAL, "names of called functions are `[a-zA-Z0-9_-]{1,64}`", others.mistral_names, "mistral-common"
+    ),
+    "mistral_order": Rule(
+        _MISTRAL,
+        "behind a result stands no user and no system; results stand behind their calls, as many as calls",
+        others.mistral_order,
+        "crush#279, datapizza-ai#98",
+    ),
+    "mistral_last": Rule(
+        _MISTRAL, "an assistant message is the last only with `prefix: true`", others.mistral_last, "rig#1130"
+    ),
+    "mistral_reasoning": Rule(
+        _MISTRAL,
+        "no reasoning in the history, but Magistral",
+        others.mistral_reasoning,
+        "conversations#402, OpenMinis#87",
+    ),
+    "mistral_empty": Rule(
+        _MISTRAL, "an assistant message has content or calls", others.mistral_empty, "mistral-common"
+    ),
+    "moonshot_reasoning": Rule(
+        (_F.MOONSHOT,),
+        "while it thinks (K2 Thinking, from K2.5 on by default), messages with calls have readable reasoning",
+        others.kimi_reasoning,
+        "opencode#16318, mastra#12592",
+    ),
+    "deepseek_reasoning": Rule(
+        (_F.DEEPSEEK,),
+        "while it thinks, from V3.2 on, calls of the current turn have readable reasoning",
+        others.deepseek_reasoning,
+        "pi#3636, DeepSeek, thinking mode",
+    ),
+    "deepseek_reasoner": Rule(
+        (_F.DEEPSEEK,),
+        "R1: no `reasoning_content`, no neighbours of one side, no prefill without `prefix: true`",
+        others.deepseek_reasoner,
+        "DeepSeek, reasoning model",
+    ),
+    "qwen_order": Rule(
+        (_F.QWEN,), "results stand behind their calls, one for each", others.qwen_order, "qwen-code#869"
+    ),
+    "xai_empty": Rule(
+        (_F.XAI,), "no message without content and without calls", others.xai_empty, "AstrBot#6447, crush#964"
+    ),
+    "cohere_empty": Rule(
+        (_F.COHERE,), "no message without content and without calls", others.cohere_empty, "Risuai#504"
+    ),
+}
+"""Every rule by its name, in the order in which they are asked; models of other families have only the general ones."""
+
+SILENT = "moonshot_ids"
+SILENCE = Rule(
+    (_F.MOONSHOT,),
+    "K2 answers with an empty `stop` unless ids are `functions.NAME:n`, n counted upwards over the conversation",
+    lambda history: None,
+    "kimchi#1066, sglang#10612",
+)
+"""The one rule that is no refusal: `goes_silent` applies it."""
+
+
+def refusal(history: History) -> Refused | None:
+    """How the provider refuses this history; None where it takes it."""
+    for rule in RULES.values():
+        if history.family in rule.families:
+            found = rule.check(history)
+            if found is not None:
+                return _refused(history, found)
+    return None
+
+
+def goes_silent(history: History) -> bool:
+    """Whether the model ends its turn without a word, as Kimi K2 does behind ids that are not its own."""
+    return history.family is Family.MOONSHOT and others.kimi_is_silent(history)
+
+
+def _refused(history: History, said: Complaint) -> Refused:
+    prefix = said.code or "" if history.family is Family.GOOGLE else ""
+    raw = prefix + orjson.dumps(_BODIES[history.family](said)).decode()
+    metadata: dict[str, Any] = {"raw": raw, "provider_name": history.host.name}
+    if said.status == 400:
+        metadata = {"error_type": "invalid_request", **metadata}
+    return Refused(said.status, "Provider returned error", metadata)
+
+
+def _as_openai(said: Complaint) -> dict[str, Any]:
+    error = {"message": said.words, "type": "invalid_request_error", "param": said.param, "code": said.code}
+    return {"error": error}
+
+
+def _as_anthropic(said: Complaint) -> dict[str, Any]:
+    request = f"req_011C{hashlib.sha256(said.words.encode()).hexdigest()[:20]}"
+    error = {"type": "invalid_request_error", "message": said.words}
+    return {"type": "error", "error": error, "request_id": request}
+
+
+_BODIES: Mapping[Family, Callable[[Complaint], dict[str, Any]]] = {
+    **dict.fromkeys(Family, _as_openai),
+    Family.ANTHROPIC: _as_anthropic,
+    Family.GOOGLE: lambda said: {"error": {"code": 400, "message": said.words, "status": "INVALID_ARGUMENT"}},
+    Family.MISTRAL: lambda said: {
+        "object": "error",
+        "message": said.words,
+        "type": "invalid_request_message_order" if said.code == "3230" else "invalid_request_error",
+        "param": None,
+        "code": said.code,
+    },
+    Family.MOONSHOT: lambda said: {"error": {"message": said.words, "type": "invalid_request_error"}},
+    Family.XAI: lambda said: {"code": "Client specified an invalid argument", "error": said.words},
+    Family.COHERE: lambda said: {"message": said.words},
+}

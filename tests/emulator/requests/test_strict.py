@@ -1,0 +1,118 @@
+"""Strict mode: each family's rules on histories that are written by hand; right ones pass, wrong ones are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator.requests.strict import RULES, SILENCE
+from tests.cases.strict_histories import (
+    ASKED,
+    CLAUDE,
+    EMPTY,
+    ENCRYPTED,
+    GPT,
+    KIMI,
+    MISTRAL,
+    RIGHT,
+    SAID,
+    WRONG,
+    loop,
+    parts,
+    text,
+)
+from tests.emulator.helpers import Asker, Json
+
+
+@pytest.fixture(scope="module")
+def asker() -> Iterator[Asker]:
+    with Emulator(strict=True) as emulator:
+        asker = Asker(emulator)
+        with closing(asker.http):
+            yield asker
+
+
+def words(raw: str) -> str:
+    """The provider's words, wherever its body has them."""
+    body = json.loads(raw[raw.index("{") :])
+    error = body.get("error", body.get("message"))
+    found: str = error["message"] if isinstance(error, dict) else error
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unstreamed", "streamed"])
+@pytest.mark.parametrize(
+    ("rule", "model", "messages", "fields", "said", "provider"), WRONG, ids=[f"{w[0]}-{n}" for n, w in enumerate(WRONG)]
+)
+def test_a_wrong_history_is_refused(
+    asker: Asker, rule: str, model: str, messages: list[Json], fields: Json, said: str, provider: str, stream: bool
+) -> None:
+    response = asker.post(model=model, messages=[ASKED, *messages], stream=stream, **fields)
+    assert response.headers["content-type"] == "application/json"
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["message"]) == (400, 400, "Provider returned error")
+    assert error["metadata"]["provider_name"] == provider
+    assert said in words(error["metadata"]["raw"])
+
+
+def test_every_rule_has_a_history_that_breaks_it() -> None:
+    elsewhere = {"openai_items", "anthropic_only_thinking"}
+    assert {row[0] for row in WRONG} == set(RULES) - elsewhere
+    assert all(rule.source and rule.what for rule in (*RULES.values(), SILENCE))
+
+
+def test_an_item_that_nobody_stored(asker: Asker) -> None:
+    item = {"type": "reasoning.summary", "summary": "Hm.", "id": "rs_0a", "format": "openai-responses-v1", "index": 0}
+    response = asker.post(model=GPT, messages=[ASKED, {**SAID, "reasoning_details": [item]}, ASKED])
+    assert response.status_code == 404
+    assert "Item with id 'rs_0a' not found." in words(response.json()["error"]["metadata"]["raw"])
+
+
+@pytest.mark.parametrize(("model", "messages", "fields"), RIGHT, ids=[f"{r[0]}-{n}" for n, r in enumerate(RIGHT)])
+def test_a_right_history_is_answered(asker: Asker, model: str, messages: list[Json], fields: Json) -> None:
+    message = asker.body(model=model, messages=[ASKED, *messages], **fields)["choices"][0]["message"]
+    assert message["content"]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        loop("call_1"),
+        loop("functions.g:0"),
+        [*loop("functions.f:0"), SAID, ASKED, *loop("functions.f:0")],
+        loop("functions.f:1", "functions.f:0"),
+    ],
+)
+def test_kimi_k2_goes_silent(asker: Asker, messages: list[Json]) -> None:
+    choice = asker.body(model=KIMI, messages=[ASKED, *messages])["choices"][0]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
+    assert not choice["message"].get("tool_calls")
+
+
+@pytest.mark.parametrize("model", [CLAUDE, KIMI, GPT])
+def test_without_strict_all_of_it_passes(model: str) -> None:
+    with Emulator() as emulator, closing(Asker(emulator).http) as http:
+        for messages in (loop("functions.f:0"), [EMPTY, ASKED], [{**SAID, "reasoning_details": [ENCRYPTED]}, ASKED]):
+            body = {"model": model, "messages": [ASKED, *messages]}
+            response = http.post("/chat/completions", json=body)
+            assert response.json()["choices"][0]["message"]["content"]
+
+
+def test_images_at_a_model_that_reads_none(asker: Asker) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aa"}}
+    response = asker.post(model=MISTRAL, messages=[parts(text("What?"), image)])
+    assert response.status_code == 200
+    response = asker.post(model=KIMI, messages=[parts(text("What?"), image)])
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "No endpoints found that support image input"
+
+
+@pytest.mark.parametrize("kind", ["media", "input_text", "input_image", "thinking", "tool_use", None])
+def test_content_blocks_of_other_apis(asker: Asker, kind: str | None) -> None:
+    block = {"text": "x"} if kind is None else {"type": kind, "text": "x"}
+    error = asker.post(messages=[parts(block)]).json()["error"]
+    assert "messages[0].content[0].type" in error["message"]
