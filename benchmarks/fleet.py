@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.support.fleet import Board, Member
 from tests.support.timeline import START, Call, Reply, World, fails, ok
 
-from openrouter_fallback.commands import Limits
-from openrouter_fallback.failures import Failure, FailureKind
+from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import MemoryHealth, Rules
 
 MODELS = ("primary", "second")

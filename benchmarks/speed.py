@@ -166,11 +166,11 @@ def _per_call(work: Callable[[], object], times: int = 20_000, blocks: int = 9) 
 def health() -> list[Row]:
     """One record, one query; and what an attempt takes of the store that decides."""
     from openrouter_fallback import HealthTracker
-    from openrouter_fallback.health import MemoryHealth, Rules, Target
+    from openrouter_fallback.health import HealthScopes, MemoryHealth, Rules
 
     tracker = HealthTracker()
     store = MemoryHealth(Rules(), lambda: 0.5)
-    target = Target("bench/20", "openrouter", "openrouter#")
+    target = HealthScopes("bench/20", "openrouter", "openrouter#")
     ticket = store.begin(target, 0.0)
     assert ticket is not None
     store.success(ticket, 0.0)
@@ -185,18 +185,20 @@ def health() -> list[Row]:
 
 def machine() -> list[Row]:
     """The decision of one call: a chain of three, the first answers; and one failover before that."""
-    from openrouter_fallback.commands import Facts, Limits
-    from openrouter_fallback.config import FallbackConfig
-    from openrouter_fallback.failover import Failover
-    from openrouter_fallback.failures import Failure, FailureKind
+    from openrouter_fallback.config.models import FallbackConfig
+    from openrouter_fallback.decision.commands import Limits
+    from openrouter_fallback.decision.failover import Failover
+    from openrouter_fallback.failures.kinds import Failure, FailureKind
+    from openrouter_fallback.failures.policy import policy
     from openrouter_fallback.health import MemoryHealth, Rules
-    from openrouter_fallback.policy import policy
-    from openrouter_fallback.router import Choice, Router
+    from openrouter_fallback.routes.choice import Choice
+    from openrouter_fallback.routes.needs import RequestTraits
+    from openrouter_fallback.routes.router import Router
 
     store = MemoryHealth(Rules(), lambda: 0.5)
     router = Router(FallbackConfig(default_chain=("a/a", "b/b", "c/c")), store)
     accounts = {"openrouter": "openrouter#"}
-    rules, limits, facts, choice = policy("smart", {}), Limits(), Facts(), Choice()
+    rules, limits, facts, choice = policy("smart", {}), Limits(), RequestTraits(), Choice()
     full = Failure(FailureKind.RATE_LIMITED, "slow down", status=429)
 
     def decide(*, failing: bool) -> None:

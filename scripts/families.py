@@ -1,7 +1,7 @@
 """Make the table of well-known families that serves until a client has fetched the list of models.
 
     curl https://openrouter.ai/api/v1/models > models.json
-    python scripts/families.py models.json 2026-08-31 > src/openrouter_fallback/_families.py
+    python scripts/families.py models.json 2026-08-31 > src/openrouter_fallback/catalog/families.py
 
 A family is named by how its models' ids begin, up to a "-", a ":" or their end. It can what any of its models can, so
 that only what none of them can is left out; its context is known where all of them have the same.

@@ -13,9 +13,10 @@ import pytest
 
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
-from tests.support.clients import client_for
-from tests.support.rawserver import RawServer
+
+from .cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
+from .support.clients import client_for
+from .support.rawserver import RawServer
 
 Matrix = dict[str, dict[str, str]]
 _MATRIX = pytest.StashKey[Matrix]()

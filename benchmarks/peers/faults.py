@@ -16,7 +16,7 @@ from tests.cases.matrix import CASES, Case
 
 from openrouter_fallback.emulator import FAULTS, Emulator
 from openrouter_fallback.emulator.faults.errors import ERRORS
-from openrouter_fallback.failures import FailureKind
+from openrouter_fallback.failures.kinds import FailureKind
 
 from .crew import Failed, Member
 from .table import Peer

@@ -18,10 +18,10 @@ from openrouter_fallback import (
     config_schema,
     load_config,
 )
-from openrouter_fallback._values import OVERRIDABLE, Frozen
-from openrouter_fallback.config import DEFAULT_KEY_ENV, EndpointConfig
-from openrouter_fallback.configured import BASE_URL_ENV, CONFIG_ENV
-from openrouter_fallback.health.redis import PASSWORD_ENV
+from openrouter_fallback.config.fields import OVERRIDABLE, Frozen
+from openrouter_fallback.config.models import DEFAULT_KEY_ENV, EndpointConfig
+from openrouter_fallback.config.resolve import BASE_URL_ENV, CONFIG_ENV
+from openrouter_fallback.health.shared.redis import PASSWORD_ENV
 
 Json = dict[str, Any]
 

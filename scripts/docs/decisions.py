@@ -9,11 +9,16 @@ from textwrap import wrap
 from typing import Final
 
 from openrouter_fallback import Settings
-from openrouter_fallback.failures import FailureKind
+from openrouter_fallback.decision.timeouts import (
+    FIRST_TOKEN_SECONDS,
+    SLOW_FIRST_TOKEN_SECONDS,
+    SLOW_STALL_SECONDS,
+    STALL_SECONDS,
+)
+from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.failures.policy import SMART, Action, Rule
 from openrouter_fallback.health import State
 from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS
-from openrouter_fallback.policy import SMART, Action, Rule
-from openrouter_fallback.timing import FIRST_TOKEN_SECONDS, SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS, STALL_SECONDS
 from scripts.docs.drawing import LINE, Arrow, Box, drawing, text
 from scripts.docs.machines import (
     BREAKER_EVENTS,

@@ -9,12 +9,11 @@ from typing import Final
 
 import typer
 
-from openrouter_fallback._values import OVERRIDABLE
-from openrouter_fallback.advice import NEXT_STEP, OWN_CLASS
-from openrouter_fallback.cli.terminal import failures as as_exit_status
-from openrouter_fallback.completions import Attempt
+from openrouter_fallback.call.error_messages import NEXT_STEP, OWN_CLASS
+from openrouter_fallback.cli.output.terminal import failures as as_exit_status
+from openrouter_fallback.config.fields import OVERRIDABLE
 from openrouter_fallback.errors import AllModelsFailedError, FallbackError
-from openrouter_fallback.failures import (
+from openrouter_fallback.failures.kinds import (
     AVAILABILITY,
     ERROR_TYPES,
     FOREIGN_CODES,
@@ -27,7 +26,8 @@ from openrouter_fallback.failures import (
     TRANSPORT,
     FailureKind,
 )
-from openrouter_fallback.policy import ANY_ERROR, SMART, Action
+from openrouter_fallback.failures.policy import ANY_ERROR, SMART, Action
+from openrouter_fallback.results import Attempt
 from scripts.docs.decisions import DONE_NEXT, whose
 from scripts.docs.machines import rehearsed
 
@@ -68,7 +68,7 @@ _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
 _HEAD: Final = """# Failures
 
 Everything that can go wrong becomes one of these kinds, and the kind decides what is done next. `Attempt.kind` and the
-log name it. This page is made from the code's tables (`failures.py`, `policy.py`, `advice.py`): a test fails when it is
+log name it. This page is made from the code's tables (`failures/`, `call/error_messages.py`): a test fails when it is
 stale.
 
 An error is read in this order, the first that says something decides: `availability`, the metadata of moderation and

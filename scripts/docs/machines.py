@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Hedging, Limits, Wait
-from openrouter_fallback.failover import Failover
-from openrouter_fallback.failures import Failure, FailureKind
-from openrouter_fallback.health import MemoryHealth, Rules, State, Target
-from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS, Breaker, Pass
-from openrouter_fallback.policy import policy
-from openrouter_fallback.router import Candidate
+from openrouter_fallback.decision.commands import Command, Fail, Hedging, Limits, SleepUntil, StartAttempt, Succeed
+from openrouter_fallback.decision.failover import Failover
+from openrouter_fallback.failures.kinds import Failure, FailureKind
+from openrouter_fallback.failures.policy import policy
+from openrouter_fallback.health import HealthScopes, MemoryHealth, Rules, State
+from openrouter_fallback.health.breaker import PROBE_SETTLES_SECONDS, Breaker, BreakerPermit
+from openrouter_fallback.routes.candidate import Candidate
+from openrouter_fallback.routes.needs import RequestTraits
 
 Json = dict[str, Any]
 RULES: Final = Rules()
@@ -55,7 +56,7 @@ Event = Callable[[Breaker, float], float]
 """Does something to the breaker and returns the time afterwards."""
 
 
-def _begun(breaker: Breaker, now: float, *, forced: bool = False) -> Pass:
+def _begun(breaker: Breaker, now: float, *, forced: bool = False) -> BreakerPermit:
     if not forced and not breaker.admits(now):
         raise LookupError("nothing may begin")
     return breaker.begin(now, forced=forced)
@@ -115,11 +116,11 @@ def _forced_failure(breaker: Breaker, now: float) -> float:
     return now
 
 
-def _earlier(outcome: Callable[[Breaker, Pass, float], object]) -> Event:
+def _earlier(outcome: Callable[[Breaker, BreakerPermit, float], object]) -> Event:
     """An attempt that began before the breaker came into this state."""
 
     def event(breaker: Breaker, now: float) -> float:
-        outcome(breaker, Pass(0.0, breaker.epoch - 1, probe=False, forced=False), now)
+        outcome(breaker, BreakerPermit(0.0, breaker.epoch - 1, probe=False, forced=False), now)
         return now
 
     return event
@@ -208,7 +209,7 @@ MODELS: Final = ("a", "b", "groq:c")
 def candidate(key: str, attempts: int = 2) -> Candidate:
     """A model on OpenRouter, or of another endpoint as `endpoint:model`."""
     endpoint = key.partition(":")[0] if ":" in key else "openrouter"
-    return Candidate(key, key, Target(key, endpoint, f"{endpoint}#key", RULES.longest_open), attempts=attempts)
+    return Candidate(key, key, HealthScopes(key, endpoint, f"{endpoint}#key", RULES.longest_open), attempts=attempts)
 
 
 def failure(kind: FailureKind) -> Failure:
@@ -225,11 +226,11 @@ class Driven:
         self._candidates = candidates = [candidate(key) for key in models]
         self._others(prepared)
         limits = Limits(hedge=Hedging(after=2.0) if hedge else None)
-        self.machine = Failover(candidates, policy("smart"), health, limits, Facts(), self.now, lambda: 0.5)
+        self.machine = Failover(candidates, policy("smart"), health, limits, RequestTraits(), self.now, lambda: 0.5)
         self.state = "begun"
-        self.asked: list[Ask] = []
+        self.asked: list[StartAttempt] = []
         self.until = 0.0
-        self.gave_up: GiveUp | None = None
+        self.gave_up: Fail | None = None
 
     def _others(self, what: str) -> None:
         """What other calls, or a hand, have done to all models."""
@@ -239,7 +240,7 @@ class Driven:
             elif what == "disabled":
                 self._health.disable(one.target, float("inf"))
 
-    def under_way(self) -> Ask | None:
+    def under_way(self) -> StartAttempt | None:
         """The latest attempt that has not ended."""
         return next((ask for ask in reversed(self.asked) if self.machine.under_way(ask.number)), None)
 
@@ -278,14 +279,14 @@ class Driven:
 
     def _follow(self, command: Command) -> None:
         match command:
-            case Ask():
+            case StartAttempt():
                 self.asked.append(command)
                 self.state = "asking"
-            case Wait(until):
+            case SleepUntil(until):
                 self.until, self.state = until, "waiting"
-            case Done():
+            case Succeed():
                 self.state = "answered"
-            case GiveUp():
+            case Fail():
                 self.gave_up, self.state = command, "raised"
 
 

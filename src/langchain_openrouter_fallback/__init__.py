@@ -5,7 +5,7 @@ try:
 except ImportError as error:
     raise ImportError('LangChain is missing: pip install "openrouter-fallback[langchain]"') from error
 
+from .attempt_events import ATTEMPT_FAILED
 from .chat_model import ChatOpenRouterFallback
-from .listening import ATTEMPT_FAILED
 
 __all__ = ["ATTEMPT_FAILED", "ChatOpenRouterFallback"]

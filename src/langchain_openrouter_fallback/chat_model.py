@@ -13,12 +13,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from . import answers
-from .configured import Configured
+from . import responses as answers
+from .attempt_events import Listening
+from .base import Configured
+from .call_options import ROUTING, options, routed
 from .errors import as_model_errors
-from .listening import Listening
 from .messages import wire_messages
-from .request import ROUTING, options, routed
 from .tools import Tool, tool_arguments
 
 
@@ -191,7 +191,7 @@ class ChatOpenRouterFallback(Configured):
         `method` is by default `json_schema` where all models of the chain are known to take one, else
         `function_calling`. With `include_raw` a dict of `raw`, `parsed` and `parsing_error`.
         """
-        from .structured import structured  # here, because of LangChain's parsers that it brings
+        from .structured import structured
 
         return structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
 

@@ -14,8 +14,8 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from .call_options import json_format
 from .errors import ConfigError
-from .request import json_format
 from .tools import name_of
 
 if TYPE_CHECKING:

@@ -27,17 +27,17 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError,
 
 from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings
 
+from .constructor import checked, client, mistakes, taken_over
 from .instrumentation import Observer
 from .messages import Json, reads_files, wire_messages
-from .options import checked, client, mistakes, taken_over
 from .responses import chat_response, completion_response, first_call_only
-from .streams import StreamedCall
+from .streaming import StreamedCall
 from .structured import afilled, filled, filling
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
-    from openrouter_fallback import FallbackClient  # what it brings is imported with the first LLM
+    from openrouter_fallback import FallbackClient
 
 # Neither in a pickle nor of use in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}

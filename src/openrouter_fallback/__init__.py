@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .catalog import Catalog, ModelInfo
+    from .catalog.catalog import Catalog
+    from .catalog.listing import ModelInfo
     from .client import FallbackClient
-    from .completions import Attempt, Completion, Piece, ToolCall, Usage
-    from .config import (
-        EndpointConfig,
-        FallbackConfig,
-        HedgeConfig,
-        ModelConfig,
-        Settings,
-        SpendLimit,
-        config_schema,
-        load_config,
-    )
+    from .config.loading import config_schema, load_config
+    from .config.models import EndpointConfig, FallbackConfig, HedgeConfig, ModelConfig, Settings, SpendLimit
     from .errors import (
         AllModelsFailedError,
         AuthenticationError,
@@ -36,10 +28,11 @@ if TYPE_CHECKING:
         SpendLimitError,
         StreamInterruptedError,
     )
-    from .failures import Failure, FailureKind
+    from .failures.kinds import Failure, FailureKind
     from .health import HealthTracker, ModelHealth
-    from .router import Route, Skipped, current_routing, routing
-    from .spend import Spend
+    from .results import Attempt, Completion, Piece, Route, Skipped, ToolCall, Usage
+    from .routes.choice import current_routing, routing
+    from .spending.ledger import Spend
     from .streams import AsyncStream, Stream
 
 __all__ = [
@@ -93,13 +86,15 @@ if not TYPE_CHECKING:
     # command's help, one error or a configuration does without the client and all that it brings.
     _HOMES = (
         "errors",
-        "failures",
-        "catalog",
-        "config",
-        "completions",
+        "failures.kinds",
+        "catalog.listing",
+        "catalog.catalog",
+        "config.models",
+        "config.loading",
+        "results",
         "health",
-        "router",
-        "spend",
+        "routes.choice",
+        "spending.ledger",
         "streams",
         "client",
     )

@@ -10,28 +10,31 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
-from .asked import Asked, Inline
-from .catalog import Catalog
-from .commands import Limits
-from .completions import Completion
-from .config import OPENROUTER, FallbackConfig, ModelConfig, Settings
-from .configured import configured, hedging, ledger_of
-from .engine import Accept, Call, Engine, Host, Wire
+from .call.arguments import CallArguments, InlineCallbacks
+from .call.portal import SyncBridge, portal
+from .call.runner import CallRunner
+from .call.runtime import Accept, Call, CallbackHost, Runtime
+from .catalog.catalog import Catalog
+from .catalog.prices import MaxPrice, price
+from .catalog.refresh import Refresh, on_this_machine
+from .composition import health_store, hedging, ledger_of
+from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
+from .config.resolve import resolve_config
+from .decision.commands import Limits
+from .endpoints.api import Lists, key_info
+from .endpoints.destinations import Destination, Destinations, attribution
+from .endpoints.keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
+from .failures.policy import policy
 from .health import MemoryHealth, ModelHealth, Rules
-from .keys import KEYS_PAGE, ApiKey, KeyRing, Keys
-from .params import Needs
-from .places import Places, attribution
-from .policy import policy
-from .portal import Mailbox, portal
-from .prices import MaxPrice, price
-from .renewal import Lists, Renewal, key_info, on_this_machine
-from .request import Messages, Request
-from .router import Candidate, Choice, Plan, Route, Router, Skipped, in_context
-from .run import Run
-from .sharing import health_store
-from .spend import Spend
+from .request.request import Messages, Request
+from .results import Completion, Route, Skipped
+from .routes.candidate import Candidate, Plan
+from .routes.choice import Choice, in_context
+from .routes.needs import Needs
+from .routes.router import Router
+from .spending.ledger import Spend
 from .streams import AsyncStream, Stream
 from .suggest import did_you_mean
 
@@ -57,9 +60,9 @@ class FallbackClient:
         app_url: str | None = None,
         app_title: str | None = None,
     ) -> None:
-        self.config = configured(models, config, base_url, settings)
+        self.config = resolve_config(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
-        self._places = Places(self.config, attribution(app_url, app_title), headers)
+        self._places = Destinations(self.config, attribution(app_url, app_title), headers)
         self._defaults = Choice()
         chosen = self.config.settings
         rules = Rules(
@@ -81,7 +84,7 @@ class FallbackClient:
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
         self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
-        self._engine = Engine(
+        self._engine = Runtime(
             transport=self._transport,
             health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
             policy=policy(chosen.policy, chosen.on_failure),
@@ -90,7 +93,7 @@ class FallbackClient:
             known=_Known(self.config, self._catalog),
         )
         self._router = Router(self.config, self._engine.health, self._catalog)
-        self._renewal = Renewal(self._catalog, kept if chosen.catalog != "never" else ())
+        self._renewal = Refresh(self._catalog, kept if chosen.catalog != "never" else ())
         if chosen.opentelemetry:
             self.instrument()
 
@@ -164,9 +167,9 @@ class FallbackClient:
         `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
-        mailbox = Mailbox(self._events)
+        mailbox = SyncBridge(self._events)
         ring = self._keys.ring()
         return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
 
@@ -189,9 +192,9 @@ class FallbackClient:
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        asked = Asked(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
-        return await self._answer(asked, limits, Inline(self._events), await self._keys.aring())
+        return await self._answer(asked, limits, InlineCallbacks(self._events), await self._keys.aring())
 
     def stream(
         self,
@@ -218,12 +221,14 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        asked = CallArguments(
+            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+        )
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
-        mailbox = Mailbox(self._events)
+        mailbox = SyncBridge(self._events)
         ring = self._keys.ring()
 
-        async def start() -> Run:
+        async def start() -> CallRunner:
             return await self._run(asked, limits, mailbox, ring, deliver=True)
 
         return Stream(mailbox, start)
@@ -248,11 +253,13 @@ class FallbackClient:
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        asked = Asked(messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent)
+        asked = CallArguments(
+            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+        )
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
-        async def start() -> Run:
-            return await self._run(asked, limits, Inline(self._events), await self._keys.aring(), deliver=True)
+        async def start() -> CallRunner:
+            return await self._run(asked, limits, InlineCallbacks(self._events), await self._keys.aring(), deliver=True)
 
         return AsyncStream(start)
 
@@ -268,7 +275,7 @@ class FallbackClient:
 
         Raises `CatalogError` with each endpoint that gave none.
         """
-        Mailbox(self._events).run(self.catalog.refresh)
+        SyncBridge(self._events).run(self.catalog.refresh)
 
     async def key_info(self) -> Mapping[str, Any]:
         """What OpenRouter says of the key now: `limit_remaining` and `usage` in USD, `is_free_tier`, `expires_at` ...
@@ -326,7 +333,7 @@ class FallbackClient:
         raises `ConnectionError` if it does not answer.
         """
         store = self._store
-        if store is not None and refresh and not Mailbox(self._events).run(store.exchange):
+        if store is not None and refresh and not SyncBridge(self._events).run(store.exchange):
             raise ConnectionError("the health store does not answer; the log says why")
         now = self._engine.clock()
         router, health, accounts = self._router, self._engine.health, self._keys.accounts()
@@ -368,7 +375,7 @@ class FallbackClient:
         Without providers the global ones are used. `settings.opentelemetry` does the same from the beginning.
         """
         try:
-            from .otel import OpenTelemetry
+            from .telemetry.otel import OpenTelemetry
         except ImportError as missing:
             if (missing.name or "").partition(".")[0] != "opentelemetry":
                 raise
@@ -392,9 +399,9 @@ class FallbackClient:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
         if not held.here:
-            Mailbox(self._events).run(self._transport.aclose)
+            SyncBridge(self._events).run(self._transport.aclose)
             if self._store is not None:
-                Mailbox(self._events).run(self._store.aclose)
+                SyncBridge(self._events).run(self._store.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
@@ -426,14 +433,16 @@ class FallbackClient:
 
     # Inside
 
-    async def _answer(self, asked: Asked, limits: Limits, host: Host, ring: KeyRing) -> Completion:
+    async def _answer(self, asked: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
         run = await self._run(asked, limits, host, ring, deliver=False)
         await run.advance()
         if run.completion is None:
             raise RuntimeError("the call ended without an answer and without an error")
         return run.completion
 
-    async def _run(self, asked: Asked, limits: Limits, host: Host, ring: KeyRing, *, deliver: bool) -> Run:
+    async def _run(
+        self, asked: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool
+    ) -> CallRunner:
         if self._store is not None:
             self._store.touch()
         plan = self._plan(asked.choice, ring, asked.request.needs)
@@ -443,11 +452,11 @@ class FallbackClient:
             plan = self._plan(asked.choice, ring, asked.request.needs)
             limits = replace(limits, total=max(0.0, limits.total - (self._engine.clock() - begun)))
 
-        def wire(candidate: Candidate) -> Wire:
+        def wire(candidate: Candidate) -> Destination:
             return self._places.wire(candidate, ring, asked.headers)
 
         call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint, ring.secrets)
-        return Run(self._engine, call, deliver=deliver)
+        return CallRunner(self._engine, call, deliver=deliver)
 
     def _priceless(self, plan: Plan) -> bool:
         """Whether nobody can be asked, and prices may change that."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .completions import Attempt
-    from .router import Skipped
+    from .results import Attempt, Skipped
 
 
 class FallbackError(Exception):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .completions import Attempt, Completion, Seam
-from .failures import FailureKind
+from .failures.kinds import FailureKind
+from .results import Attempt, Completion, Seam
 
 logger = logging.getLogger("openrouter_fallback")
 

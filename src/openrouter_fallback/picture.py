@@ -21,9 +21,9 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-from .completions import Seam
 from .events import AttemptEnded, AttemptStarted, CallEnded, Event
-from .failures import FailureKind
+from .failures.kinds import FailureKind
+from .results import Seam
 
 if TYPE_CHECKING:
     from .client import FallbackClient

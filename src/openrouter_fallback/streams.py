@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from .completions import Completion, Piece
+from .call.portal import SyncBridge
+from .call.runner import CallRunner
 from .errors import StreamInterruptedError
-from .portal import Mailbox
-from .run import Run
+from .results import Completion, Piece
 
 READ_AHEAD = 256
 """Batches read for a synchronous consumer before the upstream is left to wait."""
@@ -28,9 +28,9 @@ class AsyncStream:
     holds the whole answer.
     """
 
-    def __init__(self, start: Callable[[], Awaitable[Run]]) -> None:
+    def __init__(self, start: Callable[[], Awaitable[CallRunner]]) -> None:
         self._start = start
-        self._run: Run | None = None
+        self._run: CallRunner | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard: asyncio.Task[None] | None = None
         self._pieces: deque[Piece] = deque()
@@ -102,7 +102,7 @@ class AsyncStream:
                 self._run.forsake()
 
 
-def _guard(run: Run) -> asyncio.Task[None]:
+def _guard(run: CallRunner) -> asyncio.Task[None]:
     """A task that closes `run` when it is cancelled: by the stream, or by a loop that ends before the stream does.
 
     `asyncio.run` cancels tasks first and ends generators afterwards, all at once, of which httpx2's complain.
@@ -128,7 +128,7 @@ class Stream:
     holds the whole answer. Belongs to the process that began it: it cannot be read after a fork.
     """
 
-    def __init__(self, mailbox: Mailbox, start: Callable[[], Awaitable[Run]]) -> None:
+    def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
         self._mailbox = mailbox
         self._pump = _Pump(mailbox, start)
         self._pieces: deque[Piece] = deque()
@@ -193,8 +193,8 @@ class Stream:
 class _Pump:
     """Reads ahead on the portal's loop, so that a piece costs no round trip between threads."""
 
-    def __init__(self, mailbox: Mailbox, start: Callable[[], Awaitable[Run]]) -> None:
-        self.run: Run | None = None
+    def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
+        self.run: CallRunner | None = None
         self._mailbox = mailbox
         self._start = start
         self._task: asyncio.Task[None] | None = None

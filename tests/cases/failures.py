@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from openrouter_fallback.failures import FailureKind as K
+from openrouter_fallback.failures.kinds import FailureKind as K
 
 NOW = 1_786_000_000.0  # Thu, 06 Aug 2026 07:06:40 GMT
 IN_30_SECONDS = "Thu, 06 Aug 2026 07:07:10 GMT"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from openrouter_fallback.commands import Facts, Hedging, Limits
+from openrouter_fallback.decision.commands import Hedging, Limits
+from openrouter_fallback.routes.needs import RequestTraits
 
 from ..support.timeline import MUTE, SILENT, START, Script, World, fails, ok
 from .timelines.words import (
@@ -67,7 +68,8 @@ HEDGES = [
     row("nobody else is there", "a", {"a": SLOW}, "a@0", "a @7"),
     row("not to a model that is left out", "a b", {"a": SLOW}, "a@0", "a @7", before=left_out(b=0)),
     row("not to a probe", "a b c", {"a": SLOW}, "a@0 c&@2", "c @3", before=left_out(b=-9)),
-    row("not where the call may be made only once", "a b", {"a": SLOW}, "a@0", "a @7", facts=Facts(idempotent=False)),
+    row("not where the call may be made only once", "a b", {"a": SLOW}, "a@0", "a @7",
+        facts=RequestTraits(idempotent=False)),
     row("off by default", "a b", {"a": SLOW}, "a@0", "a @7", limits=None),
     # Failures beside one another
     row("the second fails: the first is waited for", "a b", {"a": SLOW, "b": always(E503)}, "a@0 b&@2", "a @7"),
@@ -154,26 +156,26 @@ HEDGES = [
     row(
         "the winner breaks off: the loser goes on from its text", "a b",
         {"a": [ok(9), ok()], "b": always(((0, "status"), (1, "text"), (2, E503)))}, "a@0 b&@2 a+@4", "a @5",
-        limits=STREAMED, streamed=True, facts=Facts(continues=True),
+        limits=STREAMED, streamed=True, facts=RequestTraits(continues=True),
     ),
     row(
         "side by side at a seam", "a b c", {"a": always(((0, "status"), (1, "text"), (2, E503))), "b": SLOW},
-        "a@0 b+@2 c&+@4", "c @5", limits=STREAMED, streamed=True, facts=Facts(continues=True),
+        "a@0 b+@2 c&+@4", "c @5", limits=STREAMED, streamed=True, facts=RequestTraits(continues=True),
     ),
     row(
         "a refused prefill at the side: asked once more at once", "a b c",
         {"a": BREAKS, "b": always(ok(10)), "c": always(NO_PREFILL, ok())}, "a@0 b+@2 c&+@4 c&~@4", "c @5",
-        limits=STREAMED, streamed=True, facts=Facts(continues=True),
+        limits=STREAMED, streamed=True, facts=RequestTraits(continues=True),
     ),
     row(
         "one of a code block: the other is waited for", "a b c",
         {"a": BREAKS, "b": always(ok(10)), "c": always(NO_PREFILL)}, "a@0 b+@2 c&+@4", "b @12",
-        limits=STREAMED, streamed=True, facts=Facts(continues=True), only_prefill=True, health={"c": HEALTHY},
+        limits=STREAMED, streamed=True, facts=RequestTraits(continues=True), only_prefill=True, health={"c": HEALTHY},
     ),
     row(
         "one of a model that others have found failing meanwhile: too", "a b c",
         {"a": BREAKS, "b": always(ok(10)), "c": always(fails(NO_PREFILL, 1.0))}, "a@0 b+@2 c&+@4", "b @12",
-        limits=STREAMED, streamed=True, facts=Facts(continues=True),
+        limits=STREAMED, streamed=True, facts=RequestTraits(continues=True),
         before=lambda world: world.at(START + 4.5, lambda: world.fail("c", 4.5)),
     ),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from openrouter_fallback import (
     RateLimitedError,
     StreamInterruptedError,
 )
-from openrouter_fallback.failures import FailureKind as K
+from openrouter_fallback.failures.kinds import FailureKind as K
 
 FIRST = "openai/gpt-5.1"
 SECOND = "anthropic/claude-sonnet-4.5"

@@ -7,7 +7,8 @@ import pytest
 
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.pytest_plugin import openrouter_emulator
-from tests.emulator.helpers import Asker
+
+from .helpers import Asker
 
 __all__ = ["openrouter_emulator"]
 

@@ -17,7 +17,7 @@ from openapi_schema_validator import OAS31Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from tests.emulator.helpers import SHARED
+from .helpers import SHARED
 
 FILE = SHARED / "openapi-subset.yaml"
 needs_description = pytest.mark.skipif(

@@ -11,8 +11,9 @@ from openapi_core.exceptions import OpenAPIError
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.emulator.faults.errors import ERRORS
-from tests.emulator.description import check_chunk, check_request, check_response, needs_description
-from tests.emulator.helpers import MODEL, Asker, Json, chunks_of, request
+
+from .description import check_chunk, check_request, check_response, needs_description
+from .helpers import MODEL, Asker, Json, chunks_of, request
 
 pytestmark = needs_description
 

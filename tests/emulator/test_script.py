@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from openrouter_fallback.emulator import FAULTS, Emulator, ScriptError
-from tests.emulator.helpers import MODEL, Asker, request
+
+from .helpers import MODEL, Asker, request
 
 CLAUDE = "anthropic/claude-sonnet-4.5"
 

@@ -17,12 +17,12 @@ from langchain_core.tools import tool
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.failures import FailureKind
-from tests.cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
-from tests.conftest import Matrix
-from tests.support.clients import undiced
-from tests.support.matrix import PACE, config, fault, models, script, served, settings
+from openrouter_fallback.failures.kinds import FailureKind
 
+from ..cases.matrix import CASES, FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, Case
+from ..conftest import Matrix
+from ..support.clients import undiced
+from ..support.matrix import PACE, config, fault, models, script, served, settings
 from .surfaces import STREAMED, SURFACES, Outcome, ask
 
 

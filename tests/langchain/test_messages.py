@@ -24,8 +24,8 @@ from langchain_openrouter_fallback.errors import ConfigError
 from langchain_openrouter_fallback.messages import content, wire_messages
 from openrouter_fallback import EndpointConfig, FallbackClient, Settings, load_config
 from openrouter_fallback.emulator import Emulator
-from tests.cases.settings import CHANGES, FILE
 
+from ..cases.settings import CHANGES, FILE
 from .conftest import CLAUDE, Make
 
 CACHED = {"type": "ephemeral"}

@@ -9,8 +9,8 @@ import pytest
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback.emulator import Emulator
-from tests.support.traces import MODELS, check_the_trace
 
+from ..support.traces import MODELS, check_the_trace
 from .conftest import Make
 
 

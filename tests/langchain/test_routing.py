@@ -20,9 +20,9 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from openrouter_fallback import FallbackError, routing
 from openrouter_fallback.emulator import Emulator
-from tests.cases import levels
-from tests.cases.levels import LEVELS
 
+from ..cases import levels
+from ..cases.levels import LEVELS
 from .conftest import CLAUDE, GPT, LLAMA, Make
 from .surfaces import SURFACES, aask
 

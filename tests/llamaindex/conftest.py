@@ -11,8 +11,9 @@ import pytest
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, SECOND
-from tests.support.llamaindex import left_as_it_was
+
+from ..cases.matrix import FIRST, SECOND
+from ..support.llamaindex import left_as_it_was
 
 
 class Make(Protocol):

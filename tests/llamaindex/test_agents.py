@@ -24,7 +24,8 @@ from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import AllModelsFailedError, AuthenticationError, ContentPolicyError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.http.log import Request
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 
 class Tools:

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 ASKED = [ChatMessage("Say something")]
 TEXT = "Whole, from whoever is asked."

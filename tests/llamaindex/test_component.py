@@ -37,8 +37,9 @@ from openrouter_fallback import (
 )
 from openrouter_fallback import Settings as FallbackSettings
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, SECOND
-from tests.cases.settings import CHANGES, FILE
+
+from ..cases.matrix import FIRST, SECOND
+from ..cases.settings import CHANGES, FILE
 
 KEY = "sk-or-v1-a-very-secret-key"
 ASKED = [ChatMessage("Say something")]

@@ -31,7 +31,8 @@ from pydantic import BaseModel
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import AllModelsFailedError, AuthenticationError, FallbackError
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 TEXT = "Seams join what two models have said."
 DOCUMENTS = [Document(text=f"Seam number {n} joins two texts. " * 20, id_=str(n)) for n in range(3)]

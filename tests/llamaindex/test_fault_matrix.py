@@ -10,18 +10,19 @@ from llama_index.core.agent.workflow import FunctionAgent
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import FallbackError
-from tests.cases.matrix import CASES, Case
-from tests.conftest import Matrix
-from tests.support.clients import undiced
-from tests.support.llamaindex import AsClient
-from tests.support.matrix import fault, models
-from tests.test_fault_matrix import (
+
+from ..call.test_fault_matrix import (
     Lab,
     laboratory,
     test_nobody_goes_on_where_no_other_model_would_be_asked,
     test_the_first_model_is_faulty,
     test_the_second_goes_on,
 )
+from ..cases.matrix import CASES, Case
+from ..conftest import Matrix
+from ..support.clients import undiced
+from ..support.llamaindex import AsClient
+from ..support.matrix import fault, models
 
 __all__ = [
     "test_nobody_goes_on_where_no_other_model_would_be_asked",

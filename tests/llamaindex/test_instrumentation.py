@@ -23,7 +23,8 @@ from llamaindex_openrouter_fallback import (
 )
 from openrouter_fallback import AllModelsFailedError
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 ASKED = [ChatMessage("Say something")]
 OWN = (LLMAttemptStartEvent, LLMAttemptEndEvent, LLMFailoverEvent)

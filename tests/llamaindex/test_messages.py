@@ -29,9 +29,10 @@ from llama_index.core.base.llms.types import (
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError
 from openrouter_fallback.emulator import Emulator
-from tests.support.bodies import choice, delta
-from tests.support.rawserver import RawServer, Reply, sse
-from tests.test_wire_replay import ALL, Recording
+
+from ..call.test_wire_replay import ALL, Recording
+from ..support.bodies import choice, delta
+from ..support.rawserver import RawServer, Reply, sse
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

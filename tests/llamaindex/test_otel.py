@@ -10,8 +10,8 @@ from llama_index.core.llms import ChatMessage
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback.emulator import Emulator
-from tests.support.traces import MODELS, check_the_trace
 
+from ..support.traces import MODELS, check_the_trace
 from .conftest import Make
 
 ASKED = [ChatMessage(role="user", content="Count")]

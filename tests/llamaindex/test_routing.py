@@ -19,9 +19,10 @@ from llama_index.core.tools import FunctionTool
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError, FallbackConfig, FallbackError, ModelConfig, routing
 from openrouter_fallback.emulator import Emulator
-from tests.cases import levels
-from tests.cases.levels import LEVELS
-from tests.llamaindex.test_calls import SONG, Song
+
+from ..cases import levels
+from ..cases.levels import LEVELS
+from .test_calls import SONG, Song
 
 CONFIG = FallbackConfig(
     default_chain=("config/model",),

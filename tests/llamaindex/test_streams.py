@@ -21,7 +21,8 @@ from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError, StreamInterruptedError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.http.log import Request
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 ASKED = [ChatMessage("Say something")]
 SLOW = 0.05

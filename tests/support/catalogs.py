@@ -9,7 +9,8 @@ from typing import Any
 
 from openrouter_fallback import Catalog, FallbackClient, ModelInfo
 from openrouter_fallback.emulator import Emulator
-from tests.support.rawserver import RawServer, Reply
+
+from .rawserver import RawServer, Reply
 
 KEY = "sk-or-v1-0123456789abcdef0123456789abcdef"
 SONNET = "anthropic/claude-sonnet-4.5"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from openrouter_fallback import Completion, FailureKind, FallbackClient, ModelConfig
-from tests.cases.matrix import FIRST, SECOND
+
+from ..cases.matrix import FIRST, SECOND
 
 SHORT, PATIENT = 0.3, 60.0
 HASTY_FIRST = [ModelConfig(FIRST, timeout=SHORT), ModelConfig(SECOND, timeout=PATIENT)]

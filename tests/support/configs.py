@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_fallback.config import (
-    load_config,
-)
+from openrouter_fallback.config.loading import load_config
 from openrouter_fallback.errors import ConfigError
 
 KEY = "sk-or-v1-0123456789abcdef"

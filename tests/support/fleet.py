@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from openrouter_fallback.health import Rules, SharedHealth, Target
-from openrouter_fallback.health.fleet import PERIODS_LEASED
-from openrouter_fallback.health.store import Heard, Inbox, Outbox
+from openrouter_fallback.health import HealthScopes, Rules, SharedHealth
+from openrouter_fallback.health.shared.fleet import PERIODS_LEASED
+from openrouter_fallback.health.shared.protocol import ReceivedEvent, SyncRequest, SyncResponse
 
 PLACES = {"openrouter": "openrouter.ai/api/v1", "groq": "api.groq.com/openai/v1"}
 
@@ -17,14 +17,14 @@ class Board:
     """What a Redis server keeps for a fleet. Its clock is `skew` seconds ahead of the members'."""
 
     skew: float = 1_700_000_000.0
-    news: list[tuple[str, Heard]] = field(default_factory=list)
+    news: list[tuple[str, ReceivedEvent]] = field(default_factory=list)
     counts: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
     leases: dict[str, float] = field(default_factory=dict)
 
-    def exchange(self, me: str, sent: Outbox, read: int, lease: float) -> tuple[Inbox, int]:
+    def exchange(self, me: str, sent: SyncRequest, read: int, lease: float) -> tuple[SyncResponse, int]:
         """One exchange of the member `me`, which has read `read` news; what it hears, and how many it has read then."""
         now = sent.at + self.skew
-        self.news += [(me, Heard(now, one)) for one in sent.news]
+        self.news += [(me, ReceivedEvent(now, one)) for one in sent.news]
         bucket = self.counts.setdefault(sent.bucket, {})
         for scope, (good, bad) in sent.counts.items():
             before = bucket.get(scope, (0, 0))
@@ -36,7 +36,7 @@ class Board:
                 mine.append(scope)
         heard = tuple(one for by, one in self.news[read:] if by != me)
         counts = {number: dict(bucket) for number, bucket in self.counts.items()}
-        return Inbox(now, counts, heard, frozenset(mine)), len(self.news)
+        return SyncResponse(now, counts, heard, frozenset(mine)), len(self.news)
 
 
 class Member:
@@ -70,6 +70,6 @@ class Member:
         health.hear(inbox, sent, now)
 
 
-def target(model: str, key: str = "one", endpoint: str = "openrouter") -> Target:
+def target(model: str, key: str = "one", endpoint: str = "openrouter") -> HealthScopes:
     """A model as one of the fleet's keys asks it."""
-    return Target(model, endpoint, f"{endpoint}#{key}")
+    return HealthScopes(model, endpoint, f"{endpoint}#{key}")

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from openrouter_fallback import FallbackClient, FallbackError
-from openrouter_fallback.health.redis import RedisStore
+from openrouter_fallback.health.shared.redis import RedisStore
 
 AT_A_TIME = 4
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from openrouter_fallback.health import MemoryHealth, Rules, Target, Ticket
+from openrouter_fallback.health import HealthScopes, MemoryHealth, Permit, Rules
 from openrouter_fallback.health.breaker import Breaker
 
-A = Target("a", "openrouter", "openrouter#one")
-A_OF_ANOTHER = Target("a", "openrouter", "openrouter#two")
-B = Target("b", "openrouter", "openrouter#one")
-C = Target("groq:c", "groq", "groq#one")
+A = HealthScopes("a", "openrouter", "openrouter#one")
+A_OF_ANOTHER = HealthScopes("a", "openrouter", "openrouter#two")
+B = HealthScopes("b", "openrouter", "openrouter#one")
+C = HealthScopes("groq:c", "groq", "groq#one")
 
 
 def health(rules: Rules | None = None, jitter: float = 0.0) -> MemoryHealth:
@@ -19,13 +19,13 @@ def breaker(jitter: float = 0.0, **rules: float) -> Breaker:
     return Breaker(Rules(**rules), lambda: jitter)  # type: ignore[arg-type]
 
 
-def begun(known: MemoryHealth, target: Target, now: float, *, forced: bool = False) -> Ticket:
+def begun(known: MemoryHealth, target: HealthScopes, now: float, *, forced: bool = False) -> Permit:
     ticket = known.begin(target, now, forced=forced)
     assert ticket is not None
     return ticket
 
 
-def fail(known: MemoryHealth, target: Target, now: float, times: int = 3) -> None:
+def fail(known: MemoryHealth, target: HealthScopes, now: float, times: int = 3) -> None:
     for _ in range(times):
         known.model_failed(begun(known, target, now), now)
 

@@ -14,7 +14,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import Attempt, Completion, FailureKind, Piece
-from openrouter_fallback.completions import Seam
+from openrouter_fallback.results import Seam
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import pytest
 
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig
 from openrouter_fallback.emulator import Emulator
-from tests.cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, TOOL, Case
+
+from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, TOOL, Case
 
 SHORT, PATIENT = 0.3, 60.0
 PACE = 0.02
@@ -22,8 +23,8 @@ all (a busy machine), nobody has seen the text and the second model answers, whi
 def served() -> Iterator[Emulator]:
     """One emulator for the whole matrix; what is waited for without a deadline of the row's own is short."""
     with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("openrouter_fallback.failover.RECONNECT_SECONDS", 0.01)
-        patch.setattr("openrouter_fallback.deadlines.USAGE_SECONDS", 0.05)
+        patch.setattr("openrouter_fallback.decision.failover.RECONNECT_SECONDS", 0.01)
+        patch.setattr("openrouter_fallback.decision.deadlines.USAGE_SECONDS", 0.05)
         # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
         patch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)
         yield emulator

@@ -38,7 +38,8 @@ from openrouter_fallback import FallbackConfig, Settings, load_config
 from openrouter_fallback.cli.app import app
 from openrouter_fallback.drill import read_scenario
 from openrouter_fallback.emulator import MODELS, Emulator
-from tests.support.commands import command, run
+
+from .commands import command, run
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "fallback.yaml"

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openrouter_fallback import Catalog, FallbackConfig, load_config
-from openrouter_fallback.health import MemoryHealth, Rules, Target
-from openrouter_fallback.params import Needs
-from openrouter_fallback.router import NO_NEEDS, Candidate, Choice, Plan, Route, Router
+from openrouter_fallback.health import HealthScopes, MemoryHealth, Rules
+from openrouter_fallback.results import Route
+from openrouter_fallback.routes.candidate import NO_NEEDS, Candidate, Plan
+from openrouter_fallback.routes.choice import Choice
+from openrouter_fallback.routes.needs import Needs
+from openrouter_fallback.routes.router import Router
 
 CHAINS: Mapping[str, Any] = {
     "default_chain": ["anthropic/sonnet", "openai/gpt", "meta/llama"],
@@ -61,7 +64,7 @@ class Bench:
     def candidate(self, id: str) -> Candidate:
         return self._router.candidate(id, self._accounts("key"))
 
-    def target(self, id: str) -> Target:
+    def target(self, id: str) -> HealthScopes:
         return self.candidate(id).target
 
     def _accounts(self, key: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openrouter_fallback import Completion, FallbackClient, FallbackError, Piece
-from openrouter_fallback.request import Messages
+from openrouter_fallback.request.request import Messages
 
 SURFACES = ("chat", "achat", "stream", "astream")
 STREAMED = ("stream", "astream")

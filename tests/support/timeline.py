@@ -18,19 +18,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from openrouter_fallback.advice import error_for
-from openrouter_fallback.assembly import ERROR, REASONING, TEXT, TOKEN, Assembler, judge
-from openrouter_fallback.commands import Ask, Command, Done, Facts, GiveUp, Limits, Stay, Wait
-from openrouter_fallback.completions import Attempt
-from openrouter_fallback.config import OPENROUTER
-from openrouter_fallback.continuation import Way
-from openrouter_fallback.diagnosis import find_error, from_error, from_transport, timed_out
+from openrouter_fallback.answer.accumulator import ERROR, REASONING, TEXT, TOKEN, Accumulator
+from openrouter_fallback.answer.seam import ContinuationMode
+from openrouter_fallback.answer.verdict import judge
+from openrouter_fallback.call.error_messages import error_for
+from openrouter_fallback.config.models import OPENROUTER
+from openrouter_fallback.decision.commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
+from openrouter_fallback.decision.failover import Failover
 from openrouter_fallback.errors import FallbackError
-from openrouter_fallback.failover import Failover
-from openrouter_fallback.failures import Failure, FailureKind, TransportFault
-from openrouter_fallback.health import MemoryHealth, Rules, Target, Ticket
-from openrouter_fallback.policy import Policy, policy
-from openrouter_fallback.router import Candidate
+from openrouter_fallback.failures.classifier import find_error, from_error, from_transport, timed_out
+from openrouter_fallback.failures.kinds import Failure, FailureKind, TransportFault
+from openrouter_fallback.failures.policy import Policy, policy
+from openrouter_fallback.health import HealthScopes, MemoryHealth, Permit, Rules
+from openrouter_fallback.results import Attempt
+from openrouter_fallback.routes.candidate import Candidate
+from openrouter_fallback.routes.needs import RequestTraits
 
 START = 1000.0
 """The clock's time at second 0 of every timeline."""
@@ -89,13 +91,18 @@ class Sent:
     ignore: tuple[str, ...]
     probe: bool
     forced: bool
-    way: Way | None = None
+    way: ContinuationMode | None = None
     hedges: bool = False
 
     def __str__(self) -> str:
         mark = "*" if self.probe else "!" if self.forced else ""
         mark += "&" if self.hedges else ""
-        mark += {None: "", Way.PREFILL: "+", Way.INSTRUCT: "~", Way.NEVER: "never"}[self.way]
+        mark += {
+            None: "",
+            ContinuationMode.PREFILL: "+",
+            ContinuationMode.INSTRUCT: "~",
+            ContinuationMode.NEVER: "never",
+        }[self.way]
         return f"{self.model}{mark}@{_brief(self.at)}" + "".join(f"-{name}" for name in self.ignore)
 
 
@@ -129,7 +136,7 @@ class World:
         endpoint, _, model = key.rpartition(":")
         if not endpoint or model == "free":
             endpoint, model = OPENROUTER, key
-        target = Target(key, endpoint, f"{endpoint}#{account}", self.rules.longest_open)
+        target = HealthScopes(key, endpoint, f"{endpoint}#{account}", self.rules.longest_open)
         return replace(Candidate(key, model, target, attempts=2), **self.models.get(key, {}))
 
     def call(self, chain: str, at: float = 0.0, *, account: str = "key", **options: Any) -> Call:
@@ -172,7 +179,7 @@ class World:
     def cut_off(self, endpoint: str, at: float = 0.0, times: int = 3) -> None:
         """`times` calls do not reach `endpoint`; three open its breaker for 10 s."""
         for _ in range(times):
-            ticket = self._begun(Target("another", endpoint, endpoint), at)
+            ticket = self._begun(HealthScopes("another", endpoint, endpoint), at)
             self.health.endpoint_failed(ticket, self.start + at)
             self.health.release(ticket)
 
@@ -182,7 +189,7 @@ class World:
             ticket = self._begun(self.candidate(model).target, 0.0)
             self.health.first_token(ticket, self.start + seconds)
 
-    def _begun(self, target: Target, at: float) -> Ticket:
+    def _begun(self, target: HealthScopes, at: float) -> Permit:
         ticket = self.health.begin(target, self.start + at)
         assert ticket is not None, "it is left out already"
         return ticket
@@ -218,11 +225,11 @@ class World:
 class _Try:
     """One attempt under way."""
 
-    ask: Ask
+    ask: StartAttempt
     steps: list[tuple[float, Step]]
     token_at: float | None = None
     reasoned: bool = False
-    assembler: Assembler = field(default_factory=Assembler)
+    assembler: Accumulator = field(default_factory=Accumulator)
 
 
 class Call:
@@ -236,18 +243,18 @@ class Call:
         begins: float,
         *,
         limits: Limits | None = None,
-        facts: Facts | None = None,
+        facts: RequestTraits | None = None,
         streamed: bool = False,
         leaves: float | None = None,
-        on_ask: Callable[[Ask], None] | None = None,
+        on_ask: Callable[[StartAttempt], None] | None = None,
         only_prefill: bool = False,
     ) -> None:
         self.outcome = ""
         self.error: FallbackError | None = None
-        self.given_up: GiveUp | None = None
+        self.given_up: Fail | None = None
         self.answers = 0
         self.waits: list[tuple[float, float]] = []
-        self.asks: list[Ask] = []
+        self.asks: list[StartAttempt] = []
         self.attempts: list[Attempt] = []
         self.delivered = False
         self.first_token: float | None = None
@@ -255,7 +262,7 @@ class Call:
         self._number = number
         self._streamed = streamed
         self._limits = limits or Limits(wall_clock=not streamed)
-        self._facts = facts or Facts()
+        self._facts = facts or RequestTraits()
         self._candidates = candidates
         self._on_ask = on_ask
         self._only_prefill = only_prefill
@@ -285,22 +292,22 @@ class Call:
     def _obey(self, command: Command) -> None:
         world = self._world
         self._round += 1
-        if isinstance(command, Ask):
+        if isinstance(command, StartAttempt):
             self._send(command)
-        elif isinstance(command, Wait):
+        elif isinstance(command, SleepUntil):
             assert not self._tries, "nobody waits beside an attempt"
             assert world.now < command.until < world.now + self._limits.total
             self.waits.append((world.now, command.until))
             self._later(command.until, lambda: self._obey(self._machine.woke(world.now)))
-        elif isinstance(command, Stay):
+        elif isinstance(command, KeepWaiting):
             assert self._tries, "somebody is under way"
-        elif isinstance(command, Done):
+        elif isinstance(command, Succeed):
             self.answers += 1
             self._end(f"{self.attempts[-1].model} @{_brief(world.now - world.start)}")
         else:
             self._give_up(command)
 
-    def _give_up(self, command: GiveUp) -> None:
+    def _give_up(self, command: Fail) -> None:
         world = self._world
         self._break_off("the call is over")
         self.given_up = command
@@ -331,7 +338,7 @@ class Call:
 
     # One attempt
 
-    def _send(self, ask: Ask) -> None:
+    def _send(self, ask: StartAttempt) -> None:
         assert self.delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
         assert ask.hedges == bool(self._tries)
         world = self._world

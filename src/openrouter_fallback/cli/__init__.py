@@ -15,7 +15,7 @@ def main() -> None:
             print(f'The commands need {name}: pip install "openrouter-fallback[cli]"', file=sys.stderr)
             sys.exit(2)
     try:
-        from openrouter_fallback.cli.app import app
+        from .app import app
 
         app()
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """`python -m openrouter_fallback.cli`: the same as `openrouter-fallback`."""
 
-from openrouter_fallback.cli import main
+from . import main
 
 if __name__ == "__main__":
     main()

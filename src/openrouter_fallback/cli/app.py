@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from openrouter_fallback.cli.money import spend
-from openrouter_fallback.cli.options import (
+from .commands.spend import spend
+from .commands.status import status
+from .options import (
     CONFIG_FILE,
     AsJson,
     BaseUrl,
@@ -25,8 +26,7 @@ from openrouter_fallback.cli.options import (
     Task,
     token_count,
 )
-from openrouter_fallback.cli.status import status
-from openrouter_fallback.cli.terminal import Commands, failures, needs_emulator, print_json
+from .output.terminal import Commands, failures, needs_emulator, print_json
 
 _ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
 
@@ -53,7 +53,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from openrouter_fallback import __version__
+        from .. import __version__
 
         typer.echo(__version__)
         raise typer.Exit
@@ -88,7 +88,7 @@ def init(
 
     Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
     """
-    from openrouter_fallback.cli import initial
+    from .commands import init as initial
 
     with failures(as_json=as_json):
         initial.run(file, base_url, force=force, offline=offline, as_json=as_json)
@@ -125,9 +125,9 @@ def check(
 
     Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
     """
-    from openrouter_fallback.cli import checking
-    from openrouter_fallback.cli.check import Wishes
-    from openrouter_fallback.cli.costs import Load
+    from .analysis import checking
+    from .analysis.costs import Load
+    from .commands.check import Wishes
 
     with failures(as_json=as_json, warnings=False):
         wishes = Wishes(offline, not no_ask, tuple(needs or ()), timeout, Load(prompt_tokens, completion_tokens))
@@ -175,8 +175,9 @@ def models_(
 
     Exit status: 0 some were found, 1 none was, 2 the search could not be made as asked.
     """
-    from openrouter_fallback.cli import calls, searching
-    from openrouter_fallback.cli.listing import Wanted
+    from .analysis.listing import Wanted
+    from .commands import calls
+    from .commands import models as searching
 
     with failures(as_json=as_json):
         wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
@@ -211,8 +212,8 @@ def chat(
 
     Exit status: 0 answered, 1 the call failed, 2 it could not be made as asked.
     """
-    from openrouter_fallback.cli import calls
-    from openrouter_fallback.cli.shapes import completion_json
+    from .commands import calls
+    from .output.shapes import completion_json
 
     with failures(as_json=as_json):
         client = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider)
@@ -243,8 +244,8 @@ def route(
 
     Exit status: 0 routed, 2 the configuration or an option is wrong.
     """
-    from openrouter_fallback.cli import calls
-    from openrouter_fallback.cli.shapes import route_json
+    from .commands import calls
+    from .output.shapes import route_json
 
     with failures(as_json=as_json):
         found = calls.client(models, config, base_url, task, max_cost_tier, max_price, primary_provider).route()
@@ -289,7 +290,7 @@ def drill(
     """
     with failures(as_json=as_json):
         with needs_emulator("The drill", as_json=as_json):
-            from openrouter_fallback.cli import rehearsal
+            from .commands import drill as rehearsal
         if list_only:
             rehearsal.show_list(as_json=as_json)
             return
@@ -347,7 +348,7 @@ def emulate(
     """
     with failures(as_json=as_json):
         with needs_emulator("The emulator", as_json=as_json):
-            from openrouter_fallback.cli import serving
+            from .commands import emulate as serving
         options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
         known = serving.models(models, models_file)
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)

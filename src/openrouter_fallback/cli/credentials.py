@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from openrouter_fallback import AuthenticationError, CatalogError, EndpointConfig, FallbackClient, FallbackError
-from openrouter_fallback.cli.audit import OPENROUTER, Finding, Level
+from .. import AuthenticationError, CatalogError, EndpointConfig, FallbackClient, FallbackError
+from .analysis.audit import OPENROUTER, Finding, Level
 
 REACH = "Check the network, the proxy, base_url and OPENROUTER_BASE_URL."
 _OPENROUTER_KEY = "sk-or-"

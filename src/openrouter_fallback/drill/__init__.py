@@ -4,10 +4,10 @@
 one HTML file (extra `report`).
 """
 
-from openrouter_fallback.drill.records import Asked, Call, Change, Run
-from openrouter_fallback.drill.results import VERDICTS, DrillResult, Problem, ScenarioResult, Verdict
-from openrouter_fallback.drill.runner import EXAMPLE_CHAIN, Progress, run_drill
-from openrouter_fallback.drill.scenarios import HEALTHY, Expect, Scenario, Workload, read_scenario, shipped
+from .records import Asked, Call, Change, Run
+from .results import VERDICTS, DrillResult, Problem, ScenarioResult, Verdict
+from .runner import EXAMPLE_CHAIN, Progress, run_drill
+from .scenarios import HEALTHY, Expect, Scenario, Workload, read_scenario, shipped
 
 __all__ = [
     "EXAMPLE_CHAIN",

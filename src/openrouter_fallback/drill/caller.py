@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from openrouter_fallback import Attempt, FailureKind, FallbackError
-from openrouter_fallback.drill.records import Asked, Call, Change, Outcome, Run
-from openrouter_fallback.drill.scenarios import Scenario
-from openrouter_fallback.drill.stage import Stage
-from openrouter_fallback.drill.surfaces import QUESTION, TASK, WORD, Said, Surface
-from openrouter_fallback.emulator import Request
-from openrouter_fallback.events import AttemptEnded, Event
+from .. import Attempt, FailureKind, FallbackError
+from ..emulator import Request
+from ..events import AttemptEnded, Event
+from .records import Asked, Call, Change, Outcome, Run
+from .scenarios import Scenario
+from .stage import Stage
+from .surfaces import QUESTION, TASK, WORD, Said, Surface
 
 ENOUGH_UNANSWERED = 3
 _MARGIN = 0.01

@@ -19,12 +19,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from openrouter_fallback import __version__
-from openrouter_fallback.drill import charts
-from openrouter_fallback.drill.records import Call, Run
-from openrouter_fallback.drill.results import DrillResult
-from openrouter_fallback.drill.scenarios import Scenario
-from openrouter_fallback.drill.texts import tame
+from .. import __version__
+from .records import Call, Run
+from .reporting import charts
+from .reporting.texts import tame
+from .results import DrillResult
+from .scenarios import Scenario
 
 _TEMPLATES = Path(__file__).parent / "html"
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from openrouter_fallback import Attempt
-from openrouter_fallback.drill.surfaces import Seamed
+from .. import Attempt
+from .surfaces import Seamed
 
 Outcome = Literal["answered", "partial", "unanswered"]
 

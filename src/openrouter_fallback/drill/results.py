@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from openrouter_fallback.drill.records import Call, Run
-from openrouter_fallback.drill.scenarios import Scenario
+from .records import Call, Run
+from .scenarios import Scenario
 
 Verdict = Literal["passed", "degraded", "failed"]
 """What a scenario or a drill comes to."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-from openrouter_fallback import ConfigError, FallbackConfig
-from openrouter_fallback.drill.caller import Caller
-from openrouter_fallback.drill.records import Run
-from openrouter_fallback.drill.results import DrillResult, ScenarioResult
-from openrouter_fallback.drill.scenarios import HEALTHY, Scenario, SurfaceName, shipped
-from openrouter_fallback.drill.stage import DEADLINES, Stage, no_proxies
-from openrouter_fallback.drill.surfaces import SurfaceMissing, open_surface
+from .. import ConfigError, FallbackConfig
+from .caller import Caller
+from .records import Run
+from .results import DrillResult, ScenarioResult
+from .scenarios import HEALTHY, Scenario, SurfaceName, shipped
+from .stage import DEADLINES, Stage, no_proxies
+from .surfaces import SurfaceMissing, open_surface
 
 EXAMPLE_CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct")
 """What is drilled where there is no configuration."""

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
-from openrouter_fallback import ConfigError, Settings
-from openrouter_fallback.drill.surfaces import SURFACES
-from openrouter_fallback.emulator.script import Faults, Part, ScriptError, read_script
+from .. import ConfigError, Settings
+from ..emulator.script import Faults, Part, ScriptError, read_script
+from .surfaces import SURFACES
 
 Mode = Literal["chat", "stream", "agent", "long"]
 SurfaceName = Literal["core", "langchain", "llamaindex"]

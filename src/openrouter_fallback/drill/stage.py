@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
-from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig
-from openrouter_fallback.drill.scenarios import Scenario
-from openrouter_fallback.emulator import Emulator, Request
-from openrouter_fallback.emulator.answers.completion import Stamp, answer
-from openrouter_fallback.emulator.models.money import Served
-from openrouter_fallback.emulator.models.registry import Models
+from .. import EndpointConfig, FallbackConfig, ModelConfig
+from ..emulator import Emulator, Request
+from ..emulator.answers.completion import Stamp, answer
+from ..emulator.models.money import Served
+from ..emulator.models.registry import Models
+from .scenarios import Scenario
 
 DEADLINES: Mapping[str, float] = {
     "first_token_timeout_seconds": 0.4,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openrouter_fallback.emulator import Emulator
+from . import Emulator
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,22 +1,23 @@
 """Health: windows, breakers, cooldowns, and what was learnt about models."""
 
+from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Rules, State
-from .fleet import SharedHealth
-from .memory import READY, Gate, MemoryHealth, ModelHealth, Standing, Target, Ticket
-from .store import HealthStore
+from .memory import MemoryHealth, ModelHealth
+from .shared.fleet import SharedHealth
+from .shared.protocol import HealthStore
 from .tracker import HealthTracker
 
 __all__ = [
     "READY",
-    "Gate",
+    "Availability",
+    "AvailabilityStatus",
+    "HealthScopes",
     "HealthStore",
     "HealthTracker",
     "MemoryHealth",
     "ModelHealth",
+    "Permit",
     "Rules",
     "SharedHealth",
-    "Standing",
     "State",
-    "Target",
-    "Ticket",
 ]

@@ -32,7 +32,7 @@ class Rules:
     longest_open: float = 300.0
 
 
-class Pass:
+class BreakerPermit:
     """One attempt's admission: when it began, and what the breaker looked like then."""
 
     __slots__ = ("began", "epoch", "failed_at", "forced", "probe")
@@ -76,7 +76,7 @@ class Breaker:
         self.forced = 0
         self.open_until: float | None = None
         self.reason = ""
-        self._probe: Pass | None = None
+        self._probe: BreakerPermit | None = None
         self._probe_token_at: float | None = None
 
     def state(self, now: float) -> State:
@@ -95,23 +95,23 @@ class Breaker:
         state = self.state(now)
         return state is State.CLOSED or (state is State.HALF_OPEN and self._probe is None)
 
-    def begin(self, now: float, *, forced: bool = False) -> Pass:
+    def begin(self, now: float, *, forced: bool = False) -> BreakerPermit:
         """Admit one attempt; half-open and not forced, it takes the probe's slot."""
         state = self.state(now)
         probe, forced = state is State.HALF_OPEN and not forced, forced and state is not State.CLOSED
-        held = Pass(now, self.epoch, probe=probe, forced=forced)
+        held = BreakerPermit(now, self.epoch, probe=probe, forced=forced)
         if held.probe:
             self._probe, self._probe_token_at = held, None
         if held.forced:
             self.forced += 1
         return held
 
-    def first_token(self, held: Pass, now: float) -> None:
+    def first_token(self, held: BreakerPermit, now: float) -> None:
         """The attempt has produced its first token."""
         if held is self._probe:
             self._probe_token_at = now
 
-    def success(self, held: Pass, now: float) -> None:
+    def success(self, held: BreakerPermit, now: float) -> None:
         """The attempt's call was answered through this breaker's model."""
         state = self.state(now)
         if held.failed_at is not None:
@@ -125,7 +125,7 @@ class Breaker:
         if state is not State.CLOSED and (held.probe or held.forced):
             self.close()
 
-    def failure(self, held: Pass, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
+    def failure(self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
         """The attempt's call failed here; returns whether the breaker opened.
 
         `open_for`: open at once, that long; `counts`: whether it is a failure in the window too.
@@ -157,7 +157,7 @@ class Breaker:
             return True
         return False
 
-    def release(self, held: Pass) -> None:
+    def release(self, held: BreakerPermit) -> None:
         """Any other end: a probe gives its slot back, nothing is counted."""
         self._release(held)
 
@@ -175,11 +175,11 @@ class Breaker:
         self.open_until = now + seconds
         self._probe = self._probe_token_at = None
 
-    def _count_bad(self, held: Pass, now: float) -> None:
+    def _count_bad(self, held: BreakerPermit, now: float) -> None:
         self.window.bad(now)
         held.failed_at = now
 
-    def _release(self, held: Pass) -> None:
+    def _release(self, held: BreakerPermit) -> None:
         if held is self._probe:
             self._probe = self._probe_token_at = None
 

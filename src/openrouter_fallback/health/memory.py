@@ -7,10 +7,10 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 
-from .breaker import Breaker, Pass, Rules, State
+from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
+from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
 from .window import Latencies
 
@@ -21,65 +21,6 @@ _USUAL_SAMPLES = 20
 _LACK_SECONDS = 3600.0
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an attempt is aimed at: the scopes in which its outcome is kept.
-
-    `model` is the candidate's key, `account` the endpoint with the key's fingerprint: 429, 402 and 401 belong to it.
-    """
-
-    model: str
-    endpoint: str
-    account: str
-    longest_open: float = 300.0
-
-
-class Gate(StrEnum):
-    """Whether a model may be asked now."""
-
-    READY = "ready"
-    PROBE = "probe"
-    LEFT_OUT = "left_out"
-    UNFIT = "unfit"
-    COOLING = "cooling"
-    DISABLED = "disabled"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A model's gate with the reason and the clock's time at which it opens (None: by an event, not by time)."""
-
-    gate: Gate
-    reason: str = ""
-    until: float | None = None
-    forced: int = 0
-
-
-READY = Standing(Gate.READY)
-
-
-@dataclass(slots=True)
-class Ticket:
-    """One attempt's admission, given back with its outcome."""
-
-    target: Target
-    started: float
-    model: Pass
-    endpoint: Pass
-
-    @property
-    def probe(self) -> bool:
-        """Whether this attempt is the one probe of a half-open breaker."""
-        return self.model.probe or self.endpoint.probe
-
-    def continue_from(self, earlier: Ticket) -> None:
-        """This attempt belongs to the same call: what was counted for its model or endpoint stays one outcome."""
-        if earlier.target.model == self.target.model:
-            self.model.failed_at = earlier.model.failed_at
-        if earlier.target.endpoint == self.target.endpoint:
-            self.endpoint.failed_at = earlier.endpoint.failed_at
 
 
 @dataclass(slots=True)
@@ -144,17 +85,17 @@ class MemoryHealth:
 
     # Questions
 
-    def standing(self, target: Target, now: float, needs: Iterable[str] = ()) -> Standing:
+    def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         """Whether the model may be asked now; takes no probe slot."""
         with self._lock:
             model = self._models.get(target.model)
             if model is not None and model.disabled_until is not None:
                 if now < model.disabled_until:
-                    return Standing(Gate.DISABLED, "disabled by hand", model.disabled_until)
+                    return AvailabilityStatus(Availability.DISABLED, "disabled by hand", model.disabled_until)
                 model.disabled_until = None
             cooldown = self._cooldowns.get((target.account, target.model))
             if cooldown is not None and now < cooldown.until:
-                return Standing(Gate.COOLING, "rate-limited", cooldown.server_until)
+                return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
             if model is None:
                 closed = True
             else:
@@ -164,15 +105,15 @@ class MemoryHealth:
                 if model.lacks:
                     for need in needs:
                         if now < model.lacks.get(need, 0.0):
-                            return Standing(Gate.UNFIT, f"does not support {need}", model.lacks[need])
+                            return AvailabilityStatus(Availability.UNFIT, f"does not support {need}", model.lacks[need])
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
                 return _left_out(endpoint, now, f"endpoint {target.endpoint} cannot be reached")
             if closed and (endpoint is None or endpoint.state(now) is State.CLOSED):
                 return READY
-            return Standing(Gate.PROBE, "half-open")
+            return AvailabilityStatus(Availability.PROBE, "half-open")
 
-    def account_standing(self, target: Target, now: float) -> str | None:
+    def account_standing(self, target: HealthScopes, now: float) -> str | None:
         """`auth` or `credits` while the account behind the key is known to be refused for that; for the order only."""
         with self._lock:
             if now < self._no_auth.get(target.account, 0.0):
@@ -221,7 +162,7 @@ class MemoryHealth:
         known = self._models.get(model)
         return known is not None and known.reasons
 
-    def snapshot(self, target: Target, now: float) -> ModelHealth:
+    def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
         """What is known of one model."""
         standing = self.standing(target, now)
         with self._lock:
@@ -247,8 +188,8 @@ class MemoryHealth:
     # An attempt's life
 
     def begin(
-        self, target: Target, now: float, *, forced: bool = False, extra: bool = False, hedge: bool = False
-    ) -> Ticket | None:
+        self, target: HealthScopes, now: float, *, forced: bool = False, extra: bool = False, hedge: bool = False
+    ) -> Permit | None:
         """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot.
 
         `extra`: it is charged to the retry budget; `hedge`: to that of hedges too. None: it is not forced and may not
@@ -266,9 +207,9 @@ class MemoryHealth:
                 self._hedges.take(now)
             elif not extra:
                 self._hedges.count(now)
-            return Ticket(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
+            return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
 
-    def first_token(self, ticket: Ticket, now: float) -> None:
+    def first_token(self, ticket: Permit, now: float) -> None:
         """The first token has come: its latency is recorded, and a probe has five seconds to prove itself."""
         with self._lock:
             model = self._model(ticket.target)
@@ -276,12 +217,12 @@ class MemoryHealth:
             model.breaker.first_token(ticket.model, now)
             self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
 
-    def outlasted(self, ticket: Ticket, now: float) -> None:
+    def outlasted(self, ticket: Permit, now: float) -> None:
         """Another attempt was faster: what has passed is the least that the first token would have taken."""
         with self._lock:
             self._model(ticket.target).latencies.record(now - ticket.started, now)
 
-    def success(self, ticket: Ticket, now: float) -> None:
+    def success(self, ticket: Permit, now: float) -> None:
         """A complete answer."""
         target = ticket.target
         with self._lock:
@@ -291,7 +232,7 @@ class MemoryHealth:
             self._no_auth.pop(target.account, None)
 
     def model_failed(
-        self, ticket: Ticket, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
+        self, ticket: Permit, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
     ) -> bool:
         """The call failed at this model; returns whether its breaker opened."""
         with self._lock:
@@ -303,17 +244,17 @@ class MemoryHealth:
             self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
             return opened
 
-    def endpoint_failed(self, ticket: Ticket, now: float) -> bool:
+    def endpoint_failed(self, ticket: Permit, now: float) -> bool:
         """The endpoint could not be reached; returns whether its breaker opened."""
         with self._lock:
             return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now)
 
-    def endpoint_answered(self, ticket: Ticket, now: float) -> None:
+    def endpoint_answered(self, ticket: Permit, now: float) -> None:
         """Any HTTP status is a success for the endpoint."""
         with self._lock:
             self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, ticket: Permit) -> None:
         """The attempt ended in a way that says nothing about health."""
         with self._lock:
             self._model(ticket.target).breaker.release(ticket.model)
@@ -321,7 +262,7 @@ class MemoryHealth:
 
     # What one failure taught
 
-    def rate_limited(self, target: Target, now: float, retry_after: float | None) -> float:
+    def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None) -> float:
         """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it."""
         with self._lock:
             if len(self._cooldowns) > _MOST_COOLDOWNS:
@@ -337,28 +278,28 @@ class MemoryHealth:
             cooldown.server_until = max(cooldown.server_until, now + (kept if retry_after is None else wait))
             return cooldown.server_until
 
-    def out_of_credits(self, target: Target, now: float, retry_after: float | None) -> None:
+    def out_of_credits(self, target: HealthScopes, now: float, retry_after: float | None) -> None:
         """The account has no credits: its models go last for a while."""
         until = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
         with self._lock:
             _keep(self._no_credits, target.account, until, now)
 
-    def unauthorized(self, target: Target, now: float) -> None:
+    def unauthorized(self, target: HealthScopes, now: float) -> None:
         """The key was refused: the account's models go last for a minute."""
         with self._lock:
             _keep(self._no_auth, target.account, now + _ACCOUNT_SECONDS, now)
 
-    def learn_lack(self, model: Target, need: str, now: float) -> None:
+    def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
         """The model does not support `need`; remembered for an hour."""
         with self._lock:
             self._model(model).lacks[need] = now + _LACK_SECONDS
 
-    def learn_reasons(self, target: Target) -> None:
+    def learn_reasons(self, target: HealthScopes) -> None:
         """The model reasons without being asked."""
         with self._lock:
             self._model(target).reasons = True
 
-    def learn_way(self, target: Target, way: str) -> None:
+    def learn_way(self, target: HealthScopes, way: str) -> None:
         """How the model goes on from delivered text, as it has shown."""
         with self._lock:
             self._model(target).way = way
@@ -370,12 +311,12 @@ class MemoryHealth:
 
     # By hand
 
-    def disable(self, target: Target, until: float) -> None:
+    def disable(self, target: HealthScopes, until: float) -> None:
         """Leave the model out until then, whatever its health."""
         with self._lock:
             self._model(target).disabled_until = until
 
-    def enable(self, target: Target) -> None:
+    def enable(self, target: HealthScopes) -> None:
         """Undo `disable` and close the model's breaker; its cooldowns end."""
         with self._lock:
             model = self._model(target)
@@ -386,7 +327,7 @@ class MemoryHealth:
             for key in [key for key in self._cooldowns if key[1] == target.model]:
                 del self._cooldowns[key]
 
-    def forget(self, target: Target) -> None:
+    def forget(self, target: HealthScopes) -> None:
         """Forget everything that was learnt about one model."""
         with self._lock:
             self._models.pop(target.model, None)
@@ -403,7 +344,7 @@ class MemoryHealth:
 
     # Inside the lock
 
-    def _model(self, target: Target) -> _Model:
+    def _model(self, target: HealthScopes) -> _Model:
         known = self._models.get(target.model)
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
@@ -427,10 +368,13 @@ class MemoryHealth:
         return fresh, (self._rules, self._random)
 
 
-def _left_out(breaker: Breaker, now: float, reason: str) -> Standing:
+def _left_out(breaker: Breaker, now: float, reason: str) -> AvailabilityStatus:
     probing = breaker.state(now) is State.HALF_OPEN
-    return Standing(
-        Gate.LEFT_OUT, f"{reason}, a probe is under way" if probing else reason, breaker.open_until, breaker.forced
+    return AvailabilityStatus(
+        Availability.LEFT_OUT,
+        f"{reason}, a probe is under way" if probing else reason,
+        breaker.open_until,
+        breaker.forced,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpcore2
 import httpx2
 
-from ..failures import TransportFault
+from ..failures.kinds import TransportFault
 from .protocol import TransportError
 
 _BEFORE_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..failures import TransportFault
+from ..failures.kinds import TransportFault
 
 MAX_CONNECTIONS = 512
 """Requests under way at a time, on one event loop."""

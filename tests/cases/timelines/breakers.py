@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from openrouter_fallback.commands import Limits
-from tests.support.timeline import MUTE, SILENT, fails, ok
+from openrouter_fallback.decision.commands import Limits
 
+from ...support.timeline import MUTE, SILENT, fails, ok
 from .words import (
     E404,
     E500,

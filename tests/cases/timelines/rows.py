@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from openrouter_fallback.failures import FailureKind
-from tests.support.timeline import ok
+from openrouter_fallback.failures.kinds import FailureKind
 
+from ...support.timeline import ok
 from .words import (
     E400,
     E401,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from openrouter_fallback.commands import Facts, Limits
-from openrouter_fallback.continuation import Way
-from tests.support.timeline import SILENT, Script, chunks, fails, ok
+from openrouter_fallback.answer.seam import ContinuationMode
+from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.routes.needs import RequestTraits
 
+from ...support.timeline import SILENT, Script, chunks, fails, ok
 from .words import (
     BREAKS,
     E400,
@@ -111,7 +112,7 @@ STREAMS = [
     ),
 ]  # fmt: skip
 
-GOES_ON = Facts(continues=True)
+GOES_ON = RequestTraits(continues=True)
 
 
 def goes_on(name: str, chain: str, script: Script, requests: str, outcome: str, waits: str = "", **more: Any) -> Case:
@@ -160,14 +161,15 @@ GOING_ON = [
             "a@0 b+@2", "ContentPolicyError @2"),
     goes_on("the content policy of the first is final", "a b", {"a": breaks(POLICY)}, "a@0", "ContentPolicyError @2"),
     goes_on("an invalid request of the first is final", "a b", {"a": breaks(E400)}, "a@0", "StreamInterruptedError @2"),
-    goes_on("never", "a b c", {"a": BREAKS}, "a@0 c+@2", "c @3", models={"b": {"continues": Way.NEVER}}),
+    goes_on("never", "a b c", {"a": BREAKS}, "a@0 c+@2", "c @3", models={"b": {"continues": ContinuationMode.NEVER}}),
     goes_on("nobody ever", "a b", {"a": BREAKS}, "a@0", "StreamInterruptedError @2",
-            models={"a": {"continues": Way.NEVER}, "b": {"continues": Way.NEVER}}),
+            models={"a": {"continues": ContinuationMode.NEVER}, "b": {"continues": ContinuationMode.NEVER}}),
     goes_on("never goes on but begins", "b a", {"b": always(E503)}, "b@0 a@0", "a @1",
-            models={"b": {"continues": Way.NEVER}}),
-    goes_on("by instruction", "a b", {"a": BREAKS}, "a@0 b~@2", "b @3", models={"b": {"continues": Way.INSTRUCT}}),
+            models={"b": {"continues": ContinuationMode.NEVER}}),
+    goes_on("by instruction", "a b", {"a": BREAKS}, "a@0 b~@2", "b @3",
+            models={"b": {"continues": ContinuationMode.INSTRUCT}}),
     goes_on("a code block only by prefill", "a b c", {"a": BREAKS}, "a@0 c+@2", "c @3", only_prefill=True,
-            models={"b": {"continues": Way.INSTRUCT}}),
+            models={"b": {"continues": ContinuationMode.INSTRUCT}}),
     goes_on("a refused prefill of a code block", "a b c", {"a": BREAKS, "b": always(NO_PREFILL)}, "a@0 b+@2 c+@2",
             "c @3", only_prefill=True, health={"b": "closed +0 -0"}),
     goes_on("text that was held back when it died is nobody's", "a b c",

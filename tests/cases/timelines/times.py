@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from openrouter_fallback.commands import Facts, Limits
-from tests.support.timeline import MUTE, SILENT, Held, fails, ok
+from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.routes.needs import RequestTraits
 
-from .words import (
-    E503,
-    EMPTY,
-    HEALTHY,
-    ONE_FAILED,
-    Case,
-    always,
-    cooling,
-    cut_off,
-    every,
-    left_out,
-)
+from ...support.timeline import MUTE, SILENT, Held, fails, ok
+from .words import E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
 
 TIMES = [
     Case("the first token has 30 s", "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", health={"a": ONE_FAILED}),
     Case(
         "120 s for a slow request",
-        "a b", {"a": always(SILENT)}, "a@0 b@120", "b @121", facts=Facts(slow=True), health={"a": ONE_FAILED},
+        "a b", {"a": always(SILENT)}, "a@0 b@120", "b @121", facts=RequestTraits(slow=True), health={"a": ONE_FAILED},
     ),
     Case(
         "at most half of the time left while others are untried; 10 s of silence are not enough to learn from",
@@ -115,7 +105,7 @@ TIMES = [
     ),
     Case(
         "300 s of stall for a slow request",
-        "a b", {"a": always(((0, "status"), (2, "text")))}, "a@0 b@302", "b @303", facts=Facts(slow=True),
+        "a b", {"a": always(((0, "status"), (2, "text")))}, "a@0 b@302", "b @303", facts=RequestTraits(slow=True),
         limits=Limits(total=1000),
     ),
     Case(

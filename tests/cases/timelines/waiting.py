@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from openrouter_fallback.commands import Facts, Limits
-from tests.support.timeline import fails, ok
+from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.routes.needs import RequestTraits
 
+from ...support.timeline import fails, ok
 from .words import (
     E401,
     E402,
@@ -211,7 +212,7 @@ NONE_LEFT = [
     ),
     Case(
         "no ignore where the caller chose the providers",
-        "a b", {"a": always(E500, E404)}, "a@0 a@0.5 b@0.5", "b @1.5", "0-0.5", facts=Facts(own_providers=True),
+        "a b", {"a": always(E500, E404)}, "a@0 a@0.5 b@0.5", "b @1.5", "0-0.5", facts=RequestTraits(own_providers=True),
         health={"a": "open +0 -0 not_found 299s"},
     ),
     Case(

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from openrouter_fallback.commands import Facts, Limits
-from openrouter_fallback.failures import Failure, FailureKind
-from openrouter_fallback.policy import Verdict, policy
-from tests.support.timeline import START, Call, Reply, Script, Step, World, fails, ok
+from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.failures.kinds import Failure, FailureKind
+from openrouter_fallback.failures.policy import Verdict, policy
+from openrouter_fallback.routes.needs import RequestTraits
+
+from ...support.timeline import START, Call, Reply, Script, Step, World, fails, ok
 
 K = FailureKind
 
@@ -73,7 +75,7 @@ class Case:
     on_failure: Mapping[FailureKind, Verdict] = field(default_factory=dict)
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     limits: Limits | None = None
-    facts: Facts | None = None
+    facts: RequestTraits | None = None
     streamed: bool = False
     leaves: float | None = None
     only_prefill: bool = False
@@ -134,7 +136,7 @@ def void(_: object) -> None:
 
 HEALTHY = "closed +0 -0"
 ONE_FAILED = "closed +0 -1"
-TOOLS = Facts(needs=frozenset({"tools"}))
+TOOLS = RequestTraits(needs=frozenset({"tools"}))
 
 
 NO_PREFILL = failure(K.REJECTED, 400)

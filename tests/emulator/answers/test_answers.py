@@ -9,10 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from openrouter_fallback.continuation import Way, continued
+from openrouter_fallback.answer.seam import ContinuationMode
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.answers.completion import PREFACE
-from tests.emulator.helpers import MODEL, Asker, join, request
+from openrouter_fallback.request.continuation import continued
+
+from ..helpers import MODEL, Asker, join, request
 
 WEATHER = {
     "type": "function",
@@ -282,7 +284,7 @@ def test_an_unfinished_answer_is_continued_by_instruction(
     emulator: Emulator, ask: Asker, instruct: str, begins: str, streamed: bool
 ) -> None:
     emulator.reply("One two three four five six.", prefill="refuse", instruct=instruct)
-    messages = continued([{"role": "user", "content": "Count"}], "One two three ", Way.INSTRUCT)
+    messages = continued([{"role": "user", "content": "Count"}], "One two three ", ContinuationMode.INSTRUCT)
     said = join(ask.chunks(messages=messages)) if streamed else ask.body(messages=messages)
     assert content(said) == begins + " four five six."
 

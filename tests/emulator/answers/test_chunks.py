@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.emulator.answers.chunks import event, pieces, split, tokens_in
-from tests.emulator.helpers import join
+
+from ..helpers import join
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
     ["👩‍👩‍👧‍👦 family", "naïve Ω\n\n\tcode```", " ", "日本語のテキスト", "data: [DONE]\n\n: comment"]

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from openrouter_fallback.emulator import Emulator
-from tests.emulator.helpers import SHARED, Asker, chunks_of, events
+
+from ..helpers import SHARED, Asker, chunks_of, events
 
 RECORDINGS = SHARED / "recordings"
 pytestmark = pytest.mark.skipif(

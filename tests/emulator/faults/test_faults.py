@@ -13,7 +13,8 @@ from openrouter_fallback.emulator import FAULTS, Emulator
 from openrouter_fallback.emulator.answers.chunks import COMMENT
 from openrouter_fallback.emulator.faults.errors import ERRORS
 from openrouter_fallback.emulator.faults.schedule import Schedule
-from tests.emulator.helpers import MODEL, Asker, chunks_of, events, join, request
+
+from ..helpers import MODEL, Asker, chunks_of, events, join, request
 
 UNENDING = {"silence", "no_response", "stall", "stall_dead", "silence_after_finish"}
 HEALTHY = {"whitespace", "slow", "no_done"}

@@ -15,7 +15,8 @@ from openai import APIError, AsyncOpenAI, AuthenticationError, BadRequestError, 
 from pydantic import BaseModel, SecretStr
 
 from openrouter_fallback.emulator import MODELS, Emulator
-from tests.emulator.helpers import MODEL
+
+from ..helpers import MODEL
 
 # The SDK beneath ChatOpenRouter closes no connection.
 pytestmark = [

@@ -15,7 +15,8 @@ import pytest
 import openrouter_fallback.emulator as package
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.http.connection import Connection
-from tests.emulator.helpers import MODEL, Asker, request
+
+from ..helpers import MODEL, Asker, request
 
 
 def test_the_public_names() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.emulator import MODELS, Emulator
-from tests.emulator.helpers import MODEL, Asker, Json
+
+from ..helpers import MODEL, Asker, Json
 
 CLAUDE = "anthropic/claude-sonnet-4.5"
 SMALL = "microsoft/phi-4"

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from openrouter_fallback.emulator import Emulator
-from tests.emulator.helpers import MODEL, Asker, Json, request
+
+from ..helpers import MODEL, Asker, Json, request
 
 CLAUDE = "anthropic/claude-sonnet-4.5"
 CHEAP = "meta-llama/llama-3.3-70b-instruct"

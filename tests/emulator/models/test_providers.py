@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from openrouter_fallback.emulator import MODELS, Emulator
-from tests.emulator.helpers import MODEL, Asker, Json
+
+from ..helpers import MODEL, Asker, Json
 
 CLAUDE = "anthropic/claude-sonnet-4.5"
 LLAMA = "meta-llama/llama-3.3-70b-instruct"

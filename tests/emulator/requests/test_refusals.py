@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.emulator import Emulator
-from tests.emulator.helpers import MODEL, Asker, Json
+
+from ..helpers import MODEL, Asker, Json
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 OTHER_CALL = {**CALL, "id": "call_2"}

@@ -10,7 +10,8 @@ import pytest
 
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.requests.strict import RULES, SILENCE
-from tests.cases.strict_histories import (
+
+from ...cases.strict_histories import (
     ASKED,
     CLAUDE,
     EMPTY,
@@ -25,7 +26,7 @@ from tests.cases.strict_histories import (
     parts,
     text,
 )
-from tests.emulator.helpers import Asker, Json
+from ..helpers import Asker, Json
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.emulator import Emulator
-from tests.emulator.helpers import Asker, Json, join
+
+from ..helpers import Asker, Json, join
 
 CLAUDE, CLAUDE_46, OPUS = "anthropic/claude-sonnet-4.5", "anthropic/claude-sonnet-4.6", "anthropic/claude-opus-4.5"
 GPT, GEMINI_3 = "openai/gpt-5.1", "google/gemini-3-pro-preview"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
-from openrouter_fallback import FallbackClient, FallbackConfig
+from ... import FallbackClient, FallbackConfig
 
 SURFACES = ("core", "langchain", "llamaindex")
 

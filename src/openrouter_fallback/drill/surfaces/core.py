@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from openrouter_fallback import FallbackClient, FallbackConfig
-from openrouter_fallback.drill.surfaces import FOUND, MOST_TURNS, TOOL, Said, Seamed
+from ... import FallbackClient, FallbackConfig
+from . import FOUND, MOST_TURNS, TOOL, Said, Seamed
 
 _TOOLS = [
     {

@@ -6,8 +6,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import tool
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
-from openrouter_fallback import FallbackClient, FallbackConfig
-from openrouter_fallback.drill.surfaces import FOUND, MOST_TURNS, Said
+
+from ... import FallbackClient, FallbackConfig
+from . import FOUND, MOST_TURNS, Said
 
 
 class LangChainSurface:

@@ -9,8 +9,9 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import FallbackClient, FallbackConfig
-from openrouter_fallback.drill.surfaces import FOUND, Said
+
+from ... import FallbackClient, FallbackConfig
+from . import FOUND, Said
 
 
 class LlamaIndexSurface:

@@ -1,0 +1,117 @@
+"""Walks three calls through the core and counts what a reader has to follow.
+
+    python scripts/walk.py            a table
+    python scripts/walk.py --rooms    and the rooms of each call, with the functions entered in each
+
+The calls are a healthy `achat`, a 503 and then the second model, and a stream that is cut in mid-answer and continued.
+A room is a folder of `openrouter_fallback`, or a module beside the folders. A move goes from a function of one room to
+a function of another; a return is a move to a room that the walk has already left. A coroutine that is resumed counts
+again. Comprehensions and lambdas do not count. The emulator serves in a thread of its own, which the walk does not see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import openrouter_fallback
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.emulator import Emulator
+
+SOURCE = Path(openrouter_fallback.__file__).parent
+CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
+
+
+class Walk:
+    """What one call enters, seen by `sys.setprofile`."""
+
+    def __init__(self) -> None:
+        self.functions: Counter[str] = Counter()
+        self.rooms: Counter[str] = Counter()
+        self.moves = self.returns = 0
+        self._left: set[str] = set()
+        self._last = ""
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(str(SOURCE)) or code.co_name.startswith("<"):
+            return
+        path = Path(code.co_filename).relative_to(SOURCE)
+        room = path.parts[0] if len(path.parts) > 1 else path.stem
+        if room == "emulator":
+            return
+        self.functions[f"{path}:{code.co_qualname}"] += 1
+        self.rooms[room] += 1
+        if room != self._last:
+            self.moves += bool(self._last)
+            self.returns += room in self._left
+            self._left.add(self._last)
+            self._last = room
+
+
+async def healthy(client: FallbackClient, emulator: Emulator) -> None:
+    """A call that the first model answers."""
+    await client.achat("Say something.")
+
+
+async def failover(client: FallbackClient, emulator: Emulator) -> None:
+    """The first model answers 503, the second one answers."""
+    emulator.fault("overloaded", model=CHAIN[0])
+    await client.achat("Say something.")
+
+
+async def seam(client: FallbackClient, emulator: Emulator) -> None:
+    """The first model's stream is cut in mid-answer, the second one continues it."""
+    emulator.fault("cut", model=CHAIN[0], after_tokens=3)
+    async for _ in client.astream("Say something."):
+        pass
+
+
+CALLS: dict[str, Callable[[FallbackClient, Emulator], Awaitable[None]]] = {
+    "healthy `achat`": healthy,
+    "503, then the second model": failover,
+    "stream cut in mid-answer, continued": seam,
+}
+
+
+async def walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
+    """The second call of a client: its first one also makes connections and reads the catalog."""
+    with Emulator() as emulator:
+        client = FallbackClient(
+            CHAIN, base_url=emulator.base_url, api_key=emulator.api_key, settings={"catalog": "never"}
+        )
+        await client.achat("Warm up.")
+        walk = Walk()
+        sys.setprofile(walk)
+        try:
+            await call(client, emulator)
+        finally:
+            sys.setprofile(None)
+        await client.aclose()
+    return walk
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rooms", action="store_true", help="also the rooms of each call")
+    chosen = parser.parse_args()
+    logging.getLogger("openrouter_fallback").addHandler(logging.NullHandler())
+    walks = {name: asyncio.run(walked(call)) for name, call in CALLS.items()}
+    print("| call | functions entered | rooms | moves between rooms | returns to a room |")
+    print("|---|--:|--:|--:|--:|")
+    for name, walk in walks.items():
+        print(f"| {name} | {walk.functions.total()} | {len(walk.rooms)} | {walk.moves} | {walk.returns} |")
+    if chosen.rooms:
+        for name, walk in walks.items():
+            print(f"\n{name}: " + ", ".join(f"{room} {count}" for room, count in walk.rooms.most_common()))
+
+
+if __name__ == "__main__":
+    main()

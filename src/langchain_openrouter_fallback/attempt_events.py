@@ -1,0 +1,66 @@
+"""Failed attempts as LangChain's custom events, while the call goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self, TypeGuard
+
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from openrouter_fallback import FailureKind, FallbackClient
+from openrouter_fallback.events import AttemptEnded, Event
+
+from .responses import attempt_dict
+
+ATTEMPT_FAILED = "openrouter_fallback_attempt_failed"
+"""The name of the custom event; its data is the attempt as in `response_metadata["attempts"]`."""
+
+
+class Listening:
+    """Tells the run around one call of its failed attempts. For async calls a context, which waits for the telling."""
+
+    __slots__ = ("_config", "_telling")
+
+    def __init__(self, config: RunnableConfig) -> None:
+        self._config = config
+        self._telling: list[asyncio.Task[None]] = []
+
+    @classmethod
+    def here(cls) -> Self | None:
+        """None without a run around this call: LangChain has nobody to tell then, and refuses to try."""
+        config = ensure_config()
+        return cls(config) if getattr(config.get("callbacks"), "parent_run_id", None) is not None else None
+
+    def to(self, client: FallbackClient) -> FallbackClient:
+        """The client for a synchronous call."""
+        return client.with_options(on_event=self._tell)
+
+    def ato(self, client: FallbackClient) -> FallbackClient:
+        """The client for an async call."""
+        return client.with_options(on_event=self._atell)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._telling:
+            await asyncio.gather(*self._telling, return_exceptions=True)
+
+    def _tell(self, event: Event) -> None:
+        if _failed(event):
+            dispatch_custom_event(ATTEMPT_FAILED, attempt_dict(event.attempt), config=self._config)
+
+    def _atell(self, event: Event) -> None:
+        if _failed(event):
+            data = attempt_dict(event.attempt)
+            telling = adispatch_custom_event(ATTEMPT_FAILED, data, config=self._config)
+            self._telling.append(asyncio.ensure_future(telling))
+
+
+def _failed(event: Event) -> TypeGuard[AttemptEnded]:
+    return isinstance(event, AttemptEnded) and event.attempt.kind not in (None, FailureKind.CANCELLED)

@@ -1,0 +1,233 @@
+"""Going on after text was delivered: what the next model is asked, and where its text joins. Pure: text in, text out.
+
+The next candidate gets the conversation and the delivered text, as an assistant message to go on from (`prefill`) or
+with a plain instruction (`instruct`). What it answers may go on, start over, repeat the end, or open with a preface.
+A `SeamJoiner` holds it back until that is clear and then gives exactly the missing text; where it cannot be told, it
+raises `SeamNotFound`: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+OVERLAP_CHARACTERS = 20
+"""So many characters tell a repetition from chance."""
+PREFACE_CHARACTERS = 160
+
+
+_OPENERS = (
+    *("sure", "certainly", "of course", "absolutely", "okay", "ok", "understood", "got it", "sorry", "apologies"),
+    *("here's", "here’s", "here is", "here are", "continuing", "let me", "i'll", "i’ll", "i will", "the rest"),
+)
+_WORDS = r"[a-z'’ ,.!-]"
+_PREFACE = re.compile(
+    rf"\s*(?:{'|'.join(map(re.escape, _OPENERS))})\b{_WORDS}{{0,{PREFACE_CHARACTERS}}}?"
+    rf"\b(?:rest|remain\w*|continu\w*|left off|cut off|stopped|interrupted|pick(?:ed|ing)? up)\b{_WORDS}{{0,80}}:"
+    r"(?:\n{1,2}|[ ]|\Z)",
+    re.IGNORECASE,
+)
+
+_OUTRIGHT = re.compile(r"\b(?:the (?:rest|remain\w*|continuation)|continuing|left off|cut off)\b", re.IGNORECASE)
+"""Without these words a line that goes on after its colon may be text as well.
+
+With them it is a preface; whether the blank after the colon belongs to the text shows only where one was delivered.
+"""
+
+
+class ContinuationMode(StrEnum):
+    """How a model goes on from a text: by prefill, by instruction, or not at all (`continues` in its settings)."""
+
+    PREFILL = "prefill"
+    INSTRUCT = "instruct"
+    NEVER = "never"
+
+
+class SeamNotFound(Exception):
+    """The continuation neither clearly goes on nor clearly repeats: joining it would be a guess."""
+
+
+class SeamJoiner:
+    """Joins one continuation to the delivered text.
+
+    `feed` takes the continuation's text as it comes and returns what may be delivered now, `finish` the rest; both
+    raise `SeamNotFound`. `trusted`: the model is known to go on, so that only blanks are looked at. Afterwards `how`
+    says what it did (`went_on`, `restarted`, `overlapped`) and `dropped` how many characters were not passed on.
+    """
+
+    def __init__(self, delivered: str, *, trusted: bool = False) -> None:
+        self.how = ""
+        self.dropped = 0
+        self.delivered = delivered
+        self._prefill = delivered.rstrip()
+        self._blanks = delivered[len(self._prefill) :]
+        self._trusted = trusted
+        self._held = ""
+        self._prefaced = False
+        self._joining = False
+        self._joined = False
+
+    @property
+    def joined(self) -> bool:
+        """Whether the seam has been found."""
+        return self._joined
+
+    def feed(self, text: str) -> str:
+        """Take more of the continuation; returns what may be delivered now."""
+        if self._joined:
+            return text
+        self._held += text
+        return self._join(final=False)
+
+    def finish(self, *, cut_off: bool = False) -> str:
+        """The continuation has ended properly, or by its length (`cut_off`); returns what was still held back."""
+        if self._joined:
+            return ""
+        if cut_off and self._held and not (self._joining or self._trusted) and self._unclear():
+            raise SeamNotFound("the continuation was cut off before it was clear what it does")
+        return self._join(final=True)
+
+    def _join(self, *, final: bool) -> str:
+        if not self._joining:
+            verdict = ("went_on", 0) if self._trusted else self._find(final=final)
+            if verdict is None:
+                return ""
+            self.how, drop = verdict
+            self.dropped += drop
+            self._held = self._held[drop:]
+            self._joining = True
+        # The prefill had no trailing blanks: those that were delivered come again, or not.
+        held, blanks = self._held, self._blanks
+        if not final and len(held) < len(blanks) and blanks.startswith(held):
+            return ""
+        again = _common(held, blanks)
+        self.dropped += again
+        self._joined, self._held = True, ""
+        return held[again:]
+
+    def _find(self, *, final: bool) -> tuple[str, int] | None:
+        """What the continuation does and how much of it to drop; None while that is open."""
+        if not self._prefill:
+            return "went_on", 0
+        start = self._repeated_from_start(final=final)
+        if start is not None or self._open(final=final):
+            return start
+        end = self._repeated_end(final=final)
+        if end is not None:
+            return end
+        if not self._prefaced:
+            preface = _PREFACE.match(self._held)
+            if preface is not None and (final or preface.end() < len(self._held)):
+                if preface[0].endswith(" ") and not (self._blanks and _OUTRIGHT.search(preface[0])):
+                    raise SeamNotFound("the continuation may open with a preface or go on alike")
+                self._prefaced = True
+                self.dropped += preface.end()
+                self._held = self._held[preface.end() :]
+                return self._find(final=final) if self._held or final else None
+            if not final and _may_be_preface(self._held):
+                return None
+        return "went_on", 0
+
+    def _open(self, *, final: bool) -> bool:
+        """Whether what is held could still become a repetition."""
+        held = self._held.lstrip()
+        return not final and (not held or self._prefill.lstrip().startswith(held) or self._held in self.delivered)
+
+    def _unclear(self) -> bool:
+        return self._open(final=False) or (not self._prefaced and _may_be_preface(self._held))
+
+    def _repeated_from_start(self, *, final: bool) -> tuple[str, int] | None:
+        held, start = self._held.lstrip(), self._prefill.lstrip()
+        same = _common(held, start)
+        if same == len(start):
+            # A short text, one that has repeated itself before, or one on a new line may as well be new.
+            if (
+                len(start) < OVERLAP_CHARACTERS
+                or (self._held[:1].isspace() and not self.delivered[:1].isspace())
+                or _border(start) >= OVERLAP_CHARACTERS
+                or _periodic(start)
+                or _opens_like_preface(start)
+            ):
+                raise SeamNotFound("the continuation may repeat the answer or go on alike")
+            return "restarted", len(self._held) - len(held) + len(start)
+        if same == len(held) and not final:
+            return None
+        if same >= OVERLAP_CHARACTERS:
+            raise SeamNotFound("the continuation starts over in other words")
+        return None
+
+    def _repeated_end(self, *, final: bool) -> tuple[str, int] | None:
+        held, text = self._held, self.delivered
+        for end in (text, self._prefill):
+            length = _overlap(end, held)
+            if length >= OVERLAP_CHARACTERS:
+                tail = held[:length]
+                if _border(tail) >= OVERLAP_CHARACTERS or _periodic(tail) or _opens_like_preface(tail):
+                    raise SeamNotFound("the continuation may repeat the end or go on alike")
+                if end is text:
+                    self._blanks = ""  # they are part of what was repeated
+                return "overlapped", length
+        if final and len(held) >= OVERLAP_CHARACTERS and held in text:
+            raise SeamNotFound("the continuation is a part of the answer")
+        return None
+
+
+def _common(one: str, other: str) -> int:
+    """The length of the common beginning."""
+    length = min(len(one), len(other))
+    if one[:length] == other[:length]:
+        return length
+    low, high = 0, length
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[:middle] == other[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _prefix_function(text: str) -> list[int]:
+    """For each position the longest proper border of the text up to it (Knuth, Morris, Pratt)."""
+    borders = [0] * len(text)
+    for position in range(1, len(text)):
+        length = borders[position - 1]
+        while length and text[position] != text[length]:
+            length = borders[length - 1]
+        borders[position] = length + (text[position] == text[length])
+    return borders
+
+
+def _border(text: str) -> int:
+    return _prefix_function(text)[-1] if text else 0
+
+
+def _periodic(text: str) -> bool:
+    """Whether the text consists of a shorter one, repeated at least twice."""
+    return bool(text) and len(text) - _border(text) <= len(text) // 2
+
+
+def _overlap(end: str, begin: str) -> int:
+    """The longest end of `end` that `begin` begins with."""
+    size = min(len(end), len(begin))
+    if not size:
+        return 0
+    # The characters are told apart from any separator by position, so that no text can hold it.
+    borders = _prefix_function(begin[:size])
+    length = 0
+    for character in end[-size:]:
+        while length and (length == size or character != begin[length]):
+            length = borders[length - 1]
+        length += character == begin[length]
+    return length
+
+
+def _may_be_preface(held: str) -> bool:
+    start = held.lstrip().lower()
+    if len(start) > PREFACE_CHARACTERS or "\n" in start.rstrip("\n"):
+        return False
+    return any(start.startswith(opener) or opener.startswith(start) for opener in _OPENERS)
+
+
+def _opens_like_preface(text: str) -> bool:
+    return _may_be_preface(text) or _PREFACE.match(text) is not None

@@ -1,0 +1,80 @@
+"""Characters that an endpoint has cut in two: one half of a surrogate pair in one event, the other in the next.
+
+`orjson` refuses a lone half, so such events are read here instead, and a half waits for its other one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ..results import Json
+
+_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE = re.compile("[\ud800-\udfff]")
+_TEXTS = ("content", "reasoning", "refusal")
+_REPLACEMENT = "\ufffd"
+
+
+def decode(event: bytes) -> Any:
+    """Decode JSON that holds lone surrogates; ValueError where it is no JSON for any other reason."""
+    if not _ESCAPED.search(event):
+        raise ValueError("it is not JSON")
+    try:
+        return json.loads(event, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def whole(value: Any) -> Any:
+    """`value` with U+FFFD for every lone surrogate."""
+    if isinstance(value, str):
+        return _LONE.sub(_REPLACEMENT, value)
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {whole(key): whole(item) for key, item in value.items()}
+    return value
+
+
+class Halves:
+    """The halves of one stream that wait for their other ones. Give it every chunk, once there was a lone surrogate."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, str], str] = {}
+
+    def mend(self, chunk: Json) -> Json:
+        """The chunk with whole characters: a half is held back until the next text of its kind, or the finish."""
+        for choice in chunk.get("choices") or ():
+            index, last = choice.get("index") or 0, bool(choice.get("finish_reason"))
+            delta = choice.get("delta") or {}
+            for key in _TEXTS:
+                text = self._mended((index, key), delta.get(key), last=last)
+                if text is not None:
+                    choice["delta"] = delta = {**delta, key: text}
+            for call in delta.get("tool_calls") or ():
+                function = call.get("function") or {}
+                text = self._mended((index, f"call {call.get('index')}"), function.get("arguments"), last=last)
+                if text is not None:
+                    function["arguments"] = text
+        mended: Json = whole(chunk)
+        return mended
+
+    def _mended(self, place: tuple[int, str], text: object, *, last: bool) -> str | None:
+        if not isinstance(text, str):
+            text = ""
+        if not text and not last:
+            return None
+        held = self._held.pop(place, "")
+        if not text and not held:
+            return None
+        text = held + text
+        if not last and "\ud800" <= text[-1] <= "\udbff":
+            self._held[place] = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

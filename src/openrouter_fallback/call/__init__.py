@@ -1,0 +1,1 @@
+"""One call under way. Only this room and `http` know asyncio."""

@@ -1,0 +1,194 @@
+"""What a failed call tells its user: what happened, what was tried, and the next step. Text only, no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ..config.models import OPENROUTER
+from ..decision.commands import Fail
+from ..errors import (
+    AllModelsFailedError,
+    AuthenticationError,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    FallbackError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    LocalError,
+    PermissionDeniedError,
+    RateLimitedError,
+    SpendLimitError,
+    StreamInterruptedError,
+)
+from ..failures.kinds import Failure, FailureKind
+from ..results import Attempt, Skipped
+from ..spending.ledger import DAY_SECONDS, Spend
+from ..spending.quotes import dollars
+
+STATUS_PAGE = "https://status.openrouter.ai"
+_SHOWN = 12
+_OVER_BUDGET = (
+    "The retry budget is exhausted: too many of the last 10 s' requests were retries, so nobody was asked again."
+)
+_NONE_ALLOWED = (
+    "enable a disabled model, allow a higher max_cost_tier or max_price (prices come with client.refresh_catalog()),"
+    " or name other models in models=."
+)
+
+_K = FailureKind
+OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {
+    _K.RATE_LIMITED: RateLimitedError,
+    _K.CONTEXT_TOO_LONG: ContextLengthError,
+    _K.REJECTED: InvalidRequestError,
+    _K.MODERATION: ContentPolicyError,
+    _K.CONTENT_POLICY: ContentPolicyError,
+    _K.CREDITS: InsufficientCreditsError,
+    _K.AUTH: AuthenticationError,
+    _K.FORBIDDEN: PermissionDeniedError,
+    _K.GUARDRAIL: PermissionDeniedError,
+    _K.INVALID_REQUEST: InvalidRequestError,
+    _K.LOCAL: LocalError,
+}
+"""Kinds with an exception of their own, for when they decide alone; all others are `AllModelsFailedError`."""
+
+NEXT_STEP: Mapping[FailureKind, str] = {
+    _K.RATE_LIMITED: "Add models of other providers to the chain, or credits to the account: limits are per key.",
+    _K.OVERLOADED: f"The providers are overloaded; {STATUS_PAGE} says more. Add models of other providers.",
+    _K.UNAVAILABLE: f"The providers fail; {STATUS_PAGE} says whether it is OpenRouter. Trying again later may help.",
+    _K.TIMED_OUT: "Raise the model's timeout if it is known to be slow, or put a faster model behind it.",
+    _K.CONNECTION: f"Check the network, proxy, base_url, OPENROUTER_BASE_URL; {STATUS_PAGE} says if OpenRouter is up.",
+    _K.BAD_ANSWER: "The models answered with something that is no whole answer; another model may do better.",
+    _K.CONTEXT_TOO_LONG: "Shorten the messages or max_tokens, or add a model with a larger context to the chain.",
+    _K.REJECTED: "Every provider refused the request; check its parameters against what the models support.",
+    _K.MODERATION: "The model's moderation flagged the input; change it, or use a model without moderation.",
+    _K.CONTENT_POLICY: "Change the request; on_failure: {content_policy: next} would ask the next model instead.",
+    _K.NOT_FOUND: "Check that the model id, like 'openai/gpt-5.1', exists; base_url must end before /chat/completions.",
+    _K.UNSUPPORTED: "Use models that support what the request needs: tools, images, a JSON schema.",
+    _K.CREDITS: "Add credits at https://openrouter.ai/settings/credits, lower max_tokens, or add a ':free' model.",
+    _K.AUTH: "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys.",
+    _K.FORBIDDEN: "Check the account's privacy and region settings at https://openrouter.ai/settings/privacy.",
+    _K.GUARDRAIL: "A guardrail of the account forbids this request; its owner can change that.",
+    _K.INVALID_REQUEST: "The request itself is wrong, so no other model was asked; correct it as the message says.",
+    _K.LOCAL: "The cause is on this machine: raise the limit of open files (ulimit -n), or close what is open.",
+}
+
+
+def error_for(
+    given_up: Fail,
+    attempts: Sequence[Attempt],
+    excluded: Sequence[Skipped],
+    *,
+    seconds: float,
+    key_hint: str,
+    meant: Callable[[str], str | None] = lambda key: None,
+) -> FallbackError:
+    """The exception that a failed call raises. `meant`: the id that is meant by one that does not exist."""
+    failed = [attempt for attempt in attempts if attempt.kind is not None and attempt.kind is not _K.CANCELLED]
+    skipped = (*given_up.skipped, *excluded)
+    kinds = {attempt.kind for attempt in failed if attempt.kind is not None}
+    deciding = _deciding(given_up, kinds, skipped)
+    cls, headline = _headline(given_up, failed, deciding, seconds)
+    retry_after = given_up.retry_after if cls in (RateLimitedError, AllModelsFailedError) else None
+    lines = [headline]
+    lines += _table(attempts, skipped)
+    if given_up.over_budget:
+        lines.append(_OVER_BUDGET)
+    if retry_after is not None:
+        lines.append(f"It may work again in {retry_after:.0f} s.")
+    steps = [deciding] if deciding is not None else sorted(kinds)
+    lines += [f"Next step: {step}" for kind in steps[:3] if (step := _step(kind, failed, key_hint, meant))]
+    if not steps:
+        lines.append(f"Next step: {_NONE_ALLOWED}")
+    return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
+
+
+def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float) -> SpendLimitError:
+    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day."""
+    limits = [
+        f"{dollars(most)} USD per {what}" for what, most in (("call", spend.per_call), ("day", spend.per_day)) if most
+    ]
+    lines = [f"Nothing was sent: the spend limit is {' and '.join(limits)}."]
+    lines.append(f"  spent today: {dollars(spend.today)} USD, held by calls under way: {dollars(spend.held)} USD")
+    lines += _table((), skipped)
+    lines.append(
+        "Next step: add a cheaper or a ':free' model, lower max_tokens, or raise settings.spend_limit_usd; where a"
+        " price is unknown, client.refresh_catalog() asks for it."
+    )
+    retry_after = None if spend.per_day is None else DAY_SECONDS - wall % DAY_SECONDS
+    return SpendLimitError("\n".join(lines), skipped=tuple(skipped), retry_after=retry_after)
+
+
+def _deciding(given_up: Fail, kinds: set[FailureKind], skipped: Sequence[Skipped]) -> FailureKind | None:
+    if given_up.failure is not None:
+        return given_up.failure.kind
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if not kinds and any(skip.reason == "rate-limited" for skip in skipped):
+        return _K.RATE_LIMITED
+    return None
+
+
+def _headline(
+    given_up: Fail, failed: Sequence[Attempt], deciding: FailureKind | None, seconds: float
+) -> tuple[type[FallbackError], str]:
+    match given_up.why:
+        case "interrupted":
+            what = _words(given_up.failure)
+            return StreamInterruptedError, f"The stream broke off after text had been delivered: {what}"
+        case "deadline":
+            return DeadlineExceededError, f"No whole answer within {seconds:.1f} s, the call's deadline."
+        case "raised" if given_up.failure is not None:
+            return OWN_CLASS.get(given_up.failure.kind, AllModelsFailedError), _words(given_up.failure)
+    if not failed:
+        return OWN_CLASS.get(deciding, AllModelsFailedError) if deciding else AllModelsFailedError, (
+            "All models exhausted: none may be asked now."
+        )
+    if deciding is not None and deciding in OWN_CLASS and len(failed) == 1:
+        status = f" ({failed[0].status})" if failed[0].status is not None else ""
+        return OWN_CLASS[deciding], f"{deciding}{status}: {failed[0].message}"
+    models = len({attempt.model for attempt in failed})
+    tried = f"{_count(len(failed), 'attempt')} on {_count(models, 'model')}"
+    headline = f"All models exhausted: {tried} failed in {seconds:.1f} s."
+    return OWN_CLASS.get(deciding, AllModelsFailedError) if deciding else AllModelsFailedError, headline
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _words(failure: Failure | None) -> str:
+    if failure is None:
+        return "unknown"
+    status = f" ({failure.status})" if failure.status is not None else ""
+    return f"{failure.kind}{status}: {failure.message}"
+
+
+def _table(attempts: Sequence[Attempt], skipped: Sequence[Skipped]) -> list[str]:
+    lines = []
+    for attempt in attempts[:_SHOWN]:
+        status = f" {attempt.status}" if attempt.status is not None and attempt.kind is not None else ""
+        kind = attempt.kind or "answered"
+        lines.append(f"  {attempt.model}: {kind}{status} after {attempt.seconds:.2f} s: {attempt.message}".rstrip(": "))
+    if len(attempts) > _SHOWN:
+        lines.append(f"  ... and {len(attempts) - _SHOWN} more attempts")
+    for skip in skipped[:_SHOWN]:
+        left = f", for {skip.seconds_left:.0f} s more" if skip.seconds_left is not None else ""
+        lines.append(f"  {skip.model}: skipped ({skip.reason}{left})")
+    return lines
+
+
+def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:
+    step = NEXT_STEP.get(kind, "")
+    if kind is _K.NOT_FOUND:
+        missing = dict.fromkeys(attempt.model for attempt in failed if attempt.kind is kind)
+        near = [f"Did you mean {other!r} by {key!r}? " for key in missing if (other := meant(key)) is not None]
+        return "".join(near) + step
+    if kind is not _K.AUTH:
+        return step
+    refused = {attempt.endpoint: None for attempt in failed if attempt.kind is kind}
+    if refused and OPENROUTER not in refused:
+        return (
+            f"Check the key of the endpoint {' and '.join(refused)}: its api_key_env or api_key in the configuration."
+        )
+    return f"{step} {key_hint}".strip()

@@ -1,0 +1,235 @@
+"""The event loop thread that serves synchronous callers: one daemon thread for each process, started on first use.
+
+The caller's thread waits at a mailbox. What must run in it (its `accept=`, its subscribers) is put there too, so that
+such a function may itself call the client. After a fork the child makes a portal of its own and touches nothing of the
+inherited one: closing an inherited connection would end the parent's stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import inspect
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from ..events import Event, Events
+from ..results import Piece
+
+T = TypeVar("T")
+
+CLOSING_SECONDS = 2.0
+
+
+class Portal:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.process = os.getpid()
+        self._thread = threading.Thread(target=self._serve, name="openrouter-fallback", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def close(self) -> None:
+        """At the process's end: end the calls under way, close their connections, then the loop."""
+        ending = asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop)
+        with suppress(TimeoutError, asyncio.CancelledError):
+            ending.result(CLOSING_SECONDS)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(CLOSING_SECONDS)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    async def _wind_up(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
+
+    @property
+    def here(self) -> bool:
+        """Whether the calling thread is the portal's own."""
+        return threading.current_thread() is self._thread
+
+
+_lock = threading.Lock()
+_portal: Portal | None = None
+# Never read: what a parent process owns must not even be garbage-collected in its child.
+_inherited: list[Portal] = []
+
+
+def portal() -> Portal:
+    """The process's portal."""
+    global _portal
+    if _portal is None:
+        with _lock:
+            if _portal is None:
+                _portal = Portal()
+    return _portal
+
+
+def _after_fork() -> None:
+    global _portal, _lock
+    _lock = threading.Lock()
+    if _portal is not None:
+        _inherited.append(_portal)
+        _portal = None
+
+
+@atexit.register
+def _close_portal() -> None:
+    if _portal is not None and _portal.process == os.getpid():
+        _portal.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class SyncBridge:
+    """One synchronous call's way between its thread and the portal's loop; a `Host` for the engine."""
+
+    def __init__(self, events: Events) -> None:
+        self._portal = portal()
+        if self._portal.here:
+            raise RuntimeError("a synchronous call from inside the portal's own loop would wait for itself")
+        self._events = events
+        self._box: SimpleQueue[Callable[[], None] | list[Piece] | asyncio.Task[Any]] = SimpleQueue()
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self._ended = False
+
+    @property
+    def process(self) -> int:
+        """The process this belongs to."""
+        return self._portal.process
+
+    # In the caller's thread
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on the portal's loop and wait for it. An interrupt (Ctrl-C) cancels it and goes on up."""
+        self.spawn(work)
+        try:
+            while True:
+                item = self._box.get()
+                if isinstance(item, asyncio.Task):
+                    self._ended = True
+                    result: T = item.result()
+                    return result
+                if not isinstance(item, list):
+                    item()
+        except BaseException:
+            if not self._ended:  # also where it is done: what its subscribers are still to be told is in the box
+                self.stop()
+            raise
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Start a coroutine on the portal's loop; its end comes into the box."""
+
+        def start() -> None:
+            self._task = self._portal.loop.create_task(work(), context=self._context)
+            self._task.add_done_callback(self._box.put)
+            if self._cancelled:
+                self._task.cancel()
+
+        self._portal.loop.call_soon_threadsafe(start)
+
+    def receive(self) -> list[Piece] | None:
+        """The next batch that was put; None when the coroutine has ended. Raises what it raised."""
+        while True:
+            item = self._box.get()
+            if isinstance(item, list):
+                return item
+            if isinstance(item, asyncio.Task):
+                self._ended = True
+                self._box.put(item)  # also for a thread that waits in `stop`, or reads on after it
+                item.result()
+                return None
+            item()
+
+    def stop(self) -> None:
+        """Cancel the coroutine and wait a moment until it has closed its connection."""
+        self.soon(self.cancel)
+        try:
+            while True:
+                item = self._box.get(timeout=CLOSING_SECONDS)
+                if isinstance(item, asyncio.Task):
+                    self._box.put(item)
+                    if not item.cancelled():
+                        item.exception()
+                    return
+                if not isinstance(item, list):
+                    item()
+        except Empty:
+            pass
+
+    def abandon(self) -> None:
+        """Cancel the coroutine; nobody waits. What its end tells the subscribers is told in a thread of its own."""
+        if self._ended:
+            return
+        # RuntimeError: the interpreter is ending, the loop is closed already and no thread can be started.
+        with suppress(RuntimeError):
+            self.soon(self.cancel)
+            if self._events:
+                threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
+
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call it on the portal's loop."""
+        self._portal.loop.call_soon_threadsafe(callback)
+
+    # On the portal's loop
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, or see that it ends as soon as it starts."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def put(self, batch: list[Piece]) -> None:
+        """Hand a batch to the caller's thread."""
+        self._box.put(batch)
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run the caller's function in the caller's thread; what it returns is awaited here if it can be."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def there() -> None:
+            result, raised = None, None
+            try:
+                result = function(*args)
+            except Exception as error:  # noqa: BLE001 - it is raised again in the call
+                raised = error
+            self.soon(lambda: _settle(answer, result, raised))
+
+        self._box.put(there)
+        result = await answer
+        return await result if inspect.isawaitable(result) else result
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._events)
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the subscribers, in the caller's thread."""
+        self._box.put(lambda: self._events.emit(event))
+
+
+def _settle(answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(result)

@@ -1,0 +1,106 @@
+"""What all calls of a client share, and a call as the client hands it over; `run.py` carries it out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..decision.commands import Limits
+from ..endpoints.destinations import Destination
+from ..events import Event, Events
+from ..failures.policy import Policy
+from ..health import MemoryHealth
+from ..http.protocol import MAX_CONNECTIONS, Transport
+from ..request.request import Request
+from ..results import Completion
+from ..routes.candidate import Candidate, Plan
+from ..spending.ledger import Ledger
+from ..suggest import VERY_CLOSE, nearest
+
+logger = logging.getLogger("openrouter_fallback")
+_MOST_WARNINGS = 1000
+
+Accept = Callable[[Completion], Any]
+"""Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
+
+
+class CallbackHost(Protocol):
+    """Where the caller's own functions run: in the loop of an async caller, in the thread of a synchronous one."""
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call it, and await what it returns if that can be awaited."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the subscribers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as the client hands it to the engine."""
+
+    request: Request
+    plan: Plan
+    limits: Limits
+    wire: Callable[[Candidate], Destination]
+    host: CallbackHost
+    accept: Accept | None = None
+    key_hint: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """All API keys of the call: what no message may hold."""
+
+
+@dataclass(slots=True)
+class Runtime:
+    """What all calls of a client share. `clock` counts seconds, `wall` is the time of day, `random` is in [0, 1)."""
+
+    transport: Transport
+    health: MemoryHealth
+    policy: Policy
+    events: Events
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+    ledger: Ledger = field(default_factory=Ledger)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    known: Callable[[], Iterable[str]] = tuple
+    """The ids that may have been meant by one that does not exist."""
+    _not_found: dict[str, str | None] = field(default_factory=dict)
+
+    def number(self) -> int:
+        """The next call's number, from 1."""
+        return next(self._numbers)
+
+    def not_found(self, candidate: Candidate) -> None:
+        """Say once for each id that it does not exist, and what may have been meant."""
+        key = candidate.key
+        if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
+            return
+        near = self._not_found[key] = nearest(key, {one for one in self.known() if one != key}, VERY_CLOSE)
+        meant = f" Did you mean {near!r}?" if near else " Check the id at https://openrouter.ai/models."
+        logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
+
+    def meant(self, key: str) -> str | None:
+        """What may have been meant by an id that does not exist."""
+        return self._not_found.get(key)
+
+    def places(self) -> asyncio.Semaphore:
+        """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
+        loop = asyncio.get_running_loop()
+        places = self._places.get(loop)
+        if places is None:
+            for old in list(self._places):
+                if old.is_closed():
+                    self._places.pop(old, None)
+            places = self._places[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
+        return places

@@ -1,0 +1,1 @@
+"""The models that exist: prices, context, capabilities; fetched in the background, kept on disk."""

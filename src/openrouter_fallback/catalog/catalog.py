@@ -1,0 +1,117 @@
+"""The models that exist: what each endpoint's `GET /models` says of prices, context, capabilities and expiry.
+
+Looking up costs no I/O but the first time, never asks a server, and knows no more than it was told: None is unknown.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from ..config.model_ids import OPENROUTER
+from ..errors import CatalogError, ConfigError
+from . import cache as _shelf
+from .listing import Families, Listing, ModelInfo, entries_of, read_listing
+
+logger = logging.getLogger("openrouter_fallback")
+
+
+FRESH_SECONDS = 6 * 3600.0
+"""How old a list may be before a new one is fetched in the background."""
+
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets the body of an endpoint's `GET /models`. Raises `CatalogError`."""
+
+
+class Catalog:
+    """What is known of the models of a client's endpoints. Safe to use from several threads and event loops.
+
+    Until an endpoint's list has been fetched once, by `refresh` or in the background (`settings.catalog`), there is a
+    small table of OpenRouter's well-known families: their capabilities and context, no prices. Lists are kept in the
+    user's cache directory, but for those of servers on this machine; an old one serves until there is a new one.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, str],
+        split: Callable[[str], tuple[str, str]],
+        fetch: Fetch,
+        *,
+        kept: Collection[str] = (),
+    ) -> None:
+        self._endpoints = dict(endpoints)
+        self._split = split
+        self._fetch = fetch
+        self._kept = frozenset(kept)
+        self._listings: dict[str, Listing] = {}
+
+    def get(self, id: str) -> ModelInfo | None:
+        """The model behind an id as one configures it (`endpoint:model` on another endpoint), a variant, an alias."""
+        endpoint, model = self._split(id)
+        return self._listing(endpoint).get(model)
+
+    def models(self, endpoint: str = OPENROUTER) -> tuple[ModelInfo, ...]:
+        """All models that an endpoint lists, in its order; none before its list has been fetched once."""
+        return self._listing(endpoint).models()
+
+    def fetched(self, endpoint: str = OPENROUTER) -> datetime | None:
+        """When the endpoint's list was fetched; None: never."""
+        fetched = self._listing(endpoint).fetched
+        return None if fetched is None else datetime.fromtimestamp(fetched, UTC)
+
+    async def refresh(self, *endpoints: str) -> None:
+        """Fetch the lists of these endpoints now, by default of all. `CatalogError` names each that gave none."""
+        unknown = [endpoint for endpoint in endpoints if endpoint not in self._endpoints]
+        if unknown:
+            raise ConfigError(f"unknown endpoint {unknown[0]!r}; configured: {', '.join(self._endpoints)}")
+        failed = []
+        for endpoint in endpoints or self._endpoints:
+            try:
+                self._take(endpoint, await self._fetch(endpoint))
+            except CatalogError as error:
+                failed.append(str(error))
+        if failed:
+            raise CatalogError("\n".join(failed))
+
+    def stale(self, endpoint: str) -> bool:
+        """Whether it is time to fetch the endpoint's list again. Looks whether another process has done so."""
+        if self._fresh(self._listing(endpoint)):
+            return False
+        anew = self._load(endpoint)
+        if self._fresh(anew):
+            self._listings[endpoint] = anew
+            return False
+        return True
+
+    def _take(self, endpoint: str, body: bytes) -> None:
+        try:
+            entries = read_listing(body)
+        except ValueError as error:
+            raise CatalogError(f"{endpoint}: the answer to GET /models is no list of models: {error}") from None
+        now = time.time()
+        self._listings[endpoint] = Listing(entries, now)
+        if endpoint in self._kept:
+            try:
+                _shelf.save(self._endpoints[endpoint], entries, now)
+            except (OSError, RuntimeError) as error:
+                logger.debug("the list of models of %s cannot be kept: %s", endpoint, error)
+
+    def _fresh(self, listing: Listing) -> bool:
+        return listing.fetched is not None and 0 <= time.time() - listing.fetched < FRESH_SECONDS
+
+    def _listing(self, endpoint: str) -> Listing:
+        listing = self._listings.get(endpoint)
+        if listing is None:
+            listing = self._listings[endpoint] = self._load(endpoint)
+        return listing
+
+    def _load(self, endpoint: str) -> Listing:
+        kept = _shelf.load(self._endpoints[endpoint]) if endpoint in self._kept else None
+        if kept is not None:
+            with suppress(ValueError):
+                return Listing(entries_of(kept.entries), kept.fetched)
+        return Families() if endpoint == OPENROUTER else Listing(())

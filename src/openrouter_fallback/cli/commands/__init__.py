@@ -1,0 +1,1 @@
+"""The commands: what each does, from its options to its exit status."""

@@ -1,0 +1,116 @@
+"""The command `status`: what the processes that share a Redis server know of the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..options import AsJson, BaseUrl, Config, Models
+from ..output.terminal import failures, print_error, print_json, say, stdout, tame
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ... import FallbackClient, ModelHealth
+
+_STYLES = {"closed": "green", "half_open": "yellow", "open": "red"}
+
+
+def status(
+    config: Config = None,
+    models: Models = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The Redis server, if the configuration's health_store does not name it."),
+    ] = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the fleet's health: for each model its breaker, its success rate and how long it is left out.
+
+    Asks Redis once and nobody else. Cooldowns are those of this shell's key.
+
+    \b
+      openrouter-fallback status --config fallback.yaml
+      openrouter-fallback status --redis redis://host -m openai/gpt-5.1 --json
+
+    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
+    """
+    from ... import ConfigError
+
+    with failures(as_json=as_json):
+        client = _client(config, models, redis, base_url)
+        known = client.config.ids()
+        for model in models or ():
+            if model not in known:
+                raise ConfigError(f"{tame(model)} is not in the configuration; its models are {', '.join(known)}")
+        with client:
+            try:
+                seen = client.health(refresh=True)
+            except ConnectionError as error:
+                told = f"{error}. Check the URL, and {_PASSWORD} if the server wants a password."
+                if as_json:
+                    print_error("ConnectionError", told)
+                else:
+                    say(told, "red")
+                raise typer.Exit(1) from None
+        shown = [one for key, one in seen.items() if not models or key in models]
+        if as_json:
+            print_json({"models": [_json(one) for one in shown]})
+        else:
+            _show(shown)
+
+
+_PASSWORD = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the variable's name
+
+
+def _client(config: Path | None, models: list[str] | None, redis: str | None, base_url: str | None) -> FallbackClient:
+    from ... import ConfigError, FallbackClient, FallbackConfig, load_config
+
+    if config is None and not models:
+        raise ConfigError("nothing to show: name the fleet's configuration (--config) or models (--model)")
+    chosen = FallbackConfig(default_chain=models or ()) if config is None else load_config(config)
+    settings = {name: getattr(chosen.settings, name) for name in type(chosen.settings).model_fields}
+    if redis is not None:
+        settings["health_store"] = redis
+    if settings["health_store"] == "memory":
+        raise ConfigError(
+            "health is not shared here: name the Redis server in settings.health_store, or give --redis redis://host"
+        )
+    return FallbackClient(config=chosen, base_url=base_url, settings=settings)
+
+
+def _json(health: ModelHealth) -> dict[str, Any]:
+    return {
+        "model": health.model,
+        "state": health.state,
+        "success_rate": round(health.success_rate, 4),
+        "successes": health.successes,
+        "failures": health.failures,
+        "seconds_left": None if health.seconds_left is None else round(health.seconds_left, 1),
+        "reason": health.reason,
+    }
+
+
+def _show(models: list[ModelHealth]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    table.add_column("breaker")
+    for title in ("success", "answered", "failed", "left out for"):
+        table.add_column(title, justify="right")
+    table.add_column()
+    for one in models:
+        table.add_row(
+            Text(tame(one.model)),
+            Text(one.state.replace("_", "-"), style=_STYLES.get(one.state, "")),
+            f"{one.success_rate:.1%}" if one.successes or one.failures else "",
+            str(one.successes),
+            str(one.failures),
+            "" if one.seconds_left is None else f"{one.seconds_left:.0f} s",
+            Text(tame(one.reason)),
+        )
+    stdout().print(table)

@@ -1,0 +1,63 @@
+"""What a client is made of: its configuration, from its arguments and the environment, and what follows from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from .loading import load_config
+from .models import (
+    DEFAULT_BASE_URL,
+    OPENROUTER,
+    FallbackConfig,
+    ModelConfig,
+    Settings,
+)
+
+CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
+BASE_URL_ENV = "OPENROUTER_BASE_URL"
+
+
+def resolve_config(
+    models: Sequence[str | ModelConfig] | None,
+    config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None,
+    base_url: str | None,
+    settings: Settings | Mapping[str, Any] | None,
+) -> FallbackConfig:
+    """The configuration that a client's arguments, and where they are silent the environment, give.
+
+    Raises `ConfigError`.
+    """
+    if models is not None and config is not None:
+        raise ConfigError("give models= or config=, not both; a configuration has its chains inside")
+    if isinstance(models, str):
+        raise ConfigError(f"models={models!r} is a string; give a list: [{models!r}]")
+    if models is not None:
+        config = _chain(models)
+    elif config is None:
+        config = os.environ.get(CONFIG_ENV)
+        if not config:
+            raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
+    if not isinstance(config, FallbackConfig):
+        config = load_config(config)
+    url = base_url or (
+        os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
+    )
+    if url:
+        openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
+        config = config.with_endpoints({OPENROUTER: openrouter})
+    return config if settings is None else config.with_settings(settings)
+
+
+def _chain(models: Sequence[str | ModelConfig]) -> FallbackConfig:
+    if not models:
+        raise ConfigError("models=[] is empty; name at least one: models=['openai/gpt-5.1']")
+    try:
+        return FallbackConfig(default_chain=tuple(models))
+    except ConfigError as error:  # what is told of a key is meant for the argument
+        told = (
+            str(error).replace("FallbackConfig, default_chain", "models").replace("FallbackConfig has", "models= has")
+        )
+        raise ConfigError(told.replace("- default_chain", "- models")) from None

@@ -1,0 +1,71 @@
+"""What one call knows of its candidates, and of the attempts that are under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..answer.seam import ContinuationMode
+from ..failures.kinds import Failure
+from ..failures.policy import Rule
+from ..health import Availability, AvailabilityStatus, Permit
+from ..routes.candidate import Candidate
+from .commands import StartAttempt
+
+
+class CandidateState:
+    """A candidate within one call."""
+
+    __slots__ = (
+        "attempts",
+        "candidate",
+        "excluded",
+        "failed_mid_stream",
+        "failure",
+        "flying",
+        "pending_penalty",
+        "ready_at",
+        "retried",
+        "ticket",
+        "way",
+        "why",
+    )
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.attempts = 0
+        self.failure: Failure | None = None
+        self.ready_at = 0.0
+        self.retried = False
+        self.excluded = False
+        self.why = ""
+        self.flying = False
+        self.pending_penalty: Rule | None = None
+        self.ticket: Permit | None = None
+        self.way: ContinuationMode | None = None
+        self.failed_mid_stream = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is not to be asked (again) by this call."""
+        return self.excluded or self.attempts >= self.candidate.attempts
+
+
+@dataclass(slots=True, eq=False)
+class ActiveAttempt:
+    """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come."""
+
+    slot: CandidateState
+    ask: StartAttempt
+    reached: bool = False
+    token: bool = False
+
+    @property
+    def ticket(self) -> Permit:
+        """Its admission."""
+        return self.ask.ticket
+
+
+def turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
+    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
+    slot, at = left_out
+    return at.gate is Availability.UNFIT, slot.attempts, at.forced, at.until or 0.0

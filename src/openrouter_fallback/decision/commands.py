@@ -1,0 +1,104 @@
+"""The words between the machine of one call and whoever runs it: what is known, and what is to be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..answer.seam import ContinuationMode
+from ..failures.kinds import Failure
+from ..health import Permit
+from ..results import Skipped
+from ..routes.candidate import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Hedging:
+    """When a second candidate is asked at the side of a silent one: `after` seconds, or after a `quantile` of the
+    model's own times to the first token; at most `max_parallel` attempts are under way at once.
+    """
+
+    after: float | None = None
+    quantile: float = 0.95
+    max_parallel: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The time a call may take, in seconds.
+
+    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow. The others are None
+    where the user has not set them.
+    """
+
+    total: float = 300.0
+    wall_clock: bool = True
+    first_token: float | None = None
+    stall: float | None = None
+    attempt: float | None = None
+    hedge: Hedging | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
+
+    `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text.
+    `hedge_at`: call `hedge` then if the first token has not come; `hedges`: another attempt is under way.
+    """
+
+    candidate: Candidate
+    number: int
+    ticket: Permit
+    first_token_by: float
+    total_by: float
+    attempt_by: float | None
+    stall: float
+    tool_stall: float
+    ignore: tuple[str, ...] = ()
+    way: ContinuationMode | None = None
+    hedge_at: float | None = None
+    hedges: bool = False
+
+    def later(self, seconds: float) -> StartAttempt:
+        """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
+        return replace(
+            self,
+            first_token_by=self.first_token_by + seconds,
+            total_by=self.total_by + seconds,
+            attempt_by=None if self.attempt_by is None else self.attempt_by + seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SleepUntil:
+    """Ask nobody until then (a time of the clock), then call `woke`."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeepWaiting:
+    """Ask nobody: another attempt of this call is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """The call is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known.
+
+    `over_budget`: there was somebody to ask again, but the retry budget is exhausted.
+    """
+
+    why: Literal["raised", "exhausted", "interrupted", "deadline"]
+    failure: Failure | None = None
+    retry_after: float | None = None
+    skipped: tuple[Skipped, ...] = ()
+    over_budget: bool = False
+
+
+Command = StartAttempt | SleepUntil | KeepWaiting | Succeed | Fail

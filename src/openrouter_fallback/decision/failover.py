@@ -1,0 +1,591 @@
+"""The decision of one call, as a pure state machine: events in, commands out, the time as an argument.
+
+    begin ──> Ask ──┬─ first_token, delivered ──> succeeded ──> Done
+                    ├─ hedge ──> Ask (at the side of the first; whose first token comes later is overtaken)
+                    └─ failed ──> Ask | Stay | Wait | GiveUp      Wait ── woke ──> Ask | Wait | GiveUp
+
+It does no I/O and knows no clock; `run.py` carries its commands out. What each kind of failure leads to stands in
+`policy.py`; which model may be asked now, `health` knows. One call makes one outcome per model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from ..answer.seam import ContinuationMode
+from ..failures.kinds import Failure, FailureKind
+from ..failures.policy import Action, Policy, Rule
+from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
+from ..results import Skipped
+from ..routes.candidate import Candidate
+from ..routes.needs import RequestTraits, blamed
+from .candidates import ActiveAttempt, CandidateState, turn
+from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
+from .timeouts import SLOW_STALL_SECONDS, Timeouts
+
+RECONNECT_SECONDS = 1.0
+BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 4.0
+
+_SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
+_REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
+"""What the refusal of a prefill may be taken for: which words a provider finds for it cannot be known."""
+
+
+class WrongOrder(RuntimeError):
+    """An event that cannot come in this state: a bug in whoever drives the machine."""
+
+
+class Failover:
+    """One call. Drive it with `begin`, then one of the events for each command, until `Succeed` or `Fail`.
+
+    An event of an attempt names it by its `number`; without one, the only attempt under way is meant.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        policy: Policy,
+        health: MemoryHealth,
+        limits: Limits,
+        facts: RequestTraits,
+        now: float,
+        random: Callable[[], float],
+    ) -> None:
+        self._slots = [CandidateState(candidate) for candidate in candidates]
+        self._policy = policy
+        self._health = health
+        self._limits = limits
+        self._facts = facts
+        self._timing = Timeouts(limits, facts, health)
+        self._random = random
+        self._deadline = now + limits.total
+        self._state: Literal["new", "asking", "waiting", "done"] = "new"
+        self._flights: dict[int, ActiveAttempt] = {}
+        self._last: CandidateState | None = None
+        self._resume: CandidateState | None = None
+        self._tickets: dict[str, Permit] = {}
+        self._asked = 0
+        self._queued = 0
+        self._streamed = False
+        self._delivered = False
+        self._only_prefill = False
+        self._over_budget = False
+        self._last_failure: Failure | None = None
+        self._refused: Failure | None = None
+        self.opened: list[str] = []
+        """Models and endpoints whose breaker this call has opened."""
+
+    # Events
+
+    def begin(self, now: float) -> Command:
+        """The call starts."""
+        self._expect("new")
+        return self._next(now)
+
+    def reached(self, now: float, number: int | None = None) -> None:
+        """The endpoint has given an HTTP status, whatever it is: a probe of the endpoint has succeeded."""
+        if self._state != "asking" or (number is not None and number not in self._flights):
+            return  # the caller has left meanwhile, or another attempt was faster
+        flight = self._flight(number)
+        flight.reached = True
+        if flight.ticket.endpoint.probe or flight.ticket.endpoint.forced:
+            self._health.endpoint_answered(flight.ticket, now)
+
+    def first_token(self, now: float, number: int | None = None) -> None:
+        """The attempt has produced its first token: content, reasoning or a tool call. All others are overtaken."""
+        self._expect("asking")
+        if number is not None and number not in self._flights:
+            return
+        flight = self._flight(number)
+        self._refused = None
+        if not flight.token:
+            flight.token = True
+            self._health.first_token(flight.ticket, now)
+        if len(self._flights) > 1:
+            self._overtake(flight, now)
+
+    def chosen(self, now: float, number: int) -> None:
+        """The call goes on with this attempt: all others are overtaken, also where its answer came whole."""
+        self._expect("asking")
+        self._overtake(self._flight(number), now)
+
+    def reasons(self, number: int | None = None) -> None:
+        """The model has begun to reason; if nobody asked it to, that is remembered."""
+        if not self._facts.slow and (number is None or number in self._flights):
+            self._health.learn_reasons(self._flight(number).slot.candidate.target)
+
+    def streamed(self) -> None:
+        """Something has been delivered to the caller, be it reasoning only."""
+        self._streamed = True
+
+    def delivered(self) -> None:
+        """Text has been delivered to the caller: nobody can start over now."""
+        self._streamed = self._delivered = True
+
+    def held(self, seconds: float) -> None:
+        """The consumer held a piece for so long; the call's time does not include that."""
+        self._deadline += seconds
+
+    def succeeded(self, now: float, number: int | None = None) -> Succeed:
+        """The attempt gave a whole answer."""
+        self._expect("asking")
+        flight = self._flight(number)
+        self._overtake(flight, now)
+        self._land(flight)
+        flight.slot.pending_penalty = None
+        self._health.success(flight.ticket, now)
+        self._finish(now)
+        return Succeed()
+
+    def joined(self, how: str) -> None:
+        """A continuation has joined the delivered text; what the model did is remembered."""
+        ask = self._flight(None).ask
+        if ask.way is ContinuationMode.PREFILL:
+            way = ContinuationMode.INSTRUCT if how == "restarted" else ContinuationMode.PREFILL
+            self._health.learn_way(ask.candidate.target, way)
+
+    def failed(self, failure: Failure, now: float, *, number: int | None = None, only_prefill: bool = False) -> Command:
+        """The attempt failed. `only_prefill`: the delivered text stops where an instruction would break its form."""
+        self._expect("asking")
+        flight = self._flight(number)
+        slot = flight.slot
+        self._only_prefill = only_prefill
+        refused = self.prefill_refused(failure, flight.ask.number)
+        self._land(flight)
+        self._last = slot
+        if refused:
+            return self._ask_otherwise(flight, now)
+        slot.attempts += 1
+        slot.failure = self._last_failure = failure
+        rule = self._learn(flight, failure, now)
+        self._resume = None
+        if self._streamed and flight.token and not self._limits.wall_clock:
+            self._deadline = max(self._deadline, now + self._limits.total)
+        if self._delivered:
+            if failure.kind is FailureKind.CONTENT_POLICY:
+                return self._give_up("raised", failure, now)
+            ours = failure.kind is FailureKind.INVALID_REQUEST and flight.ask.way is not None
+            if not self._facts.continues or (rule.action is Action.RAISE and not ours):
+                return self._give_up("interrupted", failure, now)
+            # Whoever broke off is asked again only when nobody else is left, and not at once.
+            slot.failed_mid_stream = True
+            rule = Rule(Action.NEXT, again=rule.again) if ours or rule.action in _SAME_MODEL else rule
+        return self._react(flight, rule, failure, now)
+
+    def withheld(self, why: str, now: float, number: int) -> Command:
+        """The request was not sent, since the call may not pay for it: another model may be cheaper."""
+        self._expect("asking")
+        flight = self._flight(number)
+        self._land(flight)
+        self._health.release(flight.ticket)
+        slot = self._last = flight.slot
+        slot.excluded, slot.why = True, why
+        if not slot.attempts:
+            slot.ticket = None
+        return KeepWaiting() if self._flights else self._next(now)
+
+    def hedge(self, now: float) -> StartAttempt | None:
+        """The first token has not come within the hedge delay: ask the next candidate too, if that is allowed."""
+        return self._beside(now, charged=True)
+
+    def out_of_time(self, now: float) -> Fail:
+        """The call's own deadline has passed, during an attempt or a wait."""
+        self._expect("asking", "waiting")
+        return self._give_up("deadline", None, now)
+
+    def woke(self, now: float) -> Command:
+        """A wait is over."""
+        self._expect("waiting")
+        slot, self._resume = self._resume, None
+        in_time = now < self._deadline
+        if slot is not None and in_time and self._standing(slot, now).gate in (Availability.READY, Availability.PROBE):
+            return self._ask(slot, now, extra=slot.attempts > 0)
+        return self._next(now)
+
+    def left(self, now: float) -> None:
+        """The caller has gone: cancelled, closed, or broken off."""
+        if self._state != "done":
+            self._finish(now)
+
+    def under_way(self, number: int) -> bool:
+        """Whether the attempt has neither ended nor been overtaken."""
+        return number in self._flights
+
+    # Attempts side by side
+
+    def _beside(self, now: float, *, charged: bool) -> StartAttempt | None:
+        """One more attempt beside those under way: a hedge is `charged`, going on from a failed one is not."""
+        hedging = self._limits.hedge
+        if hedging is None or not self._facts.idempotent or self._state != "asking" or now >= self._deadline:
+            return None
+        if len(self._flights) >= hedging.max_parallel or any(flight.token for flight in self._flights.values()):
+            return None
+        slot = next((slot for slot in self._slots if self._fresh(slot, now)), None)
+        if slot is None:
+            return None
+        extra = charged and not self._policy.any_error
+        ticket = self._health.begin(slot.candidate.target, now, extra=extra, hedge=charged)
+        return None if ticket is None else self._send(slot, ticket, now)
+
+    def _overtake(self, winner: ActiveAttempt, now: float) -> None:
+        """The others' first tokens come later: how much later is not known, but it is at least what has passed."""
+        for flight in list(self._flights.values()):
+            if flight is not winner:
+                self._abandon(flight, now)
+                if flight.slot.candidate.streams:
+                    self._health.outlasted(flight.ticket, now)
+
+    def _abandon(self, flight: ActiveAttempt, now: float) -> None:
+        self._land(flight)
+        health, ticket, key = self._health, flight.ticket, flight.slot.candidate.key
+        if flight.reached:
+            health.endpoint_answered(ticket, now)
+        silent = flight.slot.candidate.streams and not flight.token
+        if silent and now - ticket.started > health.patience(key):
+            if health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+                self.opened.append(key)
+        else:
+            health.release(ticket)
+
+    def _land(self, flight: ActiveAttempt) -> None:
+        flight.slot.flying = False
+        del self._flights[flight.ask.number]
+
+    def _fresh(self, slot: CandidateState, now: float) -> bool:
+        """Whether it was not tried yet and nothing speaks against it."""
+        untried = slot.failure is None and not slot.flying and self._open(slot)
+        return untried and self._standing(slot, now).gate is Availability.READY
+
+    # Going on from delivered text
+
+    def prefill_refused(self, failure: Failure, number: int | None = None) -> bool:
+        """Whether the attempt failed only because it was to go on from a prefill."""
+        flight = self._flight(number)
+        if flight.ask.way is not ContinuationMode.PREFILL or flight.token:
+            return False
+        return failure.status == 400 and failure.kind in _REFUSALS
+
+    def _ask_otherwise(self, flight: ActiveAttempt, now: float) -> Command:
+        """A prefill that was refused: no failure, no attempt; the same model at once with an instruction."""
+        slot, ticket = flight.slot, flight.ticket
+        self._health.endpoint_answered(ticket, now)
+        self._health.release(ticket)
+        self._health.learn_way(slot.candidate.target, ContinuationMode.INSTRUCT)
+        slot.way = ContinuationMode.INSTRUCT
+        return self._next(now) if self._only_prefill else self._ask(slot, now)
+
+    def _way(self, slot: CandidateState) -> ContinuationMode | None:
+        """How this model would go on from the delivered text; None: not at all."""
+        way = (
+            slot.way
+            or slot.candidate.continues
+            or ContinuationMode(self._health.way(slot.candidate.key) or ContinuationMode.PREFILL)
+        )
+        if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self._only_prefill):
+            return None
+        return way
+
+    # What a failure teaches
+
+    def _learn(self, flight: ActiveAttempt, failure: Failure, now: float) -> Rule:
+        rule = self._policy.rule(failure)
+        slot, ticket, kind = flight.slot, flight.ticket, failure.kind
+        health, target = self._health, slot.candidate.target
+        if kind is FailureKind.CONNECTION:
+            if health.endpoint_failed(ticket, now):
+                self.opened.append(target.endpoint)
+            for other in (self._tickets[target.endpoint], *(other.ticket for other in self._flights.values())):
+                other.continue_from(ticket)
+        elif flight.reached:
+            health.endpoint_answered(ticket, now)
+        if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (flight.ask.ignore or slot.candidate.max_price):
+            slot.excluded = True
+            health.release(ticket)
+            return Rule(Action.NEXT)
+        if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
+            slot.ready_at = health.rate_limited(target, now, failure.retry_after)
+        else:
+            backoff = self._random() * min(BACKOFF_SECONDS * 2 ** min(slot.attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
+            slot.ready_at = now + max(backoff, failure.retry_after or 0.0)
+        if kind is FailureKind.CREDITS:
+            health.out_of_credits(target, now, failure.retry_after)
+        elif kind is FailureKind.AUTH:
+            health.unauthorized(target, now)
+        elif kind is FailureKind.UNSUPPORTED:
+            for need in blamed(failure.message, self._facts.needs):
+                health.learn_lack(target, need, now)
+        if self._hurts(flight, failure, now) if rule.hurts == "model" else rule.disables:
+            slot.pending_penalty = rule
+            if ticket.probe:
+                self._settle(slot, now)
+        else:
+            health.release(ticket)
+        return rule
+
+    def _hurts(self, flight: ActiveAttempt, failure: Failure, now: float) -> bool:
+        """A deadline that the call made shorter than the model's own is no sign of bad health, unless it was long."""
+        ask = flight.ask
+        if failure.kind is not FailureKind.TIMED_OUT or failure.status is not None or flight.token:
+            return True
+        usual = self._timing.usual_first_token(ask.candidate)[0]
+        own_deadline = ask.attempt_by is not None and now >= ask.attempt_by
+        if own_deadline or ask.first_token_by >= ask.ticket.started + usual:
+            return True
+        return ask.candidate.streams and now - ask.ticket.started > self._health.patience(ask.candidate.key)
+
+    def _settle(self, slot: CandidateState, now: float) -> None:
+        """Record the call's one outcome for a model that it is leaving."""
+        rule, slot.pending_penalty = slot.pending_penalty, None
+        if rule is None or slot.ticket is None:
+            return
+        at_once = rule.disables and (slot.exhausted or rule.hurts is None or slot.ticket.model.probe)
+        open_for = slot.candidate.target.longest_open if at_once else None
+        counts, reason = rule.hurts is not None, str(slot.failure.kind) if slot.failure else ""
+        if self._health.model_failed(slot.ticket, now, open_for=open_for, counts=counts, reason=reason):
+            self.opened.append(slot.candidate.key)
+
+    # What comes next
+
+    def _react(self, flight: ActiveAttempt, rule: Rule, failure: Failure, now: float) -> Command:
+        slot, action = flight.slot, rule.action
+        if failure.kind is FailureKind.INVALID_REQUEST and action is Action.RAISE and self._flights:
+            # Whoever is under way may show that another model does take it.
+            self._refused, slot.excluded = failure, True
+            return KeepWaiting()
+        if action is Action.RAISE or (action is Action.QUEUE and flight.token):
+            return self._give_up("raised", failure, now)
+        if self._refused is not None and not self._flights:
+            return self._give_up("raised", self._refused, now)
+        if self._flights:
+            if action is Action.QUEUE:
+                slot.attempts -= 1
+            elif slot.exhausted or action is not Action.USE_UP:
+                self._put_aside(slot, rule)
+            self._settle(slot, now)
+            return KeepWaiting() if action is Action.QUEUE else self._next(now)
+        again = self._same_again(slot, action, failure, now)
+        if again is not None:
+            return again
+        self._put_aside(slot, rule)
+        return self._next(now)
+
+    def _same_again(self, slot: CandidateState, action: Action, failure: Failure, now: float) -> Command | None:
+        """The rules that ask the same model before any other; None where they do not hold."""
+        if action is Action.QUEUE:
+            slot.attempts -= 1
+            self._queued += 1
+            slot.ready_at = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2 ** min(self._queued, 9), 5.0)
+            return self._pause(slot, slot.ready_at, now) or self._give_up("raised", failure, now)
+        if slot.exhausted or action not in _SAME_MODEL or not self._affords(now):
+            return None
+        gate = self._standing(slot, now).gate
+        if action is Action.USE_UP:
+            refused = gate is Availability.LEFT_OUT and slot.ticket is not None and slot.ticket.probe
+            if now < self._deadline and gate is not Availability.DISABLED and not refused:
+                return self._ask(slot, now, forced=gate is Availability.LEFT_OUT, extra=True)
+            return None
+        if slot.retried:
+            return None
+        slot.retried = True
+        wait = RECONNECT_SECONDS if action is Action.RECONNECT else self._random() * BACKOFF_SECONDS
+        if gate not in (Availability.READY, Availability.COOLING):
+            return None
+        return self._pause(slot, max(now + wait, slot.ready_at if gate is Availability.COOLING else 0.0), now)
+
+    def _put_aside(self, slot: CandidateState, rule: Rule) -> None:
+        """What the failure means for the call's other candidates, and for this one in later rounds."""
+        target = slot.candidate.target
+        if rule.action is Action.OTHER_ACCOUNT:
+            for other in self._slots:
+                other.excluded = other.excluded or other.candidate.target.account == target.account
+        elif rule.action is Action.RECONNECT:
+            self._reorder(lambda c: c.target.endpoint == target.endpoint)
+        elif rule.action is Action.AFFORDABLE:
+            self._reorder(slot.candidate.affordable)
+        elif slot.failure is not None and slot.failure.kind is FailureKind.CONTEXT_TOO_LONG:
+            self._only_larger(slot, slot.failure)
+        if not rule.again:
+            slot.excluded = True
+
+    def _only_larger(self, slot: CandidateState, failure: Failure) -> None:
+        """What is known to hold no more than the model that found the request too long is not asked."""
+        held = slot.candidate.context
+        if held is None or failure.code == "max_tokens_exceeded" or self._policy.any_error:
+            return
+        for other in self._slots:
+            context = other.candidate.context if not (other.attempts or other.flying) else None
+            if context is not None and context <= held:
+                other.excluded, other.why = True, f"its context of {context} tokens is no larger"
+
+    def _reorder(self, rank: Callable[[Candidate], int]) -> None:
+        self._slots.sort(key=lambda slot: (slot.attempts > 0, rank(slot.candidate)))
+
+    def _pause(self, slot: CandidateState, until: float, now: float) -> Command | None:
+        """Wait for one slot; None if the call has not that much time."""
+        if until >= self._deadline:
+            return None
+        self._resume = slot
+        wait = self._wait(until)
+        return self.woke(now) if until <= now else wait
+
+    def _next(self, now: float) -> Command:
+        self._over_budget = False
+        if self._flights:
+            return self._beside(now, charged=False) or KeepWaiting()
+        if now >= self._deadline:
+            return self._give_up("deadline", None, now)
+        open_to = [(slot, self._standing(slot, now)) for slot in self._slots if self._open(slot)]
+        for slot, standing in open_to:
+            if slot.attempts == 0 and standing.gate in (Availability.READY, Availability.PROBE):
+                return self._ask(slot, now)
+        # Everything that may be asked was asked: later rounds, then candidates that are left out, then cooldowns.
+        free = [(slot, at) for slot, at in open_to if not slot.attempts and at.gate is not Availability.LEFT_OUT]
+        self._over_budget = len(free) < len(open_to) and not self._affords(now)
+        if self._over_budget:
+            open_to = free
+        rounds = [slot for slot, at in open_to if slot.attempts and at.gate in (Availability.READY, Availability.PROBE)]
+        forced = [(slot, at) for slot, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
+        cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
+        later = min(rounds, key=lambda slot: (slot.failed_mid_stream, slot.ready_at), default=None)
+        if later is not None:
+            if later.ready_at <= now:
+                return self._ask(later, now, extra=True)
+            soonest = min([later.ready_at, *cooling])
+            if soonest < self._deadline:
+                return self._wait(soonest)
+        for slot, at in sorted(forced, key=turn):
+            if slot.ready_at <= now:
+                return self._ask(slot, now, forced=True, extra=slot.attempts > 0 or at.gate is Availability.LEFT_OUT)
+        soonest = min([*(slot.ready_at for slot, _ in forced), *cooling], default=now)
+        return self._wait(soonest) if now < soonest < self._deadline else self._give_up("exhausted", None, now)
+
+    def _open(self, slot: CandidateState) -> bool:
+        return not slot.exhausted and (not self._delivered or self._way(slot) is not None)
+
+    def _wait(self, until: float) -> SleepUntil:
+        self._state = "waiting"
+        return SleepUntil(until)
+
+    def _affords(self, now: float) -> bool:
+        """Whether a request that is charged may be sent; a call's first one never is, whatever never left is none."""
+        return self._asked <= self._queued or self._policy.any_error or self._health.affords(now)
+
+    def _ask(self, slot: CandidateState, now: float, *, forced: bool = False, extra: bool = False) -> Command:
+        """Ask it; `extra`: the request is charged to the retry budget."""
+        target, previous = slot.candidate.target, self._last
+        if previous is not None and previous is not slot:
+            self._settle(previous, now)
+        charged = extra and self._asked > self._queued and not self._policy.any_error
+        ticket = self._health.begin(target, now, forced=forced, extra=charged)
+        if ticket is None:
+            return self._next(now)
+        return self._send(slot, ticket, now, forced=forced)
+
+    def _send(self, slot: CandidateState, ticket: Permit, now: float, *, forced: bool = False) -> StartAttempt:
+        endpoint = slot.candidate.target.endpoint
+        for earlier in (slot.ticket, self._tickets.get(endpoint)):
+            if earlier is not None:
+                ticket.continue_from(earlier)
+        slot.ticket = self._tickets[endpoint] = ticket
+        slot.flying = True
+        self._last = slot
+        self._state = "asking"
+        self._asked += 1
+        ask = self._with_deadlines(slot, ticket, now, forced=forced)
+        self._flights[ask.number] = ActiveAttempt(slot, ask)
+        return ask
+
+    def _with_deadlines(self, slot: CandidateState, ticket: Permit, now: float, *, forced: bool) -> StartAttempt:
+        candidate, limits, timing = slot.candidate, self._limits, self._timing
+        remaining = self._deadline - now
+        others = any(self._still_to_come(other, now, forced=forced) for other in self._slots if other is not slot)
+        first_token = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
+        first_token_by = self._deadline if first_token >= remaining else now + first_token
+        hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
+        return StartAttempt(
+            candidate=candidate,
+            number=self._asked,
+            ticket=ticket,
+            first_token_by=first_token_by,
+            total_by=self._deadline,
+            attempt_by=now + limits.attempt if limits.attempt is not None else None,
+            stall=timing.stall(candidate),
+            tool_stall=limits.stall or SLOW_STALL_SECONDS,
+            ignore=self._ignored(slot),
+            way=self._way(slot) if self._delivered else None,
+            hedge_at=hedge_at if hedge_at < first_token_by else None,
+            hedges=bool(self._flights),
+        )
+
+    def _still_to_come(self, slot: CandidateState, now: float, *, forced: bool) -> bool:
+        """Whether this untried candidate is one that the call can go on to."""
+        if slot.attempts or slot.flying or not self._open(slot):
+            return False
+        at = self._standing(slot, now)
+        if at.gate is Availability.COOLING:
+            return at.until is not None and at.until < self._deadline
+        return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)
+
+    def _ignored(self, slot: CandidateState) -> tuple[str, ...]:
+        """On a retry of the same model: the provider that has just failed, where OpenRouter names one."""
+        failure = slot.failure
+        if (
+            failure is None
+            or failure.kind is not FailureKind.UNAVAILABLE
+            or failure.provider is None
+            or self._facts.own_providers
+            or slot.candidate.own_providers
+            or not slot.candidate.on_openrouter
+        ):
+            return ()
+        return (failure.provider,)
+
+    # The end
+
+    def _give_up(
+        self, why: Literal["raised", "exhausted", "interrupted", "deadline"], failure: Failure | None, now: float
+    ) -> Fail:
+        if why == "exhausted" and self._delivered:
+            why, failure = "interrupted", self._last_failure
+        skipped = []
+        ready: list[float] = []
+        for slot in self._slots:
+            standing = self._standing(slot, now)
+            if slot.failure is not None and (
+                slot.failure.kind is FailureKind.RATE_LIMITED or slot.failure.retry_after is not None
+            ):
+                ready.append(slot.ready_at)
+            if slot.ticket is None:
+                left = max(0.0, standing.until - now) if standing.until is not None else None
+                if standing.gate is Availability.COOLING and standing.until is not None:
+                    ready.append(standing.until)
+                skipped.append(Skipped(slot.candidate.key, slot.why or standing.reason or "not asked", left))
+        self._finish(now)
+        retry_after = max(0.0, min(ready) - now) if ready else None
+        return Fail(why, failure, retry_after, tuple(skipped), self._over_budget)
+
+    def _finish(self, now: float) -> None:
+        for flight in list(self._flights.values()):
+            self._abandon(flight, now)
+        for slot in self._slots:
+            if slot.pending_penalty is not None:
+                self._settle(slot, now)
+        self._state = "done"
+
+    # Small things
+
+    def _standing(self, slot: CandidateState, now: float) -> AvailabilityStatus:
+        return slot.candidate.fitting(self._health.standing(slot.candidate.target, now, self._facts.needs))
+
+    def _flight(self, number: int | None) -> ActiveAttempt:
+        if number is None and len(self._flights) == 1:
+            return next(iter(self._flights.values()))
+        if number is None or number not in self._flights:
+            raise WrongOrder("no such attempt is under way")
+        return self._flights[number]
+
+    def _expect(self, *states: str) -> None:
+        if self._state not in states:
+            raise WrongOrder(f"this event cannot come while the call is {self._state}")

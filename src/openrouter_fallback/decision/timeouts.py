@@ -1,0 +1,65 @@
+"""How long an attempt may take: to its first token, between two tokens, and before another is asked at its side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..health import MemoryHealth
+from ..routes.candidate import Candidate
+from ..routes.needs import RequestTraits
+from .commands import Limits
+
+FIRST_TOKEN_SECONDS = 30.0
+SLOW_FIRST_TOKEN_SECONDS = 120.0
+STALL_SECONDS = 30.0
+SLOW_STALL_SECONDS = 300.0
+HEDGE_SECONDS = 2.0
+"""The hedge delay while a model's own times are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """One call's view of time, in seconds."""
+
+    limits: Limits
+    facts: RequestTraits
+    health: MemoryHealth
+
+    def slow(self, candidate: Candidate) -> bool:
+        """Whether this request to this model may take long without anything being wrong."""
+        return self.facts.slow or candidate.slow or self.health.reasons_unasked(candidate.key)
+
+    def usual_first_token(self, candidate: Candidate) -> tuple[float, bool]:
+        """The model's own deadline for the first token, and whether the user has set it."""
+        chosen = self.limits.first_token if self.limits.first_token is not None else candidate.timeout
+        if chosen is not None:
+            return chosen, True
+        if not candidate.streams:
+            return float("inf"), False
+        return SLOW_FIRST_TOKEN_SECONDS if self.slow(candidate) else FIRST_TOKEN_SECONDS, False
+
+    def first_token(self, candidate: Candidate, remaining: float, *, others: bool, probe: bool) -> float:
+        """The deadline for the first token, `remaining` seconds before the call's own.
+
+        The last candidate left may use all of that; while `others` remain, half of it is kept for them.
+        """
+        usual, user_set = self.usual_first_token(candidate)
+        share = remaining / 4 if probe else remaining / 2
+        if user_set:
+            return usual if usual < remaining else (share if others else remaining)
+        return min(usual, share) if others else remaining
+
+    def stall(self, candidate: Candidate) -> float:
+        """The deadline between two tokens."""
+        return self.limits.stall or (SLOW_STALL_SECONDS if self.slow(candidate) else STALL_SECONDS)
+
+    def hedge_after(self, candidate: Candidate) -> float:
+        """How long a first token is waited for before the next candidate is asked too."""
+        hedging = self.limits.hedge
+        if hedging is None or not self.facts.idempotent:
+            return float("inf")
+        if hedging.after is not None:
+            return hedging.after
+        if not candidate.streams:
+            return float("inf")  # when its first token comes is never known
+        return self.health.usual_first_token(candidate.key, hedging.quantile) or HEDGE_SECONDS

@@ -1,0 +1,1 @@
+"""A drill's result for people: live, as text, as charts."""

@@ -1,0 +1,1 @@
+"""Where requests go: URLs, headers, API keys, and what an endpoint says of itself."""

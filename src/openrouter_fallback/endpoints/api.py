@@ -1,0 +1,81 @@
+"""What endpoints say of themselves: their lists of models, and what OpenRouter knows of the key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from ..config.models import OPENROUTER
+from ..errors import AuthenticationError, CatalogError, FallbackError
+from ..failures.classifier import from_response
+from ..http.protocol import Transport, TransportError
+from .destinations import Destination, Destinations
+from .keys import Keys
+
+MAX_LISTING_BYTES = 32 * 1024 * 1024
+FETCH_SECONDS = 30.0
+
+
+class Lists:
+    """Fetches endpoints' lists of models: called with an endpoint's name, it gives the body of its `GET /models`.
+
+    Raises `CatalogError`, which says why there is none. A function that gives API keys is not asked for this.
+    """
+
+    def __init__(self, places: Destinations, keys: Keys, transport: Transport) -> None:
+        self._places = places
+        self._keys = keys
+        self._transport = transport
+
+    async def __call__(self, endpoint: str) -> bytes:
+        ring = self._keys.known()
+        if endpoint in ring.missing and endpoint != OPENROUTER:
+            raise CatalogError(self._keys.no_key(endpoint))
+        return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
+
+
+async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]:
+    """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
+    body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    data = said.get("data") if isinstance(said, dict) else None
+    if not isinstance(data, dict):
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def _get(
+    transport: Transport, what: str, wire: Destination, *, unauthorized: type[FallbackError] = CatalogError
+) -> bytes:
+    try:
+        async with asyncio.timeout(FETCH_SECONDS):
+            return await _fetch(transport, what, wire, unauthorized)
+    except TimeoutError:
+        why = f"no answer within {FETCH_SECONDS:g} s"
+    except TransportError as error:
+        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+    raise CatalogError(f"{what}: {why}")
+
+
+async def _fetch(transport: Transport, what: str, wire: Destination, unauthorized: type[FallbackError]) -> bytes:
+    answer = await transport.open(wire.url, wire.headers, None)
+    try:
+        body = bytearray()
+        while (data := await answer.read()) is not None:
+            body += data
+            if len(body) > MAX_LISTING_BYTES:
+                raise CatalogError(f"{what}: it is longer than {MAX_LISTING_BYTES} bytes")
+    finally:
+        await answer.aclose()
+    if answer.status != 200:
+        failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
+        error = unauthorized if answer.status == 401 else CatalogError
+        raise error(f"{what}: {answer.status}, {failure.message}")
+    return bytes(body)

@@ -1,0 +1,93 @@
+"""Where a client's requests go, and with which headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._version import __version__
+from ..config.headers import headers_problem, value_problem
+from ..config.models import OPENROUTER, FallbackConfig
+from ..errors import ConfigError
+from ..routes.candidate import Candidate
+from .keys import KeyRing
+
+_MOST_WIRES = 256
+
+
+class Destinations:
+    """The URLs and headers of one client's requests."""
+
+    def __init__(
+        self, config: FallbackConfig, attribution: Mapping[str, str], headers: Mapping[str, str] | None
+    ) -> None:
+        self._config = config
+        self._attribution = attribution
+        self._headers = checked_headers(headers)
+        self._wires: dict[str, Destination] = {}
+
+    def wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Destination:
+        """Where one candidate's chat requests go; `extra` are the call's own headers."""
+        name, account = candidate.target.endpoint, candidate.target.account
+        wire = self._wires.get(account)
+        if wire is None:
+            own = {
+                "Content-Type": "application/json",
+                "Accept": "text/event-stream, application/json",
+                "Accept-Encoding": "identity",
+            }
+            wire = self._sent(name, "chat/completions", own, ring)
+            if len(self._wires) < _MOST_WIRES:
+                self._wires[account] = wire
+        return Destination(wire.url, _merged(wire.headers, extra)) if extra else wire
+
+    def models(self, endpoint: str, ring: KeyRing) -> Destination:
+        """Where an endpoint's list of models is."""
+        return self._sent(endpoint, "models", {"Accept": "application/json", "Accept-Encoding": "gzip"}, ring)
+
+    def key(self, ring: KeyRing) -> Destination:
+        """Where OpenRouter says what it knows of the key."""
+        return self._sent(OPENROUTER, "key", {"Accept": "application/json"}, ring)
+
+    def _sent(self, name: str, path: str, own: Mapping[str, str], ring: KeyRing) -> Destination:
+        endpoint = self._config.endpoints[name]
+        agent = {"User-Agent": f"openrouter-fallback/{__version__}"}
+        attribution = self._attribution if name == OPENROUTER else {}
+        headers = _merged(own, agent, attribution, self._headers, endpoint.headers)
+        if ring.keys[name]:
+            headers["Authorization"] = f"Bearer {ring.keys[name]}"
+        return Destination(f"{endpoint.base_url}/{path}", headers)
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """A user's headers. Raises `ConfigError` for one that cannot be sent."""
+    if headers is None:
+        return {}
+    problem = headers_problem(headers)
+    if problem is not None:
+        raise ConfigError(f"headers=: {problem}")
+    return dict(headers)
+
+
+def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
+    """The headers by which OpenRouter attributes an app's traffic. Raises `ConfigError` for what no header can hold."""
+    given = {"HTTP-Referer": ("app_url=", app_url), "X-Title": ("app_title=", app_title)}
+    for argument, value in given.values():
+        problem = None if value is None else value_problem(argument, value)
+        if problem is not None:
+            raise ConfigError(problem)
+    return {name: value for name, (_, value) in given.items() if value}
+
+
+def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """All of them, the later ones first; names do not differ by case."""
+    by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
+    return dict(by_name.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one candidate's requests go."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)

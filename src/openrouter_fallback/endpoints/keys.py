@@ -1,0 +1,136 @@
+"""Where each endpoint's API key comes from, and what may be said about it: never the key itself."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
+
+from ..config.models import OPENROUTER, FallbackConfig
+from ..errors import ConfigError
+
+ApiKey = str | SecretStr | Callable[[], Any]
+"""A key, or a function that returns one (for async calls it may be a coroutine function)."""
+
+KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """One call's keys. `accounts`: each endpoint with its key's fingerprint; `missing`: endpoints without a key."""
+
+    keys: Mapping[str, str | None] = field(repr=False)
+    accounts: Mapping[str, str]
+    missing: frozenset[str]
+    hint: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys themselves, for whoever takes them out of messages."""
+        return tuple(key for key in self.keys.values() if key)
+
+
+class Keys:
+    """The keys of one client. A key that was found is kept; a missing one is looked for again at each call."""
+
+    def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
+        self._config = config
+        self._given = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        self._found: KeyRing | None = None
+        self._last: KeyRing | None = None
+
+    def ring(self) -> KeyRing:
+        """The keys for a synchronous call. Raises `ConfigError` for a key that cannot be one."""
+        if self._found is not None:
+            return self._found
+        if not callable(self._given):
+            return self._static()
+        key = self._given()
+        if inspect.isawaitable(key):
+            if inspect.iscoroutine(key):
+                key.close()
+            raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
+        self._last = self._ring(key)
+        return self._last
+
+    async def aring(self) -> KeyRing:
+        """The keys for an async call. Raises `ConfigError` for a key that cannot be one."""
+        if self._found is not None:
+            return self._found
+        if not callable(self._given):
+            return self._static()
+        key = self._given()
+        self._last = self._ring(await key if inspect.isawaitable(key) else key)
+        return self._last
+
+    def known(self) -> KeyRing:
+        """The keys as far as they are known without asking the user's function for one."""
+        return self._ring(None) if callable(self._given) else self.ring()
+
+    def accounts(self) -> Mapping[str, str]:
+        """The accounts as far as they are known without asking the user's function for a key: those of its last one."""
+        return (self._last or self.known()).accounts
+
+    def missing(self) -> frozenset[str]:
+        """Endpoints that are known to have no key, without asking the user's function for one."""
+        return self.known().missing - ({OPENROUTER} if callable(self._given) else frozenset())
+
+    def no_key(self, name: str) -> str:
+        """What to do about an endpoint's missing key."""
+        variable = self._config.endpoints[name].api_key_env
+        if name != OPENROUTER:
+            return f"No API key for endpoint {name}: set the environment variable {variable}."
+        looked = f"api_key= was not given and the environment variable {variable} is not set."
+        return f"No API key: {'api_key= gave none.' if callable(self._given) else looked} {KEYS_PAGE}"
+
+    def _static(self) -> KeyRing:
+        ring = self._ring(self._given)
+        if not ring.missing:
+            self._found = ring
+        return ring
+
+    def _ring(self, given: object) -> KeyRing:
+        keys = {name: self._configured(name) for name in self._config.endpoints}
+        if given is not None:
+            keys[OPENROUTER] = _clean(given)
+        needed = (name for name, at in self._config.endpoints.items() if at.api_key_env or name == OPENROUTER)
+        return KeyRing(
+            keys,
+            {name: f"{name}#{_fingerprint(key)}" for name, key in keys.items()},
+            frozenset(name for name in needed if not keys[name]),
+            self._hint(keys[OPENROUTER]),
+        )
+
+    def _configured(self, name: str) -> str | None:
+        endpoint = self._config.endpoints[name]
+        if endpoint.api_key is not None:
+            return _clean(endpoint.api_key)
+        return _clean(os.environ.get(endpoint.api_key_env)) if endpoint.api_key_env else None
+
+    def _hint(self, key: str | None) -> str:
+        variable = self._config.endpoints[OPENROUTER].api_key_env
+        where = "api_key=" if self._given is not None else f"the environment variable {variable}"
+        looks = "" if key is None or key.startswith("sk-or-") else " and does not start with sk-or-"
+        return f"The key that was used came from {where}{looks}."
+
+
+def _clean(key: object) -> str | None:
+    if isinstance(key, SecretStr):
+        key = key.get_secret_value()
+    if key is None:
+        return None
+    if not isinstance(key, str):
+        raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or not {" ", "'", '"'}.isdisjoint(key):
+        raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
+    return key or None
+
+
+def _fingerprint(key: str | None) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""

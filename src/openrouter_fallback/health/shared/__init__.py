@@ -1,0 +1,1 @@
+"""Health that the processes of a fleet share."""

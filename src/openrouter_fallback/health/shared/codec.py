@@ -1,0 +1,72 @@
+"""What stands in the store between processes, written and read: nothing that comes from there is taken unchecked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import orjson
+
+from .protocol import HealthEvent, ReceivedEvent, What
+
+LONGEST_SECONDS = 7 * 86_400.0
+MOST_COUNTED = 10**9
+MOST_SCOPE_CHARACTERS = 512
+_MOST_BYTES = 256 * 1024
+_WHATS = frozenset(get_args(What))
+
+
+class BadValue(ValueError):
+    """A value that this library has not written, or not like this."""
+
+
+def news_json(news: Iterable[HealthEvent], by: str) -> bytes:
+    """One entry of the stream."""
+    told = [[one.what, one.scope, one.left, one.ago, one.trips, one.why] for one in news]
+    return orjson.dumps({"by": by, "news": told})
+
+
+def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEvent]]:
+    """Who wrote an entry, and its news. Raises `BadValue`."""
+    text = fields.get(b"n")
+    if not isinstance(text, bytes) or len(text) > _MOST_BYTES:
+        raise BadValue("an entry of the stream holds no news")
+    try:
+        entry = orjson.loads(text)
+        by, told = entry["by"], entry["news"]
+        return str(by), [ReceivedEvent(at, _news(*one)) for one in told]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise BadValue("an entry of the stream is not news") from error
+
+
+def _news(what: Any, scope: Any, left: Any, ago: Any, trips: Any, why: Any) -> HealthEvent:
+    if what not in _WHATS or not isinstance(scope, str) or not 0 < len(scope) <= MOST_SCOPE_CHARACTERS:
+        raise BadValue("unknown news")
+    expected = {"opened": ("model|", "endpoint|"), "closed": ("model|", "endpoint|")}.get(what, (f"{what}|",))
+    if not scope.startswith(expected) or not isinstance(why, str) or type(trips) is not int:
+        raise BadValue("news of another form")
+    return HealthEvent(what, scope, _bounded(left), _bounded(ago), max(0, min(trips, 40)), why[:100])
+
+
+def _bounded(seconds: Any) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        raise BadValue("a duration that is none")
+    return min(float(seconds), LONGEST_SECONDS)
+
+
+def counts_of(fields: Mapping[Any, Any]) -> tuple[dict[str, tuple[int, int]], list[BadValue]]:
+    """Successes and failures by scope, and what is wrong with the others."""
+    counts: dict[str, tuple[int, int]] = {}
+    bad: list[BadValue] = []
+    for name, value in fields.items():
+        try:
+            scope, count = name.decode(), int(value)
+            if scope[:1] not in ("+", "-") or len(scope) > MOST_SCOPE_CHARACTERS or abs(count) > MOST_COUNTED:
+                raise ValueError
+        except ValueError:
+            bad.append(BadValue("a count that is none"))
+            continue
+        good, failed = counts.get(scope[1:], (0, 0))
+        counts[scope[1:]] = (good + count, failed) if scope[0] == "+" else (good, failed + count)
+    return counts, bad

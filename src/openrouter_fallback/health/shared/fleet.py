@@ -1,0 +1,375 @@
+"""Health that is shared by the processes of a fleet. Memory decides; what others tell is one more thing that it learns.
+
+Pure as the rest of health: a store carries an `SyncRequest` out and an `SyncResponse` in. The rules:
+
+- Counts go into the windows of all, per bucket, so that what was forgotten when a breaker closed stays forgotten.
+- A breaker that opens elsewhere opens here, unless the model has answered an attempt that began here since then.
+  So a dead model is left by all at once, and one process with a bad line cannot take a working model from the others.
+- Of what several tell of one breaker, the store's order decides; nothing is heard of what changed here meanwhile.
+- A half-open breaker admits a probe only in the process that holds its lease. Without the store, one per process.
+- Cooldowns and refusals of a key hold for all who use that key, and nobody else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from ..admission import AvailabilityStatus, HealthScopes
+from ..breaker import Breaker, BreakerPermit, Rules, State
+from ..memory import _MOST_COOLDOWNS, MemoryHealth, ModelHealth, _Cooldown, _keep
+from ..window import BUCKETS
+from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
+
+PERIOD_SECONDS = 1.0
+"""How often a process tells and hears."""
+PERIODS_ALONE = 3
+"""Exchanges missed until a process goes by itself."""
+PERIODS_LEASED = 2
+MOST_NEWS = 256
+"""What one exchange tells; the rest waits for the next."""
+_MOST_UNKNOWN = 4096
+_WORTH_TELLING_SECONDS = 0.5
+_NEVER = -math.inf
+
+
+class SharedBreaker(Breaker):
+    """A breaker whose probe needs a lease, and that knows what the others know of it."""
+
+    __slots__ = (
+        "answered",
+        "fleet",
+        "lease_used",
+        "leased_until",
+        "opened_at",
+        "rebase",
+        "scope",
+        "telling",
+        "told",
+        "wanted_at",
+    )
+
+    def __init__(self, rules: Rules, jitter: Callable[[], float], scope: str, fleet: SharedHealth) -> None:
+        super().__init__(rules, jitter)
+        self.scope = scope
+        self.fleet = fleet
+        self.answered = self.opened_at = self.wanted_at = self.leased_until = _NEVER
+        self.lease_used = True
+        self.rebase = False
+        self.told = (0, 0, 0)
+        """What the others know: the epoch, all successes, all failures."""
+        self.telling = 0
+
+    def admits(self, now: float) -> bool:
+        if self.open_until is None:
+            return True
+        self.wanted_at = now
+        leased = now < self.leased_until or now >= self.fleet.in_step_until
+        return super().admits(now) and (leased or self.open_until is None)
+
+    def begin(self, now: float, *, forced: bool = False) -> BreakerPermit:
+        held = super().begin(now, forced=forced)
+        self.lease_used = self.lease_used or held.probe
+        return held
+
+    def success(self, held: BreakerPermit, now: float) -> None:
+        self.answered = max(self.answered, held.began)
+        super().success(held, now)
+
+    def close(self) -> None:
+        super().close()
+        self.rebase = True
+
+    def _open(self, now: float, seconds: float) -> None:
+        super()._open(now, seconds)
+        self.opened_at = now
+
+    @property
+    def probing(self) -> bool:
+        """Whether a probe is under way here."""
+        return self._probe is not None
+
+    def follow(self, until: float, trips: int, why: str) -> None:
+        """Another process has opened it."""
+        if self.open_until is None:
+            super()._open(until, 0.0)
+            self.reason = why
+        else:
+            self.open_until = max(self.open_until, until)
+        self.trips = max(self.trips, trips)
+
+
+class SharedHealth(MemoryHealth):
+    """`MemoryHealth` that can tell and hear.
+
+    `places` gives each endpoint's address: a name alone may mean two servers.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        random: Callable[[], float],
+        places: Mapping[str, str],
+        *,
+        period: float = PERIOD_SECONDS,
+        retry_budget: float | None = None,
+        hedge_share: float | None = 0.0,
+    ) -> None:
+        super().__init__(rules, random, retry_budget=retry_budget, hedge_share=hedge_share)
+        self.period = period
+        self.bucket_seconds = rules.window_seconds / BUCKETS
+        self.longest_open = rules.longest_open
+        self.in_step_until = _NEVER
+        """The clock's time up to which this process counts as one of the fleet."""
+        self._places = dict(places)
+        self._idents = {name: f"{name}@{place}" for name, place in places.items()}
+        self._names = {ident: name for name, ident in self._idents.items()}
+        self._totals = _Totals()
+        self._unknown: dict[str, tuple[float, int, str]] = {}
+        self._told: dict[str, float] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        extras, hedges = self._extras.share, self._hedges.share
+        again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
+        return again, (self._rules, self._random, self._places)
+
+    def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
+        if self._unknown:
+            with self._lock:
+                if self._scope(target.endpoint, target.model) in self._unknown:
+                    self._model(target)
+                if self._scope(target.endpoint) in self._unknown:
+                    self._endpoint(target.endpoint)
+        return super().standing(target, now, needs)
+
+    def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
+        """As in memory; whoever only looks has no call that could make the probe."""
+        with self._lock:
+            breakers = [breaker for breaker in self._breakers() if breaker.open_until is not None]
+            wanted = [(breaker, breaker.wanted_at) for breaker in breakers]
+        seen = super().snapshot(target, now)
+        for breaker, wanted_at in wanted:
+            breaker.wanted_at = wanted_at
+        return seen
+
+    def reset(self) -> None:
+        super().reset()
+        self._unknown.clear()
+
+    def _scope(self, endpoint: str, model: str | None = None) -> str:
+        ident = self._idents.get(endpoint, endpoint)
+        return f"endpoint|{ident}" if model is None else f"model|{ident}|{model}"
+
+    def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
+        scope = self._scope(endpoint, model)
+        breaker = SharedBreaker(rules, self._random, scope, self)
+        heard = self._unknown.pop(scope, None)
+        if heard is not None:
+            breaker.follow(*heard)
+            breaker.told = (breaker.epoch, 0, 0)
+        breaker.window.others = self._totals.others(scope)
+        return breaker
+
+    def _breakers(self) -> list[SharedBreaker]:
+        known = [model.breaker for model in self._models.values()] + list(self._endpoints.values())
+        return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
+
+    # Telling
+
+    def tell(self, now: float, store_now: float) -> SyncRequest:
+        """What has happened here since the last exchange that worked. `store_now`: the store's time, about."""
+        with self._lock:
+            counts: dict[str, tuple[int, int]] = {}
+            news: list[HealthEvent] = []
+            wanted, kept = [], []
+            for breaker in self._breakers():
+                state = breaker.state(now)
+                epoch, good, bad = breaker.told
+                window = breaker.window
+                if (window.all_good, window.all_bad) != (good, bad):
+                    counts[breaker.scope] = (window.all_good - good, window.all_bad - bad)
+                if breaker.epoch != epoch:
+                    breaker.telling = breaker.epoch
+                    news.append(_change(breaker, now))
+                if breaker.open_until is None:
+                    continue
+                if breaker.probing and breaker.lease_used and state is State.HALF_OPEN:
+                    kept.append(breaker.scope)
+                elif breaker.open_until - now <= self.period and self._wants(breaker, now):
+                    wanted.append(breaker.scope)
+            news += self._keys(now)
+            bucket = int(store_now // self.bucket_seconds)
+            return SyncRequest(now, bucket, counts, tuple(news[:MOST_NEWS]), tuple(wanted), tuple(kept))
+
+    def _wants(self, breaker: SharedBreaker, now: float) -> bool:
+        """Whether a call would have made the probe lately. Who has let a lease pass unused stands back for as long."""
+        patience = PERIODS_LEASED * self.period
+        if now - breaker.wanted_at > patience or now < breaker.leased_until:
+            return False
+        return breaker.lease_used or now >= breaker.leased_until + patience
+
+    def _keys(self, now: float) -> list[HealthEvent]:
+        """What holds for keys and is worth telling: new, or longer than was told."""
+        if len(self._cooldowns) > _MOST_COOLDOWNS:
+            self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
+        news = [
+            HealthEvent("cooling", f"cooling|{self._account(account)}|{model}", kept.server_until - now)
+            for (account, model), kept in self._cooldowns.items()
+        ]
+        news += [
+            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in self._no_auth.items()
+        ]
+        news += [
+            HealthEvent("no_credits", f"no_credits|{self._account(a)}", until - now)
+            for a, until in self._no_credits.items()
+        ]
+        self._told = {scope: until for scope, until in self._told.items() if until > now}
+        return [
+            one
+            for one in news
+            if one.left > 0.0 and now + one.left > self._told.get(one.scope, _NEVER) + _WORTH_TELLING_SECONDS
+        ]
+
+    # Hearing
+
+    def hear(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
+        """Take in what an exchange has brought, and note that what was sent has arrived."""
+        with self._lock:
+            self.in_step_until = now + PERIODS_ALONE * self.period
+            told = {one.scope for one in sent.news}
+            self._totals.told(sent.bucket, sent.counts)
+            self._totals.read(inbox.counts, int(inbox.now // self.bucket_seconds))
+            breakers = {breaker.scope: breaker for breaker in self._breakers()}
+            for scope, breaker in breakers.items():
+                epoch, good, bad = breaker.told
+                more = sent.counts.get(scope, (0, 0))
+                breaker.told = (breaker.telling if scope in told else epoch, good + more[0], bad + more[1])
+                if scope in inbox.leases:
+                    breaker.leased_until = sent.at + PERIODS_LEASED * self.period
+                    breaker.lease_used = scope in sent.kept
+            for one in sent.news:
+                if one.what not in ("opened", "closed"):
+                    self._told[one.scope] = sent.at + one.left
+            for heard in inbox.news:
+                if heard.news.scope not in told:
+                    self._learn(heard, breakers.get(heard.news.scope), inbox.now, now)
+            for breaker in breakers.values():
+                if breaker.rebase:
+                    breaker.rebase = False
+                    self._totals.forget(breaker.scope)
+                breaker.window.others = self._totals.others(breaker.scope)
+
+    def retell(self) -> None:
+        """What was told has been lost: it is told again."""
+        with self._lock:
+            self._told.clear()
+            for breaker in self._breakers():
+                if breaker.open_until is not None:
+                    breaker.told = (breaker.epoch - 1, *breaker.told[1:])
+
+    def alone(self) -> None:
+        """Nothing has been heard for a while: what others counted goes, and probes need no lease."""
+        with self._lock:
+            self.in_step_until = _NEVER
+            for breaker in self._breakers():
+                breaker.window.others = (0, 0)
+
+    def after_fork(self) -> None:
+        """In a forked child: what the parent has told and leased is the parent's."""
+        self.in_step_until = _NEVER
+        self._totals = _Totals()
+        for breaker in self._breakers():
+            breaker.told = (breaker.epoch, breaker.window.all_good, breaker.window.all_bad)
+            breaker.leased_until = _NEVER
+            breaker.window.others = (0, 0)
+
+    def _learn(self, heard: ReceivedEvent, breaker: SharedBreaker | None, store_now: float, now: float) -> None:
+        news = heard.news
+        happened = now - max(0.0, store_now - heard.at) - news.ago
+        until = happened + news.ago + news.left
+        if news.what == "closed":
+            self._unknown.pop(news.scope, None)
+            if breaker is not None and breaker.open_until is not None and breaker.told[0] == breaker.epoch:
+                breaker.close()
+                breaker.told = (breaker.epoch, *breaker.told[1:])
+        elif news.what == "opened":
+            if breaker is None:
+                if len(self._unknown) < _MOST_UNKNOWN:
+                    self._unknown[news.scope] = (min(until, now + self._rules.longest_open), news.trips, news.why)
+            elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and not breaker.probing:
+                breaker.follow(min(until, now + breaker.rules.longest_open), news.trips, news.why)
+                breaker.told = (breaker.epoch, *breaker.told[1:])
+        elif until > now:
+            self._learn_key(news, until, now)
+
+    def _learn_key(self, news: HealthEvent, until: float, now: float) -> None:
+        _, account_scope, *model = news.scope.split("|", 2)
+        ident, _, fingerprint = account_scope.rpartition("#")
+        name = self._names.get(ident)
+        if name is None or (len(self._told) >= _MOST_COOLDOWNS and news.scope not in self._told):
+            return
+        account = f"{name}#{fingerprint}"
+        self._told[news.scope] = max(until, self._told.get(news.scope, _NEVER))
+        if news.what == "cooling" and model:
+            cooldown = self._cooldowns.setdefault((account, model[0]), _Cooldown())
+            cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
+            cooldown.server_until = max(cooldown.server_until, until)
+        elif news.what == "no_auth":
+            _keep(self._no_auth, account, until, now)
+        elif news.what == "no_credits":
+            _keep(self._no_credits, account, until, now)
+
+    def _account(self, account: str) -> str:
+        name, _, fingerprint = account.rpartition("#")
+        return f"{self._idents.get(name, name)}#{fingerprint}"
+
+
+def _change(breaker: SharedBreaker, now: float) -> HealthEvent:
+    if breaker.open_until is None:
+        return HealthEvent("closed", breaker.scope)
+    left, ago = max(0.0, breaker.open_until - now), max(0.0, now - breaker.opened_at)
+    return HealthEvent("opened", breaker.scope, left, ago, breaker.trips, breaker.reason)
+
+
+class _Totals:
+    """What the fleet has counted in each bucket of the window, how much of that is this process's, and what is void."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Counts] = {}
+        self._own: dict[int, dict[str, tuple[int, int]]] = {}
+        self._void: dict[int, dict[str, tuple[int, int]]] = {}
+
+    def told(self, bucket: int, counts: Counts) -> None:
+        """So much of this process has arrived there."""
+        own = self._own.setdefault(bucket, {})
+        for scope, (good, bad) in counts.items():
+            before = own.get(scope, (0, 0))
+            own[scope] = (before[0] + good, before[1] + bad)
+
+    def read(self, counts: Mapping[int, Counts], newest: int) -> None:
+        """The sums as they stand there; buckets that have left the window go."""
+        self._all.update(counts)
+        for buckets in (self._all, self._own, self._void):
+            for old in [bucket for bucket in buckets if not newest - BUCKETS < bucket <= newest + 1]:
+                del buckets[old]
+
+    def forget(self, scope: str) -> None:
+        """What has been counted of it up to now counts no more."""
+        for bucket in self._all:
+            self._void.setdefault(bucket, {})[scope] = self._theirs(bucket, scope)
+
+    def others(self, scope: str) -> tuple[int, int]:
+        """Successes and failures of the other processes."""
+        good = bad = 0
+        for bucket in self._all:
+            theirs = self._theirs(bucket, scope)
+            void = self._void.get(bucket, {}).get(scope, (0, 0))
+            good += theirs[0] - void[0]
+            bad += theirs[1] - void[1]
+        return max(0, good), max(0, bad)
+
+    def _theirs(self, bucket: int, scope: str) -> tuple[int, int]:
+        known = self._all.get(bucket, {}).get(scope, (0, 0))
+        own = self._own.get(bucket, {}).get(scope, (0, 0))
+        return max(0, known[0] - own[0]), max(0, known[1] - own[1])

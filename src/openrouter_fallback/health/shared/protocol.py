@@ -1,0 +1,97 @@
+"""Between the processes of a fleet: what one tells the others, what it hears, and the protocol of what carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ..memory import MemoryHealth
+
+What = Literal["opened", "closed", "cooling", "no_auth", "no_credits"]
+Counts = Mapping[str, tuple[int, int]]
+"""Successes and failures by scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEvent:
+    """One thing that happened in one process. A scope names the same model, endpoint or account in every process.
+
+    `left`: seconds that it still holds; `ago`: seconds since it happened, both as it was told. A breaker that has
+    opened says why, and how often it has opened in a row.
+    """
+
+    what: What
+    scope: str
+    left: float = 0.0
+    ago: float = 0.0
+    trips: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """News of another process, with the store's time (seconds) at which it came there."""
+
+    at: float
+    news: HealthEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """What a process tells in one exchange.
+
+    `bucket` numbers the part of the window that `counts` go into; `wanted` names the scopes whose probe it would make,
+    `kept` those whose probe is under way.
+    """
+
+    at: float
+    bucket: int
+    counts: Counts = field(default_factory=dict)
+    news: tuple[HealthEvent, ...] = ()
+    wanted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResponse:
+    """What a process hears in one exchange.
+
+    `now` is the store's time, `counts` what all processes have counted in each bucket that was read (their sums),
+    `leases` the scopes whose probe is this process's to make.
+    """
+
+    now: float
+    counts: Mapping[int, Counts] = field(default_factory=dict)
+    news: tuple[ReceivedEvent, ...] = ()
+    leases: frozenset[str] = frozenset()
+
+
+class SpendCounter(Protocol):
+    """What is spent, as far as a store has to know: whole nano-dollars of a day."""
+
+    def untold(self) -> tuple[int, int]:
+        """The day, and how much of it the fleet does not know of yet."""
+
+    def hear(self, day: int, told: int, total: int) -> None:
+        """The fleet knows of `told` more, and has spent `total` on that day."""
+
+
+class HealthStore(Protocol):
+    """Keeps the health of one process in step with others', in the background."""
+
+    @property
+    def health(self) -> MemoryHealth:
+        """What decides."""
+
+    def touch(self) -> None:
+        """A call begins: see that exchanges are made. Costs nothing and does no I/O."""
+
+    async def exchange(self) -> bool:
+        """Tell and hear once; whether it worked. Raises nothing."""
+
+    def stop(self) -> None:
+        """No more; `touch` starts it again."""
+
+    async def aclose(self) -> None:
+        """`stop`, and close what is open in the running loop."""

@@ -1,0 +1,1 @@
+"""The caller's request: checked once, encoded once, and adapted to each candidate."""

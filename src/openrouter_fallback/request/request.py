@@ -1,0 +1,185 @@
+"""What the caller asked for: checked once, encoded once, and spliced for each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from ..answer.seam import ContinuationMode
+from ..catalog.prices import lower
+from ..errors import ConfigError
+from ..results import Json, text_of
+from ..routes.candidate import Candidate
+from ..routes.needs import (
+    CHARACTERS_PER_TOKEN,
+    TOKEN_LIMITS,
+    RequestTraits,
+    needs,
+    own_providers,
+    slow,
+    token_limits,
+    wants_json,
+)
+from .continuation import continued
+from .parameters import _KNOWN, _MISPLACED, _OPENROUTERS, _OPENROUTERS_IN_MESSAGES, _refuse_mistake
+from .reasoning import family, makers, without_others
+
+Messages = str | Sequence[Mapping[str, Any]]
+"""A prompt, or messages in OpenAI's shape."""
+
+LONG_PROMPT_BYTES = 200_000
+"""About 50,000 tokens."""
+
+
+class Request:
+    """One request, independent of the model that will answer it."""
+
+    __slots__ = ("_as_it_is", "_common", "_makers", "_params", "facts", "messages", "needs", "wants_json")
+
+    def __init__(
+        self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
+    ) -> None:
+        self.messages = _checked_messages(messages)
+        extra = params.get("extra_body") or {}
+        if not isinstance(extra, Mapping):
+            raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
+        given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        for key in given:
+            if key not in _KNOWN:
+                _refuse_mistake(key)
+        for name in ("model", "messages", "stream"):
+            if name in extra:
+                raise ConfigError(f"extra_body may not hold {name}: {_MISPLACED[name]}")
+        self._params: Json = {**given, **extra}
+        self._as_it_is = frozenset(extra)
+        self._common = _encode({"messages": self.messages, **self._params})
+        self._makers = makers(self.messages)
+        self.wants_json = wants_json(self._params)
+        self.needs = needs(self._params, self.messages, len(self._common))
+        self.facts = RequestTraits(
+            slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            needs=self.needs.abilities,
+            own_providers=own_providers(self._params),
+            continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
+            idempotent=idempotent,
+        )
+
+    @property
+    def params(self) -> Json:
+        """What the caller has given besides the messages."""
+        return self._params
+
+    def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
+        """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
+        other = object.__new__(Request)
+        other.messages = continued(self.messages, text, way)
+        other.wants_json = False
+        other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
+        other._as_it_is = self._as_it_is
+        other._params = dict(self._params)
+        for name in TOKEN_LIMITS:
+            if isinstance(other._params.get(name), int):
+                other._params[name] = max(1, other._params[name] - tokens)
+        other._common = _encode({"messages": other.messages, **other._params})
+        return other
+
+    def body(self, candidate: Candidate, ignore: Sequence[str] = (), max_tokens: int | None = None) -> bytes:
+        """The JSON body for one candidate; the caller's parameters go before the model's own.
+
+        What only OpenRouter knows goes to other servers only by `extra_body` or the model's own parameters.
+        `max_tokens`: what may be paid for, where neither of them gives any.
+        """
+        params, messages = self._params, self.messages
+        if not candidate.on_openrouter:
+            params, messages = self._elsewhere(candidate), _without_openrouters(messages)
+        elif self._makers and not self._makers <= {own := family(candidate.model)}:
+            messages = without_others(messages, own)
+        head: Json = {"model": candidate.model}
+        if max_tokens is not None:
+            head[candidate.limit] = max_tokens
+        if candidate.streams:
+            head["stream"] = True
+            if "stream_options" not in params:
+                head["stream_options"] = {"include_usage": True}
+        if candidate.params:
+            limits = token_limits(params, candidate.params)
+            for key, value in candidate.params.items():
+                if key not in params and (key in limits or key not in TOKEN_LIMITS):
+                    head[key] = value
+        if ignore or candidate.max_price:
+            provider = dict(params.get("provider") or candidate.params.get("provider") or {})
+            if ignore:
+                provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
+            if candidate.max_price:
+                provider["max_price"] = lower(provider.get("max_price"), candidate.max_price)
+            # What is encoded already stays so, unless the caller's own preferences are in it.
+            if "provider" in params:
+                params = {**params, "provider": provider}
+            else:
+                head["provider"] = provider
+        unchanged = params is self._params and messages is self.messages
+        common = self._common if unchanged else _encode({"messages": messages, **params})
+        return orjson.dumps(head)[:-1] + b"," + common[1:]
+
+    def _elsewhere(self, candidate: Candidate) -> Json:
+        """The parameters for a server that is not OpenRouter's."""
+        kept = {key: value for key, value in self._params.items() if key not in _OPENROUTERS - self._as_it_is}
+        if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
+            kept[candidate.limit] = kept.pop("max_tokens")
+        return self._params if kept == self._params else kept
+
+    def tokens(self) -> int:
+        """About how many tokens its text has."""
+        return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
+
+    def texts(self) -> list[str]:
+        """The texts of the prompt, which no message may quote."""
+        return [text for message in self.messages if (text := text_of(message.get("content")))]
+
+
+def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if not isinstance(messages, list | tuple):
+        raise ConfigError(f"messages is a {type(messages).__name__}; it must be a string or a list of messages")
+    if not messages:
+        raise ConfigError("messages is empty; give a string or at least one message, {'role': 'user', 'content': ...}")
+    checked: list[Mapping[str, Any]] = list(messages)
+    for position, message in enumerate(checked):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise ConfigError(
+                f"messages[{position}] is not a message: it must be a mapping with a role, "
+                "such as {'role': 'user', 'content': ...}"
+            )
+    return checked
+
+
+def _without_openrouters(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The messages without what models on OpenRouter thought and drew."""
+    if all(_OPENROUTERS_IN_MESSAGES.isdisjoint(message) for message in messages):
+        return messages
+    return [{k: v for k, v in message.items() if k not in _OPENROUTERS_IN_MESSAGES} for message in messages]
+
+
+def _encode(value: Json) -> bytes:
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, RecursionError):
+        pass
+    for key, part in value.items():
+        try:
+            orjson.dumps(part, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, RecursionError) as error:
+            raise ConfigError(f"{key} cannot be sent as JSON: {error}") from None
+    raise ConfigError("the request cannot be sent as JSON")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(exclude_none=True)
+    raise TypeError(f"a {type(value).__name__} is not JSON")

@@ -1,0 +1,289 @@
+"""What a call returns: a completion, the pieces of a stream, and what was tried for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from .failures.kinds import FailureKind
+
+Json = dict[str, Any]
+"""Free-form JSON of the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request of a call.
+
+    `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
+    `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
+    reported none, it is `estimated` from its tokens and the catalog's prices.
+    """
+
+    model: str
+    endpoint: str
+    kind: FailureKind | None
+    seconds: float
+    first_token: float | None = None
+    status: int | None = None
+    message: str = ""
+    provider: str | None = None
+    generation_id: str | None = None
+    cost: float | None = None
+    probe: bool = False
+    estimated: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether this attempt gave the answer."""
+        return self.kind is None
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Where one model went on from another's text: after `offset` characters, with `how` it `went_on`, `restarted` or
+    `overlapped`, and `dropped` the number of characters that it repeated and that were not passed on.
+    """
+
+    offset: int
+    before: str
+    after: str
+    how: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of the answer, and its cost in USD where the endpoint reports one.
+
+    `estimated`: an attempt that broke off in mid-answer reported nothing, so its tokens are estimated from its pieces
+    and its length.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+    estimated: bool = False
+
+    @classmethod
+    def read(cls, usage: object) -> Usage | None:
+        """Read the `usage` object of a body; None if there is none."""
+        if not isinstance(usage, dict):
+            return None
+        prompt = usage.get("prompt_tokens_details")
+        completion = usage.get("completion_tokens_details")
+        cost = usage.get("cost")
+        return cls(
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            completion_tokens=_count(usage, "completion_tokens"),
+            total_tokens=_count(usage, "total_tokens"),
+            cached_tokens=_count(prompt, "cached_tokens"),
+            cache_write_tokens=_count(prompt, "cache_write_tokens"),
+            reasoning_tokens=_count(completion, "reasoning_tokens"),
+            cost=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
+            estimated=usage.get("estimated") is True,
+        )
+
+
+def _count(source: object, key: str) -> int:
+    value = source.get(key) if isinstance(source, dict) else None
+    return int(value) if isinstance(value, int | float) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A complete tool call. `arguments` is the parsed JSON object, `arguments_json` its text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: Json
+    arguments_json: str
+    index: int = 0
+
+    @classmethod
+    def read(cls, call: Json, position: int) -> ToolCall | None:
+        """Read one entry of `tool_calls`; None if its arguments are not a complete JSON object.
+
+        No arguments at all is a call without any: recorded models leave the key out.
+        """
+        function = call.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+            return None
+        text = function.get("arguments")
+        if text is None or text == "":
+            text = "{}"
+        try:
+            arguments = orjson.loads(text)
+        except (orjson.JSONDecodeError, TypeError):
+            return None
+        if not isinstance(arguments, dict):
+            return None
+        return cls(str(call.get("id") or ""), function["name"], arguments, text, position)
+
+
+class Completion:
+    """One whole answer.
+
+    `raw` is the OpenAI-shaped body, complete: all choices, reasoning details, annotations, images, logprobs. The other
+    attributes read its first choice. `usage` is the answer's, `cost` the call's (all attempts that reported one, USD),
+    `seconds` the duration of the call, `attempts` what was tried, the answering attempt last; `seams` where another
+    model went on from text that had been delivered.
+    """
+
+    __slots__ = ("_invalid", "attempts", "raw", "seams", "seconds")
+
+    def __init__(
+        self, raw: Json, attempts: tuple[Attempt, ...] = (), seconds: float = 0.0, invalid: tuple[Json, ...] = ()
+    ) -> None:
+        self.raw = raw
+        self.seams: tuple[Seam, ...] = ()
+        self.attempts = attempts
+        self.seconds = seconds
+        self._invalid = invalid
+
+    @property
+    def choice(self) -> Json:
+        """The first choice."""
+        choices: list[Json] = self.raw["choices"]
+        return choices[0]
+
+    @property
+    def message(self) -> Json:
+        """The assistant message, ready to be appended to the conversation."""
+        message: Json = self.choice["message"]
+        return message
+
+    @property
+    def text(self) -> str:
+        """The text of the answer; "" if there is none."""
+        return text_of(self.message.get("content"))
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning as text; "" if there is none."""
+        return text_of(self.message.get("reasoning") or self.message.get("reasoning_content"))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The complete tool calls."""
+        calls = self.message.get("tool_calls") or ()
+        return tuple(call for n, item in enumerate(calls) if (call := ToolCall.read(item, n)) is not None)
+
+    @property
+    def invalid_tool_calls(self) -> tuple[Json, ...]:
+        """Tool calls that `finish_reason: length` cut off, as received. Never run them."""
+        return self._invalid
+
+    @property
+    def model(self) -> str:
+        """The model that really served."""
+        served = self.raw.get("model")
+        return served if isinstance(served, str) and served else self.attempts[-1].model if self.attempts else ""
+
+    @property
+    def provider(self) -> str | None:
+        """The provider that OpenRouter names."""
+        provider = self.raw.get("provider")
+        return provider if isinstance(provider, str) else None
+
+    @property
+    def finish_reason(self) -> str:
+        """`stop`, `length`, `tool_calls`, ..."""
+        reason: str = self.choice["finish_reason"]
+        return reason
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of the answer; None where the endpoint reports none."""
+        return Usage.read(self.raw.get("usage"))
+
+    @property
+    def cost(self) -> float | None:
+        """USD of all attempts of this call, as they reported it or `estimated`; None if nothing is known of any."""
+        if not self.attempts:
+            return self.usage.cost if self.usage is not None else None
+        costs = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
+        return sum(costs) if costs else None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether `usage` or `cost` holds an estimate, since an attempt reported none."""
+        usage = self.usage
+        return any(attempt.estimated for attempt in self.attempts) or (usage is not None and usage.estimated)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Completion model={self.model!r} finish_reason={self.finish_reason!r} "
+            f"characters={len(self.text)} tool_calls={len(self.tool_calls)} attempts={len(self.attempts)}>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a stream.
+
+    `text` and `reasoning` are what is new, `tool_calls` complete calls (they come in one piece, once the stream has
+    finished properly), `index` the choice. `restarted`: another attempt has started over, what was delivered before
+    was reasoning only and is void. `raw` is the chunk as received, without unfinished tool calls. `seams`: on the
+    last piece of an answer that more than one model has written.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    index: int = 0
+    restarted: bool = False
+    raw: Json | None = None
+    seams: tuple[Seam, ...] = ()
+
+
+def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:
+    """The usage of an answer that several attempts have written.
+
+    `earlier` holds, for each attempt that broke off, the usage that it reported and about how many tokens it has
+    written. Where it reported none, those count, for a prompt as long as the last one without them.
+    """
+    total: Json = dict(last or {})
+    all_written = sum(written for _, written in earlier)
+    for reported, written in earlier:
+        known = reported if isinstance(reported, dict) else None
+        prompt = _count(known, "prompt_tokens") if known else max(0, _count(last, "prompt_tokens") - all_written)
+        completion = _count(known, "completion_tokens") if known else written
+        total["prompt_tokens"] = _count(total, "prompt_tokens") + prompt
+        total["completion_tokens"] = _count(total, "completion_tokens") + completion
+        if known is None:
+            total["estimated"] = True
+    total["total_tokens"] = total["prompt_tokens"] + total["completion_tokens"]
+    return total
+
+
+def text_of(content: object) -> str:
+    """The text of a message's `content`: a string, a list of parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A model that is left out, and why. `seconds_left`: when that ends by itself, None if it does not."""
+
+    model: str
+    reason: str
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a call would do now: the models it would ask, in order, and every skipped one with its reason."""
+
+    candidates: tuple[str, ...]
+    skipped: tuple[Skipped, ...]

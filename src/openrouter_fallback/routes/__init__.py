@@ -1,0 +1,1 @@
+"""Which models a call may use, in which order, and why others are skipped. Calls no model."""

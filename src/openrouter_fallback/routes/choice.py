@@ -1,0 +1,92 @@
+"""What a caller says about routing: by argument, by context, by the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..catalog.prices import MaxPrice, PriceCap
+from ..config.models import ModelConfig
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a caller says about one call; None leaves it to the context, then to the configuration."""
+
+    task: str | None = None
+    max_cost_tier: str | None = None
+    primary_provider: str | None = None
+    models: tuple[str | ModelConfig, ...] | None = None
+    max_price: PriceCap | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        models: Sequence[str | ModelConfig] | None = None,
+        max_price: MaxPrice | None = None,
+    ) -> Choice:
+        """What a caller's arguments say. Raises `ConfigError`."""
+        if isinstance(models, str):
+            raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
+        for name, value in (("task", task), ("max_cost_tier", max_cost_tier), ("primary_provider", primary_provider)):
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{name}={value!r} is a {type(value).__name__}; it must be a string")
+        given = None if models is None else tuple(models)
+        for model in given or ():
+            if not isinstance(model, str | ModelConfig):
+                raise ConfigError(f"models= holds a {type(model).__name__}; for a call it may hold ids and ModelConfig")
+        return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
+
+    def over(self, other: Choice) -> Choice:
+        """This choice, with what it leaves open taken from `other`.
+
+        `task` and `models` both say which models, and of one choice `models` holds: so a choice with a `task` takes no
+        `models` from `other`. The rest holds beside them: no cap is lost where a call names a task.
+        """
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if "task" in given:
+            given.setdefault("models", None)
+        return replace(other, **given) if given else other
+
+
+_context: ContextVar[Choice | None] = ContextVar("openrouter_fallback_routing", default=None)
+
+
+@contextmanager
+def routing(
+    *,
+    task: str | None = None,
+    max_cost_tier: str | None = None,
+    primary_provider: str | None = None,
+    models: Sequence[str | ModelConfig] | None = None,
+    max_price: MaxPrice | None = None,
+) -> Iterator[None]:
+    """Set the routing of all calls in this context; a call's own arguments go before it, an inner context too."""
+    choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
+    outer = _context.get()
+    token = _context.set(choice.over(outer) if outer is not None else choice)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def current_routing() -> dict[str, Any]:
+    """What `routing` has set in this context: what a cache of answers must tell apart."""
+    choice = _context.get()
+    if choice is None:
+        return {}
+    return {f.name: value for f in fields(choice) if (value := getattr(choice, f.name)) is not None}
+
+
+def in_context(choice: Choice) -> Choice:
+    """The call's own choice over the context's."""
+    outer = _context.get()
+    return choice if outer is None else choice.over(outer)

@@ -1,0 +1,1 @@
+"""Money: what a request may cost, what calls hold, what was spent."""

@@ -1,0 +1,163 @@
+"""Quotes: what a request may cost at most, before it is sent. Decimals in USD, never floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+import orjson
+
+from ..catalog.listing import ModelInfo
+from ..catalog.prices import cost
+from ..routes.needs import most_tokens
+from .ledger import ZERO, Ledger
+
+BYTES_PER_TOKEN = 3
+"""Text counts more tokens than most models see in it: English has four bytes and more, code and other scripts three."""
+TOKENS_PER_MESSAGE = 8
+TOKENS_PER_MEDIUM = 1500
+"""An image, a file or a piece of audio in the prompt."""
+LEAST_TOKENS = 64
+"""An answer that may not be longer than less is not worth asking for."""
+DAY_SHARE = 4
+"""A request without a bound of its own holds at most this part (a quarter) of what the day has left."""
+
+
+_MICRO = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request may cost: `most` is to be held, in USD. `max_tokens` is to be sent; None: as the caller wants."""
+
+    most: Decimal
+    max_tokens: int | None = None
+
+
+def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
+    """About how many tokens a prompt has; rather more than fewer."""
+    total = _json_tokens(tools) if tools else 0
+    for message in messages:
+        total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
+        if message.get("tool_calls"):
+            total += _json_tokens(message["tool_calls"])
+    return total
+
+
+def _content_tokens(content: object) -> int:
+    if isinstance(content, str):
+        return _text_tokens(content.encode("utf-8", "replace"))
+    total = 0
+    for part in content if isinstance(content, list | tuple) else ():
+        text = part.get("text") if isinstance(part, Mapping) else None
+        total += _text_tokens(text.encode("utf-8", "replace")) if isinstance(text, str) else TOKENS_PER_MEDIUM
+    return total
+
+
+def _json_tokens(value: object) -> int:
+    try:
+        return _text_tokens(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, RecursionError):
+        return _text_tokens(repr(value).encode("utf-8", "replace"))  # whether it can be sent is told elsewhere
+
+
+def _text_tokens(text: bytes) -> int:
+    return -(-len(text) // BYTES_PER_TOKEN)
+
+
+def offer(
+    info: ModelInfo | None,
+    prompt: int,
+    wanted: int | None,
+    choices: int,
+    left: Decimal | None,
+    day_left: Decimal | None,
+) -> Quote | str:
+    """What a request to the model may cost, or why it may not be sent.
+
+    `wanted` is the caller's `max_tokens` for each of its `choices`, `left` what this call may still spend, `day_left`
+    what the day has left (None: no limit).
+    """
+    if info is None or info.prompt_price is None or info.completion_price is None:
+        return "its price is unknown, and a spend limit is set"
+    head = cost(info, prompt, 0) or ZERO
+    tail = info.completion_price * max(1, choices)
+    bounds = [bound for bound in (left, day_left) if bound is not None]
+    most = min(bounds) if bounds else None
+    longest = wanted or _longest(info, prompt)
+    if most is None or tail == ZERO:
+        whole = head + tail * (longest or 0)
+        return Quote(whole) if most is None or whole <= most else _too_dear(whole, most)
+    if longest is not None and head + tail * longest <= (most if wanted else _fair(most, day_left)):
+        return Quote(head + tail * longest)
+    if wanted:
+        return _too_dear(head + tail * wanted, most)
+    for bound in (_fair(most, day_left), most):
+        affordable = int(((bound - head) / tail).to_integral_value(ROUND_FLOOR))
+        if affordable >= LEAST_TOKENS:
+            return Quote(head + tail * affordable, affordable)
+    return _too_dear(head + tail * LEAST_TOKENS, most)
+
+
+def _longest(info: ModelInfo, prompt: int) -> int | None:
+    """The longest answer that the model gives; None if that is unknown."""
+    rest = None if info.context_length is None else max(1, info.context_length - prompt)
+    known = [most for most in (info.max_output, rest) if most is not None]
+    return min(known) if known else None
+
+
+def _fair(most: Decimal, day_left: Decimal | None) -> Decimal:
+    return most if day_left is None else min(most, day_left / DAY_SHARE)
+
+
+def _too_dear(whole: Decimal, most: Decimal) -> str:
+    return f"it may cost {dollars(whole)} USD, and {dollars(max(ZERO, most), ROUND_FLOOR)} USD are left to spend"
+
+
+def dollars(amount: Decimal, rounding: str = ROUND_CEILING) -> str:
+    """An amount for people, to the micro-dollar, without noughts at its end."""
+    text = f"{amount.quantize(_MICRO, rounding):f}"
+    return text.rstrip("0").rstrip(".")
+
+
+class CostReservation:
+    """What the requests of one call may cost; holds it before each of them."""
+
+    def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
+        self.purse = ledger.purse()
+        self.limited = bool(ledger)
+        self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
+        self._params = params
+        self.bounds: dict[int, int] = {}
+        """`max_tokens` that are to be sent, by request."""
+
+    def offer(
+        self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
+    ) -> Quote | str:
+        """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent.
+
+        `delivered` is the text that it goes on from, about `written` tokens of the answer.
+        """
+        wanted = most_tokens(self._params, own)
+        if wanted and most_tokens(self._params, {}):
+            wanted = max(1, wanted - written)  # as the request says
+        choices = self._params.get("n", own.get("n"))
+        prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
+        return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
+
+    def hold(
+        self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
+    ) -> str | None:
+        """Put aside what request `number` may cost; why it may not be sent, or None."""
+        if not self.limited:
+            return None
+        found = self.offer(info, own, delivered, written)
+        if isinstance(found, str):
+            return found
+        if not self.purse.hold(number, found.most):
+            return "other calls hold what is left to spend"
+        if found.max_tokens is not None:
+            self.bounds[number] = found.max_tokens
+        return None

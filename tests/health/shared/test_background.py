@@ -1,0 +1,221 @@
+"""The Redis store in the background: its process, forks, the loop of exchanges; and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Settings, load_config
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.health import Rules, SharedHealth
+
+from ...support.fleet import PLACES
+from ...support.redis_server import RedisServer, binaries, free_port
+from .stores import MODEL, QUOTED, A, Ours, needs_server
+
+
+def ends(script: str, *arguments: str) -> tuple[str, str, int]:
+    """What a process of its own prints, complains of and ends with."""
+    python = [sys.executable, "-W", "error", "-W", "ignore:.*fork:DeprecationWarning"]
+    done = subprocess.run([*python, "-c", script, *arguments], capture_output=True, text=True, timeout=60)
+    return done.stdout, done.stderr, done.returncode
+
+
+@needs_server
+def test_a_child_forked_during_an_exchange_begins_its_own() -> None:
+    """The lock of that exchange is never released in the child."""
+    script = """
+import asyncio, os, sys, threading
+from openrouter_fallback import FallbackClient
+url = sys.argv[1]
+client = FallbackClient(["openai/gpt-5.1"], api_key="sk-or-v1-emulator", settings={"health_store": url})
+client.health(refresh=True)
+store = client._store
+inside, go = threading.Event(), threading.Event()
+told = store.health.tell
+def tell(*now):
+    inside.set()
+    go.wait()
+    return told(*now)
+store.health.tell = tell
+waiting = threading.Thread(target=client.health, kwargs={"refresh": True})
+waiting.start()
+inside.wait()
+child = os.fork()
+if not child:
+    store.health.tell = told
+    client.health(refresh=True)
+    client.close()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+go.set()
+waiting.join()
+client.health(refresh=True)
+client.close()
+print(status)
+"""
+    with RedisServer(next(iter(binaries().values()))) as server:
+        assert ends(script, server.url) == ("0\n", "", 0)
+
+
+@needs_server
+def test_a_call_at_the_very_end_of_the_process_goes_on_without(server: RedisServer) -> None:
+    script = """
+import asyncio, atexit, sys
+@atexit.register
+def last():
+    print(asyncio.run(client.achat("Hello")).text)
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+client.chat("Hello")
+"""
+    with Emulator() as emulator:
+        emulator.reply(text="Good bye", model=MODEL)
+        assert ends(script, emulator.base_url, server.url) == ("Good bye\n", "", 0)
+
+
+@needs_server
+def test_a_client_exchanges_by_itself_and_ends_with_its_process(server: RedisServer) -> None:
+    """No warning, nothing that holds the process; the first call begins it, a fork begins its own."""
+    script = """
+import asyncio, os, sys
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+client.chat("Hello")
+asyncio.run(client.achat("Hello"))
+client.health(refresh=True)
+child = os.fork()
+if not child:
+    client.chat("Hello")
+    client.health(refresh=True)
+    sys.stdout.flush()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+seen = client.health(refresh=True)["openai/gpt-5.1"]
+print(seen.successes)
+"""
+    with Emulator() as emulator:
+        assert ends(script, emulator.base_url, server.url) == ("3\n", "", 0)
+
+
+@needs_server
+def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: RedisServer) -> None:
+    with Emulator() as emulator, server.admin().monitor() as seen:
+        client = FallbackClient(
+            [MODEL], base_url=emulator.base_url, api_key="sk-or-v1-emulator", settings={"health_store": server.url}
+        )
+        client.chat("Hello")
+        commands: Iterator[Any] = seen.listen()
+        assert any(one["command"].startswith("HINCRBY") for one in commands), "told without being asked to"
+        client.close()
+        client.chat("Hello")
+        assert any(one["command"].startswith("HINCRBY") for one in commands), "it can still be used"
+        gone = threading.Event()
+        weakref.finalize(client._store, gone.set)
+        del client
+        gc.collect()
+        assert gone.wait(10), "as soon as the exchange under way is over"
+
+
+async def test_the_loop_of_exchanges_is_paced_and_ends_when_it_is_told_to(new: Ours) -> None:
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            store.stop()
+
+    store = new(f"redis://127.0.0.1:{free_port()}/0", sleep=sleep)
+    store.touch()
+    store.touch()
+    [work] = new.spawned
+    await work()
+    assert naps == [0.5, 1.0, 2.0]
+    store.touch()
+    assert len(new.spawned) == 2
+
+
+async def test_a_loop_that_ends_first_is_followed_by_another(new: Ours) -> None:
+    asleep = asyncio.Event()
+
+    async def forever(seconds: float) -> None:
+        asleep.set()
+        await asyncio.get_running_loop().create_future()
+
+    store = new(f"redis://127.0.0.1:{free_port()}/0", sleep=forever)
+    store.touch()
+    task = asyncio.create_task(new.spawned[0]())
+    await asleep.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    store.touch()
+    assert len(new.spawned) == 2
+
+
+# What is said of it
+
+
+def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.delitem(sys.modules, "openrouter_fallback.health.shared.redis", raising=False)
+    with pytest.raises(ConfigError, match=r'pip install "openrouter-fallback\[redis\]"'):
+        FallbackClient([MODEL], settings={"health_store": "redis://host"})
+
+
+def test_options_that_redis_py_does_not_know_are_told_of_without_the_url() -> None:
+    with pytest.raises(ConfigError, match="health_store") as told:
+        FallbackClient([MODEL], settings={"health_store": f"redis://:{QUOTED}@host/0?db=many"})
+    assert "hunter2" not in str(told.value)
+
+
+def test_the_password_is_in_no_repr_error_or_pickle(tmp_path: Path) -> None:
+    url = f"redis://user:{QUOTED}@host:6380/1"
+    config = FallbackConfig(default_chain=[MODEL], settings={"health_store": url})
+    again: Settings = pickle.loads(pickle.dumps(config)).settings
+    client = FallbackClient(config=config)
+    said = f"{config!r}{config.settings}{client!r}{client._store!r}{pickle.dumps(config)!r}{config.model_dump_json()}"
+    assert "hunter2" not in said
+    assert not isinstance(again.health_store, str)
+    assert again.health_store.get_secret_value() == "redis://user@host:6380/1"
+    path = tmp_path / "fallback.yaml"
+    path.write_text(
+        f"fallback:\n  default_chain: [{MODEL}]\n  settings: {{health_store: 'redis://:{QUOTED}@host:x'}}\n"
+    )
+    with pytest.raises(ConfigError) as told:
+        load_config(path)
+    assert "hunter2" not in str(told.value)
+
+
+def test_health_says_so_if_the_store_does_not_answer() -> None:
+    client = FallbackClient(
+        [MODEL], api_key="sk-or-v1-x", settings={"health_store": f"redis://127.0.0.1:{free_port()}"}
+    )
+    with pytest.raises(ConnectionError, match="health store"):
+        client.health(refresh=True)
+    assert client.health()[MODEL].state == "closed"
+    client.close()
+
+
+def test_after_a_fork_what_the_parent_counted_is_not_told_again() -> None:
+    health = SharedHealth(Rules(), lambda: 0.0, PLACES)
+    ticket = health.begin(A, 1000.0)
+    assert ticket is not None
+    health.success(ticket, 1000.0)
+    assert health.tell(1000.0, 2000.0).counts
+    health.after_fork()
+    assert not health.tell(1000.0, 2000.0).counts

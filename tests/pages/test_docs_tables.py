@@ -1,0 +1,101 @@
+"""The tables on the pages agree with the code: nothing in them that is not there, nothing there that they leave out."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import langchain_core.exceptions
+
+import langchain_openrouter_fallback.errors
+import openrouter_fallback
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from llamaindex_openrouter_fallback import OpenRouterFallback
+from openrouter_fallback import FailureKind, FallbackClient
+from openrouter_fallback.drill import VERDICTS, Expect, Workload
+from openrouter_fallback.emulator import FAULTS, MODELS
+from openrouter_fallback.failures.policy import SMART, Action
+
+from ..cli.test_cli_terminal import COMMANDS
+from ..support.pages import ROOT
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_failures_lead_to_what_the_readme_says() -> None:
+    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| .+ \| (.+) \|$", page("README.md"), flags=re.MULTILINE)
+    told = {FailureKind(kind): what for kinds, what in rows for kind in re.findall("[a-z_]+", kinds)}
+    assert set(told) == set(FailureKind)
+    starts: dict[Action, str] = {
+        Action.NEXT: "next model",
+        Action.RETRY: "the same model once more",
+        Action.RECONNECT: "after a second the same model once more",
+        Action.AFFORDABLE: "models that may cost less",
+        Action.OTHER_ACCOUNT: "other endpoints",
+        Action.QUEUE: "wait",
+        Action.RAISE: "raise at once",
+    }
+    wrong = [
+        (kind, what)
+        for kind, what in told.items()
+        if kind is not FailureKind.CANCELLED and not what.startswith(starts[SMART[kind].action])
+    ]
+    assert wrong == []
+
+
+def test_the_files_that_the_readme_names_are_there() -> None:
+    files = set(re.findall(r"`([a-z_]+(?:\.py|/))`", page("README.md")))
+    assert [name for name in files if not (ROOT / "src" / "openrouter_fallback" / name).exists()] == []
+
+
+def test_every_command_has_its_row() -> None:
+    assert re.findall(r"^\| `(\w+)`", page("docs/cli.md"), re.MULTILINE) == list(COMMANDS)
+
+
+def test_every_key_of_a_scenario_and_every_verdict_is_told() -> None:
+    text = page("docs/drills.md")
+    keys = {*Workload.model_fields, *Expect.model_fields}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(VERDICTS)
+
+
+def test_every_fault_of_the_emulator_is_told() -> None:
+    text = page("docs/testing-your-app.md")
+    cells = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(FAULTS)
+    assert "some 70 models" in text
+    assert 65 <= len(MODELS) <= 75
+
+
+def test_errors_are_langchains_too() -> None:
+    rows = re.findall(r"^\| ((?:`\w+Error`(?:, )?)+) \| `(\w+)`", page("docs/langchain.md"), flags=re.MULTILINE)
+    told = {name: theirs for names, theirs in rows for name in re.findall(r"\w+Error", names)}
+    errors = langchain_openrouter_fallback.errors
+    for name, theirs in told.items():
+        twin = errors.twin_of(getattr(openrouter_fallback, name)("x"))
+        assert isinstance(twin, getattr(langchain_core.exceptions, theirs)), name
+    assert set(told) == {cls.__name__ for cls in errors.FallbackError.__subclasses__()}
+
+
+def test_the_arguments_of_the_chat_model_exist() -> None:
+    table = page("docs/langchain.md").partition("## Arguments")[2].partition("## ")[0]
+    told = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.partition(" | ")[0])}
+    fields = ChatOpenRouterFallback.model_fields
+    assert told - set(fields) - {field.alias for field in fields.values()} == set()
+
+
+def test_the_arguments_of_a_call_exist() -> None:
+    table = page("docs/langchain.md").partition("## Arguments of a call")[2].partition("## ")[0]
+    rows = re.findall(r"^\| .*? \|", table, flags=re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert {"accept", "stall_timeout"} <= told <= set(inspect.signature(FallbackClient.chat).parameters)
+
+
+def test_the_arguments_of_the_llm_are_all_told() -> None:
+    rows = re.findall(r"^\| (`[a-z_]+`[^|]*) \|", page("docs/llamaindex.md"), flags=re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    fields = set(OpenRouterFallback.model_fields)
+    assert told <= fields
+    assert fields - set(OpenRouterFallback.__mro__[1].model_fields) <= told  # type: ignore[attr-defined]

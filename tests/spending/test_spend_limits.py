@@ -1,0 +1,305 @@
+"""Spend limits over real HTTP: what is sent, what is withheld, and that the ledger agrees with the emulator's bill."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.events import CallEnded, CallStarted, Event
+
+from ..support.surfaces import STREAMED, SURFACES, ask
+
+DEAR, CHEAP, FREE = "anthropic/claude-sonnet-4.5", "openai/gpt-5-mini", "openai/gpt-oss-20b:free"
+UNKNOWN = "nobody/knows"
+PROMPT = "How much is the fish?"
+MICRO = Decimal("0.000001")
+
+
+@pytest.fixture
+def emulator(served: Emulator) -> Emulator:
+    served.clear()
+    for model in (DEAR, CHEAP, FREE):
+        served.reply(tokens=20, model=model)
+    return served
+
+
+New = Callable[..., FallbackClient]
+
+
+@pytest.fixture
+def new(emulator: Emulator) -> Iterator[New]:
+    made: list[FallbackClient] = []
+
+    def make(models: list[Any], *, prices: bool = True, **settings: Any) -> FallbackClient:
+        client = FallbackClient(models, base_url=emulator.base_url, api_key=emulator.api_key, settings=settings)
+        if prices:
+            asyncio.run(client.catalog.refresh())
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        assert client.spend().held == 0
+        client.close()
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_the_ledger_agrees_with_the_bill_to_the_micro_dollar(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    before = emulator.spent
+    emulator.fault("overloaded", model=DEAR, requests=(2, 4))
+    for number in range(8):
+        ask(client, surface, f"{PROMPT} {number}", max_tokens=50 + number)
+    spend = client.spend()
+    assert abs(spend.today - (emulator.spent - before)) < MICRO
+    assert spend.today > 0
+    assert (spend.estimated, spend.per_day, spend.per_call) == (Decimal(0), Decimal(5), None)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_model_that_may_cost_too_much_is_passed_over(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.01"})
+    answer = ask(client, surface, PROMPT, max_tokens=1000).answer
+    assert answer.attempts[0].model == CHEAP
+    assert emulator.count(DEAR) == 0
+    assert dict(emulator.log[0].body)["max_tokens"] == 1000
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_nothing_is_sent_where_all_would_cost_too_much(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": 0.001, "per_day": 2})
+    raised = ask(client, surface, PROMPT, max_tokens=1000).raised
+    assert isinstance(raised, SpendLimitError)
+    assert emulator.count() == 0
+    assert raised.attempts == ()
+    assert [one.model for one in raised.skipped] == [DEAR, CHEAP]
+    assert raised.skipped[0].reason.endswith("0.001 USD are left to spend")
+    told = str(raised)
+    assert "the spend limit is 0.001 USD per call and 2 USD per day" in told
+    assert "Next step" in told
+    assert PROMPT not in told
+    assert raised.retry_after is not None
+    assert 0 < raised.retry_after <= 86_400
+    assert str(pickle.loads(pickle.dumps(raised))) == told
+
+
+def test_without_max_tokens_the_affordable_maximum_is_sent(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_call": "0.003"})
+    client.chat(PROMPT)
+    sent = emulator.log[0].body["max_tokens"]
+    assert 150 < sent <= 200, "0.003 USD buy 200 tokens at 0.000015, less the prompt"
+    client.chat(PROMPT, max_completion_tokens=90)
+    assert "max_tokens" not in emulator.log[1].body, "the caller's own bound stands"
+    assert emulator.log[1].body["max_completion_tokens"] == 90
+
+
+def test_a_bound_in_the_models_own_parameters_counts(emulator: Emulator, new: New) -> None:
+    client = new([ModelConfig(DEAR, params={"max_tokens": 100})], spend_limit_usd={"per_call": "0.002"})
+    client.chat(PROMPT)
+    assert emulator.log[0].body["max_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("own", "call", "sent"),
+    [
+        ({"max_completion_tokens": 100_000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_tokens": 100_000}, {"max_completion_tokens": 10}, {"max_completion_tokens": 10}),
+        ({"max_tokens": 100_000}, {"max_tokens": 10}, {"max_tokens": 10}),
+        ({"max_completion_tokens": 10}, {}, {"max_completion_tokens": 10}),
+        ({"max_completion_tokens": 10}, {"max_tokens": None}, {"max_completion_tokens": 10}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("surface", SURFACES)
+def test_what_is_sent_as_the_token_limit_is_what_is_paid_for(
+    surface: str, emulator: Emulator, new: New, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    client = new([ModelConfig(DEAR, params=own)], spend_limit_usd={"per_call": "0.002"})
+    assert ask(client, surface, PROMPT, **call).answer.attempts[0].model == DEAR
+    body = emulator.log[0].body
+    assert {name: body[name] for name in ("max_tokens", "max_completion_tokens") if name in body} == sent
+
+
+@pytest.mark.parametrize("call", [{"max_tokens": 100_000}, {"max_tokens": 10, "max_completion_tokens": 100_000}])
+def test_of_two_token_limits_the_higher_one_is_paid_for(emulator: Emulator, new: New, call: dict[str, Any]) -> None:
+    client = new([ModelConfig(DEAR, params={"max_completion_tokens": 10})], spend_limit_usd={"per_call": "0.002"})
+    assert isinstance(ask(client, "chat", PROMPT, **call).raised, SpendLimitError)
+    assert emulator.count() == 0
+
+
+def test_where_money_is_enough_no_bound_is_sent(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_call": 2, "per_day": 10})
+    client.chat(PROMPT)
+    assert "max_tokens" not in emulator.log[0].body
+
+
+def test_free_models_stay_when_the_money_is_gone(emulator: Emulator, new: New) -> None:
+    client = new([DEAR, FREE], spend_limit_usd={"per_day": "0.0001"})
+    assert client.chat(PROMPT).attempts[0].model == FREE
+    assert client.spend().today == 0
+
+
+def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> None:
+    client = new([DEAR], spend_limit_usd={"per_day": 5}, prices=False)
+    client._catalog._listings = {}
+    with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
+        client.chat(PROMPT, models=[UNKNOWN])
+    assert "client.refresh_catalog()" in str(raised.value)
+    assert emulator.count() == 0
+
+
+def test_where_a_limit_needs_prices_the_first_call_waits_for_them(emulator: Emulator, new: New) -> None:
+    client = new([CHEAP], spend_limit_usd={"per_day": 5}, catalog="always", prices=False)
+    assert client.chat(PROMPT).attempts[0].model == CHEAP
+    assert "".join(piece.text for piece in client.stream(PROMPT))
+
+
+def test_without_a_limit_everything_is_asked_and_counted(emulator: Emulator, new: New) -> None:
+    client = new([UNKNOWN, CHEAP], prices=False)
+    before = emulator.spent
+    for _ in range(3):
+        client.chat(PROMPT, models=[CHEAP])
+    spend = client.spend()
+    assert spend.today == emulator.spent - before > 0
+    assert (spend.left, spend.per_day, spend.per_call) == (None, None, None)
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_a_cut_attempt_is_estimated_and_marked(surface: str, emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    before = emulator.spent
+    emulator.fault("cut", model=DEAR, after_tokens=10)
+    assert ask(client, surface, PROMPT, max_tokens=100).answer.seams
+    spend, billed = client.spend(), emulator.spent - before
+    assert 0 < spend.estimated < spend.today
+    assert abs(spend.today - billed) < billed / 4, "for ten tokens, counted by pieces"
+
+
+async def test_a_stream_that_is_left_gives_back_what_it_held(emulator: Emulator, new: New) -> None:
+    client = await asyncio.to_thread(new, [DEAR], spend_limit_usd={"per_day": 5})
+    emulator.reply(tokens=1000, model=DEAR)
+    emulator.pace(token_interval=0.01)
+    async with client.astream(PROMPT, max_tokens=2000) as stream:
+        await anext(stream)
+        assert client.spend().held > Decimal("0.03")
+    emulator.pace(token_interval=0.0)
+    spend = client.spend()
+    assert spend.held == 0
+    assert 0 < spend.estimated == spend.today < Decimal("0.01")
+
+
+def test_a_stream_whose_loop_was_closed_under_it_gives_back_what_it_held(emulator: Emulator) -> None:
+    """In a process of its own: such a loop leaves its sockets to the garbage collector, which complains."""
+    script = """
+import asyncio, gc, sys
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.events import CallEnded
+base, model = sys.argv[1:]
+client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"spend_limit_usd": {"per_day": 5}})
+asyncio.run(client.catalog.refresh())
+client.subscribe(lambda event: print(event.outcome) if isinstance(event, CallEnded) else None)
+loop = asyncio.new_event_loop()
+stream = client.astream("Hello", max_tokens=2000)
+loop.run_until_complete(anext(stream))
+loop.close()
+print(client.spend().held > 0)
+del stream
+gc.collect()
+spend = client.spend()
+print(spend.held == 0, spend.estimated == spend.today > 0)
+"""
+    emulator.reply(tokens=2000, model=DEAR)
+    done = subprocess.run(
+        [sys.executable, "-c", script, emulator.base_url, DEAR], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.returncode) == ("True\ncancelled\nTrue True\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("strange", [True, "0.5", -1, 2_000_000, {"a": 1}], ids=repr)
+def test_a_cost_that_is_none_loses_no_answer_and_is_estimated(
+    strange: Any, surface: str, emulator: Emulator, new: New
+) -> None:
+    client = new([DEAR])
+    emulator.reply(tokens=20, model=DEAR, usage={"cost": strange})
+    assert ask(client, surface, PROMPT).answer.text
+    assert client.spend().estimated == client.spend().today > 0
+
+
+def test_a_call_that_is_refused_has_a_beginning_and_an_end(emulator: Emulator, new: New) -> None:
+    client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.000001"})
+    told: list[Event] = []
+    client.subscribe(told.append)
+    with pytest.raises(SpendLimitError):
+        client.chat(PROMPT, max_tokens=1000)
+    begun, ended = told
+    assert begun == CallStarted(1, (DEAR, CHEAP))
+    assert isinstance(ended, CallEnded)
+    assert (ended.outcome, ended.error) == ("failed", "SpendLimitError")
+
+
+def test_when_the_next_one_has_become_too_dear_the_call_fails_with_what_it_tried(emulator: Emulator, new: New) -> None:
+    """The first attempt has cost a little, and what is left is too little for the second model."""
+    client = new([CHEAP, DEAR], spend_limit_usd={"per_call": "0.00155"})
+    emulator.fault("cut", model=CHEAP, after_tokens=10)
+    with pytest.raises(FallbackError) as raised:
+        client.chat(PROMPT, max_tokens=100)
+    assert {attempt.model for attempt in raised.value.attempts} == {CHEAP}
+    [skipped] = raised.value.skipped
+    assert skipped.model == DEAR
+    assert "USD are left to spend" in skipped.reason
+    assert emulator.count(DEAR) == 0
+    emulator.clear_faults()
+    assert client.route().candidates == (CHEAP, DEAR), "it says nothing of the model's health"
+
+
+@pytest.mark.parametrize("per_day", ["0.02", "0.05"])
+async def test_64_calls_at_a_time_stay_within_the_day(per_day: str, emulator: Emulator, new: New) -> None:
+    client = await asyncio.to_thread(new, [DEAR], spend_limit_usd={"per_day": per_day})
+    before = emulator.spent
+    limit = Decimal(per_day)
+    outcomes: list[str] = []
+
+    async def call(number: int) -> None:
+        try:
+            await client.achat(f"{PROMPT} {number}", max_tokens=100)
+            outcomes.append("answered")
+        except SpendLimitError:
+            outcomes.append("too dear")
+        spend = client.spend()
+        assert spend.today + spend.held <= limit
+
+    for _ in range(3):
+        await asyncio.gather(*(call(number) for number in range(64)))
+    assert emulator.spent - before <= limit
+    assert abs(client.spend().today - (emulator.spent - before)) < MICRO
+    assert set(outcomes) == {"answered", "too dear"}
+    assert outcomes.count("answered") == emulator.count(DEAR)
+
+
+async def test_hedges_are_held_and_billed_too(emulator: Emulator, new: New) -> None:
+    hedge = {"after": 0.02, "max_fraction": 1}
+    limit = {"per_call": "0.0024"}
+    client = await asyncio.to_thread(new, [DEAR, CHEAP], spend_limit_usd=limit, hedge=hedge)
+    before = emulator.spent
+    emulator.fault("slow", model=DEAR)
+    answer = await client.achat(PROMPT, max_tokens=100)
+    assert answer.attempts[-1].model == CHEAP
+    assert client.spend().today >= Decimal(str(answer.cost))
+    assert abs(client.spend().today - (emulator.spent - before)) < Decimal("0.0001")
+    too_dear = await asyncio.to_thread(new, [CHEAP, DEAR], spend_limit_usd={"per_call": "0.0016"}, hedge=hedge)
+    emulator.clear_faults()
+    emulator.fault("slow", model=CHEAP)
+    asked = emulator.count(DEAR)
+    assert (await too_dear.achat(PROMPT, max_tokens=100)).attempts[-1].model == CHEAP
+    assert emulator.count(DEAR) == asked, "the hedge would have cost more than the call had left"
