@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openrouter_fallback.redaction import PROMPT_MASK, SLICE_CHARACTERS, Redactor
@@ -56,6 +56,7 @@ def test_what_is_quoted_of_a_prompt_is_taken_out(said: str, prompt: str, expecte
 ALPHABETS = ("abcdefghijklmnopqrstuvwxyz .,\n", "ab ", "日本語のテキスト ", " \t\nx")
 
 
+@example(ALPHABETS[2], 148357, 148357, False)  # a quote across two slices, by one character
 @given(st.sampled_from(ALPHABETS), st.integers(0, 3 * SLICE_CHARACTERS), st.integers(0, 10**9), st.booleans())
 def test_any_quote_of_47_characters_is_found(alphabet: str, size: int, seed: int, squeezed: bool) -> None:
     dice = random.Random(seed)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
-from typing import Final
+from typing import Final, Protocol
 
 import typer
 
@@ -13,20 +13,31 @@ from openrouter_fallback.call.error_messages import NEXT_STEP, OWN_CLASS
 from openrouter_fallback.cli.output.terminal import failures as as_exit_status
 from openrouter_fallback.config.fields import OVERRIDABLE
 from openrouter_fallback.errors import AllModelsFailedError, FallbackError
-from openrouter_fallback.failures.kinds import (
+from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.failures.policy import ANY_ERROR, SMART, Action
+from openrouter_fallback.failures.signs import (
     AVAILABILITY,
     ERROR_TYPES,
-    FOREIGN_CODES,
-    FOREIGN_TYPES,
+    FOREIGN_CODE_SIGNS,
+    FOREIGN_TYPE_SIGNS,
     IMAGE_TYPES,
-    MESSAGES,
-    REFINEMENTS,
+    NUMBER_SIGNS,
     REFUSALS,
     STATUSES,
     TRANSPORT,
-    FailureKind,
 )
-from openrouter_fallback.failures.policy import ANY_ERROR, SMART, Action
+from openrouter_fallback.failures.wordings import (
+    BAD_IDS,
+    HISTORIES,
+    ITEMS,
+    LIMITS,
+    NO_SUPPORT,
+    OVERFLOWS,
+    OVERFLOWS_OF_ANY,
+    POLICIES,
+    SHORT_FIELDS,
+    UNKNOWN_FIELDS,
+)
 from openrouter_fallback.results import Attempt
 from scripts.docs.decisions import DONE_NEXT, whose
 from scripts.docs.machines import rehearsed
@@ -71,8 +82,10 @@ Everything that can go wrong becomes one of these kinds, and the kind decides wh
 log name it. This page is made from the code's tables (`failures/`, `call/error_messages.py`): a test fails when it is
 stale.
 
-An error is read in this order, the first that says something decides: `availability`, the metadata of moderation and
-guardrails, `error_type`, codes of other servers, the status, the message. Then the message may refine the kind.
+An error is read in whatever shape it comes: OpenRouter's, Google's, Anthropic's, FastAPI's, Bedrock's, a text, a page
+of a proxy, JSON inside `metadata.raw`; with any status, 200 too, in a whole body and in a stream. The first of these
+that says something decides: `availability`, the metadata of moderation and guardrails, `error_type`, codes of other
+servers, the status, the message. Then the message may refine the kind.
 
 """
 _AFTER: Final = """
@@ -98,7 +111,8 @@ def made() -> dict[str, str]:
     (usual, _), *others = sorted(statuses.items(), key=lambda item: -len(item[1]))
     exits = f"{usual} for all of them, " + ", ".join(f"{status} for {_list(names)}" for status, names in others)
     after = _AFTER.format(exits=exits, kept=_list(kept), harmless=_list(harmless))
-    return {"failures.md": _HEAD + _overview() + after + "\n".join(_section(kind) for kind in _K)}
+    kinds = "\n".join(_section(kind) for kind in _K)
+    return {"failures.md": f"{_HEAD}{_overview()}{after}{kinds}\n{_sources()}"}
 
 
 def _exit_statuses() -> dict[int, list[str]]:
@@ -155,20 +169,79 @@ def _then(kind: FailureKind) -> str:
 
 def _recognised(kind: FailureKind) -> dict[str, list[str]]:
     """By what it is known, as the tables say."""
-    tables: dict[str, Mapping[str, FailureKind]] = {
-        "`availability.code`": AVAILABILITY,
-        "`error_type`": ERROR_TYPES,
-        "`code` or `type` of other servers": {**FOREIGN_CODES, **FOREIGN_TYPES},
-    }
+    tables: dict[str, Mapping[str, FailureKind]] = {"`availability.code`": AVAILABILITY, "`error_type`": ERROR_TYPES}
     found = {"status": [str(status) for status, to in STATUSES.items() if to is kind]}
     for what, table in tables.items():
         found[what] = [f"`{name}`" for name, to in table.items() if to is kind]
     if kind is _K.UNSUPPORTED:
         found["`error_type`"].append(f"`{IMAGE_TYPES}*`")
     found["on the wire"] = [words for to, words in TRANSPORT.values() if to is kind]
-    words = {"a message that matches, where nothing else says anything": MESSAGES}
-    words |= {f"what would be `{base}`, with a message that matches": rows for base, rows in REFINEMENTS.items()}
-    for what, rows in words.items():
-        found[what] = [f"`{pattern}`" for to, pattern in rows if to is kind]
+    codes, words = f"[codes](#codes-of-{kind})", f"[words](#words-of-{kind})"
+    found["other servers"] = [
+        link for link, signs in ((codes, _CODES), (words, _WORDS)) if any(sign.kind is kind for sign in signs)
+    ]
     found["also"] = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else []
     return found
+
+
+class Row(Protocol):
+    """A row of a table that has its source: what is matched, as whose, and where that is written."""
+
+    @property
+    def pattern(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
+
+_CODES: Final = (*FOREIGN_CODE_SIGNS, *(sign for signs in NUMBER_SIGNS.values() for sign in signs), *FOREIGN_TYPE_SIGNS)
+_WORDS: Final = tuple(
+    dict.fromkeys(
+        (
+            *SHORT_FIELDS,
+            *OVERFLOWS,
+            *OVERFLOWS_OF_ANY,
+            *LIMITS,
+            *HISTORIES,
+            *ITEMS,
+            *UNKNOWN_FIELDS,
+            *POLICIES,
+            *BAD_IDS,
+            *NO_SUPPORT,
+        )
+    )
+)
+_SOURCES: Final = """## Codes and words of other servers
+
+The rows by which an error of another server becomes a kind, with their sources: a documentation page, or a public
+thread (`owner/repository#number`). Codes are compared in lower case. Words are regular expressions, upper and lower
+case alike. For one status the first match holds; what is too long but not the context comes before the context.
+"""
+
+
+def sourced(rows: Iterable[Row]) -> list[str]:
+    """A table of any rows that have a `pattern`, a `server` and a `source`: one line for each server and source."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        grouped.setdefault((row.server, row.source), []).append(f"`{row.pattern}`".replace("|", "\\|"))
+    lines = ["| server | matched | source |", "|---|---|---|"]
+    return lines + [f"| {who} | {', '.join(matched)} | {_link(where)} |" for (who, where), matched in grouped.items()]
+
+
+def _link(source: str) -> str:
+    """A link to a page or a thread; a thread without an owner stays as it is."""
+    if source.startswith("https://"):
+        return f"[{source.removeprefix('https://').partition('/')[0]}]({source})"
+    repository, _, number = source.partition("#")
+    return f"[{source}](https://github.com/{repository}/issues/{number})" if "/" in repository else f"`{source}`"
+
+
+def _sources() -> str:
+    said = [_SOURCES]
+    for kind in _K:
+        for name, signs in (("codes", _CODES), ("words", _WORDS)):
+            rows = [sign for sign in signs if sign.kind is kind]
+            if rows:
+                said += [f"### {name.capitalize()} of {kind}\n", *sourced(rows), ""]
+    return "\n".join(said).rstrip() + "\n"

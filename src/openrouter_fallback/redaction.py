@@ -98,7 +98,7 @@ class Redactor:
 class _Folded:
     """A message as bytes that survive quoting, and which of them quote the prompt."""
 
-    __slots__ = ("_characters", "_marks", "_message", "_quotes", "data")
+    __slots__ = ("_characters", "_looked", "_marks", "_message", "_quotes", "data")
 
     def __init__(self, message: str) -> None:
         self._message = message
@@ -113,6 +113,8 @@ class _Folded:
             self._marks.setdefault(mark, []).append(at)
         self._quotes: set[int] = set()
         """Bytes that belong to a quote."""
+        self._looked: set[int] = set()
+        """What the last `look` found: a quote that began in an earlier slice may continue in this one."""
 
     def look(self, text: str, *, whole: bool) -> None:
         """Note what is quoted of `text`; a short text counts where it is quoted as a `whole`."""
@@ -121,6 +123,7 @@ class _Folded:
             if whole and len(prompt) >= _SHORTEST_TEXT:
                 self._look_for_all(prompt)
             return
+        self._looked = set()
         dense = len(prompt) <= _DENSE
         for shift in range(_MARK if dense else 1):
             marks = array("Q", prompt[shift : shift + (len(prompt) - shift) // _MARK * _MARK])
@@ -143,10 +146,11 @@ class _Folded:
             except ValueError:
                 return
             for at in self._marks[mark]:
-                if at in self._quotes and at + _MARK - 1 in self._quotes:
+                if at in self._looked and at + _MARK - 1 in self._looked:
                     continue
                 first, last = _around(self.data, at, prompt, shift + place * stride)
                 if last - first >= SHORTEST_QUOTE:
+                    self._looked.update(range(first, last))
                     self._quotes.update(range(first, last))
         # A prompt that repeats itself: all that it may have said there is taken for a quote.
         for at in self._marks[mark]:

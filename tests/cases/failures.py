@@ -93,14 +93,16 @@ AVAILABILITY: list[tuple[str, int, bool, K, str]] = [
 
 # What a status says by itself.
 STATUSES: dict[int, K] = {
-    **dict.fromkeys((302, 304, 308, 400, 405, 409, 412, 413, 418, 422, 499), K.INVALID_REQUEST),
-    **dict.fromkeys((500, 502, 505, 520, 521, 522, 523, 599), K.UNAVAILABLE),
+    **dict.fromkeys((302, 304, 308, 400, 405, 412, 413, 418, 422), K.INVALID_REQUEST),
+    **dict.fromkeys((409, 424, 425, 499, 500, 502, 505, 520, 521, 522, 523, 525, 526, 530, 599), K.UNAVAILABLE),
     **dict.fromkeys((408, 504, 524), K.TIMED_OUT),
-    **dict.fromkeys((503, 529), K.OVERLOADED),
+    **dict.fromkeys((498, 503, 529), K.OVERLOADED),
     401: K.AUTH,
     402: K.CREDITS,
     403: K.FORBIDDEN,
     404: K.NOT_FOUND,
+    410: K.NOT_FOUND,
+    420: K.RATE_LIMITED,
     429: K.RATE_LIMITED,
 }
 
@@ -471,7 +473,8 @@ WIRE_CASES: list[Case] = [
 
 # A message and nothing else.
 MESSAGES: list[tuple[str, K]] = [
-    *((says, kind) for _, _, kind, says in TYPES),
+    *((says, kind) for name, _, kind, says in TYPES if name != "max_tokens_exceeded"),
+    ("max_tokens is too large: 200000", K.REJECTED),
     *((says, kind) for _, _, _, kind, says in AVAILABILITY),
     *((case.body["error"]["message"], case.kind)
       for case in _REAL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from openrouter_fallback.failures.classifier import (
 from openrouter_fallback.failures.kinds import Failure, FailureKind, TransportFault
 
 from ..cases.failures import IN_30_SECONDS, MESSAGES, NOW, WIRE_CASES, Case
+from ..cases.shapes import SHAPES
 
 K = FailureKind
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "openrouter" / "recordings"
@@ -51,11 +51,11 @@ def assert_bounded(failure: Failure) -> None:
 
 
 def test_the_names_of_the_cases_differ() -> None:
-    names = [case.name for case in WIRE_CASES]
+    names = [case.name for case in (*WIRE_CASES, *SHAPES)]
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("case", WIRE_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*WIRE_CASES, *SHAPES], ids=lambda case: case.name)
 def test_response(case: Case) -> None:
     check(from_response(case.status, case.headers, case.content, now=NOW), case)
 
@@ -73,6 +73,16 @@ def test_error_found_under_200(case: Case, place: str) -> None:
     found = find_error(payload)
     assert found is error
     check(from_error(found, status=200, now=NOW), case)
+
+
+@pytest.mark.parametrize("case", [c for c in SHAPES if c.status == 200], ids=lambda case: case.name)
+def test_any_shape_is_found_under_200(case: Case) -> None:
+    """In a whole body, and as the only chunk of a stream."""
+    payload = orjson.loads(case.content)
+    found = find_error(payload)
+    assert found is not None
+    check(from_error(found, status=200, now=NOW), case)
+    assert find_error({"id": "1", "choices": [{"index": 0, "delta": {"content": "x"}}], "usage": None}) is None
 
 
 @pytest.mark.parametrize(("message", "kind"), MESSAGES)
@@ -94,9 +104,21 @@ def test_bare_message(message: str, kind: FailureKind) -> None:
         {"choices": "error"},
         {"choices": [None, "error", 3]},
         {},
+        [],
+        "",
+        None,
+        7,
+        {"type": "ping"},
+        {"code": 0, "msg": "success"},
+        {"code": "200", "message": "ok"},
+        {"id": "1", "object": "chat.completion.chunk", "choices": [], "usage": None},
+        {"usage": {"total_tokens": 3}, "status": "done"},
+        {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {"message": {"role": "assistant", "content": "native"}, "done": False},
+        {"id": "gen-1", "model": "a/b", "provider": "P"},
     ],
 )
-def test_no_error(payload: Mapping[str, object]) -> None:
+def test_no_error(payload: object) -> None:
     assert find_error(payload) is None
 
 
@@ -150,7 +172,7 @@ def test_retry_after_in_order() -> None:
     seen.append(parse_retry_after(headers, error, limited=True, now=NOW))
     del metadata["retry_after_seconds"]
     seen.append(parse_retry_after(headers, error, limited=True, now=NOW))
-    headers["x-ratelimit-reset"] = "12s"
+    headers["x-ratelimit-reset"] = "12 parsecs"
     seen.append(parse_retry_after(headers, error, limited=True, now=NOW))
     metadata["headers"] = {"Retry-After": 5}
     seen.append(parse_retry_after(headers, error, limited=True, now=NOW))
@@ -162,8 +184,20 @@ def test_retry_after_in_order() -> None:
     [
         (429, str(int((NOW + 60) * 1000)), 60.0),
         (429, str(int((NOW - 60) * 1000)), 0.0),
-        (429, str(int(NOW + 60)), None),
-        (429, "60", None),
+        (429, str(int(NOW + 60)), 60.0),
+        (429, str(int(NOW - 60)), 0.0),
+        (429, "60", 60.0),
+        (429, "-60", 0.0),
+        (429, "6m0s", 360.0),
+        (429, "1.2s", 1.2),
+        (429, "250ms", 0.25),
+        (429, "1h2m3.5s", 3723.5),
+        (429, "2d", 172_800.0),
+        (429, "2026-08-06T07:07:40Z", 60.0),
+        (429, IN_30_SECONDS, 30.0),
+        (429, "99999999999999999999", None),
+        (429, str(33 * 86_400), None),
+        (429, "in a while", None),
         (429, "nan", None),
         (503, str(int((NOW + 60) * 1000)), None),
     ],
@@ -320,7 +354,7 @@ def test_any_error(error: object, status: int | None, headers: dict[str, str]) -
 def test_any_payload(payload: dict[str, object]) -> None:
     found = find_error(payload)
     assert_bounded(from_error(found, status=200, now=NOW))
-    assert payload.get("error") is None or found is payload["error"]
+    assert payload.get("error") is None or found is payload["error"] or found is payload
 
 
 @unhurried

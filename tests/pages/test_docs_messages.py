@@ -15,7 +15,8 @@ import pytest
 from openrouter_fallback import FallbackClient, load_config
 from openrouter_fallback.call.error_messages import NEXT_STEP
 from openrouter_fallback.emulator import MODELS, Emulator
-from openrouter_fallback.failures.kinds import TRANSPORT, TransportFault
+from openrouter_fallback.failures.kinds import TransportFault
+from openrouter_fallback.failures.signs import TRANSPORT
 
 from ..cases.messages import COMMANDS, DEEDS, FILES, MISSING, OUTAGES, WITH_A_KEY, A, fail
 from ..support.commands import run

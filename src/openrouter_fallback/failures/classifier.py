@@ -1,120 +1,222 @@
-"""Reading an error: status, headers, body or event become one `Failure`, by the tables in `failures.py`.
+"""Reading an error: status, headers, body or event become one `Failure`.
 
-What an error says is read in this order: `availability`, the moderation and guardrail metadata, `error_type`, the
-status, the message; then the message may refine the kind, and `metadata.provider_name` turns a refusal into `rejected`.
+`failure_shapes.py` finds what an error says in whatever shape it comes, `failure_signs.py` and `failure_wordings.py`
+have the tables. They are read in this order: `availability`, the moderation and guardrail metadata, `error_type`, codes
+of other servers, the status, the message. Then the message may refine the kind, and `metadata.provider_name` turns a
+refusal into `rejected`.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from datetime import UTC
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from http import HTTPStatus
-from typing import Final
-
-import orjson
+from typing import Final, Literal
 
 from ..redaction import visible, without_keys
-from .kinds import (
+from .kinds import Failure, FailureKind, TransportFault
+from .shapes import (
+    MAX_READ,
+    Report,
+    codes,
+    decode,
+    error_status,
+    find_error,
+    numbers,
+    parameter_of,
+    report,
+    status_of,
+)
+from .signs import (
     AVAILABILITY,
     ERROR_TYPES,
     FOREIGN_CODES,
     FOREIGN_TYPES,
     IMAGE_TYPES,
-    MESSAGES,
-    REFINEMENTS,
+    NOT_FINAL,
+    NUMBERS,
     REFUSALS,
     RETRYABLE,
     SILENT,
     STANDS,
     STATUSES,
     TRANSPORT,
-    Failure,
-    FailureKind,
-    TransportFault,
+    UPSTREAMS,
+    Sign,
 )
+from .waits import retry_after
+from .wordings import ACCOUNT_EMPTY, AFFORDABLE, BAD_IDS, FREE_MODELS, MAX_TOKENS, MESSAGES, REFINEMENTS
+
+__all__ = [
+    "find_error",
+    "from_error",
+    "from_response",
+    "from_transport",
+    "parse_retry_after",
+    "refused_parameter",
+    "timed_out",
+]
 
 _K = FailureKind
 
 _MAX_MESSAGE: Final = 300
+_MAX_SPOKEN: Final = 1_500  # characters of a message that the patterns look at
 _MAX_NAME: Final = 80
-_MAX_READ: Final = 4_000  # characters of any one text that are looked at
 _MAX_RAW: Final = 600  # a longer raw text is not a message
 _MIN_PROMPT: Final = 4
-_MAX_BODY: Final = 1 << 20
-_MAX_DEPTH: Final = 5
+_MIN_ID: Final = 4
 
-_MARKUP: Final = re.compile(r"\A\s*<|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
+OPTIONAL_PARAMETERS: Final = ("stream_options", "parallel_tool_calls", "usage")
+"""What a request carries that an answer does not need: an endpoint that refuses it is asked once more without."""
+_SAME_PARAMETER: Final = {"include_usage": "stream_options"}
+_REFUSED: Final = (
+    r"unsupported|not (be )?(supported|permitted|allowed|recogni[sz]ed|accepted|valid)|unrecogni[sz]ed|unknown"
+    r"|unexpected"
+    r"|extra |extraneous|forbidden|invalid|cannot find|can ?not|only (allowed|supported|valid)|does(n.t| not) support"
+    r"|must not"
+)
+_REFUSING: Final = frozenset({_K.INVALID_REQUEST, _K.REJECTED, _K.UNSUPPORTED, _K.NOT_FOUND, _K.UNAVAILABLE})
+
+_MARKUP: Final = re.compile(r"\A\s*<[a-z!?/]|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
 _VAGUE: Final = re.compile(
     r"(provider returned( an)? error|(upstream|provider|unknown|internal)( server)? error|error|bad request"
     r"|upstream request failed)?[.: ]*",
     re.IGNORECASE,
 )
-_TEXT_KEYS: Final = ("message", "detail", "msg", "error_message", "error", "title", "description")
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    # Compiled when first needed: all of them would be a part of each import, and more than `re` itself keeps.
+    return re.compile(pattern, re.IGNORECASE)
 
 
 def _says(pattern: str, text: str) -> bool:
-    # Compiled by `re` when first asked: all of them would be a part of each import.
-    return re.search(pattern, text, re.IGNORECASE) is not None
+    return _pattern(pattern).search(text) is not None
 
 
-def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Failure:
+def _first(signs: Iterable[Sign], text: str) -> Sign | None:
+    """The first row whose pattern is in the text."""
+    return next((sign for sign in signs if _says(sign.pattern, text)), None) if text else None
+
+
+def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: float, model: str = "") -> Failure:
     """Read an HTTP answer that is an error.
 
-    `headers` have lower-case names, `now` is the wall clock in epoch seconds. The body may be anything.
+    `headers` have lower-case names, `now` is the wall clock in epoch seconds, `model` the id that was asked for. The
+    body may be anything.
     """
-    return from_error(_decode(body), status=status, headers=headers, now=now)
+    return from_error(decode(body), status=status, headers=headers, now=now, model=model)
 
 
 def from_error(
-    error: object, *, status: int | None = None, headers: Mapping[str, str] | None = None, now: float
+    error: object,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    now: float,
+    model: str = "",
 ) -> Failure:
-    """Read an `error` as it turns up in a body, a choice or an SSE chunk; `status` is that of the HTTP answer."""
-    fields, words = _unwrap(error)
-    metadata = _mapping(fields.get("metadata"))
-    availability = _mapping(fields.get("availability")) or _mapping(metadata.get("availability"))
-    status = _error_status(status) or next(
-        (found for name in ("code", "http_status", "status") if (found := _error_status(fields.get(name)))), None
-    )
+    """Read an error as it turns up in a body, a choice or an SSE chunk; `status` is that of the HTTP answer."""
+    said = report(error)
+    headers = headers or {}
+    metadata, availability = said.metadata, said.availability
+    status = error_status(status) or status_of(said)
     provider = _name(metadata.get("provider_name"))
 
     prompt = metadata.get("flagged_input")
     prompt = _line(prompt) if isinstance(prompt, str) else ""
-    message = _clean(words, prompt)
-    raw = _raw_words(metadata.get("raw"), prompt)
-    spoken = f"{message} {raw}".strip()
-    base = _kind(fields, metadata, availability, status, spoken)
-    kind = next((to for to, pattern in REFINEMENTS.get(base, ()) if _says(pattern, spoken)), base)
+    message = _clean(said.words, prompt)
+    raw = _raw_words(metadata.get("raw"), said, prompt)
+    spoken = _spoken(said)
+    base, listed = _kind(said, metadata, availability, status, spoken, headers)
+    refined = None if listed else _first(REFINEMENTS.get(base, ()), spoken)
+    kind = refined.kind if refined is not None else base
+    if kind is _K.CREDITS and base is not kind and provider:
+        kind = base  # it is the upstream's own account that is empty
     if provider and (base in REFUSALS or kind in REFUSALS) and kind not in STANDS:
         kind = _K.REJECTED
+    retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
+    if retry and kind in NOT_FINAL:
+        kind = _K.UNAVAILABLE
 
-    names = (availability.get("code"), metadata.get("error_type"), fields.get("error_type"), fields.get("code"))
-    return Failure(
+    names = (
+        availability.get("code"),
+        metadata.get("error_type"),
+        *(layer.get("error_type") for layer in said.everything),
+    )
+    failure = Failure(
         kind,
         _message(message, "" if kind in SILENT else raw, status, kind),
         status=status,
-        retry_after=parse_retry_after(headers or {}, fields, limited=status == 429 or kind is _K.RATE_LIMITED, now=now),
+        retry_after=retry_after(
+            headers,
+            said.everything,
+            (said.words, said.upstream_words),
+            limited=status == 429 or kind is _K.RATE_LIMITED,
+            passing=kind in RETRYABLE,
+            now=now,
+        ),
         provider=provider,
-        code=next((name for value in names if (name := _name(value)) and not name.isdigit()), None),
+        code=next(
+            (name for value in (*names, said.fields.get("code")) if (name := _name(value)) and not name.isdigit()),
+            None,
+        ),
+        parameter=_parameter(said),
+        retry=retry,
     )
+    return _meant(failure, spoken, listed=listed, refined=refined, model=model, page=_is_page(said))
 
 
-def find_error(payload: Mapping[str, object]) -> object | None:
-    """Return the error that a decoded body or SSE chunk carries, at the top or in a choice, else None."""
-    error = payload.get("error")
-    if error is not None:
-        return error
-    choices = payload.get("choices")
-    if isinstance(choices, list):
-        for choice in choices:
-            if isinstance(choice, dict):
-                own: object = choice.get("error")
-                if own is not None:
-                    return own
-                if choice.get("finish_reason") == "error":
-                    return {"message": "the answer ended in an error (finish_reason: error)"}
+def _meant(failure: Failure, spoken: str, *, listed: bool, refined: Sign | None, model: str, page: bool) -> Failure:
+    """What a failure means beyond its kind: whose credits, whose limit, which model."""
+    match failure.kind:
+        case _K.CREDITS:
+            afford = _pattern(AFFORDABLE).search(spoken)
+            tokens = int((afford[1] or afford[2]).replace(",", "")) if afford else None
+            scope: Literal["account", "free"] | None = None
+            if tokens is None and _says(ACCOUNT_EMPTY, spoken):
+                scope = "account"
+            return replace(failure, affordable_tokens=tokens, scope=scope)
+        case _K.RATE_LIMITED if failure.provider is None and _says(FREE_MODELS, spoken):
+            return replace(failure, scope="free")
+        case _K.NOT_FOUND if not listed:
+            about_model = refined is not None and refined in BAD_IDS and not page
+            return replace(failure, harmless=not (about_model or (_names_model(spoken, model) and not page)))
+        case _K.REJECTED if failure.code is None and refined is not None and refined.pattern in MAX_TOKENS:
+            return replace(failure, code="max_tokens_exceeded")
+    return failure
+
+
+def _names_model(spoken: str, model: str) -> bool:
+    """Whether the message names the model's id."""
+    said, own = spoken.lower(), model.lower()
+    return len(own) >= _MIN_ID and (own in said or (len(tail := own.rpartition("/")[2]) >= _MIN_ID and tail in said))
+
+
+def _is_page(said: Report) -> bool:
+    """Whether no API has answered but something before it: a page, or nothing at all."""
+    return not said.layers and (not said.words or _MARKUP.search(said.words[:MAX_READ]) is not None)
+
+
+def refused_parameter(failure: Failure, without: Iterable[str] = ()) -> str | None:
+    """Which of the `OPTIONAL_PARAMETERS` the endpoint refuses, if it is one that the request still had."""
+    if failure.kind not in _REFUSING or failure.status not in (None, 400, 404, 415, 422, 500, 501):
+        return None
+    named = (failure.parameter or "").replace("[", ".").split(".", 1)[0]
+    gone = set(without)
+    for name in (*OPTIONAL_PARAMETERS, *_SAME_PARAMETER):
+        own = _SAME_PARAMETER.get(name, name)
+        if own in gone:
+            continue
+        if named == name:
+            return own
+        quoted = rf"['\"`]{name}['\"`]|\b{name}:" if name == "usage" else rf"\b{name}\b"
+        if _says(quoted, failure.message) and _says(_REFUSED, failure.message):
+            return own
     return None
 
 
@@ -133,70 +235,59 @@ def timed_out(what: str, seconds: float) -> Failure:
 def parse_retry_after(
     headers: Mapping[str, str], error: Mapping[str, object] | None = None, *, limited: bool, now: float
 ) -> float | None:
-    """Seconds to wait as the server says them, finite and >= 0; None where nothing readable says so.
+    """Seconds to wait as the headers or the error's fields say them; None where nothing readable says so."""
+    return retry_after(headers, (error or {},), (), limited=limited, passing=False, now=now)
 
-    Read in this order: `Retry-After` (seconds or HTTP date, RFC 9110 10.2.3), `availability.retry_after`,
-    `metadata.retry_after_seconds`, and, where the failure is a rate limit, `X-RateLimit-Reset` (epoch milliseconds).
-    OpenRouter repeats headers in `metadata.headers`.
-    """
-    error = error or {}
-    metadata = _mapping(error.get("metadata"))
-    availability = _mapping(error.get("availability")) or _mapping(metadata.get("availability"))
-    repeated = {str(name).lower(): value for name, value in _mapping(metadata.get("headers")).items()}
-    waits = (
-        headers.get("retry-after"),
-        availability.get("retry_after"),
-        metadata.get("retry_after_seconds_raw"),
-        metadata.get("retry_after_seconds"),
-        repeated.get("retry-after"),
-    )
-    for value in waits:
-        if (seconds := _seconds(value, now)) is not None:
-            return seconds
-    if limited:
-        for value in (headers.get("x-ratelimit-reset"), repeated.get("x-ratelimit-reset")):
-            reset = _number(value)
-            if reset is not None and reset >= 1e11:  # less is no epoch in milliseconds
-                return max(0.0, reset / 1000 - now)
-    return None
+
+# The kind
 
 
 def _kind(
-    fields: Mapping[str, object],
+    said: Report,
     metadata: Mapping[str, object],
     availability: Mapping[str, object],
     status: int | None,
     spoken: str,
-) -> FailureKind:
-    """The kind as the first of the sources names it that says anything."""
+    headers: Mapping[str, str],
+) -> tuple[FailureKind, bool]:
+    """The kind as the first of the sources says it, and whether that is a code which leaves no doubt."""
     by_status = _by_status(status)
-    listed = _lookup(AVAILABILITY, availability.get("code"))
-    if listed:
-        return listed
+    known = _lookup(AVAILABILITY, availability.get("code"))
+    if known:
+        return known, True
     if availability.get("retryable") is True:
-        return by_status if by_status in RETRYABLE else _K.OVERLOADED
+        return (by_status if by_status in RETRYABLE and by_status is not None else _K.OVERLOADED), False
     if availability.get("retryable") is False:
-        return _K.NOT_FOUND
+        return _K.NOT_FOUND, True
 
     if status in (None, 400, 403):
         if metadata.get("reasons") or metadata.get("flagged_input"):
-            return _K.MODERATION
+            return _K.MODERATION, False
         if metadata.get("patterns"):
-            return _K.GUARDRAIL
+            return _K.GUARDRAIL, False
 
-    for value in (metadata.get("error_type"), fields.get("error_type"), fields.get("code")):
+    own = tuple(reversed(said.layers))
+    for value in (metadata.get("error_type"), *(layer.get(name) for layer in own for name in ("error_type", "code"))):
         if isinstance(value, str) and value.startswith(IMAGE_TYPES):
-            return _K.UNSUPPORTED
+            return _K.UNSUPPORTED, False
         if kind := _lookup(ERROR_TYPES, value):
-            return kind
-    foreign = (fields.get("code"), fields.get("type"))
-    return (
-        next((kind for value in foreign if (kind := _lookup(FOREIGN_CODES, value))), None)
-        or by_status
-        or next((kind for value in foreign if (kind := _lookup(FOREIGN_TYPES, value))), None)
-        or next((kind for kind, pattern in MESSAGES if _says(pattern, spoken)), None)
-        or _K.UNAVAILABLE
-    )
+            return kind, False
+    names = [*codes(own), _amazons(headers)]
+    if kind := _named(FOREIGN_CODES, names):
+        return kind, kind is _K.NOT_FOUND
+    if kind := next((found for place, name in numbers(said) if (found := NUMBERS[place].get(name))), None):
+        return kind, kind is _K.NOT_FOUND
+    if by_status is None or by_status in REFUSALS or by_status is _K.UNAVAILABLE:
+        upstreams = list(codes(said.upstream))
+        found = _named(FOREIGN_CODES, upstreams) or _named(ERROR_TYPES, upstreams) or _named(FOREIGN_TYPES, upstreams)
+        if found in UPSTREAMS and found is not None:
+            return found, False
+    if by_status is not None:
+        return by_status, False
+    if kind := _named(FOREIGN_TYPES, names):
+        return kind, False
+    sign = _first(MESSAGES, spoken)
+    return (sign.kind if sign is not None else _K.UNAVAILABLE), False
 
 
 def _by_status(status: int | None) -> FailureKind | None:
@@ -209,108 +300,41 @@ def _lookup(table: Mapping[str, FailureKind], name: object) -> FailureKind | Non
     return table.get(name.strip().lower()) if isinstance(name, str) else None
 
 
-def _error_status(value: object) -> int | None:
-    """A status that means an error, also from "429" or 429.0; None for anything else."""
-    number = _number(value)
-    return int(number) if number is not None and 300 <= number < 600 else None
+def _named(table: Mapping[str, FailureKind], names: Iterable[str]) -> FailureKind | None:
+    return next((kind for name in names if (kind := table.get(name))), None)
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+def _amazons(headers: Mapping[str, str]) -> str:
+    return headers.get("x-amzn-errortype", "").partition(":")[0].strip().lower()
 
 
-def _seconds(value: object, now: float) -> float | None:
-    number = _number(value.split(",", 1)[0] if isinstance(value, str) else value)
-    if number is not None:
-        return max(0.0, number)
-    if not isinstance(value, str):
-        return None
-    from email.utils import parsedate_to_datetime  # Seldom needed, and a tenth of what importing the core takes.
-
-    try:
-        date = parsedate_to_datetime(value[:100])
-        wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return max(0.0, wait)
+# The words
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
+def _spoken(said: Report) -> str:
+    """What is said to people, for the patterns: the error's own words and those of the upstream."""
+    own, upstream = said.words[: MAX_READ * 4], said.upstream_words[:MAX_READ]
+    if _MARKUP.search(own[:MAX_READ]):
+        own = _clean(own)
+    return f"{_line(own)[:_MAX_SPOKEN]} {_line(upstream)[:_MAX_SPOKEN]}".strip()
 
 
-def _decode(body: bytes) -> object:
-    """The body as JSON, also out of a single SSE event; else as text, but never as broken JSON."""
-    text = body[:_MAX_BODY].removeprefix(b"\xef\xbb\xbf").strip()
-    if text.startswith(b"data:"):
-        text = text.removeprefix(b"data:").split(b"\n", 1)[0].strip()
-    try:
-        return orjson.loads(text if text.isascii() else text.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        if text[:1] in (b"{", b"["):
-            return f"an unreadable body of {len(body)} bytes"
-        return text[: _MAX_READ * 4].decode("utf-8", "replace")
-
-
-def _unwrap(error: object) -> tuple[Mapping[str, object], str]:
-    """The innermost object that describes the error, and its words."""
-    fields: Mapping[str, object] = {}
-    for _ in range(_MAX_DEPTH):
-        if isinstance(error, list):
-            error = next((item for item in error if isinstance(item, dict | str)), None)
-        if isinstance(error, str):
-            error = _json_in(error)
-        if not isinstance(error, dict):
-            break
-        fields = error
-        inner = error.get("error")
-        if inner is None or (not isinstance(inner, dict | list) and isinstance(error.get("message"), str)):
-            break
-        error = inner
-    return fields, error if isinstance(error, str) else _text(fields)
-
-
-def _json_in(text: str) -> object:
-    """The object or list that a text is, or the text."""
-    if text[:200].lstrip()[:1] in ("{", "[") and len(text) <= _MAX_BODY:
-        try:
-            return orjson.loads(text.encode("utf-8", "replace"))
-        except orjson.JSONDecodeError:
-            return text
-    return text
-
-
-def _text(value: object, depth: int = 0) -> str:
-    """The first words in a value that are meant for people; never `input` or the like."""
-    if depth > _MAX_DEPTH:
-        return ""
-    if isinstance(value, str):
-        inner = _json_in(value)
-        return value if isinstance(inner, str) else _text(inner, depth + 1)
-    if isinstance(value, list):
-        return next((text for item in value[:3] if (text := _text(item, depth + 1))), "")
-    if isinstance(value, dict):
-        return next((text for key in _TEXT_KEYS if (text := _text(value.get(key), depth + 1))), "")
-    return ""
+def _parameter(said: Report) -> str | None:
+    name = parameter_of(said)
+    return _clean(name)[:_MAX_NAME] or None if name else None
 
 
 def _line(text: str) -> str:
     """One bounded line without control characters."""
-    return " ".join(visible(text[:_MAX_READ]).split())
+    return " ".join(visible(text[:MAX_READ]).split())
 
 
 def _clean(text: str, prompt: str = "") -> str:
     """A line of at most 300 characters, without markup, keys or the prompt."""
-    if _MARKUP.search(text[:_MAX_READ]):
+    if _MARKUP.search(text[:MAX_READ]):
         from html import unescape
 
-        title = _TITLE.search(text[: _MAX_READ * 4])
+        title = _TITLE.search(text[: MAX_READ * 4])
         words = unescape(title[1]).translate({60: None, 62: None}) if title else ""
         text = words if words.strip() else "an HTML page"
     text = _line(text)
@@ -324,12 +348,12 @@ def _name(value: object) -> str | None:
     return _clean(value)[:_MAX_NAME].strip() or None if isinstance(value, str) else None
 
 
-def _raw_words(raw: object, prompt: str) -> str:
+def _raw_words(raw: object, said: Report, prompt: str) -> str:
     """The upstream's own words, where they are short or have a message in them; no JSON."""
-    words = _text(raw)
+    words = said.upstream_words if raw else ""
     if words.lstrip()[:1] in ("{", "["):
         return ""
-    return _clean(words, prompt) if len(words) <= _MAX_RAW or _MARKUP.search(words[:_MAX_READ]) else ""
+    return _clean(words, prompt) if len(words) <= _MAX_RAW or _MARKUP.search(words[:MAX_READ]) else ""
 
 
 def _message(message: str, raw: str, status: int | None, kind: FailureKind) -> str:

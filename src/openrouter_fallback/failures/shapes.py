@@ -1,0 +1,378 @@
+"""The shapes of an error: whatever a server, a proxy or a gateway sends becomes one `Report`. Bounded, never raises.
+
+| shape | who |
+|---|---|
+| `{"error": {"code", "message", "metadata"}}` | OpenRouter, OpenAI and most others |
+| `{"error": "..."}`, `{"error": "...", "code": "..."}` | Ollama, TGI, xAI |
+| `{"code", "message"}`, `{"object": "error", ...}` | SGLang, SiliconFlow, Cohere |
+| `{"type": "error", "error": {...}}` | Anthropic |
+| `[{"error": {"code", "status", "details": [...]}}]` | Google |
+| `{"detail": "..."}`, `{"detail": [{"loc", "msg"}]}`, `{"message": {"detail": [...]}}` | FastAPI, Mistral |
+| `{"errors": [{"code", "message"}]}` | Cloudflare, GraphQL |
+| `{"__type", "message"}`, `{"throttlingException": {"message"}}` | Bedrock |
+| `{"base_resp": {"status_code", "status_msg"}}`, `{"error_code", "error_msg"}` | MiniMax, ERNIE |
+| JSON inside `metadata.raw`, `message` or behind other words, encoded once or twice | gateways |
+| HTML, plain text | Cloudflare, nginx, load balancers, envoy |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+MAX_READ: Final = 4_000  # characters of any one text that are looked at
+MAX_BODY: Final = 1 << 20
+_MAX_DEPTH: Final = 6
+_MAX_ITEMS: Final = 3
+_MAX_EMBEDDED: Final = 64_000
+
+_INSIDE: Final = ("error", "errors", "detail", "Error", "err", "fault", "base_resp", "exception")
+_TEXTS: Final = (
+    "message",
+    "Message",
+    "detail",
+    "msg",
+    "error_message",
+    "errorMessage",
+    "error_msg",
+    "status_msg",
+    "error",
+    "errors",
+    "faultstring",
+    "error_description",
+    "title",
+    "description",
+    "reason",
+)
+_STATUSES: Final = ("code", "http_status", "status", "status_code", "statusCode", "error_code", "errorCode", "httpCode")
+_CODES: Final = ("code", "error_type", "type", "__type", "errorCode", "error_code", "errorType", "reason", "status")
+_FINE: Final = frozenset({"0", "200", "201", "ok", "success", "succeeded", "none", ""})
+_UPSTREAM: Final = ("raw", "upstream_error", "original_error", "innererror", "inner_error", "cause", "provider_error")
+_ANSWERS: Final = frozenset({"choices", "usage", "candidates", "content", "delta", "data", "output"})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an error says.
+
+    `layers` are its objects from the outermost to the innermost, `words` what it says to people. `upstream` and
+    `upstream_words` are what it quotes of another server.
+    """
+
+    layers: tuple[Mapping[str, object], ...] = ()
+    words: str = ""
+    upstream: tuple[Mapping[str, object], ...] = ()
+    upstream_words: str = ""
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        """OpenRouter's `metadata`."""
+        return next((found for layer in reversed(self.layers) if (found := mapping(layer.get("metadata")))), {})
+
+    @property
+    def availability(self) -> Mapping[str, object]:
+        """OpenRouter's `availability`."""
+        return mapping(self.fields.get("availability")) or mapping(self.metadata.get("availability"))
+
+    @property
+    def everything(self) -> tuple[Mapping[str, object], ...]:
+        """All objects, the error's own from the innermost outwards, then those of the upstream."""
+        return (*reversed(self.layers), *reversed(self.upstream))
+
+
+def report(error: object) -> Report:
+    """Read an error of any shape."""
+    layers, words = _unwrap(error)
+    fields: Mapping[str, object] = layers[-1] if layers else {}
+    if not words:
+        words = next((text for layer in reversed(layers) if (text := _text(layer))), "")
+    upstream: list[Mapping[str, object]] = []
+    upstream_words = ""
+    for quoted in _quoted(layers, words):
+        inner, said = _unwrap(quoted)
+        upstream += [layer for layer in inner if layer not in upstream]
+        upstream_words = (
+            upstream_words or said or next((text for layer in reversed(inner) if (text := _text(layer))), "")
+        )
+    return Report(tuple(layers), words, tuple(upstream), upstream_words, fields)
+
+
+def find_error(payload: object) -> object | None:
+    """Return the error that a decoded body or SSE chunk carries, at the top, in a choice or as a whole, else None."""
+    if not isinstance(payload, dict):
+        return payload if _is_error(payload) else None
+    error = payload.get("error")
+    if error is not None:
+        beside = (
+            isinstance(error, str)
+            and error
+            and not payload.get("choices")
+            and any(name in payload for name in _STATUSES)
+        )
+        return payload if beside else error
+    choices = payload.get("choices")
+    if isinstance(choices, list) and choices:
+        for choice in choices:
+            if isinstance(choice, dict):
+                own: object = choice.get("error")
+                if own is not None:
+                    return own
+                if choice.get("finish_reason") == "error":
+                    return {"message": "the answer ended in an error (finish_reason: error)"}
+        return None
+    return payload if _is_error(payload) else None
+
+
+def _is_error(payload: object) -> bool:
+    """Whether a payload without choices says that something went wrong."""
+    if isinstance(payload, list):
+        return any(isinstance(item, dict) and (item.get("error") or _is_error(item)) for item in payload[:_MAX_ITEMS])
+    if isinstance(payload, str):
+        return bool(payload.strip())
+    if not isinstance(payload, dict):
+        return False
+    if payload.get("errors") or payload.get("object") == "error" or payload.get("type") == "error":
+        return True
+    base = mapping(payload.get("base_resp"))
+    if str(base.get("status_code", "0")) not in _FINE:
+        return True
+    if any(name.endswith("Exception") and isinstance(value, dict) for name, value in payload.items()):
+        return True
+    if isinstance(payload.get("object"), str) or not _ANSWERS.isdisjoint(
+        name for name, value in payload.items() if value not in (None, [], {}, "")
+    ):
+        return False
+    codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
+    if any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes):
+        return True
+    if isinstance(payload.get("detail"), str | list | dict) and payload["detail"]:
+        return True
+    says = any(isinstance(payload.get(name), str) and payload[name] for name in _TEXTS if name != "reason")
+    return says and all(str(code).lower() not in _FINE for code in codes)
+
+
+# The parts of a report
+
+
+def codes(layers: Iterator[Mapping[str, object]] | tuple[Mapping[str, object], ...]) -> Iterator[str]:
+    """The codes and types in these objects, in lower case; no plain numbers."""
+    for layer in layers:
+        for name in _CODES:
+            value = layer.get(name)
+            if isinstance(value, str) and value:
+                yield _code(value)
+        for name, value in layer.items():
+            if name.endswith("Exception") and isinstance(value, dict):
+                yield name.lower()
+        details = layer.get("details")
+        for detail in details[:8] if isinstance(details, list) else ():
+            if isinstance(reason := mapping(detail).get("reason"), str):
+                yield reason.lower()
+        if isinstance(reason := mapping(layer.get("innererror")).get("code"), str):
+            yield reason.lower()
+
+
+def numbers(report: Report) -> Iterator[tuple[str, str]]:
+    """The field and the number of errors that a server counts in a way of its own."""
+    for layer in report.everything:
+        base = mapping(layer.get("base_resp")) or (layer if "status_msg" in layer else {})
+        if "status_code" in base:
+            yield "base_resp", _digits(base["status_code"])
+        for name in ("error_code", "code"):
+            if name in layer:
+                yield name, _digits(layer[name])
+
+
+def status_of(report: Report) -> int | None:
+    """The HTTP status that an error says itself."""
+    for layer in report.everything:
+        for name in _STATUSES:
+            if (status := error_status(layer.get(name))) is not None:
+                return status
+    return None
+
+
+def parameter_of(report: Report) -> str | None:
+    """The request's field that the error names: OpenAI's `param`, pydantic's `loc`."""
+    for layer in report.everything:
+        if isinstance(name := layer.get("param"), str) and name:
+            return name[:80]
+        for items in (layer.get("detail"), layer.get("errors"), layer.get("message")):
+            for item in items[:_MAX_ITEMS] if isinstance(items, list) else ():
+                if place := _place(mapping(item)):
+                    return place[:80]
+    return None
+
+
+def error_status(value: object, least: int = 300) -> int | None:
+    """A status that means an error, also from "429" or 429.0; None for anything else."""
+    found = number(value)
+    return int(found) if found is not None and least <= found < 600 else None
+
+
+def number(value: object) -> float | None:
+    """A finite number, also from a string."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def mapping(value: object) -> Mapping[str, object]:
+    """The value, if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def decode(body: bytes) -> object:
+    """The body as JSON, also out of a single SSE event; else as text, but never as broken JSON."""
+    text = body[:MAX_BODY].removeprefix(b"\xef\xbb\xbf").strip()
+    for line in text.split(b"\n", 8)[:8] if text.startswith((b"event:", b"data:", b":")) else ():
+        if line.startswith(b"data:"):
+            text = line.removeprefix(b"data:").strip()
+            break
+    try:
+        return orjson.loads(text if text.isascii() else text.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        if text[:1] in (b"{", b"["):
+            return f"an unreadable body of {len(body)} bytes"
+        return text[: MAX_READ * 4].decode("utf-8", "replace")
+
+
+# Inside
+
+
+def _unwrap(error: object) -> tuple[list[Mapping[str, object]], str]:
+    """The objects that describe the error, from the outermost inwards, and its words if those stand alone."""
+    layers: list[Mapping[str, object]] = []
+    for _ in range(_MAX_DEPTH):
+        if isinstance(error, list):
+            error = next((item for item in error if isinstance(item, dict | str | list)), None)
+        if isinstance(error, str):
+            error = json_in(error)
+        if isinstance(error, dict):
+            layers.append(error)
+            inner = _inside(error)
+            if inner is None:
+                return layers, _text(error)
+            error = inner
+        elif isinstance(error, str):
+            return layers, error
+        elif not isinstance(error, list):
+            break
+    return layers, ""
+
+
+def _inside(error: Mapping[str, object]) -> object:
+    """What is wrapped in an object that describes an error; None: nothing."""
+    for name in _INSIDE:
+        inner = error.get(name)
+        if isinstance(inner, dict) or (isinstance(inner, list) and not _pydantic(inner)):
+            if inner:
+                return inner
+        elif name == "error" and isinstance(inner, str):
+            beside = isinstance(error.get("message"), str)
+            if _holds_json(inner) or not beside:
+                return inner
+    for name, inner in error.items():
+        if name.endswith("Exception") and isinstance(inner, dict):
+            return inner
+    inner = error.get("message")
+    return inner if isinstance(inner, dict) or (isinstance(inner, str) and _holds_json(inner)) else None
+
+
+def _holds_json(text: str) -> bool:
+    return isinstance(json_in(text), dict | list)
+
+
+def _quoted(layers: list[Mapping[str, object]], words: str) -> Iterator[object]:
+    """What an error quotes of an upstream's."""
+    for layer in reversed(layers):
+        for source in (mapping(layer.get("metadata")), layer):
+            for name in _UPSTREAM:
+                if source.get(name):
+                    yield source[name]
+    if (embedded := _embedded(words)) is not None:
+        yield embedded
+
+
+def _embedded(words: str) -> object | None:
+    """The object in a text like `got status 429: {...}`."""
+    start = words.find("{", 1, MAX_READ)
+    if start < 1 or len(words) > _MAX_EMBEDDED:
+        return None
+    end = words.rfind("}")
+    try:
+        found = orjson.loads(words[start : end + 1].encode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def json_in(text: str) -> object:
+    """What a text holds as JSON, an object or a list, encoded once or twice; or the text."""
+    for _ in range(2):
+        head = text[:200].lstrip()
+        if not (head[:1] in ("{", "[") or (head[:1] == '"' and head[1:2] in ("{", "[", "\\"))) or len(text) > MAX_BODY:
+            return text
+        try:
+            found = orjson.loads(text.encode("utf-8", "replace"))
+        except orjson.JSONDecodeError:
+            return text
+        if not isinstance(found, str):
+            return found if isinstance(found, dict | list) else text
+        text = found
+    return text
+
+
+def _text(value: object, depth: int = 0) -> str:
+    """The first words in a value that are meant for people; never `input` or the like."""
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, str):
+        inner = json_in(value)
+        return value if isinstance(inner, str) else _text(inner, depth + 1)
+    if isinstance(value, list):
+        if _pydantic(value):
+            return "; ".join(_pydantic_words(item) for item in value[:_MAX_ITEMS])
+        return next((text for item in value[:_MAX_ITEMS] if (text := _text(item, depth + 1))), "")
+    if isinstance(value, dict):
+        return next((text for name in _TEXTS if (text := _text(value.get(name), depth + 1))), "")
+    return ""
+
+
+def _pydantic(items: list[object]) -> bool:
+    return bool(items) and all(isinstance(item, dict) and "loc" in item for item in items[:_MAX_ITEMS])
+
+
+def _pydantic_words(item: object) -> str:
+    fields = mapping(item)
+    says = _text(fields.get("msg")) or _text(fields.get("message"))
+    place = _place(fields)
+    return f"{place}: {says}" if place and says else says
+
+
+def _place(item: Mapping[str, object]) -> str:
+    """Where a validator found something, without the `body` before it."""
+    parts = item.get("loc")
+    if not isinstance(parts, list | tuple):
+        return ""
+    named = [str(part)[:40] for part in parts[:8] if isinstance(part, str | int) and part != "body"]
+    return ".".join(named)
+
+
+def _code(value: str) -> str:
+    """A code without what Amazon puts around it: `com.amazon.coral#ThrottlingException:http://...`."""
+    return value[:200].strip().rpartition("#")[2].partition(":")[0].lower()
+
+
+def _digits(value: object) -> str:
+    found = number(value)
+    return str(int(found)) if found is not None and abs(found) < 1e9 else ""

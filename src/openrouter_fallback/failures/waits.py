@@ -1,0 +1,186 @@
+"""How long a server asks to wait, in every form that is in use. Unreadable or absurd is absent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from .shapes import MAX_READ, mapping, number
+
+LONGEST_SECONDS: Final = 32 * 86_400.0
+"""A quota of a month is the longest that any server has; what is longer is no time to wait."""
+
+_EPOCH_MILLISECONDS: Final = 1e11
+_EPOCH_SECONDS: Final = 1e9
+_UNITS: Final = {"ms": 0.001, "m": 60.0, "h": 3600.0, "d": 86_400.0, "s": 1.0, "": 1.0}
+_UNIT: Final = r"ms|milliseconds?|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s"
+_PART: Final = rf"(\d{{1,12}}(?:\.\d{{1,9}})?)\s{{0,2}}({_UNIT})?(?![a-z])"
+_DURATION: Final = re.compile(r"\s*(?:(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s))+\s*", re.IGNORECASE)
+_PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s)", re.IGNORECASE)
+_SAID: Final = re.compile(
+    r"\b(?:(?:re)?try(?:ing)?(?: your request| again| it)?|wait(?:ing)?|available(?: again)?|resets?|back)"
+    r"(?: after| in| for| at least| about| again in)*:?\s{1,3}"
+    rf"((?:{_PART}[\s,]{{0,2}}(?:and )?){{1,4}})",
+    re.IGNORECASE,
+)
+_WORDED: Final = re.compile(_PART, re.IGNORECASE)
+# In bodies: the field, and how many of its unit are a second.
+_FIELDS: Final[Mapping[str, float]] = {
+    "retry_after": 1.0,
+    "retry-after": 1.0,
+    "retryAfter": 1.0,
+    "retry_after_seconds_raw": 1.0,
+    "retry_after_seconds": 1.0,
+    "retryAfterSeconds": 1.0,
+    "retryDelay": 1.0,
+    "retry_delay": 1.0,
+    "retry_after_ms": 0.001,
+    "retryAfterMs": 0.001,
+    "cooldown_seconds": 1.0,
+    "wait_seconds": 1.0,
+    "reset_after": 1.0,
+    "resets_in_seconds": 1.0,
+}
+
+
+def retry_after(
+    headers: Mapping[str, str],
+    fields: Iterable[Mapping[str, object]],
+    words: Iterable[str],
+    *,
+    limited: bool,
+    passing: bool,
+    now: float,
+) -> float | None:
+    """Seconds to wait, finite and >= 0; None where nothing readable says so.
+
+    The first of these that is readable: the headers `retry-after-ms` and `Retry-After` (seconds or an HTTP date,
+    RFC 9110 10.2.3); fields of the body, Google's `RetryInfo` among them; headers that OpenRouter repeats in
+    `metadata.headers`; where the failure is a rate limit (`limited`) the reset headers; where it may pass (`passing`)
+    the words of the message.
+    """
+    for given in (headers, *_repeated(fields)):
+        found = _header(given, now)
+        if found is None and given is headers:
+            found = next((wait for one in fields if (wait := _field(one, now)) is not None), None)
+        if found is not None:
+            return found
+    if limited:
+        for given in (headers, *_repeated(fields)):
+            if (found := _reset(given, now)) is not None:
+                return found
+    if passing:
+        return next((wait for text in words if (wait := _said(text)) is not None), None)
+    return None
+
+
+def seconds(value: object, now: float, unit: float = 1.0) -> float | None:
+    """A number of seconds, a duration like "1m30s", or a date; None for anything else."""
+    found = number(value.split(",", 1)[0] if isinstance(value, str) else value)
+    if found is not None:
+        return _bounded(found * unit)
+    if isinstance(value, dict):  # google.protobuf.Duration
+        parts = (number(value.get("seconds", 0)), number(value.get("nanos", 0)))
+        return (
+            None if None in parts or "seconds" not in value else _bounded((parts[0] or 0.0) + (parts[1] or 0.0) / 1e9)
+        )
+    if not isinstance(value, str):
+        return None
+    text = value[:100]
+    if _DURATION.fullmatch(text):
+        return _bounded(_sum(_PARTS.findall(text)))
+    return _date(text, now)
+
+
+def _repeated(fields: Iterable[Mapping[str, object]]) -> list[Mapping[str, str]]:
+    """Headers that an error repeats in its body."""
+    found: list[Mapping[str, str]] = []
+    for one in fields:
+        for source in (mapping(one.get("metadata")), one):
+            headers = list(mapping(source.get("headers")).items())[:64]
+            found += [{str(name).lower(): _plain(value) for name, value in headers}] if headers else []
+    return found
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list) and value:
+        value = value[0]
+    return str(value)[:100] if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _header(headers: Mapping[str, str], now: float) -> float | None:
+    found = seconds(headers.get("retry-after-ms"), now, 0.001) if "retry-after-ms" in headers else None
+    if found is None and "x-ms-retry-after-ms" in headers:
+        found = seconds(headers["x-ms-retry-after-ms"], now, 0.001)
+    return seconds(headers.get("retry-after"), now) if found is None else found
+
+
+def _field(fields: Mapping[str, object], now: float) -> float | None:
+    details = fields.get("details")
+    places = [
+        mapping(fields.get("availability")),
+        mapping(fields.get("metadata")),
+        mapping(mapping(fields.get("metadata")).get("availability")),
+        fields,
+        *(mapping(detail) for detail in (details[:8] if isinstance(details, list) else ())),
+    ]
+    for place in places:
+        for name, unit in _FIELDS.items():
+            if name in place and (found := seconds(place[name], now, unit)) is not None:
+                return found
+    return None
+
+
+def _reset(headers: Mapping[str, str], now: float) -> float | None:
+    """When a limit starts anew: the latest of those that are used up, else the first that comes."""
+    used_up: list[float] = []
+    others: list[float] = []
+    for name, value in headers.items():
+        if "ratelimit" not in name.replace("-limit", "limit") or "reset" not in name:
+            continue
+        if (wait := _moment(value, now)) is not None:
+            left = number(headers.get(name.replace("reset", "remaining")))
+            (used_up if left is not None and left <= 0 else others).append(wait)
+    return max(used_up) if used_up else min(others, default=None)
+
+
+def _moment(value: object, now: float) -> float | None:
+    """Epoch milliseconds, epoch seconds, seconds, a duration or a date."""
+    found = number(value)
+    if found is None:
+        return seconds(value, now)
+    if found >= _EPOCH_MILLISECONDS:
+        return _bounded(found / 1000 - now)
+    return _bounded(found - now if found >= _EPOCH_SECONDS else found)
+
+
+def _said(text: str) -> float | None:
+    """The wait in words like "try again in 1m30s", "Please retry after 20 seconds", "retry in 38.5s"."""
+    match = _SAID.search(text[:MAX_READ])
+    return _bounded(_sum(_WORDED.findall(match[1]))) if match else None
+
+
+def _sum(parts: Iterable[tuple[str, str]]) -> float:
+    return sum(float(count) * _unit(unit.lower()) for count, unit in parts)
+
+
+def _unit(unit: str) -> float:
+    return _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[:1]]
+
+
+def _date(text: str, now: float) -> float | None:
+    from email.utils import parsedate_to_datetime  # Seldom needed, and a tenth of what importing the core takes.
+
+    try:
+        date = (
+            datetime.fromisoformat(text.strip()) if text[:4].isdigit() and "-" in text else parsedate_to_datetime(text)
+        )
+        return _bounded((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _bounded(wait: float) -> float | None:
+    return max(0.0, wait) if wait <= LONGEST_SECONDS else None

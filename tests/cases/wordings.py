@@ -1,0 +1,380 @@
+"""Refusals in the words of many servers: what a message means, whoever passes it on.
+
+A row: the server, the status it comes with, the message, its kind without `provider_name`, and with it where that is
+another one.
+"""
+
+from __future__ import annotations
+
+from openrouter_fallback.failures.kinds import FailureKind as K
+
+Row = tuple[str, int, str, K]
+
+_TOO_LONG: dict[str, tuple[str, ...]] = {
+    "OpenAI": (
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in 8545 tokens. Please "
+        "reduce the length of the messages.",
+        "This model's maximum context length is 4097 tokens, however you requested 4226 tokens (4012 in your "
+        "prompt; 214 "
+        "for the completion). Please reduce your prompt; or completion length.",
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+        "Invalid 'messages[1].content': string too long. Expected a string with maximum length 10485760, but got a "
+        "string with length 10700000 instead.",
+        "Invalid 'input[0].content[0].text': string too long. Expected a string with maximum length 10485760, but "
+        "got a "
+        "string with length 11000000 instead.",
+    ),
+    "Anthropic": (
+        "prompt is too long: 213462 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 199759 + 8192 > 200000, decrease input length or "
+        "`max_tokens` and try again",
+    ),
+    "Bedrock": (
+        "Input is too long for requested model.",
+        "The model returned the following errors: Input is too long for requested model.",
+        "Malformed input request: expected maxLength: 400000, actual: 512345, please reformat your input and try "
+        "again.",
+        "messages: too many total text bytes: 9500000 > 9000000",
+    ),
+    "Google": (
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+        "The input token count exceeds the maximum number of tokens allowed 1048576.",
+        "Unable to submit request because the input token count is 1100000 but model only supports up to 1048576.",
+    ),
+    "Mistral": (
+        "Prompt contains 50000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    ),
+    "Cohere": (
+        "too many tokens: total number of tokens (prompt and prediction) cannot exceed 2048 - received 6354.",
+        "too many tokens: size limit exceeded by 11326 tokens. Try using shorter or fewer inputs.",
+    ),
+    "xAI": ("This model's maximum prompt length is 131072 but the request contains 537812 tokens.",),
+    "Moonshot": ("Invalid request: Your request exceeded model token limit: 262144 (requested: 287431)",),
+    "DeepSeek": (
+        "This model's maximum context length is 65536 tokens. However, you requested 69648 tokens (69648 in the "
+        "messages, 0 in the completion).",
+    ),
+    "DashScope": ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 204800]",),
+    "GLM": ("Prompt exceeds max length", "Prompt 超长", "输入内容超过模型最大长度"),
+    "MiniMax": ("invalid params, context window exceeds limit (2013)",),
+    "Groq": ("Please reduce the length of the messages or completion.",),
+    "Cerebras": (
+        "Please reduce the length of the messages or completion. Current length is 42328 while limit is 40000",
+    ),
+    "Fireworks": ("The prompt is too long: 200000, model maximum context length: 131071",),
+    "SambaNova": ("The maximum context length of Meta-Llama-3.1-8B is 8192. However, the request takes 9000 tokens.",),
+    "TGI": (
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens "
+        "and 200 "
+        "`max_new_tokens`",
+        "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000",
+    ),
+    "DeepInfra": ("Requested input length 140000 exceeds maximum input length 131071",),
+    "SiliconFlow": ("length of prompt_tokens (40000) must be less than max_seq_len (32768).",),
+    "vLLM": (
+        "Input prompt (9762 tokens) is too long and exceeds limit of 8192",
+        "The prompt (total length 9000) is too long to fit into the model (context length 8192).",
+        "The decoder prompt (length 33000) is longer than the maximum model length of 32768.",
+        "You requested 128000 output tokens and your prompt contains at least 134145 input tokens, for a total of at "
+        "least 262145 tokens.",
+        "max_tokens must be at least 1, got -341.",
+        "'max_tokens' or 'max_completion_tokens' is too large: 4096. This model's maximum context length is 4096 "
+        "tokens "
+        "and your request has 300 input tokens (4096 > 4096 - 300).",
+    ),
+    "SGLang": (
+        "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
+        "Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).",
+        "Requested token count exceeds the model's maximum context length of 32768 tokens.",
+    ),
+    "llama.cpp": (
+        "the request exceeds the available context size. try increasing the context size or enable context shift",
+        "request (14429 tokens) exceeds the available context size (8192 tokens), try increasing it",
+        "input is too large to process. increase the physical batch size",
+        "Requested tokens (768) exceed context window of 512",
+    ),
+    "Ollama": (
+        "input length exceeds the context length",
+        "prompt too long; exceeded max context length by 123 tokens",
+    ),
+    "LM Studio": (
+        "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with context "
+        "length of only 32768 tokens, which is not enough.",
+        "The number of tokens to keep from the initial prompt is greater than the context length.",
+        "Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)",
+        "Context size has been exceeded.",
+        "Input length 6491 exceeds context length 1500",
+    ),
+    "TensorRT-LLM": (
+        "Prompt length (1251) exceeds maximum input length (1000)",
+        "Cannot process new request: Prompt length (5056) exceeds maximum sequence length (2048)",
+        "The sum of prompt length (5000.0) and query length should not exceed max_num_tokens (4096)",
+    ),
+    "LMDeploy": ("input tokens 40000 exceeds session_len 32768",),
+    "Replicate": ("E1002 PromptTooLong",),
+    "GitHub Models": ("Request body too large for gpt-4o model. Max size: 8000 tokens.",),
+    "GitHub Copilot": ("prompt token count of 138898 exceeds the limit of 64000",),
+    "Cloudflare": (
+        "AiError: 5021: The estimated number of input and maximum output tokens (9000) exceeded this model context "
+        "window "
+        "limit (8192).",
+    ),
+    "watsonx": ("the number of input tokens 9000 cannot exceed the total tokens limit 8192 for this model",),
+    "Databricks": ("Your request exceeds the maximum allowed content length",),
+    "Volcengine Ark": ("Total tokens of image and text exceed max message tokens",),
+    "ERNIE": ("the max input characters is 11200", "the length of the messages exceeds 2000"),
+    "TabbyAPI": ("Prompt length 9000 is greater than max_seq_len 8192",),
+    "Lemonade": ("The request exceeds the model's maximum allowed prompt length",),
+    "GPT4All": ("ERROR: The prompt size exceeds the context window size and cannot be processed.",),
+    "LiteLLM": ("litellm.ContextWindowExceededError: too much",),
+    "mlx-serve": ("Prompt exceeds maximum context length",),
+}
+# Too long, too many or too large, but not for the context.
+_NOT_TOO_LONG: tuple[Row, ...] = (
+    (
+        "OpenAI",
+        400,
+        "Invalid 'messages[10].tool_calls[0].id': string too long. Expected a string with maximum length 40, but got a "
+        "string with length 51 instead.",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Invalid 'input[95].call_id': string too long. Expected a string with maximum length 64, but got a string with "
+        "length 116 instead.",
+        K.REJECTED,
+    ),
+    (
+        "LiteLLM",
+        400,
+        "litellm.ContextWindowExceededError: OpenAIException - Invalid 'messages[3].tool_calls[0].id': string too "
+        "long. "
+        "Expected a string with maximum length 40, but got a string with length 41 instead.",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Invalid 'tools[0].function.name': string too long. Expected a string with maximum length 64, but got a string "
+        "with length 81 instead.",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Invalid 'metadata.trace': string too long. Expected a string with maximum length 512, but got a string with "
+        "length 600 instead.",
+        K.REJECTED,
+    ),
+    ("OpenAI", 400, "Invalid 'user': string too long. Expected a string with maximum length 64.", K.REJECTED),
+    ("OpenAI", 400, "Invalid input[].call_id: string too long. Expected max length 64.", K.REJECTED),
+    ("Anthropic", 400, "tools.0.custom.name: String should have at most 128 characters", K.REJECTED),
+    ("OpenAI", 400, "Invalid 'tools': array too long. Expected an array with maximum length 128.", K.REJECTED),
+    ("Copilot", 400, "You may not include more than 128 tools in your request.", K.REJECTED),
+    (
+        "Google",
+        400,
+        "function_declarations: [FIELD_INVALID] At most 512 function declarations can be specified.",
+        K.REJECTED,
+    ),
+    ("Google", 400, "The specified schema produces a constraint that has too many states for serving.", K.REJECTED),
+    ("one-api", 500, "too many images in the message, max allowed is 16", K.REJECTED),
+    ("vLLM", 400, "At most 4 image(s) may be provided in one request.", K.REJECTED),
+    ("vLLM", 400, "At most 0 image(s) may be provided in one request.", K.UNSUPPORTED),
+    (
+        "Anthropic",
+        400,
+        "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6000000 bytes",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "max_tokens is too large: 200000. This model supports at most 16384 completion tokens, whereas you provided "
+        "200000.",
+        K.REJECTED,
+    ),
+    (
+        "Anthropic",
+        400,
+        "max_tokens: 64001 > 8192, which is the maximum allowed number of output tokens for claude-3-5-sonnet-20240620",
+        K.REJECTED,
+    ),
+    (
+        "Groq",
+        400,
+        "`max_tokens` must be less than or equal to `16384`, the maximum value for `max_tokens` is less than the "
+        "`context_window` for this model",
+        K.REJECTED,
+    ),
+    ("Groq", 400, "max_tokens for `llama-3.1-8b-instant` must be less than or equal to 8000", K.REJECTED),
+    (
+        "DashScope",
+        400,
+        "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]",
+        K.REJECTED,
+    ),
+    ("DeepSeek", 400, "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", K.REJECTED),
+    ("Bedrock", 400, "The maximum tokens you requested exceeds the model limit of 8192.", K.REJECTED),
+    (
+        "Google",
+        400,
+        "Unable to submit request because it has a maxOutputTokens value of 100000 but the supported range is from 1 "
+        "(inclusive) to 65537 (exclusive). Update the value and try again.",
+        K.REJECTED,
+    ),
+    (
+        "Google",
+        400,
+        "Unable to submit request because it has a stopSequences value of 10 but the supported range is from 1 "
+        "(inclusive) "
+        "to 6 (exclusive). Update the value and try again.",
+        K.REJECTED,
+    ),
+    ("any", 400, "The number of stop sequences must be at most 4", K.REJECTED),
+    ("Anthropic", 400, "temperature: range: 0..1, temperature must be less than or equal to 1", K.REJECTED),
+    (
+        "OpenAI",
+        400,
+        "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is "
+        "supported.",
+        K.UNSUPPORTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Invalid schema for response_format 'x': 'additionalProperties' is required to be supplied and to be false.",
+        K.REJECTED,
+    ),
+    ("SiliconFlow", 400, "Function call is not supported for this model.", K.UNSUPPORTED),
+    ("Ollama", 400, "registry.ollama.ai/library/gemma:2b does not support tools", K.UNSUPPORTED),
+    (
+        "vLLM",
+        400,
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        K.UNSUPPORTED,
+    ),
+    ("DeepSeek", 400, "unknown variant `image_url`, expected `text`", K.UNSUPPORTED),
+    (
+        "Groq",
+        413,
+        "Request too large for model `llama-3.3-70b` in organization `org_x` on tokens per minute (TPM): Limit 6000, "
+        "Requested 9000, please reduce your message size and try again.",
+        K.RATE_LIMITED,
+    ),
+    (
+        "OpenAI",
+        429,
+        "Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 132819. "
+        "The "
+        "input or output tokens must be reduced in order to run successfully.",
+        K.RATE_LIMITED,
+    ),
+)
+_HISTORY: tuple[Row, ...] = (
+    ("OpenAI", 404, "Item with id 'rs_68af4030' not found. Items are not persisted when `store` is false.", K.REJECTED),
+    ("OpenAI", 400, "Item 'rs_123' of type 'reasoning' was provided without its required following item.", K.REJECTED),
+    ("OpenAI", 404, "Previous response with id 'resp_1' not found.", K.REJECTED),
+    ("OpenAI", 404, "No such File object: file-abc. File file-abc was not found", K.REJECTED),
+    ("Google", 404, "Cached content cachedContents/x not found", K.REJECTED),
+    ("OpenAI", 400, "The encrypted content gAAA could not be verified.", K.REJECTED),
+    ("Google", 400, "Function call is missing a thought_signature in functionCall parts.", K.REJECTED),
+    (
+        "Anthropic",
+        400,
+        "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`.",
+        K.REJECTED,
+    ),
+    ("Anthropic", 400, "messages.1.content.0: Invalid `signature` in `thinking` block", K.REJECTED),
+    (
+        "Moonshot",
+        400,
+        "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+        K.REJECTED,
+    ),
+    ("Mistral", 400, "Tool call id was call_abc_123 but must be a-z, A-Z, 0-9, with a length of 9.", K.REJECTED),
+    (
+        "Anthropic",
+        400,
+        "messages.3: `tool_use` ids were found without `tool_result` blocks immediately after",
+        K.REJECTED,
+    ),
+    (
+        "Anthropic",
+        400,
+        "This model does not support assistant message prefill. The conversation must end with a user message.",
+        K.REJECTED,
+    ),
+)
+_ABOUT_ONE_REQUEST: tuple[Row, ...] = (
+    ("OpenRouter", 404, "No endpoints found that support the provided 'tool_choice' value.", K.UNSUPPORTED),
+    ("OpenRouter", 404, "No endpoints found that can handle the requested parameters.", K.UNSUPPORTED),
+    ("OpenAI", 400, "Unrecognized request argument supplied: stream_options", K.REJECTED),
+    ("OpenAI", 400, "Unknown parameter: 'parallel_tool_calls'.", K.REJECTED),
+    ("Mistral", 422, "stream_options: Extra inputs are not permitted", K.REJECTED),
+    ("FastAPI", 422, "extra fields not permitted", K.REJECTED),
+    ("Groq", 400, "property 'stream_options' is unsupported", K.REJECTED),
+    ("JSON schema", 400, "Additional properties are not allowed ('usage' was unexpected)", K.REJECTED),
+)
+_POLICY: tuple[Row, ...] = (
+    ("xAI", 403, "Content violates usage guidelines. Team: x, Failed check: SAFETY_CHECK_TYPE_BIO", K.CONTENT_POLICY),
+    (
+        "Azure",
+        400,
+        "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
+        K.CONTENT_POLICY,
+    ),
+    ("OpenAI", 400, "Your request was rejected as a result of our safety system.", K.CONTENT_POLICY),
+    (
+        "OpenAI",
+        400,
+        "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+        K.CONTENT_POLICY,
+    ),
+    ("Anthropic", 400, "Output blocked by content filtering policy", K.CONTENT_POLICY),
+    ("Google", 400, "The prompt was blocked: block_reason: PROHIBITED_CONTENT", K.CONTENT_POLICY),
+    ("DashScope", 400, "Input data may contain inappropriate content.", K.CONTENT_POLICY),
+    ("DeepSeek", 400, "Content Exists Risk", K.CONTENT_POLICY),
+    ("GLM", 400, "系统检测到输入或生成内容可能包含不安全或敏感内容", K.CONTENT_POLICY),
+    ("Moonshot", 400, "The request was rejected because it was considered high risk", K.CONTENT_POLICY),
+)
+_OTHERS: tuple[Row, ...] = (
+    ("Anthropic", 400, "Your credit balance is too low to access the Anthropic API.", K.CREDITS),
+    ("xAI", 403, "Your team has either used all available credits or reached its monthly spending limit.", K.CREDITS),
+    ("DeepSeek", 402, "Insufficient Balance", K.CREDITS),
+    ("Google", 400, "API key not valid. Please pass a valid API key.", K.AUTH),
+    ("Google", 400, "User location is not supported for the API use.", K.FORBIDDEN),
+    (
+        "Google",
+        404,
+        "models/gemini-foo is not found for API version v1beta, or is not supported for generateContent.",
+        K.NOT_FOUND,
+    ),
+    ("OpenAI", 404, "The model `gpt-9` does not exist or you do not have access to it.", K.NOT_FOUND),
+    ("Bedrock", 400, "The provided model identifier is invalid.", K.NOT_FOUND),
+    ("Ollama", 404, 'model "llama9" not found, try pulling it first', K.NOT_FOUND),
+    ("new-api", 500, "status code: 429, Too Many Requests", K.RATE_LIMITED),
+    ("Anthropic by a proxy", 500, "Overloaded", K.OVERLOADED),
+    ("envoy", 503, "upstream connect error or disconnect/reset before headers. reset reason: overflow", K.OVERLOADED),
+)
+
+OVERFLOWS: tuple[Row, ...] = tuple(
+    (who, 400, says, K.CONTEXT_TOO_LONG) for who, rows in _TOO_LONG.items() for says in rows
+)
+OTHERS: tuple[Row, ...] = (*_NOT_TOO_LONG, *_HISTORY, *_ABOUT_ONE_REQUEST, *_POLICY, *_OTHERS)
+
+# The kind where `metadata.provider_name` names whose words they are, if not as above: its own affair.
+_OF_A_PROVIDER: dict[K, K] = {
+    K.UNSUPPORTED: K.REJECTED,
+    K.AUTH: K.REJECTED,
+    K.CREDITS: K.REJECTED,
+    K.FORBIDDEN: K.REJECTED,
+    K.NOT_FOUND: K.REJECTED,
+}
+
+
+def of_a_provider(status: int, kind: K) -> K:
+    """What a refusal becomes when OpenRouter says which provider made it."""
+    return _OF_A_PROVIDER.get(kind, kind) if status in (400, 401, 403, 413, 422) else kind
