@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from . import figures
 from .failures.kinds import FailureKind
 
 Json = dict[str, Any]
@@ -44,7 +45,8 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class Seam:
     """Where one model went on from another's text: after `offset` characters, with `how` it `went_on`, `restarted` or
-    `overlapped`, and `dropped` the number of characters that it repeated and that were not passed on.
+    `overlapped`, or had nothing to add to a whole text (`completed`), and `dropped` the number of characters that it
+    repeated and that were not passed on.
     """
 
     offset: int
@@ -58,8 +60,8 @@ class Seam:
 class Usage:
     """Tokens of the answer, and its cost in USD where the endpoint reports one.
 
-    `estimated`: an attempt that broke off in mid-answer reported nothing, so its tokens are estimated from its pieces
-    and its length.
+    `cost` includes what the provider charges where the key is the caller's own (`is_byok`). `estimated`: an attempt
+    that broke off in mid-answer reported nothing, so its tokens are estimated from its pieces and its length.
     """
 
     prompt_tokens: int = 0
@@ -73,27 +75,25 @@ class Usage:
 
     @classmethod
     def read(cls, usage: object) -> Usage | None:
-        """Read the `usage` object of a body; None if there is none."""
+        """Read the `usage` object of a body; None if there is none.
+
+        `input_tokens` and `output_tokens` are read too. Figures that cannot be (see `figures.py`) count as not told.
+        """
         if not isinstance(usage, dict):
             return None
-        prompt = usage.get("prompt_tokens_details")
-        completion = usage.get("completion_tokens_details")
-        cost = usage.get("cost")
+        prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
+        prompt_tokens = figures.tokens(usage, "prompt_tokens", "input_tokens")
+        completion_tokens = figures.tokens(usage, "completion_tokens", "output_tokens")
         return cls(
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            total_tokens=_count(usage, "total_tokens"),
-            cached_tokens=_count(prompt, "cached_tokens"),
-            cache_write_tokens=_count(prompt, "cache_write_tokens"),
-            reasoning_tokens=_count(completion, "reasoning_tokens"),
-            cost=float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else None,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            total_tokens=figures.tokens(usage, "total_tokens") or prompt_tokens + completion_tokens,
+            cached_tokens=figures.tokens(prompt, "cached_tokens"),
+            cache_write_tokens=figures.tokens(prompt, "cache_write_tokens"),
+            reasoning_tokens=figures.reasoning_tokens(usage),
+            cost=figures.cost(usage),
             estimated=usage.get("estimated") is True,
         )
-
-
-def _count(source: object, key: str) -> int:
-    value = source.get(key) if isinstance(source, dict) else None
-    return int(value) if isinstance(value, int | float) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,13 @@ class ToolCall:
             text = "{}"
         try:
             arguments = orjson.loads(text)
-        except (orjson.JSONDecodeError, TypeError):
+            figures.check_depth(arguments)
+        except (ValueError, TypeError):
             return None
         if not isinstance(arguments, dict):
             return None
-        return cls(str(call.get("id") or ""), function["name"], arguments, text, position)
+        call_id = call.get("id")
+        return cls(str(call_id) if isinstance(call_id, str | int) else "", function["name"], arguments, text, position)
 
 
 class Completion:
@@ -183,14 +185,12 @@ class Completion:
     @property
     def model(self) -> str:
         """The model that really served."""
-        served = self.raw.get("model")
-        return served if isinstance(served, str) and served else self.attempts[-1].model if self.attempts else ""
+        return figures.name(self.raw.get("model")) or (self.attempts[-1].model if self.attempts else "")
 
     @property
     def provider(self) -> str | None:
         """The provider that OpenRouter names."""
-        provider = self.raw.get("provider")
-        return provider if isinstance(provider, str) else None
+        return figures.name(self.raw.get("provider"))
 
     @property
     def finish_reason(self) -> str:
@@ -247,19 +247,21 @@ def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:
     """The usage of an answer that several attempts have written.
 
     `earlier` holds, for each attempt that broke off, the usage that it reported and about how many tokens it has
-    written. Where it reported none, those count, for a prompt as long as the last one without them.
+    written. Where it reported none, those count, for a prompt as long as the last one without them. The caller adds
+    the cost of the whole call; the last attempt's own breakdown is left out.
     """
-    total: Json = dict(last or {})
+    total: Json = {key: value for key, value in (last or {}).items() if key not in ("cost_details", "is_byok")}
+    final = Usage.read(last) or Usage()
+    prompt_tokens, completion_tokens = final.prompt_tokens, final.completion_tokens
     all_written = sum(written for _, written in earlier)
     for reported, written in earlier:
-        known = reported if isinstance(reported, dict) else None
-        prompt = _count(known, "prompt_tokens") if known else max(0, _count(last, "prompt_tokens") - all_written)
-        completion = _count(known, "completion_tokens") if known else written
-        total["prompt_tokens"] = _count(total, "prompt_tokens") + prompt
-        total["completion_tokens"] = _count(total, "completion_tokens") + completion
+        known = Usage.read(reported)
+        prompt_tokens += known.prompt_tokens if known else max(0, final.prompt_tokens - all_written)
+        completion_tokens += known.completion_tokens if known else written
         if known is None:
             total["estimated"] = True
-    total["total_tokens"] = total["prompt_tokens"] + total["completion_tokens"]
+    total["prompt_tokens"], total["completion_tokens"] = prompt_tokens, completion_tokens
+    total["total_tokens"] = prompt_tokens + completion_tokens
     return total
 
 

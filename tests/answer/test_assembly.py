@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_fallback import Completion, Failure, FailureKind
-from openrouter_fallback.answer.accumulator import ERROR, FINISH, REASONING, TEXT, TOOL, Accumulator
+from openrouter_fallback.answer.accumulator import ERROR, FINISH, REASONING, TEXT, TOOL, USAGE, Accumulator
 from openrouter_fallback.answer.verdict import judge
 from openrouter_fallback.emulator.answers.chunks import split
 from openrouter_fallback.emulator.answers.completion import Script, Stamp, answer
@@ -141,7 +141,7 @@ def test_the_flags_say_what_a_chunk_carried() -> None:
     assert assembler.add(delta(finish="tool_calls")) == FINISH
     assert not assembler.open_tool_call
     assert assembler.add({**delta(), "error": {"code": 502, "message": "late"}}) & ERROR
-    assert assembler.add({"choices": [], "usage": {"total_tokens": 1}}) == 0
+    assert assembler.add({"choices": [], "usage": {"total_tokens": 1}}) == USAGE
 
 
 # name: the chunks' tool-call deltas -> (id, name, arguments) of each call
@@ -231,7 +231,7 @@ JUDGED: dict[str, tuple[Any, bool, K | None, bool]] = {
     "arguments that are no object": ([choice("tool_calls", tool_calls=[call("[1]")])], False, K.BAD_ANSWER, False),
     "a tool call without a name": ([choice("tool_calls", tool_calls=[call(name="")])], False, K.BAD_ANSWER, False),
     "length": ([choice("length", content="hel")], False, None, False),
-    "length and nothing": ([choice("length", reasoning="hm")], False, None, False),
+    "length and nothing": ([choice("length", reasoning="hm")], False, K.BAD_ANSWER, True),
     "length and half a tool call": ([choice("length", tool_calls=[HALF])], False, None, False),
     "one choice of two in error": ([choice(content="hello"), IN_ERROR], False, K.OVERLOADED, False),
     "one choice of two empty": ([choice(content="hello"), choice(index=1)], False, K.BAD_ANSWER, False),

@@ -12,9 +12,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from openrouter_fallback.answer.seam import _PREFACE, OVERLAP_CHARACTERS, ContinuationMode, SeamJoiner, SeamNotFound
+from openrouter_fallback.answer.seam import (
+    _PREFACE,
+    OVERLAP_CHARACTERS,
+    ContinuationMode,
+    SeamJoiner,
+    SeamNotFound,
+    only_by_prefill,
+)
 from openrouter_fallback.health import HealthScopes
-from openrouter_fallback.request.continuation import INSTRUCTION, continued, only_by_prefill
+from openrouter_fallback.request.continuation import INSTRUCTION, continued
 from openrouter_fallback.request.request import Request
 from openrouter_fallback.results import Usage, add_usage
 from openrouter_fallback.routes.candidate import Candidate

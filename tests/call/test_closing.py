@@ -292,7 +292,7 @@ def test_a_bad_header_is_refused_without_its_value(client: FallbackClient, serve
         lambda headers: client.chat("hello", headers=headers),
         lambda headers: client.stream("hello", headers=headers),
     ):
-        with pytest.raises(ConfigError, match="'X-Mine' must be printable ASCII") as caught:
+        with pytest.raises(ConfigError, match="header 'X-Mine'") as caught:
             make({"X-Mine": value})
         assert SECRET not in f"{caught.value!r} {caught.value.__cause__!r}"
 

@@ -19,9 +19,10 @@ from openrouter_fallback import (
     Piece,
     StreamInterruptedError,
 )
+from openrouter_fallback.answer.seam import only_by_prefill
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.answers.chunks import pieces
-from openrouter_fallback.request.continuation import INSTRUCTION, only_by_prefill
+from openrouter_fallback.request.continuation import INSTRUCTION
 from openrouter_fallback.routes.needs import CHARACTERS_PER_TOKEN
 
 from ..cases.matrix import TOOL

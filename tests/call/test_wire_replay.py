@@ -66,7 +66,9 @@ def _recordings() -> Iterator[Recording]:
 
 
 ALL = list(_recordings()) if RECORDINGS.is_dir() else []
-STREAMS = [one for one in ALL if one.events is not None]
+USED_UP = [one for one in ALL if one.name == "stream_error-0"]
+"""Its tokens went into the reasoning."""
+STREAMS = [one for one in ALL if one.events is not None and one not in USED_UP]
 BODIES = [one for one in ALL if one.events is None and one.status == 200]
 ERRORS = [one for one in ALL if one.status != 200]
 
@@ -175,6 +177,19 @@ def test_a_recorded_stream(
             assert listed(streamed, key) == listed(deltas, key)
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("one", USED_UP, ids=lambda one: one.name)
+def test_a_recorded_stream_whose_tokens_were_used_up(
+    server: RawServer, clients: dict[bool, FallbackClient], one: Recording, surface: str
+) -> None:
+    outcome = replay(server, clients[True], one, surface, SIZES[0])
+    (attempt,) = outcome.raised.attempts
+    assert attempt.kind is FailureKind.BAD_ANSWER
+    assert "max_tokens" in attempt.message
+    assert "reasoning effort" in attempt.message
+    assert outcome.delivered == ""
+
+
 @pytest.mark.parametrize("streams", [True, False], ids=["stream-asked", "json-asked"])
 @pytest.mark.parametrize("sizes", SIZES[1:])
 @pytest.mark.parametrize("surface", SURFACES)
@@ -230,4 +245,4 @@ def test_a_recorded_error(
 
 
 def test_all_recordings_are_replayed() -> None:
-    assert len(STREAMS) + len(BODIES) + len(ERRORS) == len(ALL) > 10
+    assert len(STREAMS) + len(USED_UP) + len(BODIES) + len(ERRORS) == len(ALL) > 10

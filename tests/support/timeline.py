@@ -427,7 +427,7 @@ class Call:
         now = self._world.now
         if chunk:
             flags = one.assembler.add(chunk)
-            if flags & ERROR:
+            if flags & ERROR and not one.assembler.ended:
                 return from_error(find_error(chunk), now=now), False
             if flags & TOKEN:
                 self._token(one, text=bool(flags & TEXT), reasoning=bool(flags & REASONING))

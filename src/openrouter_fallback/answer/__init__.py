@@ -1,1 +1,1 @@
-"""The answer of one attempt, as a pure decoder: bytes in, events out."""
+"""What a server's bytes say: the accumulated answer, and whether it is one."""

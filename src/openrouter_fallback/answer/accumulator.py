@@ -1,57 +1,105 @@
-"""Deltas become one body, and a body is judged: an answer, or a failure.
+"""The deltas of a stream as one body: the body that the same request would have given unstreamed.
 
-A streamed answer assembles to the body that the same request would have given unstreamed.
+Nothing is dropped: text and calls behind a finish belong to the answer. `End` says what the finishes are worth.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 from ..results import Json, text_of
+from .calls import Calls
 
-TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER = 1, 2, 4, 8, 16, 32, 64
+TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
-"""What counts as a token: not a role, not an empty delta, not a keep-alive."""
+"""What counts as a token: not a role, not an empty delta or detail, not a keep-alive."""
+
+MAX_CHOICES: Final = 128
+"""OpenAI's bound for `n`."""
 
 _JOINED = {"content": TEXT, "reasoning": REASONING, "reasoning_content": REASONING, "refusal": MEDIA}
 _LISTS = {"annotations": OTHER, "images": MEDIA}
 _CHUNK_ONLY = frozenset({"choices", "object", "error"})
+_FIRST_WINS = frozenset({"id", "model", "created", "provider"})
+_CHOICE_ONLY = frozenset({"index", "delta", "message", "finish_reason", "logprobs", "error"})
+_WRITTEN = ("text", "summary", "data", "content", "reasoning")
+_ERROR_KEYS = frozenset({"errors", "detail", "message", "code", "error_type", "error_message"})
+
+
+class End(StrEnum):
+    """What the finishes of a choice, or of all, say.
+
+    `open`: there is none yet. `provisional`: a finish stood in a chunk with content; more may come. `ended`: a finish
+    stood in a chunk without content. `contradicted`: tokens came behind a finish, so that finishes mean nothing and
+    only a clean end (`[DONE]`, or a body that ends properly) ends the answer.
+    """
+
+    OPEN = "open"
+    PROVISIONAL = "provisional"
+    ENDED = "ended"
+    CONTRADICTED = "contradicted"
+
+
+_AFTER_FINISH: Final = {
+    (End.OPEN, False): End.ENDED,
+    (End.OPEN, True): End.PROVISIONAL,
+    (End.PROVISIONAL, False): End.ENDED,
+    (End.PROVISIONAL, True): End.CONTRADICTED,
+    (End.ENDED, False): End.ENDED,
+    (End.ENDED, True): End.CONTRADICTED,
+    (End.CONTRADICTED, False): End.CONTRADICTED,
+    (End.CONTRADICTED, True): End.CONTRADICTED,
+}
+"""(state, whether the chunk with the finish carries a token) -> the state after it."""
 
 
 class _Choice:
-    __slots__ = ("audio", "details", "extra", "finish", "lists", "logprobs", "order", "outer", "texts", "tools")
+    __slots__ = ("audio", "details", "end", "extra", "finish", "legacy", "lists", "logprobs", "outer", "texts", "tools")
 
     def __init__(self) -> None:
         self.texts: dict[str, list[str]] = {}
         self.lists: dict[str, list[Any]] = {}
-        self.details: list[Json] = []
-        self.tools: list[Json] = []
-        self.order: dict[object, Json] = {}
-        self.audio: Json = {}
+        self.details: list[_Detail] = []
+        self.tools = Calls()
+        self.legacy: Calls | None = None
+        self.audio: dict[str, Any] = {}
         self.extra: Json = {}
         self.outer: Json = {}
         self.logprobs: Json | None = None
         self.finish: str | None = None
+        self.end = End.OPEN
 
 
 class Accumulator:
     """Collects the chunks of one stream.
 
-    `add` returns flags that say what the chunk carried, so that the caller need not look again.
+    `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
+    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer.
     """
 
-    __slots__ = ("_begun", "_choices", "_finished", "_head", "_keys", "partial_tokens")
+    __slots__ = (
+        "_begun",
+        "_choices",
+        "_clean",
+        "_contradicted",
+        "_finished",
+        "_head",
+        "_keys",
+        "_provisional",
+        "_usage_came",
+        "_wanted",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int = 1) -> None:
         self._choices: dict[int, _Choice] = {}
         self._head: Json = {}
         self._keys: object = None
-        self._begun = self._finished = 0
+        self._begun = self._finished = self._provisional = 0
+        self._contradicted = self._clean = self._usage_came = False
+        self._wanted = wanted
 
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that has begun has a finish reason."""
-        return self._begun > 0 and self._finished == self._begun
+    # The end
 
     @property
     def begun(self) -> bool:
@@ -59,9 +107,57 @@ class Accumulator:
         return self._begun > 0
 
     @property
+    def finished(self) -> bool:
+        """Whether every choice that has begun has a finish reason."""
+        return self._begun > 0 and self._finished == self._begun
+
+    @property
+    def end(self) -> End:
+        """What the finishes of all choices say together."""
+        if self._contradicted:
+            return End.CONTRADICTED
+        if not self.finished:
+            return End.OPEN
+        return End.PROVISIONAL if self._provisional else End.ENDED
+
+    @property
+    def provisional(self) -> bool:
+        """Whether a finish stood in a chunk with content and nothing has confirmed it."""
+        return self.end is End.PROVISIONAL
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether tokens came behind a finish."""
+        return self._contradicted
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer has ended, so that only usage and other choices are waited for."""
+        if not self.finished:
+            return False
+        if self._clean:
+            return True
+        if self._contradicted or self._begun < self._wanted:
+            return False
+        return not self._provisional or self._usage_came
+
+    @property
+    def survives_a_cut(self) -> bool:
+        """Whether a connection that breaks now leaves an answer."""
+        return self.finished and (self._clean or not (self._contradicted or self._begun < self._wanted))
+
+    def ends_cleanly(self) -> None:
+        """`[DONE]` has come, or the body has ended properly."""
+        self._clean = True
+
+    # What came
+
+    @property
     def open_tool_call(self) -> bool:
         """Whether an unfinished choice is in the middle of a tool call."""
-        return any(choice.tools and choice.finish is None for choice in self._choices.values())
+        return self._finished < self._begun and any(
+            choice.tools and choice.finish is None for choice in self._choices.values()
+        )
 
     @property
     def text(self) -> str:
@@ -80,102 +176,97 @@ class Accumulator:
         return self._head.get("id")
 
     def add(self, chunk: Json) -> int:
-        """Merge one decoded chunk."""
+        """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:
             self._keys = chunk.keys()
-            if chunk.get("error") is not None:
-                flags = ERROR
-            head = self._head
-            for key, value in chunk.items():
-                if (
-                    key not in _CHUNK_ONLY
-                    and (value is not None or key not in head)
-                    and (key not in head or head[key] is None or key not in ("id", "model", "created", "provider"))
-                ):
-                    head[key] = value
-        elif chunk.get("error") is not None:
+            flags = self._add_head(chunk)
+        elif chunk.get("error"):
             flags = ERROR
         choices = chunk.get("choices")
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
+        if flags & (TOKEN | USAGE):
+            self._usage_came = not flags & TOKEN
         return flags
+
+    def _add_head(self, chunk: Json) -> int:
+        head = self._head
+        for key, value in chunk.items():
+            if key in _CHUNK_ONLY or (value is None and key in head):
+                continue
+            known = head.get(key)
+            if known is None or not (key in _FIRST_WINS or (key == "usage" and not isinstance(value, dict))):
+                head[key] = value
+        if is_error(chunk):
+            return ERROR
+        return USAGE if isinstance(chunk.get("usage"), dict) else 0
 
     def _add_choice(self, choice: Json) -> int:
-        index = choice.get("index") or 0
-        state = self._choices.get(index)
-        if state is None:
-            if not isinstance(index, int):
-                raise TypeError("the index of a choice is not a number")
-            state = self._choices[index] = _Choice()
-            self._begun += 1
-        flags = 0
+        state = self._choices.get(choice.get("index") or 0) or self._begin(choice.get("index") or 0)
         delta = choice.get("delta")
-        if delta:
-            for key, value in delta.items():
-                if value is None or value == "" or value == []:
-                    if key != "role":
-                        state.extra.setdefault(key, value)
-                elif (flag := _JOINED.get(key)) is not None and isinstance(value, str):
-                    parts = state.texts.get(key)
-                    if parts is None:
-                        state.texts[key] = [value]
-                    else:
-                        parts.append(value)
-                    flags |= flag
-                elif key != "role":
-                    flags |= self._add_other(state, key, value)
+        flags = self._add_delta(state, delta) if delta else 0
         finish = choice.get("finish_reason")
-        if finish not in (None, "") and state.finish is None:
-            if finish == "error" or choice.get("error") is not None:
-                return flags | ERROR
-            if not isinstance(finish, str):
-                raise TypeError("a finish reason is not a string")
-            state.finish = finish
-            self._finished += 1
+        if choice.get("error") or finish == "error":
+            return flags | ERROR
+        if finish:
+            self._add_finish(state, finish, token=bool(flags & TOKEN))
             flags |= FINISH
+        elif flags & TOKEN and state.end is not End.OPEN:
+            self._move(state, End.CONTRADICTED)
         if len(choice) > 3:
-            for key, value in choice.items():
-                if key == "logprobs" and value:
-                    state.logprobs = _merge_logprobs(state.logprobs, value)
-                    flags |= OTHER
-                elif key not in ("index", "delta", "message", "finish_reason", "logprobs", "error") and (
-                    value is not None or key not in state.outer
-                ):
-                    state.outer[key] = value
-        if choice.get("error") is not None and state.finish is None:
-            flags |= ERROR
+            flags |= self._add_outer(state, choice)
         return flags
 
-    def _add_other(self, state: _Choice, key: str, value: Any) -> int:
-        if key == "tool_calls" and isinstance(value, list):
-            for call in value:
-                _merge_call(state, call)
-            return TOOL
-        if key == "reasoning_details" and isinstance(value, list):
-            for detail in value:
-                _merge_detail(state.details, detail)
-            return REASONING
-        if (flag := _LISTS.get(key)) is not None and isinstance(value, list):
-            state.lists.setdefault(key, []).extend(value)
-            return flag
-        if key == "audio" and isinstance(value, dict):
-            for name, part in value.items():
-                joins = name in ("data", "transcript") and isinstance(part, str)
-                state.audio[name] = state.audio.get(name, "") + part if joins else part
-            return MEDIA
-        if key == "content" and (text := text_of(value)):
-            # Some servers stream parts where OpenRouter streams strings.
-            state.texts.setdefault(key, []).append(text)
-            return TEXT
-        if key == "function_call" and isinstance(value, dict):
-            known = state.extra.get(key) or {}
-            whole = (known.get("arguments") or "") + (value.get("arguments") or "")
-            state.extra[key] = {**known, **{k: v for k, v in value.items() if v is not None}, "arguments": whole}
-            return TOOL
-        state.extra[key] = value
-        return OTHER
+    def _begin(self, index: object) -> _Choice:
+        if not isinstance(index, int) or self._begun >= MAX_CHOICES:
+            raise TypeError("the index of a choice is not a number, or there are too many choices")
+        state = self._choices[index] = _Choice()
+        self._begun += 1
+        return state
+
+    def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> None:
+        if not isinstance(finish, str):
+            raise TypeError("a finish reason is not a string")
+        if state.finish is None:
+            self._finished += 1
+        if token or state.end is not End.ENDED:
+            state.finish = finish
+        self._move(state, _AFTER_FINISH[state.end, token])
+
+    def _move(self, state: _Choice, end: End) -> None:
+        self._provisional += (end is End.PROVISIONAL) - (state.end is End.PROVISIONAL)
+        self._contradicted = self._contradicted or end is End.CONTRADICTED
+        state.end = end
+
+    def _add_delta(self, state: _Choice, delta: Json) -> int:
+        flags = 0
+        for key, value in delta.items():
+            if value is None or value == "" or value == []:
+                if key != "role":
+                    state.extra.setdefault(key, value)
+            elif (flag := _JOINED.get(key)) is not None and isinstance(value, str):
+                parts = state.texts.get(key)
+                if parts is None:
+                    state.texts[key] = [value]
+                else:
+                    parts.append(value)
+                flags |= flag
+            elif key != "role":
+                flags |= _add_other(state, key, value)
+        return flags
+
+    def _add_outer(self, state: _Choice, choice: Json) -> int:
+        """What stands beside the delta: `native_finish_reason`, `logprobs` and fields of one server."""
+        flags = 0
+        for key, value in choice.items():
+            if key == "logprobs" and isinstance(value, dict) and value:
+                state.logprobs = _merge_logprobs(state.logprobs, value)
+                flags = OTHER
+            elif key not in _CHOICE_ONLY and (value is not None or key not in state.outer):
+                state.outer[key] = value
+        return flags
 
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
@@ -187,18 +278,50 @@ class Accumulator:
         return body
 
 
+def is_error(chunk: Json) -> bool:
+    """Whether a chunk or body is an error: it has an `error`, or no choices and an error's fields."""
+    if chunk.get("error"):
+        return True
+    return "choices" not in chunk and "usage" not in chunk and not _ERROR_KEYS.isdisjoint(chunk)
+
+
+def _add_other(state: _Choice, key: str, value: Any) -> int:
+    if key == "tool_calls" and isinstance(value, list):
+        return TOOL if state.tools.add(value) else OTHER
+    if key == "reasoning_details" and isinstance(value, list):
+        return REASONING if _add_details(state.details, value) else OTHER
+    if (flag := _LISTS.get(key)) is not None and isinstance(value, list):
+        state.lists.setdefault(key, []).extend(value)
+        return flag
+    if key == "audio" and isinstance(value, dict):
+        return MEDIA if _add_audio(state.audio, value) else OTHER
+    if key == "content" and (text := text_of(value)):
+        # Some servers stream parts where OpenRouter streams strings.
+        state.texts.setdefault(key, []).append(text)
+        return TEXT
+    if key == "function_call" and isinstance(value, dict):
+        state.legacy = state.legacy or Calls()
+        return TOOL if state.legacy.add([{"index": 0, "function": value}]) else OTHER
+    state.extra[key] = value
+    return OTHER
+
+
 def _message(index: int, state: _Choice) -> Json:
     message: Json = {"role": "assistant", "content": None, **state.extra}
     for key, parts in state.texts.items():
         message[key] = "".join(parts)
-    for key, items in state.lists.items():
-        message[key] = items
+    message.update(state.lists)
     if state.details:
-        message["reasoning_details"] = state.details
-    if state.tools:
-        message["tool_calls"] = state.tools
+        message["reasoning_details"] = [detail.as_dict() for detail in state.details]
+    if calls := state.tools.as_list():
+        message["tool_calls"] = calls
+    if state.legacy is not None and (legacy := state.legacy.as_list()):
+        message["function_call"] = legacy[0]["function"]
     if state.audio:
-        message["audio"] = state.audio
+        message["audio"] = {
+            key: "".join(value) if key in _SOUND and isinstance(value, list) else value
+            for key, value in state.audio.items()
+        }
     return {
         "index": index,
         "message": message,
@@ -208,56 +331,78 @@ def _message(index: int, state: _Choice) -> Json:
     }
 
 
-def _merge_call(state: _Choice, part: Json) -> None:
-    index = part.get("index")
-    if index is None:
-        # Without an index, a part without an id belongs to the call before it.
-        index = part.get("id") or next(reversed(state.order), 0)
-    call = state.order.get(index)
-    name = (part.get("function") or {}).get("name")
-    # Some providers send every call with index 0: a new id with a name of its own is a new call.
-    if call is None or (part.get("id") and call.get("id") and part["id"] != call["id"] and name):
-        call = state.order[index] = {**part, "function": dict(part.get("function") or {})}
-        state.tools.append(call)
-        return
-    for key, value in part.items():
-        if key != "function" and value is not None and not call.get(key):
-            call[key] = value
-    function = call["function"]
-    for key, value in (part.get("function") or {}).items():
-        if value is None:
+_SOUND: Final = ("data", "transcript")
+
+
+def _add_audio(audio: dict[str, Any], delta: Json) -> bool:
+    """Merge a delta of sound; data and transcript are kept in parts."""
+    for key, value in delta.items():
+        if key in _SOUND and isinstance(value, str):
+            parts = audio.get(key)
+            if isinstance(parts, list):
+                parts.append(value)
+            else:
+                audio[key] = [value]
+        elif key not in _SOUND:
+            audio[key] = value
+    return any(delta.get(key) for key in _SOUND)
+
+
+class _Detail:
+    """One of `reasoning_details`; what streams in parts is kept in parts."""
+
+    __slots__ = ("fields", "joined", "parts")
+
+    def __init__(self, part: Json) -> None:
+        self.fields = dict(part)
+        kind = part.get("type")
+        self.joined = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(
+            kind if isinstance(kind, str) else ""
+        )
+        text = part.get(self.joined) if self.joined else None
+        self.parts = [text] if isinstance(text, str) else []
+
+    def takes(self, part: Json) -> bool:
+        """Whether the part goes on from this detail."""
+        known = self.fields
+        if self.joined is None or known.get("type") != part.get("type") or known.get("index") != part.get("index"):
+            return False
+        return not (known.get("id") and part.get("id") and known["id"] != part["id"])
+
+    def add(self, part: Json) -> None:
+        for key, value in part.items():
+            if key == self.joined and isinstance(value, str):
+                self.parts.append(value)
+            elif value is not None or key not in self.fields:
+                self.fields[key] = value
+
+    def as_dict(self) -> Json:
+        return {**self.fields, self.joined: "".join(self.parts)} if self.joined and self.parts else self.fields
+
+
+def _add_details(details: list[_Detail], parts: list[Any]) -> bool:
+    """Merge details; returns whether any of them says something."""
+    token = False
+    for part in parts:
+        if not isinstance(part, dict) or not part:
             continue
-        if key == "arguments" and isinstance(value, str):
-            function[key] = (function.get(key) or "") + value
-        elif not function.get(key):
-            function[key] = value
-
-
-def _merge_detail(details: list[Json], part: Json) -> None:
-    last = details[-1] if details else None
-    joined = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(part.get("type", ""))
-    if (
-        last is None
-        or joined is None
-        or last.get("type") != part["type"]
-        or last.get("index") != part.get("index")
-        or (last.get("id") and part.get("id") and last["id"] != part["id"])
-    ):
-        details.append(dict(part))
-        return
-    for key, value in part.items():
-        if key == joined and isinstance(value, str):
-            last[key] = (last.get(key) or "") + value
-        elif value is not None or key not in last:
-            last[key] = value
+        if details and details[-1].takes(part):
+            details[-1].add(part)
+        else:
+            details.append(_Detail(part))
+        token = token or any(part.get(key) for key in _WRITTEN)
+    return token
 
 
 def _merge_logprobs(known: Json | None, part: Json) -> Json:
-    if known is None:
-        return {key: list(value) if isinstance(value, list) else value for key, value in part.items()}
+    known = {} if known is None else known
     for key, value in part.items():
         if isinstance(value, list):
-            known[key] = (known.get(key) or []) + value
+            parts = known.get(key)
+            if isinstance(parts, list):
+                parts.extend(value)
+            else:
+                known[key] = list(value)
         elif value is not None or key not in known:
             known[key] = value
     return known

@@ -47,6 +47,28 @@ class SeamNotFound(Exception):
     """The continuation neither clearly goes on nor clearly repeats: joining it would be a guess."""
 
 
+def only_by_prefill(text: str) -> bool:
+    """Whether `text` stops inside a code fence or unfinished JSON, where an instruction would break the form."""
+    if len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)) % 2:
+        return True
+    start = text.lstrip()[:1]
+    return start in ("{", "[") and not _balanced(text)
+
+
+def _balanced(text: str) -> bool:
+    depth, quoted, escaped = 0, False, False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped, quoted = character == "\\", character != '"'
+        elif character == '"':
+            quoted = True
+        else:
+            depth += (character in "{[") - (character in "}]")
+    return depth <= 0 and not quoted
+
+
 class SeamJoiner:
     """Joins one continuation to the delivered text.
 

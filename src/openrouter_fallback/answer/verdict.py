@@ -1,16 +1,222 @@
-"""The verdict on a whole body: an answer, or a failure."""
+"""Whether a whole body is an answer: one rule for streams and bodies, text, calls, reasoning and media.
+
+The verdict judges and changes nothing. `judge` brings a body into shape first and takes cut-off calls out afterwards.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from ..failures.classifier import find_error, from_error, from_transport
 from ..failures.kinds import Failure, FailureKind, TransportFault
-from ..results import Json, ToolCall, text_of
+from ..results import Json, ToolCall, Usage, text_of
+from .accumulator import is_error
+from .finishes import Finish, Meaning, looks_whole, read
+from .repair import repair
+
+EMPTY_END = "empty_end"
+"""The code of an answer that ended with `stop` and says nothing: after a tool result that may be an answer."""
+EMPTY_LENGTH = "empty_length"
+"""The code of an answer whose tokens were used up before it said anything."""
+
+_PROSE = frozenset({"text", "output_text", "input_text", "thinking", "redacted_thinking", "reasoning", "summary"})
+_MEDIA = ("refusal", "images", "audio")
 
 
-def _fault(fault: TransportFault, detail: str) -> Failure:
-    return from_transport(fault, detail)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`failure`: why the body is no answer. `cut`: the tool calls that `length` cut off, by choice and position."""
+
+    failure: Failure | None = None
+    cut: tuple[tuple[int, int], ...] = ()
+
+
+def judge(
+    body: Json, *, wants_json: bool, now: float, max_tokens: int | None = None
+) -> tuple[Failure | None, tuple[Json, ...]]:
+    """Bring a body into shape, judge it, and take out the tool calls that `length` cut off; returns those too.
+
+    `max_tokens` is the limit that the request set; `now` the wall clock, for errors that say when to come back.
+    """
+    repair(body, max_tokens=max_tokens)
+    found = verdict(body, wants_json=wants_json, now=now)
+    return found.failure, _without(body, found.cut) if found.failure is None else ()
+
+
+def verdict(body: Json, *, wants_json: bool, now: float) -> Verdict:
+    """Judge a body that is in shape."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        error = error_in(body)
+        if error is not None:
+            return Verdict(from_error(error, now=now))
+        return Verdict(from_transport(TransportFault.NO_CHOICES, "the answer has no choices"))
+    cut: list[tuple[int, int]] = []
+    for number, choice in enumerate(choices):
+        failure = _in_error(choice, now) or _unfinished(choice)
+        if failure is not None:
+            return Verdict(failure)
+        finish = read(choice["finish_reason"], choice.get("native_finish_reason"))
+        message = choice["message"]
+        lost = _incomplete(message)
+        failure = (
+            _bad_finish(finish)
+            or _half_calls(message, lost, finish)
+            or _no_call(message, finish)
+            or _empty(message, finish, body.get("usage"))
+            or _half_text(message, finish)
+            or (_not_json(message, finish) if wants_json else None)
+        )
+        if failure is not None:
+            return Verdict(failure)
+        cut += [(number, position) for position in lost]
+    return Verdict(cut=tuple(cut))
+
+
+def error_in(payload: Json) -> object | None:
+    """The error that a body or chunk carries or is; None if there is none."""
+    found = find_error(payload)
+    if found:
+        return found
+    return payload if is_error(payload) else None
+
+
+def _in_error(choice: Json, now: float) -> Failure | None:
+    if choice.get("finish_reason") == "error" or choice.get("error"):
+        return from_error(find_error({"choices": [choice]}), now=now)
+    return None
+
+
+def _unfinished(choice: Json) -> Failure | None:
+    finish = choice.get("finish_reason")
+    if (
+        isinstance(finish, str)
+        and finish
+        and isinstance(choice.get("message"), dict)
+        and isinstance(choice.get("index") or 0, int)
+    ):
+        return None
+    return from_transport(TransportFault.NO_FINISH, "the answer stopped without a finish reason")
+
+
+def _bad_finish(finish: Finish) -> Failure | None:
+    if finish.meaning is Meaning.FILTERED:
+        return Failure(
+            FailureKind.CONTENT_POLICY, "the provider's content filter stopped the answer", code="content_filter"
+        )
+    if finish.meaning is Meaning.FAILED:
+        kind = finish.kind or FailureKind.BAD_ANSWER
+        return Failure(
+            kind, f"the provider ended the answer early (finish reason {finish.name[:60]})", code="bad_finish"
+        )
+    return None
+
+
+def _incomplete(message: Json) -> list[int]:
+    """The positions of tool calls that have no name or no complete arguments."""
+    calls = message.get("tool_calls") or ()
+    return [number for number, call in enumerate(calls) if not _complete(call, number)]
+
+
+def _complete(call: Any, position: int) -> bool:
+    if not isinstance(call, dict) or ToolCall.read(call, position) is None:
+        return False
+    return bool(call["function"].get("arguments"))
+
+
+def _half_calls(message: Json, lost: list[int], finish: Finish) -> Failure | None:
+    if finish.meaning is Meaning.LENGTH:
+        return None
+    if lost:
+        return from_transport(TransportFault.NO_FINISH, "a tool call's arguments are not complete")
+    legacy = message.get("function_call")
+    if legacy and ToolCall.read({"function": legacy}, 0) is None:
+        return from_transport(TransportFault.NO_FINISH, "a function call's arguments are not complete")
+    return None
+
+
+def _no_call(message: Json, finish: Finish) -> Failure | None:
+    if finish.meaning is Meaning.CALLS and not (message.get("tool_calls") or message.get("function_call")):
+        return from_transport(TransportFault.EMPTY, "the answer ended with tool calls and holds none")
+    return None
+
+
+def says_something(message: Json) -> bool:
+    """Whether a message holds an answer: text that is not only white space, a call, a refusal or media.
+
+    Reasoning alone is no answer.
+    """
+    content = message.get("content")
+    if text_of(content).strip() or message.get("tool_calls") or message.get("function_call"):
+        return True
+    if any(value.strip() if isinstance(value, str) else value for value in map(message.get, _MEDIA)):
+        return True
+    return isinstance(content, list) and any(
+        isinstance(part, dict) and part.get("type") not in _PROSE and part.keys() - {"type", "text"} for part in content
+    )
+
+
+def _empty(message: Json, finish: Finish, usage: object) -> Failure | None:
+    if says_something(message):
+        return None
+    if finish.meaning is Meaning.LENGTH:
+        known = Usage.read(usage)
+        spent = f" ({known.reasoning_tokens} tokens went into reasoning)" if known and known.reasoning_tokens else ""
+        return Failure(
+            FailureKind.BAD_ANSWER,
+            f"the answer is empty: its tokens were used up before any text{spent}; raise max_tokens or lower the "
+            "reasoning effort",
+            code=EMPTY_LENGTH,
+            harmless=True,
+        )
+    failure = from_transport(TransportFault.EMPTY, "the answer is empty")
+    if finish.meaning is not Meaning.STOP:
+        return failure
+    return Failure(failure.kind, failure.message, code=EMPTY_END)
+
+
+def _half_text(message: Json, finish: Finish) -> Failure | None:
+    """A reason that nobody knows, and a text that stops in the middle."""
+    text = text_of(message.get("content"))
+    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls") or not text or looks_whole(text):
+        return None
+    return Failure(
+        FailureKind.BAD_ANSWER,
+        f"the answer looks unfinished, and its finish reason is not known ({finish.name[:60]})",
+        code="bad_finish",
+    )
+
+
+def _not_json(message: Json, finish: Finish) -> Failure | None:
+    text = text_of(message.get("content"))
+    if finish.meaning is Meaning.LENGTH or not text or message.get("tool_calls"):
+        return None
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return Failure(FailureKind.BAD_ANSWER, "JSON was asked for and the answer is not JSON", harmless=True)
+    return None
+
+
+def _without(body: Json, cut: tuple[tuple[int, int], ...]) -> tuple[Json, ...]:
+    """Take the cut-off calls out of the body's messages; returns them."""
+    taken: list[Json] = []
+    for number, choice in enumerate(body["choices"]):
+        message = choice["message"]
+        lost = {position for where, position in cut if where == number}
+        if lost:
+            calls = message["tool_calls"]
+            taken += [calls[position] for position in sorted(lost)]
+            message["tool_calls"] = [call for position, call in enumerate(calls) if position not in lost]
+            if not message["tool_calls"]:
+                del message["tool_calls"]
+        legacy = message.get("function_call")
+        if legacy and ToolCall.read({"function": legacy}, 0) is None:
+            taken.append({"type": "function", "function": message.pop("function_call")})
+    return tuple(taken)
 
 
 def finished(body: Json) -> bool:
@@ -19,75 +225,3 @@ def finished(body: Json) -> bool:
     if not isinstance(choices, list) or not choices:
         return False
     return all(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
-
-
-def judge(body: Json, *, wants_json: bool, now: float) -> tuple[Failure | None, tuple[Json, ...]]:
-    """Whether a whole body is an answer; a failure says why not. Also returns the tool calls that `length` cut off.
-
-    Calls that `finish_reason: length` cut off are taken out of the body's messages; missing arguments become `{}`.
-    """
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        error = find_error(body)
-        if error is not None:
-            return from_error(error, now=now), ()
-        return _fault(TransportFault.NO_CHOICES, "the answer has no choices"), ()
-    invalid: list[Json] = []
-    for choice in choices:
-        failure = _judge_choice(choice, invalid, wants_json=wants_json, now=now)
-        if failure is not None:
-            return failure, ()
-    return None, tuple(invalid)
-
-
-def _judge_choice(choice: Json, invalid: list[Json], *, wants_json: bool, now: float) -> Failure | None:
-    finish = choice.get("finish_reason")
-    message = choice.get("message")
-    if finish == "error" or (choice.get("error") is not None and finish is None):
-        return from_error(find_error({"choices": [choice]}), now=now)
-    if (
-        not isinstance(finish, str)
-        or not finish
-        or not isinstance(message, dict)
-        or not isinstance(choice.get("index") or 0, int)
-    ):
-        return _fault(TransportFault.NO_FINISH, "the answer stopped without a finish reason")
-    if finish == "content_filter":
-        return Failure(
-            FailureKind.CONTENT_POLICY, "the provider's content filter stopped the answer", code="content_filter"
-        )
-    calls = message.get("tool_calls")
-    if calls:
-        good = []
-        for position, call in enumerate(calls):
-            read = ToolCall.read(call, position) if isinstance(call, dict) else None
-            last_and_empty = position == len(calls) - 1 and not (call.get("function") or {}).get("arguments")
-            if read is None or (finish == "length" and last_and_empty):
-                if finish != "length":
-                    return _fault(TransportFault.NO_FINISH, "a tool call's arguments are not complete")
-                invalid.append(call)
-            else:
-                if not call["function"].get("arguments"):
-                    call["function"]["arguments"] = "{}"
-                good.append(call)
-        if good:
-            message["tool_calls"] = good
-        else:
-            del message["tool_calls"]
-    legacy = message.get("function_call")
-    if legacy and ToolCall.read({"function": legacy}, 0) is None:
-        if finish != "length":
-            return _fault(TransportFault.NO_FINISH, "a function call's arguments are not complete")
-        invalid.append({"type": "function", "function": message.pop("function_call")})
-    if finish == "length":
-        return None
-    text = text_of(message.get("content"))
-    answered = text or any(message.get(key) for key in ("tool_calls", "refusal", "images", "audio", "function_call"))
-    if not answered and not (message.get("content") and isinstance(message["content"], list)):
-        return _fault(TransportFault.EMPTY, "the answer is empty")
-    if wants_json and text and not message.get("tool_calls"):
-        try:
-            orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return Failure(FailureKind.BAD_ANSWER, "JSON was asked for and the answer is not JSON", harmless=True)
-    return None

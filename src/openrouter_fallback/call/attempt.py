@@ -9,16 +9,19 @@ from typing import Any
 
 import orjson
 
-from ..answer.accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, Accumulator
+from .. import figures
+from ..answer import bounds
+from ..answer.accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from ..answer.finishes import looks_whole
 from ..answer.pieces import calls_of, cut, pieces_of, reworded
 from ..answer.seam import SeamJoiner, SeamNotFound
 from ..answer.sse import MAX_BODY_BYTES, EventReader, Oversized
 from ..answer.surrogates import Halves, decode, whole
-from ..answer.verdict import finished, judge
+from ..answer.verdict import EMPTY_END, error_in, finished, judge
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import Deadlines, OutOfTime
 from ..decision.failover import Failover
-from ..failures.classifier import find_error, from_error, from_response, from_transport
+from ..failures.classifier import from_error, from_response, from_transport
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..http.protocol import Exchange, Transport, TransportError
 from ..redaction import Redactor
@@ -66,7 +69,7 @@ class AttemptReader:
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self.assembler = Accumulator()
+        self.assembler = Accumulator(_choices_wanted(request))
         self.request = request
         self._machine = machine
         self._clock = clock
@@ -252,7 +255,7 @@ class AttemptReader:
 
     def _rang(self) -> None:
         """The alarm has ended the waiting: say which deadline it was."""
-        if self._found is None and self._times.finished_at is None:
+        if self._found is None and self._times.done_at is None and not self.assembler.survives_a_cut:
             self._fail(self._times.missed(self._clock()))
 
     # Bytes
@@ -328,33 +331,30 @@ class AttemptReader:
             if event == _STREAM_END:
                 self._done(now)
                 continue
-            if not event:
-                continue  # some servers keep a connection alive with empty events
+            if not event or event.startswith(b":"):
+                continue  # some servers keep a connection alive with empty events, or with comments as data
             try:
                 try:
-                    chunk = orjson.loads(event)
+                    chunk = bounds.loads(event)
                 except orjson.JSONDecodeError:
                     chunk = decode(event)
                     self._halves = self._halves or Halves()
                 if self._halves is not None:
                     chunk = self._halves.mend(chunk)
                 flags = add(chunk)
-            except (AttributeError, TypeError, KeyError, ValueError):
-                if self._times.finished_at is None:
-                    self._broke(
-                        from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
-                    )
+            except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
+                self._broke(from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be"))
                 break
-            if self._times.finished_at is not None and not self.assembler.finished:
-                self._times.finished_at = None  # another choice has begun
-            if flags & ERROR and self._times.finished_at is None:
-                self._broke(from_error(find_error(chunk), headers=self.headers, now=self._wall()))
+            if self._times.finished_at is not None and not self.assembler.ended:
+                self._times.finished_at = None  # more has come behind a finish, or another choice has begun
+            if flags & ERROR and not self.assembler.ended:
+                self._fail(from_error(error_in(chunk), headers=self.headers, now=self._wall()))
                 break
             if flags & TOKEN:
                 self._times.last_token_at = now
                 if self._times.first_token_at is None:
                     self._first_token(now)
-            if flags & (TOOL | FINISH):
+            if flags & (TOOL | FINISH | USAGE):
                 self._changed(now)
             if flags & REASONING and not self._reasoned:
                 self._reasoned = True
@@ -398,14 +398,17 @@ class AttemptReader:
             self._alarm.again()
 
     def _done(self, now: float) -> None:
+        """`[DONE]` has come: nothing more is waited for, with a finish or without."""
         self._times.done_at = now
-        if self._alarm is not None and self._times.finished_at is not None:
+        self.assembler.ends_cleanly()
+        self._changed(now)
+        if self._alarm is not None:
             self._alarm.again()
 
     def _changed(self, now: float) -> None:
-        """A tool call has begun or a choice has finished: other deadlines hold."""
+        """A tool call has begun or the answer has ended: other deadlines hold."""
         tool_open = self.assembler.open_tool_call
-        finished = self.assembler.finished
+        finished = self.assembler.ended
         if finished and self._times.finished_at is None:
             self._times.finished_at = now
         elif tool_open == self._times.tool_open:
@@ -420,9 +423,11 @@ class AttemptReader:
         """The body has ended; returns the pieces of an event that it left unterminated."""
         self._ended = True
         self._catch_up()
-        if self._unstreamed is None and self._found is None:
-            return self._read_payloads(self._reader.finish(), self._last_bytes_at)
-        return None
+        if self._unstreamed is not None or self._found is not None:
+            return None
+        pieces = self._read_payloads(self._reader.finish(), self._last_bytes_at)
+        self.assembler.ends_cleanly()
+        return pieces
 
     def _conclude(self) -> None:
         self._over = True
@@ -435,14 +440,14 @@ class AttemptReader:
             if not isinstance(body, dict):
                 self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
                 return
-            error = body.get("error")
+            error = error_in(body)
             if error is not None and not finished(body):
                 self._fail(from_error(error, headers=self.headers, now=self._wall()))
                 return
         elif not self.assembler.begun:
             self._fail(from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer"))
             return
-        elif not self.assembler.finished:
+        elif not self.assembler.survives_a_cut and not figures.used_up(self.assembler.usage, self._max_tokens()):
             self._fail(from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason"))
             return
         else:
@@ -450,17 +455,32 @@ class AttemptReader:
         asked = self.request.wants_json or wants_json(self.ask.candidate.params)
         try:
             failure, invalid = judge(
-                body, wants_json=asked and not self._delivered_text and self.splice is None, now=self._wall()
+                body,
+                wants_json=asked and not self._delivered_text and self.splice is None,
+                now=self._wall(),
+                max_tokens=self._max_tokens(),
             )
-        except (AttributeError, TypeError, KeyError):
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
             failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
-        if failure is None and self.splice is not None:
+        if self.splice is not None and (failure is None or self._adds_nothing(failure, self.splice)):
             failure = self._complete(self.splice, body)
         if failure is not None:
             self._fail(failure)
         else:
             self.completion = Completion(body, invalid=invalid)
             self._usage = body.get("usage")
+
+    def _max_tokens(self) -> int | None:
+        """The limit on the answer's tokens that the request set."""
+        for source in (self.request.params, self.ask.candidate.params):
+            for name in ("max_completion_tokens", "max_tokens"):
+                if isinstance(limit := source.get(name), int):
+                    return limit
+        return None
+
+    def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
+        """Whether a continuation ended properly and empty behind a text that looks whole: only its finish was lost."""
+        return failure.code == EMPTY_END and not self._said and looks_whole(splice.delivered)
 
     def _complete(self, splice: SeamJoiner, body: Json) -> Failure | None:
         """Put the delivered text before what this attempt has added."""
@@ -474,8 +494,8 @@ class AttemptReader:
         return None
 
     def _broke(self, failure: Failure) -> None:
-        """A failure of the connection or the stream: after the finish it changes nothing."""
-        if self._times.finished_at is None:
+        """A failure of the connection or the stream; where the answer survives a cut, it changes nothing."""
+        if not self.assembler.survives_a_cut:
             self._fail(failure)
 
     def _fail(self, failure: Failure) -> None:
@@ -500,12 +520,19 @@ class AttemptReader:
         return bytes(body)
 
 
+def _choices_wanted(request: Request) -> int:
+    wanted = request.params.get("n")
+    return wanted if isinstance(wanted, int) else 1
+
+
 def _decoded(body: bytes) -> Any:
     """A body that came whole; None if it is not JSON."""
     try:
-        return orjson.loads(body)
+        return bounds.loads(body)
+    except figures.TooManyValues:
+        return None
     except orjson.JSONDecodeError:
         try:
             return whole(decode(body))
-        except ValueError:
+        except (ValueError, RecursionError):
             return None

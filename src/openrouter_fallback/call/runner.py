@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from ..answer.seam import ContinuationMode, SeamJoiner
+from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.deadlines import OutOfTime
 from ..decision.failover import Failover
@@ -27,7 +27,6 @@ from ..events import (
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS
 from ..redaction import Redactor
-from ..request.continuation import only_by_prefill
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens

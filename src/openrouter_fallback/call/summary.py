@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from .. import figures
 from ..catalog.prices import cost
 from ..failures.kinds import Failure
 from ..request.request import Request
 from ..results import Attempt, Usage
 from ..routes.needs import written_tokens
-from ..spending.ledger import MOST_USD
 from .attempt import AttemptReader
 
 
@@ -29,8 +29,12 @@ def attempt_of(
         first_token=None if reading.first_token_at is None else reading.first_token_at - started,
         status=failure.status if failure is not None and failure.status is not None else reading.status,
         message=failure.message if failure is not None else "",
-        provider=failure.provider if failure is not None else assembled.get("provider") if assembled else None,
-        generation_id=generation if isinstance(generation, str) else None,
+        provider=failure.provider
+        if failure is not None
+        else figures.name(assembled.get("provider"))
+        if assembled
+        else None,
+        generation_id=figures.name(generation),
         cost=None if usd is None else float(usd),
         probe=ask.ticket.probe,
         estimated=estimated,
@@ -40,8 +44,8 @@ def attempt_of(
 def cost_of(reading: AttemptReader, request: Request) -> tuple[Decimal | None, bool]:
     """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
     known = reading.usage if isinstance(reading.usage, dict) else None
-    reported = known.get("cost") if known else None
-    if isinstance(reported, int | float) and not isinstance(reported, bool) and 0 <= reported < MOST_USD:
+    reported = figures.cost(known)
+    if reported is not None:
         return Decimal(str(reported)), False
     info = reading.ask.candidate.info
     if reading.first_token_at is None or info is None:

@@ -9,7 +9,7 @@ from .commands import StartAttempt
 TICK_SECONDS = 1.0
 """How often the bytes of a call that is not streamed to its caller are looked at."""
 USAGE_SECONDS = 2.0
-"""What is given for the usage chunk after the finish."""
+"""What is given for the usage chunk and for other choices after the finish, counted from the last token."""
 REUSE_SECONDS = 0.2
 """What is given for the body's end after `[DONE]`, so that the connection can be used again."""
 
@@ -75,8 +75,10 @@ class Deadlines:
     def due(self, now: float, *, looks: bool) -> float:
         """When waiting ends, as things stand. `looks`: sooner, to look at bytes that are only collected."""
         ask = self.ask
+        if self.done_at is not None:
+            return self.done_at + REUSE_SECONDS
         if self.finished_at is not None:
-            return self.finished_at + USAGE_SECONDS if self.done_at is None else self.done_at + REUSE_SECONDS
+            return max(self.finished_at, self.last_token_at) + USAGE_SECONDS
         if self.first_token_at is None:
             due = min(ask.first_token_by, ask.total_by)
         else:

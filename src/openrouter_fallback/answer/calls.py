@@ -1,0 +1,176 @@
+"""Tool calls out of their deltas. Time is linear in the bytes: the parts of arguments are joined once, at the end.
+
+What belongs together: deltas of one `index`, of one `id`, or, without both, of the call before. A delta with a name
+begins a call where the call before it is complete. Where a delta could belong to either, ValueError is raised: a call
+with a name or arguments that the model did not write would be worse than a failed attempt.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+Json = dict[str, Any]
+
+_OWN: Final = frozenset({"id", "index", "type", "function"})
+_MAX_NAME: Final = 1024
+_MAX_CHECKS: Final = 16
+
+
+class _Call:
+    __slots__ = ("arguments", "checks", "fields", "function", "name", "said")
+
+    def __init__(self) -> None:
+        self.fields: Json = {}
+        self.function: Json = {}
+        self.name = ""
+        self.arguments: list[str] = []
+        self.said = False
+        self.checks = 0
+
+    @property
+    def begun(self) -> bool:
+        return any(self.arguments)
+
+    @property
+    def hollow(self) -> bool:
+        """Whether the model has written nothing of the call."""
+        return not (self.name or self.begun or any(self.fields.get(key) for key in self.fields if key not in _OWN))
+
+    def complete(self) -> bool:
+        """Whether the arguments so far are a JSON object."""
+        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
+            return False
+        self.checks += 1
+        if self.checks > _MAX_CHECKS:
+            raise ValueError("a tool call repeats its name too often")
+        try:
+            return isinstance(orjson.loads("".join(self.arguments)), dict)
+        except orjson.JSONDecodeError:
+            return False
+
+    def repeated(self, name: str, arguments: object) -> bool:
+        """Whether this is the whole call again."""
+        text = _text(arguments)
+        return (
+            name == self.name and text.lstrip().startswith("{") and text == "".join(self.arguments) and self.complete()
+        )
+
+    def add_name(self, name: str) -> None:
+        """Append a part of the name, unless it is the name so far."""
+        if name == self.name:
+            return
+        if self.begun or len(self.name) + len(name) > _MAX_NAME:
+            raise ValueError("a tool call changes its name")
+        self.name += name
+
+    def add_arguments(self, arguments: object) -> None:
+        if arguments is not None:
+            self.said = True
+            self.arguments.append(_text(arguments))
+
+    def add_fields(self, part: Json, function: Json) -> None:
+        for key, value in part.items():
+            if key != "function" and (key not in self.fields or (value is not None and not self.fields[key])):
+                self.fields[key] = value
+        for key, value in function.items():
+            if key not in ("name", "arguments") and not self.function.get(key):
+                self.function[key] = value
+
+    def as_dict(self) -> Json:
+        function = {**({"name": self.name} if self.name else {}), **self.function}
+        if self.said:
+            function["arguments"] = "".join(self.arguments)
+        return {**self.fields, "function": function}
+
+
+class Calls:
+    """The tool calls of one choice."""
+
+    __slots__ = ("_by_id", "_by_index", "_calls")
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int | str, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, parts: list[Any]) -> bool:
+        """Merge the entries of one delta; returns whether the model has written anything in them."""
+        token = False
+        for position, part in enumerate(parts):
+            if isinstance(part, dict) and self._add(part, later=position > 0):
+                token = True
+        return token
+
+    def _add(self, part: Json, *, later: bool) -> bool:
+        function = part.get("function")
+        function = function if isinstance(function, dict) else {}
+        name, arguments = function.get("name"), function.get("arguments")
+        name = name if isinstance(name, str) else ""
+        call_id = part.get("id")
+        call_id = call_id if isinstance(call_id, str) else ""
+        index = _index(part.get("index"))
+        if not (name or arguments or call_id or index is not None or part.keys() - _OWN):
+            return False
+        call = self._find(index, call_id, name, arguments, later=later)
+        if call is None:
+            call = _Call()
+            self._calls.append(call)
+        elif name and call.repeated(name, arguments):
+            return True
+        if index is not None:
+            self._by_index[index] = call
+        if call_id:
+            self._by_id.setdefault(call_id, call)
+        call.add_fields(part, function)
+        if name:
+            call.add_name(name)
+        call.add_arguments(arguments)
+        return bool(name or arguments or not _OWN.issuperset(part))
+
+    def _find(
+        self, index: int | str | None, call_id: str, name: str, arguments: object, *, later: bool
+    ) -> _Call | None:
+        """The call that a part belongs to; None: it begins one."""
+        if index is None:
+            if call_id:
+                return self._by_id.get(call_id)
+            call = self._calls[-1] if self._calls else None
+            return None if call is None or (name and (later or self._anew(call, name, arguments))) else call
+        call = self._by_index.get(index)
+        if call is None:
+            return None if name or not call_id else self._by_id.get(call_id)
+        known = call.fields.get("id")
+        if call_id and known and call_id != known:
+            # Some servers send every call with index 0: a new id with a name of its own is a new call.
+            return None if name else call
+        return None if name and not call_id and self._anew(call, name, arguments) else call
+
+    def _anew(self, call: _Call, name: str, arguments: object) -> bool:
+        """Whether a part with a name begins another call: the one before is complete and not repeated."""
+        if not call.begun or (name == call.name and not _text(arguments).lstrip().startswith("{")):
+            return False
+        return call.complete() and not call.repeated(name, arguments)
+
+    def as_list(self) -> list[Json]:
+        """The calls; those of which the model has written nothing are left out."""
+        return [call.as_dict() for call in self._calls if not call.hollow]
+
+
+def _text(arguments: object) -> str:
+    """Arguments as text: some servers write the object itself."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else orjson.dumps(arguments).decode()
+
+
+def _index(value: object) -> int | str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | str):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None

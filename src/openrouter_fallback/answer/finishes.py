@@ -1,0 +1,184 @@
+"""What a finish reason means: a table with sources, and a rule for the reasons that no table knows.
+
+OpenAI documents `stop`, `length`, `tool_calls`, `function_call` and `content_filter`. Other servers write their own
+words, and OpenRouter passes a provider's word on as `native_finish_reason`. Names are compared without case,
+underscores and other signs: `MAX_TOKENS`, `max-tokens` and `maxTokens` are one name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ..failures.kinds import FailureKind
+from .seam import only_by_prefill
+
+_K = FailureKind
+
+
+class Meaning(StrEnum):
+    """The kinds of finish. `unknown`: judged by what the answer holds."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CALLS = "tool_calls"
+    FILTERED = "content_filter"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+WORDS: Final[Mapping[Meaning, str]] = {
+    Meaning.STOP: "stop",
+    Meaning.LENGTH: "length",
+    Meaning.CALLS: "tool_calls",
+}
+"""OpenAI's word for each kind of good finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """One row: the name as the server writes it, its meaning, the failure's kind where it is none, and the source."""
+
+    name: str
+    meaning: Meaning
+    source: str
+    kind: FailureKind | None = None
+
+
+def _rows(meaning: Meaning, source: str, *names: str, kind: FailureKind | None = None) -> tuple[Finish, ...]:
+    return tuple(Finish(name, meaning, source, kind) for name in names)
+
+
+_OPENAI = "OpenAI API reference, chat completions"
+_ANTHROPIC = "Anthropic API reference, stop_reason"
+_GEMINI = "Gemini API reference, FinishReason"
+_COHERE = "Cohere API reference, finish_reason"
+_BEDROCK = "Amazon Bedrock API reference, Converse stopReason"
+_RESPONSES = "OpenAI API reference, status of a response"
+
+FINISHES: Final[tuple[Finish, ...]] = (
+    # The answer is whole.
+    *_rows(Meaning.STOP, _OPENAI, "stop"),
+    *_rows(Meaning.STOP, _ANTHROPIC, "end_turn", "stop_sequence"),
+    *_rows(Meaning.STOP, _COHERE, "COMPLETE"),
+    *_rows(Meaning.STOP, _RESPONSES, "completed"),
+    *_rows(Meaning.STOP, "Together; openai-dotnet#267", "eos"),
+    *_rows(Meaning.STOP, "Text Generation Inference; TGI#2344, dstack#2229", "eos_token"),
+    *_rows(Meaning.STOP, "servers that name the stop token; vespa#33327", "stop_token", "<|eot_id|>", "<|im_end|>"),
+    *_rows(Meaning.STOP, "proxies", "finish", "finished", "done", "end", "normal", "success"),
+    # The answer was cut off by a limit on its tokens.
+    *_rows(Meaning.LENGTH, _OPENAI, "length"),
+    *_rows(Meaning.LENGTH, _ANTHROPIC, "max_tokens", "model_context_window_exceeded"),
+    *_rows(Meaning.LENGTH, _RESPONSES, "max_output_tokens"),
+    *_rows(Meaning.LENGTH, _COHERE, "ERROR_LIMIT"),
+    *_rows(Meaning.LENGTH, "Mistral API reference", "model_length"),
+    *_rows(Meaning.LENGTH, "llama.cpp, Text Generation Inference", "limit", "max_new_tokens", "token_limit"),
+    # The answer calls tools.
+    *_rows(Meaning.CALLS, _OPENAI, "tool_calls", "function_call"),
+    *_rows(Meaning.CALLS, _ANTHROPIC, "tool_use"),
+    *_rows(Meaning.CALLS, _COHERE, "TOOL_CALL"),
+    # A filter has stopped the answer.
+    *_rows(Meaning.FILTERED, _OPENAI, "content_filter"),
+    *_rows(Meaning.FILTERED, _ANTHROPIC, "refusal"),
+    *_rows(Meaning.FILTERED, _BEDROCK, "content_filtered", "guardrail_intervened"),
+    *_rows(Meaning.FILTERED, _COHERE, "ERROR_TOXIC"),
+    *_rows(Meaning.FILTERED, "Z.AI API reference; dify#7559, promptfoo#9905", "sensitive"),
+    *_rows(Meaning.FILTERED, _GEMINI, "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+    *_rows(Meaning.FILTERED, _GEMINI, "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"),
+    # Something failed.
+    *_rows(Meaning.FAILED, "OpenRouter API reference; Mistral, Cohere", "error", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, "vLLM, SGLang; vllm#57082, llmgateway#1701", "abort", "aborted", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, "proxies; llmgateway#1701", "cancelled", "canceled", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, _COHERE, "USER_CANCEL", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, _COHERE, "TIMEOUT", kind=_K.TIMED_OUT),
+    *_rows(Meaning.FAILED, "Z.AI API reference; promptfoo#9905", "network_error", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, "DeepSeek API reference", "insufficient_system_resource", kind=_K.OVERLOADED),
+    *_rows(Meaning.FAILED, _RESPONSES, "failed", "incomplete", "in_progress", kind=_K.UNAVAILABLE),
+    *_rows(Meaning.FAILED, "xAI, OpenAI: limits met in mid-answer", "rate_limit_exceeded", kind=_K.RATE_LIMITED),
+    *_rows(Meaning.FAILED, "Text Generation Inference on watsonx", "time_limit", kind=_K.TIMED_OUT),
+    *_rows(Meaning.FAILED, "Ollama: a model was loaded, not asked", "load", "unload", kind=_K.BAD_ANSWER),
+    *_rows(Meaning.FAILED, f"{_ANTHROPIC}: to be gone on with", "pause_turn", "compaction", kind=_K.BAD_ANSWER),
+    *_rows(
+        Meaning.FAILED,
+        f"{_GEMINI}; langgraph#6574, litellm#21744",
+        *("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"),
+        *("MISSING_THOUGHT_SIGNATURE", "LANGUAGE", "NO_IMAGE", "IMAGE_OTHER"),
+        kind=_K.BAD_ANSWER,
+    ),
+    *_rows(Meaning.FAILED, _BEDROCK, "malformed_model_output", "malformed_tool_use", kind=_K.BAD_ANSWER),
+    *_rows(Meaning.FAILED, "vLLM: repetition detection", "repetition", kind=_K.BAD_ANSWER),
+    # The reason is known to say nothing.
+    *_rows(Meaning.UNKNOWN, _GEMINI, "OTHER", "FINISH_REASON_UNSPECIFIED"),
+    *_rows(Meaning.UNKNOWN, "Vercel AI SDK, proxies", "unknown"),
+)
+
+SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
+    (Meaning.FAILED, _K.TIMED_OUT, r"time_?d?_?out"),
+    (Meaning.FAILED, _K.OVERLOADED, r"overload|resource|capacity|preempt"),
+    (
+        Meaning.FAILED,
+        _K.BAD_ANSWER,
+        r"malform|invalid|incomplet|repetit|loop",
+    ),
+    (
+        Meaning.FAILED,
+        _K.UNAVAILABLE,
+        r"err|fail|abort|cancel|interrupt|connect|network|crash|unavail|exception|kill|evict|shut_?down",
+    ),
+    (Meaning.FILTERED, None, r"filter|safety|polic|block|prohibit|guard|sensitiv|violat|toxic|moderat|refus|harm"),
+    (Meaning.LENGTH, None, r"length|max|limit|truncat|budget|exceed"),
+)
+"""What parts of a name say where the table does not know the name; the first match holds."""
+
+_NO_SOURCE: Final = "by its name"
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+_BY_NAME: Final = {_folded(finish.name): finish for finish in FINISHES}
+
+
+def known(name: object) -> Finish | None:
+    """The row of the table for a finish reason; None where it has none."""
+    if not isinstance(name, str):
+        return None
+    return _BY_NAME.get(_folded(name).removeprefix("finishreason") or _folded(name)) or _BY_NAME.get(_folded(name))
+
+
+def read(finish: str, native: object = None) -> Finish:
+    """What a finish reason means. `native` is the provider's own word: it counts where it contradicts a good one."""
+    said = known(finish) or _by_signs(finish)
+    own = known(native)
+    if own is None or said.meaning not in (Meaning.STOP, Meaning.CALLS, Meaning.UNKNOWN):
+        return said
+    if own.meaning in (Meaning.FAILED, Meaning.FILTERED, Meaning.LENGTH):
+        return own
+    return own if own.meaning is Meaning.CALLS and said.meaning is Meaning.STOP else said
+
+
+def _by_signs(name: str) -> Finish:
+    for meaning, kind, pattern in SIGNS:
+        if re.search(pattern, name[:80], re.IGNORECASE):
+            return Finish(name, meaning, _NO_SOURCE, kind)
+    return Finish(name, Meaning.UNKNOWN, _NO_SOURCE)
+
+
+_OPEN_SIGNS: Final = frozenset(",;:/\\&@#")
+_ONE_WORD: Final = 24
+
+
+def looks_whole(text: str) -> bool:
+    """Whether a text ends as whole answers do: after a sentence, a closed bracket or block, or as one short word."""
+    text = text.strip()
+    if not text or only_by_prefill(text):
+        return False
+    last = text[-1]
+    if unicodedata.category(last)[0] in "LMN":
+        return len(text) <= _ONE_WORD and not any(character.isspace() for character in text)
+    return last not in _OPEN_SIGNS and unicodedata.category(last) not in ("Pd", "Ps", "Pi", "Sm")

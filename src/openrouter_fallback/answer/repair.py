@@ -1,0 +1,160 @@
+"""A decoded body in the shape that OpenAI documents: fields of other types are dropped, foreign words translated.
+
+Nothing that the model wrote is changed. Every reader behind it, also in the two framework packages, may rely on:
+`refusal` is text, `images`, `annotations` and `reasoning_details` are lists of objects, `audio` and `logprobs` are
+objects, a tool call is an object with an object `function` whose `arguments` are text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from ..figures import number, used_up
+from ..results import Json
+from .finishes import WORDS, Meaning, read
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _text_or_parts(value: object) -> str | list[Any] | None:
+    if isinstance(value, list):
+        return [part for part in value if isinstance(part, dict | str)]
+    return _text(value)
+
+
+def _objects(value: object) -> list[Any]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _images(value: object) -> list[Any]:
+    return [image for image in _objects(value) if isinstance(image.get("image_url") or {}, dict)]
+
+
+def _object(value: object) -> Json | None:
+    return value if isinstance(value, dict) else None
+
+
+def _audio(value: object) -> Json | None:
+    audio = _object(value)
+    return None if audio is None else {k: v for k, v in audio.items() if k == "expires_at" or isinstance(v, str)}
+
+
+_FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "content": _text_or_parts,
+    "reasoning": _text_or_parts,
+    "reasoning_content": _text_or_parts,
+    "refusal": _text,
+    "images": _images,
+    "annotations": _objects,
+    "reasoning_details": _objects,
+    "audio": _audio,
+    "function_call": _object,
+}
+"""What each field of a message may be; what is of another type becomes None or is left out of its list."""
+
+
+def repair(body: Json, *, max_tokens: int | None = None) -> None:
+    """Bring a body into shape, in place. `max_tokens`: the request's limit, for a finish reason that is missing."""
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("finish_reason") in (None, "") and used_up(body.get("usage"), max_tokens):
+            choice["finish_reason"] = "length"
+        meaning = _repair_finish(choice)
+        if not _good_logprobs(choice.get("logprobs")):
+            choice["logprobs"] = None
+        message = choice.get("message")
+        if isinstance(message, dict):
+            _repair_message(message, cut_off=meaning is Meaning.LENGTH)
+
+
+def _repair_finish(choice: Json) -> Meaning | None:
+    """OpenAI's word in place of a foreign one that means the same; that becomes the native one."""
+    finish, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+    if not isinstance(finish, str) or not finish:
+        return None
+    meaning = read(finish, native).meaning
+    word = WORDS.get(meaning)
+    if word is not None and word != finish and not (meaning is Meaning.CALLS and finish == "function_call"):
+        choice["finish_reason"] = word
+        if not native:
+            choice["native_finish_reason"] = finish
+    return meaning
+
+
+def _good_logprobs(logprobs: object) -> bool:
+    if logprobs is None:
+        return True
+    if not isinstance(logprobs, dict):
+        return False
+    return all(_good_tokens(logprobs[key]) for key in ("content", "refusal") if logprobs.get(key) is not None)
+
+
+def _good_tokens(found: object) -> bool:
+    if not isinstance(found, list):
+        return False
+    return all(
+        isinstance(one, dict)
+        and isinstance(one.get("token"), str)
+        and number(one.get("logprob")) is not None
+        and isinstance(one.get("bytes") or [], list)
+        and _good_tokens(one.get("top_logprobs") or [])
+        for one in found
+    )
+
+
+def _repair_message(message: Json, *, cut_off: bool) -> None:
+    for key, shape in _FIELDS.items():
+        if message.get(key) is not None:
+            value = message[key]
+            shaped = shape(value)
+            if shaped != value:
+                message[key] = shaped
+    if "tool_calls" in message:
+        calls = _calls(message["tool_calls"], cut_off=cut_off)
+        if calls:
+            message["tool_calls"] = calls
+        elif message["tool_calls"]:
+            del message["tool_calls"]
+    legacy = message.get("function_call")
+    if legacy:
+        message["function_call"] = _function(legacy, cut_off=cut_off)
+
+
+def _calls(calls: object, *, cut_off: bool) -> list[Any]:
+    """The calls of which the model has written something, with arguments as text."""
+    found = [call for call in calls if isinstance(call, dict) and not _hollow(call)] if isinstance(calls, list) else []
+    return [
+        {**call, "function": _function(call["function"], cut_off=cut_off and position == len(found) - 1)}
+        if isinstance(call.get("function"), dict)
+        else call
+        for position, call in enumerate(found)
+    ]
+
+
+def _hollow(call: Json) -> bool:
+    function = call.get("function")
+    if isinstance(function, dict) and (function.get("name") or function.get("arguments")):
+        return False
+    return not any(value for key, value in call.items() if key not in ("id", "index", "type", "function"))
+
+
+def _function(function: Json, *, cut_off: bool) -> Json:
+    """The function with its arguments as text: no arguments, null and "null" are `{}`.
+
+    Where the answer was cut off (`cut_off`), missing arguments of the last call did not come: they stay missing.
+    """
+    arguments = function.get("arguments")
+    if isinstance(arguments, str) and arguments.strip() == "null":
+        return {**function, "arguments": "{}"}
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return function if cut_off else {**function, "arguments": "{}"}
+    if isinstance(arguments, dict):
+        return {**function, "arguments": orjson.dumps(arguments).decode()}
+    return function
