@@ -178,6 +178,7 @@ async def test_a_failure_in_the_turn_of_the_winner_quotes_no_prompt(streamed: bo
         gate.open()
         threading.Event().wait(10 * AT_ONCE)  # the loop finds both answers at once
         answer = await task
+        await client.aclose()
     loser = answer.attempts[0]
     assert (answer.text, loser.model) == (FIRST_TEXT, SECOND)
     assert loser.kind is not K.CANCELLED, "it has failed by itself, in the turn in which the winner's token came"

@@ -1,4 +1,4 @@
-"""Calls in virtual time: models answer from a script, and `Failover` is driven as `run.py` drives it.
+"""Calls in virtual time: models answer from a script, and the core of a real call (`call.steps`) is driven.
 
 Nothing sleeps and nothing is measured: a heap of events is the clock. What happened is kept in a short notation:
 
@@ -18,19 +18,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from openrouter_fallback.answer.accumulator import ERROR, REASONING, TEXT, TOKEN, Accumulator
+import orjson
+
+from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, FirstToken, Pieces, Reasoning, State
 from openrouter_fallback.answer.seam import ContinuationMode
-from openrouter_fallback.answer.verdict import judge
 from openrouter_fallback.call.error_messages import error_for
+from openrouter_fallback.call.steps import OVERTAKEN, Delivery, Event, OutOfTime, ResponseStarted, Steps
 from openrouter_fallback.config.models import OPENROUTER
 from openrouter_fallback.decision.commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
+from openrouter_fallback.decision.deadlines import Deadlines
+from openrouter_fallback.decision.deadlines import OutOfTime as DeadlinePassed
 from openrouter_fallback.decision.failover import Failover
 from openrouter_fallback.errors import FallbackError
-from openrouter_fallback.failures.classifier import find_error, from_error, from_transport, timed_out
-from openrouter_fallback.failures.kinds import Failure, FailureKind, TransportFault
+from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.failures.policy import Policy, policy
 from openrouter_fallback.health import HealthScopes, MemoryHealth, Permit, Rules
-from openrouter_fallback.results import Attempt
+from openrouter_fallback.results import Attempt, Piece
 from openrouter_fallback.routes.candidate import Candidate
 from openrouter_fallback.routes.needs import RequestTraits
 
@@ -227,13 +230,14 @@ class _Try:
 
     ask: StartAttempt
     steps: list[tuple[float, Step]]
-    token_at: float | None = None
+    times: Deadlines
+    decoder: AnswerDecoder
     reasoned: bool = False
-    assembler: Accumulator = field(default_factory=Accumulator)
+    joined: str = ""
 
 
 class Call:
-    """One call under way; drives its machine exactly as `run.Run` and `exchange.Reading` do."""
+    """One call under way: drives the core of a real call, with attempts that follow a script."""
 
     def __init__(
         self,
@@ -256,7 +260,6 @@ class Call:
         self.waits: list[tuple[float, float]] = []
         self.asks: list[StartAttempt] = []
         self.attempts: list[Attempt] = []
-        self.delivered = False
         self.first_token: float | None = None
         self._world = world
         self._number = number
@@ -266,7 +269,7 @@ class Call:
         self._candidates = candidates
         self._on_ask = on_ask
         self._only_prefill = only_prefill
-        self._tries: list[_Try] = []
+        self._tries: dict[int, _Try] = {}
         self._round = 0
         world.at(begins, self._begin)
         if leaves is not None:
@@ -275,7 +278,12 @@ class Call:
     @property
     def machine(self) -> Failover:
         """The machine of a call that has begun."""
-        return self._machine
+        return self._core.machine
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the caller has text."""
+        return self._core.delivery is Delivery.TEXT
 
     def waited(self) -> str:
         """Its waits: "from-to" in seconds of the timeline."""
@@ -284,10 +292,11 @@ class Call:
 
     def _begin(self) -> None:
         world = self._world
-        self._machine = Failover(
+        machine = Failover(
             self._candidates, world.policy, world.health, self._limits, self._facts, world.now, world.random
         )
-        self._obey(self._machine.begin(world.now))
+        self._core = Steps(machine, self._note, lambda: self._only_prefill)
+        self._obey(self._core.begin(world.now))
 
     def _obey(self, command: Command) -> None:
         world = self._world
@@ -298,7 +307,7 @@ class Call:
             assert not self._tries, "nobody waits beside an attempt"
             assert world.now < command.until < world.now + self._limits.total
             self.waits.append((world.now, command.until))
-            self._later(command.until, lambda: self._obey(self._machine.woke(world.now)))
+            self._later(command.until, lambda: self._obey(self._core.woke(world.now)))
         elif isinstance(command, KeepWaiting):
             assert self._tries, "somebody is under way"
         elif isinstance(command, Succeed):
@@ -309,7 +318,7 @@ class Call:
 
     def _give_up(self, command: Fail) -> None:
         world = self._world
-        self._break_off("the call is over")
+        self._core.rest(Failure(FailureKind.CANCELLED, "the call is over"), world.now)
         self.given_up = command
         self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint="")
         retry = "" if command.retry_after is None else f" retry {_brief(command.retry_after)}"
@@ -317,18 +326,13 @@ class Call:
 
     def _leave(self) -> None:
         world = self._world
-        self._break_off("the caller left")
-        self._machine.left(world.now)
+        self._core.left(Failure(FailureKind.CANCELLED, "the caller left"), world.now)
         self._end(f"left @{_brief(world.now - world.start)}")
-
-    def _break_off(self, why: str) -> None:
-        """Close every attempt under way, at once."""
-        for one in list(self._tries):
-            self._note(one, Failure(FailureKind.CANCELLED, why))
 
     def _end(self, outcome: str) -> None:
         assert not self.outcome, "a call ends once"
         assert not self._tries, "nobody is left under way"
+        assert not self._core.active, "nobody is left under way"
         self.outcome = outcome
 
     def _later(self, time: float, event: Callable[[], None]) -> None:
@@ -339,7 +343,8 @@ class Call:
     # One attempt
 
     def _send(self, ask: StartAttempt) -> None:
-        assert self.delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
+        delivered = self._core.delivery is Delivery.TEXT
+        assert delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
         assert ask.hedges == bool(self._tries)
         world = self._world
         ticket = ask.ticket
@@ -348,27 +353,32 @@ class Call:
         key = ask.candidate.key
         world.sent.append(Sent(self._number, key, at, ask.ignore, ticket.probe, forced, ask.way, ask.hedges))
         self.asks.append(ask)
-        one = _Try(ask, [(world.now + after, step) for after, step in world.reply(key)])
-        self._tries.append(one)
+        steps = [(world.now + after, step) for after, step in world.reply(key)]
+        times = Deadlines(ask, total_counts=self._limits.wall_clock)
+        one = _Try(ask, steps, times, AnswerDecoder({}, deliver=self._streamed))
+        self._tries[ask.number] = one
         if self._on_ask is not None:
             self._on_ask(ask)
         if ask.hedge_at is not None:
             assert world.now < ask.hedge_at < ask.first_token_by
-            world.at(ask.hedge_at, self._hedge, lambda: one not in self._tries or one is not self._tries[-1])
+            world.at(ask.hedge_at, self._beside, lambda: one is not next(reversed(self._tries.values()), None))
         self._go_on(one)
 
-    def _hedge(self) -> None:
-        ask = self._machine.hedge(self._world.now)
+    def _beside(self) -> None:
+        ask = self._core.beside(self._world.now)
         if ask is not None:
             self._send(ask)
 
     def _at(self, one: _Try, time: float, event: Callable[[_Try], None]) -> None:
         """Do `event` then, unless the attempt is over or has been told to do something else."""
         left = len(one.steps)
-        self._world.at(time, lambda: event(one), lambda: one not in self._tries or len(one.steps) != left)
+        self._world.at(time, lambda: event(one), lambda: self._over(one) or len(one.steps) != left)
+
+    def _over(self, one: _Try) -> bool:
+        return self._tries.get(one.ask.number) is not one
 
     def _go_on(self, one: _Try) -> None:
-        due = self._due(one)
+        due = one.times.due()
         if one.steps and one.steps[0][0] <= due:
             self._at(one, one.steps[0][0], self._step)
         else:
@@ -377,120 +387,88 @@ class Call:
     def _step(self, one: _Try) -> None:
         _, step = one.steps.pop(0)
         if isinstance(step, Failure):
-            self._fail(one, step)
-            return
-        if step == "answer":
-            self._answer(one)
-            return
-        if step == "status":
-            self._machine.reached(self._world.now, one.ask.number)
+            self._tell(one, Ended(step, joined=one.joined))
+        elif step == "answer":
+            self._tell(one, Ended(joined=one.joined))
+        elif step == "status":
+            self._tell(one, ResponseStarted(200))
         elif isinstance(step, Held):
-            self._hold(one, step.seconds if one.token_at is not None else 0.0)
+            self._hold(one, step.seconds if one.times.first_token_at is not None else 0.0)
         elif isinstance(step, dict):
-            failure, answered = self._read(one, step)
-            if failure is not None:
-                self._fail(one, failure)
-                return
-            if answered:
-                self._answer(one)
-                return
+            self._read(one, step)
         else:
-            self._token(one, text=step in ("text", "restarted"), reasoning=step == "reasoning")
-            if one.ask.way is not None and step != "reasoning":
-                self._machine.joined("restarted" if step == "restarted" else "went_on")
-        self._go_on(one)
+            self._token(one, step)
+        if not self._over(one):
+            self._go_on(one)
 
-    def _token(self, one: _Try, *, text: bool, reasoning: bool) -> None:
-        machine, now, number = self._machine, self._world.now, one.ask.number
-        if one.token_at is None:
-            machine.first_token(now, number)
-            self._overtake(one)
-        one.token_at = now
-        if reasoning and not one.reasoned:
+    def _tell(self, one: _Try, event: Event) -> None:
+        """What the attempt has to tell; whoever is overtaken by it is closed at this very event."""
+        core, now, number = self._core, self._world.now, one.ask.number
+        if isinstance(event, FirstToken):
+            one.times.first_token(now)
+            self.first_token = now if self.first_token is None else self.first_token
+        answered = isinstance(event, Ended) and event.failure is None
+        if answered:
+            core.choose(number, now)
+            self._close_overtaken()
+        command = core.took(number, event, now)
+        self._close_overtaken()
+        if not isinstance(command, KeepWaiting) or self._over(one):
+            self._obey(command)
+
+    def _close_overtaken(self) -> None:
+        for number in self._core.overtaken():
+            self._core.drop(number, OVERTAKEN, self._world.now)
+
+    def _token(self, one: _Try, step: object) -> None:
+        """A token of an answer without bytes."""
+        one.times.enter(State.ANSWERING, self._world.now)
+        if one.times.first_token_at is None:
+            self._tell(one, FirstToken())
+        one.times.token(self._world.now)
+        if step == "reasoning" and not one.reasoned:
             one.reasoned = True
-            machine.reasons(number)
-        if self._streamed and text:
-            self.delivered = True
-            machine.delivered()
-        elif self._streamed and reasoning:
-            machine.streamed()
+            self._tell(one, Reasoning())
+        if self._streamed:
+            self._tell(one, Pieces([Piece(reasoning="hm") if step == "reasoning" else Piece(text="x")]))
+        if one.ask.way is not None and step != "reasoning":
+            one.joined = "restarted" if step == "restarted" else "went_on"
 
-    def _overtake(self, one: _Try) -> None:
-        """The first token wins; whoever has lost is closed at this very event."""
-        self.first_token = self._world.now if self.first_token is None else self.first_token
-        for other in [other for other in self._tries if other is not one]:
-            assert not self._machine.under_way(other.ask.number)
-            self._note(other, Failure(FailureKind.CANCELLED, "another model was faster"))
-
-    def _read(self, one: _Try, chunk: Json) -> tuple[Failure | None, bool]:
+    def _read(self, one: _Try, chunk: Json) -> None:
         """A chunk of a stream, or its end ({})."""
-        now = self._world.now
-        if chunk:
-            flags = one.assembler.add(chunk)
-            if flags & ERROR and not one.assembler.ended:
-                return from_error(find_error(chunk), now=now), False
-            if flags & TOKEN:
-                self._token(one, text=bool(flags & TEXT), reasoning=bool(flags & REASONING))
-            return None, False
-        if not one.assembler.finished:
-            return from_transport(TransportFault.NO_FINISH, ""), False
-        failure, _ = judge(one.assembler.body(), wants_json=False, now=now)
-        return failure, failure is None
+        now, tokens = self._world.now, one.decoder.tokens
+        events = one.decoder.feed(b"data: %b\n\n" % orjson.dumps(chunk), now) if chunk else one.decoder.end(now)
+        if one.decoder.state is not one.times.state:
+            one.times.enter(one.decoder.state, now)
+        for event in events:
+            self._tell(one, event)
+        if one.decoder.tokens != tokens:
+            one.times.token(now)
 
     def _hold(self, one: _Try, seconds: float) -> None:
-        self._machine.held(seconds)
-        one.ask = one.ask.later(seconds)
-        one.token_at = None if one.token_at is None else one.token_at + seconds
+        self._core.paused(seconds)
+        one.times.paused(seconds)
         one.steps = [(at + seconds, step) for at, step in one.steps]
 
-    def _due(self, one: _Try) -> float:
-        ask = one.ask
-        if one.token_at is None:
-            due = min(ask.first_token_by, ask.total_by)
-        else:
-            due = one.token_at + (ask.tool_stall if one.assembler.open_tool_call else ask.stall)
-            if self._limits.wall_clock:
-                due = min(due, ask.total_by)
-        return due if ask.attempt_by is None else min(due, ask.attempt_by)
-
     def _ring(self, one: _Try) -> None:
-        ask, now = one.ask, self._world.now
-        if now >= ask.total_by and (self._limits.wall_clock or one.token_at is None):
-            failure = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
-            for other in list(self._tries):
-                self._note(other, failure)
-            self._give_up(self._machine.out_of_time(now))
-        elif ask.attempt_by is not None and now >= ask.attempt_by:
-            self._fail(one, timed_out("attempt", ask.attempt_by - ask.ticket.started))
-        elif one.token_at is None:
-            self._fail(one, timed_out("first token", ask.first_token_by - ask.ticket.started))
+        try:
+            failure = one.times.missed(self._world.now)
+        except DeadlinePassed:
+            self._tell(one, OutOfTime())
         else:
-            self._fail(one, timed_out("stall", ask.stall))
+            self._tell(one, Ended(failure, joined=one.joined))
 
-    def _fail(self, one: _Try, failure: Failure) -> None:
-        number = one.ask.number
-        self._note(one, failure, counts=not self._machine.prefill_refused(failure, number))
-        only_prefill = self.delivered and self._only_prefill
-        self._obey(self._machine.failed(failure, self._world.now, number=number, only_prefill=only_prefill))
-
-    def _answer(self, one: _Try) -> None:
-        for other in [other for other in self._tries if other is not one]:
-            self._note(other, Failure(FailureKind.CANCELLED, "another model was faster"))
-        self._note(one, None)
-        self._obey(self._machine.succeeded(self._world.now, one.ask.number))
-
-    def _note(self, one: _Try, failure: Failure | None, *, counts: bool = True) -> None:
+    def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         """The attempt is over."""
-        self._tries.remove(one)
+        ask = self._tries.pop(number).ask
         if not counts:
             return
-        ask = one.ask
         self.attempts.append(
             Attempt(
                 model=ask.candidate.key,
                 endpoint=ask.candidate.target.endpoint,
                 kind=None if failure is None else failure.kind,
-                seconds=self._world.now - ask.ticket.started,
+                seconds=now - ask.ticket.started,
                 status=None if failure is None else failure.status,
                 message="" if failure is None else failure.message,
                 probe=ask.ticket.probe,

@@ -1,1 +1,4 @@
-"""One call under way. Only this room and `http` know asyncio."""
+"""One call under way. Its core is `steps`, which knows neither an event loop nor HTTP.
+
+The timelines of the tests drive that core too.
+"""

@@ -1,58 +1,97 @@
-"""One attempt on the wire: its deadlines, its bytes, its chunks, until it is an answer or a failure."""
+"""One attempt on the wire: its deadlines and its bytes, until it is an answer or a failure. It returns events."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from enum import Enum
 
-import orjson
-
-from .. import figures
-from ..answer import bounds
-from ..answer.accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
-from ..answer.finishes import looks_whole
-from ..answer.pieces import calls_of, cut, pieces_of, reworded
-from ..answer.seam import SeamJoiner, SeamNotFound
-from ..answer.sse import MAX_BODY_BYTES, EventReader, Oversized
-from ..answer.surrogates import Halves, decode, whole
-from ..answer.verdict import EMPTY_END, error_in, finished, judge
+from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, State
+from ..answer.seam import SeamJoiner
 from ..decision.commands import StartAttempt
-from ..decision.deadlines import Deadlines, OutOfTime
-from ..decision.failover import Failover
-from ..failures.classifier import from_error, from_response, from_transport
-from ..failures.kinds import Failure, FailureKind, TransportFault
-from ..http.protocol import Exchange, Transport, TransportError
+from ..decision.deadlines import LOOK_SECONDS, Deadlines
+from ..decision.deadlines import OutOfTime as DeadlinePassed
+from ..failures.classifier import from_response, from_transport
+from ..failures.kinds import Failure, FailureKind
+from ..http.protocol import Exchange, TransportError
 from ..redaction import Redactor
 from ..request.request import Request
-from ..results import Completion, Json, Piece, text_of
-from ..routes.needs import wants_json
+from ..results import Completion, Piece
+from ..routes.needs import most_tokens, wants_json
+from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
 MAX_UNREAD_BYTES = 256 * 1024
+"""So much is collected before it is decoded, and so much is decoded before the loop turns."""
 MAX_ERROR_BYTES = 1024 * 1024
-SEAM_LOST = "seam_lost"
 
-_STREAM_END = b"[DONE]"
 _DONE_LINE = b"[DONE]\n\n"
-_WHITE = b" \t\r\n"
-_EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
+_TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
+_GRACE = frozenset({State.FINISHED, State.DONE})
+
+
+class Stage(Enum):
+    """What an attempt does next."""
+
+    NEW = "new"
+    """It sends its request."""
+    REFUSED = "refused"
+    """The status is an error: it reads what that says."""
+    READING = "reading"
+    """It decodes bytes as they come."""
+    COLLECTING = "collecting"
+    """Its call is not streamed and the first token has come: bytes are decoded together, now and then."""
+    OVER = "over"
+
+
+# Looked up for every chunk: a member of an Enum costs several times what a global does.
+_READING, _COLLECTING = Stage.READING, Stage.COLLECTING
 
 
 class AttemptReader:
-    """Carries out one `StartAttempt`.
+    """Carries out one `StartAttempt`: `next` returns its events, the last of them `Ended` or `OutOfTime`.
 
-    `advance` returns the next pieces for the caller, or None when the attempt is over: then `failure` says what went
-    wrong, or `completion` is the answer. In a call that is not streamed (`deliver` False) it returns only None: after
-    the first token the bytes are only collected, and decoded together at the end.
+    `send` sends the request and returns the open response. In a call that is not streamed to its caller (`deliver`
+    False) there are no `Pieces`.
     """
+
+    __slots__ = (
+        "_alarm",
+        "_clock",
+        "_collected",
+        "_collected_at",
+        "_collected_bytes",
+        "_decoder",
+        "_decoding",
+        "_deliver",
+        "_events",
+        "_exchange",
+        "_last_bytes_at",
+        "_look_task",
+        "_redactor",
+        "_send",
+        "_since_turn",
+        "_splice",
+        "_stage",
+        "_times",
+        "_tokens",
+        "_wall",
+        "ask",
+        "completion",
+        "failure",
+        "headers",
+        "paused",
+        "request",
+        "status",
+    )
 
     def __init__(
         self,
         ask: StartAttempt,
         request: Request,
-        machine: Failover,
+        send: Callable[[], Awaitable[Exchange]],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -62,162 +101,80 @@ class AttemptReader:
         splice: SeamJoiner | None = None,
     ) -> None:
         self.ask = ask
+        self.request = request
         self.failure: Failure | None = None
         """What went wrong, once the attempt is over: without keys and without the prompt."""
-        self._found: Failure | None = None
-        self._redactor = redactor
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self.assembler = Accumulator(_choices_wanted(request))
-        self.request = request
-        self._machine = machine
+        self._send: Callable[[], Awaitable[Exchange]] | None = send
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
-        self._times = Deadlines(ask, total_counts=total_counts)
-        self.splice = splice
-        self._rest = ""
+        self._redactor = redactor
+        self._splice = splice
+        self._times = times = Deadlines(ask, total_counts=total_counts)
+        self.paused = times.paused
+        """To be called with the seconds that the consumer has held a piece: no clock ran."""
+        self._stage = Stage.NEW
+        self._events: deque[Event] = deque()
+        self._decoder: AnswerDecoder | None = None
+        self._tokens = 0
+        self._since_turn = 0
         self._exchange: Exchange | None = None
-        self._reader = EventReader()
         self._alarm: Watchdog | None = None
         self._last_bytes_at = ask.ticket.started
-        self._unread: list[bytes] = []
-        self._unread_bytes = 0
-        self._waiting: list[Piece] = []
-        self._delivered_text = False
-        self._said: list[str] = []
-        self._unstreamed: bytearray | None = None
-        self._ended = False
-        self._over = False
-        self._events = False
-        self._usage: object = None
-        self._reasoned = False
-        self._halves: Halves | None = None
-        self._stops = False
-        self._ready: list[Piece] | None = None
-        self.out_of_time = False
+        self._collected: deque[bytes] = deque()
+        self._collected_bytes = 0
+        self._collected_at = 0.0
+        self._decoding = asyncio.Lock()
+        self._look_task: asyncio.Task[None] | None = None
 
     # For whoever drives it
 
-    async def to_first_token(self, transport: Transport, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Send the request and read until the first token or the attempt's end; `advance` goes on from there."""
-        try:
-            await self.open(transport, url, headers, body)
-            self._stops = True
-            self._ready = await self.advance()
-        except OutOfTime:
-            self.out_of_time = True
-
-    async def open(self, transport: Transport, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Send the request and read the answer's head; a failure is noted, not raised. Raises `OutOfTime`."""
-        loop = asyncio.get_running_loop()
-        self._alarm = Watchdog(loop, self._due)
-        self._alarm.watch()
-        try:
-            self._exchange = exchange = await transport.open(url, headers, body)
-            self.status = exchange.status
-            self.headers = exchange.headers
-            self._machine.reached(self._clock(), self.ask.number)
-            if not 200 <= exchange.status < 300:
-                answer = await self._read_error(exchange)
-                self._fail(from_response(exchange.status, self.headers, answer, now=self._wall()))
-        except TransportError as error:
-            self._fail(from_transport(error.fault, error.detail))
-        except asyncio.CancelledError:
-            if not self._alarm.took():
-                raise
-            if self.status is not None and not 200 <= self.status < 300:
-                self._fail(from_response(self.status, self.headers, b"", now=self._wall()))
+    async def next(self) -> Event:
+        """What has happened next."""
+        events = self._events
+        while not events:
+            stage = self._stage
+            if stage is _READING or stage is _COLLECTING:
+                await self._read()
+            elif stage is Stage.NEW:
+                await self._open()
+            elif stage is Stage.REFUSED:
+                await self._read_error()
             else:
-                self._rang()
-        finally:
-            self._alarm.rest()
-        await self._clean()
+                raise RuntimeError("the attempt is over")
+        event = events.popleft()
+        if isinstance(event, Ended):
+            return await self._end(event)
+        if isinstance(event, OutOfTime):
+            self._stage = Stage.OVER
+        return event
 
-    async def advance(self) -> list[Piece] | None:
-        """The next pieces, or None at the end of the attempt. Raises `OutOfTime`."""
-        alarm, exchange = self._alarm, self._exchange
-        if self._ready:
-            ready, self._ready = self._ready, None
-            return ready
-        if self._over or self._found is not None or alarm is None or exchange is None:
-            await self._clean()
-            return None
-        if self._ended:
-            self._conclude()
-            await self._clean()
-            return None
-        held = self._times.release(self._clock())
-        if held:
-            self._machine.held(held)
-        alarm.watch()
-        self._stops = self._stops and self._times.first_token_at is None
-        try:
-            while True:
-                data = await exchange.read()
-                if data is None:
-                    pieces = self._end()
-                    if pieces:
-                        return pieces
-                    break
-                pieces = self._take(data)
-                if pieces:
-                    self._times.hold(self._clock())
-                    return pieces
-                if self._found is not None:
-                    break
-                if self._stops and self._times.first_token_at is not None:
-                    return []
-        except TransportError as error:
-            self._broke(from_transport(error.fault, error.detail))
-        except asyncio.CancelledError:
-            if not alarm.took():
-                raise
-            self._rang()
-        finally:
-            alarm.rest()
-        self._conclude()
-        await self._clean()
-        return None
-
-    async def _clean(self) -> None:
-        """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
-        found = self._found
-        if found is None or self.failure is not None:
-            return
-        for message in self._redactor.steps(found.message):
-            if message is None:
-                await asyncio.sleep(0)
-            else:
-                keyless = self._redactor.keyless
-                provider = found.provider and keyless(found.provider)
-                code = found.code and keyless(found.code)
-                self.failure = replace(found, message=message, provider=provider, code=code)
+    def turn_down(self) -> Ended:
+        """The caller's `accept=` did not take the answer; how the attempt has ended now."""
+        self.completion, self.failure = None, _TURNED_DOWN
+        return Ended(_TURNED_DOWN)
 
     def last_pieces(self) -> list[Piece]:
-        """What a finished answer still has to deliver: its tool calls, or all of it where the body came whole."""
-        if self.completion is None:
+        """What a finished answer still has to deliver."""
+        if self.completion is None or self._decoder is None:
             return []
-        body = self.completion.raw
-        if self.splice is not None:
-            rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
-        else:
-            rest = [] if self._unstreamed is None else pieces_of(body)
-        return rest + calls_of(body)
-
-    @property
-    def usage(self) -> object:
-        """The `usage` object that the attempt reported, if it did."""
-        return self._usage or self.assembler.usage
+        return self._decoder.last_pieces(self.completion.raw)
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        if self._alarm is not None:
-            self._alarm.stop()
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.stop()
+        if self._look_task is not None:
+            self._look_task.cancel()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             await exchange.aclose()
+
+    # What has come so far
 
     @property
     def first_token_at(self) -> float | None:
@@ -225,314 +182,262 @@ class AttemptReader:
         return self._times.first_token_at
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a first token, or an answer that came whole."""
-        return self._times.first_token_at is not None or self.completion is not None
-
-    @property
     def said(self) -> int:
         """How many pieces with text the caller has from this attempt: about its tokens."""
-        return len(self._said)
+        return 0 if self._decoder is None else self._decoder.said
 
     @property
     def partial(self) -> str:
         """The text that the caller has; in a call that is not streamed to it, all that has come."""
-        if self._deliver:
-            return "".join(self._said)
-        self._catch_up()
-        return self.assembler.text
+        if self._decoder is None:
+            return ""
+        while self._collected and not self._decoding.locked() and not self._ended:
+            self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
+        return self._decoder.text
 
-    # Deadlines
+    @property
+    def usage(self) -> object:
+        """The `usage` object that the attempt reported, if it did."""
+        return None if self._decoder is None else self._decoder.usage
 
-    def _due(self) -> float:
-        """When waiting ends, as things stand; reads what has been collected first."""
-        now = self._clock()
-        if self._unread:
-            self._catch_up()
-        if self._found is not None:
-            return now
-        return self._times.due(now, looks=not self._deliver and self._unstreamed is None)
+    @property
+    def generation_id(self) -> object:
+        """The generation's id, of the headers or of the body."""
+        return self.headers.get("x-generation-id") or (
+            None if self._decoder is None else self._decoder.assembler.generation_id
+        )
 
-    def _rang(self) -> None:
-        """The alarm has ended the waiting: say which deadline it was."""
-        if self._found is None and self._times.done_at is None and not self.assembler.survives_a_cut:
-            self._fail(self._times.missed(self._clock()))
+    @property
+    def splice(self) -> SeamJoiner | None:
+        """How a continuation joins the delivered text."""
+        return self._splice
+
+    # The request
+
+    async def _open(self) -> None:
+        send, self._send = self._send, None
+        if send is None:
+            raise RuntimeError("the attempt was begun already")
+        self._alarm = alarm = Watchdog(asyncio.get_running_loop(), self._due, self._look)
+        alarm.watch()
+        try:
+            self._exchange = exchange = await send()
+        except TransportError as error:
+            self._events.append(Ended(from_transport(error.fault, error.detail)))
+        except asyncio.CancelledError:
+            if not alarm.took():
+                raise
+            self._missed()
+        else:
+            self.status, self.headers = exchange.status, exchange.headers
+            self._events.append(ResponseStarted(exchange.status))
+            self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
+            if self._stage is Stage.READING:
+                self._decoder = AnswerDecoder(
+                    exchange.headers,
+                    streams=self.ask.candidate.streams,
+                    deliver=self._deliver,
+                    wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
+                    choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
+                    max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    splice=self._splice,
+                )
+        finally:
+            alarm.rest()
+
+    async def _read_error(self) -> None:
+        """Read what an error status says, as far as it comes in time."""
+        alarm, exchange, body = self._alarm, self._exchange, bytearray()
+        if alarm is None or exchange is None:
+            raise RuntimeError("the attempt was closed")
+        alarm.watch()
+        try:
+            while len(body) < MAX_ERROR_BYTES:
+                data = await exchange.read()
+                if data is None:
+                    break
+                body += data
+        except TransportError:
+            pass
+        except asyncio.CancelledError:
+            if not alarm.took():
+                raise
+            body.clear()
+        finally:
+            alarm.rest()
+        failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall())
+        self._events.append(Ended(failure))
 
     # Bytes
 
-    def _take(self, data: bytes) -> list[Piece] | None:
-        self._last_bytes_at = now = self._clock()
-        if self._unstreamed is not None:
-            self._take_unstreamed(data, now)
-            return None
-        if self._times.first_token_at is None and not self.assembler.begun and self._is_json(data):
-            return None
-        if not self._deliver and self._times.first_token_at is not None:
-            self._unread.append(data)
-            self._unread_bytes += len(data)
-            if self._unread_bytes > MAX_UNREAD_BYTES or data.endswith(_DONE_LINE):
-                self._catch_up()
-            return None
-        return self._read_events(data, now)
-
-    def _is_json(self, data: bytes) -> bool:
-        """Whether the body comes whole, as JSON, although a stream was asked for (or because none was)."""
-        if self._events:
-            return False
-        content_type = self.headers.get("content-type", "").lower()
-        start = data.lstrip(_WHITE)
-        if not start and "json" not in content_type and self.ask.candidate.streams:
-            return True
-        events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
-        if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
-            self._unstreamed = bytearray()
-            self._take_unstreamed(data, self._clock())
-            return True
-        if start and not events and not content_type.startswith("text/event-stream"):
-            kind = content_type.partition(";")[0] or "no content type"
-            self._fail(
-                from_transport(TransportFault.WRONG_CONTENT_TYPE, f"the answer is neither events nor JSON ({kind})")
-            )
-            return True
-        self._events = bool(start)
-        return False
-
-    def _take_unstreamed(self, data: bytes, now: float) -> None:
-        body = self._unstreamed
-        if body is None:
-            return
-        body += data if body else data.lstrip(_WHITE)
-        if body and self._times.first_token_at is None and self.ask.candidate.streams:
-            self._first_token(now)
-        self._times.last_token_at = now if body else self._times.last_token_at
-        if len(body) > MAX_BODY_BYTES:
-            self._fail(from_transport(TransportFault.OVERSIZED, f"the body exceeds {MAX_BODY_BYTES} bytes"))
-
-    def _catch_up(self) -> None:
-        """Decode what a call that is not streamed has collected."""
-        if self._unread:
-            data = b"".join(self._unread) if len(self._unread) > 1 else self._unread[0]
-            self._unread.clear()
-            self._unread_bytes = 0
-            self._read_events(data, self._last_bytes_at)
-
-    def _read_events(self, data: bytes, now: float) -> list[Piece] | None:
+    async def _read(self) -> None:
+        """Read until there is an event."""
+        alarm, exchange, decoder = self._alarm, self._exchange, self._decoder
+        if alarm is None or exchange is None or decoder is None:
+            raise RuntimeError("the attempt was closed")
+        events = self._events
+        alarm.watch()
         try:
-            events = self._reader.feed(data)
-        except Oversized as error:
-            self._broke(from_transport(TransportFault.OVERSIZED, str(error)))
-            return None
-        return self._read_payloads(events, now) if events else None
+            while not events:
+                data = await exchange.read()
+                if data is None:
+                    alarm.rest()
+                    await self._catch_up()
+                    if not self._ended:
+                        events += decoder.end(self._wall())
+                elif self._stage is _COLLECTING:
+                    if self._collect(data, alarm):
+                        await self._catch_up()
+                elif len(data) <= SLICE_BYTES:
+                    self._last_bytes_at = now = self._clock()
+                    self._feed(decoder, data, now)
+                    self._since_turn += len(data)
+                    if self._since_turn > MAX_UNREAD_BYTES:
+                        self._since_turn = 0
+                        await asyncio.sleep(0)
+                else:
+                    self._collect(data, alarm)
+                    await self._catch_up()
+        except TransportError as error:
+            alarm.rest()
+            await self._catch_up()
+            if not self._ended:
+                events += decoder.broken(from_transport(error.fault, error.detail), self._wall())
+        except asyncio.CancelledError:
+            if not alarm.took():
+                raise
+            self._missed()
+        finally:
+            alarm.rest()
 
-    def _read_payloads(self, events: list[bytes], now: float) -> list[Piece] | None:
-        pieces: list[Piece] = []
-        add = self.assembler.add
-        for event in events:
-            if event == _STREAM_END:
-                self._done(now)
-                continue
-            if not event or event.startswith(b":"):
-                continue  # some servers keep a connection alive with empty events, or with comments as data
-            try:
-                try:
-                    chunk = bounds.loads(event)
-                except orjson.JSONDecodeError:
-                    chunk = decode(event)
-                    self._halves = self._halves or Halves()
-                if self._halves is not None:
-                    chunk = self._halves.mend(chunk)
-                flags = add(chunk)
-            except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
-                self._broke(from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be"))
-                break
-            if self._times.finished_at is not None and not self.assembler.ended:
-                self._times.finished_at = None  # more has come behind a finish, or another choice has begun
-            if flags & ERROR and not self.assembler.ended:
-                self._fail(from_error(error_in(chunk), headers=self.headers, now=self._wall()))
-                break
-            if flags & TOKEN:
-                self._times.last_token_at = now
-                if self._times.first_token_at is None:
-                    self._first_token(now)
-            if flags & (TOOL | FINISH | USAGE):
-                self._changed(now)
-            if flags & REASONING and not self._reasoned:
-                self._reasoned = True
-                self._machine.reasons(self.ask.number)
-            if self._deliver and flags:
-                cut(chunk, pieces)
-        if not self._deliver or (self._found is not None and not self._delivered_text):
-            # Nobody has seen text: the next attempt can start over, so this batch is better not delivered.
-            return None
-        if self._times.first_token_at is None:
-            self._waiting += pieces
-            return None
-        if self._waiting:
-            pieces = self._waiting + pieces
-            self._waiting = []
-        if self.splice is not None:
-            pieces = self._join(self.splice, pieces)
-        self._delivered_text = self._delivered_text or any(piece.text for piece in pieces)
-        self._said += [piece.text for piece in pieces if piece.text and not piece.index]
-        return pieces
+    def _feed(self, decoder: AnswerDecoder, data: bytes, at: float) -> None:
+        """Decode bytes that came then; note what has happened."""
+        events = decoder.feed(data, self._wall())
+        times = self._times
+        if decoder.tokens != self._tokens:
+            self._tokens = decoder.tokens
+            if decoder.begun and times.first_token_at is None:
+                self._first_token(at, decoder)
+            else:
+                times.last_token_at = at
+        if decoder.state is not times.state:
+            times.enter(decoder.state, at)
+            if decoder.state in _GRACE and self._alarm is not None:
+                self._alarm.again()
+        if events:
+            self._events += events
 
-    def _join(self, splice: SeamJoiner, pieces: list[Piece]) -> list[Piece]:
-        """The pieces of a continuation, without what repeats the delivered text."""
-        joined = []
-        for piece in pieces:
-            try:
-                text = splice.feed(piece.text) if piece.text else ""
-            except SeamNotFound as error:
-                self._fail(Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True))
-                break
-            if text == piece.text:
-                joined.append(piece)
-            elif text or piece.reasoning:
-                joined.append(replace(piece, text=text, raw=reworded(piece.raw or {}, text)))
-        return joined
-
-    def _first_token(self, now: float) -> None:
-        self._times.first_token(now)
-        self._machine.first_token(now, self.ask.number)
-        if self._alarm is not None and (not self._deliver or self.ask.stall < self._times.ask.first_token_by - now):
+    def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
+        self._times.first_token(at)
+        if not self._deliver and decoder.state is not State.BODY:
+            self._stage = Stage.COLLECTING
+        if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
             self._alarm.again()
 
-    def _done(self, now: float) -> None:
-        """`[DONE]` has come: nothing more is waited for, with a finish or without."""
-        self._times.done_at = now
-        self.assembler.ends_cleanly()
-        self._changed(now)
+    # Bytes of a call that is not streamed: collected, and decoded together
+
+    def _collect(self, data: bytes, alarm: Watchdog) -> bool:
+        """Keep bytes; whether they are to be decoded now."""
+        now = self._last_bytes_at = self._clock()
+        if self._collected:
+            self._collected.append(data)
+        else:
+            self._collected_at = now
+            self._collected.append(data)
+            alarm.again()
+        self._collected_bytes += len(data)
+        return (
+            self._collected_bytes > MAX_UNREAD_BYTES
+            or now - self._collected_at >= LOOK_SECONDS
+            or data.endswith(_DONE_LINE)
+        )
+
+    async def _catch_up(self) -> None:
+        """Decode what was collected, in slices between which the loop turns; only the call's deadline ends that."""
+        decoder, collected = self._decoder, self._collected
+        if decoder is None or not collected:
+            return
+        async with self._decoding:  # the reader, or a look at what it has collected
+            while collected and not self._ended:
+                data = self._joined()
+                self._collected_bytes -= len(data)
+                for start in range(0, len(data), SLICE_BYTES):
+                    self._feed(decoder, data[start : start + SLICE_BYTES], self._last_bytes_at)
+                    if self._ended:
+                        break
+                    if start + SLICE_BYTES < len(data) or collected:
+                        await asyncio.sleep(0)
+                        if self._times.total_passed(self._clock()):
+                            self._missed()
+                            break
         if self._alarm is not None:
             self._alarm.again()
 
-    def _changed(self, now: float) -> None:
-        """A tool call has begun or the answer has ended: other deadlines hold."""
-        tool_open = self.assembler.open_tool_call
-        finished = self.assembler.ended
-        if finished and self._times.finished_at is None:
-            self._times.finished_at = now
-        elif tool_open == self._times.tool_open:
+    def _joined(self) -> bytes:
+        """The next collected bytes, together: about as many as are decoded at a time."""
+        collected = self._collected
+        data = collected.popleft()
+        if not collected or len(data) >= SLICE_BYTES:
+            return data
+        parts, size = [data], len(data)
+        while collected and size < SLICE_BYTES:
+            parts.append(collected.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    # Deadlines
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the last event is there."""
+        return bool(self._events) and isinstance(self._events[-1], Ended | OutOfTime)
+
+    def _due(self) -> float:
+        """When waiting ends, as things stand."""
+        if self._ended:
+            return self._clock()
+        due = self._times.due()
+        return min(due, self._collected_at + LOOK_SECONDS) if self._collected else due
+
+    def _look(self) -> bool:
+        """Before a deadline holds: whether bytes that were collected are decoded first, beside the reading."""
+        if self._decoding.locked():
+            return True
+        if not self._collected or self._ended:
+            return False
+        self._look_task = asyncio.get_running_loop().create_task(self._catch_up())
+        return True
+
+    def _missed(self) -> None:
+        """Waiting has ended: say which deadline it was. After the finish what has come is the answer."""
+        if self._ended:
             return
-        self._times.tool_open = tool_open
-        if self._alarm is not None and finished:
-            self._alarm.again()
+        decoder, now = self._decoder, self._clock()
+        if decoder is not None and self._times.state in _GRACE:
+            self._events += decoder.end(self._wall())
+            return
+        try:
+            failure = self._times.missed(now)
+        except DeadlinePassed:
+            self._events.append(OutOfTime())
+            return
+        self._events += [Ended(failure)] if decoder is None else decoder.broken(failure, self._wall())
 
     # The end
 
-    def _end(self) -> list[Piece] | None:
-        """The body has ended; returns the pieces of an event that it left unterminated."""
-        self._ended = True
-        self._catch_up()
-        if self._unstreamed is not None or self._found is not None:
-            return None
-        pieces = self._read_payloads(self._reader.finish(), self._last_bytes_at)
-        self.assembler.ends_cleanly()
-        return pieces
-
-    def _conclude(self) -> None:
-        self._over = True
-        self._catch_up()
-        if self._found is not None:
-            return
-        body: Json | None = None
-        if self._unstreamed is not None:
-            body = _decoded(bytes(self._unstreamed))
-            if not isinstance(body, dict):
-                self._fail(from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken"))
-                return
-            error = error_in(body)
-            if error is not None and not finished(body):
-                self._fail(from_error(error, headers=self.headers, now=self._wall()))
-                return
-        elif not self.assembler.begun:
-            self._fail(from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer"))
-            return
-        elif not self.assembler.survives_a_cut and not figures.used_up(self.assembler.usage, self._max_tokens()):
-            self._fail(from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason"))
-            return
-        else:
-            body = self.assembler.body()
-        asked = self.request.wants_json or wants_json(self.ask.candidate.params)
-        try:
-            failure, invalid = judge(
-                body,
-                wants_json=asked and not self._delivered_text and self.splice is None,
-                now=self._wall(),
-                max_tokens=self._max_tokens(),
-            )
-        except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
-            failure, invalid = from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"), ()
-        if self.splice is not None and (failure is None or self._adds_nothing(failure, self.splice)):
-            failure = self._complete(self.splice, body)
-        if failure is not None:
-            self._fail(failure)
-        else:
-            self.completion = Completion(body, invalid=invalid)
-            self._usage = body.get("usage")
-
-    def _max_tokens(self) -> int | None:
-        """The limit on the answer's tokens that the request set."""
-        for source in (self.request.params, self.ask.candidate.params):
-            for name in ("max_completion_tokens", "max_tokens"):
-                if isinstance(limit := source.get(name), int):
-                    return limit
-        return None
-
-    def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
-        """Whether a continuation ended properly and empty behind a text that looks whole: only its finish was lost."""
-        return failure.code == EMPTY_END and not self._said and looks_whole(splice.delivered)
-
-    def _complete(self, splice: SeamJoiner, body: Json) -> Failure | None:
-        """Put the delivered text before what this attempt has added."""
-        message = body["choices"][0]["message"]
-        try:
-            self._rest = splice.feed(text_of(message.get("content"))) if self._unstreamed is not None else ""
-            self._rest += splice.finish(cut_off=body["choices"][0].get("finish_reason") == "length")
-        except SeamNotFound as error:
-            return Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True)
-        message["content"] = splice.delivered + "".join(self._said) + self._rest
-        return None
-
-    def _broke(self, failure: Failure) -> None:
-        """A failure of the connection or the stream; where the answer survives a cut, it changes nothing."""
-        if not self.assembler.survives_a_cut:
-            self._fail(failure)
-
-    def _fail(self, failure: Failure) -> None:
-        if self._found is None:
-            self._found = failure
-
-    def turn_down(self) -> None:
-        """The caller's `accept=` did not take the answer."""
-        self.completion = None
-        self.failure = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
-
-    async def _read_error(self, exchange: Exchange) -> bytes:
-        body = bytearray()
-        while len(body) < MAX_ERROR_BYTES:
-            try:
-                data = await exchange.read()
-            except TransportError:
-                break
-            if data is None:
-                break
-            body += data
-        return bytes(body)
-
-
-def _choices_wanted(request: Request) -> int:
-    wanted = request.params.get("n")
-    return wanted if isinstance(wanted, int) else 1
-
-
-def _decoded(body: bytes) -> Any:
-    """A body that came whole; None if it is not JSON."""
-    try:
-        return bounds.loads(body)
-    except figures.TooManyValues:
-        return None
-    except orjson.JSONDecodeError:
-        try:
-            return whole(decode(body))
-        except (ValueError, RecursionError):
-            return None
+    async def _end(self, ended: Ended) -> Ended:
+        """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
+        self._stage = Stage.OVER
+        self.completion = ended.completion
+        failure = ended.failure
+        if failure is None:
+            return ended
+        keyless = self._redactor.keyless
+        provider = failure.provider and keyless(failure.provider)
+        code = failure.code and keyless(failure.code)
+        for message in self._redactor.steps(failure.message):
+            if message is None:
+                await asyncio.sleep(0)
+            else:
+                self.failure = replace(failure, message=message, provider=provider, code=code)
+        return replace(ended, failure=self.failure)

@@ -1,57 +1,78 @@
-"""Attempts side by side: each reads in a task of its own until its first token."""
+"""Attempts side by side: each reads its next event in a task of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
 
+from ..answer.decoder import Ended, FirstToken
 from .attempt import AttemptReader
+from .steps import Event
 
 
 class Race:
-    """The attempts of one call that are waiting for their first token, and those that have landed until they are taken.
+    """The active attempts of one call, by number. Whatever is in here, `close` closes.
 
-    Whatever is in here, `close` closes.
+    `next` waits for an event of any of them, each in a task of its own. One that is `alone` can be read in the caller's
+    task. An attempt may stay in here for as long as its driver likes, also after it was overtaken.
     """
 
-    __slots__ = ("_landed", "_tasks")
+    __slots__ = ("_readings", "_tasks", "alone")
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], AttemptReader] = {}
-        self._landed: list[AttemptReader] = []
+        self._readings: dict[int, AttemptReader] = {}
+        self._tasks: dict[int, asyncio.Task[Event]] = {}
+        self.alone: AttemptReader | None = None
+        """The only attempt, where it can be read without a task of its own."""
 
-    def __bool__(self) -> bool:
-        return bool(self._tasks or self._landed)
+    def __len__(self) -> int:
+        return len(self._readings)
 
     @property
     def readings(self) -> list[AttemptReader]:
-        """All of them: those that have landed, then those under way in the order of their start."""
-        return [*self._landed, *self._tasks.values()]
+        """All of them, in the order of their start."""
+        return list(self._readings.values())
 
-    def start(self, reading: AttemptReader, sending: Coroutine[Any, Any, None]) -> None:
-        """Let `reading` read by itself."""
-        self._tasks[asyncio.get_running_loop().create_task(sending)] = reading
+    def _count(self) -> None:
+        alone = len(self._readings) == 1 and not self._tasks
+        self.alone = next(iter(self._readings.values())) if alone else None
 
-    async def landed(self, seconds: float | None) -> list[AttemptReader]:
-        """Those that have their first token or have ended, the first of them awaited; none after `seconds`."""
-        if self._landed:
-            return list(self._landed)
-        done, _ = await asyncio.wait(self._tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in [task for task in self._tasks if task in done]:
-            self._landed.append(self._tasks.pop(task))
-            task.result()
-        return list(self._landed)
+    def start(self, number: int, reading: AttemptReader) -> None:
+        """One more attempt; it sends its request when it is first waited for."""
+        self._readings[number] = reading
+        self._count()
 
-    def take(self, reading: AttemptReader) -> None:
-        """One that has landed is its taker's to close."""
-        self._landed.remove(reading)
+    def __getitem__(self, number: int) -> AttemptReader:
+        return self._readings[number]
 
-    async def close(self) -> None:
-        """Break off all that are still under way and close all connections."""
-        readings, tasks = self.readings, self._tasks
-        self._landed, self._tasks = [], {}
+    async def next(self, seconds: float | None = None) -> tuple[int, Event] | None:
+        """The next event of any attempt; None after `seconds`. One that shows an answer goes before a failure."""
+        readings, tasks = self._readings, self._tasks
+        for number, reading in readings.items():
+            if number not in tasks:
+                tasks[number] = asyncio.get_running_loop().create_task(reading.next())
+        self.alone = None
+        await asyncio.wait(tasks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done = [number for number, task in tasks.items() if task.done()]
+        if not done:
+            return None
+        number = next((number for number in done if _answers(tasks[number])), done[0])
+        event = tasks.pop(number).result()
+        self._count()
+        return number, event
+
+    def take(self, number: int) -> AttemptReader:
+        """An attempt that is over, or is to be closed, is its taker's to close."""
+        reading = self._readings.pop(number)
+        self._count()
+        return reading
+
+    async def close(self, *numbers: int) -> None:
+        """Break off these attempts, or all, and close their connections."""
+        gone = numbers or tuple(self._readings)
+        readings = [self._readings.pop(number) for number in gone if number in self._readings]
+        tasks = [self._tasks.pop(number) for number in gone if number in self._tasks]
+        self._count()
         for task in tasks:
             task.cancel()
         async with AsyncExitStack() as closing:  # each is closed, whatever comes between
@@ -59,3 +80,11 @@ class Race:
                 closing.push_async_callback(reading.aclose)
             if tasks:
                 await asyncio.wait(tasks)
+
+
+def _answers(task: asyncio.Task[Event]) -> bool:
+    """Whether an event shows that a model answers."""
+    if task.cancelled() or task.exception() is not None:
+        return False
+    event = task.result()
+    return isinstance(event, FirstToken) or (isinstance(event, Ended) and event.completion is not None)

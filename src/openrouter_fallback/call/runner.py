@@ -1,16 +1,22 @@
-"""One call under way: sends what its machine asks for, sleeps when it waits, closes what is over."""
+"""One call under way: carries out what its `Steps` command, and tells them what its attempts tell.
+
+The driver of `call.steps.Steps` over real connections. It sends, sleeps, closes and holds places and money; what is
+decided stands in `Steps` and its machine, what an attempt does on the wire in `AttemptReader`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from enum import Enum
+from functools import partial
 from typing import Any
 
+from ..answer.decoder import Ended, FirstToken, Pieces
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
-from ..decision.deadlines import OutOfTime
 from ..decision.failover import Failover
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from ..events import (
@@ -25,8 +31,9 @@ from ..events import (
     log,
 )
 from ..failures.kinds import Failure, FailureKind
-from ..http.protocol import MAX_CONNECTIONS
+from ..http.protocol import MAX_CONNECTIONS, Exchange
 from ..redaction import Redactor
+from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
@@ -35,9 +42,23 @@ from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime
+from .steps import OVERTAKEN, Delivery, OutOfTime, Steps
+from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of
 
-_TOO_LATE = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
+_STAY = KeepWaiting()
+
+
+class Phase(Enum):
+    """How far a call has come."""
+
+    NEW = "new"
+    RUNNING = "running"
+    OVER = "over"
+
+
+# Looked up for every piece: a member of an Enum costs several times what a global does.
+_NEW, _OVER, _TEXT = Phase.NEW, Phase.OVER, Delivery.TEXT
 
 
 class CallRunner:
@@ -57,20 +78,24 @@ class CallRunner:
         self._redactor = Redactor(call.keys, call.request.texts)
         self._number = engine.number()
         self._deliver = deliver
+        self._phase = Phase.NEW
         self._attempts: list[Attempt] = []
-        self._reading: AttemptReader | None = None
-        self._machine: Failover | None = None
-        self._command: Command | None = None
+        self._steps: Steps | None = None
+        self._command: Command = _STAY
         self._flights = Race()
+        self._hedge_at: float | None = None
+        self._held_at: float | None = None
+        """Since when the caller holds a piece."""
         self._places: asyncio.Semaphore | None = None
         self._held = 0
         self._started = engine.clock()
-        self._streamed = self._delivered = self._restarted = False
-        self._over = self._too_dear = False
+        self._too_dear = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
         self._text = ""
         self._author = ""
+        self._answering: AttemptReader | None = None
+        """The attempt that gave the answer."""
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
@@ -94,7 +119,7 @@ class CallRunner:
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
-        if self._over:
+        if self._phase is _OVER:
             return None
         try:
             pieces = await self._advance()
@@ -125,47 +150,72 @@ class CallRunner:
             self._over_with("cancelled")
 
     def _leave(self, why: str) -> None:
-        """Account for an attempt that is still under way: its end says nothing of the model."""
-        now = self._engine.clock()
-        for reading in self._under_way():
-            self._note(reading, Failure(FailureKind.CANCELLED, why), now)
-        if self._machine is not None:
-            self._machine.left(now)
+        """Account for attempts that are still under way: their end says nothing of their models."""
+        if self._steps is not None:
+            self._steps.left(Failure(FailureKind.CANCELLED, why), self._engine.clock())
 
-    def _under_way(self) -> list[AttemptReader]:
-        return [*([self._reading] if self._reading is not None else []), *self._flights.readings]
+    # Commands
 
     async def _advance(self) -> list[Piece] | None:
-        command = self._command or await self._begin()
+        if self._phase is _NEW:
+            self._command = await self._begin()
+        elif self._held_at is not None:
+            self._go_on(self._held_at)
+        command: Command | Pieces = self._command
         while True:
             match command:
+                case KeepWaiting():
+                    alone = self._flights.alone
+                    if alone is not None and self._hedge_at is None:
+                        number, event = alone.ask.number, await alone.next()
+                        if type(event) is Pieces:
+                            return self._delivered(event.pieces)
+                        command = await self._took(number, event)
+                    else:
+                        command = await self._side_by_side()
+                        if isinstance(command, Pieces):
+                            return self._delivered(command.pieces)
                 case StartAttempt():
-                    if self._reading is None:
-                        if command.hedge_at is not None:
-                            command = await self._race(command)
-                            continue
-                        why = self._withheld(command)
-                        if why is not None:
-                            command = self._machine_().withheld(why, self._engine.clock(), command.number)
-                            continue
-                        await self._open(command)
-                    pieces = await self._read()
-                    if pieces is not None:
-                        self._command = command
-                        return pieces
-                    command = await self._conclude(command)
+                    command = self._start(command)
                 case SleepUntil(until):
                     await asyncio.sleep(max(0.0, until - self._engine.clock()))
-                    command = self._machine_().woke(self._engine.clock())
+                    command = self._core.woke(self._engine.clock())
                 case Succeed():
                     self._command = command
                     return self._last_pieces()
                 case Fail():
+                    await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
                     raise self._error(command)
-                case KeepWaiting():
-                    raise RuntimeError("no attempt is under way")
+
+    async def _side_by_side(self) -> Pieces | Command:
+        """Wait for what any attempt tells, or until another is wanted beside them."""
+        seconds = None if self._hedge_at is None else max(0.0, self._hedge_at - self._engine.clock())
+        told = await self._flights.next(seconds)
+        self._still_open()
+        if told is None:
+            return await self._beside()
+        number, event = told
+        return event if isinstance(event, Pieces) else await self._took(number, event)
+
+    def _go_on(self, held_at: float) -> None:
+        """The caller wants more: no clock ran while it held its last piece."""
+        held, self._held_at = self._engine.clock() - held_at, None
+        if held and self._steps is not None:
+            self._steps.paused(held)
+            alone = self._flights.alone
+            for reading in self._flights.readings if alone is None else (alone,):
+                reading.paused(held)
+
+    def _delivered(self, pieces: list[Piece]) -> list[Piece]:
+        self._command = _STAY
+        steps = self._steps
+        if steps is not None and steps.delivery is not _TEXT:
+            steps.deliver(pieces)
+        self._held_at = self._engine.clock()
+        return pieces
 
     async def _begin(self) -> Command:
+        self._phase = Phase.RUNNING
         engine, call = self._engine, self._call
         try:
             if self._costs.limited:
@@ -188,10 +238,11 @@ class CallRunner:
         now = engine.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
-        self._machine = Failover(
+        machine = Failover(
             call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
         )
-        return self._machine.begin(now)
+        self._steps = Steps(machine, self._note, lambda: only_by_prefill(self._text))
+        return self._steps.begin(now)
 
     def _affordable(self, plan: Plan) -> Plan:
         """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
@@ -202,10 +253,24 @@ class CallRunner:
             raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
         return Plan(kept, (*plan.excluded, *beyond))
 
-    @property
-    def _written(self) -> int:
-        """About how many tokens of the answer have been delivered by attempts that broke off."""
-        return sum(written for _, written in self._spent)
+    # Attempts
+
+    def _start(self, ask: StartAttempt) -> Command:
+        """Start an attempt, unless the call may not pay for it."""
+        why = self._withheld(ask)
+        if why is not None:
+            return self._core.withheld(ask.number, why, self._engine.clock())
+        self._report(ask)
+        if self._heard:
+            silent = self._flights.readings
+            if ask.hedges and silent:
+                first = silent[0].ask
+                seconds = self._engine.clock() - first.ticket.started
+                self._emit(Hedged(self._number, first.candidate.key, ask.candidate.key, seconds))
+            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
+        self._flights.start(ask.number, self._prepared(ask))
+        self._hedge_at = ask.hedge_at
+        return _STAY
 
     def _withheld(self, ask: StartAttempt) -> str | None:
         """Hold what the request may cost; why it must not be sent, or None."""
@@ -215,109 +280,14 @@ class CallRunner:
         self._too_dear = self._too_dear or why is not None
         return why
 
-    async def _open(self, ask: StartAttempt) -> None:
-        self._reading = reading = self._prepared(ask)
-        try:
-            await reading.open(self._engine.transport, *self._letter(reading))
-        except OutOfTime:
-            await self._out_of_time(reading)
-
-    async def _race(self, ask: StartAttempt) -> Command:
-        """Attempts side by side, until one has its first token or none is left."""
-        clock, machine, flights = self._engine.clock, self._machine_(), self._flights
-        command: Command = ask
-        hedge_at: float | None = None
-        while True:
-            if isinstance(command, StartAttempt):
-                if command.hedge_at is None and not flights:
-                    return command
-                why = self._withheld(command)
-                if why is not None:
-                    command = machine.withheld(why, clock(), command.number)
-                    continue
-                hedge_at = command.hedge_at
-                reading = self._prepared(command)
-                flights.start(reading, reading.to_first_token(self._engine.transport, *self._letter(reading)))
-            elif not isinstance(command, KeepWaiting):
-                await self._break_off(Failure(FailureKind.CANCELLED, "the call is over"))
-                return command
-            landed = await flights.landed(None if hedge_at is None else max(0.0, hedge_at - clock()))
-            self._still_open()
-            winner = next((one for one in landed if one.begun and machine.under_way(one.ask.number)), None)
-            command = KeepWaiting()
-            if winner is not None:
-                self._take(winner)
-                machine.chosen(clock(), winner.ask.number)
-                await self._break_off(Failure(FailureKind.CANCELLED, "another model was faster"))
-                self._still_open()
-                return winner.ask
-            if landed:
-                command = await self._landed(landed[0])
-            else:
-                command, hedge_at = await self._hedge() or command, None
-
-    async def _landed(self, reading: AttemptReader) -> Command:
-        """One of several attempts has ended without a token."""
-        self._take(reading)
-        if reading.out_of_time:
-            await self._break_off(_TOO_LATE)
-            await self._out_of_time(reading)
-        await reading.aclose()
-        self._still_open()
-        if not self._machine_().under_way(reading.ask.number):  # another has had its first token meanwhile
-            self._note(reading, reading.failure, self._engine.clock())
-            self._reading = None
-            return KeepWaiting()
-        command = await self._conclude(reading.ask)
-        self._give_back(max(1, len(self._flights.readings) + isinstance(command, StartAttempt)))
-        if isinstance(command, KeepWaiting):
-            self._report(self._flights.readings[0].ask)
-        return command
-
-    def _take(self, reading: AttemptReader) -> None:
-        """Go on with one that has landed."""
-        self._flights.take(reading)
-        self._reading = reading
-
-    def _still_open(self) -> None:
-        if self._over:
-            raise RuntimeError("the call was closed while it waited")
-
-    async def _hedge(self) -> StartAttempt | None:
-        """One more at the side of those under way, if the machine wants it and there is a place."""
-        places = self._places
-        if places is None or places.locked():
-            return None
-        ask = self._machine_().hedge(self._engine.clock())
-        if ask is not None:
-            await places.acquire()
-            self._held += 1
-        return ask
-
-    async def _break_off(self, why: Failure) -> None:
-        """Close the other attempts at once and give their places back."""
-        now = self._engine.clock()
-        for reading in self._flights.readings:
-            self._note(reading, reading.failure or why, now)
-        await self._flights.close()
-        self._give_back(1)
-
-    def _give_back(self, kept: int) -> None:
-        while self._places is not None and self._held > kept:
-            self._places.release()
-            self._held -= 1
+    @property
+    def _written(self) -> int:
+        """About how many tokens of the answer have been delivered by attempts that broke off."""
+        return sum(written for _, written in self._spent)
 
     def _prepared(self, ask: StartAttempt) -> AttemptReader:
         """What will carry out an ask."""
         call, engine = self._call, self._engine
-        self._report(ask)
-        if self._heard:
-            silent = self._flights.readings
-            if ask.hedges and silent:
-                started = silent[0].ask.ticket.started
-                key = silent[0].ask.candidate.key
-                self._emit(Hedged(self._number, key, ask.candidate.key, engine.clock() - started))
-            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
         request, splice = call.request, None
         if ask.way is not None:
             request = request.continued(self._text, ask.way, self._written)
@@ -325,7 +295,7 @@ class CallRunner:
         return AttemptReader(
             ask,
             request,
-            self._machine_(),
+            partial(self._send, ask, request),
             engine.clock,
             engine.wall,
             deliver=self._deliver,
@@ -334,121 +304,152 @@ class CallRunner:
             redactor=self._redactor,
         )
 
-    def _letter(self, reading: AttemptReader) -> tuple[str, Mapping[str, str], bytes]:
-        """The request of an attempt: URL, headers, body."""
-        ask = reading.ask
+    def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
+        """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
-        return (
-            wire.url,
-            wire.headers,
-            reading.request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number)),
-        )
+        body = request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number))
+        return self._engine.transport.open(wire.url, wire.headers, body)
 
-    async def _read(self) -> list[Piece] | None:
-        reading = self._reading
-        if reading is None:
-            return None
-        try:
-            pieces = await reading.advance()
-        except OutOfTime:
-            await self._out_of_time(reading)
-            return None
-        if not pieces:
-            return None
-        self._mark(pieces)
-        return pieces
+    async def _beside(self) -> Command:
+        """One more at the side of those under way, if the machine wants it and there is a place."""
+        self._hedge_at = None
+        places = self._places
+        if places is None or places.locked():
+            return _STAY
+        ask = self._core.beside(self._engine.clock())
+        if ask is None:
+            return _STAY
+        await places.acquire()
+        self._held += 1
+        return ask
 
-    def _mark(self, pieces: list[Piece]) -> None:
-        """Note what reaches the caller, and the first piece of an attempt that starts over."""
-        if self._restarted:
-            self._restarted = False
-            pieces[0] = replace(pieces[0], restarted=True)
-        if not self._delivered and any(piece.text or piece.tool_calls for piece in pieces):
-            self._delivered = self._streamed = True
-            self._machine_().delivered()
-        elif not self._streamed:
-            self._streamed = True
-            self._machine_().streamed()
+    async def _took(self, number: int, event: AttemptEvent) -> Command:
+        """An attempt has told something else than pieces."""
+        if isinstance(event, Ended):
+            return await self._ended(number, event)
+        if isinstance(event, OutOfTime):
+            return await self._out_of_time(number)
+        command = self._core.took(number, event, self._engine.clock())
+        if isinstance(event, FirstToken):
+            self._hedge_at = None
+            await self._close_overtaken()
+        return command
 
-    async def _conclude(self, ask: StartAttempt) -> Command:
+    async def _close_overtaken(self) -> None:
+        """Close the attempts that another one has overtaken, at once, and give their places back."""
+        core, now = self._core, self._engine.clock()
+        gone = core.overtaken()
+        if not gone:
+            return
+        for number in gone:
+            core.drop(number, OVERTAKEN, now)
+        await self._flights.close(*gone)
+        self._give_back(len(core.active))
+        self._still_open()
+
+    async def _close_all(self, why: Failure) -> None:
+        if self._flights:
+            self._core.rest(why, self._engine.clock())
+            await self._flights.close()
+
+    def _give_back(self, kept: int) -> None:
+        while self._places is not None and self._held > kept:
+            self._places.release()
+            self._held -= 1
+
+    def _still_open(self) -> None:
+        if self._over:
+            raise RuntimeError("the call was closed while it waited")
+
+    # The end of an attempt
+
+    async def _ended(self, number: int, ended: Ended) -> Command:
         """The attempt is over: an answer for the caller, or a failure for the machine."""
-        reading, engine = self._reading, self._engine
-        if reading is None:
-            raise RuntimeError("no attempt is under way")
-        accept = self._call.accept
-        if reading.completion is not None and accept is not None and not self._delivered:
-            await reading.aclose()
-            reading.completion.attempts = (
-                *self._attempts,
-                attempt_of(reading, None, engine.clock(), *cost_of(reading, self._call.request)),
-            )
-            if not await self._call.host.call(accept, reading.completion):
-                reading.turn_down()
-        now = engine.clock()
-        completion = reading.completion
-        failure = reading.failure
+        reading, core = self._flights[number], self._core
+        if ended.completion is not None:
+            core.choose(number, self._engine.clock())
+            await self._close_overtaken()
+            ended = await self._accepted(reading, ended)
+        now = self._engine.clock()
         await reading.aclose()
         self._still_open()
-        self._joined(reading, ask)
-        if completion is not None:
-            self._note(reading, None, now)
-            completion.attempts = tuple(self._attempts)
-            completion.seconds = now - self._started
-            completion.seams = tuple(self._seams)
-            self.completion = completion
-            if self._spent:
-                completion.raw["usage"] = {
-                    **add_usage(completion.raw.get("usage"), self._spent),
-                    "cost": completion.cost,
-                }
-            return self._machine_().succeeded(now, ask.number)
-        if failure is None:
-            raise RuntimeError("an attempt ended without an answer and without a failure")
-        self._note(reading, failure, now, counts=not self._machine_().prefill_refused(failure, ask.number))
-        self._reading = None
-        self._restarted = self._streamed and not self._delivered
-        self._failed = (ask.candidate.key, failure)
-        if failure.kind is FailureKind.NOT_FOUND and not (ask.ignore or ask.candidate.max_price):
-            engine.not_found(ask.candidate)
-        if self._delivered:
+        self._join(reading, ended)
+        if ended.failure is not None:
+            self._broke_off(reading, ended.failure)
+        command = core.took(number, ended, now)
+        self._flights.take(number)
+        if ended.completion is not None:
+            self._answer(reading, ended.completion, now)
+        elif core.active:
+            self._give_back(len(core.active))
+            if isinstance(command, KeepWaiting):
+                self._report(next(iter(core.active.values())).ask)
+        return command
+
+    async def _accepted(self, reading: AttemptReader, ended: Ended) -> Ended:
+        """Ask `accept=`, where nothing was delivered yet."""
+        accept, completion = self._call.accept, ended.completion
+        if accept is None or completion is None or self._core.delivery is Delivery.TEXT:
+            return ended
+        await reading.aclose()
+        now = self._engine.clock()
+        completion.attempts = (
+            *self._attempts,
+            attempt_of(reading, None, now, *cost_of(reading, self._call.request)),
+        )
+        return ended if await self._call.host.call(accept, completion) else reading.turn_down()
+
+    def _broke_off(self, reading: AttemptReader, failure: Failure) -> None:
+        """Keep what a failed attempt leaves: what to report, and the text that it has delivered."""
+        candidate = reading.ask.candidate
+        self._failed = (candidate.key, failure)
+        if failure.kind is FailureKind.NOT_FOUND and not (reading.ask.ignore or candidate.max_price):
+            self._engine.not_found(candidate)
+        if self._core.delivery is Delivery.TEXT:
             self._partial = self._text = self._text + reading.partial
             if reading.said:
-                self._author = ask.candidate.key
-                self._spent.append((reading.assembler.usage, written_tokens(reading.partial, reading.said)))
-        return self._machine_().failed(
-            failure,
-            now,
-            number=ask.number,
-            only_prefill=self._delivered and only_by_prefill(self._text),
-        )
+                self._author = candidate.key
+                self._spent.append((reading.usage, written_tokens(reading.partial, reading.said)))
 
-    def _joined(self, reading: AttemptReader, ask: StartAttempt) -> None:
+    def _join(self, reading: AttemptReader, ended: Ended) -> None:
         """Note the seam, once a continuation has shown what it does."""
         splice = reading.splice
-        if splice is None or not splice.joined:
+        if splice is None or not ended.joined:
             return
-        self._machine_().joined(splice.how)
-        if reading.said or reading.completion is not None:
-            self._seams.append(Seam(len(self._text), self._author, ask.candidate.key, splice.how, splice.dropped))
+        if reading.said or ended.completion is not None:
+            key = reading.ask.candidate.key
+            self._seams.append(Seam(len(self._text), self._author, key, splice.how, splice.dropped))
 
-    async def _out_of_time(self, reading: AttemptReader) -> None:
+    def _answer(self, reading: AttemptReader, completion: Completion, now: float) -> None:
+        completion.attempts = tuple(self._attempts)
+        completion.seconds = now - self._started
+        completion.seams = tuple(self._seams)
+        self._answering = reading
+        self.completion = completion
+        if self._spent:
+            completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
+
+    async def _out_of_time(self, number: int) -> Command:
+        reading = self._flights[number]
+        if not self._deliver or self._core.delivery is Delivery.TEXT:
+            self._partial = self._text + reading.partial
         await reading.aclose()
         self._still_open()
-        now = self._engine.clock()
-        self._note(reading, _TOO_LATE, now)
-        self._partial = self._text + reading.partial if self._delivered or not self._deliver else None
-        self._reading = None
-        raise self._error(self._machine_().out_of_time(now))
+        command = self._core.out_of_time(self._engine.clock())
+        await self._flights.close()
+        return command
 
     def _last_pieces(self) -> list[Piece] | None:
-        reading, self._reading = self._reading, None
+        reading, self._answering = self._answering, None
         pieces = reading.last_pieces() if self._deliver and reading is not None else []
         if self._seams and reading is not None:
             pieces.append(Piece(seams=tuple(self._seams)))
         if not pieces:
             return None
-        self._mark(pieces)
+        self._core.deliver(pieces)
         return pieces
+
+    # What is told
 
     def _error(self, given_up: Fail) -> FallbackError:
         seconds = self._engine.clock() - self._started
@@ -463,18 +464,22 @@ class CallRunner:
             key_hint=call.key_hint,
             meant=self._engine.meant,
         )
-        if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._delivered:
+        if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._core.delivery is Delivery.TEXT:
             error.partial = self._partial
         return error
 
-    def _note(self, reading: AttemptReader, failure: Failure | None, now: float, *, counts: bool = True) -> None:
+    def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
+        """An attempt is over. One that had failed by itself before it was closed keeps its own failure."""
+        reading = self._flights[number]
+        if failure is not None and reading.failure is not None:
+            failure = reading.failure
         usd, estimated = cost_of(reading, self._call.request)
-        self._costs.purse.settle(reading.ask.number, usd or Decimal(0), estimated=estimated)
+        self._costs.purse.settle(number, usd or Decimal(0), estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if counts:
             self._attempts.append(attempt)
         if self._heard:
-            self._emit(AttemptEnded(self._number, reading.ask.number, attempt))
+            self._emit(AttemptEnded(self._number, number, attempt))
 
     def _report(self, ask: StartAttempt) -> None:
         """Say that the call goes on with another model."""
@@ -496,25 +501,21 @@ class CallRunner:
         if self._call.host.heard:
             self._call.host.emit(event)
 
+    # The end
+
     async def _end(self, outcome: str, error: Exception | None = None) -> None:
         if self._over:
             return
-        reading = self._reading
         self._give_back(0)
         self._over_with(outcome, error)
-        try:
-            if self._flights:
-                await self._flights.close()
-        finally:
-            if reading is not None:
-                await reading.aclose()
+        if self._flights:
+            await self._flights.close()
 
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
-        self._over = True
-        self._reading = None
+        self._phase = Phase.OVER
         self._costs.purse.close()
-        machine = self._machine
-        for name in machine.opened if machine is not None else ():
+        steps, self._steps = self._steps, None
+        for name in steps.machine.opened if steps is not None else ():
             opened = BreakerOpened(self._number, name)
             log(opened)
             self._emit(opened)
@@ -525,7 +526,12 @@ class CallRunner:
             seams = tuple(self._seams)
             self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised, seams))
 
-    def _machine_(self) -> Failover:
-        if self._machine is None:
-            raise RuntimeError("the call has not begun")
-        return self._machine
+    @property
+    def _over(self) -> bool:
+        return self._phase is Phase.OVER
+
+    @property
+    def _core(self) -> Steps:
+        if self._steps is None:
+            raise RuntimeError("the call is not under way")
+        return self._steps

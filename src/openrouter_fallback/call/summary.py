@@ -20,7 +20,7 @@ def attempt_of(
     ask = reading.ask
     started = ask.ticket.started
     assembled = reading.completion.raw if reading.completion is not None else None
-    generation = reading.headers.get("x-generation-id") or reading.assembler.generation_id
+    generation = reading.generation_id
     return Attempt(
         model=ask.candidate.key,
         endpoint=ask.candidate.target.endpoint,

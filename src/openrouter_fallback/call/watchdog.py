@@ -14,13 +14,20 @@ _SECOND_LOOKS = 8
 
 
 class Watchdog:
-    """Guards the reads of one attempt. `due` returns the time (of `loop.time`) at which waiting ends."""
+    """Guards the reads of one attempt. `due` returns the time (of `loop.time`) at which waiting ends.
 
-    __slots__ = ("_base", "_due", "_handle", "_looks", "_loop", "_task", "rung")
+    `look` is called before a task is woken: it returns whether bytes that have arrived are decoded first, in a task of
+    their own; after that comes `again`.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, due: Callable[[], float]) -> None:
+    __slots__ = ("_base", "_due", "_handle", "_look", "_looks", "_loop", "_task", "rung")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, due: Callable[[], float], look: Callable[[], bool] = lambda: False
+    ) -> None:
         self._loop = loop
         self._due = due
+        self._look = look
         self._task: asyncio.Task[object] | None = None
         self._base = 0
         self._handle: asyncio.Handle | None = None
@@ -71,7 +78,7 @@ class Watchdog:
         elif self._looks < _SECOND_LOOKS:
             self._looks += 1
             self._handle = self._loop.call_soon(self._ring)
-        else:
+        elif not self._look():
             self.rung = True
             self._task.cancel()
             self._task = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..answer.decoder import State
 from ..failures.classifier import timed_out
 from ..failures.kinds import Failure
 from .commands import StartAttempt
 
-TICK_SECONDS = 1.0
-"""How often the bytes of a call that is not streamed to its caller are looked at."""
+LOOK_SECONDS = 1.0
+"""Bytes that were only collected are decoded after so long: whether they held tokens decides what may be waited for."""
 USAGE_SECONDS = 2.0
 """What is given for the usage chunk and for other choices after the finish, counted from the last token."""
 REUSE_SECONDS = 0.2
@@ -24,28 +25,14 @@ class Deadlines:
     `total_counts`: the call's deadline holds after the first token too.
     """
 
-    __slots__ = (
-        "_ask",
-        "_held_at",
-        "_owed",
-        "_started",
-        "_total_counts",
-        "done_at",
-        "finished_at",
-        "first_token_at",
-        "last_token_at",
-        "tool_open",
-    )
+    __slots__ = ("_ask", "_owed", "_since", "_started", "_total_counts", "first_token_at", "last_token_at", "state")
 
     def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
-        self.last_token_at = self._started = ask.ticket.started
-        self.finished_at: float | None = None
-        self.done_at: float | None = None
-        self.tool_open = False
+        self.last_token_at = self._started = self._since = ask.ticket.started
+        self.state = State.HEAD
         self._ask = ask
         self._total_counts = total_counts
-        self._held_at: float | None = None
         self._owed = 0.0
 
     @property
@@ -55,47 +42,50 @@ class Deadlines:
             self._ask, self._owed = self._ask.later(self._owed), 0.0
         return self._ask
 
+    def token(self, now: float) -> None:
+        """A token has come."""
+        self.last_token_at = now
+
     def first_token(self, now: float) -> None:
         """The first token has come."""
         self.first_token_at = self.last_token_at = now
 
-    def hold(self, now: float) -> None:
-        """The consumer gets a piece."""
-        self._held_at = now
+    def enter(self, state: State, now: float) -> None:
+        """The answer has come so far."""
+        self.state, self._since = state, now
 
-    def release(self, now: float) -> float:
-        """The consumer wants more; returns the seconds that it held the last piece, which do not count."""
-        if self._held_at is None:
-            return 0.0
-        held, self._held_at = now - self._held_at, None
-        self.last_token_at += held
-        self._owed += held
-        return held
+    def paused(self, seconds: float) -> None:
+        """The consumer has held a piece for so long, which does not count."""
+        self.last_token_at += seconds
+        self._since += seconds
+        self._owed += seconds
 
-    def due(self, now: float, *, looks: bool) -> float:
-        """When waiting ends, as things stand. `looks`: sooner, to look at bytes that are only collected."""
-        ask = self.ask
-        if self.done_at is not None:
-            return self.done_at + REUSE_SECONDS
-        if self.finished_at is not None:
-            return max(self.finished_at, self.last_token_at) + USAGE_SECONDS
+    def due(self) -> float:
+        """When waiting ends, as things stand."""
+        ask, state = self.ask, self.state
+        if state is State.FINISHED:
+            return max(self._since, self.last_token_at) + USAGE_SECONDS
+        if state is State.DONE:
+            return self._since + REUSE_SECONDS
         if self.first_token_at is None:
             due = min(ask.first_token_by, ask.total_by)
         else:
-            due = self.last_token_at + (ask.tool_stall if self.tool_open else ask.stall)
+            due = self.last_token_at + (ask.tool_stall if state is State.IN_CALL else ask.stall)
             if self._total_counts:
                 due = min(due, ask.total_by)
-            if looks and due > now:
-                due = min(due, now + TICK_SECONDS)
         return due if ask.attempt_by is None else min(due, ask.attempt_by)
+
+    def total_passed(self, now: float) -> bool:
+        """Whether the deadline of the whole call has passed, and counts."""
+        return now >= self.ask.total_by and (self._total_counts or self.first_token_at is None)
 
     def missed(self, now: float) -> Failure:
         """Which deadline has passed. Raises `OutOfTime` if it is that of the whole call."""
         ask = self.ask
-        if now >= ask.total_by and (self._total_counts or self.first_token_at is None):
+        if self.total_passed(now):
             raise OutOfTime
         if ask.attempt_by is not None and now >= ask.attempt_by:
             return timed_out("attempt", ask.attempt_by - self._started)
         if self.first_token_at is None:
             return timed_out("first token" if ask.candidate.streams else "answer", ask.first_token_by - self._started)
-        return timed_out("stall", ask.tool_stall if self.tool_open else ask.stall)
+        return timed_out("stall", ask.tool_stall if self.state is State.IN_CALL else ask.stall)

@@ -1,0 +1,428 @@
+"""The decoder of one response body. Its states, its events and its promises: see the page of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Final
+
+import orjson
+
+from .. import figures
+from ..failures.classifier import from_error, from_transport
+from ..failures.kinds import Failure, FailureKind, TransportFault
+from ..results import Completion, Json, Piece, text_of
+from . import bounds
+from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .finishes import looks_whole
+from .pieces import calls_of, cut, pieces_of, reworded
+from .seam import SeamJoiner, SeamNotFound
+from .sse import MAX_BODY_BYTES, EventReader, Oversized
+from .surrogates import Halves, decode, whole
+from .verdict import EMPTY_END, error_in, finished, judge
+
+SEAM_LOST: Final = "seam_lost"
+SLICE_BYTES: Final = 64 * 1024
+"""So much is decoded at a time where an event loop waits."""
+
+_STREAM_END = b"[DONE]"
+_WHITE = b" \t\r\n"
+_EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
+
+
+class State(Enum):
+    """What has come of an answer."""
+
+    HEAD = "head"
+    EVENTS = "events"
+    ANSWERING = "answering"
+    IN_CALL = "in_call"
+    FINISHED = "finished"
+    DONE = "done"
+    BODY = "body"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The first token has come: content, reasoning, a tool call or media."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """The model has begun to reason."""
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Pieces for the caller; at least one."""
+
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The answer is over: with a `completion`, or with the `failure` that says why there is none.
+
+    `joined` says what a continuation did once its seam was found (`went_on`, `restarted`, `overlapped`), else "".
+    """
+
+    failure: Failure | None = None
+    completion: Completion | None = None
+    joined: str = ""
+
+
+Event = FirstToken | Reasoning | Pieces | Ended
+
+# Looked up for every chunk: a member of an Enum costs several times what a global does.
+_HEAD, _BODY, _DECODER_ENDED = State.HEAD, State.BODY, State.ENDED
+_FIRST_TOKEN = FirstToken()
+_REASONING = Reasoning()
+_OVER = frozenset({State.FINISHED, State.DONE})
+_TURNS = TOOL | FINISH | USAGE
+
+
+class AnswerDecoder:
+    """Decodes one response body.
+
+    `headers` are the response's (lower-case names). `streams`: a stream was asked for. `deliver`: pieces are wanted.
+    `wants_json`: the answer must be JSON. `choices`: how many the request asks for. `max_tokens`: the request's limit.
+    `splice`: the answer goes on from text that was delivered. Times of the day (`now`) are epoch seconds; they are used
+    only to read a date in an error.
+    """
+
+    __slots__ = (
+        "_deliver",
+        "_halves",
+        "_headers",
+        "_max_tokens",
+        "_reader",
+        "_reasoned",
+        "_rest",
+        "_said",
+        "_shown",
+        "_splice",
+        "_streams",
+        "_usage",
+        "_waiting",
+        "_wants_json",
+        "_whole",
+        "assembler",
+        "begun",
+        "state",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        *,
+        streams: bool = True,
+        deliver: bool = True,
+        wants_json: bool = False,
+        choices: int = 1,
+        max_tokens: int | None = None,
+        splice: SeamJoiner | None = None,
+    ) -> None:
+        self.state = State.HEAD
+        self.begun = False
+        """Whether the first token has come."""
+        self.tokens = 0
+        """How many chunks with a token have come; in BODY, how often bytes have come."""
+        self.assembler = Accumulator(choices)
+        self._headers = headers
+        self._streams = streams
+        self._deliver = deliver
+        self._wants_json = wants_json
+        self._max_tokens = max_tokens
+        self._splice = splice
+        self._reader = EventReader()
+        self._whole = bytearray()
+        self._halves: Halves | None = None
+        self._waiting: list[Piece] = []
+        self._said: list[str] = []
+        self._shown = False  # whether text of any choice was delivered
+        self._rest = ""
+        self._reasoned = False
+        self._usage: object = None
+
+    # Bytes in, events out
+
+    def feed(self, data: bytes, now: float) -> list[Event]:
+        """What these bytes mean."""
+        state = self.state
+        if state is _HEAD:
+            state = self._kind_of_body(data)
+            if state is _HEAD:
+                return []
+            if state is _DECODER_ENDED:
+                return [self._wrong_content_type()]
+        if state is _BODY:
+            return self._collect(data)
+        if state is _DECODER_ENDED:
+            return []
+        try:
+            payloads = self._reader.feed(data)
+        except Oversized as error:
+            return self.broken(from_transport(TransportFault.OVERSIZED, str(error)), now)
+        return self._decode(payloads, now) if payloads else []
+
+    def end(self, now: float) -> list[Event]:
+        """The body has ended."""
+        if self.state is State.ENDED:
+            return []
+        events: list[Event] = []
+        if self.state is not State.BODY:
+            events = self._decode(self._reader.finish(), now)
+            if self._ended():
+                return events
+            self.assembler.ends_cleanly()
+        return [*events, self._verdict(now)]
+
+    def broken(self, failure: Failure, now: float) -> list[Event]:
+        """The body can be read no further, or is waited for no longer: where the answer survives a cut, it is whole."""
+        if self.state is State.ENDED:
+            return []
+        whole = self.state in _OVER or self.assembler.survives_a_cut
+        return [self._verdict(now) if whole else self._fail(failure)]
+
+    # What has come
+
+    @property
+    def text(self) -> str:
+        """The text that was delivered; where nothing is, all that has come."""
+        return "".join(self._said) if self._deliver else self.assembler.text
+
+    @property
+    def said(self) -> int:
+        """How many pieces with text were delivered: about its tokens."""
+        return len(self._said)
+
+    @property
+    def usage(self) -> object:
+        """The `usage` object, if it has come."""
+        return self._usage or self.assembler.usage
+
+    def last_pieces(self, body: Json) -> list[Piece]:
+        """What an answer still has to deliver: its tool calls, or all of it where the body came whole."""
+        if self._splice is not None:
+            rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
+        else:
+            rest = pieces_of(body) if self._whole else []
+        return rest + calls_of(body)
+
+    # Events or JSON
+
+    def _kind_of_body(self, data: bytes) -> State:
+        """Whether events come or one body, by the first bytes that are not white space; ENDED: neither."""
+        content_type = self._headers.get("content-type", "").lower()
+        start = data.lstrip(_WHITE)
+        if not start and "json" not in content_type and self._streams:
+            return State.HEAD
+        events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
+        if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
+            self.state = State.BODY
+        elif start and not events and not content_type.startswith("text/event-stream"):
+            return State.ENDED
+        elif start:
+            self.state = State.EVENTS
+        else:
+            return State.EVENTS  # white space where no stream was asked for; the reader skips it
+        return self.state
+
+    def _wrong_content_type(self) -> Ended:
+        kind = self._headers.get("content-type", "").lower().partition(";")[0] or "no content type"
+        detail = f"the answer is neither events nor JSON ({kind})"
+        return self._fail(from_transport(TransportFault.WRONG_CONTENT_TYPE, detail))
+
+    def _collect(self, data: bytes) -> list[Event]:
+        body = self._whole
+        body += data if body else data.lstrip(_WHITE)
+        if len(body) > MAX_BODY_BYTES:
+            detail = f"the body exceeds {MAX_BODY_BYTES} bytes"
+            return [self._fail(from_transport(TransportFault.OVERSIZED, detail))]
+        if not body:
+            return []
+        self.tokens += 1
+        if self.begun or not self._streams:
+            return []
+        self.begun = True
+        return [_FIRST_TOKEN]
+
+    # Events
+
+    def _decode(self, payloads: list[bytes], now: float) -> list[Event]:
+        events: list[Event] = []
+        pieces: list[Piece] = []
+        failure: Failure | None = None
+        assembler, deliver = self.assembler, self._deliver
+        add = assembler.add
+        over = self.state in _OVER
+        for payload in payloads:
+            if payload == _STREAM_END:
+                assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
+                self.state, over = State.DONE, True
+                continue
+            if not payload or payload.startswith(b":"):
+                continue  # some servers keep a connection alive with empty events, or with comments as data
+            try:
+                try:
+                    chunk = bounds.loads(payload)
+                except orjson.JSONDecodeError:
+                    chunk = decode(payload)
+                    self._halves = self._halves or Halves()
+                if self._halves is not None:
+                    chunk = self._halves.mend(chunk)
+                flags = add(chunk)
+            except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
+                if not assembler.survives_a_cut:
+                    failure = from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
+                break
+            if over and not assembler.ended:
+                over = False  # more has come behind a finish, or another choice has begun
+                self.state = State.ANSWERING if self.begun else State.EVENTS
+            if flags & ERROR and not assembler.ended:
+                failure = from_error(error_in(chunk), headers=self._headers, now=now)
+                break
+            if flags & TOKEN:
+                self.tokens += 1
+                if not self.begun:
+                    self.begun = True
+                    self.state = State.ANSWERING
+                    events.append(_FIRST_TOKEN)
+            if flags & _TURNS:
+                self._turn()
+                over = self.state in _OVER
+            if flags & REASONING and not self._reasoned:
+                self._reasoned = True
+                events.append(_REASONING)
+            if deliver and flags:
+                cut(chunk, pieces)
+        if deliver and pieces and (failure is None or self._shown):
+            failure = self._release(pieces, events) or failure
+        if failure is not None:
+            events.append(self._fail(failure))
+        return events
+
+    def _turn(self) -> None:
+        """A tool call has begun, or the answer has ended."""
+        if self.assembler.ended:
+            if self.state is not State.DONE:
+                self.state = State.FINISHED
+        elif self.begun:
+            self.state = State.IN_CALL if self.assembler.open_tool_call else State.ANSWERING
+
+    def _release(self, pieces: list[Piece], events: list[Event]) -> Failure | None:
+        """Deliver pieces, once there is a token; returns the failure where a seam is lost."""
+        if not self.begun:
+            self._waiting += pieces
+            return None
+        failure = None
+        if self._waiting:
+            pieces, self._waiting = self._waiting + pieces, []
+        if self._splice is not None:
+            pieces, failure = self._join(self._splice, pieces)
+        for piece in pieces:
+            if piece.text:
+                self._shown = True
+                if not piece.index:
+                    self._said.append(piece.text)
+        if pieces:
+            events.append(Pieces(pieces))
+        return failure
+
+    def _join(self, splice: SeamJoiner, pieces: list[Piece]) -> tuple[list[Piece], Failure | None]:
+        """The pieces of a continuation, without what repeats the delivered text."""
+        joined: list[Piece] = []
+        for piece in pieces:
+            try:
+                text = splice.feed(piece.text) if piece.text else ""
+            except SeamNotFound as error:
+                return joined, _seam_lost(error)
+            if text == piece.text:
+                joined.append(piece)
+            elif text or piece.reasoning:
+                joined.append(replace(piece, text=text, raw=reworded(piece.raw or {}, text)))
+        return joined, None
+
+    # The verdict
+
+    def _ended(self) -> bool:
+        return self.state is State.ENDED
+
+    def _fail(self, failure: Failure) -> Ended:
+        self.state = State.ENDED
+        return Ended(failure, joined=self._how())
+
+    def _how(self) -> str:
+        return self._splice.how if self._splice is not None and self._splice.joined else ""
+
+    def _verdict(self, now: float) -> Ended:
+        """The body is all there is: an answer, or why it is none."""
+        body = self._body(now)
+        if isinstance(body, Failure):
+            return self._fail(body)
+        wants_json = self._wants_json and not self._shown and self._splice is None
+        try:
+            failure, invalid = judge(body, wants_json=wants_json, now=now, max_tokens=self._max_tokens)
+        except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
+            return self._fail(from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"))
+        if self._splice is not None and failure is not None and self._adds_nothing(failure, self._splice):
+            self._splice.complete()
+            failure = None
+        if failure is None and self._splice is not None:
+            failure = self._complete(self._splice, body)
+        if failure is not None:
+            return self._fail(failure)
+        self.state = State.ENDED
+        self._usage = body.get("usage")
+        return Ended(completion=Completion(body, invalid=invalid), joined=self._how())
+
+    def _body(self, now: float) -> Json | Failure:
+        if self.state is State.BODY:
+            body = _loaded(bytes(self._whole))
+            if not isinstance(body, dict):
+                return from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken")
+            error = error_in(body)
+            if error is not None and not finished(body):
+                return from_error(error, headers=self._headers, now=now)
+            return body
+        if not self.assembler.begun:
+            return from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer")
+        if not self.assembler.survives_a_cut and not figures.used_up(self.assembler.usage, self._max_tokens):
+            return from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason")
+        return self.assembler.body()
+
+    def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
+        """Whether a continuation ended properly and empty behind a text that looks whole: only its finish was lost."""
+        return failure.code == EMPTY_END and not "".join(self._said).strip() and looks_whole(splice.delivered)
+
+    def _complete(self, splice: SeamJoiner, body: Json) -> Failure | None:
+        """Put the delivered text before what this attempt has added."""
+        message = body["choices"][0]["message"]
+        try:
+            unread = bool(self._whole) and not splice.joined
+            self._rest = splice.feed(text_of(message.get("content"))) if unread else ""
+            self._rest += splice.finish(cut_off=body["choices"][0].get("finish_reason") == "length")
+        except SeamNotFound as error:
+            return _seam_lost(error)
+        message["content"] = splice.delivered + "".join(self._said) + self._rest
+        return None
+
+
+def _seam_lost(error: SeamNotFound) -> Failure:
+    return Failure(FailureKind.BAD_ANSWER, str(error), code=SEAM_LOST, harmless=True)
+
+
+def _loaded(body: bytes) -> Any:
+    """A body that came whole; None if it is not JSON."""
+    try:
+        return bounds.loads(body)
+    except figures.TooManyValues:
+        return None
+    except orjson.JSONDecodeError:
+        try:
+            return whole(decode(body))
+        except (ValueError, RecursionError):
+            return None
