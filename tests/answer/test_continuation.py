@@ -129,7 +129,71 @@ def test_a_text_that_repeats_itself_may_do_so_again(delivered: str) -> None:
         joined(SeamJoiner("It was a long story. " + delivered), delivered + " it all.", (1, 9))
 
 
-@pytest.mark.parametrize("said", ["A circuit ", "three failures in", "Sure, here"])
+RULE = "    print('-' * 40)\n"
+TWICE = f"def show():\n{RULE}    print('one')\n{RULE}"
+
+
+@pytest.mark.parametrize("sizes", CHUNKINGS.values(), ids=CHUNKINGS)
+@pytest.mark.parametrize("said", [RULE + "    print('two')\n", RULE + RULE])
+def test_what_came_twice_may_be_meant_a_third_time(said: str, sizes: tuple[int, int]) -> None:
+    with pytest.raises(SeamNotFound, match="repeat the end or go on"):
+        joined(SeamJoiner(TWICE), said, sizes)
+
+
+def test_a_longer_end_that_came_once_is_a_repetition() -> None:
+    assert (
+        joined(SeamJoiner(TWICE), f"    print('one')\n{RULE}    print('two')\n", (1, 9)) == TWICE + "    print('two')\n"
+    )
+
+
+def test_a_short_line_that_came_twice_is_kept_a_third_time() -> None:
+    line = "print('-' * 40)\n"
+    twice = f"import sys\n{line}print('one')\n{line}"
+    assert joined(SeamJoiner(twice), f"{line}print('two')\n", (1, 9)) == f"{twice}{line}print('two')\n"
+
+
+OPENERS = (
+    "I'm sorry for the inconvenience. Please go ahead and tell me what you need.",
+    "I apologize for the confusion earlier, what would you like me to write about next?",
+    "Apologies! The next model is called.",
+    "Sure! The next model is called.",
+    "Certainly. And then the next model is called, as the configuration says it should be called.",
+    "Of course, and then the next one is called.",
+    "Here is the continuation of my answer, which goes on with the next model.",
+    "It seems your message was cut off. Could you tell me what you would like to know?",
+    "As an AI, I go on with the next model.",
+    "**Continuing** with the next model",
+)
+
+
+@pytest.mark.parametrize("sizes", CHUNKINGS.values(), ids=CHUNKINGS)
+@pytest.mark.parametrize("delivered", ["Dear", "A circuit breaker opens after three failures in a row; then"])
+@pytest.mark.parametrize("said", OPENERS)
+def test_a_model_that_speaks_to_the_user_is_not_glued_in(delivered: str, said: str, sizes: tuple[int, int]) -> None:
+    with pytest.raises(SeamNotFound, match="speaking to the user"):
+        joined(SeamJoiner(delivered), said, sizes)
+
+
+@pytest.mark.parametrize("sizes", CHUNKINGS.values(), ids=CHUNKINGS)
+@pytest.mark.parametrize(
+    "opener", ["Sure! ", "I'm sorry about that. ", "Sure, here is the continuation:\n\n", "Okay.\n\n"]
+)
+def test_a_start_from_the_beginning_behind_an_opener(opener: str, sizes: tuple[int, int]) -> None:
+    delivered, missing = parts("prose, in a word")
+    splice = SeamJoiner(delivered)
+    assert joined(splice, opener + delivered + missing, sizes) == delivered + missing
+    assert (splice.how, splice.dropped) == ("restarted", len(opener) + len(delivered))
+
+
+@pytest.mark.parametrize(
+    "said", ["This one is called.", "It is closed then.", "sure of that.", "I think so.", "Greater"]
+)
+def test_what_only_begins_like_an_opener_goes_on(said: str) -> None:
+    for sizes in CHUNKINGS.values():
+        assert joined(SeamJoiner("The breaker is open. "), said, sizes) == "The breaker is open. " + said
+
+
+@pytest.mark.parametrize("said", ["A circuit ", "three failures in", "Sure, here", "I'm"])
 def test_a_continuation_that_its_length_cuts_off_before_it_is_clear(said: str) -> None:
     splice = SeamJoiner("A circuit breaker opens after three failures in a row and closes after three successes")
     assert splice.feed(said) == ""

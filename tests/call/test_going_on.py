@@ -317,6 +317,38 @@ def test_text_that_comes_in_one_read_with_its_failure_was_never_seen(raw: RawSer
     assert [request.body["messages"] for request in raw.requests] == [[{"role": "user", "content": "Hello"}]] * 2
 
 
+SAID_WHOLE = "The first model has said all there is to say."
+NOTHING: Mapping[str, Reply] = {
+    "nothing": Reply([sse(delta(content=""), delta(finish="stop"))]),
+    "reasoning only": Reply([sse(delta(reasoning="It is whole."), delta(finish="stop"))]),
+    "white space": streamed("\n"),
+    "nothing, in one JSON body": whole(""),
+}
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_whole_text_whose_finish_was_lost(raw: RawServer, name: str, surface: str) -> None:
+    gate = raw.gate()
+    raw.answer(Reply([sse(delta(content=SAID_WHOLE)), gate], ending="cut"), NOTHING[name])
+    with client_for(raw.base_url, CHAIN) as client:
+        seams: list[Any] = []
+        read, error = run(client, surface, lambda text: gate.open() if text == SAID_WHOLE else None)
+        seams = [seam for piece in read for seam in piece.seams]
+    assert ("".join(piece.text for piece in read), error) == (SAID_WHOLE, None)
+    assert len(raw.requests) == 2
+    assert [(seam.how, seam.offset, seam.before, seam.after) for seam in seams] == [
+        ("completed", len(SAID_WHOLE), FIRST, SECOND)
+    ]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_half_a_text_is_not_completed_by_silence(raw: RawServer, surface: str) -> None:
+    delivered, error, _ = broken_off(raw, surface, NOTHING["nothing"], streamed(REST))
+    assert (delivered, error) == (SAID + REST, None)
+    assert len(raw.requests) == 3
+
+
 LOST = streamed("The first model has begun to say it in other words.")
 
 

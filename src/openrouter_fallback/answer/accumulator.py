@@ -187,7 +187,7 @@ class Accumulator:
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
-        if flags & (TOKEN | USAGE):
+        if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
         return flags
 
@@ -206,17 +206,27 @@ class Accumulator:
     def _add_choice(self, choice: Json) -> int:
         state = self._choices.get(choice.get("index") or 0) or self._begin(choice.get("index") or 0)
         delta = choice.get("delta")
-        flags = self._add_delta(state, delta) if delta else 0
+        flags = _add_delta(state, delta) if delta else 0
         finish = choice.get("finish_reason")
-        if choice.get("error") or finish == "error":
-            return flags | ERROR
-        if finish:
-            self._add_finish(state, finish, token=bool(flags & TOKEN))
+        if finish or choice.get("error"):
+            if finish == "error" or choice.get("error"):
+                return flags | ERROR
+            self._add_finish(state, finish, token=flags & TOKEN > 0)
             flags |= FINISH
-        elif flags & TOKEN and state.end is not End.OPEN:
+        elif state.finish is not None and flags & TOKEN:
             self._move(state, End.CONTRADICTED)
         if len(choice) > 3:
-            flags |= self._add_outer(state, choice)
+            # What stands beside the delta: `native_finish_reason`, `logprobs`, fields of one server.
+            for key, value in choice.items():
+                if value is None:
+                    if key not in _CHOICE_ONLY:
+                        state.outer.setdefault(key, None)
+                elif key == "logprobs":
+                    if value and isinstance(value, dict):
+                        state.logprobs = _merge_logprobs(state.logprobs, value)
+                        flags |= OTHER
+                elif key not in _CHOICE_ONLY:
+                    state.outer[key] = value
         return flags
 
     def _begin(self, index: object) -> _Choice:
@@ -240,34 +250,6 @@ class Accumulator:
         self._contradicted = self._contradicted or end is End.CONTRADICTED
         state.end = end
 
-    def _add_delta(self, state: _Choice, delta: Json) -> int:
-        flags = 0
-        for key, value in delta.items():
-            if value is None or value == "" or value == []:
-                if key != "role":
-                    state.extra.setdefault(key, value)
-            elif (flag := _JOINED.get(key)) is not None and isinstance(value, str):
-                parts = state.texts.get(key)
-                if parts is None:
-                    state.texts[key] = [value]
-                else:
-                    parts.append(value)
-                flags |= flag
-            elif key != "role":
-                flags |= _add_other(state, key, value)
-        return flags
-
-    def _add_outer(self, state: _Choice, choice: Json) -> int:
-        """What stands beside the delta: `native_finish_reason`, `logprobs` and fields of one server."""
-        flags = 0
-        for key, value in choice.items():
-            if key == "logprobs" and isinstance(value, dict) and value:
-                state.logprobs = _merge_logprobs(state.logprobs, value)
-                flags = OTHER
-            elif key not in _CHOICE_ONLY and (value is not None or key not in state.outer):
-                state.outer[key] = value
-        return flags
-
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
         head = {key: value for key, value in self._head.items() if key != "usage"}
@@ -283,6 +265,24 @@ def is_error(chunk: Json) -> bool:
     if chunk.get("error"):
         return True
     return "choices" not in chunk and "usage" not in chunk and not _ERROR_KEYS.isdisjoint(chunk)
+
+
+def _add_delta(state: _Choice, delta: Json) -> int:
+    flags = 0
+    for key, value in delta.items():
+        if value is None or value == "" or value == []:
+            if key != "role":
+                state.extra.setdefault(key, value)
+        elif (flag := _JOINED.get(key)) is not None and isinstance(value, str):
+            parts = state.texts.get(key)
+            if parts is None:
+                state.texts[key] = [value]
+            else:
+                parts.append(value)
+            flags |= flag
+        elif key != "role":
+            flags |= _add_other(state, key, value)
+    return flags
 
 
 def _add_other(state: _Choice, key: str, value: Any) -> int:

@@ -12,16 +12,18 @@ MAX_CONTAINERS: Final = 1_000_000
 """Objects and lists of one event or body. 20,000 tokens with 20 `top_logprobs` each are 880,000."""
 MAX_VALUES: Final = 4_000_000
 """Commas of one event or body: about its values."""
-COUNTED_FROM: Final = 64 * 1024
+DEEP_FROM: Final = 448
+"""Texts of fewer bytes are nested at most 224 deep, which `orjson.dumps` still takes."""
+MANY_FROM: Final = 64 * 1024
 """Shorter texts cannot hold too many values."""
 
 
 def loads(data: bytes) -> Any:
     """Decode JSON; ValueError (`orjson.JSONDecodeError` is one) where it is none, or beyond its bounds."""
     openers = 0
-    if len(data) > 2 * MAX_DEPTH:
+    if len(data) > DEEP_FROM:
         openers = data.count(b"{") + data.count(b"[")
-        if len(data) > COUNTED_FROM:
+        if len(data) > MANY_FROM:
             check_counts(data, openers)
     value = orjson.loads(data)
     if openers > MAX_DEPTH:

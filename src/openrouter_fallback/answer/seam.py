@@ -28,6 +28,36 @@ _PREFACE = re.compile(
     re.IGNORECASE,
 )
 
+OPENER_CHARACTERS = 64
+"""So much of a continuation is looked at for an opener; it begins with a capital, as sentences do."""
+_MISSING = r"(?:rest|remain|continu)"
+_STARTS = (
+    r"(?:I['’]m|I am|We['’]re) (?:so |very |really |truly )?(?:sorry|afraid)",
+    r"(?:So |Very )?[Ss]orry",
+    r"(?:I|We|Please accept my|My (?:sincere )?) ?[Aa]pologi[sz]es?",
+    r"Apologies|Sure(?: thing)?|Certainly|Of course|Absolutely|Understood|Got it|No problem|Okay|OK|Alright|All right",
+    r"Great|Thank you|Thanks|You['’]re (?:right|welcome)|No worries|Right away",
+    r"Please (?:go ahead|continue|provide|share|let me|tell me)",
+    rf"(?:Here(?:['’]s| is| are)|This is|Below is) (?:the|my|your|a) .{{0,24}}{_MISSING}\w*",
+    r"Continuing|Continued|Continuation|Picking up|Resuming",
+    r"(?:Let me|Let['’]s|I['’]ll|I will|Allow me to|I can) (?:just )?"
+    rf"(?:{_MISSING}|pick up|resume|go on|finish|complete)\w*",
+    r"(?:It|That) (?:seems|looks like|appears)(?: like| that)? (?:my|your|the) (?:previous |last )?"
+    r"(?:message|response|answer|reply)",
+    r"(?:My|Your) (?:previous|last) (?:message|response|answer|reply)",
+    r"As (?:requested|an AI)|I (?:cannot|can['’]t|was cut off|understand|don['’]t see|do not see)",
+    r"How (?:can|may) I (?:help|assist)|What would you like|Could you (?:please )?",
+)
+_OPENER = re.compile(rf"[*_>#\"“(\[]{{0,3}}(?:{'|'.join(_STARTS)})\b")
+_WORD = re.compile(r"[A-Za-z'’]+")
+_FIRST = (
+    "I|I'm|I’m|I'll|I’ll|We|We're|We’re|So|Very|Sorry|sorry|Please|My|Apologies|Sure|Certainly|Of|Absolutely|Understood"
+    "|Got|No|Okay|OK|Alright|All|Great|Thank|Thanks|You're|You’re|Right|Here|Here's|Here’s|This|Below|Continuing"
+    "|Continued|Continuation|Picking|Resuming|Let|Let's|Let’s|Allow|It|That|Your|As|How|What|Could"
+)
+_FIRST_WORDS = frozenset(_FIRST.split("|"))
+"""How models begin that speak to the user in place of going on: an apology, an assent, an announcement."""
+
 _OUTRIGHT = re.compile(r"\b(?:the (?:rest|remain\w*|continuation)|continuing|left off|cut off)\b", re.IGNORECASE)
 """Without these words a line that goes on after its colon may be text as well.
 
@@ -74,7 +104,7 @@ class SeamJoiner:
 
     `feed` takes the continuation's text as it comes and returns what may be delivered now, `finish` the rest; both
     raise `SeamNotFound`. `trusted`: the model is known to go on, so that only blanks are looked at. Afterwards `how`
-    says what it did (`went_on`, `restarted`, `overlapped`) and `dropped` how many characters were not passed on.
+    says what it did (`went_on`, `restarted`, `overlapped`, `completed`) and `dropped` how many characters are left out.
     """
 
     def __init__(self, delivered: str, *, trusted: bool = False) -> None:
@@ -108,6 +138,12 @@ class SeamJoiner:
         if cut_off and self._held and not (self._joining or self._trusted) and self._unclear():
             raise SeamNotFound("the continuation was cut off before it was clear what it does")
         return self._join(final=True)
+
+    def complete(self) -> None:
+        """The continuation has ended properly and had nothing to add: the delivered text was whole."""
+        if not self._joined:
+            self.dropped += len(self._held)
+        self.how, self._joined, self._held = "completed", True, ""
 
     def _join(self, *, final: bool) -> str:
         if not self._joining:
@@ -148,7 +184,26 @@ class SeamJoiner:
                 return self._find(final=final) if self._held or final else None
             if not final and _may_be_preface(self._held):
                 return None
+            return self._behind_an_opener(final=final)
         return "went_on", 0
+
+    def _behind_an_opener(self, *, final: bool) -> tuple[str, int] | None:
+        """What a continuation does that may speak to the user first; None while that is open."""
+        held = self._held.lstrip()
+        if not final and len(held) < OPENER_CHARACTERS and _may_be_opener(held):
+            return None
+        if not _OPENER.match(held[:OPENER_CHARACTERS]):
+            return "went_on", 0
+        start = self._prefill.lstrip()[:OVERLAP_CHARACTERS]
+        again = self._held.find(start, 1, PREFACE_CHARACTERS + OVERLAP_CHARACTERS)
+        if again > 0 and len(start) == OVERLAP_CHARACTERS:
+            self._prefaced = True
+            self.dropped += again
+            self._held = self._held[again:]
+            return self._find(final=final)
+        if not final and len(held) < PREFACE_CHARACTERS + OVERLAP_CHARACTERS:
+            return None
+        raise SeamNotFound("the continuation opens by speaking to the user, or goes on alike")
 
     def _open(self, *, final: bool) -> bool:
         """Whether what is held could still become a repetition."""
@@ -156,7 +211,10 @@ class SeamJoiner:
         return not final and (not held or self._prefill.lstrip().startswith(held) or self._held in self.delivered)
 
     def _unclear(self) -> bool:
-        return self._open(final=False) or (not self._prefaced and _may_be_preface(self._held))
+        held = self._held.lstrip()
+        return self._open(final=False) or (
+            not self._prefaced and (_may_be_preface(held) or (len(held) < OPENER_CHARACTERS and _may_be_opener(held)))
+        )
 
     def _repeated_from_start(self, *, final: bool) -> tuple[str, int] | None:
         held, start = self._held.lstrip(), self._prefill.lstrip()
@@ -184,7 +242,13 @@ class SeamJoiner:
             length = _overlap(end, held)
             if length >= OVERLAP_CHARACTERS:
                 tail = held[:length]
-                if _border(tail) >= OVERLAP_CHARACTERS or _periodic(tail) or _opens_like_preface(tail):
+                if (
+                    _border(tail) >= OVERLAP_CHARACTERS
+                    or _periodic(tail)
+                    or _opens_like_preface(tail)
+                    # What has come twice may be meant a third time.
+                    or text.find(tail.strip()) < len(end) - length
+                ):
                     raise SeamNotFound("the continuation may repeat the end or go on alike")
                 if end is text:
                     self._blanks = ""  # they are part of what was repeated
@@ -249,6 +313,17 @@ def _may_be_preface(held: str) -> bool:
     if len(start) > PREFACE_CHARACTERS or "\n" in start.rstrip("\n"):
         return False
     return any(start.startswith(opener) or opener.startswith(start) for opener in _OPENERS)
+
+
+def _may_be_opener(held: str) -> bool:
+    """Whether a text begins with the first word of an opener, or with a part of one."""
+    start = held.lstrip('*_>#"“([')
+    word = _WORD.match(start)
+    if word is None:
+        return not start
+    if word.end() < len(start):
+        return word[0] in _FIRST_WORDS
+    return any(first.startswith(word[0]) for first in _FIRST_WORDS)
 
 
 def _opens_like_preface(text: str) -> bool:

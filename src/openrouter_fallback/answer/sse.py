@@ -9,6 +9,12 @@ from __future__ import annotations
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 """Images come as one event."""
 MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_EVENT_LINES = 65_536
+"""Each line is an object of its own: 32 MiB of the shortest ones would take 370 MB."""
+MAX_EVENTS = 1_000_000
+"""So many events of one body; the longest answers have a few ten thousand."""
+SLICE_BYTES = 256 * 1024
+"""So much is split into lines at a time."""
 
 
 class Oversized(Exception):
@@ -18,12 +24,13 @@ class Oversized(Exception):
 class EventReader:
     """Bytes in, the `data` of complete events out. Lines may end in LF, CRLF or CR (WHATWG, section 9.2)."""
 
-    __slots__ = ("_carriage", "_comment", "_data", "_line", "_size", "_total")
+    __slots__ = ("_carriage", "_comment", "_data", "_events", "_line", "_size", "_total")
 
     def __init__(self) -> None:
         self._line: list[bytes] = []
         self._size = 0
         self._total = 0
+        self._events = 0
         self._data: list[bytes] = []
         self._comment = False
         self._carriage = False
@@ -35,7 +42,14 @@ class EventReader:
         if data.startswith(b"data: ") and data.endswith(b"\n\n") and data.count(b"\n") == 2 and self._fresh(data):
             # One whole event, as most reads are.
             self._total += len(data) - 2
+            self._events += 1
             return [data[6:-2]]
+        if len(data) > SLICE_BYTES:
+            slices = (data[start : start + SLICE_BYTES] for start in range(0, len(data), SLICE_BYTES))
+            return [event for part in slices for event in self._feed(part)]
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> list[bytes]:
         if self._carriage and data.startswith(b"\n"):
             data = data[1:]
         self._carriage = data.endswith(b"\r")
@@ -50,10 +64,10 @@ class EventReader:
         else:
             rest_of_comment = False
             if self._line:
-                self._line.append(first)
-                first = b"".join(self._line)
+                kept = b"".join(self._line)
                 self._line.clear()
-                self._size = sum(map(len, self._data))
+                self._size -= len(kept)
+                first = kept + first
         last = rest.pop()
         events: list[bytes] = []
         if not rest_of_comment:
@@ -72,12 +86,18 @@ class EventReader:
             raise Oversized(f"the body exceeds {MAX_BODY_BYTES} bytes")
         if self._size > MAX_EVENT_BYTES:
             raise Oversized(f"an event exceeds {MAX_EVENT_BYTES} bytes")
+        if len(self._data) > MAX_EVENT_LINES:
+            raise Oversized(f"an event exceeds {MAX_EVENT_LINES} lines")
+        self._events += len(events)
+        if self._events > MAX_EVENTS:
+            raise Oversized(f"the body exceeds {MAX_EVENTS} events")
         return events
 
     def _fresh(self, data: bytes) -> bool:
         """Whether nothing is carried over from the last read and nothing is near a bound."""
         carried = self._line or self._data or self._comment or self._carriage
-        return not carried and b"\r" not in data and len(data) < MAX_EVENT_BYTES > self._total
+        small = len(data) < MAX_EVENT_BYTES > self._total and self._events < MAX_EVENTS
+        return small and not carried and b"\r" not in data
 
     def finish(self) -> list[bytes]:
         """The event that the end of the body leaves unterminated, if any."""

@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from ..figures import check_depth
 from ..results import Json
 
 _ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -22,9 +23,11 @@ def decode(event: bytes) -> Any:
     if not _ESCAPED.search(event):
         raise ValueError("it is not JSON")
     try:
-        return json.loads(event, parse_constant=_refuse)
+        value = json.loads(event, parse_constant=_refuse, parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    check_depth(value)
+    return value
 
 
 def whole(value: Any) -> Any:
@@ -74,6 +77,11 @@ class Halves:
             self._held[place] = text[-1]
             text = text[:-1]
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _integer(text: str) -> int | float:
+    """As `orjson` does: what 64 bits cannot hold is a float."""
+    return int(text) if len(text) < 19 else float(text)
 
 
 def _refuse(constant: str) -> None:

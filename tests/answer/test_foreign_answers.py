@@ -1,0 +1,157 @@
+"""Answers as servers send them, over real HTTP and on every surface: whole, or another model is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient
+
+from ..cases.answers import BAD, DONE, GOOD, USAGE, Good
+from ..support.bodies import Json, choice, delta
+from ..support.clients import client_for
+from ..support.rawserver import RawServer, Reply, sse
+from ..support.surfaces import SURFACES, ask
+
+FIRST, SECOND = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
+FINE = Reply([sse(delta(content="Whole, from the second."), delta(finish="stop"), DONE)])
+
+
+@pytest.fixture(scope="module")
+def raw() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(raw: RawServer) -> Iterator[FallbackClient]:
+    with client_for(raw.base_url, [FIRST, SECOND]) as client:
+        yield client
+
+
+@pytest.fixture
+def client(shared: FallbackClient) -> FallbackClient:
+    shared.reset()
+    return shared
+
+
+def replies(row: Good, *, apart: bool) -> Reply:
+    events = [sse(event) for event in row.events]
+    return Reply(events if apart else [b"".join(events)], ending=row.ending)
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["apart", "together"])
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_answer(raw: RawServer, client: FallbackClient, name: str, surface: str, apart: bool) -> None:
+    row = GOOD[name]
+    raw.answer(replies(row, apart=apart))
+    outcome = ask(client, surface, **row.params)
+    answer = outcome.answer
+    assert (answer.text, answer.finish_reason) == (row.text, row.finish)
+    assert [(call.name, call.arguments) for call in answer.tool_calls] == list(row.calls)
+    assert [attempt.kind for attempt in answer.attempts] == [None]
+    assert row.tokens is None or (answer.usage is not None and answer.usage.total_tokens == row.tokens)
+    assert len(answer.raw["choices"]) == row.params.get("n", 1)
+    if outcome.pieces:
+        assert outcome.delivered == row.text
+        assert [call for piece in outcome.pieces for call in piece.tool_calls] == list(answer.tool_calls)
+
+
+@pytest.mark.parametrize("surface", ["chat", "achat"])
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_answer(raw: RawServer, client: FallbackClient, name: str, surface: str) -> None:
+    row = BAD[name]
+    fine = FINE
+    if row.params.get("n") == 2:
+        both = [delta(n, content="Whole, from the second.") for n in range(2)]
+        fine = Reply([sse(*both, *(delta(n, "stop") for n in range(2)), DONE)])
+    raw.answer(Reply([sse(*row.events)], ending=row.ending), fine)
+    outcome = ask(client, surface, **row.params)
+    if row.kind is FailureKind.CONTENT_POLICY:
+        assert type(outcome.raised) is ContentPolicyError
+        return
+    answer = outcome.answer
+    first = answer.attempts[0]
+    assert (first.model, first.kind) == (FIRST, row.kind)
+    assert row.says in first.message
+    assert answer.text == "Whole, from the second."
+
+
+@pytest.mark.parametrize("surface", ["stream", "astream"])
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_answer_is_never_streamed_as_good(
+    raw: RawServer, client: FallbackClient, name: str, surface: str
+) -> None:
+    row = BAD[name]
+    raw.answer(Reply([sse(*row.events)], ending=row.ending))
+    outcome = ask(client, surface, models=[FIRST], **row.params)
+    assert outcome.raised.attempts[0].kind is row.kind
+
+
+# Bodies that come whole
+
+
+def whole(finish: str | None = "stop", usage: object = None, **message: object) -> Json:
+    return {"id": "gen", "choices": [choice(finish, **message)], "usage": usage}  # type: ignore[arg-type]
+
+
+_CALL: Json = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+WHOLE: dict[str, tuple[Json, str | None]] = {
+    "usage null": (whole(content="Hi."), ""),
+    "logprobs that are a number": ({"choices": [{**choice(content="Hi."), "logprobs": -1.5}]}, ""),
+    "arguments as an object": (whole("tool_calls", tool_calls=[_CALL]), ""),
+    "malformed calls beside text": (whole(content="Hi.", tool_calls=[{"function": None}, None, 5]), ""),
+    "a choice's error beside stop": (
+        {"choices": [{**choice(content="Hi."), "error": {"code": 503, "message": "overloaded"}}]},
+        "overloaded",
+    ),
+    "abort": (whole("abort", content="Half an"), "abort"),
+    "only white space": (whole(content=" \n "), "empty"),
+    "used up by reasoning": (
+        whole("length", {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 9}}, reasoning="Hm"),
+        "9 tokens went into reasoning",
+    ),
+    "no finish": (whole(None, content="Hi."), "finish reason"),
+    "a detail in place of choices": ({"detail": "the model is overloaded"}, "overloaded"),
+}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_body_that_comes_whole(raw: RawServer, client: FallbackClient, name: str, surface: str) -> None:
+    body, says = WHOLE[name]
+    raw.answer(Reply([json.dumps(body).encode()], content_type="application/json"))
+    outcome = ask(client, surface, models=[FIRST])
+    if says:
+        assert says in outcome.raised.attempts[0].message
+    else:
+        assert outcome.answer.text == "Hi." or outcome.answer.tool_calls[0].arguments == {"x": 1}
+
+
+# Money
+
+
+BYOK: dict[str, tuple[Json, float]] = {
+    "own key": ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
+    "own key, with a fee": ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, 0.26),
+    "a breakdown": ({"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+    "nothing said of a key": ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+    "absurd upstream": ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": -3}}, 0.5),
+}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", BYOK)
+def test_what_an_own_provider_key_costs(raw: RawServer, client: FallbackClient, name: str, surface: str) -> None:
+    usage, usd = BYOK[name]
+    chunk = {**USAGE, "usage": {**USAGE["usage"], **usage}}
+    raw.answer(Reply([sse(delta(content="Hi."), delta(finish="stop"), chunk, DONE)]))
+    spent = client.spend().today
+    answer = ask(client, surface, models=[FIRST]).answer
+    assert answer.cost == pytest.approx(usd)
+    assert answer.usage is not None
+    assert answer.usage.cost == pytest.approx(usd)
+    assert float(client.spend().today - spent) == pytest.approx(usd)
