@@ -48,6 +48,8 @@ OUTAGES: Mapping[str, Outage] = {
     "rejected": Outage("rejected"),
     "wrong request": Outage("invalid_request"),
     "empty": Outage("empty", config={"max_retries_per_model": 1}),
+    "used up": Outage("reasoning_only", {"finish": "length"}, config={"max_retries_per_model": 1}),
+    "ended early": Outage("reasoning_only", {"finish": "network_error"}, config={"max_retries_per_model": 1}),
     "no choices": Outage("no_choices", config={"max_retries_per_model": 1}),
     "no JSON": Outage("bad_json", config={"max_retries_per_model": 1}),
     "html": Outage("html", config={"max_retries_per_model": 1}),

@@ -365,7 +365,7 @@ RAW: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an image that is none": (choice(content="See", images=[image("data:image/png;base64,%%%")]), ["text", "image"]),
     "speech that is none": (choice(content="Hear", audio={"data": 7}), ["text"]),
-    "nothing but a length": (choice("length"), ["text"]),
+    "cut off by its length": (choice("length", content="To"), ["text"]),
 }
 
 
