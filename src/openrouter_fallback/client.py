@@ -22,7 +22,7 @@ from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
 from .config.resolve import resolve_config
 from .decision.commands import Limits
 from .endpoints.api import Lists, key_info
-from .endpoints.destinations import Destination, Destinations, attribution
+from .endpoints.destinations import Destination, Destinations, attribution, sealed_headers
 from .endpoints.keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
@@ -34,6 +34,7 @@ from .routes.candidate import Candidate, Plan
 from .routes.choice import Choice, in_context
 from .routes.needs import Needs
 from .routes.router import Router
+from .sealed import sealed
 from .spending.ledger import Spend
 from .streams import AsyncStream, Stream
 from .suggest import did_you_mean
@@ -60,6 +61,7 @@ class FallbackClient:
         app_url: str | None = None,
         app_title: str | None = None,
     ) -> None:
+        api_key, headers = sealed(api_key), sealed_headers(headers)  # a frame may be shown
         self.config = resolve_config(models, config, base_url, settings)
         self._keys = Keys(self.config, api_key)
         self._places = Destinations(self.config, attribution(app_url, app_title), headers)
@@ -167,6 +169,7 @@ class FallbackClient:
         `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
+        headers = sealed_headers(headers)
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
@@ -192,6 +195,7 @@ class FallbackClient:
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
+        headers = sealed_headers(headers)
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, InlineCallbacks(self._events), await self._keys.aring())
@@ -221,6 +225,7 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
+        headers = sealed_headers(headers)
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )
@@ -253,6 +258,7 @@ class FallbackClient:
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
+        headers = sealed_headers(headers)
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )

@@ -24,6 +24,7 @@ from openrouter_fallback import (
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.http.transport import HttpTransport
+from openrouter_fallback.sealed import Headers, revealed
 
 from ..support.bodies import delta
 from ..support.rawserver import Gate, RawServer, Reply, sse
@@ -303,9 +304,9 @@ def test_the_names_of_headers_do_not_differ_by_case(
     sent: list[Mapping[str, str]] = []
     really = HttpTransport.open
 
-    async def noted(self: HttpTransport, url: str, headers: Mapping[str, str], content: bytes) -> Exchange:
-        sent.append(headers)
-        return await really(self, url, headers, content)
+    async def noted(self: HttpTransport, url: str, headers: Headers, content: bytes, **options: bool) -> Exchange:
+        sent.append({name: revealed(value) for name, value in headers.items()})
+        return await really(self, url, headers, content, **options)
 
     monkeypatch.setattr(HttpTransport, "open", noted)
     gate.open()

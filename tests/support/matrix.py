@@ -27,6 +27,8 @@ def served() -> Iterator[Emulator]:
         patch.setattr("openrouter_fallback.decision.deadlines.USAGE_SECONDS", 0.05)
         # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
         patch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)
+        # A request whose kept connection dies is sent once more: here each has a connection of its own.
+        patch.setattr("openrouter_fallback.http.pool.MAX_IDLE_CONNECTIONS", 0)
         yield emulator
 
 

@@ -132,4 +132,6 @@ class EventReader:
             self._size += len(line)
             self._total += len(line)
         elif line.startswith(b"\xef\xbb\xbf"):
-            self._take(line[3:], events)
+            rest = line[3:]
+            if not rest.startswith(b"\xef\xbb\xbf"):  # a line of marks alone would be taken mark by mark
+                self._take(rest, events)

@@ -184,6 +184,12 @@ def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Ca
         missing = dict.fromkeys(attempt.model for attempt in failed if attempt.kind is kind)
         near = [f"Did you mean {other!r} by {key!r}? " for key in missing if (other := meant(key)) is not None]
         return "".join(near) + step
+    moved = next((one.endpoint for one in failed if one.status is not None and 300 <= one.status < 400), None)
+    if kind is _K.INVALID_REQUEST and moved is not None:
+        return (
+            f"Set base_url of the endpoint {moved} to what it was redirected to, up to /chat/completions: a redirect"
+            " is not followed, because the key would go along."
+        )
     if kind is not _K.AUTH:
         return step
     refused = {attempt.endpoint: None for attempt in failed if attempt.kind is kind}

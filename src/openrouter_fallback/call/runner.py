@@ -308,7 +308,7 @@ class CallRunner:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
         body = request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number))
-        return self._engine.transport.open(wire.url, wire.headers, body)
+        return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
 
     async def _beside(self) -> Command:
         """One more at the side of those under way, if the machine wants it and there is a place."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ..decision.commands import Limits
 from ..endpoints.destinations import Destination
+from ..errors import LocalError
 from ..events import Event, Events
 from ..failures.policy import Policy
 from ..health import MemoryHealth
@@ -20,11 +21,16 @@ from ..http.protocol import MAX_CONNECTIONS, Transport
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
+from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
+_NO_LOOP = (
+    "Async calls need a running asyncio event loop, and there is none. Under trio, call the synchronous method in a "
+    "thread: await trio.to_thread.run_sync(client.chat, messages)."
+)
 
 Accept = Callable[[Completion], Any]
 """Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
@@ -55,8 +61,8 @@ class Call:
     host: CallbackHost
     accept: Accept | None = None
     key_hint: str = ""
-    keys: tuple[str, ...] = field(default=(), repr=False)
-    """All API keys of the call: what no message may hold."""
+    keys: Iterable[str] = field(default_factory=Secrets, repr=False)
+    """All secrets of the call: what no message may hold."""
 
 
 @dataclass(slots=True)
@@ -96,7 +102,10 @@ class Runtime:
 
     def places(self) -> asyncio.Semaphore:
         """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise LocalError(_NO_LOOP) from None
         places = self._places.get(loop)
         if places is None:
             for old in list(self._places):

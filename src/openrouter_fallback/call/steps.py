@@ -19,12 +19,11 @@ time. Only here the machine of a call (`Failover`) is told anything.
 
 An attempt's way: ASKED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
 (`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `note`. Nothing here assumes that a
-first token overtakes the others, nor that a second attempt starts before it: whoever wants an attempt beside a doubtful
-one gives its `StartAttempt` a `hedge_at` at any time, or returns another `StartAttempt` from any event; the driver
-asks `beside` whenever `hedge_at` has come, and waits for the events of all active attempts alike. To let an
-overtaken attempt run to its end, detached, leave it in `active` and keep reading its events: `took` answers Stay for an attempt that the machine no
-longer has, notes its end with its own failure or answer, and tells the machine nothing; what its result means to health
-is then told there.
+first token overtakes the others, nor that a second attempt starts before it. Whoever wants an attempt beside a doubtful
+one gives its `StartAttempt` a `hedge_at` at any time, or returns another `StartAttempt` from any event. The driver
+asks `beside` whenever `hedge_at` has come, and waits for the events of all active attempts alike. To let an overtaken
+attempt run to its end, detached, leave it in `active` and keep reading its events: `took` answers `KeepWaiting` for an
+attempt that the machine no longer has, notes its end with its own failure or answer, and tells the machine nothing.
 """
 
 from __future__ import annotations

@@ -67,6 +67,23 @@ class FrozenDict(dict[K, V]):
         return self
 
 
+class SealedHeaders(FrozenDict[str, SecretStr]):
+    """Headers whose values may be secrets: they mask themselves, and a pickle holds the masks."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ({name: SecretStr(str(value)) for name, value in self.items()},)
+
+    def __copy__(self) -> Self:
+        return self
+
+    @property
+    def masked(self) -> list[str]:
+        """The names whose values were lost in a dump or a pickle."""
+        return [name for name, value in self.items() if value.get_secret_value() == str(SecretStr("x"))]
+
+
 class AutoTiers(FrozenDict[str, tuple[str, ...]]):
     """`cost_tiers: auto`: no lists; the tiers follow from prices."""
 
@@ -233,11 +250,14 @@ def _env_name(value: str) -> str:
     return value
 
 
-def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     problem = headers_problem(headers)
     if problem is not None:
         raise refuse(f"{problem}.")
-    return FrozenDict(headers)
+    kept = SealedHeaders(headers)
+    if kept.masked:
+        raise refuse(f"the value of the header {kept.masked[0]!r} is masked, as dumps hold it; give it again.")
+    return kept
 
 
 def _names(value: object) -> object:
@@ -306,7 +326,11 @@ HealthStoreUrl = Annotated[
     PlainSerializer(str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": "^(memory$|rediss?://|unix://)"}),
 ]
-Headers = Annotated[Mapping[StrictStr, StrictStr], AfterValidator(_headers)]
+Headers = Annotated[
+    Mapping[StrictStr, SecretStr],
+    AfterValidator(_headers),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+]
 Names = Annotated[
     tuple[StrictStr, ...],
     Strict(),

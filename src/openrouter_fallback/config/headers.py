@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from pydantic import SecretStr
+
 from .problems import show
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -40,6 +42,7 @@ def header_problem(name: object, value: object) -> str | None:
 
 def value_problem(what: str, value: object) -> str | None:
     """What is wrong with a header's value, `what` it is called; None if nothing is."""
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(value, str):
         return f"{what} must be a string; it is a {type(value).__name__}"
     return None if _VALUE.fullmatch(value) else f"{what} must be printable ASCII in one line"

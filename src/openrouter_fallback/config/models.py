@@ -40,6 +40,7 @@ from .fields import (
     ModelId,
     Names,
     Params,
+    SealedHeaders,
     Seconds,
     Share,
     Verdict,
@@ -112,7 +113,10 @@ class ModelConfig(Frozen):
 
 
 class EndpointConfig(Frozen):
-    """An OpenAI-compatible server. A pickled one does not hold `api_key`; use `api_key_env` where it must travel."""
+    """An OpenAI-compatible server.
+
+    A pickled one holds neither `api_key` nor the values of `headers`: use `api_key_env`, and give the headers again.
+    """
 
     _by_position: ClassVar[str | None] = "base_url"
 
@@ -126,7 +130,7 @@ class EndpointConfig(Frozen):
         default=None, description="The key itself, which goes before `api_key_env`; better kept in the environment."
     )
     headers: Headers = Field(
-        default_factory=FrozenDict, repr=False, description="Extra HTTP headers of every request to this endpoint."
+        default_factory=SealedHeaders, repr=False, description="Extra HTTP headers of every request to this endpoint."
     )
     stream_upstream: StrictBool = Field(
         default=True,
@@ -141,7 +145,7 @@ class EndpointConfig(Frozen):
             *,
             api_key_env: str | None = None,
             api_key: SecretStr | str | None = None,
-            headers: Mapping[str, str] = ...,
+            headers: Mapping[str, str | SecretStr] = ...,
             stream_upstream: bool = True,
         ) -> None: ...
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import SecretStr
 
 from .._version import __version__
 from ..config.headers import headers_problem, value_problem
 from ..config.models import OPENROUTER, FallbackConfig
 from ..errors import ConfigError
 from ..routes.candidate import Candidate
+from ..sealed import Headers, sealed
 from .keys import KeyRing
 
 _MOST_WIRES = 256
@@ -18,15 +22,13 @@ _MOST_WIRES = 256
 class Destinations:
     """The URLs and headers of one client's requests."""
 
-    def __init__(
-        self, config: FallbackConfig, attribution: Mapping[str, str], headers: Mapping[str, str] | None
-    ) -> None:
+    def __init__(self, config: FallbackConfig, attribution: Mapping[str, str], headers: Headers | None) -> None:
         self._config = config
         self._attribution = attribution
         self._headers = checked_headers(headers)
         self._wires: dict[str, Destination] = {}
 
-    def wire(self, candidate: Candidate, ring: KeyRing, extra: Mapping[str, str]) -> Destination:
+    def wire(self, candidate: Candidate, ring: KeyRing, extra: Headers) -> Destination:
         """Where one candidate's chat requests go; `extra` are the call's own headers."""
         name, account = candidate.target.endpoint, candidate.target.account
         wire = self._wires.get(account)
@@ -49,24 +51,33 @@ class Destinations:
         """Where OpenRouter says what it knows of the key."""
         return self._sent(OPENROUTER, "key", {"Accept": "application/json"}, ring)
 
-    def _sent(self, name: str, path: str, own: Mapping[str, str], ring: KeyRing) -> Destination:
+    def _sent(self, name: str, path: str, own: Headers, ring: KeyRing) -> Destination:
         endpoint = self._config.endpoints[name]
         agent = {"User-Agent": f"openrouter-fallback/{__version__}"}
         attribution = self._attribution if name == OPENROUTER else {}
+        if lost := getattr(endpoint.headers, "masked", None):
+            raise ConfigError(
+                f"endpoints.{name}.headers: the value of {lost[0]!r} is masked, as pickles hold it; give it again"
+            )
         headers = _merged(own, agent, attribution, self._headers, endpoint.headers)
-        if ring.keys[name]:
-            headers["Authorization"] = f"Bearer {ring.keys[name]}"
+        if (key := ring.keys[name]) is not None:
+            headers["Authorization"] = SecretStr(f"Bearer {key.get_secret_value()}")
         return Destination(f"{endpoint.base_url}/{path}", headers)
 
 
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """A user's headers. Raises `ConfigError` for one that cannot be sent."""
+def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
+    """A user's headers, whose values may be secrets, masking themselves; what cannot be headers stays as it is."""
+    return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
+
+
+def checked_headers(headers: Headers | None) -> dict[str, SecretStr]:
+    """A user's headers, masking themselves. Raises `ConfigError` for one that cannot be sent."""
     if headers is None:
         return {}
     problem = headers_problem(headers)
     if problem is not None:
         raise ConfigError(f"headers=: {problem}")
-    return dict(headers)
+    return dict(sealed_headers(headers))
 
 
 def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
@@ -79,7 +90,7 @@ def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
     return {name: value for name, (_, value) in given.items() if value}
 
 
-def _merged(*headers: Mapping[str, str]) -> dict[str, str]:
+def _merged(*headers: Headers) -> dict[str, str | SecretStr]:
     """All of them, the later ones first; names do not differ by case."""
     by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
     return dict(by_name.values())
@@ -90,4 +101,4 @@ class Destination:
     """Where one candidate's requests go."""
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Headers = field(repr=False)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ..config.models import OPENROUTER, FallbackConfig
 from ..errors import ConfigError
+from ..sealed import Secrets, sealed
 
 ApiKey = str | SecretStr | Callable[[], Any]
 """A key, or a function that returns one (for async calls it may be a coroutine function)."""
@@ -24,15 +25,15 @@ KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrou
 class KeyRing:
     """One call's keys. `accounts`: each endpoint with its key's fingerprint; `missing`: endpoints without a key."""
 
-    keys: Mapping[str, str | None] = field(repr=False)
+    keys: Mapping[str, SecretStr | None] = field(repr=False)
     accounts: Mapping[str, str]
     missing: frozenset[str]
     hint: str
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """The keys themselves, for whoever takes them out of messages."""
-        return tuple(key for key in self.keys.values() if key)
+    def secrets(self) -> Secrets:
+        """The keys, for the code that takes them out of messages."""
+        return Secrets(key for key in self.keys.values() if key is not None)
 
 
 class Keys:
@@ -40,7 +41,7 @@ class Keys:
 
     def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
         self._config = config
-        self._given = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        self._given = sealed(api_key)
         self._found: KeyRing | None = None
         self._last: KeyRing | None = None
 
@@ -50,7 +51,7 @@ class Keys:
             return self._found
         if not callable(self._given):
             return self._static()
-        key = self._given()
+        key = sealed(self._given())
         if inspect.isawaitable(key):
             if inspect.iscoroutine(key):
                 key.close()
@@ -64,9 +65,8 @@ class Keys:
             return self._found
         if not callable(self._given):
             return self._static()
-        key = self._given()
-        self._last = self._ring(await key if inspect.isawaitable(key) else key)
-        return self._last
+        key = sealed(self._given())
+        return self._ring(sealed(await key) if inspect.isawaitable(key) else key)
 
     def known(self) -> KeyRing:
         """The keys as far as they are known without asking the user's function for one."""
@@ -106,31 +106,33 @@ class Keys:
             self._hint(keys[OPENROUTER]),
         )
 
-    def _configured(self, name: str) -> str | None:
+    def _configured(self, name: str) -> SecretStr | None:
         endpoint = self._config.endpoints[name]
         if endpoint.api_key is not None:
             return _clean(endpoint.api_key)
-        return _clean(os.environ.get(endpoint.api_key_env)) if endpoint.api_key_env else None
+        return _clean(sealed(os.environ.get(endpoint.api_key_env))) if endpoint.api_key_env else None
 
-    def _hint(self, key: str | None) -> str:
+    def _hint(self, key: SecretStr | None) -> str:
         variable = self._config.endpoints[OPENROUTER].api_key_env
         where = "api_key=" if self._given is not None else f"the environment variable {variable}"
-        looks = "" if key is None or key.startswith("sk-or-") else " and does not start with sk-or-"
+        looks = "" if key is None or key.get_secret_value().startswith("sk-or-") else " and does not start with sk-or-"
         return f"The key that was used came from {where}{looks}."
 
 
-def _clean(key: object) -> str | None:
-    if isinstance(key, SecretStr):
-        key = key.get_secret_value()
+def _clean(key: object) -> SecretStr | None:
     if key is None:
         return None
-    if not isinstance(key, str):
+    if not isinstance(key, SecretStr):
         raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
-    key = key.strip()
-    if not key.isascii() or not key.isprintable() or not {" ", "'", '"'}.isdisjoint(key):
+    key = SecretStr(key.get_secret_value().strip())
+    if not _possible(key.get_secret_value()):
         raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
-    return key or None
+    return key if key.get_secret_value() else None
 
 
-def _fingerprint(key: str | None) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:12] if key else ""
+def _possible(key: str) -> bool:
+    return key.isascii() and key.isprintable() and {" ", "'", '"'}.isdisjoint(key)
+
+
+def _fingerprint(key: SecretStr | None) -> str:
+    return hashlib.sha256(key.get_secret_value().encode()).hexdigest()[:12] if key else ""

@@ -14,9 +14,10 @@ from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from ..redaction import visible, without_keys
-from .kinds import Failure, FailureKind, TransportFault
+from .kinds import REDIRECT, Failure, FailureKind, TransportFault
 from .shapes import (
     MAX_READ,
     Report,
@@ -109,7 +110,19 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: 
     `headers` have lower-case names, `now` is the wall clock in epoch seconds, `model` the id that was asked for. The
     body may be anything.
     """
+    if 300 <= status < 400:
+        return Failure(_K.INVALID_REQUEST, _redirected(headers.get("location", "")), status=status, code=REDIRECT)
     return from_error(decode(body), status=status, headers=headers, now=now, model=model)
+
+
+def _redirected(location: str) -> str:
+    """Where a redirect leads, without what may be secret in its URL. It is not followed: the key would go along."""
+    try:
+        url = urlsplit(location[:MAX_READ])
+        place = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    except ValueError:
+        place = ""
+    return _clean(f"redirected to {place or 'nowhere: it has no Location'}")
 
 
 def from_error(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 
 class FailureKind(StrEnum):
@@ -83,3 +83,7 @@ class TransportFault(StrEnum):
     NO_FILES = "no_files"
     LOOP_CLOSED = "loop_closed"
     OUR_BUG = "our_bug"
+
+
+REDIRECT: Final = "redirect"
+"""The `code` of a redirect, which says that the endpoint has moved and nothing of the request."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from .kinds import Failure, FailureKind
+from .kinds import REDIRECT, Failure, FailureKind
 
 Verdict = Literal["next", "raise", "retry"]
 """What `on_failure` may say: the next model, raise at once, or the same model once more and then the next."""
@@ -98,6 +98,8 @@ class Policy:
         rule = self.rules[failure.kind]
         if failure.harmless and rule.hurts:
             return replace(rule, hurts=None, disables=False)
+        if rule.action is Action.RAISE and failure.code == REDIRECT:
+            return replace(rule, action=Action.OTHER_ACCOUNT)  # the endpoint has moved: others are still asked
         if rule.action is Action.QUEUE and failure.code not in _PASSING:
             return replace(rule, action=Action.RAISE)
         return rule

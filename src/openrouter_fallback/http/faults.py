@@ -11,6 +11,7 @@ import httpcore2
 import httpx2
 
 from ..failures.kinds import TransportFault
+from .decoding import Undecodable
 from .protocol import TransportError
 
 _BEFORE_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
@@ -27,7 +28,7 @@ _BEFORE_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
     (OSError, TransportFault.REFUSED),
 )
 _AFTER_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
-    (httpx2.DecodingError, TransportFault.UNDECODABLE),
+    (Undecodable, TransportFault.UNDECODABLE),
     (Exception, TransportFault.CUT_AFTER_STATUS),
 )
 # Causes that say more than the exception around them.
@@ -35,18 +36,6 @@ _CAUSES: tuple[tuple[type[BaseException], TransportFault], ...] = (
     (ssl.SSLError, TransportFault.TLS),
     (socket.gaierror, TransportFault.DNS),
 )
-CAUGHT = (
-    httpcore2.NetworkError,
-    httpcore2.TimeoutException,
-    httpcore2.ProtocolError,
-    httpcore2.ProxyError,
-    httpcore2.UnsupportedProtocol,
-    httpx2.HTTPError,
-    httpx2.InvalidURL,
-    OSError,
-)
-
-
 _ELSEWHERE = frozenset({TransportFault.REFUSED, TransportFault.NOT_CONNECTED, TransportFault.DNS, TransportFault.TLS})
 """What is better known with the place where it happened."""
 HARMLESS = (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError)
@@ -54,12 +43,22 @@ HARMLESS = (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeErr
 
 
 def translated(error: Exception, *, before_status: bool, where: str = "") -> TransportError:
+    """The fault that an exception of the HTTP library, or of what is below it, means."""
     if isinstance(error, RuntimeError):
         fault = TransportFault.LOOP_CLOSED if "loop is closed" in str(error) else TransportFault.OUR_BUG
     else:
         fault = _fault(error, before_status=before_status)
     place = f" ({where})" if where and fault in _ELSEWHERE else ""
     return TransportError(fault, f"{_detail(error)}{place}")
+
+
+def cut_tracebacks(error: BaseException, outer: BaseException | None) -> None:
+    """Take the frames from an exception that passes the edge: those of the HTTP library hold the request's headers.
+
+    `outer` is what the caller is handling: that exception, and what it came from, is not ours.
+    """
+    for one in _chain(error, outer):
+        one.__traceback__ = None
 
 
 def _fault(error: Exception, *, before_status: bool) -> TransportFault:
@@ -74,8 +73,9 @@ def _fault(error: Exception, *, before_status: bool) -> TransportFault:
     return next((fault for kind, fault in table if isinstance(error, kind)), TransportFault.OUR_BUG)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _chain(error: BaseException, outer: BaseException | None = None) -> Iterator[BaseException]:
+    """An exception, what it came from, and the members of groups; not `outer`."""
+    seen = {id(outer)}
     pending: list[BaseException | None] = [error]
     while pending:
         one = pending.pop()

@@ -1,21 +1,38 @@
-"""The connections to one origin, by way of a proxy where the environment names one."""
+"""The connections to one origin. A connection with anything left over, early or unread is closed, never used again."""
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import httpcore2
 
 from .faults import HARMLESS
-from .socket import Backend
+from .socket import JoinedStream, UncleanConnection
 
 MAX_IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 30.0
+
+_LOST = (httpcore2.NetworkError, httpcore2.RemoteProtocolError)
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One connection of httpcore2, and the stream below it as soon as it has carried an answer's head."""
+
+    http: httpcore2.AsyncConnectionInterface
+    stream: JoinedStream | None = None
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last answer was read to its end and nothing came behind it."""
+        return (
+            self.stream is not None and self.http.is_available() and not _behind(self.http) and not self.stream.unread
+        )
 
 
 class Connections:
@@ -28,21 +45,46 @@ class Connections:
     def __init__(self, pool: httpcore2.AsyncConnectionPool, origin: httpcore2.Origin) -> None:
         self._pool = pool
         self._origin = origin
-        self._open: set[httpcore2.AsyncConnectionInterface] = set()
-        self._idle: deque[tuple[float, httpcore2.AsyncConnectionInterface]] = deque()
+        self._open: set[Connection] = set()
+        self._idle: deque[tuple[float, Connection]] = deque()
 
-    async def send(self, request: httpcore2.Request) -> tuple[httpcore2.Response, httpcore2.AsyncConnectionInterface]:
-        """Send a request and read the answer's head; the connection comes back through `take_back`."""
+    async def send(
+        self, request: Callable[[], httpcore2.Request], *, resend: bool
+    ) -> tuple[httpcore2.Response, Connection]:
+        """Send a request and read the answer's head; the connection comes back through `take_back`.
+
+        `request` makes the request: it holds the key, so no frame of ours holds it. Where a connection that was used
+        before is lost without a byte of an answer, its origin's idle connections are closed too, and with `resend` the
+        request goes out once more, on a new connection: the server closed it as the request was written (RFC 9112,
+        section 9.3.1).
+        """
         connection = await self._free()
-        try:
-            return await connection.handle_async_request(request), connection
-        except BaseException:
-            await self._drop(connection)
-            raise
+        while True:
+            try:
+                response = await connection.http.handle_async_request(request())
+            except BaseException as error:
+                await self._drop(connection)
+                used = connection.stream
+                if used is None or not isinstance(error, _LOST):
+                    raise
+                if isinstance(error, UncleanConnection):  # nothing was sent
+                    connection = await self._free()
+                    continue
+                if used.answered:
+                    raise
+                await self.close_idle()
+                if not resend:
+                    raise
+            else:
+                _forget_headers(response)
+                stream = response.extensions["network_stream"]
+                connection.stream = stream if isinstance(stream, JoinedStream) else None
+                return response, connection
+            connection = self._new()
 
-    async def take_back(self, connection: httpcore2.AsyncConnectionInterface) -> None:
-        """Its answer is closed; it is open still if that was read to its end."""
-        if connection not in self._open or not connection.is_available():
+    async def take_back(self, connection: Connection) -> None:
+        """Called when a response is closed. Keeps the connection if it is clean, else closes it."""
+        if connection not in self._open or not connection.clean:
             await self._drop(connection)
             return
         now = time.monotonic()
@@ -62,35 +104,40 @@ class Connections:
         for connection in list(self._open):
             await self._drop(connection)
 
-    async def _free(self) -> httpcore2.AsyncConnectionInterface:
+    async def _free(self) -> Connection:
+        """The connection that was used last, or a new one. The stream looks for bytes as the request is written."""
         while self._idle:
-            connection = self._idle.pop()[1]
-            if not connection.has_expired():
+            since, connection = self._idle.pop()
+            if time.monotonic() - since <= IDLE_SECONDS:
                 return connection
             await self._drop(connection)
-        connection = self._pool.create_connection(self._origin)
+        return self._new()
+
+    def _new(self) -> Connection:
+        connection = Connection(self._pool.create_connection(self._origin))
         self._open.add(connection)
         return connection
 
-    async def _drop(self, connection: httpcore2.AsyncConnectionInterface) -> None:
+    async def _drop(self, connection: Connection) -> None:
         self._open.discard(connection)
         with suppress(*HARMLESS):
-            await connection.aclose()
+            await connection.http.aclose()
 
 
-def pool(proxy: str | None, tls: ssl.SSLContext | None, backend: Backend) -> httpcore2.AsyncConnectionPool:
-    options: dict[str, Any] = {
-        "ssl_context": tls,
-        "max_connections": None,
-        "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
-        "keepalive_expiry": IDLE_SECONDS,
-        "network_backend": backend,
-    }
-    if proxy is None:
-        return httpcore2.AsyncConnectionPool(**options)
-    parsed = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    bare = parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl()
-    auth = None if parsed.username is None else (unquote(parsed.username), unquote(parsed.password or ""))
-    if parsed.scheme.startswith("socks"):
-        return httpcore2.AsyncSOCKSProxy(bare, auth, **options)
-    return httpcore2.AsyncHTTPProxy(bare, auth, proxy_ssl_context=tls if parsed.scheme == "https" else None, **options)
+def _behind(connection: Any) -> bool:
+    """Whether bytes stand behind the last answer.
+
+    httpcore2 tells nothing of them and takes them for the next answer. Where its insides are not what they were, no
+    connection is used twice.
+    """
+    while (below := getattr(connection, "_connection", None)) is not None:
+        connection = below
+    machine = getattr(connection, "_h11_state", None)
+    return machine is None or machine.trailing_data != (b"", False)
+
+
+def _forget_headers(response: httpcore2.Response) -> None:
+    """An open response holds its request, the headers with the key among it; they have been sent."""
+    sent = getattr(response.stream, "_request", None)
+    if sent is not None:
+        sent.headers = []

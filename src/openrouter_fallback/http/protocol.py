@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ..failures.kinds import TransportFault
+from ..sealed import Headers
 
 MAX_CONNECTIONS = 512
 """Requests under way at a time, on one event loop."""
@@ -36,8 +37,11 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """Opens requests."""
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
-        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`."""
+    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
+
+        `resend`: a request whose connection, used before, is lost without a byte of an answer goes out once more.
+        """
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""

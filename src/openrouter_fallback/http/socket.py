@@ -1,4 +1,4 @@
-"""The connections below HTTP: what is written leaves in one piece, what was read is joined."""
+"""The connections below HTTP: writes are joined, chunks that were read are joined, left-over bytes are seen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ import httpcore2
 from .chunks import Chunks
 
 _WRITE_BYTES = 256 * 1024
+
+
+class UncleanConnection(httpcore2.NetworkError):
+    """Bytes, or the connection's end, came before the request: nothing was sent."""
 
 
 class Backend(httpcore2.AsyncNetworkBackend):
@@ -41,19 +45,29 @@ class Backend(httpcore2.AsyncNetworkBackend):
 
 
 class JoinedStream(httpcore2.AsyncNetworkStream):
-    """Writes are kept until something is to be read, or much has come together; chunks that were read are joined."""
+    """Keeps writes until something is to be read, or much has come together; joins the chunks that were read.
+
+    `answered`: bytes have come since the last request was written.
+    """
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self.answered = False
         self._inner = inner
         self._socket = inner.get_extra_info("socket")
         self._kept: list[bytes] = []
         self._size = 0
         self._chunks = Chunks()
+        self._writing = False
+        self._used = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
             await self._flush(timeout)
-        return self._chunks.joined(await self._inner.read(max_bytes, timeout))
+        self._writing = False
+        data = await self._inner.read(max_bytes, timeout)
+        if data:
+            self.answered = True
+        return self._chunks.joined(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if buffer:
@@ -63,11 +77,21 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
                 await self._flush(timeout)
 
     async def _flush(self, timeout: float | None) -> None:  # noqa: ASYNC109
+        if not self._writing:
+            self._begin()
         data, self._kept, self._size = b"".join(self._kept), [], 0
-        self._chunks.begin()
         # As httpcore2 does for a write of its own: the server may have answered before it hung up.
         with suppress(httpcore2.WriteError):
             await self._inner.write(data, timeout)
+
+    def _begin(self) -> None:
+        """The first bytes of a request are about to leave: whatever came before them is the answer to another."""
+        if self._dirty():
+            self._kept, self._size = [], 0
+            raise UncleanConnection("the server closed the connection or sent bytes before the request")
+        self._writing = self._used = True
+        self.answered = False
+        self._chunks.begin()
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -83,13 +107,31 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         return JoinedStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._socket is not None and hasattr(select, "poll"):
-            return _readable(self._socket)  # asked before each request: anyio's way to the socket costs more than it
         return self._inner.get_extra_info(info)
+
+    @property
+    def unread(self) -> bool:
+        """Whether bytes that came wait in a buffer of this process; the buffer of the system is not looked at."""
+        stream: Any = getattr(self._inner, "_stream", None)
+        while (below := getattr(stream, "transport_stream", None)) is not None:  # anyio's TLS
+            if stream._ssl_object.pending() or stream._read_bio.pending:
+                return True
+            stream = below
+        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
+        return bool(queue)
+
+    def _dirty(self) -> bool:
+        if not self._used and self._inner.get_extra_info("ssl_object") is not None:
+            return False  # the server's session tickets are on their way (RFC 8446, section 4.6.1)
+        if self.unread:
+            return True
+        if self._socket is None or not hasattr(select, "poll"):
+            return bool(self._inner.get_extra_info("is_readable"))
+        return _readable(self._socket)  # asked before each request: anyio's way to the socket costs more than it
 
 
 def _readable(sock: socket.socket) -> bool:
-    """Whether reading would not wait: on an idle connection, because the server has closed it."""
+    """Whether reading would not wait: on an idle connection, because the server has closed it or sent too much."""
     descriptor = sock.fileno()
     if descriptor < 0:
         return True

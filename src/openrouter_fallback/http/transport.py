@@ -7,24 +7,32 @@ along), one request. Imported with the first client, because of what it brings a
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import ssl
+import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 import httpx2
 
-from .faults import CAUGHT, HARMLESS, translated
-from .pool import Connections, pool
+from ..errors import ConfigError
+from ..sealed import Headers, revealed
+from .decoding import Inflater, Undecodable, decoder
+from .faults import HARMLESS, cut_tracebacks, translated
+from .pool import Connection, Connections
 from .protocol import Exchange
+from .proxies import pool, proxy_for, tls_context
 from .socket import Backend
 
 CONNECT_SECONDS = 5.0
+YIELD_BYTES = 256 * 1024
+"""The loop runs others after so many bytes of a body at the latest; each piece counts a kilobyte more."""
+_PIECE_BYTES = 1024
 _MOST_PLACES = 256
 
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
@@ -38,22 +46,27 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
-        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`."""
+    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
+
+        Raises `ConfigError` where the environment names a proxy or certificates that cannot be used.
+        """
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop) or await self._new_pools(loop)
+        outer = sys.exception()
         try:
             place = pools.places.get(url) or self._place(pools, url)
-            lines = [(b"Host", place.host), *((name.encode(), value.encode()) for name, value in headers.items())]
-            if body is None:
-                request = httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
-            else:
-                lines.append((b"Content-Length", b"%d" % len(body)))
-                request = httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
-            response, connection = await place.lines.send(request)
-            return _Answer(response, place.lines, connection)
-        except (*CAUGHT, RuntimeError) as error:
-            raise translated(error, before_status=True, where=urlsplit(url).netloc) from None
+            send = functools.partial(_request, place, headers, body)
+            response, connection = await place.lines.send(send, resend=resend)
+            return _Answer(response, _received(response, headers), place.lines, connection)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises ends here
+            failed = translated(error, before_status=True, where=urlsplit(url).netloc)
+        except BaseException as error:
+            cut_tracebacks(error, outer)
+            raise
+        raise failed  # here it has no context: that would hold the frames of the HTTP library
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
@@ -65,12 +78,9 @@ class HttpTransport:
         parsed = httpx2.URL(url)
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
-        known = getproxies()
-        proxy = known.get(parsed.scheme) or known.get("all")
-        if proxy is not None and proxy_bypass(parsed.netloc.decode("ascii")):
-            proxy = None
+        proxy = proxy_for(parsed.scheme, parsed.netloc.decode("ascii"))
         if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
-            self._ssl = self._ssl or httpx2.create_ssl_context()
+            self._ssl = self._ssl or tls_context()
         url_there = httpcore2.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
         )
@@ -126,6 +136,26 @@ async def _keep(lines: dict[_Origin, Connections]) -> AsyncGenerator[None]:
             await one.aclose()
 
 
+def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.Request:
+    """The request as it is written; the only place where a key is in the clear."""
+    lines = [(b"Host", place.host), *((name.encode(), revealed(value).encode()) for name, value in headers.items())]
+    if body is None:
+        return httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
+    lines.append((b"Content-Length", b"%d" % len(body)))
+    return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+
+
+def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
+    """The answer's headers; a key that the server sends back in one of them is masked."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+    key = revealed(sent.get("Authorization", "")).removeprefix("Bearer ")
+    if key:
+        for name, value in headers.items():
+            if key in value:
+                headers[name] = value.replace(key, "***")
+    return headers
+
+
 class _Once:
     """A request's body."""
 
@@ -141,26 +171,59 @@ class _Once:
 class _Answer:
     """An open answer of httpcore2."""
 
-    __slots__ = ("_bytes", "_connection", "_lines", "_response", "headers", "status")
+    __slots__ = ("_bytes", "_connection", "_decoder", "_lines", "_response", "_slices", "_work", "headers", "status")
 
     def __init__(
-        self, response: httpcore2.Response, lines: Connections, connection: httpcore2.AsyncConnectionInterface
+        self, response: httpcore2.Response, headers: Mapping[str, str], lines: Connections, connection: Connection
     ) -> None:
         self._response = response
         self._lines: Connections | None = lines
         self._connection = connection
+        self._bytes: AsyncIterator[bytes] = response.aiter_stream()
+        self._decoder: Inflater | None = None
+        self._slices: Iterator[bytes] | None = None
+        self._work = 0
         self.status = response.status
-        self.headers: Mapping[str, str] = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-        }
-        encoded = self.headers.get("content-encoding", "identity").lower() != "identity"
-        self._bytes: AsyncIterator[bytes] = _decoded(response) if encoded else response.aiter_stream()
+        self.headers = headers
+        if "content-encoding" in self.headers:
+            self._decode(response)
+
+    def _decode(self, response: httpcore2.Response) -> None:
+        """A body that was compressed, although nobody asked for that or because somebody did."""
+        named = [value for name, value in response.headers if name.lower() == b"content-encoding"]
+        try:
+            self._decoder = decoder(b", ".join(named).decode("latin-1"))
+        except Undecodable as error:
+            self._bytes = _fails(error)
 
     async def read(self) -> bytes | None:
+        if self._work > YIELD_BYTES:
+            self._work = 0
+            await asyncio.sleep(0)
+        outer = sys.exception()
         try:
-            return await anext(self._bytes, None)
-        except (*CAUGHT, RuntimeError) as error:
-            raise translated(error, before_status=False) from None
+            data = await anext(self._bytes, None) if self._decoder is None else await self._decoded(self._decoder)
+        except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises ends here
+            failed = translated(error, before_status=False)
+        except BaseException as error:
+            cut_tracebacks(error, outer)
+            raise
+        else:
+            self._work += _PIECE_BYTES + (len(data) if data else 0)
+            return data
+        raise failed  # here it has no context: that would hold the frames of the HTTP library
+
+    async def _decoded(self, decoder: Inflater) -> bytes | None:
+        while True:
+            if self._slices is not None:
+                piece = next(self._slices, None)
+                if piece is not None:
+                    return piece
+            data = await anext(self._bytes, None)
+            if data is None:
+                decoder.finish()
+                return None
+            self._slices = decoder.feed(data)
 
     async def aclose(self) -> None:
         lines, self._lines = self._lines, None
@@ -176,18 +239,9 @@ class _Answer:
             await lines.take_back(self._connection)
 
 
-class _Raw(httpx2.AsyncByteStream):
-    def __init__(self, response: httpcore2.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for data in self._response.aiter_stream():
-            yield data
-
-
-def _decoded(response: httpcore2.Response) -> AsyncIterator[bytes]:
-    """A body that was compressed although nobody asked for that."""
-    return httpx2.Response(response.status, headers=response.headers, stream=_Raw(response)).aiter_bytes()
+async def _fails(error: Exception) -> AsyncGenerator[bytes]:
+    raise error
+    yield b""
 
 
 def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> None:

@@ -1,0 +1,84 @@
+"""What the environment says of proxies and CA bundles, checked: `ConfigError` names the variable that is wrong."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore2
+import httpx2
+
+from ..errors import ConfigError
+from .pool import IDLE_SECONDS, MAX_IDLE_CONNECTIONS
+
+_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def proxy_for(scheme: str, netloc: str) -> str | None:
+    """The proxy for requests to a place, as the environment names it."""
+    known = getproxies()
+    name = scheme if known.get(scheme) else "all"
+    proxy = known.get(name)
+    if not proxy or proxy_bypass(netloc):
+        return None
+    if not _usable(proxy):
+        raise ConfigError(
+            f"{_variable(name)} is not the URL of a proxy; allowed is a URL as in 'http://proxy.example:3128' "
+            f"({', '.join(_SCHEMES)}). Correct or unset it, or name the endpoint's host in NO_PROXY."
+        )
+    return proxy
+
+
+def tls_context() -> ssl.SSLContext:
+    """The certificates that are trusted."""
+    try:
+        return httpx2.create_ssl_context()
+    except OSError as error:  # what a file without certificates raises is one too
+        names = " and ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
+        raise ConfigError(f"{names or 'the CA bundle'}: no certificates can be loaded from there ({error}).") from None
+
+
+def pool(
+    proxy: str | None, tls: ssl.SSLContext | None, backend: httpcore2.AsyncNetworkBackend
+) -> httpcore2.AsyncConnectionPool:
+    """What makes the connections, by way of `proxy`."""
+    options: dict[str, Any] = {
+        "ssl_context": tls,
+        "max_connections": None,
+        "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
+        "keepalive_expiry": IDLE_SECONDS,
+        "network_backend": backend,
+    }
+    if proxy is None:
+        return httpcore2.AsyncConnectionPool(**options)
+    parsed = _split(proxy)
+    bare = parsed._replace(netloc=parsed.netloc.rpartition("@")[2]).geturl()
+    auth = None if parsed.username is None else (unquote(parsed.username), unquote(parsed.password or ""))
+    if parsed.scheme.startswith("socks"):
+        try:
+            return httpcore2.AsyncSOCKSProxy(bare, auth, **options)
+        except (ImportError, RuntimeError):
+            raise ConfigError("a proxy of the kind socks5 needs a package: pip install socksio") from None
+    return httpcore2.AsyncHTTPProxy(bare, auth, proxy_ssl_context=tls if parsed.scheme == "https" else None, **options)
+
+
+def _split(proxy: str) -> SplitResult:
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _usable(proxy: str) -> bool:
+    try:
+        parsed = _split(proxy)
+        good = parsed.scheme in _SCHEMES and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return False
+    return good and proxy.isascii() and proxy.isprintable() and " " not in proxy
+
+
+def _variable(name: str) -> str:
+    """The variable that named the proxy; `getproxies` reads both spellings, and on some systems their settings."""
+    names = (f"{name}_proxy", f"{name}_proxy".upper())
+    return next((one for one in names if os.environ.get(one)), f"the system's {name} proxy")

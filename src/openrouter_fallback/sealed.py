@@ -1,0 +1,36 @@
+"""Secrets that mask themselves: in the frames of a traceback, in a repr, in a dump. Only `http/` opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+Headers = Mapping[str, str | SecretStr]
+"""A request's headers by name. Values that may be secrets mask themselves until the request is written."""
+
+
+def sealed(value: Any) -> Any:
+    """A string as a secret that masks itself; anything else as it is."""
+    return SecretStr(value) if isinstance(value, str) else value
+
+
+def revealed(value: str | SecretStr) -> str:
+    """A value as it is sent."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+class Secrets:
+    """All secrets of a call, for the code that takes them out of messages: iterating opens them one by one."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Iterable[SecretStr] = ()) -> None:
+        self._values = tuple(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return (value.get_secret_value() for value in self._values)
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self._values)})"

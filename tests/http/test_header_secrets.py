@@ -1,0 +1,64 @@
+"""`endpoints.*.headers` may hold secrets: masked wherever a configuration is shown, dumped or pickled."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+from langchain_core.load import dumps
+
+from langchain_openrouter_fallback import ChatOpenRouterFallback
+from llamaindex_openrouter_fallback import OpenRouterFallback
+from openrouter_fallback import ConfigError, EndpointConfig, FallbackClient, FallbackConfig
+
+from ..support.byteserver import ByteServer, body, plain, reply
+
+TOKEN = "endpoint-secret-81"
+
+
+def config(url: str = "http://127.0.0.1:9/v1") -> FallbackConfig:
+    endpoint = EndpointConfig(url, api_key="own-key-1", headers={"X-Token": TOKEN})
+    return FallbackConfig(default_chain=("own:m",), endpoints={"own": endpoint})
+
+
+def test_it_is_sent() -> None:
+    with (
+        ByteServer(lambda asked: [plain(body(asked.nonce))]) as server,
+        FallbackClient(config=config(server.base_url)) as client,
+    ):
+        assert client.chat("one").text == reply("one")
+        assert server.requests[0].headers["x-token"] == TOKEN
+
+
+def test_it_is_masked_in_the_configuration() -> None:
+    made = config()
+    endpoint = made.endpoints["own"]
+    for text in (repr(made), str(made.model_dump()), made.model_dump_json(), repr(endpoint.headers)):
+        assert TOKEN not in text
+    assert "X-Token" in made.model_dump_json()
+    assert TOKEN.encode() not in pickle.dumps(made)
+    assert copy.deepcopy(made).endpoints["own"].headers == endpoint.headers
+    assert copy.copy(endpoint.headers) == endpoint.headers
+
+
+def test_it_is_masked_in_what_frameworks_write() -> None:
+    chat = ChatOpenRouterFallback(config=config())
+    llm = OpenRouterFallback(config=config())
+    for text in (dumps(chat), chat._get_llm_string(), repr(chat), json.dumps(llm.to_dict(), default=repr), repr(llm)):
+        assert TOKEN not in text
+    assert TOKEN.encode() not in pickle.dumps(chat) + pickle.dumps(llm)
+
+
+def test_a_mask_is_no_value() -> None:
+    with pytest.raises(ConfigError, match=r"X-Token' is masked, as dumps hold it; give it again"):
+        FallbackConfig(**json.loads(config().model_dump_json(exclude_defaults=True)))
+    unpickled = pickle.loads(pickle.dumps(config()))
+    with (
+        FallbackClient(config=unpickled, api_key="k-1-2-3-4") as client,
+        pytest.raises(ConfigError, match=r"endpoints.own.headers: the value of 'X-Token' is masked.*give it again"),
+    ):
+        client.chat("one")
+    with pytest.raises(ConfigError, match="give it again"):
+        OpenRouterFallback.from_dict(OpenRouterFallback(config=config()).to_dict())

@@ -1,0 +1,238 @@
+"""No key in anything that an exception leads to: messages, causes, frames and their locals, pickles."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+import pytest
+from rich.traceback import Traceback
+
+from openrouter_fallback import (
+    ConfigError,
+    EndpointConfig,
+    FallbackClient,
+    FallbackConfig,
+    FallbackError,
+    Settings,
+)
+
+from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain
+from ..support.leaks import leaks
+
+KEY, OTHER_KEY, TOKEN, CALL_TOKEN = "k.3Yq-foreign~7", "tok_other_9/xx+", "endpoint-secret-81", "call-secret-77"
+SECRETS = (KEY, OTHER_KEY, TOKEN, CALL_TOKEN)
+
+_STREAM = chunked(events("one"))
+FAULTS: dict[str, list[Step]] = {
+    "reset": ["reset"],
+    "closed": ["close"],
+    "garbage": [b"\x00\xff\xfe garbage\r\n\r\n", "close"],
+    "a bad status line": [b"HTTP/1.1 9999 Odd\r\n\r\n", "close"],
+    "a bad header": [b"HTTP/1.1 200 OK\r\nno colon here\r\n\r\n", "close"],
+    "two lengths": [b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", "close"],
+    "cut in the head": [_STREAM[:30], "reset"],
+    "cut in the body": [_STREAM[:-40], "reset"],
+    "a bad chunk": [_STREAM.replace(b"\r\n\r\n", b"\r\n\r\nzz\r\n", 1), "close"],
+    "short": [plain(body("one"))[:-5], "close"],
+    "gzip that is none": [plain(b"none", headers="content-encoding: gzip\r\n")],
+}
+
+
+def config(url: str) -> FallbackConfig:
+    own = {"x-secret": TOKEN}
+    return FallbackConfig(
+        default_chain=("a/a", "other:b"),
+        endpoints={
+            "openrouter": EndpointConfig(url, headers=own),
+            "other": EndpointConfig(url, api_key=OTHER_KEY, headers=own),
+        },
+        settings=Settings(max_retries_per_model=1),
+    )
+
+
+@pytest.fixture
+def client_for() -> Iterator[Callable[[ByteServer], FallbackClient]]:
+    made: list[FallbackClient] = []
+
+    def make(server: ByteServer) -> FallbackClient:
+        made.append(FallbackClient(config=config(server.base_url), api_key=KEY, headers={"x-more": TOKEN}))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+MakeClient = Callable[[ByteServer], FallbackClient]
+
+
+def shown(error: BaseException) -> str:
+    """The traceback as rich reads it, with the locals of all frames that are not the tests'."""
+    trace = Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, locals_max_string=10_000
+    )
+    for stack in trace.trace.stacks:
+        stack.frames = [frame for frame in stack.frames if "/tests/" not in frame.filename]
+    nodes = [node for stack in trace.trace.stacks for frame in stack.frames for node in (frame.locals or {}).values()]
+    return "\n".join([*(stack.exc_value for stack in trace.trace.stacks), *map(str, nodes)])
+
+
+def nowhere(error: BaseException) -> None:
+    assert leaks([error], SECRETS) == []
+    text = shown(error)
+    assert not [secret for secret in SECRETS if secret in text]
+    with suppress(TypeError):  # what asyncio raises may hold what cannot be pickled
+        assert not [secret for secret in SECRETS if secret.encode() in pickle.dumps(error)]
+
+
+def test_the_search_finds_a_key() -> None:
+    def hold(key: str) -> None:
+        raise ValueError(len(key))
+
+    compiled: dict[str, Callable[[str], None]] = {}
+    exec(compile("def hold(key):\n    raise ValueError(len(key))", "/elsewhere.py", "exec"), compiled)
+    with pytest.raises(ValueError, match="15") as caught:
+        compiled["hold"](KEY)
+    assert leaks([caught.value], SECRETS)
+    with pytest.raises(ValueError, match="15") as caught:
+        hold(KEY)
+    assert not leaks([caught.value], SECRETS), "frames of the tests are left out"
+
+
+async def _call(client: FallbackClient, surface: str) -> None:
+    own = {"x-call": CALL_TOKEN}
+    if surface == "chat":
+        await asyncio.to_thread(lambda: client.chat("one", headers=own))
+    elif surface == "achat":
+        await client.achat("one", headers=own)
+    else:
+        async with client.astream("one", headers=own) as stream:
+            async for _ in stream:
+                pass
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+@pytest.mark.parametrize("surface", ["chat", "achat", "astream"])
+async def test_a_call_that_fails(client_for: MakeClient, fault: str, surface: str) -> None:
+    with ByteServer(lambda _: FAULTS[fault]) as server:
+        client = client_for(server)
+        with pytest.raises(FallbackError) as caught:
+            await _call(client, surface)
+        nowhere(caught.value)
+        await client.aclose()
+
+
+def _silent(_: Asked) -> Iterable[Step]:
+    return []
+
+
+def _silent_later(_: Asked) -> Iterable[Step]:
+    return [_STREAM[:-60]]
+
+
+def _silent_in_gzip(_: Asked) -> Iterable[Step]:
+    return [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 100\r\n\r\n\x1f\x8b"]
+
+
+SILENT = [_silent, _silent_later, _silent_in_gzip]
+
+
+async def _asked(server: ByteServer) -> None:
+    while not server.requests:  # noqa: ASYNC110 - the server has a loop of its own
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("script", SILENT)
+async def test_a_call_that_is_timed_out_by_its_caller(
+    client_for: MakeClient, script: Callable[[Asked], Iterable[Step]]
+) -> None:
+    with ByteServer(script) as server:
+        client = client_for(server)
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.1):
+                await client.achat("one", headers={"x-call": CALL_TOKEN})
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+        nowhere(caught.value)
+        await client.aclose()
+
+
+@pytest.mark.parametrize("script", SILENT)
+async def test_a_call_that_is_cancelled(client_for: MakeClient, script: Callable[[Asked], Iterable[Step]]) -> None:
+    with ByteServer(script) as server:
+        client = client_for(server)
+        task = asyncio.create_task(client.achat("one", headers={"x-call": CALL_TOKEN}))
+        await _asked(server)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        nowhere(caught.value)
+        await client.aclose()
+
+
+async def test_a_group_of_calls(client_for: MakeClient) -> None:
+    with ByteServer(lambda _: ["reset"]) as server:
+        client = client_for(server)
+
+        async def calls() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(client.achat("one"))
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await calls()
+        nowhere(caught.value)
+        await client.aclose()
+
+
+async def test_an_error_of_the_caller_keeps_its_traceback(client_for: MakeClient) -> None:
+    """What the caller is handling while it calls is its own: only the library's frames are cut."""
+    with ByteServer(_silent) as server:
+        client = client_for(server)
+        held: list[ValueError] = []
+
+        async def while_handling() -> None:
+            try:
+                raise ValueError("the caller's")
+            except ValueError as error:
+                held.append(error)
+                async with asyncio.timeout(0.1):
+                    await client.achat("one")
+
+        with pytest.raises(TimeoutError):
+            await while_handling()
+        assert held[0].__traceback__ is not None
+        await client.aclose()
+
+
+@pytest.mark.parametrize("key", [f"{KEY} with spaces", f'"{KEY}"', f"{KEY}\u00fc"])
+def test_a_key_that_cannot_be_one(key: str) -> None:
+    with pytest.raises(ConfigError, match="copy it again") as caught:
+        FallbackClient(["a/a"], api_key=key).chat("one")
+    nowhere(caught.value)
+    with pytest.raises(ConfigError, match="copy it again") as caught:
+        FallbackClient(["a/a"], api_key=lambda: key).chat("one")
+    nowhere(caught.value)
+
+
+def test_other_mistakes_beside_a_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        FallbackClient(["a model with spaces"], api_key=KEY, headers={"x-secret": TOKEN})
+    nowhere(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        FallbackClient(["a/a"], api_key=KEY, headers={"x-secret": TOKEN, "bad name": CALL_TOKEN})
+    nowhere(caught.value)
+
+
+async def test_a_healthy_call_leaves_no_key_behind(client_for: MakeClient) -> None:
+    """The client, its open connections and an answer that is still being read."""
+    with ByteServer(lambda asked: [chunked(events(asked.nonce))]) as server:
+        client = client_for(server)
+        completion = await client.achat("one", headers={"x-call": CALL_TOKEN})
+        async with client.astream("two") as stream:
+            await anext(stream)
+            assert leaks([client, completion, stream], SECRETS) == []
+        await client.aclose()

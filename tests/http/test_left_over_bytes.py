@@ -1,0 +1,117 @@
+"""No answer is taken for another call's: a connection with anything left over, early or unread is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from openrouter_fallback import FallbackClient
+
+from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain, reply
+
+_ANOTHER = plain(body("another call"))
+_BEHIND: dict[str, Callable[[str], list[Step]]] = {
+    "two answers in one segment": lambda nonce: [plain(body(nonce)) + _ANOTHER],
+    "two streams in one segment": lambda nonce: [chunked(events(nonce)) + chunked(events("another call"))],
+    "an answer behind Content-Length": lambda nonce: [plain(body(nonce)), _ANOTHER],
+    "an answer behind the last chunk": lambda nonce: [chunked(events(nonce)), _ANOTHER],
+    "half an answer behind the last chunk": lambda nonce: [chunked(events(nonce)) + _ANOTHER[:40]],
+    "an empty answer with a body": lambda nonce: [
+        plain(body(nonce)) + b"HTTP/1.1 204 No Content\r\n\r\n" + _ANOTHER,
+    ],
+    "an interim answer behind": lambda nonce: [plain(body(nonce)) + b"HTTP/1.1 103 Early Hints\r\n\r\n"],
+    "a line end behind": lambda nonce: [plain(body(nonce)) + b"\r\n"],
+    "junk behind": lambda nonce: [plain(body(nonce)) + b"\x00\xff junk"],
+}
+
+
+def _served(faulty: Callable[[str], list[Step]]) -> Callable[[Asked], Iterable[Step]]:
+    """The first request of each connection has its odd answer, the next ones would be answered properly."""
+    return lambda asked: faulty(asked.nonce) if asked.number == 0 else [plain(body(asked.nonce))]
+
+
+@pytest.fixture
+def client_for() -> Iterator[Callable[[ByteServer], FallbackClient]]:
+    made: list[FallbackClient] = []
+
+    def make(server: ByteServer) -> FallbackClient:
+        made.append(FallbackClient(["a/a"], base_url=server.base_url, api_key="sk-or-v1-test"))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+MakeClient = Callable[[ByteServer], FallbackClient]
+
+
+@pytest.mark.parametrize("surface", ["chat", "stream"])
+@pytest.mark.parametrize("case", list(_BEHIND))
+def test_what_stands_behind_an_answer_is_nobodys(client_for: MakeClient, case: str, surface: str) -> None:
+    with ByteServer(_served(_BEHIND[case])) as server:
+        client = client_for(server)
+        for nonce in ("one", "two", "three"):
+            if surface == "chat":
+                text = client.chat(nonce).text
+            else:
+                with client.stream(nonce) as stream:
+                    text = "".join(piece.text for piece in stream)
+            assert text == reply(nonce)
+        assert [asked.connection for asked in server.requests] == [0, 1, 2]
+
+
+def test_what_comes_on_an_idle_connection_is_nobodys(client_for: MakeClient) -> None:
+    with ByteServer(lambda asked: [plain(body(asked.nonce))]) as server:
+        client = client_for(server)
+        assert client.chat("one").text == reply("one")
+        server.send(_ANOTHER)
+        answer = client.chat("two")
+        assert answer.text == reply("two")
+        assert len(answer.attempts) == 1
+        assert [asked.connection for asked in server.requests] == [0, 1]
+
+
+def test_an_answer_before_the_request_is_nobodys(client_for: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openrouter_fallback.decision.failover.RECONNECT_SECONDS", 0.0)
+    # The connection is used only when the early answer has arrived.
+    connected = _connected_late(monkeypatch)
+    greetings = {0: [_ANOTHER]}
+    with ByteServer(lambda asked: [plain(body(asked.nonce))], lambda number: greetings.get(number, [])) as server:
+        client = client_for(server)
+        answer = client.chat("one")
+        assert answer.text == reply("one")
+        assert [attempt.kind for attempt in answer.attempts] == ["connection", None]
+        assert [asked.connection for asked in server.requests] == [1]
+        assert connected
+
+
+def _connected_late(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Wait, once a connection is made, until it is readable (the first) or not at all (the others)."""
+    import select
+
+    from openrouter_fallback.http import socket
+
+    really = socket.Backend.connect_tcp
+    made: list[object] = []
+
+    async def connect(self: socket.Backend, *args: object, **kwargs: object) -> object:
+        stream = await really(self, *args, **kwargs)  # type: ignore[arg-type]
+        if not made:
+            select.select([stream.get_extra_info("socket")], [], [], 10)
+        made.append(stream)
+        return stream
+
+    monkeypatch.setattr(socket.Backend, "connect_tcp", connect)
+    return made
+
+
+@pytest.mark.parametrize("interim", [1, 3])
+def test_interim_answers_are_read_over(client_for: MakeClient, interim: int) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" * interim
+    with ByteServer(lambda asked: [b"HTTP/1.1 100 Continue\r\n\r\n", hints + plain(body(asked.nonce))]) as server:
+        client = client_for(server)
+        for nonce in ("one", "two"):
+            assert client.chat(nonce).text == reply(nonce)
+        assert [asked.connection for asked in server.requests] == [0, 0]

@@ -1,0 +1,179 @@
+"""A server of bytes: what each connection sends, and when, the test says; every request is noted.
+
+`RawServer` sends proper HTTP with odd bodies; here the HTTP itself can be odd.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Step = bytes | Literal["close", "reset"]
+"""What the server does next: send bytes in one segment, close the connection, or reset it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: the number of its connection, which of that connection's requests it is, its headers and body."""
+
+    connection: int
+    number: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def nonce(self) -> str:
+        """The text of the last message: each call of these tests says something of its own."""
+        content = self.body["messages"][-1]["content"]
+        return content if isinstance(content, str) else str(content[0]["text"])
+
+
+Script = Callable[[Asked], Iterable[Step]]
+
+
+@dataclass
+class ByteServer:
+    """Answers each request with the steps of `script`; `greeting` is sent as a connection is accepted."""
+
+    script: Script
+    greeting: Callable[[int], Iterable[Step]] = field(default=lambda _: ())
+    requests: list[Asked] = field(default_factory=list)
+    connections: int = 0
+    base_url: str = ""
+    keep: bool = True
+    """Whether requests are noted."""
+    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def __enter__(self) -> ByteServer:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="byte-server", daemon=True)
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v1"
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def on_loop(self, function: Callable[[], object]) -> None:
+        """Run a function on the server's loop, and wait until it has run."""
+
+        async def run() -> None:
+            function()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes on every open connection."""
+
+        def write() -> None:
+            for writer in self._open:
+                writer.write(data)
+
+        self.on_loop(write)
+
+    @property
+    def held(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    async def _close(self) -> None:
+        self._server.close()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = self.connections
+        self.connections += 1
+        self._open.add(writer)
+        number = 0
+        try:
+            going = await _carry_out(self.greeting(connection), writer)
+            while going:
+                asked = await _read(reader, connection, number)
+                if self.keep:
+                    self.requests.append(asked)
+                number += 1
+                going = await _carry_out(self.script(asked), writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # cancelled only by `_close`
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+
+async def _read(reader: asyncio.StreamReader, connection: int, number: int) -> Asked:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    _, *lines = head.rstrip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+    return Asked(connection, number, headers, body)
+
+
+async def _carry_out(steps: Iterable[Step], writer: asyncio.StreamWriter) -> bool:
+    """Whether the connection is still good afterwards."""
+    for step in steps:
+        if step == "close":
+            return False
+        if step == "reset":
+            raw: socket.socket = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            writer.transport.abort()
+            return False
+        writer.write(step)
+        await writer.drain()
+    return True
+
+
+# Answers
+
+
+def reply(nonce: str) -> str:
+    """The text that answers a request: signed with its own nonce."""
+    return f"answer to <{nonce}>"
+
+
+def body(nonce: str, **fields: Any) -> bytes:
+    """A whole answer as JSON."""
+    message = {"role": "assistant", "content": reply(nonce)}
+    choice = {"index": 0, "finish_reason": "stop", "message": message}
+    return json.dumps({"id": f"gen-{nonce}", "model": "a/a", "choices": [choice], **fields}).encode()
+
+
+def events(nonce: str, pieces: int = 3) -> list[bytes]:
+    """The same answer as server-sent events, with its end."""
+    text = reply(nonce)
+    size = -(-len(text) // pieces)
+    parts = [text[start : start + size] for start in range(0, len(text), size)]
+    chunks: list[dict[str, Any]] = [
+        {"id": f"gen-{nonce}", "choices": [{"index": 0, "delta": {"content": part}, "finish_reason": None}]}
+        for part in parts
+    ]
+    chunks.append({"id": f"gen-{nonce}", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+
+def plain(content: bytes, *, status: str = "200 OK", headers: str = "", kind: str = "application/json") -> bytes:
+    """An answer with a Content-Length."""
+    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{headers}content-length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def chunked(parts: Iterable[bytes], *, headers: str = "", kind: str = "text/event-stream") -> bytes:
+    """An answer in chunks."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{headers}transfer-encoding: chunked\r\n\r\n".encode()
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
