@@ -241,7 +241,7 @@ def main() -> int:
     logging.getLogger("openrouter_fallback").setLevel(logging.ERROR)  # one line per failover otherwise
     found: dict[str, list[Row]] = {}
     for name in chosen.names or SCENARIOS:
-        with Emulator() as emulator:
+        with Emulator(api_key=KEY) as emulator:
             emulator.pace(latency=HEALTHY_SECONDS)
             scenario = SCENARIOS[name]
             found[name] = asyncio.run(scenario(emulator, chosen.calls))

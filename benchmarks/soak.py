@@ -28,6 +28,7 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
 
 MODELS = ("soak/one", "soak/two", "soak/three", "soak/four")
+KEY = "sk-or-v1-emulator"
 # Kind, probability, details; each for every model.
 FAULTS: tuple[tuple[str, float, dict[str, object]], ...] = (
     ("provider_overloaded", 0.04, {}),
@@ -59,7 +60,7 @@ def serve(seed: int) -> None:
     """The server process: prints its URL, and for each line on stdin how many requests it has seen."""
     # It writes on for a moment to callers that have left, and asyncio says so each time.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    with Emulator(seed=seed) as emulator:
+    with Emulator(seed=seed, api_key=KEY) as emulator:
         make_faulty(emulator)
         print(emulator.base_url, flush=True)
         for _ in sys.stdin:
@@ -132,7 +133,7 @@ class Tally:
 
 def make_client(base_url: str, tally: Tally) -> FallbackClient:
     """A client whose backoff takes no time and whose events are counted."""
-    client = FallbackClient(list(MODELS), base_url=base_url, api_key="sk-or-v1-emulator")
+    client = FallbackClient(list(MODELS), base_url=base_url, api_key=KEY)
     client._engine.random = lambda: 0.0
     client.subscribe(tally.hear)
     return client

@@ -15,7 +15,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import Emulator
 
 from .cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
-from .support.clients import client_for
+from .support.clients import KEY, client_for
 from .support.rawserver import RawServer
 
 Matrix = dict[str, dict[str, str]]
@@ -52,7 +52,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Emulator]:
     """One emulator for a module; `emulator` is how a test of it finds that."""
-    with Emulator() as emulator:
+    with Emulator(api_key=KEY) as emulator:
         yield emulator
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from scripts.docs import configuration, decisions, failures
+from scripts.docs import configuration, decisions, emulator, failures
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = "python -m scripts.docs"
@@ -17,7 +17,7 @@ COMMAND = "python -m scripts.docs"
 
 def made() -> dict[str, str]:
     """Every file that is made, by its path below docs/."""
-    return {**configuration.made(), **failures.made(), **decisions.made(DOCS)}
+    return {**configuration.made(), **failures.made(), **emulator.made(), **decisions.made(DOCS)}
 
 
 def stale() -> dict[str, str]:

@@ -254,4 +254,59 @@ _FOR_ALL = (
     Case("empty", K.BAD_ANSWER, 2, raises=AllModelsFailedError, everywhere=True, asked_second=2),
 )
 
-CASES = (*(_error(fault) for fault in _ROWS), *_IN_OTHER_PLACES, *_NASTY, *_GOOD_AFTER_ALL, *_ELSEWHERE, *_FOR_ALL)
+# As the world sends them: good answers oddly told, bad ones that look good, refusals in many servers' words.
+_ODDLY_TOLD = (
+    *("finish_in_every_chunk", "finish_in_each_call", "names_repeated"),
+    *("object_arguments", "usage_null", "usage_absurd", "usage_other_names", "byok"),
+    # These refuse only what the request does not have.
+    *("max_tokens_too_large", "tool_choice_refused", "free_limit"),
+)
+_WORLD = (
+    *(Case(fault, None) for fault in _ODDLY_TOLD),
+    Case("finish_abort", K.BAD_ANSWER, details=_AT_ONCE),
+    *(Case(fault, K.BAD_ANSWER) for fault in ("malformed_function_call", "calls_without_call")),
+    *(
+        Case(f"overflow_{server}", K.CONTEXT_TOO_LONG)
+        for server in ("anthropic", "google", "llama_cpp", "mistral", "openai", "vllm")
+    ),
+    Case("cannot_afford", K.CREDITS),
+    *(
+        Case(fault, K.RATE_LIMITED)
+        for fault in (
+            "retry_info",
+            "retry_after_ms",
+            "retry_in_words",
+            "error_without_key",
+            "errors_list",
+            "google_error",
+        )
+    ),
+    Case("error_string", K.OVERLOADED),
+    Case("detail_error", K.OVERLOADED),
+    Case("cloudflare_error", K.UNAVAILABLE, 2),
+)
+
+AWAITED = (
+    *(Case(fault, None) for fault in ("malformed_delta", "logprobs_number", "comment_as_data")),
+    *(Case(fault, None) for fault in ("name_in_two_parts", "null_arguments")),  # agents: their tool runs once
+    Case("stream_options_refused", None),
+    Case("finish_null", None),
+    Case("finish_abort", K.BAD_ANSWER, details=_LATE, text_first=True),
+    *(Case(fault, K.BAD_ANSWER) for fault in ("white_space_only", "length_empty")),
+    Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _AT_ONCE),
+    Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _LATE, text_first=True),
+    *(Case(f"overflow_{server}", K.CONTEXT_TOO_LONG) for server in ("moonshot", "xai")),
+    *(Case(fault, K.REJECTED) for fault in ("id_too_long", "item_not_found")),
+    Case("usage_guidelines", K.CONTENT_POLICY, raises=ContentPolicyError),
+)
+"""Rows whose outcome is right and not reached yet: each joins `_WORLD` with the change that reaches it."""
+
+CASES = (
+    *(_error(fault) for fault in _ROWS),
+    *_IN_OTHER_PLACES,
+    *_NASTY,
+    *_GOOD_AFTER_ALL,
+    *_WORLD,
+    *_ELSEWHERE,
+    *_FOR_ALL,
+)

@@ -210,8 +210,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "openrouter_fallback.emulator", "--script", str(path), "--models", "bundled"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        headers = {"Authorization": "Bearer sk-or-v1-emulator"}
+        url, key = (process.stdout.readline().strip() for _ in range(2))
+        headers = {"Authorization": f"Bearer {key}"}
         asked = [
             httpx2.post(f"{url}/chat/completions", json={**request(), "model": model}, headers=headers).status_code
             for model in (MODEL, "a/b")
@@ -245,3 +245,19 @@ def test_mistakes_on_the_command_line(tmp_path: Path, arguments: list[str], told
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_strict_script(tmp_path: Path) -> None:
+    call = {"id": "not nine", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    history = [
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "not nine", "content": "x"},
+    ]
+    statuses = []
+    for text in ("strict: true", "strict: false", "seed: 1"):
+        with Emulator(script=written(tmp_path, text)) as emulator:
+            ask = Asker(emulator)
+            statuses.append(ask.post(model="mistralai/mistral-large-2512", messages=history).status_code)
+            ask.http.close()
+    assert statuses == [400, 200, 200]

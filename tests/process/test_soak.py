@@ -35,7 +35,7 @@ async def test_nothing_leaks_and_every_call_and_attempt_is_in_the_events(
     tally = soak.Tally()
     portal()  # It stays, with its loop's files.
     files = psutil.Process().num_fds()
-    with Emulator(seed=7) as emulator:
+    with Emulator(seed=7, api_key=soak.KEY) as emulator:
         soak.make_faulty(emulator)
         _, _, before, after = await soak.soak(emulator.base_url, tally, calls=600, settle=200, at_a_time=32)
         requests = {model: emulator.count(model) for model in soak.MODELS}

@@ -79,7 +79,8 @@ COMMANDS = {
     ),
     "drill": ("--config -c --scenario -s --task --surface --fail-on --report --no-report --list --json", "012"),
     "emulate": (
-        "--port --script -s --model -m --models --api-key --latency --token-interval --jitter --credits --seed --json",
+        "--port --script -s --model -m --models --api-key --strict --latency --token-interval --jitter --credits "
+        "--seed --json",
         "02",
     ),
     "status": ("--config -c --model -m --redis --base-url --json", "012"),

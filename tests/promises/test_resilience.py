@@ -28,6 +28,6 @@ def resilience() -> ModuleType:
 @pytest.mark.parametrize("name", ["flaky", "cold_start"])
 async def test_every_call_is_answered(resilience: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resilience, "with_fallbacks", lambda emulator: None)
-    with Emulator() as emulator:
+    with Emulator(api_key=resilience.KEY) as emulator:
         rows = await getattr(resilience, name)(emulator, 60)
     assert [row.verdict for row in rows if row.wanted is not None] == ["met"]

@@ -8,6 +8,8 @@ from openrouter_fallback import Completion, FailureKind, FallbackClient, ModelCo
 
 from ..cases.matrix import FIRST, SECOND
 
+KEY = "sk-or-v1-emulator"
+"""The key of the tests' emulators, and of processes that tests start."""
 SHORT, PATIENT = 0.3, 60.0
 HASTY_FIRST = [ModelConfig(FIRST, timeout=SHORT), ModelConfig(SECOND, timeout=PATIENT)]
 
@@ -15,9 +17,7 @@ HASTY_FIRST = [ModelConfig(FIRST, timeout=SHORT), ModelConfig(SECOND, timeout=PA
 def client_for(base_url: str, models: list[Any] | None = None, **settings: Any) -> FallbackClient:
     """A client whose deadlines are out of the way and whose dice show nought."""
     settings = {"first_token_timeout_seconds": PATIENT, "stall_timeout_seconds": PATIENT, **settings}
-    client = FallbackClient(
-        models or [FIRST, SECOND], base_url=base_url, api_key="sk-or-v1-emulator", settings=settings
-    )
+    client = FallbackClient(models or [FIRST, SECOND], base_url=base_url, api_key=KEY, settings=settings)
     return undiced(client)
 
 

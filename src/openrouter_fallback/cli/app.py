@@ -316,8 +316,9 @@ def emulate(
         str | None, typer.Option("--models", metavar="FILE", help="A GET /models as JSON, or: bundled.")
     ] = None,
     api_key: Annotated[
-        str, typer.Option(metavar="KEY", show_default=False, help="The one key that is accepted.")
-    ] = "sk-or-v1-emulator",
+        str | None, typer.Option(metavar="KEY", help="The one key that is accepted; a random one unless given.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Check histories as each provider does.")] = False,
     latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time to the first token.")] = 0.2,
     token_interval: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time between two tokens.")] = 0.02,
     jitter: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="By which both times vary.")] = 0.0,
@@ -350,6 +351,7 @@ def emulate(
         with needs_emulator("The emulator", as_json=as_json):
             from .commands import emulate as serving
         options = {"api_key": api_key, "latency": latency, "token_interval": token_interval, "jitter": jitter}
+        options["strict"] = strict
         known = serving.models(models, models_file)
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)
 

@@ -9,7 +9,8 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-from .faults.kinds import FAULTS, Kind
+from .faults.kind import Kind
+from .faults.kinds import FAULTS
 from .faults.schedule import FaultHandle
 from .http.log import Request
 from .models.registry import MODELS

@@ -1,4 +1,7 @@
-"""`python -m openrouter_fallback.emulator`: serve until stdin closes or SIGTERM; the first line is the base URL."""
+"""`python -m openrouter_fallback.emulator`: serve until stdin closes or SIGTERM.
+
+The first line of its output is the base URL, the second one the key.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,7 @@ _KEPT = 100  # requests in the log, which nobody reads here: it may serve for da
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m openrouter_fallback.emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="a free one unless given")
-    parser.add_argument(
-        "--api-key", default="sk-or-v1-emulator", help="the only one it takes: %(default)s unless given"
-    )
+    parser.add_argument("--api-key", help="the only one it takes; a random one unless given")
     parser.add_argument("--script", help="a YAML file with faults, answers and paces")
     parser.add_argument(
         "--models",
@@ -58,7 +59,7 @@ def main() -> None:
         sys.exit(f"{parser.prog}: {error}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        print(emulator.base_url, flush=True)
+        print(f"{emulator.base_url}\n{emulator.api_key}", flush=True)
         sys.stdin.read()
     except KeyboardInterrupt:
         pass

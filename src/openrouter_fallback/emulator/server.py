@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import secrets
 import socket
 import threading
 import time
@@ -34,6 +35,11 @@ _INSTRUCT = ("continue", "restart", "overlap", "preface")
 _PREFILL = (*_INSTRUCT, "refuse")
 
 
+def made_key() -> str:
+    """A random key in OpenRouter's form."""
+    return f"sk-or-v1-{secrets.token_hex(32)}"
+
+
 class Emulator:
     """OpenRouter on loopback, whose answers and faults are scripted.
 
@@ -41,6 +47,7 @@ class Emulator:
             emulator.fault("rate_limit_exceeded", model="openai/gpt-5.1", retry_after=3)
             ...  # an OpenAI-compatible client with emulator.base_url and emulator.api_key
 
+    It takes one key, `api_key`: the one given, else a random one; any other is answered with 401.
     `models` are the models it knows, as ids or as entries of a `GET /models`: each can do what its entry says, and no
     more. `MODELS` are the bundled ones. None is these and any other `author/name`, and each can do everything.
     `latency` is the time to the first token and `token_interval` that between tokens, in seconds; `jitter` (0 to 1) the
@@ -57,7 +64,7 @@ class Emulator:
         self,
         models: Sequence[str | Mapping[str, Any]] | None = None,
         *,
-        api_key: str = "sk-or-v1-emulator",
+        api_key: str | None = None,
         latency: float = 0.0,
         token_interval: float = 0.0,
         jitter: float = 0.0,
@@ -82,7 +89,7 @@ class Emulator:
             seed = self._script.seed if self._script.seed is not None else seed
             strict = strict or self._script.strict
         self._state = State(
-            api_key=api_key,
+            api_key=made_key() if api_key is None else api_key,
             models=Models(models),
             log=RequestLog(keep),
             schedule=Schedule(Random(seed), clock),
@@ -149,7 +156,7 @@ class Emulator:
 
     @property
     def api_key(self) -> str:
-        """The one key that it accepts."""
+        """The one key that it accepts: the one given, else a random one that no web page can guess."""
         return self._state.api_key
 
     def refused_url(self) -> str:

@@ -251,10 +251,8 @@ def test_in_a_process_of_its_own(how: str) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        url = process.stdout.readline().strip()
-        response = httpx2.post(
-            f"{url}/chat/completions", json=request(), headers={"Authorization": "Bearer sk-or-v1-emulator"}
-        )
+        url, key = (process.stdout.readline().strip() for _ in range(2))
+        response = httpx2.post(f"{url}/chat/completions", json=request(), headers={"Authorization": f"Bearer {key}"})
         assert response.json()["usage"]["completion_tokens"] == 7
         if how == "stdin":
             process.stdin.close()

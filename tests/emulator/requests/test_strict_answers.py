@@ -99,9 +99,6 @@ def test_a_model_takes_back_its_own_loop(asker: Asker, model: str, fields: Json)
         d["type"] for d in message.get("reasoning_details", ())
     }
     history = back(message)
-    if model.startswith("mistralai") and fields:
-        assert "Reasoning input is not enabled" in words(asker, model, history, **fields)
-        return
     assert words(asker, model, history, **fields) == ""
 
 
@@ -168,6 +165,12 @@ def test_thought_that_was_cut_off_is_not_signed(asker: Asker) -> None:
         message = asker.body("Why?", model=model, max_tokens=3, **REASON)["choices"][0]["message"]
         (detail,) = message["reasoning_details"]
         assert not detail.keys() & {"signature", "data"}
+
+
+def test_a_model_that_cannot_reason_does_not(asker: Asker) -> None:
+    for model in ("mistralai/mistral-large-2512", "moonshotai/kimi-k2-0905", "meta-llama/llama-3.3-70b-instruct"):
+        assert first(asker, model, **REASON)["reasoning"] is None
+    assert first(asker, "mistralai/magistral-medium-2506", **REASON)["reasoning"]
 
 
 def test_claude_does_not_end_with_thinking(asker: Asker) -> None:

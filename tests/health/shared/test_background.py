@@ -81,7 +81,7 @@ client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emu
                         settings={"health_store": url})
 client.chat("Hello")
 """
-    with Emulator() as emulator:
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
         emulator.reply(text="Good bye", model=MODEL)
         assert ends(script, emulator.base_url, server.url) == ("Good bye\n", "", 0)
 
@@ -109,13 +109,13 @@ assert status == 0, status
 seen = client.health(refresh=True)["openai/gpt-5.1"]
 print(seen.successes)
 """
-    with Emulator() as emulator:
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
         assert ends(script, emulator.base_url, server.url) == ("3\n", "", 0)
 
 
 @needs_server
 def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: RedisServer) -> None:
-    with Emulator() as emulator, server.admin().monitor() as seen:
+    with Emulator(api_key="sk-or-v1-emulator") as emulator, server.admin().monitor() as seen:
         client = FallbackClient(
             [MODEL], base_url=emulator.base_url, api_key="sk-or-v1-emulator", settings={"health_store": server.url}
         )

@@ -22,6 +22,7 @@ TOKENS_PER_IMAGE = 1290
 _ANSWERS = " answers:"
 _GOOGLES = "google-gemini-v1"
 _GO_ON = re.compile(r"\bcut off\b.*\bcontinue it\b", re.IGNORECASE | re.DOTALL)
+_INSTRUCTION_CHARACTERS = 4_000  # what is longer is no instruction to go on
 PREFACE = "Sure, here is the rest:\n\n"
 _PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -278,9 +279,12 @@ def _name(calls: Sequence[dict[str, Any]], script: Script, answer: str, stamp: S
 def _reasoning(request: Body, script: Script, served: Served, *, strict: bool) -> str:
     if isinstance(script.reasoning, str):
         return script.reasoning
-    must = served.model.must_reason
-    asked = families.thinks(request, served.model.id, must=must) if strict else families.reasons(request, always=must)
-    if script.reasoning or (script.reasoning is None and (asked or request.get("include_reasoning"))):
+    model = served.model
+    if strict:
+        asked = families.thinks(request, model.id, able="reasoning" in model.parameters, must=model.must_reason)
+    else:
+        asked = families.reasons(request, always=model.must_reason) or bool(request.get("include_reasoning"))
+    if script.reasoning or (script.reasoning is None and asked):
         return "Let me think about it: " + " ".join(_words(tools.last_text(request["messages"]) + "?", 4)) + "."
     return ""
 
@@ -294,7 +298,8 @@ def prefix(request: Body) -> str:
 def instructed(request: Body) -> bool:
     """Whether the request ends with an unfinished answer and the instruction to go on from it."""
     roles = [message.get("role") for message in request["messages"][-2:]]
-    return roles == ["assistant", "user"] and bool(_GO_ON.search(tools.text_of(request["messages"][-1].get("content"))))
+    said = tools.text_of(request["messages"][-1].get("content"))[:_INSTRUCTION_CHARACTERS]
+    return roles == ["assistant", "user"] and bool(_GO_ON.search(said))
 
 
 def _text(request: Body, script: Script, index: int) -> str:

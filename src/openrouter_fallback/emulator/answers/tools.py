@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
 _PART_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
 _TELLING_NOTHING = frozenset({"answer", "call", "find", "function", "have", "make", "show", "tell", "tool", "with"})
+_READ_CHARACTERS = 20_000  # of a prompt, for quoted words: a pattern may be slow on endless quotes
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|“([^”]+)”")
 
 
@@ -90,7 +91,7 @@ def _telling(name: str) -> set[str]:
 
 def quoted(prompt: str) -> list[str]:
     """The quoted words of a prompt."""
-    return [next(filter(None, found)) for found in _QUOTED.findall(prompt)]
+    return [next(filter(None, found)) for found in _QUOTED.findall(prompt[:_READ_CHARACTERS])]
 
 
 def instance(schema: Any, prompt: str = "") -> Any:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from ..answers import completion, tools
+from ..answers import completion
 from ..answers.chunks import COMMENT, DONE, event, head, split
 from .errors import ERROR_DETAILS, ERRORS, PLACES, Details, error_chunk, error_plan
+from .kind import BARE, Kind, called, fault, with_choice
 from .plan import (
     Forever,
     HangUp,
@@ -22,37 +22,24 @@ from .plan import (
     Step,
     Wait,
     healthy,
-    media_type,
     opening,
     partly,
     sends,
     unstreamed,
     whole,
 )
+from .refusals import REFUSALS
+from .shapes import SHAPES
 
 _SPACE = b" \n"
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One row: what it means, how it is played, and the details it takes, with their defaults."""
-
-    doc: str
-    plan: Callable[[Scene, Details], Plan]
-    details: Mapping[str, Any] = field(default_factory=dict)
-    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def _keep_alive(scene: Scene) -> bytes:
     return COMMENT if scene.stream else _SPACE
 
 
-def _fault(scene: Scene, steps: list[Step]) -> Plan:
-    return Plan(steps, media_type=media_type(scene))
-
-
 def _silence(scene: Scene, details: Details) -> Plan:
-    return _fault(scene, [Forever(_keep_alive(scene), details["interval"])])
+    return fault(scene, [Forever(_keep_alive(scene), details["interval"])])
 
 
 def _no_response(scene: Scene, details: Details) -> Plan:
@@ -61,12 +48,12 @@ def _no_response(scene: Scene, details: Details) -> Plan:
 
 def _stall(scene: Scene, details: Details) -> Plan:
     start = partly(scene, details["after_tokens"]) if scene.stream else []
-    return _fault(scene, [*start, Forever(_keep_alive(scene), details["interval"])])
+    return fault(scene, [*start, Forever(_keep_alive(scene), details["interval"])])
 
 
 def _stall_dead(scene: Scene, details: Details) -> Plan:
     start = partly(scene, details["after_tokens"]) if scene.stream else [Send(_SPACE)]
-    return _fault(scene, [*start, Forever(b"", 60.0)])
+    return fault(scene, [*start, Forever(b"", 60.0)])
 
 
 def _half(scene: Scene, details: Details) -> list[Step]:
@@ -77,11 +64,11 @@ def _half(scene: Scene, details: Details) -> list[Step]:
 
 
 def _truncated(scene: Scene, details: Details) -> Plan:
-    return _fault(scene, _half(scene, details))
+    return fault(scene, _half(scene, details))
 
 
 def _cut(scene: Scene, details: Details) -> Plan:
-    return _fault(scene, [*_half(scene, details), HangUp()])
+    return fault(scene, [*_half(scene, details), HangUp()])
 
 
 def _reset(scene: Scene, details: Details) -> Plan:
@@ -89,82 +76,55 @@ def _reset(scene: Scene, details: Details) -> Plan:
 
 
 def _reset_mid(scene: Scene, details: Details) -> Plan:
-    return _fault(scene, [*_half(scene, details), HangUp(reset=True)])
-
-
-def _with_choice(scene: Scene, message: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
-    body = deepcopy(scene.body)
-    choice = body["choices"][0]
-    choice["message"] |= message
-    for key in ("tool_calls", "reasoning_details"):
-        if not choice["message"].get(key):
-            choice["message"].pop(key, None)
-    choice |= {
-        "finish_reason": finish,
-        "native_finish_reason": completion.native(body["model"], finish),
-        "logprobs": None,
-    }
-    body["choices"] = [choice]
-    body["usage"] = completion.usage(scene.request, body["choices"], scene.served)
-    return body
-
-
-_BARE: dict[str, Any] = {"content": "", "reasoning": None, "reasoning_details": [], "tool_calls": []}
+    return fault(scene, [*_half(scene, details), HangUp(reset=True)])
 
 
 def _empty(scene: Scene, details: Details) -> Plan:
-    body = _with_choice(scene, {**_BARE, "content": details["content"]}, "stop")
+    body = with_choice(scene, {**BARE, "content": details["content"]}, "stop")
     body["usage"] |= {"cost": 0.0}
-    return _fault(scene, whole(scene, body))
+    return fault(scene, whole(scene, body))
 
 
 def _reasoning_only(scene: Scene, details: Details) -> Plan:
-    message = {**_BARE, "reasoning": details["reasoning"]}
-    return _fault(scene, whole(scene, _with_choice(scene, message, details["finish"])))
+    message = {**BARE, "reasoning": details["reasoning"]}
+    return fault(scene, whole(scene, with_choice(scene, message, details["finish"])))
 
 
 def _no_choices(scene: Scene, details: Details) -> Plan:
     if not scene.stream:
-        return _fault(scene, unstreamed(scene, {**scene.body, "choices": details["choices"]}))
+        return fault(scene, unstreamed(scene, {**scene.body, "choices": details["choices"]}))
     chunk = {**head(scene.body), "choices": details["choices"]}
-    return _fault(scene, [*opening(scene), Send(event(chunk)), Send(DONE)])
-
-
-def _called(scene: Scene) -> list[dict[str, Any]]:
-    """The healthy answer's tool calls; where it has none, a call of the request's first tool, or of one made up."""
-    calls = scene.body["choices"][0]["message"].get("tool_calls")
-    forced = calls or tools.calls({**scene.request, "tool_choice": "required"})
-    return deepcopy(forced) or [tools.tool_call("look_up", {"query": "the whole question"}, 0)]
+    return fault(scene, [*opening(scene), Send(event(chunk)), Send(DONE)])
 
 
 _TOOL_ENDS: dict[str, str | None] = {"silent": None, "finish": "tool_calls", "length": "length"}
 
 
 def _tool_calls(scene: Scene, calls: list[dict[str, Any]], finish: str | None) -> Plan:
-    body = _with_choice(scene, {"content": "", "tool_calls": calls}, finish)
+    body = with_choice(scene, {"content": "", "tool_calls": calls}, finish)
     if finish is None and scene.stream:
         del body["usage"]
-        return _fault(scene, [*opening(scene), *sends(split(body))])
-    return _fault(scene, whole(scene, body))
+        return fault(scene, [*opening(scene), *sends(split(body))])
+    return fault(scene, whole(scene, body))
 
 
 def _cut_tool_call(scene: Scene, details: Details) -> Plan:
-    calls = _called(scene)
+    calls = called(scene)
     function = calls[-1]["function"]
     function["arguments"] = function["arguments"][: max(1, len(function["arguments"]) // 2)]
     return _tool_calls(scene, calls, _TOOL_ENDS[details["end"]])
 
 
 def _tool_call_no_finish(scene: Scene, details: Details) -> Plan:
-    return _tool_calls(scene, _called(scene), None)
+    return _tool_calls(scene, called(scene), None)
 
 
 def _bad_json(scene: Scene, details: Details) -> Plan:
     garbage = f"data: {details['data']}\n\n".encode()
     if not scene.stream:
-        return _fault(scene, [Send(details["data"].encode())])
+        return fault(scene, [Send(details["data"].encode())])
     start = partly(scene, details["after_tokens"])
-    return _fault(scene, [*start, Send(garbage), *whole(scene, scene.body)[len(start) :]])
+    return fault(scene, [*start, Send(garbage), *whole(scene, scene.body)[len(start) :]])
 
 
 _PAGE = "<!DOCTYPE html><html><head><title>{status}</title></head><body><h1>Something is wrong</h1></body></html>"
@@ -185,22 +145,22 @@ def _slow(scene: Scene, details: Details) -> Plan:
 
 
 def _oversized(scene: Scene, details: Details) -> Plan:
-    body = _with_choice(scene, _BARE, "stop")
+    body = with_choice(scene, BARE, "stop")
     content = "x" * details["size"]
     if not scene.stream:
         body["choices"][0]["message"]["content"] = content
-        return _fault(scene, [Send(_SPACE * (details["comments_bytes"] // len(_SPACE))), Send(orjson.dumps(body), 1)])
+        return fault(scene, [Send(_SPACE * (details["comments_bytes"] // len(_SPACE))), Send(orjson.dumps(body), 1)])
     comments = Send(COMMENT * -(-details["comments_bytes"] // len(COMMENT)))
     role, *end = split(body)
     choice = {"index": 0, "delta": {"role": "assistant", "content": content}, "finish_reason": None}
     big = {**head(body), "choices": [choice]}
-    return _fault(scene, [*opening(scene), comments, *sends([role, big, *end]), Send(DONE)])
+    return fault(scene, [*opening(scene), comments, *sends([role, big, *end]), Send(DONE)])
 
 
 def _content_filter(scene: Scene, details: Details) -> Plan:
     message = deepcopy(scene.body["choices"][0]["message"])
     completion.shorten(message, details["after_tokens"])
-    return _fault(scene, whole(scene, _with_choice(scene, message, "content_filter")))
+    return fault(scene, whole(scene, with_choice(scene, message, "content_filter")))
 
 
 def _redirect(scene: Scene, details: Details) -> Plan:
@@ -208,22 +168,22 @@ def _redirect(scene: Scene, details: Details) -> Plan:
 
 
 def _error_after_finish(scene: Scene, details: Details) -> Plan:
-    body = _with_choice(scene, {}, details["finish"])
+    body = with_choice(scene, {}, details["finish"])
     if not scene.stream:
         error = {"code": details["code"], "message": details["message"]}
-        return _fault(scene, unstreamed(scene, {**body, "error": error}))
+        return fault(scene, unstreamed(scene, {**body, "error": error}))
     usage = body.pop("usage")
     chunk = error_chunk(scene, {"code": details["code"], "message": details["message"]})
     chunk["choices"][0] |= {"finish_reason": None, "native_finish_reason": None}
     end = [Send(event({**chunk, "usage": usage})), Send(DONE)]
-    return _fault(scene, [*opening(scene), *sends(split(body)), *end])
+    return fault(scene, [*opening(scene), *sends(split(body)), *end])
 
 
 def _silence_after_finish(scene: Scene, details: Details) -> Plan:
     if not scene.stream:
         return _stall(scene, {**details, "after_tokens": 0})
     body = {key: value for key, value in scene.body.items() if key != "usage"}
-    return _fault(scene, [*opening(scene), *sends(split(body)), Forever(COMMENT, details["interval"])])
+    return fault(scene, [*opening(scene), *sends(split(body)), Forever(COMMENT, details["interval"])])
 
 
 def _no_done(scene: Scene, details: Details) -> Plan:
@@ -236,9 +196,13 @@ _AFTER = {"after_tokens": 5}
 
 FAULTS: dict[str, Kind] = {
     **{
-        name: Kind(f"{row.status}: {row.message}", error_plan(row), ERROR_DETAILS, {"place": PLACES})
+        name: Kind(
+            f"{row.status}: {row.message}", error_plan(row), ERROR_DETAILS, {"place": PLACES}, "OpenRouter, errors"
+        )
         for name, row in ERRORS.items()
     },
+    **REFUSALS,
+    **SHAPES,
     "silence": Kind("200, then only keep-alive (comments or white space) every `interval` s.", _silence, _INTERVAL),
     "no_response": Kind("The request is taken and never answered: no status line, no bytes.", _no_response),
     "stall": Kind("Some tokens, then only keep-alive every `interval` s.", _stall, _AFTER | _INTERVAL),
@@ -277,7 +241,9 @@ FAULTS: dict[str, Kind] = {
     ),
     "content_filter": Kind("Some tokens, then finish `content_filter`.", _content_filter, _AFTER),
     "redirect": Kind(
-        "A redirect to elsewhere.", _redirect, {"status": 307, "location": "http://127.0.0.1:9/api/v1/elsewhere"}
+        "A redirect to elsewhere (`location`): a login page, maintenance, an API that has moved.",
+        _redirect,
+        {"status": 307, "location": "http://127.0.0.1:9/api/v1/elsewhere"},
     ),
     "error_after_finish": Kind(
         "A finished answer (`finish`), then an error.",

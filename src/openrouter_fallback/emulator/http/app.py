@@ -20,10 +20,10 @@ from ..models.money import Account, Generation
 from ..requests.refusal import Refused
 from ..requests.validation import checked
 from ..state import State
+from . import guard
+from .guard import Receive
 from .log import Entry
 from .player import Message, Player, SendMessage, Told
-
-Receive = Callable[[], Awaitable[Message]]
 
 CHAT = "/api/v1/chat/completions"
 
@@ -47,13 +47,22 @@ class App:
         )
 
     async def __call__(self, scope: Message, receive: Receive, send: SendMessage) -> None:
+        try:
+            guard.check_host(scope["headers"])
+        except Refused as refused:
+            await _refuse(refused)(scope, receive, send)
+            return
         if scope["type"] == "http" and scope["path"] == CHAT and scope["method"] == "POST":
             await self._chat(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
     async def _chat(self, scope: Message, receive: Receive, send: SendMessage) -> None:
-        raw = await _read(receive)
+        try:
+            raw = await guard.read_body(receive)
+        except Refused as refused:
+            await _refuse(refused)(scope, receive, send)
+            return
         if raw is None:
             return
         state = self._state
@@ -143,19 +152,6 @@ def _settle(
     account.charge(generation)
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The body of a request, or None if the client left before it was there."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        piece: bytes = message.get("body", b"")
-        body += piece
-        if not message.get("more_body"):
-            return body
-
-
 def _parsed(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)
@@ -174,6 +170,12 @@ def _authorize(header: str, api_key: str) -> None:
 def _model(body: dict[str, Any]) -> str | None:
     model = body.get("model") or next(iter(body.get("models") or ()), None)
     return None if model is None else str(model)
+
+
+def _refuse(refused: Refused) -> Response:
+    """An answer behind which the connection closes, since nothing more of the request is read."""
+    headers = {"connection": "close"}
+    return Response(refused.body(), status_code=refused.status, media_type="application/json", headers=headers)
 
 
 def _not_found(request: HTTPRequest, exc: Exception) -> Response:

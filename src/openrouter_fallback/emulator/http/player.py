@@ -103,7 +103,6 @@ class Player:
         given = {
             "content-type": plan.media_type,
             "cache-control": "no-cache" if plan.media_type == SSE else "no-store",
-            "access-control-allow-origin": "*",
             **headers,
             **plan.headers,
         }

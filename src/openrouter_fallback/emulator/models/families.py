@@ -68,8 +68,10 @@ def reasons(request: Json, *, always: bool = False) -> bool:
     return bool(asked or always or request["model"].endswith(":thinking"))
 
 
-def thinks(request: Json, model: str, *, must: bool = False) -> bool:
-    """`reasons`, of a model that may reason by default: of Moonshot's Kimi from K2.5 on, unless it is switched off."""
+def thinks(request: Json, model: str, *, able: bool = True, must: bool = False) -> bool:
+    """`reasons`, of a model that is able to. Moonshot's Kimi does by default from K2.5 on, unless switched off."""
+    if not able or (family(model) is Family.MISTRAL and "magistral" not in model):
+        return False
     wish = request.get("reasoning") or {}
     if wish.get("enabled") is False or "none" in (wish.get("effort"), request.get("reasoning_effort")):
         return must

@@ -64,7 +64,9 @@ class History:
     @property
     def thinks(self) -> bool:
         """Whether the model reasons for this request."""
-        return families.thinks(self.request, self.model.id, must=self.model.must_reason)
+        return families.thinks(
+            self.request, self.model.id, able="reasoning" in self.model.parameters, must=self.model.must_reason
+        )
 
     @cached_property
     def turn_start(self) -> int:

@@ -86,6 +86,7 @@ _PROVIDER = {
     "preferred_min_throughput": Field((int, float, dict)),
     "preferred_max_latency": Field((int, float, dict)),
 }
+_DETAIL = dict.fromkeys(("type", "text", "summary", "data", "signature", "id"), _STR)
 _MAX_PRICE = {name: Field((int, float, str)) for name in ("prompt", "completion", "request", "image", "audio")}
 _FORMATS = ("text", "json_object", "json_schema", "grammar", "python")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -183,6 +184,8 @@ def _message(message: Json, at: str) -> None:
     if details is not None:
         listed = isinstance(details, list) and all(isinstance(one, dict) for one in details)
         _expect(listed, "list of dict", f"{at}.reasoning_details")
+        for index, detail in enumerate(details):
+            _fields(detail, _DETAIL, f"{at}.reasoning_details[{index}].")
     calls = message.get("tool_calls")
     if role == "assistant" and calls is not None:
         _expect(isinstance(calls, list), "list", f"{at}.tool_calls")
