@@ -104,7 +104,10 @@ _NOTES: Final[Mapping[str, str]] = {
     "fallback": _LEVELS,
     "models": 'In Python also in the chain itself: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
     "endpoints": f"`openrouter` is always there, with the key in `{DEFAULT_KEY_ENV}`; name it here to change it.",
-    "settings": f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",
+    "settings": "`settings=` beside `config=` changes what it names; the rest of the file holds, in the client, in\n"
+    'LangChain and in LlamaIndex: `FallbackClient(config=..., settings={"policy": "any_error"})`, and\n'
+    "`config.with_settings({...})` for a configuration.\n\n"
+    f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",
 }
 
 

@@ -105,7 +105,9 @@ class Configured(BaseChatModel):
 
     _client: FallbackClient | None = PrivateAttr(default=None)
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, models: Sequence[Any] | None = None, /, **given: Any) -> None:
+        if models is not None:
+            given = {"models": models, **given}
         with as_model_errors():
             data = checked(type(self), given)
             try:

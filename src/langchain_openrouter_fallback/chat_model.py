@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.caches import BaseCache
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import Runnable, RunnableConfig
+from pydantic import SecretStr
+
+from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback.signatures import DeclaredSignature, declares
 
 from . import responses as answers
 from .attempt_events import Listening
@@ -35,9 +42,70 @@ class ChatOpenRouterFallback(Configured):
     `task`, `max_cost_tier`, `primary_provider` and `models` may be given for each call as well. Raises `ConfigError`.
     """
 
-    # So that type checkers know aliases, mappings and chat models for what they are: arguments, checked at run time.
-    def __init__(self, models: Sequence[Any] | None = None, /, **given: Any) -> None:
-        super().__init__(**(given if models is None else {"models": models, **given}))
+    __signature__ = DeclaredSignature()
+
+    @declares(Configured.__init__)
+    def __init__(
+        self,
+        models: Sequence[str | ModelConfig | BaseChatModel | Mapping[str, Any]] | None = None,
+        *,
+        model: str | None = None,
+        config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        endpoints: Mapping[str, EndpointConfig | Mapping[str, Any]] | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        max_price: float | Mapping[str, float] | None = None,
+        api_key: str | SecretStr | Callable[[], Any] | None = None,
+        base_url: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        app_url: str | None = None,
+        app_title: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        mid_stream: Literal["continue", "raise"] | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        max_completion_tokens: int | None = None,
+        top_p: float | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        seed: int | None = None,
+        n: int | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        logit_bias: Mapping[int, int] | None = None,
+        stop: list[str] | str | None = None,
+        reasoning: Mapping[str, Any] | None = None,
+        reasoning_effort: str | None = None,
+        verbosity: str | None = None,
+        service_tier: str | None = None,
+        openrouter_provider: Mapping[str, Any] | None = None,
+        plugins: Sequence[Mapping[str, Any]] | None = None,
+        session_id: str | None = None,
+        trace: Mapping[str, Any] | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        streaming: bool | None = None,
+        # the same under the names of the fields, and the second name of `stop`
+        openrouter_api_key: str | SecretStr | Callable[[], Any] | None = None,
+        openrouter_api_base: str | None = None,
+        request_timeout: float | None = None,
+        stop_sequences: list[str] | str | None = None,
+        # of every chat model
+        name: str | None = None,
+        cache: BaseCache | bool | None = None,
+        verbose: bool | None = None,
+        callbacks: Callbacks = None,
+        tags: list[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        custom_get_token_ids: Callable[[str], list[int]] | None = None,
+        rate_limiter: BaseRateLimiter | None = None,
+        disable_streaming: bool | Literal["tool_calling"] = False,
+        output_version: str | None = None,
+        profile: ModelProfile | None = None,
+    ) -> None: ...
 
     # Calls
 

@@ -9,23 +9,12 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Settings, load_config
-from openrouter_fallback.suggest import nearest
+from openrouter_fallback.suggest import meant, nearest
 
 from .errors import ConfigError
 from .existing_models import at_home, endpoint_of, refused
 from .shared_client import Core
 
-# An argument's name elsewhere -> its name here.
-_ELSEWHERE = {
-    "fallback_models": "models",
-    "fallbacks": "models",
-    "headers": "default_headers",
-    "model_id": "model",
-    "model_name": "model",
-    "openai_api_base": "base_url",
-    "openai_api_key": "api_key",
-    "provider": "openrouter_provider",
-}
 _OF_CALLS = ("accept", "idempotent")
 
 
@@ -91,8 +80,9 @@ def _refuse_unknown(cls: type[BaseChatModel], given: Mapping[str, Any]) -> None:
 
 
 def _meant(name: str, known: set[str]) -> str:
-    if name in _ELSEWHERE:
-        return f"did you mean {_ELSEWHERE[name]}=?"
+    elsewhere = meant("ChatOpenRouterFallback", name)
+    if elsewhere is not None:
+        return f"did you mean {elsewhere}=?"
     setting = next((word for word in (name, f"{name}_seconds") if word in Settings.model_fields), None)
     if setting is not None:
         return f"it is a setting: settings={{{setting!r}: ...}}"

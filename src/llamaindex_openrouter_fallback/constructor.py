@@ -9,24 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings, load_config
-from openrouter_fallback.suggest import nearest
+from openrouter_fallback.suggest import meant, nearest
 
 if TYPE_CHECKING:
     from openrouter_fallback import FallbackClient
 
 Json = dict[str, Any]
 
-# Names that people know from elsewhere, and what they are here.
-_KNOWN_AS = {
-    "model": "models=['...'], the chain in order",
-    "model_name": "models=['...'], the chain in order",
-    "base_url": "api_base=",
-    "headers": "default_headers=",
-    "num_output": "max_tokens=",
-    "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
-    "reasoning": "additional_kwargs={'reasoning': ...}",
-    "is_chat_model": "left out: every model is asked as a chat model",
-}
 _ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "max_price")
 # What is taken over of another LLM. The second group only where its owner has changed it: those are that class's ways
 # to be reliable, and this one has its own.
@@ -53,8 +42,9 @@ def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Jso
     for key in given:
         if key in fields or key == "class_name":  # of a dump
             continue
-        if key in _KNOWN_AS:
-            raise ConfigError(f"{name} takes no {key}=; here that is {_KNOWN_AS[key]}")
+        elsewhere = meant("OpenRouterFallback", key)
+        if elsewhere is not None:
+            raise ConfigError(f"{name} takes no {key}=; here that is {elsewhere}")
         near = nearest(key, fields)
         hint = f"did you mean {near}=?" if near else "request parameters go into additional_kwargs={...}"
         raise ConfigError(f"{name} takes no {key}=; {hint}")

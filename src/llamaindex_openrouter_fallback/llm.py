@@ -26,6 +26,7 @@ from llama_index.core.types import PydanticProgramMode
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, WithJsonSchema, field_serializer
 
 from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settings
+from openrouter_fallback.signatures import DeclaredSignature, declares
 
 from .constructor import checked, client, mistakes, taken_over
 from .instrumentation import Observer
@@ -35,7 +36,10 @@ from .streaming import StreamedCall
 from .structured import afilled, filled, filling
 
 if TYPE_CHECKING:
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.prompts import BasePromptTemplate
     from llama_index.core.tools.types import BaseTool
+    from llama_index.core.types import BaseOutputParser
 
     from openrouter_fallback import FallbackClient
 
@@ -108,13 +112,13 @@ class OpenRouterFallback(FunctionCallingLLM):
     _client: FallbackClient = PrivateAttr()
     _observer: Observer = PrivateAttr()
 
-    def __init__(self, models: Sequence[str | ModelConfig] | None = None, **options: Any) -> None:
+    def _construct(self, models: Sequence[str | ModelConfig] | None = None, **options: Any) -> None:
         if models is not None:
             options["models"] = models
         name, failed = type(self).__name__, None
         options = checked(name, options, type(self).model_fields)
         try:
-            super().__init__(**options)
+            FunctionCallingLLM.__init__(self, **options)
         except ValidationError as error:
             failed = mistakes(name, error)
         if failed is not None:
@@ -141,6 +145,41 @@ class OpenRouterFallback(FunctionCallingLLM):
             max_price=self.max_price,
         )
         self._observer = Observer()
+
+    __signature__ = DeclaredSignature()
+
+    @declares(_construct)
+    def __init__(
+        self,
+        models: Sequence[str | ModelConfig | Mapping[str, Any]] | None = None,
+        *,
+        config: FallbackConfig | str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+        task: str | None = None,
+        max_cost_tier: str | None = None,
+        primary_provider: str | None = None,
+        max_price: float | Mapping[str, float] | None = None,
+        api_key: str | SecretStr | Callable[[], Any] | None = None,
+        api_base: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        context_window: int | None = None,
+        is_function_calling_model: bool | None = None,
+        additional_kwargs: Mapping[str, Any] | None = None,
+        default_headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int | None = None,
+        # of every LLM
+        callback_manager: CallbackManager | None = None,
+        rate_limiter: Any = None,
+        system_prompt: str | None = None,
+        messages_to_prompt: Callable[[Sequence[ChatMessage]], str] | None = None,
+        completion_to_prompt: Callable[[str], str] | None = None,
+        output_parser: BaseOutputParser | None = None,
+        pydantic_program_mode: PydanticProgramMode = PydanticProgramMode.DEFAULT,
+        query_wrapper_prompt: BasePromptTemplate | None = None,
+    ) -> None: ...
 
     @classmethod
     def class_name(cls) -> str:

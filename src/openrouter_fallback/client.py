@@ -8,8 +8,9 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
+from .argument_names import refuses_others
 from .call.arguments import CallArguments, InlineCallbacks
 from .call.portal import SyncBridge, portal
 from .call.runner import CallRunner
@@ -35,9 +36,10 @@ from .routes.choice import Choice, in_context
 from .routes.needs import Needs
 from .routes.router import Router
 from .sealed import sealed
+from .signatures import call_itself
 from .spending.ledger import Spend
 from .streams import AsyncStream, Stream
-from .suggest import did_you_mean
+from .suggest import did_you_mean, no_attribute
 
 
 class FallbackClient:
@@ -49,6 +51,7 @@ class FallbackClient:
     Raises `ConfigError`. May be shared by threads and event loops.
     """
 
+    @refuses_others("client")
     def __init__(
         self,
         models: Sequence[str | ModelConfig] | None = None,
@@ -116,6 +119,7 @@ class FallbackClient:
             task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, max_price=max_price
         )
 
+    @refuses_others("copy")
     def with_options(
         self,
         *,
@@ -141,6 +145,7 @@ class FallbackClient:
 
     # Calls
 
+    @call_itself
     def chat(
         self,
         messages: Messages,
@@ -433,6 +438,11 @@ class FallbackClient:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FallbackClient holds keys and connections: pickle its `config` and build a new one")
+
+    if not TYPE_CHECKING:  # to a type checker there is none
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute("a FallbackClient", "client's", name, dir(type(self)))
 
     def __repr__(self) -> str:
         return f"<FallbackClient models={len(self.config.ids())} endpoints={sorted(self.config.endpoints)}>"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
 from . import figures
 from .failures.kinds import FailureKind
+from .suggest import no_attribute
 
 Json = dict[str, Any]
 """Free-form JSON of the wire."""
@@ -217,6 +218,11 @@ class Completion:
         usage = self.usage
         return any(attempt.estimated for attempt in self.attempts) or (usage is not None and usage.estimated)
 
+    if not TYPE_CHECKING:  # to a type checker there is none
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute("a Completion", "answer", name, dir(type(self)), "the body is `.raw`")
+
     def __repr__(self) -> str:
         return (
             f"<Completion model={self.model!r} finish_reason={self.finish_reason!r} "
@@ -241,6 +247,11 @@ class Piece:
     restarted: bool = False
     raw: Json | None = None
     seams: tuple[Seam, ...] = ()
+
+    if not TYPE_CHECKING:  # to a type checker there is none
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute("a Piece", "piece", name, type(self).__slots__)
 
 
 def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 CLOSE = 0.6
 """The least likeness, 0 to 1, of a short list of names: keys, settings, tasks."""
@@ -23,3 +23,128 @@ def did_you_mean(word: str, options: Iterable[str], likeness: float = CLOSE) -> 
     """The question " Did you mean '...'?", to be put behind a sentence; empty if no option is like `word`."""
     found = nearest(word, options, likeness)
     return "" if found is None else f" Did you mean {found!r}?"
+
+
+def meant(place: str, name: str) -> str | None:
+    """What a name that people know from other libraries is called at this place; None if it is not in the table."""
+    return next((words[name] for words in _KNOWN[place] if name in words), None)
+
+
+def no_attribute(owner: str, place: str, name: str, there: Iterable[str], otherwise: str = "") -> AttributeError:
+    """The error for an attribute that an object lacks: what it is called here, or what may have been meant."""
+    said = meant(place, name)
+    if said is None:
+        public = [one for one in there if not one.startswith("_")]
+        said = (did_you_mean(name, public) or otherwise).strip() if not name.startswith("_") else ""
+    return AttributeError(f"{owner} has no attribute {name!r}{f'; {said}' if said else ''}", name=name)
+
+
+_MODELS = "name the models in order: models=['openai/gpt-5.1', ...]"
+_SYSTEM = "the system prompt is the first message: [{'role': 'system', 'content': '...'}, {'role': 'user', ...}]"
+_RETRIES = (
+    "the attempts of a model, the first included, are a setting of the client, settings={'max_retries_per_model': 2}, "
+    "or of a model, ModelConfig(id, max_retries=2)"
+)
+_TIMEOUT = "timeout= is the seconds to the first token, total_timeout= those of the whole call"
+_STREAM = "use client.stream(...) or client.astream(...)"
+_ASK = "ask with client.chat(messages, ...)"
+_FOR_ALL_CALLS = "{0}= is an argument of a call, client.chat(..., {0}=...); for all of them settings={{{1!r}: ...}}"
+
+# Elsewhere's name -> what it is here.
+_ANYWHERE = {
+    "system": _SYSTEM,
+    "system_prompt": _SYSTEM,
+    "system_message": _SYSTEM,
+    "instructions": _SYSTEM,
+    "max_retries": _RETRIES,
+    "retries": _RETRIES,
+    "num_retries": _RETRIES,
+    "model": _MODELS,
+    "model_name": _MODELS,
+    "fallbacks": _MODELS,
+    "fallback_models": _MODELS,
+    "stream": _STREAM,
+    "on_event": "use client.with_options(on_event=...) or client.subscribe(...)",
+}
+_IN_A_CALL = {
+    "messages": "the messages are the first argument",
+    "prompt": "the prompt is the first argument",
+    "mid_stream": "it is one of stream and astream; a call that is not streamed starts over",
+    "timeout_seconds": _TIMEOUT,
+    "request_timeout": _TIMEOUT,
+    "first_token_timeout": "that is timeout=",
+    "first_token_timeout_seconds": "that is timeout=",
+    "stall_timeout_seconds": "that is stall_timeout=",
+    "total_timeout_seconds": "that is total_timeout=",
+    "extra_headers": "that is headers=",
+    "default_headers": "that is headers=",
+    "max_output_tokens": "that is max_tokens=",
+    "stop_sequences": "that is stop=",
+}
+_TO_A_CLIENT = {
+    "timeout": _FOR_ALL_CALLS.format("timeout", "first_token_timeout_seconds"),
+    "stall_timeout": _FOR_ALL_CALLS.format("stall_timeout", "stall_timeout_seconds"),
+    "total_timeout": _FOR_ALL_CALLS.format("total_timeout", "total_timeout_seconds"),
+    "request_timeout": _TIMEOUT + " of a call; for all of them there are settings={...}",
+    "api_base": "that is base_url=",
+    "openai_api_base": "that is base_url=",
+    "openai_api_key": "that is api_key=",
+    "openrouter_api_key": "that is api_key=",
+    "extra_headers": "that is headers=",
+    "default_headers": "that is headers=",
+}
+_TO_LANGCHAIN = {
+    "fallback_models": "models",
+    "fallbacks": "models",
+    "headers": "default_headers",
+    "model_id": "model",
+    "model_name": "model",
+    "openai_api_base": "base_url",
+    "openai_api_key": "api_key",
+    "provider": "openrouter_provider",
+}
+_TO_LLAMAINDEX = {
+    "model": "models=['...'], the chain in order",
+    "model_name": "models=['...'], the chain in order",
+    "base_url": "api_base=",
+    "headers": "default_headers=",
+    "num_output": "max_tokens=",
+    "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
+    "reasoning": "additional_kwargs={'reasoning': ...}",
+    "is_chat_model": "left out: every model is asked as a chat model",
+}
+_OF_AN_ANSWER = {
+    "content": "the text is `.text`",
+    "output_text": "the text is `.text`",
+    "choices": "the first choice is `.choice`, its text `.text`, its message `.message`; all are in `.raw['choices']`",
+    "delta": "the text of an answer is `.text`; the pieces of a stream have it too",
+    "id": "it is in the body: `.raw['id']`",
+    "created": "it is in the body: `.raw['created']`",
+    **dict.fromkeys(("model_dump", "to_dict", "dict", "json"), "the body is `.raw`"),
+}
+_OF_A_PIECE = {
+    **dict.fromkeys(("content", "choices", "delta"), "what is new is `.text`; the chunk as received is `.raw`"),
+    **dict.fromkeys(("finish_reason", "usage", "cost", "model"), "after the last piece it is in stream.completion"),
+}
+_OF_A_CLIENT = {
+    **dict.fromkeys(("completion", "completions", "complete", "create", "generate", "responses", "messages"), _ASK),
+    **dict.fromkeys(("acompletion", "acomplete", "acreate", "agenerate"), "ask with client.achat(messages, ...)"),
+    "invoke": f"{_ASK}; LangChain's model is ChatOpenRouterFallback",
+    "ainvoke": "ask with client.achat(messages, ...); LangChain's model is ChatOpenRouterFallback",
+    "models": "the chain is client.chain(), the endpoint's list client.catalog.models()",
+}
+_CALLED = "client.chat is the call itself: client.chat(messages, ...), and client.stream(messages, ...) to stream"
+_OF_THE_CALL = dict.fromkeys(("completions", "create", "stream", "parse"), _CALLED)
+
+# Place -> its tables, the first that has the name.
+_KNOWN: Mapping[str, tuple[Mapping[str, str], ...]] = {
+    "call": (_IN_A_CALL, _ANYWHERE),
+    "client": (_TO_A_CLIENT, _ANYWHERE),
+    "copy": (_ANYWHERE,),
+    "ChatOpenRouterFallback": (_TO_LANGCHAIN,),
+    "OpenRouterFallback": (_TO_LLAMAINDEX,),
+    "answer": (_OF_AN_ANSWER,),
+    "piece": (_OF_A_PIECE,),
+    "client's": (_OF_A_CLIENT,),
+    "client.chat": (_OF_THE_CALL,),
+}

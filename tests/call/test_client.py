@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
+import json
 import logging
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,11 +17,13 @@ import pytest
 
 import openrouter_fallback as lib
 from openrouter_fallback import FallbackClient, ModelConfig, Settings
+from openrouter_fallback.argument_names import OF_A_CALL, OF_A_CLIENT
 from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, FailedOver
 
 from ..cases.headers import REFUSED
 from ..cases.settings import CHANGES, FILE
+from ..cases.typed import ATTRIBUTES, CALL, CLIENT, COPY
 
 A, B, C = "anthropic/a", "openai/b", "meta-llama/c:free"
 SECRET = "sk-or-v1-0123456789abcdef0123456789abcdef"
@@ -66,6 +71,19 @@ MISTAKES: list[tuple[str, Any, tuple[str, ...]]] = [
     ("a title of two lines", lambda: FallbackClient([A], app_title="My\r\nHost: x"), ("app_title=", "one line")),
     ("a URL of two lines", lambda: FallbackClient([A], app_url="https://x\n"), ("app_url=", "one line")),
     ("a title, no text", lambda: FallbackClient([A], app_title=3), ("app_title=", "int")),  # type: ignore[arg-type]
+    *(
+        (f"{name}=", lambda name=name: FallbackClient([A], **dict[str, Any]({name: 1})), words)
+        for name, words in CLIENT.items()
+    ),
+    ("from_config, timeout=", lambda: FallbackClient.from_config({"default_chain": [A]}, timeout=1), ("a call",)),
+    *(
+        (
+            f"with_options, {name}=",
+            lambda name=name: FallbackClient([A]).with_options(**dict[str, Any]({name: 1})),
+            words,
+        )
+        for name, words in COPY.items()
+    ),
     ("bad url", lambda: FallbackClient([A], base_url="ftp://host"), ("http",)),
     ("bad settings", lambda: FallbackClient([A], settings={"skip_treshold": 1}), ("skip_threshold",)),
 ]
@@ -87,6 +105,7 @@ CALL_MISTAKES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("misspelt", {"max_cost_teir": "budget"}, ("max_cost_tier",)),
     ("fallbacks=", {"fallbacks": [B]}, ("models=",)),
     ("misspelt parameter", {"temprature": 1}, ("did you mean temperature=", "extra_body")),
+    *((f"{name}=", {name: value}, words) for name, (value, words) in CALL.items()),
     ("models a string", {"models": B}, (f"[{B!r}]",)),
     ("models empty", {"models": []}, ("empty",)),
     ("models twice", {"models": [A, A]}, ("twice",)),
@@ -118,6 +137,41 @@ def test_a_mistaken_argument_is_named_and_nothing_is_sent(
     assert emulator.log == []
 
 
+@pytest.mark.parametrize(("owner", "name", "words"), ATTRIBUTES)
+def test_an_attribute_of_other_libraries_says_where_it_is_here(
+    client: FallbackClient, owner: str, name: str, words: tuple[str, ...]
+) -> None:
+    of: dict[str, Any] = {
+        "client": client,
+        "client.chat": client.chat,
+        "answer": client.chat("hi"),
+        "piece": next(iter(client.stream("hi"))),
+    }
+    with pytest.raises(AttributeError) as raised:
+        getattr(of[owner], name)
+    assert all(word in str(raised.value) for word in words), str(raised.value)
+    assert not hasattr(copy.copy(of["answer"]), name) or owner != "answer"
+
+
+def test_the_call_is_a_method_like_any_other(client: FallbackClient) -> None:
+    assert client.chat == client.chat
+    assert len({client.chat, client.chat}) == 1
+    assert client.chat.__name__ == "chat"
+    assert client.chat.__self__ is client  # type: ignore[attr-defined]
+    assert list(inspect.signature(client.chat).parameters)[:2] == ["messages", "task"]
+    assert list(inspect.signature(FallbackClient.chat).parameters)[:2] == ["self", "messages"]
+    assert FallbackClient.chat(client, "hi").model == A
+    assert copy.copy(client.chat)("hi").model == A
+
+
+def test_the_own_arguments_are_those_of_the_calls_and_of_the_constructor() -> None:
+    calls = {
+        name for call in (FallbackClient.chat, FallbackClient.stream) for name in inspect.signature(call).parameters
+    }
+    assert calls == {"self", "messages", "params", *OF_A_CALL}
+    assert tuple(inspect.signature(FallbackClient).parameters) == OF_A_CLIENT
+
+
 def test_every_parameter_goes_through_as_it_is(client: FallbackClient, emulator: Emulator) -> None:
     params: dict[str, Any] = {
         "temperature": 0.2,
@@ -139,6 +193,34 @@ def test_every_parameter_goes_through_as_it_is(client: FallbackClient, emulator:
     assert "top_p" not in body
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
+
+
+USAGE = {"include_usage": True}
+NULLS: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    # the model's own parameters, the call's, what is sent of both
+    ({"top_p": None}, {}, {"stream_options": USAGE}),
+    ({"top_p": None}, {"top_p": 0.5}, {"top_p": 0.5, "stream_options": USAGE}),
+    ({"top_p": 0.5}, {"top_p": None}, {"top_p": 0.5, "stream_options": USAGE}),
+    ({"stream_options": None}, {}, {}),
+    ({}, {"stream_options": None}, {}),
+    ({"stream_options": None}, {"stream_options": None}, {}),
+    ({"stream_options": None}, {"stream_options": USAGE}, {"stream_options": USAGE}),
+    ({"stream_options": {"other": 1}}, {}, {"stream_options": {"other": 1}}),
+    ({"stream_options": {"other": 1}}, {"stream_options": None}, {"stream_options": {"other": 1}}),
+    ({"max_tokens": None}, {"max_completion_tokens": 9}, {"max_completion_tokens": 9, "stream_options": USAGE}),
+    ({"provider": None}, {"provider": None}, {"stream_options": USAGE}),
+]
+
+
+@pytest.mark.parametrize(("own", "call", "sent"), NULLS, ids=str)
+@pytest.mark.parametrize("file", [False, True], ids=["objects", "YAML"])
+def test_null_sends_nothing(
+    emulator: Emulator, tmp_path: Path, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any], *, file: bool
+) -> None:
+    (tmp_path / "f.yaml").write_text(json.dumps({"default_chain": [A], "models": {A: {"params": own}}}))
+    given: dict[str, Any] = {"config": tmp_path / "f.yaml"} if file else {"models": [ModelConfig(A, params=own)]}
+    FallbackClient(**given, base_url=emulator.base_url, api_key=SECRET).chat("hi", **call)
+    assert {k: v for k, v in emulator.log[0].body.items() if k not in ("model", "messages", "stream")} == sent
 
 
 def test_extra_body_and_models_of_the_server(client: FallbackClient, emulator: Emulator) -> None:

@@ -21,7 +21,7 @@ REFUSED: list[tuple[Any, Any, tuple[str, ...]]] = [
     ("Proxy-Connection", "keep-alive", ("'Proxy-Connection'", *_OWN)),
     ("X-A", "1\r\nHost: other.example", ("'X-A'", "one line")),
     ("X-A", "caf\u00e9", ("'X-A'", "ASCII")),
-    ("X-A", 1, ("'X-A'", "a string", "int")),
+    ("X-A", 1, ("'X-A'", "in a string", "int")),
     ("", "x", ("'' is not a header's name",)),
     ("X A", "x", ("'X A' is not a header's name",)),
     ("X-A:", "x", ("'X-A:' is not a header's name",)),

@@ -131,6 +131,12 @@ def _disabled(client: FallbackClient) -> None:
 Deed = Callable[[FallbackClient], object]
 DEEDS: Mapping[str, Deed] = {
     "model=": lambda client: client.chat("Hello", model=A),
+    "system=": lambda client: client.chat("Hello", system="Be brief"),
+    "a misspelt parameter": lambda client: client.chat("Hello", temprature=1),
+    "client, timeout=": lambda _: FallbackClient([A], timeout=3),  # type: ignore[call-arg]
+    "copy, timeout=": lambda client: client.with_options(timeout=3),  # type: ignore[call-arg]
+    "answer.content": lambda client: client.chat("Hello").content,  # type: ignore[attr-defined]
+    "client.chat.completions": lambda client: client.chat.completions,  # type: ignore[attr-defined]
     "stream=": lambda client: client.chat("Hello", stream=True),
     "empty": lambda client: client.chat([]),
     "no message": lambda client: client.chat(["Hello"]),  # type: ignore[list-item]
@@ -175,10 +181,10 @@ DEEDS: Mapping[str, Deed] = {
     "pickle": lambda client: client.__reduce__(),
     "unread": lambda client: client.stream("Hello").completion,
     "all disabled": _disabled,
-    "langchain argument": lambda _: ChatOpenRouterFallback(models=[A], temprature=1),
+    "langchain argument": lambda _: ChatOpenRouterFallback(models=[A], temprature=1),  # type: ignore[call-arg]
     "langchain models": lambda _: ChatOpenRouterFallback(models=[A], model=A),
     "langchain stream": lambda _: list(ChatOpenRouterFallback(models=[A], api_key="x").stream("Hi", n=2)),
-    "llamaindex argument": lambda _: OpenRouterFallback([A], temprature=1),
+    "llamaindex argument": lambda _: OpenRouterFallback([A], temprature=1),  # type: ignore[call-arg]
 }
 
 COMMANDS: Sequence[Sequence[str]] = (

@@ -540,5 +540,5 @@ def test_a_wrong_constructor_is_told(arguments: dict[str, Any], told: str) -> No
 
 def test_no_type_error_shows_the_key() -> None:
     with pytest.raises(ValueError, match="temperature") as raised:
-        ChatOpenRouterFallback(model="a/b", api_key="sk-or-v1-secret", temperature="hot")
+        ChatOpenRouterFallback(model="a/b", api_key="sk-or-v1-secret", temperature="hot")  # type: ignore[arg-type]
     assert "secret" not in str(raised.value)

@@ -43,9 +43,10 @@ def header_problem(name: object, value: object) -> str | None:
 def value_problem(what: str, value: object) -> str | None:
     """What is wrong with a header's value, `what` it is called; None if nothing is."""
     value = value.get_secret_value() if isinstance(value, SecretStr) else value
+    allowed = f"{what} must be printable ASCII in one line"
     if not isinstance(value, str):
-        return f"{what} must be a string; it is a {type(value).__name__}"
-    return None if _VALUE.fullmatch(value) else f"{what} must be printable ASCII in one line"
+        return f"{allowed}, in a string; it is a {type(value).__name__}"
+    return None if _VALUE.fullmatch(value) else allowed
 
 
 def headers_problem(headers: object) -> str | None:

@@ -90,7 +90,8 @@ class ModelConfig(Frozen):
         description="The longest this model is left out, in seconds; default: settings.disable_duration_seconds.",
     )
     params: Params = Field(
-        default_factory=FrozenDict, description="Request parameters for this model; those of the call win."
+        default_factory=FrozenDict,
+        description="Request parameters for this model; those of the call win, and null sends nothing.",
     )
     continues: Literal["prefill", "instruct", "never"] | None = Field(
         default=None,

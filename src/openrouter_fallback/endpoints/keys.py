@@ -43,7 +43,7 @@ class Keys:
         self._config = config
         self._given = sealed(api_key)
         self._found: KeyRing | None = None
-        self._last: KeyRing | None = None
+        self._last_accounts: Mapping[str, str] | None = None
 
     def ring(self) -> KeyRing:
         """The keys for a synchronous call. Raises `ConfigError` for a key that cannot be one."""
@@ -56,8 +56,7 @@ class Keys:
             if inspect.iscoroutine(key):
                 key.close()
             raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
-        self._last = self._ring(key)
-        return self._last
+        return self._given_by(key)
 
     async def aring(self) -> KeyRing:
         """The keys for an async call. Raises `ConfigError` for a key that cannot be one."""
@@ -66,7 +65,13 @@ class Keys:
         if not callable(self._given):
             return self._static()
         key = sealed(self._given())
-        return self._ring(sealed(await key) if inspect.isawaitable(key) else key)
+        return self._given_by(sealed(await key) if inspect.isawaitable(key) else key)
+
+    def _given_by(self, key: object) -> KeyRing:
+        """The keys of a call, with one that the user's function gave; of this only the account is kept."""
+        ring = self._ring(key)
+        self._last_accounts = ring.accounts
+        return ring
 
     def known(self) -> KeyRing:
         """The keys as far as they are known without asking the user's function for one."""
@@ -74,7 +79,7 @@ class Keys:
 
     def accounts(self) -> Mapping[str, str]:
         """The accounts as far as they are known without asking the user's function for a key: those of its last one."""
-        return (self._last or self.known()).accounts
+        return self._last_accounts or self.known().accounts
 
     def missing(self) -> frozenset[str]:
         """Endpoints that are known to have no key, without asking the user's function for one."""

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from ..answer.seam import ContinuationMode
+from ..argument_names import PARAMETERS, refusal
 from ..catalog.prices import lower
 from ..errors import ConfigError
 from ..results import Json, text_of
@@ -22,8 +23,9 @@ from ..routes.needs import (
     token_limits,
     wants_json,
 )
+from ..suggest import meant
 from .continuation import continued
-from .parameters import _KNOWN, _MISPLACED, _OPENROUTERS, _OPENROUTERS_IN_MESSAGES, _refuse_mistake
+from .parameters import _OPENROUTERS, _OPENROUTERS_IN_MESSAGES
 from .reasoning import family, makers, without_others
 
 Messages = str | Sequence[Mapping[str, Any]]
@@ -33,10 +35,23 @@ LONG_PROMPT_BYTES = 200_000
 """About 50,000 tokens."""
 
 
+_STREAM_OPTIONS: Json = {"include_usage": True}
+
+
 class Request:
     """One request, independent of the model that will answer it."""
 
-    __slots__ = ("_as_it_is", "_common", "_makers", "_params", "facts", "messages", "needs", "wants_json")
+    __slots__ = (
+        "_as_it_is",
+        "_common",
+        "_makers",
+        "_params",
+        "_stream_options",
+        "facts",
+        "messages",
+        "needs",
+        "wants_json",
+    )
 
     def __init__(
         self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
@@ -47,13 +62,14 @@ class Request:
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
         given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
         for key in given:
-            if key not in _KNOWN:
-                _refuse_mistake(key)
+            if key not in PARAMETERS and (problem := refusal(key)) is not None:
+                raise ConfigError(problem)
         for name in ("model", "messages", "stream"):
             if name in extra:
-                raise ConfigError(f"extra_body may not hold {name}: {_MISPLACED[name]}")
+                raise ConfigError(f"extra_body may not hold {name}: {meant('call', name)}")
         self._params: Json = {**given, **extra}
         self._as_it_is = frozenset(extra)
+        self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
         self._common = _encode({"messages": self.messages, **self._params})
         self._makers = makers(self.messages)
         self.wants_json = wants_json(self._params)
@@ -77,7 +93,7 @@ class Request:
         other.messages = continued(self.messages, text, way)
         other.wants_json = False
         other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
-        other._as_it_is = self._as_it_is
+        other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other._params = dict(self._params)
         for name in TOKEN_LIMITS:
             if isinstance(other._params.get(name), int):
@@ -102,12 +118,14 @@ class Request:
         if candidate.streams:
             head["stream"] = True
             if "stream_options" not in params:
-                head["stream_options"] = {"include_usage": True}
+                head["stream_options"] = self._stream_options
         if candidate.params:
             limits = token_limits(params, candidate.params)
             for key, value in candidate.params.items():
                 if key not in params and (key in limits or key not in TOKEN_LIMITS):
                     head[key] = value
+        if None in head.values():  # what is null is not sent
+            head = {key: value for key, value in head.items() if value is not None}
         if ignore or candidate.max_price:
             provider = dict(params.get("provider") or candidate.params.get("provider") or {})
             if ignore:

@@ -1,0 +1,141 @@
+"""Which arguments and parameters there are, and what is said of one that there is not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import lru_cache, wraps
+from typing import Any, TypeVar, cast
+
+from .config.models import Settings
+from .errors import ConfigError
+from .suggest import CLOSE, VERY_CLOSE, meant, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ROUTING = ("task", "max_cost_tier", "max_price", "models", "primary_provider")
+OF_A_CALL = (
+    *ROUTING,
+    "accept",
+    "headers",
+    "idempotent",
+    "mid_stream",
+    "stall_timeout",
+    "timeout",
+    "total_timeout",
+)
+"""The arguments of a call that are this library's own."""
+OF_A_CLIENT = ("models", "config", "base_url", "api_key", "settings", "headers", "app_url", "app_title")
+PARAMETERS = frozenset(
+    {
+        "audio",
+        "cache_control",
+        "debug",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "image_config",
+        "include_reasoning",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "min_p",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "plugins",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "provider",
+        "reasoning",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "route",
+        "seed",
+        "service_tier",
+        "session_id",
+        "stop",
+        "stop_server_tools_when",
+        "store",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_a",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "trace",
+        "transforms",
+        "usage",
+        "user",
+        "verbosity",
+        "web_search_options",
+    }
+)
+"""The parameters of a request that OpenAI's and OpenRouter's references name. Others are sent as they are."""
+_PARAMETER = 0.9
+"""How much alike a misspelt parameter must be: new ones of OpenRouter resemble the known."""
+
+
+@lru_cache(maxsize=256)
+def refusal(name: str) -> str | None:
+    """Why a call does not take an argument that is none of `PARAMETERS`; None if it is sent as it is."""
+    said = meant("call", name) or _elsewhere(name)
+    if said is not None:
+        return f"{name}= is not an argument here; {said}"
+    near = nearest(name, OF_A_CALL, VERY_CLOSE) or nearest(name, sorted(PARAMETERS), _PARAMETER)
+    if near is None:
+        return None
+    return f"{name}= is not an argument; did you mean {near}=? (extra_body={{...}} sends it as it is)"
+
+
+def _elsewhere(name: str) -> str | None:
+    if name in Settings.model_fields:
+        return f"it is a setting of the client: FallbackClient(..., settings={{{name!r}: ...}})"
+    if name in OF_A_CLIENT:
+        return f"it is an argument of the client: FallbackClient(..., {name}=...)"
+    return None
+
+
+def refuses_others(place: str) -> Callable[[F], F]:
+    """A decorator for what takes only named arguments: another one is a `ConfigError` that says what was meant.
+
+    `place` is `client` or `copy`.
+    """
+
+    def decorate(function: F) -> F:
+        known = frozenset(inspect.signature(function).parameters)
+
+        @wraps(function)
+        def checked(*args: Any, **given: Any) -> Any:
+            if not given.keys() <= known:
+                raise ConfigError(_unknown(place, min(given.keys() - known), known - {"self"}))
+            return function(*args, **given)
+
+        return cast("F", checked)
+
+    return decorate
+
+
+def _unknown(place: str, name: str, known: Iterable[str]) -> str:
+    owner = "FallbackClient" if place == "client" else "with_options"
+    said = meant(place, name)
+    if said is None and name in ROUTING:
+        said = f"the routing of a client: from_config(path, {name}=...) or client.with_options({name}=...)"
+    if said is None and name in OF_A_CALL:
+        for_all = f"; for all calls FallbackClient(..., {name}=...)" if name in OF_A_CLIENT else ""
+        said = f"it is an argument of a call: client.chat(..., {name}=...){for_all}"
+    if said is None and name in PARAMETERS:
+        said = f"it is a parameter of a call: client.chat(..., {name}=...), or of a model: params={{{name!r}: ...}}"
+    if said is None:
+        said = _elsewhere(name)
+    if said is None:
+        near = nearest(name, sorted(known), CLOSE)
+        said = f"did you mean {near}=?" if near is not None else f"there are {', '.join(sorted(known))}"
+    return f"{owner} has no argument {name}=; {said}"

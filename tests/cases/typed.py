@@ -1,0 +1,108 @@
+"""What people type from memory of other libraries, and the words that tell them what it is called here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FIRST = ("the first message", "'system'")
+_SETTING = ("settings={",)
+
+# beside a call: name: (value, words)
+CALL: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "system": ("Be brief", _FIRST),
+    "system_prompt": ("Be brief", _FIRST),
+    "system_message": ("Be brief", _FIRST),
+    "instructions": ("Be brief", _FIRST),
+    "prompt": ("hi", ("first argument",)),
+    "max_retries": (3, ("'max_retries_per_model'", *_SETTING)),
+    "retries": (3, ("'max_retries_per_model'", *_SETTING)),
+    "num_retries": (3, ("'max_retries_per_model'", *_SETTING)),
+    "on_failure": ({"auth": "next"}, ("'on_failure'", *_SETTING)),
+    "policy": ("any_error", ("'policy'", *_SETTING)),
+    "hedge": ({"after": 2}, ("'hedge'", *_SETTING)),
+    "timeout_seconds": (3, ("timeout=", "total_timeout=")),
+    "request_timeout": (3, ("timeout=", "total_timeout=")),
+    "first_token_timeout_seconds": (3, ("timeout=",)),
+    "stall_timeout_seconds": (3, ("stall_timeout=",)),
+    "total_timeout_seconds": (3, ("total_timeout=",)),
+    "attempt_timeout_seconds": (3, ("'attempt_timeout_seconds'", *_SETTING)),
+    "api_key": ("x", ("FallbackClient(..., api_key=",)),
+    "base_url": ("http://x", ("FallbackClient(..., base_url=",)),
+    "config": ({}, ("FallbackClient(..., config=",)),
+    "settings": ({}, ("FallbackClient(..., settings=",)),
+    "extra_headers": ({"X-A": "1"}, ("headers=",)),
+    "max_output_tokens": (10, ("max_tokens=",)),
+    "stop_sequences": (["END"], ("stop=",)),
+    "fallback_models": ([], ("models=",)),
+    "on_event": (print, ("with_options(on_event=",)),
+    "temprature": (1, ("did you mean temperature=",)),
+    "Temperature": (1, ("did you mean temperature=",)),
+    "total_timout": (1, ("did you mean total_timeout=",)),
+    "stall_timout": (1, ("did you mean stall_timeout=",)),
+    "idempotant": (False, ("did you mean idempotent=",)),
+}
+
+# to FallbackClient(...): name: words
+CLIENT: dict[str, tuple[str, ...]] = {
+    "model": ("models=[",),
+    "timeout": ("a call", "timeout=", "'first_token_timeout_seconds'"),
+    "total_timeout": ("a call", "'total_timeout_seconds'"),
+    "stall_timeout": ("a call", "'stall_timeout_seconds'"),
+    "max_retries": ("'max_retries_per_model'", *_SETTING),
+    "retries": ("'max_retries_per_model'", *_SETTING),
+    "on_failure": ("'on_failure'", *_SETTING),
+    "total_timeout_seconds": ("'total_timeout_seconds'", *_SETTING),
+    "spend_limit_usd": ("'spend_limit_usd'", *_SETTING),
+    "temperature": ("a call", "params={'temperature'"),
+    "max_tokens": ("a call", "params={'max_tokens'"),
+    "task": ("with_options(task=",),
+    "max_price": ("with_options(max_price=",),
+    "accept": ("a call",),
+    "system": _FIRST,
+    "api_base": ("base_url=",),
+    "openai_api_key": ("api_key=",),
+    "default_headers": ("headers=",),
+    "fallbacks": ("models=[",),
+    "base_ulr": ("did you mean base_url=",),
+    "frobnicate": ("no argument frobnicate=", "models", "settings"),
+}
+
+# to client.with_options(...)
+COPY: dict[str, tuple[str, ...]] = {
+    "timeout": ("a call",),
+    "temperature": ("a call",),
+    "policy": ("'policy'", "FallbackClient(..., settings={"),
+    "headers": ("a call", "FallbackClient(..., headers="),
+    "model": ("models=[",),
+    "taks": ("did you mean task=",),
+    "frobnicate": ("no argument frobnicate=",),
+}
+
+# whose, name, words
+ATTRIBUTES: list[tuple[str, str, tuple[str, ...]]] = [
+    ("answer", "content", ("`.text`",)),
+    ("answer", "choices", ("`.choice`", "`.text`", "`.raw['choices']`")),
+    ("answer", "output_text", ("`.text`",)),
+    ("answer", "model_dump", ("`.raw`",)),
+    ("answer", "id", ("`.raw['id']`",)),
+    ("answer", "txt", ("Did you mean 'text'?",)),
+    ("answer", "tool_call", ("Did you mean 'tool_calls'?",)),
+    ("answer", "frobnicate", ("`.raw`",)),
+    ("piece", "content", ("`.text`",)),
+    ("piece", "choices", ("`.text`",)),
+    ("piece", "delta", ("`.text`",)),
+    ("piece", "finish_reason", ("stream.completion",)),
+    ("piece", "usage", ("stream.completion",)),
+    ("client", "completions", ("client.chat(",)),
+    ("client", "completion", ("client.chat(",)),
+    ("client", "invoke", ("client.chat(", "ChatOpenRouterFallback")),
+    ("client", "ainvoke", ("client.achat(",)),
+    ("client", "complete", ("client.chat(",)),
+    ("client", "responses", ("client.chat(",)),
+    ("client", "models", ("client.catalog.models()", "client.chain()")),
+    ("client", "strem", ("Did you mean 'stream'?",)),
+    ("client", "frobnicate", ("no attribute 'frobnicate'",)),
+    ("client.chat", "completions", ("client.chat(messages", "client.stream(")),
+    ("client.chat", "create", ("client.chat(messages",)),
+    ("client.chat", "stream", ("client.stream(",)),
+]
