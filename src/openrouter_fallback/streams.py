@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -18,6 +19,7 @@ from .results import Completion, Piece
 READ_AHEAD = 256
 """Batches read for a synchronous consumer before the upstream is left to wait."""
 
+_TWO_READERS = "another {} is reading this stream already: a stream has one reader; make a call for each"
 _UNFINISHED = "the stream has not been read to its end: there is no completion yet"
 
 
@@ -35,6 +37,7 @@ class AsyncStream:
         self._guard: asyncio.Task[None] | None = None
         self._pieces: deque[Piece] = deque()
         self._ended = False
+        self._busy = False
 
     def __aiter__(self) -> Self:
         return self
@@ -45,16 +48,21 @@ class AsyncStream:
             return pieces.popleft()
         if self._ended:
             raise StopAsyncIteration
-        run = self._run
-        if run is None:
-            self._loop = asyncio.get_running_loop()
-            run = self._run = await self._start()
-            self._guard = _guard(run)
+        if self._busy:
+            raise RuntimeError(_TWO_READERS.format("task"))
+        self._busy = True
         try:
+            run = self._run
+            if run is None:
+                self._loop = asyncio.get_running_loop()
+                run = self._run = await self._start()
+                self._guard = _guard(run)
             batch = await run.advance()
         except BaseException:
             self._end()
             raise
+        finally:
+            self._busy = False
         if batch is None:
             closed = self._ended
             self._end()
@@ -96,29 +104,49 @@ class AsyncStream:
         if self._guard is None or self._loop is None or self._run is None or self._ended:
             return
         try:
-            self._loop.call_soon_threadsafe(self._guard.cancel)
+            self._loop.call_soon_threadsafe(_lose, self._run, self._guard)
         except RuntimeError:  # the loop is closed: nothing can be awaited, but what the call held is given back
+            _guards.discard(self._guard)
             if not sys.is_finalizing():
                 self._run.forsake()
+
+
+# What is in here is never garbage: the collector would end a guard together with the stream whose end it waits for.
+_guards: set[asyncio.Task[None]] = set()
+_closing: set[asyncio.Task[None]] = set()
 
 
 def _guard(run: CallRunner) -> asyncio.Task[None]:
     """A task that closes `run` when it is cancelled: by the stream, or by a loop that ends before the stream does.
 
-    `asyncio.run` cancels tasks first and ends generators afterwards, all at once, of which httpx2's complain.
+    `asyncio.run` cancels tasks first and ends generators afterwards, all at once, of which httpx2's complain. The task
+    does not keep the run alive: a function of the caller's that the run knows may hold the stream.
     """
+    guarded = weakref.ref(run)
 
     async def wait() -> None:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:  # not GeneratorExit: then the loop is gone, and nothing can be awaited
-            await run.aclose()
+            left = guarded()
+            if left is not None:
+                await left.aclose()
             raise
 
     task = asyncio.create_task(wait())
     # A loop that is closed without cancelling its tasks would complain of this one.
     task._log_destroy_pending = False  # type: ignore[attr-defined]
+    _guards.add(task)
+    task.add_done_callback(_guards.discard)
     return task
+
+
+def _lose(run: CallRunner, guard: asyncio.Task[None]) -> None:
+    """On the loop: the stream of this run was dropped."""
+    guard.cancel()
+    task = asyncio.get_running_loop().create_task(run.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
 
 
 class Stream:
@@ -133,6 +161,7 @@ class Stream:
         self._pump = _Pump(mailbox, start)
         self._pieces: deque[Piece] = deque()
         self._ended = False
+        self._busy = False
 
     def __iter__(self) -> Self:
         return self
@@ -143,6 +172,9 @@ class Stream:
             return self._pieces.popleft()
         if self._ended:
             raise StopIteration
+        if self._busy:
+            raise RuntimeError(_TWO_READERS.format("thread"))
+        self._busy = True
         try:
             batch = self._pump.next()
         except BaseException:
@@ -151,6 +183,8 @@ class Stream:
             self._ended = True
             self._pump.cancel()
             raise
+        finally:
+            self._busy = False
         if batch is None:
             self._ended = True
             raise StopIteration

@@ -15,6 +15,7 @@ import pytest
 from openrouter_fallback import (
     AllModelsFailedError,
     Completion,
+    DeadlineExceededError,
     FailureKind,
     FallbackClient,
     Stream,
@@ -27,7 +28,7 @@ from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, 
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support import leaving
-from ..support.clients import HASTY_FIRST, client_for, kinds
+from ..support.clients import HASTY_FIRST, PATIENT, SHORT, client_for, kinds
 from ..support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
@@ -106,6 +107,49 @@ async def test_an_accept_that_raises_ends_the_call_with_that(
     assert emulator.count() == 2
     assert client.health()[FIRST].failures == 0
     assert client.chat("Hello").text == FIRST_TEXT
+
+
+def _stops(completion: Completion) -> bool:
+    return next(iter(()))
+
+
+async def _stops_later(completion: Completion) -> bool:
+    await asyncio.sleep(0)
+    return _stops(completion)
+
+
+@pytest.mark.parametrize("surface", ["chat", "achat"])
+@pytest.mark.parametrize("accept", [_stops, _stops_later])
+def test_an_accept_that_raises_stop_iteration_ends_the_call(
+    emulator: Emulator, client: FallbackClient, accept: Callable[[Completion], object], surface: str
+) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        ask(client, surface, accept=accept, total_timeout=PATIENT)
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert emulator.count() == 1
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_an_async_accept_counts_in_the_time_of_the_call(
+    emulator: Emulator, client: FallbackClient, surface: str
+) -> None:
+    async def accept(completion: Completion) -> bool:
+        await asyncio.get_running_loop().create_future()
+        return True
+
+    emulator.reply(tool_calls=[{"name": "look_up", "arguments": {"word": "now"}}], model=FIRST)
+    outcome = ask(client, surface, accept=accept, total_timeout=SHORT)
+    assert type(outcome.raised) is DeadlineExceededError
+    assert [(one.model, one.kind) for one in outcome.raised.attempts] == [(FIRST, K.TIMED_OUT)]
+
+
+@pytest.mark.parametrize("surface", ["chat", "achat"])
+def test_a_timeout_of_accepts_own_is_its_own(emulator: Emulator, client: FallbackClient, surface: str) -> None:
+    def accept(completion: Completion) -> bool:
+        raise TimeoutError("the database does not answer")
+
+    with pytest.raises(TimeoutError, match="the database"):
+        ask(client, surface, accept=accept)
 
 
 @pytest.mark.parametrize("surface", SURFACES)

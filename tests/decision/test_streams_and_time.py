@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,11 @@ from openrouter_fallback import (
     FallbackClient,
     Stream,
     StreamInterruptedError,
+    streams,
 )
 from openrouter_fallback.emulator import Emulator, Request
+from openrouter_fallback.events import AttemptEnded, CallEnded, Event
+from openrouter_fallback.http.protocol import Exchange
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support import leaving
@@ -185,6 +188,80 @@ def test_a_stream_in_a_cycle_closes_the_upstream_when_collected(emulator: Emulat
     del cycle
     gc.collect()
     emulator.wait_for(gone)
+
+
+async def _read_in_a_cycle(client: FallbackClient, *, by_accept: bool) -> None:
+    cycle: list[Any] = []
+    cycle.append(client.astream("Hello", accept=(lambda _: bool(cycle)) if by_accept else None))
+    cycle.append(cycle)
+    await anext(cycle[0])
+
+
+@pytest.mark.parametrize("by_accept", [False, True], ids=["in a list", "by accept="])
+async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulator, by_accept: bool) -> None:
+    emulator.pace(token_interval=0.01)
+    emulator.reply(tokens=5000, model=FIRST)
+    async with client_for(emulator.base_url) as client:
+        places = client._engine.places()
+        free = places._value
+        await _read_in_a_cycle(client, by_accept=by_accept)
+        gc.collect()
+        await emulator.await_for(gone)
+        assert places._value == free
+    assert not streams._guards
+
+
+async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emulator: Emulator) -> None:
+    client = client_for(emulator.base_url)
+    client._engine.transport = _Silent()
+    places = client._engine.places()
+    free = places._value
+    ends: list[Event] = []
+    client.subscribe(ends.append)
+    reading = client.astream("Hello").__anext__()
+    reading.send(None)  # it waits for its answer
+    assert places._value == free - 1
+    reading.close()
+    await asyncio.sleep(0)
+    assert places._value == free
+    assert [type(event) for event in ends[-2:]] == [AttemptEnded, CallEnded]
+
+
+class _Silent:
+    """A transport whose requests are never answered."""
+
+    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody answers")
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_stream_has_one_reader(emulator: Emulator, client: FallbackClient) -> None:
+    stream = client.astream("Hello")
+    first = asyncio.ensure_future(_texts(stream))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="another task is reading this stream"):
+        await anext(stream)
+    assert "".join(await first) == stream.completion.text == FIRST_TEXT
+
+
+async def _texts(stream: AsyncStream) -> list[str]:
+    return [piece.text async for piece in stream]
+
+
+def test_a_synchronous_stream_has_one_reader(emulator: Emulator, client: FallbackClient) -> None:
+    emulator.fault("silence", model=FIRST)
+    stream = client.stream("Hello", models=HASTY_FIRST)
+    reader = threading.Thread(target=lambda: texts.extend(piece.text for piece in stream))
+    texts: list[str] = []
+    reader.start()
+    emulator.wait_for(lambda log: log)
+    with pytest.raises(RuntimeError, match="another thread is reading this stream"):
+        next(stream)
+    reader.join()
+    assert "".join(texts) == stream.completion.text == SECOND_TEXT
 
 
 async def _abreak(stream: AsyncStream) -> None:

@@ -1,8 +1,8 @@
 """What a model answers: bytes in, events out. Pure: no clock, no socket, no event loop.
 
 `decoder.AnswerDecoder` is a machine in the manner of h11. Feed it the bytes of one response body in any cuts; it
-returns what they mean, and in the end one `Ended` with an answer or with a `Failure`. The cuts change nothing but the
-number of events: all the bytes in one piece give the same text and the same verdict.
+returns what they mean, and in the end one `Ended` with an answer or with a `Failure`. The cuts change neither the text
+nor the verdict; they change how pieces are grouped, and what promise 4 holds back.
 
 States (`decoder.State`), and what may come in each:
 

@@ -229,7 +229,12 @@ class SyncBridge:
 def _settle(answer: asyncio.Future[Any], result: object, error: Exception | None) -> None:
     if answer.done():
         return
-    if error is not None:
+    if isinstance(error, StopIteration):
+        # A future takes none; a generator that raises one raises this.
+        wrapped = RuntimeError("a function of the caller's raised StopIteration")
+        wrapped.__cause__ = error
+        answer.set_exception(wrapped)
+    elif error is not None:
         answer.set_exception(error)
     else:
         answer.set_result(result)

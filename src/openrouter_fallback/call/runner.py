@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from enum import Enum
@@ -47,6 +48,11 @@ from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of
 
 _STAY = KeepWaiting()
+_closing: set[asyncio.Task[None]] = set()
+
+
+class _AcceptTooLate(Exception):
+    """The deadline of the call has passed while `accept=` was asked."""
 
 
 class Phase(Enum):
@@ -86,6 +92,7 @@ class CallRunner:
         self._hedge_at: float | None = None
         self._held_at: float | None = None
         """Since when the caller holds a piece."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._places: asyncio.Semaphore | None = None
         self._held = 0
         self._started = engine.clock()
@@ -129,6 +136,9 @@ class CallRunner:
             self._leave("the call ended in an error")
             await self._end("failed", error)
             raise
+        except GeneratorExit:
+            self.forsake()  # whoever waited was dropped: nothing can be awaited here any more
+            raise
         except BaseException:
             await self.aclose()
             raise
@@ -144,10 +154,21 @@ class CallRunner:
         await self._end("cancelled" if self.completion is None else "answered")
 
     def forsake(self) -> None:
-        """The loop has ended before the call: nothing can be closed any more, but it is accounted for."""
-        if not self._over:
-            self._leave("the caller left")
-            self._over_with("cancelled")
+        """Whoever read has gone without a word: account for the call; its loop, if it still runs, closes the rest."""
+        if self._over:
+            return
+        self._leave("the caller left")
+        self._over_with("cancelled")
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._abandon, loop)
+
+    def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._give_back(0)
+        task = loop.create_task(self._flights.close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
 
     def _leave(self, why: str) -> None:
         """Account for attempts that are still under way: their end says nothing of their models."""
@@ -223,6 +244,7 @@ class CallRunner:
         finally:  # whoever is told that a call has ended was told that it began
             if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
+        self._loop = asyncio.get_running_loop()
         places = engine.places()
         if places.locked():
             try:
@@ -369,7 +391,10 @@ class CallRunner:
         if ended.completion is not None:
             core.choose(number, self._engine.clock())
             await self._close_overtaken()
-            ended = await self._accepted(reading, ended)
+            try:
+                ended = await self._accepted(reading, ended)
+            except _AcceptTooLate:
+                return await self._out_of_time(number)
         now = self._engine.clock()
         await reading.aclose()
         self._still_open()
@@ -397,7 +422,16 @@ class CallRunner:
             *self._attempts,
             attempt_of(reading, None, now, *cost_of(reading, self._call.request)),
         )
-        return ended if await self._call.host.call(accept, completion) else reading.turn_down()
+        limits = self._call.limits
+        left = reading.ask.total_by - now if limits.wall_clock else limits.total
+        try:
+            async with asyncio.timeout(max(0.0, left)) as deadline:
+                taken = await self._call.host.call(accept, completion)
+        except TimeoutError:
+            if deadline.expired():
+                raise _AcceptTooLate from None
+            raise  # the function's own
+        return ended if taken else reading.turn_down()
 
     def _broke_off(self, reading: AttemptReader, failure: Failure) -> None:
         """Keep what a failed attempt leaves: what to report, and the text that it has delivered."""
