@@ -178,7 +178,7 @@ class _AtOnce:
     def __init__(self, data: bytes) -> None:
         self._data: bytes | None = data
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
         return self
 
     async def read(self) -> bytes | None:

@@ -76,8 +76,7 @@ def garbage_behind(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
 
 
 def another_behind(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
-    data = whole(parts, stream, chunks=dice.random() < 0.5)
-    return [data + ANOTHER] if dice.random() < 0.5 else [data, ANOTHER]
+    return [whole(parts, stream, chunks=dice.random() < 0.5) + ANOTHER]
 
 
 def another_cut_behind(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -42,8 +41,6 @@ SEARCHED = 5
 """Every so many errors one is searched with all that it leads to."""
 _FAULTY, _DOOMED = 0.7, 0.15
 """The share of faulty answers, and of calls whose every answer is faulty."""
-# Until messages are searched for the keys themselves, only a key that looks like one is masked.
-_MASKS_ALL = find_spec("openrouter_fallback.redaction") is not None
 _LOGGERS = (
     "openrouter_fallback",
     "langchain_openrouter_fallback",
@@ -86,8 +83,6 @@ class Hostile:
             text = text[len(said) :]
         stream = bool(asked.body.get("stream"))
         key = asked.headers.get("authorization", "").removeprefix("Bearer ")
-        if key == OTHER_KEY and not _MASKS_ALL:
-            key = "x" * len(key)
         return [
             step.replace(faults.MARK, key.encode()) if isinstance(step, bytes) else step
             for step in fault(dice, _body(dice, nonce, text, stream=stream), stream)

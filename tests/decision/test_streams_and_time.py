@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,7 +230,7 @@ async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emu
 class _Silent:
     """A transport whose requests are never answered."""
 
-    async def open(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
+    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody answers")
 

@@ -1,4 +1,8 @@
-"""No answer is taken for another call's: a connection with anything left over, early or unread is closed."""
+"""No answer is taken for another call's: a connection with anything left over, early or unread is closed.
+
+Bytes that come between the last look at a connection and the server's reading of the request cannot be told from the
+answer by anybody, in HTTP/1.1; the servers here send theirs before that.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from .socket import JoinedStream, UncleanConnection
 MAX_IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 30.0
 
+_NOTHING = (b"", False)
 _LOST = (httpcore2.NetworkError, httpcore2.RemoteProtocolError)
 
 
@@ -133,7 +134,7 @@ def _behind(connection: Any) -> bool:
     while (below := getattr(connection, "_connection", None)) is not None:
         connection = below
     machine = getattr(connection, "_h11_state", None)
-    return machine is None or machine.trailing_data != (b"", False)
+    return machine is None or machine.trailing_data != _NOTHING
 
 
 def _forget_headers(response: httpcore2.Response) -> None:

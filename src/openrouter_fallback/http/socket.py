@@ -59,6 +59,12 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         self._chunks = Chunks()
         self._writing = False
         self._used = False
+        self._tls: list[Any] = []
+        layer: Any = getattr(inner, "_stream", None)
+        while (below := getattr(layer, "transport_stream", None)) is not None:  # anyio's TLS
+            self._tls.append(layer)
+            layer = below
+        self._protocol: Any = getattr(layer, "_protocol", None)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
@@ -112,16 +118,12 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
     @property
     def unread(self) -> bool:
         """Whether bytes that came wait in a buffer of this process; the buffer of the system is not looked at."""
-        stream: Any = getattr(self._inner, "_stream", None)
-        while (below := getattr(stream, "transport_stream", None)) is not None:  # anyio's TLS
-            if stream._ssl_object.pending() or stream._read_bio.pending:
-                return True
-            stream = below
-        queue = getattr(getattr(stream, "_protocol", None), "read_queue", None)
-        return bool(queue)
+        if any(layer._ssl_object.pending() or layer._read_bio.pending for layer in self._tls):
+            return True
+        return bool(self._protocol is not None and self._protocol.read_queue)
 
     def _dirty(self) -> bool:
-        if not self._used and self._inner.get_extra_info("ssl_object") is not None:
+        if self._tls and not self._used and self._inner.get_extra_info("ssl_object") is not None:
             return False  # the server's session tickets are on their way (RFC 8446, section 4.6.1)
         if self.unread:
             return True
