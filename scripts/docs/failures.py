@@ -70,6 +70,12 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
     _K.BAD_ANSWER: "`accept=` returned false (counts against nobody)",
+    _K.CREDITS: "an empty account (`Insufficient credits`): only models that are reached with another key; `can only"
+    " afford N`: once more for N tokens, where nobody has set `max_tokens`",
+    _K.RATE_LIMITED: "the limit of free models (`free-models-per-day`): all `:free` models of the key wait for its"
+    " reset",
+    _K.NOT_FOUND: "a 404 that does not name the model counts against nobody; one about an item of the request is"
+    " `rejected`, one about a parameter's value `unsupported`",
     _K.MODERATION: "`metadata.reasons` or `metadata.flagged_input`",
     _K.GUARDRAIL: "`metadata.patterns`",
     _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`",

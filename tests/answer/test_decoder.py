@@ -24,6 +24,7 @@ from openrouter_fallback.answer.decoder import (
 )
 from openrouter_fallback.call.attempt import MAX_UNREAD_BYTES
 from openrouter_fallback.http.protocol import Exchange
+from openrouter_fallback.sealed import Headers
 
 from ..support.bodies import choice, delta, part
 from ..support.rawserver import cut, sse

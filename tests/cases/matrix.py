@@ -86,7 +86,7 @@ _ERRORS: tuple[tuple[str, K, int, type[FallbackError] | None], ...] = (
     ("token_limit_exceeded", K.CONTEXT_TOO_LONG, 1, None),
     ("string_too_long", K.CONTEXT_TOO_LONG, 1, None),
     ("authentication", K.AUTH, 1, AuthenticationError),
-    ("payment_required", K.CREDITS, 1, None),
+    ("payment_required", K.CREDITS, 1, InsufficientCreditsError),
     ("permission_denied", K.FORBIDDEN, 1, None),
     ("rate_limit_exceeded", K.RATE_LIMITED, 1, None),
     ("provider_overloaded", K.OVERLOADED, 1, None),
@@ -234,9 +234,17 @@ _ELSEWHERE = (
     Case("refused", K.CONNECTION, 0, first=NOWHERE),
 )
 
+_NEEDS_MORE = "This request requires more credits, or fewer max_tokens. It needs 900 tokens, but can only afford 9."
 _FOR_ALL = (
     Case("authentication", K.AUTH, raises=AuthenticationError, everywhere=True, asked_second=0),
-    Case("payment_required", K.CREDITS, raises=InsufficientCreditsError, everywhere=True),
+    Case("payment_required", K.CREDITS, raises=InsufficientCreditsError, everywhere=True, asked_second=0),
+    Case(
+        "payment_required",
+        K.CREDITS,
+        details={"message": _NEEDS_MORE},
+        raises=InsufficientCreditsError,
+        everywhere=True,
+    ),
     Case(
         "rate_limit_exceeded",
         K.RATE_LIMITED,

@@ -327,13 +327,14 @@ def test_credits_are_kept_as_long_as_the_server_says() -> None:
     [
         ("No endpoints found that support tool use", ["tools", "image"], ["tools"]),
         ("it cannot do that", ["tools", "image"], []),
-        ("it cannot do that", ["tools"], ["tools"]),
+        ("it cannot do that", ["tools"], []),
+        ("No endpoints found that support the provided 'tool_choice' value.", ["tools"], []),
         ("response_format json_schema is not supported", ["structured_outputs", "tools"], ["structured_outputs"]),
         ("No endpoints found that support image input", ["tools", "image"], ["image"]),
         ("No endpoints found that support input audio", ["tools", "audio"], ["audio"]),
     ],
 )
-def test_the_need_that_is_named_is_blamed_or_the_only_one(message: str, needs: list[str], lacking: list[str]) -> None:
+def test_only_the_need_that_is_named_is_blamed(message: str, needs: list[str], lacking: list[str]) -> None:
     world = World({"a": always(replace(NO_TOOLS, message=message))})
     world.call("a", facts=RequestTraits(needs=frozenset(needs)))
     world.run()

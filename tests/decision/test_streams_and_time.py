@@ -25,6 +25,7 @@ from openrouter_fallback import (
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event
 from openrouter_fallback.http.protocol import Exchange
+from openrouter_fallback.sealed import Headers
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support import leaving

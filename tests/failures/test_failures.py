@@ -333,6 +333,18 @@ names = st.sampled_from(
         "choices",
         "finish_reason",
         "detail",
+        "errors",
+        "details",
+        "retryDelay",
+        "loc",
+        "msg",
+        "__type",
+        "base_resp",
+        "status_code",
+        "status_msg",
+        "throttlingException",
+        "innererror",
+        "param",
     )
 )
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
@@ -376,7 +388,13 @@ def _encodable(value: object) -> object:
     return value
 
 
-@pytest.mark.parametrize("char", ["<", "sk-", "bearer ", "max_tokens ", "model ", "{", "<title", "too many "])
+@pytest.mark.parametrize(
+    "char",
+    [
+        *("<", "sk-", "bearer ", "max_tokens ", "model ", "{", "[", "<title", "too many ", "exceed ", "item id "),
+        *("tokens ", "try again in 1m", "image ", '{"error":', '"', "temperature must ", "1m", "\\"),
+    ],
+)
 def test_hostile_text_is_read_in_no_time(char: str) -> None:
     """A megabyte that provokes every pattern: bounded by what is looked at, not by what came."""
     assert_bounded(from_response(400, {}, (char * (1 << 20)).encode()[: 1 << 20], now=NOW))

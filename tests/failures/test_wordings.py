@@ -12,8 +12,10 @@ from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.failures.wordings import HISTORIES, LIMITS, OVERFLOWS, POLICIES, SHORT_FIELDS
 
 from ..cases.failures import NOW
-from ..cases.wordings import OTHERS, of_a_provider
+from ..cases.wordings import IN_OTHER_WORDS, ITEMS, MISSING, OTHERS, WRONG, of_a_provider
+from ..cases.wordings import LIMITS as OF_A_MODEL
 from ..cases.wordings import OVERFLOWS as TOO_LONG
+from ..cases.wordings import POLICIES as UNWANTED
 
 K = FailureKind
 ROWS = (*TOO_LONG, *OTHERS)
@@ -53,9 +55,43 @@ def test_passed_on_by_openrouter(who: str, status: int, says: str, kind: K) -> N
 def test_too_long_in_a_stream_and_of_a_broken_server(who: str, says: str) -> None:
     """A server that fails at it answers with 500, and in a stream there is no status."""
     assert from_error({"message": says}, now=NOW).kind is K.CONTEXT_TOO_LONG
-    generic = {"Prompt exceeds maximum context length", "too much"}
-    if says not in generic:
+    if who not in (IN_OTHER_WORDS, "LiteLLM", "mlx-serve"):
         assert read(500, {"error": {"message": says}}).kind is K.CONTEXT_TOO_LONG
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("says", UNWANTED)
+def test_content_that_is_refused(says: str, status: int) -> None:
+    assert read(status, {"error": {"message": says}}).kind is K.CONTENT_POLICY
+
+
+@pytest.mark.parametrize("says", OF_A_MODEL)
+def test_a_limit_of_one_model(says: str) -> None:
+    assert read(400, {"error": {"message": says}}).kind in (K.REJECTED, K.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("says", MISSING)
+def test_a_model_that_does_not_exist(says: str, status: int) -> None:
+    failure = read(status, {"error": {"message": says}})
+    assert (failure.kind, failure.harmless) == (K.NOT_FOUND, False)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("says", ITEMS)
+def test_an_item_that_does_not_exist(says: str, status: int) -> None:
+    assert read(status, {"error": {"message": says}}).kind is K.REJECTED
+
+
+@pytest.mark.parametrize("says", WRONG)
+def test_a_request_that_every_model_would_refuse(says: str) -> None:
+    assert read(400, {"error": {"message": says}}).kind is K.INVALID_REQUEST
+
+
+def test_a_404_that_names_the_model_is_about_it() -> None:
+    body = orjson.dumps({"error": {"message": "acme/nope-1 is unheard of", "code": 404}})
+    about = [from_response(404, {}, body, now=NOW, model=model).harmless for model in ("acme/nope-1", "acme/other", "")]
+    assert about == [False, True, True]
 
 
 def test_at_least_25_servers() -> None:

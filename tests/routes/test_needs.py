@@ -139,7 +139,16 @@ BLAMED: list[tuple[str, list[str], list[str]]] = [
     ("this model has no vision", ["image", "tools"], ["image"]),
     ("No endpoints found that support input audio", ["audio", "image"], ["audio"]),
     ("all providers have been ignored", ["tools"], []),
-    ("it cannot", ["tools"], ["tools"]),
+    ("it cannot", ["tools"], []),
+    ("No endpoints found that can handle the requested parameters.", ["tools"], []),
+    ("No endpoints found that support the provided 'tool_choice' value.", ["tools"], []),
+    ("parallel_tool_calls is not supported by this model", ["tools"], []),
+    ("this model does not support the provided logprobs", ["tools"], []),
+    ("tools cannot be combined with a JSON schema", ["tools", "structured_outputs"], []),
+    ("tools are not supported together with streaming", ["tools"], []),
+    ("Image too large", ["image"], []),
+    ("Invalid image", ["image"], []),
+    ("The image could not be downloaded", ["image"], []),
     ("it cannot", ["tools", "image"], []),
     ("it cannot", [], []),
 ]
@@ -375,7 +384,7 @@ def test_without_credits_cheaper_models_come_before_dearer_ones(raw: RawServer) 
     chain = [FIRST, "a/dear", "a/unknown", "a/cheap", "a/none"]
     entries = [_prices(FIRST, "0.000001", "0.000001"), _prices("a/dear", "0.001", "0.001"), cheap, free]
     lab = Lab(raw, *entries, chain=chain)
-    raw.answer(Reply([b'{"error": {"code": 402, "message": "Insufficient credits"}}'], status=402))
+    raw.answer(Reply([b'{"error": {"code": 402, "message": "Prompt tokens limit exceeded: 9 > 5."}}'], status=402))
     with pytest.raises(FallbackError):
         lab.client.chat("hi")
     assert lab.asked == [FIRST, "a/cheap", "a/none", "a/unknown", "a/dear"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
+from ..failures.classifier import find_error
 from ..results import Json, text_of
 from .calls import Calls
 
@@ -187,6 +188,8 @@ class Accumulator:
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
+        elif not flags and find_error(chunk) is not None:
+            flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
         return flags

@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from .. import figures
-from ..failures.classifier import from_error, from_transport
+from ..failures.classifier import find_error, from_error, from_event, from_transport
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
@@ -88,8 +88,8 @@ class AnswerDecoder:
 
     `headers` are the response's (lower-case names). `streams`: a stream was asked for. `deliver`: pieces are wanted.
     `wants_json`: the answer must be JSON. `choices`: how many the request asks for. `max_tokens`: the request's limit.
-    `splice`: the answer goes on from text that was delivered. Times of the day (`now`) are epoch seconds; they are used
-    only to read a date in an error.
+    `model`: the id that was asked for. `splice`: the answer continues a text that was delivered. Times of the day
+    (`now`) are epoch seconds; they are used only to read a date in an error.
     """
 
     __slots__ = (
@@ -97,6 +97,7 @@ class AnswerDecoder:
         "_halves",
         "_headers",
         "_max_tokens",
+        "_model",
         "_reader",
         "_reasoned",
         "_rest",
@@ -123,6 +124,7 @@ class AnswerDecoder:
         wants_json: bool = False,
         choices: int = 1,
         max_tokens: int | None = None,
+        model: str = "",
         splice: SeamJoiner | None = None,
     ) -> None:
         self.state = State.HEAD
@@ -136,6 +138,7 @@ class AnswerDecoder:
         self._deliver = deliver
         self._wants_json = wants_json
         self._max_tokens = max_tokens
+        self._model = model
         self._splice = splice
         self._reader = EventReader()
         self._whole = bytearray()
@@ -277,13 +280,13 @@ class AnswerDecoder:
                 flags = add(chunk)
             except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
                 if not assembler.survives_a_cut:
-                    failure = from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
+                    failure = from_event(payload, now=now)
                 break
             if over and not assembler.ended:
                 over = False  # more has come behind a finish, or another choice has begun
                 self.state = State.ANSWERING if self.begun else State.EVENTS
             if flags & ERROR and not assembler.ended:
-                failure = from_error(error_in(chunk), headers=self._headers, now=now)
+                failure = self._error(chunk, now)
                 break
             if flags & TOKEN:
                 self.tokens += 1
@@ -383,10 +386,10 @@ class AnswerDecoder:
         if self.state is State.BODY:
             body = _loaded(bytes(self._whole))
             if not isinstance(body, dict):
-                return from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken")
-            error = error_in(body)
-            if error is not None and not finished(body):
-                return from_error(error, headers=self._headers, now=now)
+                cut_off = from_transport(TransportFault.CUT_AFTER_STATUS, "the answer's JSON is cut off or broken")
+                return cut_off if find_error(body) is None else self._error(body, now)
+            if (find_error(body) is not None or error_in(body) is not None) and not finished(body):
+                return self._error(body, now)
             return body
         if not self.assembler.begun:
             return from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer")
@@ -397,6 +400,13 @@ class AnswerDecoder:
     def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
         """Whether a continuation ended properly and empty behind a text that looks whole: only its finish was lost."""
         return failure.code == EMPTY_END and not "".join(self._said).strip() and looks_whole(splice.delivered)
+
+    def _error(self, payload: object, now: float) -> Failure:
+        """The error that a chunk or a body carries."""
+        found = find_error(payload)
+        if found is None and isinstance(payload, dict):
+            found = error_in(payload)
+        return from_error(found, headers=self._headers, now=now, model=self._model)
 
     def _complete(self, splice: SeamJoiner, body: Json) -> Failure | None:
         """Put the delivered text before what this attempt has added."""

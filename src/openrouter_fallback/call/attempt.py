@@ -240,6 +240,7 @@ class AttemptReader:
                     wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
                     choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
                     max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    model=self.ask.candidate.model,
                     splice=self._splice,
                 )
         finally:
@@ -265,7 +266,8 @@ class AttemptReader:
             body.clear()
         finally:
             alarm.rest()
-        failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall())
+        model = self.ask.candidate.model
+        failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall(), model=model)
         self._events.append(Ended(failure))
 
     # Bytes

@@ -65,7 +65,7 @@ NEXT_STEP: Mapping[FailureKind, str] = {
     _K.CONTENT_POLICY: "Change the request; on_failure: {content_policy: next} would ask the next model instead.",
     _K.NOT_FOUND: "Check that the model id, like 'openai/gpt-5.1', exists; base_url must end before /chat/completions.",
     _K.UNSUPPORTED: "Use models that support what the request needs: tools, images, a JSON schema.",
-    _K.CREDITS: "Add credits at https://openrouter.ai/settings/credits, lower max_tokens, or add a ':free' model.",
+    _K.CREDITS: "Add credits at https://openrouter.ai/settings/credits, lower max_tokens, or use another endpoint too.",
     _K.AUTH: "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys.",
     _K.FORBIDDEN: "Check the account's privacy and region settings at https://openrouter.ai/settings/privacy.",
     _K.GUARDRAIL: "A guardrail of the account forbids this request; its owner can change that.",

@@ -329,8 +329,13 @@ class CallRunner:
     def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
-        body = request.body(ask.candidate, ask.ignore, self._costs.bounds.get(ask.number))
+        body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without)
         return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
+
+    def _longest(self, ask: StartAttempt) -> int | None:
+        """The most tokens of an answer that the spend limits and the account leave; None: as the caller wants."""
+        bounds = [bound for bound in (self._costs.bounds.get(ask.number), ask.max_tokens) if bound is not None]
+        return min(bounds, default=None)
 
     async def _beside(self) -> Command:
         """One more at the side of those under way, if the machine wants it and there is a place."""
@@ -437,7 +442,8 @@ class CallRunner:
         """Keep what a failed attempt leaves: what to report, and the text that it has delivered."""
         candidate = reading.ask.candidate
         self._failed = (candidate.key, failure)
-        if failure.kind is FailureKind.NOT_FOUND and not (reading.ask.ignore or candidate.max_price):
+        gone = failure.kind is FailureKind.NOT_FOUND and not failure.harmless
+        if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
             self._partial = self._text = self._text + reading.partial

@@ -207,7 +207,7 @@ class Steps:
         if failure is None:
             self._note(number, None, now)
             return machine.succeeded(now, number)
-        self._note(number, failure, now, counts=not machine.prefill_refused(failure, number))
+        self._note(number, failure, now, counts=not machine.corrects(failure, number))
         if self.delivery is Delivery.REASONING:
             self.delivery = Delivery.VOID
         only_prefill = self.delivery is Delivery.TEXT and self._only_prefill()

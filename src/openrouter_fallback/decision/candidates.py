@@ -22,6 +22,7 @@ class CandidateState:
         "failed_mid_stream",
         "failure",
         "flying",
+        "max_tokens",
         "pending_penalty",
         "ready_at",
         "retried",
@@ -43,6 +44,7 @@ class CandidateState:
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
         self.failed_mid_stream = False
+        self.max_tokens: int | None = None
 
     @property
     def exhausted(self) -> bool:

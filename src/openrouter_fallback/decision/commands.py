@@ -44,7 +44,8 @@ class StartAttempt:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
     `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text.
-    `hedge_at`: call `hedge` then if the first token has not come; `hedges`: another attempt is under way.
+    `hedge_at`: call `hedge` then if the first token has not come; `hedges`: another attempt is under way. `without`:
+    parameters that the endpoint refuses; `max_tokens`: the longest answer that the account can pay for.
     """
 
     candidate: Candidate
@@ -59,6 +60,8 @@ class StartAttempt:
     way: ContinuationMode | None = None
     hedge_at: float | None = None
     hedges: bool = False
+    without: frozenset[str] = frozenset()
+    max_tokens: int | None = None
 
     def later(self, seconds: float) -> StartAttempt:
         """The same with its deadlines moved: no clock runs while a consumer holds a piece."""

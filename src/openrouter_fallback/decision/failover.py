@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
+from ..failures.classifier import refused_parameter
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
 from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
 from ..results import Skipped
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits, blamed
+from ..spending.quotes import LEAST_TOKENS
 from .candidates import ActiveAttempt, CandidateState, turn
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
 from .timeouts import SLOW_STALL_SECONDS, Timeouts
@@ -153,10 +155,15 @@ class Failover:
         slot = flight.slot
         self._only_prefill = only_prefill
         refused = self.prefill_refused(failure, flight.ask.number)
+        parameter = None if refused else self._refused_parameter(failure, flight)
         self._land(flight)
         self._last = slot
         if refused:
             return self._ask_otherwise(flight, now)
+        if parameter is not None:
+            return self._ask_without(flight, parameter, now)
+        if self._affordable(failure, slot):
+            return self._ask_for_less(flight, failure, now)
         slot.attempts += 1
         slot.failure = self._last_failure = failure
         rule = self._learn(flight, failure, now)
@@ -276,6 +283,42 @@ class Failover:
         slot.way = ContinuationMode.INSTRUCT
         return self._next(now) if self._only_prefill else self._ask(slot, now)
 
+    # A request that the endpoint takes in another form
+
+    def corrects(self, failure: Failure, number: int | None = None) -> bool:
+        """Whether only what this library had added was refused: it is sent again without, and no attempt is counted."""
+        flight = self._flight(number)
+        return self.prefill_refused(failure, number) or self._refused_parameter(failure, flight) is not None
+
+    def _refused_parameter(self, failure: Failure, flight: ActiveAttempt) -> str | None:
+        return None if flight.token or self._delivered else refused_parameter(failure, flight.ask.without)
+
+    def _ask_without(self, flight: ActiveAttempt, parameter: str, now: float) -> Command:
+        """Send the same request again at once, without a parameter that the endpoint refuses; remember that."""
+        slot, ticket = flight.slot, flight.ticket
+        self._health.endpoint_answered(ticket, now)
+        self._health.release(ticket)
+        self._health.learn_refusal(slot.candidate.taker, parameter, now)
+        return self._ask(slot, now)
+
+    def _affordable(self, failure: Failure, slot: CandidateState) -> bool:
+        """Whether the account can pay for a shorter answer of this model, and nobody has said how long it must be."""
+        return (
+            (failure.affordable_tokens or 0) >= LEAST_TOKENS
+            and slot.max_tokens is None
+            and not self._facts.bounded
+            and not slot.candidate.bounded
+            and self._policy.rule(failure).action is Action.AFFORDABLE
+        )
+
+    def _ask_for_less(self, flight: ActiveAttempt, failure: Failure, now: float) -> Command:
+        """Send the request again at once, for no more tokens than the account can pay for. It is not charged."""
+        slot, ticket = flight.slot, flight.ticket
+        self._health.endpoint_answered(ticket, now)
+        self._health.release(ticket)
+        slot.max_tokens = failure.affordable_tokens
+        return self._ask(slot, now)
+
     def _way(self, slot: CandidateState) -> ContinuationMode | None:
         """How this model would go on from the delivered text; None: not at all."""
         way = (
@@ -305,7 +348,7 @@ class Failover:
             health.release(ticket)
             return Rule(Action.NEXT)
         if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
-            slot.ready_at = health.rate_limited(target, now, failure.retry_after)
+            slot.ready_at = health.rate_limited(target, now, failure.retry_after, free=failure.scope == "free")
         else:
             backoff = self._random() * min(BACKOFF_SECONDS * 2 ** min(slot.attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
             slot.ready_at = now + max(backoff, failure.retry_after or 0.0)
@@ -517,6 +560,8 @@ class Failover:
             way=self._way(slot) if self._delivered else None,
             hedge_at=hedge_at if hedge_at < first_token_by else None,
             hedges=bool(self._flights),
+            without=self._health.refusals(candidate.taker, now),
+            max_tokens=slot.max_tokens,
         )
 
     def _still_to_come(self, slot: CandidateState, now: float, *, forced: bool) -> bool:

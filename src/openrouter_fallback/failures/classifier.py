@@ -53,6 +53,7 @@ from .wordings import ACCOUNT_EMPTY, AFFORDABLE, BAD_IDS, FREE_MODELS, MAX_TOKEN
 __all__ = [
     "find_error",
     "from_error",
+    "from_event",
     "from_response",
     "from_transport",
     "parse_retry_after",
@@ -63,7 +64,7 @@ __all__ = [
 _K = FailureKind
 
 _MAX_MESSAGE: Final = 300
-_MAX_SPOKEN: Final = 1_500  # characters of a message that the patterns look at
+_MAX_SPOKEN: Final = 1_000  # characters of a message that the patterns look at
 _MAX_NAME: Final = 80
 _MAX_RAW: Final = 600  # a longer raw text is not a message
 _MIN_PROMPT: Final = 4
@@ -213,6 +214,17 @@ def _names_model(spoken: str, model: str) -> bool:
 def _is_page(said: Report) -> bool:
     """Whether no API has answered but something before it: a page, or nothing at all."""
     return not said.layers and (not said.words or _MARKUP.search(said.words[:MAX_READ]) is not None)
+
+
+def from_event(event: bytes, *, now: float) -> Failure:
+    """Read an event that is no chunk: an error in another form, where it says so; else it is not what it should be."""
+    broken = from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
+    payload = decode(event)
+    if isinstance(payload, str) and (event.lstrip()[:1] in (b"{", b"[") or len(event) > _MAX_MESSAGE):
+        return broken
+    if find_error(payload) is None or (isinstance(payload, str) and _first(MESSAGES, _line(payload)) is None):
+        return broken
+    return from_error(payload, now=now)
 
 
 def refused_parameter(failure: Failure, without: Iterable[str] = ()) -> str | None:

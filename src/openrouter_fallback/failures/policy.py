@@ -82,6 +82,9 @@ ANY_ERROR: Mapping[FailureKind, Rule] = {
 
 _OVERRIDES: Mapping[Verdict, Action] = {"next": Action.NEXT, "raise": Action.RAISE, "retry": Action.RETRY}
 
+_SAME_AGAIN = frozenset({Action.RETRY, Action.RECONNECT})
+"""What `x-should-retry: false` rules out."""
+
 # A local failure that passes by itself; any other (a closed loop, a bug) is raised at once.
 _PASSING = frozenset({"no_files", "pool_exhausted"})
 
@@ -96,7 +99,11 @@ class Policy:
     def rule(self, failure: Failure) -> Rule:
         """The row for this failure."""
         rule = self.rules[failure.kind]
-        if failure.harmless and rule.hurts:
+        if failure.retry is False:
+            rule = replace(rule, action=Action.NEXT if rule.action in _SAME_AGAIN else rule.action, again=False)
+        if failure.scope == "account" and rule.action is Action.AFFORDABLE:
+            return replace(rule, action=Action.OTHER_ACCOUNT)
+        if failure.harmless and (rule.hurts or rule.disables) and not (self.any_error and failure.kind is _K.NOT_FOUND):
             return replace(rule, hurts=None, disables=False)
         if rule.action is Action.RAISE and failure.code == REDIRECT:
             return replace(rule, action=Action.OTHER_ACCOUNT)  # the endpoint has moved: others are still asked

@@ -80,7 +80,7 @@ OVERFLOWS: Final = _words(
     ),
     (
         "TensorRT-LLM",
-        r"prompt length .{0,20}exceeds? (the )?max(imum)?[ _](input|sequence|seq)"
+        r"prompt length .{0,20}exceeds? (the )?max(imum)? ?_?(input|sequence|seq)"
         r"|should not exceed max_(seq_len|num_tokens)",
         "triton-inference-server/tensorrtllm_backend#565",
     ),
@@ -107,7 +107,21 @@ OVERFLOWS: Final = _words(
 OVERFLOWS_OF_ANY: Final = _words(
     _K.CONTEXT_TOO_LONG,
     ("any", r"context[ _]?(length|window|size|limit)|maximum context", OPENROUTER),
-    ("any", r"too many (input |prompt )?tokens|maximum number of tokens", OPENROUTER),
+    ("any", r"too many (input |prompt )?tokens|maximum number of tokens|input_tokens: \d+ > \d", OPENROUTER),
+    ("any", r"\btokens?\b.{0,60}\bexceeds? (the |a )?(model'?s? )?(max|limit|token)", OPENROUTER),
+    ("any", r"(number of|total|input|prompt|requested)\W?_?(input |prompt )?tokens?\b.{0,40}\bexceed", OPENROUTER),
+    ("any", r"\b(prompt|input)\b.{0,20}\d+ tokens.{0,40}(only supports|limit|max|exceed)", OPENROUTER),
+    (
+        "any",
+        r"\b(prompt|text|conversation)\b.{0,30}(too (long|large)|longer than|exceeds? (the )?(model|limit|max))",
+        OPENROUTER,
+    ),
+    (
+        "any",
+        r"\binput( text)? (is )?(too (long|large)|longer than)|large for (the|this) context|context overflow",
+        OPENROUTER,
+    ),
+    ("any", r"sequence length.{0,30}exceed|max(imum)? (input|sequence) length", OPENROUTER),
     (
         "any",
         r"\b(prompt|input|message|request)s? (is |are |was |were )?too long|token limit (was |is )?(reached|exceeded)",
@@ -158,32 +172,35 @@ LIMITS: Final = (
         ("Bedrock", r"maximum tokens you requested exceeds the model limit", BEDROCK),
         (
             "any",
-            r"(max_(completion_|output_|new_)?tokens|max ?tokens|output tokens).{0,60}"
-            r"(exceed|larger|greater|too (large|high|big)|maximum (allowed|value)|cannot be)",
+            r"(max_?(completion_?|output_?|new_?)?tokens|max ?tokens|output tokens).{0,60}"
+            r"(exceed|larger|greater|too (large|high|big)|maximum (allowed|value)|cannot be|should be (less|at most))",
             "tashfeenahmed/freellmapi#980",
         ),
         ("OpenAI", r"array too long\. expected an array", OPENAI),
         (
             "Google, Copilot",
             r"more than \d+ (tools|functions)|number of (tools|functions) exceeds"
-            r"|at most \d+ (function|tool)|too many (tools|functions)|too many states for serving",
+            r"|at most \d+ (function|tool)"
+            r"|maximum of \d+ (tools|functions|images|messages)|too many (tools|functions)|too many states for serving",
             "google-gemini/gemini-cli#19083",
         ),
         (
             "vLLM, Gemini",
             r"too many (images|image_urls|files|documents)|at most [1-9]\d* (image|audio|video|file)"
-            r"|image exceeds \d|(images|pages).{0,40}(max(imum)?( allowed)? (is|of)|exceeds? the)",
+            r"|image exceeds \d"
+            r"|image (count|dimensions?|size)s?.{0,60}(exceed|limit|max)"
+            r"|(images|pages).{0,40}(max(imum)?( allowed)? (is|of)|exceeds? the)",
             "quantumnous/new-api#1233",
         ),
         (
             "any",
             r"(number of |too many )?stop (sequences|words).{0,60}(at most|exceed|maximum|no more|up to)"
-            r"|too many stop sequences|at most \d+ stop",
+            r"|too many stop sequences|at most \d+ (stop|items)",
             "continuedev/continue#7849",
         ),
         (
             "any",
-            r"(temperature|top_p|top_k|penalty|seed|min_p|\bn)['\"`]?\b.{0,60}"
+            r"(temperature|top_p|top_k|penalty|seed|min_p|logprobs|reasoning_effort|\bn)['\"`]?\b.{0,60}"
             r"(must be|should be|range|between|less than|greater than|at most|not in)",
             OPENAI,
         ),
@@ -211,7 +228,7 @@ LIMITS: Final = (
             r"(tools|tool_choice) param requires --jinja|requires --jinja",
             "https://github.com/ggml-org/llama.cpp/blob/master/docs/function-calling.md",
         ),
-        ("OpenAI", r"only the default \(.{0,10}\) value is supported", OPENAI),
+        ("OpenAI", r"only the default \(.{0,10}\) value is supported|supported values are|only one choice", OPENAI),
         (
             "any",
             r"content\[?\]? ?type.{0,40}(must be|expected).{0,20}text|only text (content|input)",
@@ -270,9 +287,11 @@ ITEMS: Final = (
         _K.REJECTED,
         (
             "OpenAI",
-            r"\b(item|response|previous response|file|thread|conversation|vector store|assistant|container|run|batch"
-            r"|cached ?content|prompt template|message|tool_?call)\b.{0,100}"
-            r"\b(not found|does not exist|not exist|no longer exists|expired)",
+            r"\b(item|response|file|thread|conversation|vector[ _]store|assistant|container|run|batch|cached ?content"
+            r"|prompt|message|image|document|tool|tool_?call)s?\b( object| template)?( with)?( id)?:? ?"
+            r"['\"`]?[\w./:-]{0,100}"
+            r"['\"`]? ?(is |was |has |could )?"
+            r"(not found|do(es)? not exist|not be found|not exist|no longer exist|expired)",
             "langchain-ai/langchain#37777",
         ),
         ("any", r"no (such )?(tool|function|file|item|response|tool output|tool call)s? .{0,60}found", OPENAI),
@@ -284,7 +303,7 @@ POLICIES: Final = _words(
     ("Azure", r"content management polic|responsibleaipolicy", "https://learn.microsoft.com/azure/ai-foundry/openai"),
     (
         "xAI",
-        r"violat\w+ .{0,20}(usage guidelines|content (guidelines|polic)|usage polic)|safety_check_type",
+        r"violat\w+ .{0,30}(guidelines|polic|terms of use)|policy violation|safety_check_type",
         "UKGovernmentBEIS/inspect_ai#2267",
     ),
     ("OpenAI", r"content polic|usage polic|safety system|content[ _]filter|limited access to this content", OPENAI),
@@ -293,7 +312,12 @@ POLICIES: Final = _words(
         r"blocked by content filtering|acceptable use polic|violate our usage",
         "https://docs.anthropic.com/en/api/errors",
     ),
-    ("Google", r"prohibited_content|blocked (due to|by) .{0,20}safety|block_?reason", "linyqh/NarratoAI#100"),
+    (
+        "Google",
+        r"prohibited_content|(refused|blocked|stopped|rejected).{0,30}(safety|recitation)|block_?reason|prompt_blocked",
+        "linyqh/NarratoAI#100",
+    ),
+    ("any", r"sensitive (content|words?|information)|unsafe content|high-risk (cyber|activity)", ZHIPU),
     ("DashScope", r"data_?inspection_?failed|inappropriate content", DASHSCOPE),
     ("DeepSeek", r"content exists? risk", "deepseek-ai/awesome-deepseek-integration#13"),
     ("MiniMax", r"\bnew_sensitive\b|(input|output) (content )?(is )?sensitive", "https://platform.minimax.io/docs"),
@@ -318,6 +342,12 @@ BAD_IDS: Final = _words(
     ("Azure", r"deployment for this resource does not exist", "https://learn.microsoft.com/azure/ai-foundry/openai"),
     (
         "any",
+        r"\bmodel ['\"`]?[\w./:@-]{1,100}['\"`]? is not (available|supported)|unsupported model\b|model_not_found"
+        r"|(could not find|there is no|cannot find) (the )?model\b",
+        OPENAI,
+    ),
+    (
+        "any",
         r"no such model|model not (supported|available|loaded)\b|invalid model( name| id)?\b",
         "https://github.com/ollama/ollama",
     ),
@@ -335,7 +365,7 @@ NO_SUPPORT: Final = _words(
     (
         "any",
         r"(does ?n.t|does not|do not|not) support|(is|are)? ?not supported"
-        r"|unsupported (value|parameter|image|content|feature)",
+        r"|unsupported (value|parameter|image|content|feature|keyword)",
         "zed-industries/zed#36094",
     ),
 )
@@ -369,7 +399,7 @@ def _any(kind: FailureKind, pattern: str) -> tuple[Sign, ...]:
 
 # The first match in the message says what is meant within the kind that the status or the type named.
 REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
-    _K.NOT_FOUND: (*_any(_K.FORBIDDEN, _PRIVACY), *ITEMS, *BAD_IDS, *NO_SUPPORT),
+    _K.NOT_FOUND: (*_any(_K.FORBIDDEN, f"{_PRIVACY}|{_REGION}"), *ITEMS, *BAD_IDS, *NO_SUPPORT),
     _K.INVALID_REQUEST: (
         *_any(_K.RATE_LIMITED, _PER_TIME),
         *SHORT_FIELDS,
@@ -436,9 +466,9 @@ MESSAGES: Final = (
         rf"|authentication (failed|required|error)|{_KEY}",
     ),
     *_any(_K.TIMED_OUT, _SLOW),
+    *_any(_K.UNSUPPORTED, r"constraint|(invalid|unsupported) image|image (is )?(too|format|could|not)"),
     *ITEMS,
     *NO_SUPPORT,
-    *_any(_K.UNSUPPORTED, r"constraint|(invalid|unsupported) image|image (is )?(too|format|could|not)"),
     *BAD_IDS,
     *_any(
         _K.NOT_FOUND,

@@ -21,6 +21,12 @@ _USUAL_SAMPLES = 20
 _LACK_SECONDS = 3600.0
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
+_REFUSAL_SECONDS = 86_400.0
+_NOTHING: frozenset[str] = frozenset()
+FREE = ":free"
+"""The end of a free model's id; also the model under which the limit that they share is kept."""
+LONGEST_FREE_SECONDS = 86_400.0
+"""The limit of free models starts anew every day."""
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ class MemoryHealth:
         self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
         self._no_credits: dict[str, float] = {}
         self._no_auth: dict[str, float] = {}
+        self._refusals: dict[str, dict[str, float]] = {}
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
         _live.add(self)
@@ -96,6 +103,10 @@ class MemoryHealth:
             cooldown = self._cooldowns.get((target.account, target.model))
             if cooldown is not None and now < cooldown.until:
                 return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
+            if target.model.endswith(FREE):
+                cooldown = self._cooldowns.get((target.account, FREE))
+                if cooldown is not None and now < cooldown.until:
+                    return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
             if model is None:
                 closed = True
             else:
@@ -229,6 +240,8 @@ class MemoryHealth:
             self._model(target).breaker.success(ticket.model, now)
             self._endpoint(target.endpoint).success(ticket.endpoint, now)
             self._cooldowns.pop((target.account, target.model), None)
+            if target.model.endswith(FREE):
+                self._cooldowns.pop((target.account, FREE), None)
             self._no_auth.pop(target.account, None)
 
     def model_failed(
@@ -262,18 +275,21 @@ class MemoryHealth:
 
     # What one failure taught
 
-    def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None) -> float:
-        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it."""
+    def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
+        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it.
+
+        `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
+        """
         with self._lock:
             if len(self._cooldowns) > _MOST_COOLDOWNS:
                 self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
-            cooldown = self._cooldowns.setdefault((target.account, target.model), _Cooldown())
+            cooldown = self._cooldowns.setdefault((target.account, FREE if free else target.model), _Cooldown())
             if retry_after is None and now < cooldown.until:
                 # Begun before the model cooled: one burst is one step.
                 return cooldown.server_until
             wait = 2.0**cooldown.steps if retry_after is None else retry_after
             cooldown.steps = min(cooldown.steps + 1, 10)
-            kept = min(wait, target.longest_open)
+            kept = min(wait, LONGEST_FREE_SECONDS if free else target.longest_open)
             cooldown.until = max(cooldown.until, now + kept)
             cooldown.server_until = max(cooldown.server_until, now + (kept if retry_after is None else wait))
             return cooldown.server_until
@@ -293,6 +309,17 @@ class MemoryHealth:
         """The model does not support `need`; remembered for an hour."""
         with self._lock:
             self._model(model).lacks[need] = now + _LACK_SECONDS
+
+    def learn_refusal(self, taker: str, parameter: str, now: float) -> None:
+        """The endpoint (or the model, behind a gateway) refuses a parameter; remembered for a day."""
+        with self._lock:
+            if len(self._refusals) < _MOST_COOLDOWNS or taker in self._refusals:
+                self._refusals.setdefault(taker, {})[parameter] = now + _REFUSAL_SECONDS
+
+    def refusals(self, taker: str, now: float) -> frozenset[str]:
+        """The parameters that are known to be refused there."""
+        known = self._refusals.get(taker)
+        return _NOTHING if not known else frozenset(name for name, until in known.items() if now < until)
 
     def learn_reasons(self, target: HealthScopes) -> None:
         """The model reasons without being asked."""
@@ -324,7 +351,8 @@ class MemoryHealth:
             model.lacks.clear()
             if model.breaker.open_until is not None:
                 model.breaker.close()
-            for key in [key for key in self._cooldowns if key[1] == target.model]:
+            cooled = {target.model, FREE} if target.model.endswith(FREE) else {target.model}
+            for key in [key for key in self._cooldowns if key[1] in cooled]:
                 del self._cooldowns[key]
 
     def forget(self, target: HealthScopes) -> None:
@@ -341,6 +369,7 @@ class MemoryHealth:
             self._cooldowns.clear()
             self._no_credits.clear()
             self._no_auth.clear()
+            self._refusals.clear()
 
     # Inside the lock
 

@@ -17,6 +17,7 @@ from ..routes.needs import (
     CHARACTERS_PER_TOKEN,
     TOKEN_LIMITS,
     RequestTraits,
+    most_tokens,
     needs,
     own_providers,
     slow,
@@ -80,6 +81,7 @@ class Request:
             own_providers=own_providers(self._params),
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
             idempotent=idempotent,
+            bounded=most_tokens(self._params, {}) is not None,
         )
 
     @property
@@ -101,28 +103,36 @@ class Request:
         other._common = _encode({"messages": other.messages, **other._params})
         return other
 
-    def body(self, candidate: Candidate, ignore: Sequence[str] = (), max_tokens: int | None = None) -> bytes:
-        """The JSON body for one candidate; the caller's parameters go before the model's own.
+    def body(
+        self,
+        candidate: Candidate,
+        ignore: Sequence[str] = (),
+        max_tokens: int | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> bytes:
+        """The JSON body for one candidate; the caller's parameters go before the model's own, `null` sends nothing.
 
         What only OpenRouter knows goes to other servers only by `extra_body` or the model's own parameters.
-        `max_tokens`: what may be paid for, where neither of them gives any.
+        `max_tokens`: what may be paid for, where neither of them gives any. `without`: what the endpoint refuses.
         """
         params, messages = self._params, self.messages
         if not candidate.on_openrouter:
             params, messages = self._elsewhere(candidate), _without_openrouters(messages)
         elif self._makers and not self._makers <= {own := family(candidate.model)}:
             messages = without_others(messages, own)
+        if without and not without.isdisjoint(params):
+            params = {key: value for key, value in params.items() if key not in without}
         head: Json = {"model": candidate.model}
         if max_tokens is not None:
             head[candidate.limit] = max_tokens
         if candidate.streams:
             head["stream"] = True
-            if "stream_options" not in params:
+            if "stream_options" not in params and "stream_options" not in without:
                 head["stream_options"] = self._stream_options
         if candidate.params:
             limits = token_limits(params, candidate.params)
             for key, value in candidate.params.items():
-                if key not in params and (key in limits or key not in TOKEN_LIMITS):
+                if key not in params and key not in without and (key in limits or key not in TOKEN_LIMITS):
                     head[key] = value
         if None in head.values():  # what is null is not sent
             head = {key: value for key, value in head.items() if value is not None}

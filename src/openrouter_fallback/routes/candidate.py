@@ -50,6 +50,16 @@ class Candidate:
         return self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
 
     @property
+    def taker(self) -> str:
+        """Whoever takes or refuses a parameter: the endpoint; on OpenRouter, behind which many stand, the model."""
+        return self.key if self.on_openrouter else self.target.endpoint
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its own parameters say how long an answer may be."""
+        return "max_tokens" in self.params or "max_completion_tokens" in self.params
+
+    @property
     def limit(self) -> str:
         """What its endpoint calls the most tokens to answer with; OpenAI's newer models refuse the old name."""
         return "max_completion_tokens" if self.host == _OPENAI_HOST else "max_tokens"

@@ -29,6 +29,22 @@ _WORDS: Final = {
     "image": ("image", "vision"),
 }
 
+# What says that something is not there, rather than that it is too large or malformed.
+_LACKING: Final = (
+    "support",
+    "has no",
+    "have no",
+    "lack",
+    "cannot",
+    "can't",
+    "not available",
+    "not enabled",
+    "no endpoints",
+)
+# What names a feature without being about it, and what says that features do not go together.
+_VALUES: Final = ("tool_choice", "tool choice", "parallel_tool_calls", "parallel tool calls", "tool_call_id")
+_COMBINED: Final = ("together", "combin", "simultaneous", "at the same time", "mutually", "with response_format")
+
 
 def written_tokens(text: str, pieces: int = 0) -> int:
     """About how many tokens a `text` has that came in so many `pieces`: one for each, or more by its length.
@@ -90,11 +106,17 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
 
 
 def blamed(message: str, needs: Iterable[str]) -> list[str]:
-    """Which of a request's needs an endpoint says it lacks; an only need is blamed without being named."""
-    asked = list(needs)
+    """Which of a request's needs an endpoint says it lacks: only what the message itself names.
+
+    A value of a parameter (`tool_choice`), or two features that do not go together, is a matter of this request.
+    """
     said = message.lower()
-    named = [need for need in asked if any(word in said for word in _WORDS.get(need, (need.split("_")[0],)))]
-    return named or (asked if len(asked) == 1 and "providers" not in said else [])
+    for value in _VALUES:
+        said = said.replace(value, "")
+    if not any(word in said for word in _LACKING):
+        return []
+    named = [need for need in needs if any(word in said for word in _WORDS.get(need, (need.split("_")[0],)))]
+    return [] if len(named) > 1 or any(word in said for word in _COMBINED) else named
 
 
 def _kind(part: object) -> str:
@@ -161,7 +183,7 @@ class RequestTraits:
 
     `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
     `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from; `idempotent`: it
-    may be sent to two models at once.
+    may be sent to two models at once; `bounded`: the caller has set how long the answer may be.
     """
 
     slow: bool = False
@@ -169,3 +191,4 @@ class RequestTraits:
     own_providers: bool = False
     continues: bool = False
     idempotent: bool = True
+    bounded: bool = False

@@ -7,6 +7,7 @@ from openrouter_fallback.routes.needs import RequestTraits
 
 from ...support.timeline import fails, ok
 from .words import (
+    AFFORDS_900,
     E401,
     E402,
     E403,
@@ -14,11 +15,15 @@ from .words import (
     E500,
     E500_NAMELESS,
     E503,
+    EMPTY_ACCOUNT,
     HEALTHY,
     LIMITED,
     MODERATION,
     NO_FILES,
+    NO_OPTIONS,
+    NO_SUCH_PATH,
     NO_TOOLS,
+    NOT_AGAIN,
     ONE_FAILED,
     OUR_BUG,
     REFUSED,
@@ -136,6 +141,43 @@ NONE_LEFT = [
     Case("forbidden everywhere", "a b", dict.fromkeys("ab", always(E403)), "a@0 b@0", "PermissionDeniedError @0"),
     Case("moderation everywhere", "a b", dict.fromkeys("ab", always(MODERATION)), "a@0 b@0", "ContentPolicyError @0"),
     Case("no credits anywhere", "a b", dict.fromkeys("ab", always(E402)), "a@0 b@0", "InsufficientCreditsError @0"),
+    Case(
+        "an empty account: only other endpoints, free models neither",
+        "a b:free groq:c", {"a": always(EMPTY_ACCOUNT)}, "a@0 groq:c@0", "groq:c @1", health={"a": HEALTHY},
+    ),
+    Case(
+        "an empty account and nobody else: one request",
+        "a b c:free", {"a": always(EMPTY_ACCOUNT)}, "a@0", "InsufficientCreditsError @0",
+    ),
+    Case(
+        "what is affordable is asked for once, as no attempt",
+        "a b", {"a": always(AFFORDS_900)}, "a@0 a@0 b@0", "b @1", models={"a": {"attempts": 1}},
+    ),
+    Case(
+        "not what is affordable, where the caller has set a limit",
+        "a b", {"a": always(AFFORDS_900)}, "a@0 b@0", "b @1", facts=RequestTraits(bounded=True),
+    ),
+    Case(
+        "nor where the model has one of its own",
+        "a b", {"a": always(AFFORDS_900)}, "a@0 b@0", "b @1", models={"a": {"params": {"max_tokens": 5}}},
+    ),
+    Case(
+        "a parameter of ours is refused: once more without, as no attempt",
+        "a b", {"a": always(NO_OPTIONS, ok())}, "a@0 a@0", "a @1", models={"a": {"attempts": 1}},
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "refused all the same",
+        "a b", {"a": always(NO_OPTIONS)}, "a@0 a@0 b@0", "b @1", health={"a": HEALTHY},
+    ),
+    Case(
+        "a 404 that does not name the model leaves it in",
+        "a b", {"a": always(NO_SUCH_PATH)}, "a@0 b@0", "b @1", health={"a": HEALTHY},
+    ),
+    Case(
+        "a server that says not to try again is not asked again",
+        "a", {"a": always(NOT_AGAIN)}, "a@0", "AllModelsFailedError @0", health={"a": ONE_FAILED},
+    ),
     Case("401 with one endpoint", "a b", {"a": always(E401)}, "a@0", "AuthenticationError @0"),
     Case(
         "401 on one of two endpoints, in the middle: its other models are not asked again",
