@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 from .config.models import Settings
 from .errors import ConfigError
+from .sealed import sealed, sealed_headers
 from .suggest import CLOSE, VERY_CLOSE, meant, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,6 +104,10 @@ def _elsewhere(name: str) -> str | None:
     return None
 
 
+_SECRETS: Mapping[str, Callable[[Any], Any]] = {"api_key": sealed, "headers": sealed_headers}
+"""Arguments that may hold secrets: the frames of an error show them masked."""
+
+
 def refuses_others(place: str) -> Callable[[F], F]:
     """A decorator for what takes only named arguments: another one is a `ConfigError` that says what was meant.
 
@@ -114,6 +119,7 @@ def refuses_others(place: str) -> Callable[[F], F]:
 
         @wraps(function)
         def checked(*args: Any, **given: Any) -> Any:
+            given.update({name: seal(given[name]) for name, seal in _SECRETS.items() if name in given})
             if not given.keys() <= known:
                 raise ConfigError(_unknown(place, min(given.keys() - known), known - {"self"}))
             return function(*args, **given)

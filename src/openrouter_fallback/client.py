@@ -23,7 +23,7 @@ from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
 from .config.resolve import resolve_config
 from .decision.commands import Limits
 from .endpoints.api import Lists, key_info
-from .endpoints.destinations import Destination, Destinations, attribution, sealed_headers
+from .endpoints.destinations import Destination, Destinations, attribution
 from .endpoints.keys import KEYS_PAGE, ApiKey, KeyRing, Keys
 from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
@@ -35,7 +35,7 @@ from .routes.candidate import Candidate, Plan
 from .routes.choice import Choice, in_context
 from .routes.needs import Needs
 from .routes.router import Router
-from .sealed import sealed
+from .sealed import sealed, sealed_headers
 from .signatures import call_itself
 from .spending.ledger import Spend
 from .streams import AsyncStream, Stream

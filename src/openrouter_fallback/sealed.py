@@ -21,6 +21,11 @@ def revealed(value: str | SecretStr) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
+def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
+    """A user's headers, whose values may be secrets, masking themselves; what cannot be headers stays as it is."""
+    return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
+
+
 class Secrets:
     """All secrets of a call, for the code that takes them out of messages: iterating opens them one by one."""
 

@@ -64,15 +64,19 @@ STATES: Mapping[str, tuple[list[object], list[State]]] = {
         [delta(tool_calls=[CALL]), delta(finish="tool_calls"), USAGE],
         [S.IN_CALL, S.FINISHED, S.FINISHED],
     ),
-    "done without a finish": ([delta(content="a"), DONE], [S.ANSWERING, S.ANSWERING]),
+    "done without a finish": ([delta(content="a"), DONE], [S.ANSWERING, S.DONE]),
     "a second choice": (
-        [delta(content="a", finish="stop"), delta(1, content="b"), delta(1, finish="stop")],
-        [S.FINISHED, S.ANSWERING, S.FINISHED],
+        [delta(content="a"), delta(finish="stop"), delta(1, content="b"), delta(1, finish="stop")],
+        [S.ANSWERING, S.FINISHED, S.ANSWERING, S.FINISHED],
     ),
     "an error": ([delta(content="a"), {"error": {"code": 502, "message": "no"}}], [S.ANSWERING, S.ENDED]),
     "an error after the finish": (
-        [delta(content="a", finish="stop"), {"error": {"code": 502, "message": "no"}}],
-        [S.FINISHED, S.FINISHED],
+        [delta(content="a"), delta(finish="stop"), {"error": {"code": 502, "message": "no"}}],
+        [S.ANSWERING, S.FINISHED, S.FINISHED],
+    ),
+    "a finish beside content is provisional": (
+        [delta(content="a", finish="stop"), delta(content="b"), USAGE, DONE],
+        [S.ANSWERING, S.ANSWERING, S.ANSWERING, S.DONE],
     ),
 }  # fmt: skip
 

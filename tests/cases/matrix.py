@@ -271,13 +271,12 @@ _ODDLY_TOLD = (
 )
 _WORLD = (
     *(Case(fault, None) for fault in _ODDLY_TOLD),
-    Case("finish_abort", K.BAD_ANSWER, details=_AT_ONCE),
+    Case("finish_abort", K.UNAVAILABLE, 2, details=_AT_ONCE),
     *(Case(fault, K.BAD_ANSWER) for fault in ("malformed_function_call", "calls_without_call")),
     *(
         Case(f"overflow_{server}", K.CONTEXT_TOO_LONG)
         for server in ("anthropic", "google", "llama_cpp", "mistral", "openai", "vllm")
     ),
-    Case("cannot_afford", K.CREDITS),
     *(
         Case(fault, K.RATE_LIMITED)
         for fault in (
@@ -289,25 +288,24 @@ _WORLD = (
             "google_error",
         )
     ),
-    Case("error_string", K.OVERLOADED),
-    Case("detail_error", K.OVERLOADED),
-    Case("cloudflare_error", K.UNAVAILABLE, 2),
-)
-
-AWAITED = (
     *(Case(fault, None) for fault in ("malformed_delta", "logprobs_number", "comment_as_data")),
     *(Case(fault, None) for fault in ("name_in_two_parts", "null_arguments")),  # agents: their tool runs once
-    Case("stream_options_refused", None),
-    Case("finish_null", None),
-    Case("finish_abort", K.BAD_ANSWER, details=_LATE, text_first=True),
-    *(Case(fault, K.BAD_ANSWER) for fault in ("white_space_only", "length_empty")),
+    Case("finish_null", K.BAD_ANSWER, text_first=True),
+    Case("finish_abort", K.UNAVAILABLE, 2, details=_LATE, text_first=True),
+    Case("white_space_only", K.BAD_ANSWER, text_first=True),
+    Case("length_empty", K.BAD_ANSWER),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _AT_ONCE),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _LATE, text_first=True),
     *(Case(f"overflow_{server}", K.CONTEXT_TOO_LONG) for server in ("moonshot", "xai")),
     *(Case(fault, K.REJECTED) for fault in ("id_too_long", "item_not_found")),
     Case("usage_guidelines", K.CONTENT_POLICY, raises=ContentPolicyError),
+    Case("error_string", K.OVERLOADED),
+    Case("detail_error", K.OVERLOADED),
+    Case("cloudflare_error", K.UNAVAILABLE, 2),
 )
-"""Rows whose outcome is right and not reached yet: each joins `_WORLD` with the change that reaches it."""
+
+CORRECTED = ("cannot_afford", "stream_options_refused")
+"""Refusals that the same model gets over in one more request: `tests/failures/test_refusals.py` has their rows."""
 
 CASES = (
     *(_error(fault) for fault in _ROWS),

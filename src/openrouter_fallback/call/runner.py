@@ -244,8 +244,8 @@ class CallRunner:
         finally:  # whoever is told that a call has ended was told that it began
             if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
-        self._loop = asyncio.get_running_loop()
         places = engine.places()
+        self._loop = asyncio.get_running_loop()
         if places.locked():
             try:
                 async with asyncio.timeout(call.limits.total):

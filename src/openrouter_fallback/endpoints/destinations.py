@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -13,7 +12,7 @@ from ..config.headers import headers_problem, value_problem
 from ..config.models import OPENROUTER, FallbackConfig
 from ..errors import ConfigError
 from ..routes.candidate import Candidate
-from ..sealed import Headers, sealed
+from ..sealed import Headers, sealed_headers
 from .keys import KeyRing
 
 _MOST_WIRES = 256
@@ -63,11 +62,6 @@ class Destinations:
         if (key := ring.keys[name]) is not None:
             headers["Authorization"] = SecretStr(f"Bearer {key.get_secret_value()}")
         return Destination(f"{endpoint.base_url}/{path}", headers)
-
-
-def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
-    """A user's headers, whose values may be secrets, masking themselves; what cannot be headers stays as it is."""
-    return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 def checked_headers(headers: Headers | None) -> dict[str, SecretStr]:

@@ -21,11 +21,11 @@ from openrouter_fallback import (
     RateLimitedError,
 )
 
-from .cases.failures import Case
-from .cases.shapes import SHAPES
-from .support.bodies import Json, delta
-from .support.rawserver import RawServer, Reply, sse
-from .support.surfaces import SURFACES, ask
+from ..cases.failures import Case
+from ..cases.shapes import SHAPES
+from ..support.bodies import Json, delta
+from ..support.rawserver import RawServer, Reply, sse
+from ..support.surfaces import SURFACES, ask
 
 K = FailureKind
 FIRST, SECOND = "some/first", "some/second"
