@@ -141,9 +141,9 @@ def _open_times() -> str:
     times = [f"{seconds:g}" for seconds in open_seconds()[:-1]]
     less = round((1 - least_open_share()) * 100)
     return (
-        f"While every probe fails, a breaker is open for {', '.join(times[:-1])} and then {times[-1]} s"
-        f" (`disable_duration_seconds`), each up to {less} % less by chance, so that many processes do not knock at"
-        " once.\n"
+        f"A breaker is open for {', '.join(times[:-1])} s, and then {times[-1]} s from the begin of each probe that"
+        f" fails; never longer than `disable_duration_seconds`, and up to {less} % less by chance, so that many"
+        " processes do not probe at once. So a model is back within 30 s of an outage of any length.\n"
     )
 
 

@@ -182,10 +182,10 @@ def admitted() -> dict[str, str]:
 
 
 def open_seconds() -> list[float]:
-    """How long a breaker stays open while every probe fails, without jitter, up to the longest twice."""
+    """How long a breaker stays open while every probe fails, without jitter, until that does not change any more."""
     breaker, now = _open()
     times: list[float] = []
-    while times[-2:] != [RULES.longest_open] * 2:
+    while len(times) < 2 or times[-1] != times[-2]:
         assert breaker.open_until is not None
         times.append(breaker.open_until - now)
         now = breaker.open_until
@@ -204,6 +204,7 @@ def least_open_share() -> float:
 # One call
 
 MODELS: Final = ("a", "b", "groq:c")
+_CODES: Final = {FailureKind.LOCAL: "pool_exhausted", FailureKind.NOT_FOUND: "model_not_found"}
 
 
 def candidate(key: str, attempts: int = 2) -> Candidate:
@@ -214,7 +215,7 @@ def candidate(key: str, attempts: int = 2) -> Candidate:
 
 def failure(kind: FailureKind) -> Failure:
     """A failure of that kind as it usually is."""
-    return Failure(kind, str(kind), code="pool_exhausted" if kind is FailureKind.LOCAL else None)
+    return Failure(kind, str(kind), code=_CODES.get(kind))
 
 
 class Driven:
@@ -260,7 +261,11 @@ class Driven:
             case "succeeded" if flight is not None:
                 self._follow(self.machine.succeeded(self.now, flight.number))
             case "hedge" if flight is not None:
-                beside = self.machine.hedge(self.now)
+                due = self.machine.beside_at
+                if due is None:
+                    return False
+                self.now = max(self.now, due)
+                beside = self.machine.beside(self.now)
                 if beside is None:
                     return False
                 self._follow(beside)

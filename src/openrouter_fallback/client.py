@@ -518,6 +518,7 @@ class FallbackClient:
         return Limits(
             total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
             wall_clock=not deliver or total_timeout is not None,
+            whole=not deliver,
             first_token=timeout,
             stall=settings.stall_timeout_seconds if stall_timeout is None else float(stall_timeout),
             attempt=settings.attempt_timeout_seconds,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import EndpointConfig, FailureKind, FallbackClient, FallbackConfig, ModelConfig
+from openrouter_fallback.decision.candidates import ActiveAttempt
 from openrouter_fallback.decision.commands import StartAttempt
 from openrouter_fallback.decision.failover import Failover
 from openrouter_fallback.decision.timeouts import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
@@ -167,10 +168,10 @@ def test_a_function_call_that_length_cut_off_is_only_an_invalid_one(server: RawS
 def test_a_model_that_always_reasons_has_the_slow_deadlines(
     server: RawServer, surface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asks: list[StartAttempt] = []
+    asks: list[tuple[StartAttempt, ActiveAttempt]] = []
     made = Failover._with_deadlines
 
-    def noted(machine: Failover, *args: Any, **named: Any) -> StartAttempt:
+    def noted(machine: Failover, *args: Any, **named: Any) -> tuple[StartAttempt, ActiveAttempt]:
         asks.append(made(machine, *args, **named))
         return asks[-1]
 
@@ -179,9 +180,10 @@ def test_a_model_that_always_reasons_has_the_slow_deadlines(
     thinker = ModelConfig(FIRST, params={"reasoning": {"effort": "high"}})
     with client_for(server, thinker, SECOND, total_timeout_seconds=10_000) as client:
         assert ask(client, surface).answer.text == "hello"
-    (only,) = asks
+    ((only, under_way),) = asks
     assert only.stall == SLOW_STALL_SECONDS
-    assert only.first_token_by - only.ticket.started == pytest.approx(SLOW_FIRST_TOKEN_SECONDS)
+    assert under_way.doubt_at is not None
+    assert under_way.doubt_at - only.ticket.started == pytest.approx(SLOW_FIRST_TOKEN_SECONDS)
 
 
 def test_a_model_that_always_answers_in_json_is_checked(server: RawServer) -> None:

@@ -248,9 +248,11 @@ _FOR_ALL = (
     Case(
         "rate_limit_exceeded",
         K.RATE_LIMITED,
+        2,
         details={"retry_after": 400},
         raises=RateLimitedError,
         everywhere=True,
+        asked_second=2,
     ),
     Case("context_length_exceeded", K.CONTEXT_TOO_LONG, raises=ContextLengthError, everywhere=True),
     Case("rejected", K.REJECTED, raises=InvalidRequestError, everywhere=True),
@@ -290,9 +292,7 @@ _WORLD = (
     ),
     *(Case(fault, None) for fault in ("malformed_delta", "logprobs_number", "comment_as_data")),
     *(Case(fault, None) for fault in ("name_in_two_parts", "null_arguments")),  # agents: their tool runs once
-    Case("finish_null", K.BAD_ANSWER, text_first=True),
     Case("finish_abort", K.UNAVAILABLE, 2, details=_LATE, text_first=True),
-    Case("white_space_only", K.BAD_ANSWER, text_first=True),
     Case("length_empty", K.BAD_ANSWER),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _AT_ONCE),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _LATE, text_first=True),
@@ -304,8 +304,8 @@ _WORLD = (
     Case("cloudflare_error", K.UNAVAILABLE, 2),
 )
 
-CORRECTED = ("cannot_afford", "stream_options_refused")
-"""Refusals that the same model gets over in one more request: `tests/failures/test_refusals.py` has their rows."""
+ELSEWHERE_TOLD = ("cannot_afford", "stream_options_refused", "finish_null", "white_space_only")
+"""Faults that do not fit a row: `tests/failures/test_refusals.py` and `tests/answer/` have theirs."""
 
 CASES = (
     *(_error(fault) for fault in _ROWS),

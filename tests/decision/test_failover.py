@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -46,7 +46,8 @@ def check(case: Case) -> None:
     assert (world.requests(), call.waited(), call.outcome) == (case.requests, case.waits, case.outcome)
     assert {model: world.state(model) for model in case.health} == case.health
     assert {name: world.endpoint_state(name) for name in case.endpoints} == case.endpoints
-    assert world.slots_taken() == []
+    assert world.slots_taken() == [*case.probed]
+    assert world.under_way() == {}
 
 
 @pytest.mark.parametrize("kind", ROWS, ids=str)
@@ -139,7 +140,7 @@ def test_the_names_of_opened_breakers_are_kept_for_the_events() -> None:
 class Rival(MemoryHealth):
     """Another thread takes the probe's slot between the look and the beginning."""
 
-    def begin(self, target: HealthScopes, now: float, *, forced: bool = False, **charged: bool) -> Permit | None:
+    def begin(self, target: HealthScopes, now: float, *, forced: bool = False, **charged: Any) -> Permit | None:
         if target.model == "a" and not forced:
             super().begin(target, now)
         return super().begin(target, now, forced=forced, **charged)

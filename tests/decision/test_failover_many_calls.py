@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.failures.kinds import Failure
 from openrouter_fallback.failures.policy import policy
-from openrouter_fallback.health import Availability
+from openrouter_fallback.health import Availability, MemoryHealth, Rules
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ..cases.hedges import AFTER_2
@@ -31,7 +32,7 @@ from ..cases.timelines.words import (
     always,
     limited,
 )
-from ..support.timeline import SILENT, START, World, fails, ok
+from ..support.timeline import SILENT, START, Reply, World, fails, ok
 
 
 def hedges(shares: float | None, retry_budget: float | None = None, calls: int = 200) -> int:
@@ -143,18 +144,19 @@ def test_any_error_knows_no_budget() -> None:
 
 
 def test_a_dead_primary_is_known_then_left_alone_then_probed_once() -> None:
-    """Dead until second 40: three failed calls, 10 s of nothing, one probe, 20 s of nothing, one probe ..."""
-    world = World({"a": lambda second: ok() if second >= 40 else fails(E503), "b": OK})
+    """Dead until second 40: three failed calls, 10 s of nothing, one probe, 25 s of nothing, one probe ..."""
+    world = World({"a": lambda second: ok() if second >= 50 else fails(E503), "b": OK})
     for second in range(70):
-        for _ in range(64 if second in (12, 32, 42, 62) else 1):
+        for _ in range(64 if second in (12, 37, 47, 62) else 1):
             world.call("a b", at=second)
     world.run()
     assert {call.outcome.split()[0] for call in world.calls} <= {"a", "b"}
     to_a = world.requests_to("a")
-    assert [at for at in to_a if at < 62] == [0, 1, 2, 12, 32]
-    # Open for 40 s from second 32 on; its 72nd second is not reached.
-    assert to_a == [0, 1, 2, 12, 32]
-    assert [str(sent) for sent in world.sent if sent.probe] == ["a*@12", "a*@32"]
+    assert [at for at in to_a if at < 62] == [0, 1, 2, 12, 37]
+    # 12 s after it is up again, and then a few at first, all of them soon.
+    assert sum(at == 62 for at in to_a) == 1
+    assert [str(sent) for sent in world.sent if sent.probe] == ["a*@12", "a*@37", "a*@62"]
+    assert all(at in to_a for at in range(64, 70))
 
 
 def test_a_primary_that_is_back_is_probed_once_by_64_calls_and_then_used_by_all() -> None:
@@ -286,7 +288,7 @@ def test_a_model_that_reasons_unasked_is_given_more_time() -> None:
     world.call("a b", at=0)
     second = world.call("a b", at=10)
     world.run()
-    assert [(ask.first_token_by - START, ask.stall) for ask in second.asks] == [(130.0, 300.0), (430.0 - 120, 30.0)]
+    assert [(ask.ticket.started - START, ask.stall) for ask in second.asks] == [(10.0, 300.0), (130.0, 30.0)]
 
 
 def test_a_credits_failure_orders_only_and_does_not_leave_out() -> None:
@@ -302,7 +304,7 @@ def test_a_local_shortage_of_hours_is_waited_for_in_short_steps() -> None:
     call = world.call("a", limits=Limits(total=1e9))
     world.run()
     assert call.outcome.startswith("a @")
-    assert max(until - since for since, until in call.waits) == pytest.approx(3.75)
+    assert max(until - since for since, until in call.waits) == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize(("refusal", "what"), [(E402, "credits"), (E401, "auth")])
@@ -342,3 +344,69 @@ def test_only_the_need_that_is_named_is_blamed(message: str, needs: list[str], l
     assert [
         need for need in needs if world.health.standing(target, START, {need}).gate is Availability.UNFIT
     ] == lacking
+
+
+def reset_at(second: float) -> Callable[[float], Reply]:
+    """Every connection is reset then; before and after it all is well, but that answers take two seconds."""
+    return lambda begun: ((second - begun, REFUSED),) if second - 2.0 < begun < second else ok(2.0)
+
+
+@pytest.mark.parametrize("calls", [10, 20, 40, 100])
+@pytest.mark.parametrize("chain", ["a", "a b"])
+def test_a_reset_of_all_connections_loses_nobody(calls: int, chain: str) -> None:
+    world = World({"a": reset_at(1.0), "b": reset_at(1.0)}, retry_budget=0.2)
+    for number in range(calls):
+        world.call(chain, at=number / calls * 0.9)
+    world.run()
+    assert [call.outcome for call in world.calls if call.error] == []
+    assert world.endpoint_state("openrouter") == "closed 0"
+    assert world.under_way() == {}
+
+
+def test_the_budget_delays_and_a_success_ends_the_wait() -> None:
+    world = World({"a": lambda second: ok() if second >= 5 else fails(E503)}, retry_budget=0.2)
+    for _ in range(60):
+        world.call("a")
+    world.call("a", at=5.0)
+    world.run()
+    failed = [call for call in world.calls if call.error]
+    assert len(failed) == 12 + 4, "those whose second attempt the budget allowed at once, and then one a second"
+    assert len([at for at in world.requests_to("a") if at < 5]) == 60 + len(failed)
+
+
+def test_a_wait_for_the_budget_ends_after_ten_seconds() -> None:
+    world = World({"a": always(E503)}, retry_budget=0.2)
+    for _ in range(60):
+        world.call("a", limits=Limits(total=60.0))
+    world.run()
+    late = [call for call in world.calls if "retry budget is exhausted" in str(call.error)]
+    assert late
+    assert all(float(call.outcome.split("@")[1]) <= 13.0 for call in world.calls)
+
+
+def test_what_a_model_has_earned_is_used_up() -> None:
+    health = MemoryHealth(Rules(), lambda: 0.0, retry_budget=0.2)
+    target = World({}).candidate("a").target
+    for _ in range(3):
+        health.success(health.begin(target, 0.0) or pytest.fail("not admitted"), 0.0)
+    extras = 0
+    while health.begin(target, 0.0, extra=True) is not None:
+        extras += 1
+    assert extras == 10 + 3 * 4, "the floor of the budget, and four for each success"
+    assert not health.affords(0.0, ("a",))
+
+
+@pytest.mark.parametrize("apart", [0.05, 1.0, 5.0, 20.0, 60.0])
+@pytest.mark.parametrize("lasts", [30.0, 300.0])
+def test_a_recovered_model_is_called_by_the_second_call_after_30_s(apart: float, lasts: float) -> None:
+    world = World({"a": lambda second: ok() if second >= lasts else fails(E503), "b": OK}, retry_budget=0.2)
+    number = 0
+    while number * apart < lasts + 31.0 + 2 * apart:
+        world.call("a b", at=number * apart)
+        number += 1
+    world.run()
+    assert [call.outcome for call in world.calls if call.error] == []
+    late = [call for call in world.calls if call.asks[0].ticket.started - START > lasts + 30.0]
+    assert "a" in [call.asks[0].candidate.key for call in late[:2]]
+    dead = [at for at in world.requests_to("a") if at < lasts]
+    assert len(dead) <= 3 + lasts / 20.0 + 1, "three to notice it, then one in 20 s"

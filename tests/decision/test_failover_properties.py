@@ -25,6 +25,7 @@ from openrouter_fallback.decision.failover import Failover, WrongOrder
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.failures.policy import policy
 from openrouter_fallback.health import Availability, HealthScopes, MemoryHealth, Rules
+from openrouter_fallback.health.breaker import PROBE_SECONDS
 from openrouter_fallback.routes.candidate import Candidate
 from openrouter_fallback.routes.needs import RequestTraits
 
@@ -212,14 +213,18 @@ class Machines(RuleBasedStateMachine):
 
     @precondition(lambda self: self.asking)
     @rule(data=st.data())
-    def hedge_is_due(self, data: st.DataObject) -> None:
+    def another_is_due_beside(self, data: st.DataObject) -> None:
         call = self.get(data, self.asking)
-        ask = call.machine.hedge(self.now)
+        due = call.machine.beside_at
+        if due is None or due >= call.deadline:
+            return
+        self.now = max(self.now, due)
+        ask = call.machine.beside(self.now)
+        assert call.machine.beside_at is None or call.machine.beside_at > self.now, "what is due has been done"
         if ask is not None:
             assert not call.token
             assert ask.hedges
             assert ask.candidate.key not in [other.candidate.key for other in call.asks]
-            assert ask.ticket.model not in self.probes()
             self.obey(call, ask)
 
     @precondition(lambda self: self.asking)
@@ -487,7 +492,8 @@ def test_every_call_ends_once_and_gives_everything_back(
         for key, most in bound.items():
             counted = [one for one in call.attempts if one.model == key and one.kind not in (K.LOCAL, K.CANCELLED)]
             assert len(counted) <= most, "an attempt that was overtaken is none that failed"
-    assert world.slots_taken() == []
+    assert world.slots_taken(PROBE_SECONDS) == [], "the slot of a probe that lost a race is free by itself"
+    assert world.under_way() == {}
 
 
 @settings(max_examples=100, deadline=None)

@@ -72,7 +72,7 @@ def test_a_call_with_little_time_left_still_reaches_its_second_model(emulator: E
     emulator.fault("silence", model=FIRST)
     client = client_for(emulator.base_url, first_token_timeout_seconds=None, total_timeout_seconds=LONGER)
     outcome = ask(client, surface)
-    assert kinds(outcome.answer) == [K.TIMED_OUT, None]
+    assert kinds(outcome.answer) == [K.CANCELLED, None], "nothing ends it but the answer of the other"
     assert outcome.answer.attempts[0].seconds >= LONGER / 2
     client.close()
 

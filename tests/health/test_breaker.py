@@ -77,17 +77,17 @@ def test_a_success_that_keeps_the_rate_low_does_not_open() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "first"), [(0.0, 10.0), (0.5, 9.0), (1.0, 8.0)])
-def test_open_for_ten_jittered_seconds_then_twice_that(jitter: float, first: float) -> None:
+def test_open_for_ten_jittered_seconds_and_25_from_the_begin_of_a_failed_probe(jitter: float, first: float) -> None:
     one = breaker(jitter)
     trip(one, 100.0)
     assert one.state(100.0 + first - 0.01) is State.OPEN
     assert one.state(100.0 + first) is State.HALF_OPEN
-    one.failure(one.begin(200.0), 200.0)
-    assert one.open_until == 200.0 + 2 * first
+    one.failure(one.begin(200.0), 203.0)
+    assert one.open_until == 200.0 + 2.5 * first
 
 
-def test_the_time_doubles_per_failed_probe_up_to_the_longest() -> None:
-    one = breaker(longest_open=60.0)
+def test_the_time_does_not_grow_with_failed_probes() -> None:
+    one = breaker()
     trip(one, 0.0)
     now, lengths = 0.0, []
     for _ in range(6):
@@ -95,7 +95,7 @@ def test_the_time_doubles_per_failed_probe_up_to_the_longest() -> None:
         lengths.append(one.open_until - now)
         now = one.open_until
         assert one.failure(one.begin(now), now) is True
-    assert lengths == [10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
+    assert lengths == [10.0, 25.0, 25.0, 25.0, 25.0, 25.0]
 
 
 def test_a_model_that_is_dead_for_days_is_still_probed() -> None:
@@ -112,13 +112,13 @@ def test_the_first_time_is_bounded_by_the_longest_too() -> None:
     assert one.open_until == 4.0
 
 
-def test_a_success_starts_the_doubling_anew() -> None:
+def test_a_success_starts_with_ten_seconds_anew() -> None:
     one = breaker()
     trip(one, 0.0)
     one.failure(one.begin(10.0), 10.0)
-    one.success(one.begin(30.0), 30.0)
-    trip(one, 31.0)
-    assert one.open_until == 41.0
+    one.success(one.begin(40.0), 40.0)
+    trip(one, 41.0)
+    assert one.open_until == 51.0
 
 
 def half_open() -> Breaker:
@@ -134,7 +134,51 @@ def test_half_open_admits_exactly_one_probe() -> None:
     held = one.begin(0.0)
     assert held.probe
     assert not one.admits(0.0)
-    assert not one.admits(1000.0), "however long it takes"
+    assert not one.admits(24.9)
+    assert one.admits(25.0), "20 to 25 s after its begin, whatever it does"
+
+
+def test_a_probe_that_another_one_has_followed_tells_nothing_when_it_fails() -> None:
+    one = half_open()
+    first, second = one.begin(0.0), one.begin(25.0)
+    assert (first.probe, second.probe) == (True, True)
+    assert one.failure(first, 30.0) is False
+    assert not one.admits(30.0), "the second one's slot is its own"
+    one.success(second, 31.0)
+    assert one.state(31.0) is State.CLOSED
+
+
+def test_a_probe_that_has_lost_a_race_keeps_its_slot() -> None:
+    one = half_open()
+    one.end(one.begin(0.0))
+    assert not one.admits(1.0)
+    assert one.admits(25.0)
+
+
+def test_a_failure_of_an_attempt_that_was_under_way_at_the_last_one_is_the_same_event() -> None:
+    one = breaker()
+    held = [one.begin(0.0) for _ in range(40)]
+    assert not any(one.failure(attempt, 1.0 + 0.02 * number) for number, attempt in enumerate(held))
+    assert (one.failures_in_a_row, one.window.counts(2.0)) == (1, (0, 40))
+    assert one.failure(one.begin(2.0), 2.0) is False, "a blip and one later are two events, whatever the rate"
+
+
+def test_what_fails_more_than_a_second_later_is_an_event_of_its_own() -> None:
+    one = breaker()
+    held = [one.begin(0.0) for _ in range(3)]
+    assert [one.failure(attempt, at) for attempt, at in zip(held, (1.0, 2.1, 3.2), strict=True)] == [False, False, True]
+
+
+def test_a_circuit_that_has_just_closed_admits_two_and_then_a_growing_share() -> None:
+    one = half_open()
+    one.success(one.begin(0.0), 0.0)
+    assert not one.holds_back(1.0, 0.5), "nothing is under way"
+    held = [one.begin(1.0) for _ in range(2)]
+    assert [one.holds_back(now, 0.5) for now in (1.0, 5.0, 7.0, 7.1, 10.0)] == [True, True, True, False, False]
+    assert not one.holds_back(1.0, 0.5), "what is over is over"
+    for attempt in held:
+        one.success(attempt, 8.0)
+    assert one.in_flight == 0
 
 
 def test_looking_takes_no_slot() -> None:
@@ -199,8 +243,8 @@ def test_a_probe_that_failed_before_in_its_call_still_settles() -> None:
     held.failed_at = -10.0
     assert one.failure(held, 1.0) is True
     assert one.state(1.0) is State.OPEN
-    assert one.open_until == 21.0
-    assert one.begin(21.0).probe
+    assert one.open_until == 25.0
+    assert one.begin(25.0).probe
 
 
 @pytest.mark.parametrize("begin_at", [-5.0, 0.0], ids=["open", "half-open"])

@@ -173,15 +173,24 @@ def test_an_answer_says_nothing_about_credits() -> None:
 # What is learnt, and by hand
 
 
-def test_a_lack_is_remembered_for_an_hour_for_this_model_and_need() -> None:
+def test_a_lack_is_remembered_for_ten_minutes_for_this_model_and_need() -> None:
     known = health()
     known.learn_lack(A, "tools", 0.0)
     at = known.standing(A, 1.0, {"tools", "images"})
-    assert (at.gate, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 3600.0)
+    assert (at.gate, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
     assert known.standing(A, 1.0).gate is Availability.READY
     assert known.standing(A, 1.0, {"images"}).gate is Availability.READY
     assert known.standing(B, 1.0, {"tools"}).gate is Availability.READY
-    assert known.standing(A, 3600.0, {"tools"}).gate is Availability.READY
+    assert known.standing(A, 600.0, {"tools"}).gate is Availability.READY
+
+
+def test_a_success_unlearns_a_lack() -> None:
+    known = health()
+    known.learn_lack(A, "tools", 0.0)
+    known.success(begun(known, A, 1.0), 1.0, {"images"})
+    assert known.standing(A, 1.0, {"tools"}).gate is Availability.UNFIT
+    known.success(begun(known, A, 1.0), 1.0, {"tools"})
+    assert known.standing(A, 1.0, {"tools"}).gate is Availability.READY
 
 
 def test_reasoning_unasked_is_remembered() -> None:
@@ -302,3 +311,24 @@ def test_a_model_may_be_left_out_no_longer_than_its_own_disable_duration() -> No
     assert known.standing(short, 0.0).until == 5.0
     assert known.rate_limited(short, 0.0, 60.0) == 60.0
     assert known.standing(short, 5.0).gate is Availability.PROBE
+
+
+def test_a_first_token_deadline_is_learnt_from_200_of_its_class_and_shown() -> None:
+    known = health()
+    for number in range(200):
+        assert known.snapshot(A, 0.0).first_token_overdue is None
+        known.first_token(begun(known, A, 0.0), 2.0)
+        assert number == 199 or known.learnt_first_token("a", 0, 30.0, 2.0 + 20.0 * number) is None
+    learnt = known.learnt_first_token("a", 0, 30.0, 5000.0)
+    assert learnt is not None
+    assert 8.0 <= learnt <= 8.0 * 1.2, "four times the 99th percentile, which is right to within a fifth"
+    assert known.snapshot(A, 5000.0).first_token_overdue == learnt
+    assert known.learnt_first_token("a", 0, 6.0, 5000.0) == 6.0
+    assert known.learnt_first_token("a", 2, 30.0, 5000.0) is None, "a longer prompt"
+
+
+def test_a_quick_model_still_has_five_seconds() -> None:
+    known = health()
+    for _ in range(200):
+        known.first_token(begun(known, A, 0.0), 0.1)
+    assert known.learnt_first_token("a", 0, 30.0, 1.0) == 5.0

@@ -16,6 +16,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -116,7 +117,8 @@ class World:
     script: Script
     policy: Policy = field(default_factory=lambda: policy("smart"))
     rules: Rules = field(default_factory=Rules)
-    random: Callable[[], float] = lambda: 0.5
+    random: Callable[[], float] = lambda: 0.0
+    """Backoffs are half of their step: 0.5, 1, 2, 2 s."""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Fields of single candidates, by key."""
     start: float = START
@@ -186,11 +188,32 @@ class World:
             self.health.endpoint_failed(ticket, self.start + at)
             self.health.release(ticket)
 
-    def learn_speed(self, model: str, seconds: float, times: int = 100) -> None:
-        """So many calls have had their first token after `seconds`."""
+    def reset_connections(self, number: int, endpoint: str = "openrouter", at: float = -0.5) -> None:
+        """So many attempts that are under way at `endpoint` all lose their connections in second `at`."""
+        tickets = [self._begun(HealthScopes("another", endpoint, endpoint), at - 1.0) for _ in range(number)]
+        for one, ticket in enumerate(tickets):
+            self.health.endpoint_failed(ticket, self.start + at + 0.01 * one)
+            self.health.release(ticket)
+
+    def recover(self, model: str, busy: int) -> None:
+        """The breaker of `model` has just closed, and so many calls are with it for a while."""
+        self.fail(model, -20.0)
+        self.health._random = lambda: 0.9
+        target = self.candidate(model).target
+        self.health.success(self._begun(target, -1.0), self.start - 1.0)
+        for _ in range(busy):
+            self.at(self.start + 1.0, partial(self.health.release, self._begun(target, -1.0)))
+
+    def learn_speed(self, model: str, seconds: float, times: int = 100, at: float = 0.0) -> None:
+        """So many calls have had their first token after `seconds`, in second `at` of the timeline."""
         for _ in range(times):
-            ticket = self._begun(self.candidate(model).target, 0.0)
-            self.health.first_token(ticket, self.start + seconds)
+            ticket = self._begun(self.candidate(model).target, at - seconds)
+            self.health.first_token(ticket, self.start + at)
+            self.health.ended(ticket)
+
+    def accept(self, model: str, at: float = 0.0) -> None:
+        """`model` answers a call, in second `at` of the timeline: its key is accepted."""
+        self.health.success(self._begun(self.candidate(model).target, at), self.start + at)
 
     def _begun(self, target: HealthScopes, at: float) -> Permit:
         ticket = self.health.begin(target, self.start + at)
@@ -218,10 +241,15 @@ class World:
         breaker = self.health._endpoints[endpoint]
         return f"{breaker.state(self.now)} {breaker.failures_in_a_row}"
 
-    def slots_taken(self) -> list[str]:
-        """The models and endpoints whose probe's slot is taken."""
+    def slots_taken(self, later: float = 0.0) -> list[str]:
+        """The models and endpoints whose probe's slot is taken, and still will be so many seconds later."""
         breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
-        return [name for name, breaker in breakers.items() if breaker._probe is not None]
+        return [name for name, breaker in breakers.items() if breaker.probe_holds(self.now + later)]
+
+    def under_way(self) -> dict[str, int]:
+        """The models and endpoints for which an attempt has begun and has not ended."""
+        breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
+        return {name: breaker.in_flight for name, breaker in breakers.items() if breaker.in_flight}
 
 
 @dataclass(eq=False)
@@ -264,13 +292,14 @@ class Call:
         self._world = world
         self._number = number
         self._streamed = streamed
-        self._limits = limits or Limits(wall_clock=not streamed)
+        self._limits = limits or Limits(wall_clock=not streamed, whole=not streamed)
         self._facts = facts or RequestTraits()
         self._candidates = candidates
         self._on_ask = on_ask
         self._only_prefill = only_prefill
         self._tries: dict[int, _Try] = {}
         self._round = 0
+        self._beside_at: float | None = None
         world.at(begins, self._begin)
         if leaves is not None:
             world.at(world.start + leaves, self._leave, lambda: bool(self.outcome))
@@ -315,6 +344,8 @@ class Call:
             self._end(f"{self.attempts[-1].model} @{_brief(world.now - world.start)}")
         else:
             self._give_up(command)
+        if not self.outcome:
+            self._look_beside()
 
     def _give_up(self, command: Fail) -> None:
         world = self._world
@@ -359,15 +390,22 @@ class Call:
         self._tries[ask.number] = one
         if self._on_ask is not None:
             self._on_ask(ask)
-        if ask.hedge_at is not None:
-            assert world.now < ask.hedge_at < ask.first_token_by
-            world.at(ask.hedge_at, self._beside, lambda: one is not next(reversed(self._tries.values()), None))
         self._go_on(one)
 
+    def _look_beside(self) -> None:
+        """As after each event: when the machine wants to be asked for one more beside those under way."""
+        at = self._core.machine.beside_at
+        if at is not None and at != self._beside_at:
+            assert self._world.now < at, "what is due has been done"
+            self._world.at(at, self._beside, lambda: bool(self.outcome) or self._core.machine.beside_at != at)
+        self._beside_at = at
+
     def _beside(self) -> None:
+        self._beside_at = None
         ask = self._core.beside(self._world.now)
         if ask is not None:
             self._send(ask)
+        self._look_beside()
 
     def _at(self, one: _Try, time: float, event: Callable[[_Try], None]) -> None:
         """Do `event` then, unless the attempt is over or has been told to do something else."""

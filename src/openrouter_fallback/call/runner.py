@@ -89,7 +89,6 @@ class CallRunner:
         self._steps: Steps | None = None
         self._command: Command = _STAY
         self._flights = Race()
-        self._hedge_at: float | None = None
         self._held_at: float | None = None
         """Since when the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -187,7 +186,7 @@ class CallRunner:
             match command:
                 case KeepWaiting():
                     alone = self._flights.alone
-                    if alone is not None and self._hedge_at is None:
+                    if alone is not None and self._core.beside_at is None:
                         number, event = alone.ask.number, await alone.next()
                         if type(event) is Pieces:
                             return self._delivered(event.pieces)
@@ -198,8 +197,8 @@ class CallRunner:
                             return self._delivered(command.pieces)
                 case StartAttempt():
                     command = self._start(command)
-                case SleepUntil(until):
-                    await asyncio.sleep(max(0.0, until - self._engine.clock()))
+                case SleepUntil():
+                    await self._rest(command)
                     command = self._core.woke(self._engine.clock())
                 case Succeed():
                     self._command = command
@@ -210,7 +209,8 @@ class CallRunner:
 
     async def _side_by_side(self) -> Pieces | Command:
         """Wait for what any attempt tells, or until another is wanted beside them."""
-        seconds = None if self._hedge_at is None else max(0.0, self._hedge_at - self._engine.clock())
+        at = self._core.beside_at
+        seconds = None if at is None else max(0.0, at - self._engine.clock())
         told = await self._flights.next(seconds)
         self._still_open()
         if told is None:
@@ -234,6 +234,17 @@ class CallRunner:
             steps.deliver(pieces)
         self._held_at = self._engine.clock()
         return pieces
+
+    async def _rest(self, wait: SleepUntil) -> None:
+        """Wait without a place for a request: a call that sends nothing keeps no other from sending."""
+        clock, places = self._engine.clock, self._places
+        self._give_back(0)
+        await asyncio.sleep(max(0.0, wait.until - clock()))
+        if places is not None:
+            with suppress(TimeoutError):  # the machine sees that the deadline has passed
+                async with asyncio.timeout(None if not places.locked() else max(0.0, wait.total_by - clock())):
+                    await places.acquire()
+                    self._held = 1
 
     async def _begin(self) -> Command:
         self._phase = Phase.RUNNING
@@ -291,7 +302,6 @@ class CallRunner:
                 self._emit(Hedged(self._number, first.candidate.key, ask.candidate.key, seconds))
             self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
         self._flights.start(ask.number, self._prepared(ask))
-        self._hedge_at = ask.hedge_at
         return _STAY
 
     def _withheld(self, ask: StartAttempt) -> str | None:
@@ -339,15 +349,13 @@ class CallRunner:
 
     async def _beside(self) -> Command:
         """One more at the side of those under way, if the machine wants it and there is a place."""
-        self._hedge_at = None
         places = self._places
-        if places is None or places.locked():
-            return _STAY
-        ask = self._core.beside(self._engine.clock())
+        ask = self._core.beside(self._engine.clock(), place=places is not None and not places.locked())
         if ask is None:
             return _STAY
-        await places.acquire()
-        self._held += 1
+        if places is not None:
+            await places.acquire()
+            self._held += 1
         return ask
 
     async def _took(self, number: int, event: AttemptEvent) -> Command:
@@ -358,7 +366,6 @@ class CallRunner:
             return await self._out_of_time(number)
         command = self._core.took(number, event, self._engine.clock())
         if isinstance(event, FirstToken):
-            self._hedge_at = None
             await self._close_overtaken()
         return command
 

@@ -4,8 +4,8 @@ Pure: no event loop, no HTTP, no clock. `Run` drives it over real connections, `
 time. Only here the machine of a call (`Failover`) is told anything.
 
     command                       what the driver does
-    Ask                           starts an attempt: it is one of `active` now. `beside` is to be called at `hedge_at`.
-    Stay                          waits for the next event of any active attempt, or for `hedge_at`
+    Ask                           starts an attempt: it is one of `active` now. `beside` is to be called at `beside_at`.
+    Stay                          waits for the next event of any active attempt, or for `beside_at`
     Wait                          sleeps, then `woke`
     Done, GiveUp                  ends the call
 
@@ -19,11 +19,10 @@ time. Only here the machine of a call (`Failover`) is told anything.
 
 An attempt's way: ASKED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
 (`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `note`. Nothing here assumes that a
-first token overtakes the others, nor that a second attempt starts before it. Whoever wants an attempt beside a doubtful
-one gives its `StartAttempt` a `hedge_at` at any time, or returns another `StartAttempt` from any event. The driver
-asks `beside` whenever `hedge_at` has come, and waits for the events of all active attempts alike. To let an overtaken
-attempt run to its end, detached, leave it in `active` and keep reading its events: `took` answers `KeepWaiting` for an
-attempt that the machine no longer has, notes its end with its own failure or answer, and tells the machine nothing.
+first token overtakes the others, nor that a second attempt starts before it: the driver calls `beside` whenever
+`beside_at` has come, and waits for the events of all active attempts alike. To let an overtaken attempt run to its
+end, detached, leave it in `active` and keep reading its events: `took` answers `KeepWaiting` for an attempt that the
+machine no longer has, notes its end with its own failure or answer, and tells the machine nothing.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class Steps:
     delivered text stops where an instruction would break its form.
     """
 
-    __slots__ = ("_note", "_only_prefill", "active", "delivery", "machine", "paused")
+    __slots__ = ("_note", "_only_prefill", "active", "beside_at", "delivery", "machine", "paused")
 
     def __init__(self, machine: Failover, note: Noting, only_prefill: Callable[[], bool] = lambda: False) -> None:
         self.machine = machine
@@ -107,6 +106,8 @@ class Steps:
         """To be called with the seconds that the caller has held a piece."""
         self.active: dict[int, Active] = {}
         """By number, in the order of their start."""
+        self.beside_at: float | None = None
+        """When `beside` is to be called, as things stand; None: not while the attempts go on like this."""
         self.delivery = Delivery.NOTHING
         self._note = note
         self._only_prefill = only_prefill
@@ -121,11 +122,10 @@ class Steps:
         """A wait is over."""
         return self._obey(self.machine.woke(now))
 
-    def beside(self, now: float) -> StartAttempt | None:
-        """Those under way are silent, or doubtful: one more, if the machine wants it."""
-        ask = self.machine.hedge(now)
-        if ask is not None:
-            self._obey(ask)
+    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+        """Those under way are silent, or doubtful: one more, if the machine wants it and there is a `place` for it."""
+        ask = self.machine.beside(now, place=place)
+        self._obey(_STAY if ask is None else ask)
         return ask
 
     def withheld(self, number: int, why: str, now: float) -> Command:
@@ -136,6 +136,7 @@ class Steps:
     def _obey(self, command: Command) -> Command:
         if isinstance(command, StartAttempt):
             self.active[command.number] = Active(command)
+        self.beside_at = self.machine.beside_at
         return command
 
     # Events of attempts
@@ -161,11 +162,13 @@ class Steps:
         if self.machine.under_way(number):
             self.active[number].progress = Progress.ANSWERING
             self.machine.first_token(now, number)
+            self.beside_at = self.machine.beside_at
 
     def choose(self, number: int, now: float) -> None:
         """The call goes on with this attempt, whose answer came whole."""
         if len(self.active) > 1 and self.machine.under_way(number):
             self.machine.chosen(now, number)
+            self.beside_at = self.machine.beside_at
 
     def overtaken(self) -> Sequence[int]:
         """The attempts that the machine no longer has: they are to be closed and noted."""

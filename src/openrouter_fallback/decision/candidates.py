@@ -17,11 +17,13 @@ class CandidateState:
 
     __slots__ = (
         "attempts",
+        "backoff_until",
         "candidate",
         "excluded",
         "failed_mid_stream",
         "failure",
         "flying",
+        "held_back",
         "max_tokens",
         "pending_penalty",
         "ready_at",
@@ -36,6 +38,8 @@ class CandidateState:
         self.attempts = 0
         self.failure: Failure | None = None
         self.ready_at = 0.0
+        self.backoff_until = 0.0
+        self.held_back: bool | None = None
         self.retried = False
         self.excluded = False
         self.why = ""
@@ -54,10 +58,19 @@ class CandidateState:
 
 @dataclass(slots=True, eq=False)
 class ActiveAttempt:
-    """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come."""
+    """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come.
+
+    Another is asked beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
+    overdue; at `half_at`, when half of the call's time is used without a whole answer. They are None once they have
+    passed. `late`: that half is over.
+    """
 
     slot: CandidateState
     ask: StartAttempt
+    hedge_at: float | None = None
+    doubt_at: float | None = None
+    half_at: float | None = None
+    late: bool = False
     reached: bool = False
     token: bool = False
 

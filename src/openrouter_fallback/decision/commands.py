@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,12 +28,13 @@ class Hedging:
 class Limits:
     """The time a call may take, in seconds.
 
-    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow. The others are None
-    where the user has not set them.
+    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow; `whole`: the caller gets
+    the answer as a whole, not as a stream. The others are None where the user has not set them.
     """
 
     total: float = 300.0
     wall_clock: bool = True
+    whole: bool = False
     first_token: float | None = None
     stall: float | None = None
     attempt: float | None = None
@@ -43,9 +45,9 @@ class Limits:
 class StartAttempt:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
-    `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text.
-    `hedge_at`: call `hedge` then if the first token has not come; `hedges`: another attempt is under way. `without`:
-    parameters that the endpoint refuses; `max_tokens`: the longest answer that the account can pay for.
+    `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text;
+    `hedges`: another attempt is under way. `without`: parameters that the endpoint refuses; `max_tokens`: the longest
+    answer that the account can pay for.
     """
 
     candidate: Candidate
@@ -58,7 +60,6 @@ class StartAttempt:
     tool_stall: float
     ignore: tuple[str, ...] = ()
     way: ContinuationMode | None = None
-    hedge_at: float | None = None
     hedges: bool = False
     without: frozenset[str] = frozenset()
     max_tokens: int | None = None
@@ -75,9 +76,10 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class SleepUntil:
-    """Ask nobody until then (a time of the clock), then call `woke`."""
+    """Ask nobody until then (a time of the clock), then call `woke`. `total_by`: the call's deadline."""
 
     until: float
+    total_by: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

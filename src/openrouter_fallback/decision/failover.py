@@ -1,7 +1,7 @@
 """The decision of one call, as a pure state machine: events in, commands out, the time as an argument.
 
     begin ──> Ask ──┬─ first_token, delivered ──> succeeded ──> Done
-                    ├─ hedge ──> Ask (at the side of the first; whose first token comes later is overtaken)
+                    ├─ beside ──> Ask (beside those that are silent; whose first token comes later is overtaken)
                     └─ failed ──> Ask | Stay | Wait | GiveUp      Wait ── woke ──> Ask | Wait | GiveUp
 
 It does no I/O and knows no clock; `run.py` carries its commands out. What each kind of failure leads to stands in
@@ -11,6 +11,7 @@ It does no I/O and knows no clock; `run.py` carries its commands out. What each 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
@@ -29,10 +30,28 @@ from .timeouts import SLOW_STALL_SECONDS, Timeouts
 RECONNECT_SECONDS = 1.0
 BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 4.0
+ATTEMPTS_OF_ONE = 3
+"""Attempts at the only model of a chain, where the user has set no number of them."""
+LONGEST_COOLDOWN_SECONDS = 60.0
+"""A longer cooldown is not waited for where every model cools down: they are asked all the same."""
+BUDGET_WAIT_SECONDS = 10.0
+"""How long a request waits for the retry budget before the call fails."""
+BUDGET_LOOK_SECONDS = 0.5
+MOST_BESIDE = 3
+"""Attempts of one call under way at a time, where first tokens are overdue."""
+NO_PLACE_SECONDS = 0.5
 
 _SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 _REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
 """What the refusal of a prefill may be taken for: which words a provider finds for it cannot be known."""
+
+
+_AUTH_SERVICE = Rule(Action.RETRY, again=True)
+
+
+def names_model(failure: Failure) -> bool:
+    """Whether a 404 is about the model, and not about an item, a value or the URL of the request."""
+    return not failure.harmless
 
 
 class WrongOrder(RuntimeError):
@@ -55,6 +74,8 @@ class Failover:
         now: float,
         random: Callable[[], float],
     ) -> None:
+        if len(candidates) == 1 and not candidates[0].attempts_set:
+            candidates = [replace(candidates[0], attempts=max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
         self._slots = [CandidateState(candidate) for candidate in candidates]
         self._policy = policy
         self._health = health
@@ -74,6 +95,10 @@ class Failover:
         self._delivered = False
         self._only_prefill = False
         self._over_budget = False
+        self._unpaid_since: float | None = None
+        self._doubtful = False
+        self._to_the_end = False
+        self._later_at: float | None = None
         self._last_failure: Failure | None = None
         self._refused: Failure | None = None
         self.opened: list[str] = []
@@ -105,7 +130,7 @@ class Failover:
         if not flight.token:
             flight.token = True
             self._health.first_token(flight.ticket, now)
-        if len(self._flights) > 1:
+        if len(self._flights) > 1 and not self._to_the_end:
             self._overtake(flight, now)
 
     def chosen(self, now: float, number: int) -> None:
@@ -137,7 +162,7 @@ class Failover:
         self._overtake(flight, now)
         self._land(flight)
         flight.slot.pending_penalty = None
-        self._health.success(flight.ticket, now)
+        self._health.success(flight.ticket, now, self._facts.needs)
         self._finish(now)
         return Succeed()
 
@@ -193,9 +218,66 @@ class Failover:
             slot.ticket = None
         return KeepWaiting() if self._flights else self._next(now)
 
-    def hedge(self, now: float) -> StartAttempt | None:
-        """The first token has not come within the hedge delay: ask the next candidate too, if that is allowed."""
-        return self._beside(now, charged=True)
+    @property
+    def beside_at(self) -> float | None:
+        """When `beside` is to be called, as things stand; None: not while the attempts under way go on like this."""
+        flights = self._flights
+        if not flights:
+            return None
+        if self._begun:
+            times = [flight.half_at for flight in flights.values() if flight.half_at is not None]
+        else:
+            dues = [at for one in flights.values() for at in (one.hedge_at, one.doubt_at, one.half_at)]
+            times = [at for at in dues if at is not None]
+        if self._later_at is not None and (self._to_the_end or not self._begun):
+            times.append(self._later_at)
+        return min(times, default=None)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether an attempt under way has its first token."""
+        return any(flight.token for flight in self._flights.values())
+
+    @property
+    def _committed(self) -> bool:
+        """Whether the call has chosen an attempt: none is called beside it, but where its answer takes too long."""
+        return self._begun and not self._to_the_end
+
+    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+        """`beside_at` has come: the next candidate beside those that are silent or slow, if one may be asked.
+
+        `place`: whether there is a place for one more request; if not, this is looked at again soon.
+        """
+        if self._state != "asking":
+            return None
+        hedges = False
+        for flight in list(self._flights.values()):
+            if flight.doubt_at is not None and flight.doubt_at <= now:
+                flight.doubt_at, self._doubtful = None, True
+                if not flight.token:
+                    self._overdue(flight, now)
+            if flight.half_at is not None and flight.half_at <= now:
+                flight.half_at, flight.late, self._doubtful, self._to_the_end = None, True, True, True
+            if flight.hedge_at is not None and flight.hedge_at <= now:
+                flight.hedge_at, hedges = None, True
+        if not place:
+            self._later_at = now + NO_PLACE_SECONDS
+            return None
+        if self._later_at is not None and self._later_at <= now:
+            self._later_at = None
+        command = self._next(now) if self._doubtful else self._hedge(now, charged=True) if hedges else None
+        return command if isinstance(command, StartAttempt) else None
+
+    def _overdue(self, flight: ActiveAttempt, now: float) -> None:
+        """The first token should have come. The attempt goes on, but others need not wait for it."""
+        health, ticket, candidate = self._health, flight.ticket, flight.slot.candidate
+        health.late(candidate.key, now)
+        if not candidate.streams or health.spoke_since(ticket):
+            return
+        waited = now - ticket.started
+        ill = waited >= self._timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)
+        if ill and health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+            self.opened.append(candidate.key)
 
     def out_of_time(self, now: float) -> Fail:
         """The call's own deadline has passed, during an attempt or a wait."""
@@ -206,9 +288,10 @@ class Failover:
         """A wait is over."""
         self._expect("waiting")
         slot, self._resume = self._resume, None
-        in_time = now < self._deadline
-        if slot is not None and in_time and self._standing(slot, now).gate in (Availability.READY, Availability.PROBE):
-            return self._ask(slot, now, extra=slot.attempts > 0)
+        if slot is not None and now < self._deadline:
+            at = self._standing(slot, now)
+            if at.gate in (Availability.READY, Availability.PROBE) and (not slot.attempts or self._affords(slot, now)):
+                return self._ask(slot, now, forced=at.unreachable, extra=slot.attempts > 0)
         return self._next(now)
 
     def left(self, now: float) -> None:
@@ -222,37 +305,41 @@ class Failover:
 
     # Attempts side by side
 
-    def _beside(self, now: float, *, charged: bool) -> StartAttempt | None:
-        """One more attempt beside those under way: a hedge is `charged`, going on from a failed one is not."""
+    def _hedge(self, now: float, *, charged: bool) -> StartAttempt | None:
+        """One more attempt as the user's `hedge` allows it: a hedge is `charged`, going on from a failed one is not."""
         hedging = self._limits.hedge
         if hedging is None or not self._facts.idempotent or self._state != "asking" or now >= self._deadline:
             return None
-        if len(self._flights) >= hedging.max_parallel or any(flight.token for flight in self._flights.values()):
+        if len(self._flights) >= hedging.max_parallel or self._committed:
             return None
         slot = next((slot for slot in self._slots if self._fresh(slot, now)), None)
         if slot is None:
             return None
         extra = charged and not self._policy.any_error
-        ticket = self._health.begin(slot.candidate.target, now, extra=extra, hedge=charged)
+        pace = self._timing.pace(slot.candidate)
+        ticket = self._health.begin(slot.candidate.target, now, extra=extra, hedge=charged, pace=pace)
         return None if ticket is None else self._send(slot, ticket, now)
 
     def _overtake(self, winner: ActiveAttempt, now: float) -> None:
         """The others' first tokens come later: how much later is not known, but it is at least what has passed."""
         for flight in list(self._flights.values()):
             if flight is not winner:
-                self._abandon(flight, now)
+                self._abandon(flight, now, overtaken=True)
                 if flight.slot.candidate.streams:
                     self._health.outlasted(flight.ticket, now)
 
-    def _abandon(self, flight: ActiveAttempt, now: float) -> None:
+    def _abandon(self, flight: ActiveAttempt, now: float, *, overtaken: bool = False) -> None:
         self._land(flight)
         health, ticket, key = self._health, flight.ticket, flight.slot.candidate.key
         if flight.reached:
             health.endpoint_answered(ticket, now)
         silent = flight.slot.candidate.streams and not flight.token
-        if silent and now - ticket.started > health.patience(key):
+        ill = silent and now - ticket.started > health.patience(key) and not health.spoke_since(ticket)
+        if ill or (overtaken and flight.late and flight.token):
             if health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
                 self.opened.append(key)
+        elif overtaken:
+            health.ended(ticket)
         else:
             health.release(ticket)
 
@@ -262,8 +349,10 @@ class Failover:
 
     def _fresh(self, slot: CandidateState, now: float) -> bool:
         """Whether it was not tried yet and nothing speaks against it."""
-        untried = slot.failure is None and not slot.flying and self._open(slot)
-        return untried and self._standing(slot, now).gate is Availability.READY
+        if slot.failure is not None or slot.flying or not self._open(slot):
+            return False
+        at = self._standing(slot, now)
+        return at.gate is Availability.READY and not at.unreachable
 
     # Going on from delivered text
 
@@ -347,25 +436,40 @@ class Failover:
             slot.excluded = True
             health.release(ticket)
             return Rule(Action.NEXT)
+        slot.backoff_until = now + self._backoff(slot.attempts)
         if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
             slot.ready_at = health.rate_limited(target, now, failure.retry_after, free=failure.scope == "free")
         else:
-            backoff = self._random() * min(BACKOFF_SECONDS * 2 ** min(slot.attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
-            slot.ready_at = now + max(backoff, failure.retry_after or 0.0)
+            slot.ready_at = max(slot.backoff_until, now + (failure.retry_after or 0.0))
         if kind is FailureKind.CREDITS:
             health.out_of_credits(target, now, failure.retry_after)
         elif kind is FailureKind.AUTH:
-            health.unauthorized(target, now)
+            if rule.action is Action.OTHER_ACCOUNT and health.accepted(target, now):
+                rule = _AUTH_SERVICE  # the key is good: whoever checks keys is not
+            else:
+                health.unauthorized(target, now)
         elif kind is FailureKind.UNSUPPORTED:
             for need in blamed(failure.message, self._facts.needs):
                 health.learn_lack(target, need, now)
+        elif kind is FailureKind.NOT_FOUND and not self._policy.any_error and not names_model(failure):
+            rule = replace(rule, disables=False)
         if self._hurts(flight, failure, now) if rule.hurts == "model" else rule.disables:
             slot.pending_penalty = rule
+            health.ended(ticket)
             if ticket.probe:
                 self._settle(slot, now)
+        elif kind is FailureKind.TIMED_OUT and failure.status is None:
+            health.ended(ticket)  # silence that proves nothing, but a probe was made
         else:
             health.release(ticket)
+        if kind is FailureKind.TIMED_OUT and failure.status is None and not flight.token and slot.candidate.streams:
+            health.outlasted(ticket, now)
         return rule
+
+    def _backoff(self, attempts: int) -> float:
+        """Seconds before the next attempt at a model that has failed so often: half of its step to all of it."""
+        step = min(BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
+        return (0.5 + 0.5 * self._random()) * step
 
     def _hurts(self, flight: ActiveAttempt, failure: Failure, now: float) -> bool:
         """A deadline that the call made shorter than the model's own is no sign of bad health, unless it was long."""
@@ -374,6 +478,8 @@ class Failover:
             return True
         usual = self._timing.usual_first_token(ask.candidate)[0]
         own_deadline = ask.attempt_by is not None and now >= ask.attempt_by
+        if ask.candidate.streams and not own_deadline and self._health.spoke_since(ask.ticket):
+            return False  # everybody waits longer, nobody in vain
         if own_deadline or ask.first_token_by >= ask.ticket.started + usual:
             return True
         return ask.candidate.streams and now - ask.ticket.started > self._health.patience(ask.candidate.key)
@@ -421,7 +527,7 @@ class Failover:
             self._queued += 1
             slot.ready_at = now + (0.5 + 0.5 * self._random()) * min(0.1 * 2 ** min(self._queued, 9), 5.0)
             return self._pause(slot, slot.ready_at, now) or self._give_up("raised", failure, now)
-        if slot.exhausted or action not in _SAME_MODEL or not self._affords(now):
+        if slot.exhausted or action not in _SAME_MODEL or not self._affords(slot, now):
             return None
         gate = self._standing(slot, now).gate
         if action is Action.USE_UP:
@@ -432,7 +538,7 @@ class Failover:
         if slot.retried:
             return None
         slot.retried = True
-        wait = RECONNECT_SECONDS if action is Action.RECONNECT else self._random() * BACKOFF_SECONDS
+        wait = RECONNECT_SECONDS if action is Action.RECONNECT else self._backoff(1)
         if gate not in (Availability.READY, Availability.COOLING):
             return None
         return self._pause(slot, max(now + wait, slot.ready_at if gate is Availability.COOLING else 0.0), now)
@@ -475,45 +581,119 @@ class Failover:
 
     def _next(self, now: float) -> Command:
         self._over_budget = False
-        if self._flights:
-            return self._beside(now, charged=False) or KeepWaiting()
+        if self._flights and not self._doubtful:
+            return self._hedge(now, charged=False) or KeepWaiting()
+        if self._flights and (len(self._flights) >= MOST_BESIDE or self._committed or now >= self._deadline):
+            return KeepWaiting()
         if now >= self._deadline:
             return self._give_up("deadline", None, now)
-        open_to = [(slot, self._standing(slot, now)) for slot in self._slots if self._open(slot)]
-        for slot, standing in open_to:
-            if slot.attempts == 0 and standing.gate in (Availability.READY, Availability.PROBE):
-                return self._ask(slot, now)
-        # Everything that may be asked was asked: later rounds, then candidates that are left out, then cooldowns.
-        free = [(slot, at) for slot, at in open_to if not slot.attempts and at.gate is not Availability.LEFT_OUT]
-        self._over_budget = len(free) < len(open_to) and not self._affords(now)
-        if self._over_budget:
-            open_to = free
-        rounds = [slot for slot, at in open_to if slot.attempts and at.gate in (Availability.READY, Availability.PROBE)]
+        slots = [slot for slot in self._slots if self._open(slot) and not slot.flying]
+        open_to = [(slot, self._standing(slot, now)) for slot in slots]
+        ready = [
+            (slot, at)
+            for slot, at in open_to
+            if not slot.attempts and at.gate in (Availability.READY, Availability.PROBE)
+        ]
+        if not ready:
+            return self._again(open_to, now)
+        slot, at = ready[0]
+        if len(ready) > 1:
+            slot, at = next((one for one in ready if not self._holds_back(*one, ready, now)), ready[0])
+        return self._ask(slot, now, forced=at.unreachable)
+
+    def _holds_back(
+        self,
+        slot: CandidateState,
+        at: AvailabilityStatus,
+        ready: list[tuple[CandidateState, AvailabilityStatus]],
+        now: float,
+    ) -> bool:
+        """Whether this call spares a model that has only just recovered; decided once."""
+        if slot.held_back is None:
+            target = slot.candidate.target
+            elsewhere = any(other.candidate.target.endpoint != target.endpoint for other, _ in ready)
+            slot.held_back = at.gate is Availability.READY and self._health.holds_back(target, now, elsewhere=elsewhere)
+        return slot.held_back
+
+    def _again(self, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Command:
+        """Everything that may be asked was asked: later rounds, then candidates that are left out, then cooldowns."""
+        unpaid = False
+        rounds = [
+            (slot, at) for slot, at in open_to if slot.attempts and at.gate in (Availability.READY, Availability.PROBE)
+        ]
         forced = [(slot, at) for slot, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
         cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
-        later = min(rounds, key=lambda slot: (slot.failed_mid_stream, slot.ready_at), default=None)
-        if later is not None:
-            if later.ready_at <= now:
-                return self._ask(later, now, extra=True)
-            soonest = min([later.ready_at, *cooling])
+        rounds.sort(key=lambda one: (one[0].failed_mid_stream, one[0].ready_at))
+        if rounds and self._health.retries_forbidden and not self._policy.any_error:
+            rounds, unpaid = [], True
+        if rounds and rounds[0][0].ready_at > now:
+            soonest = min([rounds[0][0].ready_at, *cooling])
             if soonest < self._deadline:
                 return self._wait(soonest)
-        for slot, at in sorted(forced, key=turn):
-            if slot.ready_at <= now:
-                return self._ask(slot, now, forced=True, extra=slot.attempts > 0 or at.gate is Availability.LEFT_OUT)
+        for slot, at in rounds:
+            if slot.ready_at <= now and self._affords(slot, now):
+                return self._ask(slot, now, forced=at.unreachable, extra=True)
+            unpaid = unpaid or slot.ready_at <= now
+        everything = self._everything_left_out(now)
+        for slot, _ in sorted(forced, key=turn):
+            extra = slot.attempts > 0 or everything
+            if slot.ready_at <= now and (not extra or self._affords(slot, now)):
+                return self._ask(slot, now, forced=True, extra=extra)
+            unpaid = unpaid or slot.ready_at <= now
+        if unpaid:
+            return self._await_budget(cooling, now)
         soonest = min([*(slot.ready_at for slot, _ in forced), *cooling], default=now)
-        return self._wait(soonest) if now < soonest < self._deadline else self._give_up("exhausted", None, now)
+        if now < soonest < self._deadline and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
+            return self._wait(soonest)
+        return self._ask_cooling(open_to, now) or self._exhausted(now)
+
+    def _exhausted(self, now: float) -> Command:
+        """Nobody is left to ask; who is under way may still answer."""
+        return KeepWaiting() if self._flights else self._give_up("exhausted", None, now)
+
+    def _everything_left_out(self, now: float) -> bool:
+        """Whether the circuit of every model of the chain is open: nobody is believed to answer."""
+        return all(self._standing(slot, now).gate is Availability.LEFT_OUT for slot in self._slots if not slot.excluded)
+
+    def _ask_cooling(self, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Command | None:
+        """All that are left cool down for longer than the call can wait: ask them all the same, after a backoff."""
+        cooling = [slot for slot, at in open_to if at.gate is Availability.COOLING]
+        if not cooling or self._policy.any_error:
+            return None
+        slot = min(cooling, key=lambda slot: (slot.attempts, slot.backoff_until))
+        if slot.backoff_until > now:
+            return self._wait(slot.backoff_until) if slot.backoff_until < self._deadline else None
+        if slot.attempts and not self._affords(slot, now):
+            return self._await_budget([], now)
+        return self._ask(slot, now, forced=True, extra=slot.attempts > 0)
+
+    def _await_budget(self, cooling: Sequence[float], now: float) -> Command:
+        """Wait until the retry budget has room, or one of the candidates has answered somebody; not for ever."""
+        self._over_budget = True
+        if self._unpaid_since is None:
+            self._unpaid_since = now
+        until = self._unpaid_since + BUDGET_WAIT_SECONDS
+        if self._health.retries_forbidden or now >= until:
+            soonest = min(cooling, default=now)
+            return self._wait(soonest) if now < soonest < self._deadline else self._exhausted(now)
+        look = now + (0.5 + 0.5 * self._random()) * BUDGET_LOOK_SECONDS
+        soonest = min([look, until, *cooling])
+        return self._wait(soonest) if soonest < self._deadline else self._exhausted(now)
 
     def _open(self, slot: CandidateState) -> bool:
         return not slot.exhausted and (not self._delivered or self._way(slot) is not None)
 
-    def _wait(self, until: float) -> SleepUntil:
+    def _wait(self, until: float) -> SleepUntil | KeepWaiting:
+        if self._flights:
+            self._later_at = until
+            return KeepWaiting()
         self._state = "waiting"
-        return SleepUntil(until)
+        return SleepUntil(until, self._deadline)
 
-    def _affords(self, now: float) -> bool:
+    def _affords(self, slot: CandidateState, now: float) -> bool:
         """Whether a request that is charged may be sent; a call's first one never is, whatever never left is none."""
-        return self._asked <= self._queued or self._policy.any_error or self._health.affords(now)
+        free = self._asked <= self._queued or self._policy.any_error
+        return free or self._health.affords(now, (slot.candidate.key,))
 
     def _ask(self, slot: CandidateState, now: float, *, forced: bool = False, extra: bool = False) -> Command:
         """Ask it; `extra`: the request is charged to the retry budget."""
@@ -521,7 +701,7 @@ class Failover:
         if previous is not None and previous is not slot:
             self._settle(previous, now)
         charged = extra and self._asked > self._queued and not self._policy.any_error
-        ticket = self._health.begin(target, now, forced=forced, extra=charged)
+        ticket = self._health.begin(target, now, forced=forced, extra=charged, pace=self._timing.pace(slot.candidate))
         if ticket is None:
             return self._next(now)
         return self._send(slot, ticket, now, forced=forced)
@@ -535,19 +715,29 @@ class Failover:
         slot.flying = True
         self._last = slot
         self._state = "asking"
+        self._unpaid_since = None
         self._asked += 1
-        ask = self._with_deadlines(slot, ticket, now, forced=forced)
-        self._flights[ask.number] = ActiveAttempt(slot, ask)
+        self._later_at = None
+        ask, flight = self._with_deadlines(slot, ticket, now, forced=forced)
+        self._flights[ask.number] = flight
         return ask
 
-    def _with_deadlines(self, slot: CandidateState, ticket: Permit, now: float, *, forced: bool) -> StartAttempt:
+    def _with_deadlines(
+        self, slot: CandidateState, ticket: Permit, now: float, *, forced: bool
+    ) -> tuple[StartAttempt, ActiveAttempt]:
         candidate, limits, timing = slot.candidate, self._limits, self._timing
         remaining = self._deadline - now
         others = any(self._still_to_come(other, now, forced=forced) for other in self._slots if other is not slot)
-        first_token = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
-        first_token_by = self._deadline if first_token >= remaining else now + first_token
+        first_token, ends = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
+        ends = ends or self._policy.any_error
+        first_token_by = now + first_token if ends and first_token < remaining else self._deadline
         hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
-        return StartAttempt(
+        doubt_at, half_at = first_token_by, None
+        if not ends and others:
+            doubt_at = now + min(first_token, timing.learnt(candidate, now))
+        if limits.whole and others and self._facts.idempotent and not self._policy.any_error:
+            half_at = now + remaining / 2
+        ask = StartAttempt(
             candidate=candidate,
             number=self._asked,
             ticket=ticket,
@@ -558,10 +748,16 @@ class Failover:
             tool_stall=limits.stall or SLOW_STALL_SECONDS,
             ignore=self._ignored(slot),
             way=self._way(slot) if self._delivered else None,
-            hedge_at=hedge_at if hedge_at < first_token_by else None,
             hedges=bool(self._flights),
             without=self._health.refusals(candidate.taker, now),
             max_tokens=slot.max_tokens,
+        )
+        return ask, ActiveAttempt(
+            slot,
+            ask,
+            hedge_at=hedge_at if hedge_at < first_token_by else None,
+            doubt_at=doubt_at if doubt_at < first_token_by else None,
+            half_at=half_at,
         )
 
     def _still_to_come(self, slot: CandidateState, now: float, *, forced: bool) -> bool:
@@ -622,7 +818,21 @@ class Failover:
     # Small things
 
     def _standing(self, slot: CandidateState, now: float) -> AvailabilityStatus:
-        return slot.candidate.fitting(self._health.standing(slot.candidate.target, now, self._facts.needs))
+        """How a candidate stands. The open circuit of an endpoint only orders: alone it keeps nobody out."""
+        at = slot.candidate.fitting(self._health.standing(slot.candidate.target, now, self._facts.needs))
+        if at.unreachable and not self._reachable_elsewhere(slot, now):
+            return AvailabilityStatus(Availability.READY, unreachable=True)
+        return at
+
+    def _reachable_elsewhere(self, slot: CandidateState, now: float) -> bool:
+        """Whether another candidate, of another endpoint, may be asked."""
+        endpoint = slot.candidate.target.endpoint
+        return any(
+            other.candidate.target.endpoint != endpoint
+            and self._open(other)
+            and self._health.standing(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
+            for other in self._slots
+        )
 
     def _flight(self, number: int | None) -> ActiveAttempt:
         if number is None and len(self._flights) == 1:

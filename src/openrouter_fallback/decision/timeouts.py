@@ -29,6 +29,10 @@ class Timeouts:
         """Whether this request to this model may take long without anything being wrong."""
         return self.facts.slow or candidate.slow or self.health.reasons_unasked(candidate.key)
 
+    def pace(self, candidate: Candidate) -> int:
+        """The class in which this request's time to the first token is compared with others."""
+        return 2 * self.facts.size + self.slow(candidate)
+
     def usual_first_token(self, candidate: Candidate) -> tuple[float, bool]:
         """The model's own deadline for the first token, and whether the user has set it."""
         chosen = self.limits.first_token if self.limits.first_token is not None else candidate.timeout
@@ -38,16 +42,26 @@ class Timeouts:
             return float("inf"), False
         return SLOW_FIRST_TOKEN_SECONDS if self.slow(candidate) else FIRST_TOKEN_SECONDS, False
 
-    def first_token(self, candidate: Candidate, remaining: float, *, others: bool, probe: bool) -> float:
-        """The deadline for the first token, `remaining` seconds before the call's own.
+    def first_token(self, candidate: Candidate, remaining: float, *, others: bool, probe: bool) -> tuple[float, bool]:
+        """Seconds to the first token, and whether that time ends the attempt.
 
-        The last candidate left may use all of that; while `others` remain, half of it is kept for them.
+        `remaining` seconds are left to the call. Only what the user has set ends it. The last candidate left may use
+        all that remains; while there are `others`, half of it is kept for them, and where the time has passed another
+        is asked beside this one.
         """
         usual, user_set = self.usual_first_token(candidate)
         share = remaining / 4 if probe else remaining / 2
-        if user_set:
-            return usual if usual < remaining else (share if others else remaining)
-        return min(usual, share) if others else remaining
+        if user_set and (usual < remaining or not others):
+            return min(usual, remaining), True
+        return (min(usual, share) if others else remaining), not self.facts.idempotent
+
+    def learnt(self, candidate: Candidate, now: float) -> float:
+        """As far as the model's own first tokens show it, how long this request's may take."""
+        usual, user_set = self.usual_first_token(candidate)
+        if user_set or not candidate.streams:
+            return float("inf")
+        learnt = self.health.learnt_first_token(candidate.key, self.pace(candidate), usual, now)
+        return float("inf") if learnt is None or self.health.others_late(candidate.key, now) else learnt
 
     def stall(self, candidate: Candidate) -> float:
         """The deadline between two tokens."""

@@ -34,12 +34,16 @@ class Availability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityStatus:
-    """A model's gate with the reason and the clock's time at which it opens (None: by an event, not by time)."""
+    """A model's gate with the reason and the clock's time at which it opens (None: by an event, not by time).
+
+    `unreachable`: only the endpoint's circuit is open; the model's own is not.
+    """
 
     gate: Availability
     reason: str = ""
     until: float | None = None
     forced: int = 0
+    unreachable: bool = False
 
 
 READY = AvailabilityStatus(Availability.READY)
@@ -47,12 +51,13 @@ READY = AvailabilityStatus(Availability.READY)
 
 @dataclass(slots=True)
 class Permit:
-    """One attempt's admission, given back with its outcome."""
+    """One attempt's admission, given back with its outcome. `pace`: the class of its request, see `Pace`."""
 
     target: HealthScopes
     started: float
     model: BreakerPermit
     endpoint: BreakerPermit
+    pace: int = 0
 
     @property
     def probe(self) -> bool:

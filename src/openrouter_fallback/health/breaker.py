@@ -8,10 +8,18 @@ from enum import StrEnum
 
 from .window import Window
 
-FIRST_OPEN_SECONDS = 10.0
+OPEN_SECONDS = 10.0
+"""How long a circuit is open before its first probe; up to a fifth less by chance."""
+PROBE_SECONDS = 25.0
+"""From the begin of a probe to the next one, while probes fail or say nothing; up to a fifth less by chance."""
 PROBE_SETTLES_SECONDS = 5.0
+SAME_EVENT_SECONDS = 1.0
+"""Failures of attempts that were all under way when the first of them failed are one event for so long."""
+SLOW_START_SECONDS = 10.0
+"""How long after it has closed a circuit admits only a share of the calls, where another model is ready."""
+SLOW_START_ATTEMPTS = 2
 _JITTER = 0.2
-_MOST_DOUBLINGS = 40
+_MOST_TRIPS = 40
 
 
 class State(StrEnum):
@@ -24,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """When a breaker opens and for how long (seconds)."""
+    """When a breaker opens and for how long (seconds). `longest_open` bounds every opening."""
 
     window_seconds: float = 600.0
     min_samples: int = 3
@@ -35,7 +43,7 @@ class Rules:
 class BreakerPermit:
     """One attempt's admission: when it began, and what the breaker looked like then."""
 
-    __slots__ = ("began", "epoch", "failed_at", "forced", "probe")
+    __slots__ = ("began", "ended", "epoch", "failed_at", "forced", "probe")
 
     def __init__(self, began: float, epoch: int, *, probe: bool, forced: bool) -> None:
         self.began = began
@@ -43,22 +51,34 @@ class BreakerPermit:
         self.probe = probe
         self.forced = forced
         self.failed_at: float | None = None
+        self.ended = False
 
 
 class Breaker:
     """The health of one model or endpoint.
 
+    One event is one observation: a failure of an attempt that was under way when another one failed, seen within a
+    second of that, counts in the window but not in the row of failures. So a reset of all connections opens nothing.
+
     An attempt that began before the last change of state carries an older epoch and counts in the window only. A
     forced attempt (all candidates were left out) takes no probe slot: its failure changes nothing, its success closes.
+
+    A probe's slot is taken for 20 to 25 s from its begin, however it ends; only an end that says nothing of health
+    (a rate limit, a caller that leaves soon) gives it back.
     """
 
     __slots__ = (
+        "_event_at",
         "_jitter",
         "_probe",
         "_probe_token_at",
+        "_probe_until",
+        "_repeats",
+        "closed_at",
         "epoch",
         "failures_in_a_row",
         "forced",
+        "in_flight",
         "open_until",
         "reason",
         "rules",
@@ -70,21 +90,26 @@ class Breaker:
         self.rules = rules
         self.window = Window(rules.window_seconds)
         self._jitter = jitter
+        self._event_at: float | None = None
+        self._repeats = Window(rules.window_seconds)
         self.epoch = 0
         self.failures_in_a_row = 0
         self.trips = 0
         self.forced = 0
+        self.in_flight = 0
         self.open_until: float | None = None
+        self.closed_at: float | None = None
         self.reason = ""
         self._probe: BreakerPermit | None = None
         self._probe_token_at: float | None = None
+        self._probe_until = 0.0
 
     def state(self, now: float) -> State:
         """The state at `now`; a probe that has been answering for five seconds counts as a success."""
         if self.open_until is None:
             return State.CLOSED
         if self._probe_token_at is not None and now - self._probe_token_at >= PROBE_SETTLES_SECONDS:
-            self.close()
+            self.close(now)
             return State.CLOSED
         return State.OPEN if now < self.open_until else State.HALF_OPEN
 
@@ -93,15 +118,34 @@ class Breaker:
         if self.open_until is None:
             return True
         state = self.state(now)
-        return state is State.CLOSED or (state is State.HALF_OPEN and self._probe is None)
+        return state is State.CLOSED or (state is State.HALF_OPEN and not self.probe_holds(now))
+
+    def probe_holds(self, now: float) -> bool:
+        """Whether a probe's slot is taken."""
+        return self._probe is not None and now < self._probe_until
+
+    def holds_back(self, now: float, chance: float) -> bool:
+        """Whether a call should rather go to another model that is ready: this one has only just recovered.
+
+        `chance` is a random number of the call, in [0, 1).
+        """
+        if self.closed_at is None:  # as almost always
+            return False
+        share = (now - self.closed_at) / SLOW_START_SECONDS
+        if share >= 1.0:
+            self.closed_at = None
+            return False
+        return self.in_flight >= SLOW_START_ATTEMPTS and chance >= share * share
 
     def begin(self, now: float, *, forced: bool = False) -> BreakerPermit:
         """Admit one attempt; half-open and not forced, it takes the probe's slot."""
         state = self.state(now)
         probe, forced = state is State.HALF_OPEN and not forced, forced and state is not State.CLOSED
         held = BreakerPermit(now, self.epoch, probe=probe, forced=forced)
+        self.in_flight += 1
         if held.probe:
             self._probe, self._probe_token_at = held, None
+            self._probe_until = now + self._probe_seconds()
         if held.forced:
             self.forced += 1
         return held
@@ -114,6 +158,7 @@ class Breaker:
     def success(self, held: BreakerPermit, now: float) -> None:
         """The attempt's call was answered through this breaker's model."""
         state = self.state(now)
+        self.end(held)
         if held.failed_at is not None:
             self.window.amend(held.failed_at, now)
             held.failed_at = None
@@ -123,7 +168,7 @@ class Breaker:
             return
         self.failures_in_a_row = 0
         if state is not State.CLOSED and (held.probe or held.forced):
-            self.close()
+            self.close(now)
 
     def failure(self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
         """The attempt's call failed here; returns whether the breaker opened.
@@ -131,12 +176,14 @@ class Breaker:
         `open_for`: open at once, that long; `counts`: whether it is a failure in the window too.
         """
         state = self.state(now)
+        self.end(held)
         if held.forced and held.epoch == self.epoch and state is not State.CLOSED:
             return False
+        if held.epoch == self.epoch and held.probe and held is not self._probe and self._probe is not None:
+            return False  # it took so long that another probe has begun, which will tell
         if held.epoch == self.epoch and held.probe:
-            self.trips = min(self.trips + 1, _MOST_DOUBLINGS)
-            longer = min(FIRST_OPEN_SECONDS * 2**self.trips, self.rules.longest_open) * self._spread()
-            self._open(now, longer if open_for is None else open_for)
+            self.trips = min(self.trips + 1, _MOST_TRIPS)
+            self._open(now, max(0.0, self._probe_until - now) if open_for is None else open_for)
             return True
         again = held.failed_at is not None
         if counts and not again:
@@ -149,39 +196,62 @@ class Breaker:
             return True
         if again:
             return False
+        if self._same_event(held, now):
+            if counts:
+                self._repeats.bad(now)
+            return False
+        self._event_at = now
         self.failures_in_a_row += 1
-        good, bad = self.window.counts(now)
-        low = good + bad >= self.rules.min_samples and good < self.rules.skip_threshold * (good + bad)
-        if self.failures_in_a_row >= self.rules.min_samples or low:
-            self._open(now, min(FIRST_OPEN_SECONDS, self.rules.longest_open) * self._spread())
+        if self.failures_in_a_row >= self.rules.min_samples or self._too_low(now):
+            self._open(now, min(OPEN_SECONDS, self.rules.longest_open) * self._spread())
             return True
         return False
 
     def release(self, held: BreakerPermit) -> None:
         """Any other end: a probe gives its slot back, nothing is counted."""
-        self._release(held)
+        self.end(held)
+        if held is self._probe:
+            self._probe = self._probe_token_at = None
 
-    def close(self) -> None:
-        """Closed, with an empty window."""
+    def end(self, held: BreakerPermit) -> None:
+        """The attempt is no longer under way; the slot of a probe stays taken."""
+        if not held.ended:
+            held.ended = True
+            self.in_flight -= 1
+
+    def close(self, now: float | None = None) -> None:
+        """Closed, with an empty window. `now`: by an answer; the circuit starts slowly."""
         self.epoch += 1
         self.failures_in_a_row = self.trips = self.forced = 0
         self.open_until = self._probe = self._probe_token_at = None
+        self.closed_at = now
         self.reason = ""
         self.window.clear()
+        self._repeats.clear()
 
     def _open(self, now: float, seconds: float) -> None:
         self.epoch += 1
         self.failures_in_a_row = self.forced = 0
         self.open_until = now + seconds
-        self._probe = self._probe_token_at = None
+        self._probe = self._probe_token_at = self.closed_at = None
+
+    def _same_event(self, held: BreakerPermit, now: float) -> bool:
+        """Whether the attempt was under way when the last failure was seen, which was just now."""
+        at = self._event_at
+        return at is not None and held.began < at and now - at <= SAME_EVENT_SECONDS
+
+    def _too_low(self, now: float) -> bool:
+        """Whether the success rate is too low, where all failures of one event are one."""
+        good, bad = self.window.counts(now)
+        events = good + max(0, bad - self._repeats.counts(now)[1])
+        return events >= self.rules.min_samples and good < self.rules.skip_threshold * events
 
     def _count_bad(self, held: BreakerPermit, now: float) -> None:
         self.window.bad(now)
         held.failed_at = now
 
-    def _release(self, held: BreakerPermit) -> None:
-        if held is self._probe:
-            self._probe = self._probe_token_at = None
+    def _probe_seconds(self) -> float:
+        return min(PROBE_SECONDS, self.rules.longest_open) * self._spread()
 
     def _spread(self) -> float:
         return 1.0 - _JITTER * self._jitter()

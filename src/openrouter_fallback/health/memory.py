@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -18,7 +19,19 @@ PATIENCE_SECONDS = 10.0
 """Silence that counts as a time-out before a model's own p99 is known."""
 _PATIENCE_SAMPLES = 100
 _USUAL_SAMPLES = 20
-_LACK_SECONDS = 3600.0
+_LACK_SECONDS = 600.0
+_ACCEPTED_SECONDS = 3600.0
+"""How long a key that was accepted is believed in, against a 401."""
+EARNED_PER_SUCCESS = 4
+MOST_EARNED = 400
+"""Extra requests that successes of a model have earned for it, for times when the retry budget is used up."""
+LEARNT_SECONDS = 3600.0
+LEARNT_SAMPLES = 200
+SHORTEST_LEARNT_SECONDS = 5.0
+LEARNT_TIMES_P99 = 4.0
+"""A first-token deadline is learnt from so many first tokens of a class, within so long."""
+_LEARN_AGAIN_SECONDS = 10.0
+_LATE_SECONDS = 60.0
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
 _REFUSAL_SECONDS = 86_400.0
@@ -37,9 +50,24 @@ class _Cooldown:
 
 
 @dataclass(slots=True)
+class _Pace:
+    """First tokens of one class of requests to a model: its slowness, and the size of its prompt.
+
+    `learnt`: what follows from them, as of `learnt_at`; `token_at`: when the last one came.
+    """
+
+    latencies: Latencies = field(default_factory=lambda: Latencies(LEARNT_SECONDS / 2))
+    learnt: float | None = None
+    learnt_at: float | None = None
+    token_at: float | None = None
+
+
+@dataclass(slots=True)
 class _Model:
     breaker: Breaker
     latencies: Latencies
+    earned: int = 0
+    paces: dict[int, _Pace] = field(default_factory=dict)
     disabled_until: float | None = None
     reasons: bool = False
     way: str | None = None
@@ -48,7 +76,10 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:
-    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds left out."""
+    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds left out.
+
+    `first_token_overdue`: the learnt seconds after which a short request's first token is overdue; None: not learnt.
+    """
 
     model: str
     state: str
@@ -59,6 +90,7 @@ class ModelHealth:
     first_token_p95: float | None
     seconds_left: float | None
     reason: str
+    first_token_overdue: float | None = None
 
 
 class MemoryHealth:
@@ -86,6 +118,8 @@ class MemoryHealth:
         self._no_credits: dict[str, float] = {}
         self._no_auth: dict[str, float] = {}
         self._refusals: dict[str, dict[str, float]] = {}
+        self._accepted: dict[str, float] = {}
+        self._late: dict[str, float] = {}
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
         _live.add(self)
@@ -119,10 +153,27 @@ class MemoryHealth:
                             return AvailabilityStatus(Availability.UNFIT, f"does not support {need}", model.lacks[need])
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
-                return _left_out(endpoint, now, f"endpoint {target.endpoint} cannot be reached")
+                reason = f"endpoint {target.endpoint} cannot be reached"
+                return _left_out(endpoint, now, reason, unreachable=closed)
             if closed and (endpoint is None or endpoint.state(now) is State.CLOSED):
                 return READY
             return AvailabilityStatus(Availability.PROBE, "half-open")
+
+    def holds_back(self, target: HealthScopes, now: float, *, elsewhere: bool) -> bool:
+        """Whether a call should go to another model that is ready: this one has only just recovered.
+
+        `elsewhere`: or its endpoint has, for the other model has another one. Random: the longer ago, the fewer calls.
+        """
+        with self._lock:
+            model = self._models.get(target.model)
+            if model is not None and model.breaker.holds_back(now, self._random()):
+                return True
+            endpoint = self._endpoints.get(target.endpoint) if elsewhere else None
+            return endpoint is not None and endpoint.holds_back(now, self._random())
+
+    def accepted(self, target: HealthScopes, now: float) -> bool:
+        """Whether the account's key was accepted within the last hour."""
+        return now - self._accepted.get(target.account, -math.inf) <= _ACCEPTED_SECONDS
 
     def account_standing(self, target: HealthScopes, now: float) -> str | None:
         """`auth` or `credits` while the account behind the key is known to be refused for that; for the order only."""
@@ -168,6 +219,34 @@ class MemoryHealth:
             known = self._models.get(model)
             return known.latencies.quantile(share) if known and known.latencies.count >= _USUAL_SAMPLES else None
 
+    def learnt_first_token(self, model: str, pace: int, longest: float, now: float) -> float | None:
+        """The learnt deadline for a first token of this class, 5 s to `longest`; None on fewer than 200 samples."""
+        with self._lock:
+            known = self._models.get(model)
+            seen = known.paces.get(pace) if known is not None else None
+            if seen is None:
+                return None
+            if seen.learnt_at is None or now - seen.learnt_at > _LEARN_AGAIN_SECONDS:
+                enough = seen.latencies.count >= LEARNT_SAMPLES
+                p99 = seen.latencies.quantile(0.99) if enough else None
+                seen.learnt, seen.learnt_at = (None if p99 is None else LEARNT_TIMES_P99 * p99), now
+            return None if seen.learnt is None else min(max(seen.learnt, SHORTEST_LEARNT_SECONDS), longest)
+
+    def late(self, model: str, now: float) -> None:
+        """A first token of the model is overdue."""
+        self._late[model] = now
+
+    def others_late(self, model: str, now: float) -> bool:
+        """Whether first tokens of another model were overdue within the last minute: then everything is slow."""
+        return any(other != model and now - at <= _LATE_SECONDS for other, at in list(self._late.items()))
+
+    def spoke_since(self, ticket: Permit) -> bool:
+        """Whether the model has given anybody a first token of this class since the attempt began."""
+        with self._lock:
+            known = self._models.get(ticket.target.model)
+            seen = known.paces.get(ticket.pace) if known is not None else None
+            return seen is not None and seen.token_at is not None and seen.token_at > ticket.started
+
     def reasons_unasked(self, model: str) -> bool:
         """Whether the model was seen to reason without having been asked to."""
         known = self._models.get(model)
@@ -189,60 +268,105 @@ class MemoryHealth:
                 first_token_p95=model.latencies.quantile(0.95),
                 seconds_left=max(0.0, standing.until - now) if standing.until is not None else None,
                 reason=standing.reason,
+                first_token_overdue=self.learnt_first_token(target.model, 0, math.inf, now),
             )
 
-    def affords(self, now: float) -> bool:
-        """Whether the retry budget has room for an extra request."""
+    def affords(self, now: float, models: Iterable[str] = ()) -> bool:
+        """Whether the retry budget has room for an extra request, or one of the `models` has earned one."""
         with self._lock:
-            return self._extras.allows(now)
+            return self._extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
+
+    @property
+    def retries_forbidden(self) -> bool:
+        """Whether the retry budget was set to 0: there is nothing to wait for."""
+        return self._extras.share == 0
+
+    def _earned(self, model: _Model | None) -> bool:
+        return model is not None and model.earned > 0 and not self.retries_forbidden
 
     # An attempt's life
 
     def begin(
-        self, target: HealthScopes, now: float, *, forced: bool = False, extra: bool = False, hedge: bool = False
+        self,
+        target: HealthScopes,
+        now: float,
+        *,
+        forced: bool = False,
+        extra: bool = False,
+        hedge: bool = False,
+        pace: int = 0,
     ) -> Permit | None:
         """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot.
 
-        `extra`: it is charged to the retry budget; `hedge`: to that of hedges too. None: it is not forced and may not
-        begin, for instance since another thread has just taken that slot, or a budget is exhausted.
+        `extra`: it is charged to the retry budget, or to what the model's successes have earned; `hedge`: to the budget
+        of hedges too. None: it is not forced and may not begin, for instance since another thread has just taken that
+        slot, or a budget is exhausted.
         """
         with self._lock:
-            model = self._model(target).breaker
+            known = self._model(target)
+            model = known.breaker
             endpoint = self._endpoint(target.endpoint)
             if not forced and not (model.admits(now) and endpoint.admits(now)):
                 return None
-            if (extra and not self._extras.allows(now)) or (hedge and not self._hedges.allows(now)):
+            allowed = not extra or self._extras.allows(now)
+            if not allowed and (hedge or not self._earned(known)):
                 return None
+            if hedge and not self._hedges.allows(now):
+                return None
+            if not allowed:
+                known.earned -= 1
             (self._extras.take if extra else self._extras.count)(now)
             if hedge:
                 self._hedges.take(now)
             elif not extra:
                 self._hedges.count(now)
-            return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced))
+            return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced), pace)
 
     def first_token(self, ticket: Permit, now: float) -> None:
         """The first token has come: its latency is recorded, and a probe has five seconds to prove itself."""
         with self._lock:
             model = self._model(ticket.target)
-            model.latencies.record(now - ticket.started, now)
+            self._record(model, ticket, now).token_at = now
             model.breaker.first_token(ticket.model, now)
             self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
 
     def outlasted(self, ticket: Permit, now: float) -> None:
-        """Another attempt was faster: what has passed is the least that the first token would have taken."""
+        """The attempt ended before its first token: record the time it waited as the least that this takes."""
         with self._lock:
-            self._model(ticket.target).latencies.record(now - ticket.started, now)
+            self._record(self._model(ticket.target), ticket, now)
 
-    def success(self, ticket: Permit, now: float) -> None:
-        """A complete answer."""
+    def _record(self, model: _Model, ticket: Permit, now: float) -> _Pace:
+        seen = model.paces.get(ticket.pace)
+        if seen is None:
+            seen = model.paces[ticket.pace] = _Pace()
+        seconds = now - ticket.started
+        model.latencies.record(seconds, now)
+        seen.latencies.record(seconds, now)
+        return seen
+
+    def success(self, ticket: Permit, now: float, needs: Iterable[str] = ()) -> None:
+        """A complete answer to a request that rested on `needs`: the model does not lack them."""
         target = ticket.target
         with self._lock:
-            self._model(target).breaker.success(ticket.model, now)
+            model = self._model(target)
+            model.breaker.success(ticket.model, now)
+            model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
+            if model.lacks:
+                for need in needs:
+                    model.lacks.pop(need, None)
             self._endpoint(target.endpoint).success(ticket.endpoint, now)
             self._cooldowns.pop((target.account, target.model), None)
             if target.model.endswith(FREE):
                 self._cooldowns.pop((target.account, FREE), None)
             self._no_auth.pop(target.account, None)
+            if len(self._accepted) < _MOST_COOLDOWNS or target.account in self._accepted:
+                self._accepted[target.account] = now
+
+    def ended(self, ticket: Permit) -> None:
+        """The attempt is over, whatever is to be said of it later; the slot of a probe stays taken."""
+        with self._lock:
+            self._model(ticket.target).breaker.end(ticket.model)
+            self._endpoint(ticket.target.endpoint).end(ticket.endpoint)
 
     def model_failed(
         self, ticket: Permit, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
@@ -306,7 +430,7 @@ class MemoryHealth:
             _keep(self._no_auth, target.account, now + _ACCOUNT_SECONDS, now)
 
     def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
-        """The model does not support `need`; remembered for an hour."""
+        """The model does not support `need`; remembered for ten minutes, or until it does."""
         with self._lock:
             self._model(model).lacks[need] = now + _LACK_SECONDS
 
@@ -370,6 +494,7 @@ class MemoryHealth:
             self._no_credits.clear()
             self._no_auth.clear()
             self._refusals.clear()
+            self._accepted.clear()
 
     # Inside the lock
 
@@ -397,14 +522,10 @@ class MemoryHealth:
         return fresh, (self._rules, self._random)
 
 
-def _left_out(breaker: Breaker, now: float, reason: str) -> AvailabilityStatus:
+def _left_out(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
     probing = breaker.state(now) is State.HALF_OPEN
-    return AvailabilityStatus(
-        Availability.LEFT_OUT,
-        f"{reason}, a probe is under way" if probing else reason,
-        breaker.open_until,
-        breaker.forced,
-    )
+    reason = f"{reason}, a probe is under way" if probing else reason
+    return AvailabilityStatus(Availability.LEFT_OUT, reason, breaker.open_until, breaker.forced, unreachable)
 
 
 def _keep(refused: dict[str, float], account: str, until: float, now: float) -> None:

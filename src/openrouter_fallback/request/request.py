@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ Messages = str | Sequence[Mapping[str, Any]]
 
 LONG_PROMPT_BYTES = 200_000
 """About 50,000 tokens."""
+PROMPT_CLASSES = (16_000, 128_000, 512_000)
+"""Bytes at which the classes of requests begin whose first tokens are compared: 4,000, 32,000 and 128,000 tokens."""
 
 
 _STREAM_OPTIONS: Json = {"include_usage": True}
@@ -82,6 +85,7 @@ class Request:
             continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
             idempotent=idempotent,
             bounded=most_tokens(self._params, {}) is not None,
+            size=bisect_right(PROMPT_CLASSES, len(self._common)),
         )
 
     @property

@@ -25,10 +25,10 @@ NO_NEEDS = Needs()
 class Candidate:
     """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
 
-    `attempts` per call, the first included; `timeout` seconds to the first token as the user set it, or None;
-    `streams`: whether the endpoint is asked to stream; `continues`: how it is known to go on from a text; `host`: the
-    endpoint's. For one call: `unfit`, what it is known to lack for the request, and `max_price`, the caller's cap as
-    OpenRouter takes it.
+    `attempts` per call, the first included, and whether the user has set them (`attempts_set`); `timeout` seconds to
+    the first token as the user set it, or None; `streams`: whether the endpoint is asked to stream; `continues`: how it
+    is known to go on from a text; `host`: the endpoint's. For one call: `unfit`, what it is known to lack for the
+    request, and `max_price`, the caller's cap as OpenRouter takes it.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Candidate:
     catalog: Catalog | None = field(default=None, repr=False, compare=False)
     unfit: str = ""
     max_price: Mapping[str, str] | None = None
+    attempts_set: bool = True
 
     @property
     def on_openrouter(self) -> bool:

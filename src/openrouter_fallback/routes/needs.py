@@ -183,7 +183,8 @@ class RequestTraits:
 
     `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
     `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from; `idempotent`: it
-    may be sent to two models at once; `bounded`: the caller has set how long the answer may be.
+    may be sent to two models at once; `bounded`: the caller has set how long the answer may be; `size`: the class of
+    its prompt's length, 0 (below 4,000 tokens) to 3 (128,000).
     """
 
     slow: bool = False
@@ -192,3 +193,4 @@ class RequestTraits:
     continues: bool = False
     idempotent: bool = True
     bounded: bool = False
+    size: int = 0

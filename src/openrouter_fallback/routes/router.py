@@ -95,6 +95,7 @@ class Router:
             model=model,
             target=HealthScopes(key, endpoint, account, chosen.disable_duration or settings.disable_duration_seconds),
             attempts=chosen.max_retries or settings.max_retries_per_model,
+            attempts_set=bool(chosen.max_retries) or "max_retries_per_model" in settings.model_fields_set,
             timeout=chosen.timeout if chosen.timeout is not None else settings.first_token_timeout_seconds,
             params=chosen.params,
             continues=ContinuationMode(chosen.continues) if chosen.continues is not None else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .breakers import BREAKERS, RECIPES_MANAGER, VERDICTS
 from .streams import GOING_ON, STREAMS
-from .times import TIMES
+from .times import OVERDUE, TIMES
 from .waiting import NONE_LEFT
 
-TABLE = [*NONE_LEFT, *TIMES, *BREAKERS, *VERDICTS, *RECIPES_MANAGER, *STREAMS, *GOING_ON]
+TABLE = [*NONE_LEFT, *OVERDUE, *TIMES, *BREAKERS, *VERDICTS, *RECIPES_MANAGER, *STREAMS, *GOING_ON]

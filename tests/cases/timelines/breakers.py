@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from openrouter_fallback.decision.commands import Limits
 
-from ...support.timeline import MUTE, SILENT, fails, ok
+from ...support.timeline import MUTE, SILENT, World, fails, ok
 from .words import (
+    E401,
     E404,
     E500,
     E503,
     EMPTY,
     HEALTHY,
+    LOST_ITEM,
     ONE_FAILED,
     POLICY,
     REFUSED,
@@ -21,19 +23,67 @@ from .words import (
     always,
     cut_off,
     disabled,
+    failure,
     left_out,
     limited,
 )
 
+
+def recovered_alone(world: World) -> None:
+    world.recover("a", busy=2)
+    disabled("b")(world)
+
+
 BREAKERS = [
+    Case(
+        "one event is one observation: what was under way at the first reset opens nothing",
+        "a", {"a": always(ok())}, "a@0", "a @1", before=lambda world: world.reset_connections(40),
+        endpoints={"openrouter": "closed 0"},
+    ),
+    Case(
+        "the open circuit of the only endpoint keeps nobody out, and its models go in their order",
+        "a b", {"a": always(ok())}, "a!@0", "a @1", before=cut_off("openrouter", -3),
+        endpoints={"openrouter": "closed 0"},
+    ),
+    Case(
+        "the open circuit of an endpoint orders where another one may be asked",
+        "a groq:b", {}, "groq:b@0", "groq:b @1", before=cut_off("openrouter", -3),
+        endpoints={"openrouter": "open 0"},
+    ),
+    Case(
+        "a model that has just recovered is spared while two calls are with it and another is ready",
+        "a b", {}, "b@0", "b @1", before=lambda world: world.recover("a", busy=2),
+    ),
+    Case(
+        "a model that has just recovered is asked where no other is ready",
+        "a b", {}, "a@0", "a @1", before=recovered_alone,
+    ),
+    Case(
+        "a 404 about an item of the request is that request's",
+        "a b", {"a": always(LOST_ITEM)}, "a@0 b@0", "b @1", health={"a": HEALTHY},
+    ),
+    Case(
+        "a 404 that names the model is the model's",
+        "lab/a b", {"lab/a": always(failure(K.NOT_FOUND, 404, message="No endpoints found for lab/a."))},
+        "lab/a@0 b@0", "b @1", health={"lab/a": "open +0 -0 not_found 299s"},
+    ),
+    Case(
+        "a 401 on a key that was accepted within the hour is the service's: once more",
+        "a", {"a": always(E401, ok())}, "a@0 a@0.5", "a @1.5", "0-0.5",
+        before=lambda world: world.accept("a", -3000.0),
+    ),
+    Case(
+        "a 401 on a key that was accepted long ago is the key's",
+        "a", {"a": always(E401)}, "a@0", "AuthenticationError @0", before=lambda world: world.accept("a", -3601.0),
+    ),
     Case(
         "half-open: one probe, its answer closes and clears",
         "a b", {}, "a*@0", "a @1", before=left_out(a=-10), health={"a": HEALTHY},
     ),
     Case(
-        "a failed probe doubles the time, and is not retried",
+        "a failed probe: 25 s from its begin, and it is not retried",
         "a b", {"a": always(E500)}, "a*@0 b@0", "b @1", before=left_out(a=-10),
-        health={"a": "open +0 -3 unavailable 19s"},
+        health={"a": "open +0 -3 unavailable 24s"},
     ),
     Case(
         "a probe with the first token and 5 s without failure has succeeded",
@@ -64,11 +114,11 @@ BREAKERS = [
         "a probe in the second round of the call that opened the breaker",
         "a b", {"a": always(E503), "b": always(fails(E503, after=12))}, "a@0 b@0 a*@12 b@12.5",
         "AllModelsFailedError @24.5", "12-12.5", before=lambda world: world.fail("a", times=2),
-        health={"a": "open +0 -3 overloaded 7.5s"},
+        health={"a": "open +0 -3 overloaded 12.5s"},
     ),
     Case(
         "the probe of an endpoint that is silent before the status gives its slot back",
-        "a groq:b", {"a": always(MUTE)}, "a*@0 groq:b@30", "groq:b @31", before=cut_off("openrouter", -10),
+        "a groq:b", {"a": always(MUTE)}, "a*@0 groq:b&@30", "groq:b @31", before=cut_off("openrouter", -10),
         health={"a": "closed +0 -1 half-open"}, endpoints={"openrouter": "half_open 0"},
     ),
     Case(

@@ -83,8 +83,8 @@ ROWS: Mapping[FailureKind, Case] = {
     ),
     K.LOCAL: Case(
         "queue, without using up an attempt",
-        "a b", {"a": always(NO_FILES, NO_FILES, NO_FILES, ok())}, "a@0 a@0.15 a@0.45 a@1.05", "a @2.05",
-        "0-0.15 0.15-0.45 0.45-1.05", health={"a": "closed +1 -0"},
+        "a b", {"a": always(NO_FILES, NO_FILES, NO_FILES, ok())}, "a@0 a@0.1 a@0.3 a@0.7", "a @1.7",
+        "0-0.1 0.1-0.3 0.3-0.7", health={"a": "closed +1 -0"},
     ),
 }  # fmt: skip
 

@@ -2,39 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.routes.needs import RequestTraits
 
-from ...support.timeline import MUTE, SILENT, Held, fails, ok
-from .words import E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
+from ...support.timeline import MUTE, SILENT, START, Held, World, fails, ok
+from .words import E400, E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
+
+WHOLE = Limits(total=6.0, whole=True)
+
+
+def quick(*models: str, late: str = "") -> Callable[[World], None]:
+    """Models whose first tokens are known to come within half a second; `late`: first tokens of another are overdue."""
+
+    def before(world: World) -> None:
+        for model in models:
+            world.learn_speed(model, 0.5, times=200)
+        if late:
+            world.health.late(late, START - 10.0)
+
+    return before
+
+
+OVERDUE = [
+    Case("a slow answer is not lost", "a b", {"a": always(ok(40)), "b": always(ok(20))}, "a@0 b&@30", "a @40"),
+    Case(
+        "a silent model and a failing one: its second round beside the silence",
+        "a b", {"a": always(SILENT), "b": always(E503, ok())}, "a@0 b&@30 b&@30.5", "b @31.5",
+        health={"a": ONE_FAILED, "b": "closed +1 -0"},
+    ),
+    Case(
+        "three at a time, and no more", "a b c d", dict.fromkeys("abc", always(SILENT)), "a@0 b&@30 c&@60",
+        "DeadlineExceededError @300",
+    ),
+    Case(
+        "a silent model whose first tokens are known costs 5 s",
+        "a b", {"a": always(SILENT)}, "a@0 b&@5", "b @6", before=quick("a"), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "199 first tokens are not enough to know them",
+        "a b", {"a": always(SILENT)}, "a@0 b&@30", "b @31", before=lambda world: world.learn_speed("a", 0.5, times=199),
+    ),
+    Case(
+        "everybody slow is not everybody dead: where another model is late, nothing learnt holds",
+        "a b", {"a": always(SILENT)}, "a@0 b&@30", "b @31", before=quick("a", late="c"),
+    ),
+    Case(
+        "the user's own deadline ends the attempt, whatever is known",
+        "a b", {"a": always(SILENT)}, "a@0 b@9", "b @10", before=quick("a"), models={"a": {"timeout": 9.0}},
+    ),
+    Case(
+        "the last candidate's first token may take all the time",
+        "a", {"a": always(SILENT)}, "a@0", "DeadlineExceededError @300", before=quick("a"),
+    ),
+    Case(
+        "a call that may be made only once: the first one is ended before the next",
+        "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", facts=RequestTraits(idempotent=False),
+    ),
+    Case(
+        "silence proves nothing where the model has answered somebody since",
+        "a b", {"a": always(SILENT)}, "a@0 b&@30", "b @31", health={"a": HEALTHY},
+        before=lambda world: world.at(START + 20.0, lambda: world.learn_speed("a", 0.5, times=1, at=20.0)),
+    ),
+    Case(
+        "a drip: half of the call's time, then the next beside it; the first whole answer wins",
+        "a b", {"a": always(every(100, "text"))}, "a@0 b&@3", "b @4", limits=WHOLE, health={"a": ONE_FAILED},
+    ),
+    Case(
+        "a drip that is whole before the other wins",
+        "a b", {"a": always(every(4, "text", "answer")), "b": always(ok(2))}, "a@0 b&@3", "a @4", limits=WHOLE,
+    ),
+    Case(
+        "a drip beside which one fails is waited for",
+        "a b", {"a": always(every(5, "text", "answer")), "b": always(E400)}, "a@0 b&@3", "a @5", limits=WHOLE,
+    ),
+    Case(
+        "a drip and nobody else", "a", {"a": always(every(100, "text"))}, "a@0", "DeadlineExceededError @6",
+        limits=WHOLE,
+    ),
+]  # fmt: skip
 
 TIMES = [
-    Case("the first token has 30 s", "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", health={"a": ONE_FAILED}),
+    Case("the first token has 30 s", "a b", {"a": always(SILENT)}, "a@0 b&@30", "b @31", health={"a": ONE_FAILED}),
     Case(
         "120 s for a slow request",
-        "a b", {"a": always(SILENT)}, "a@0 b@120", "b @121", facts=RequestTraits(slow=True), health={"a": ONE_FAILED},
+        "a b", {"a": always(SILENT)}, "a@0 b&@120", "b @121", facts=RequestTraits(slow=True), health={"a": ONE_FAILED},
     ),
     Case(
         "at most half of the time left while others are untried; 10 s of silence are not enough to learn from",
-        "a b", {"a": always(SILENT)}, "a@0 b@10", "b @11", limits=Limits(total=20), health={"a": HEALTHY},
+        "a b", {"a": always(SILENT), "b": always(ok(0))}, "a@0 b&@10", "b @10", limits=Limits(total=20),
+        health={"a": HEALTHY},
     ),
     Case(
         "a shortened deadline counts when the silence was long",
-        "a b", {"a": always(SILENT)}, "a@0 b@11", "b @12", limits=Limits(total=22), health={"a": ONE_FAILED},
+        "a b", {"a": always(SILENT)}, "a@0 b&@11", "b @12", limits=Limits(total=22), health={"a": ONE_FAILED},
     ),
     Case(
         "a shortened deadline counts when the model is known to be quicker",
-        "a b", {"a": always(SILENT)}, "a@0 b@2", "b @3", limits=Limits(total=4),
+        "a b", {"a": always(SILENT)}, "a@0 b&@2", "b @3", limits=Limits(total=4),
         before=lambda world: world.learn_speed("a", 0.5), health={"a": ONE_FAILED},
     ),
     Case(
         "halves of halves, and all the rest for the last",
-        "a b c", dict.fromkeys("abc", always(SILENT)), "a@0 b@8 c@12", "DeadlineExceededError @16",
-        limits=Limits(total=16), health=dict.fromkeys("abc", HEALTHY),
+        "a b c", dict.fromkeys("abc", always(SILENT)), "a@0 b&@8 c&@12", "DeadlineExceededError @16",
+        limits=Limits(total=16), health={"a": ONE_FAILED, "b": HEALTHY, "c": HEALTHY},
     ),
     Case(
         "a model whose cooldown ends in time is one that remains",
-        "a b", {"a": always(SILENT)}, "a@0 b@30", "b @31", before=cooling("b", 5), health={"a": ONE_FAILED},
+        "a b", {"a": always(SILENT)}, "a@0 b&@30", "b @31", before=cooling("b", 5), health={"a": ONE_FAILED},
     ),
     Case(
         "a model whose cooldown does not end in time is none",
@@ -67,8 +143,8 @@ TIMES = [
     ),
     Case(
         "a timeout beyond the call's time leaves half for the next",
-        "a b", {"a": always(SILENT)}, "a@0 b@10", "b @11", limits=Limits(total=20), models={"a": {"timeout": 50.0}},
-        health={"a": HEALTHY},
+        "a b", {"a": always(SILENT)}, "a@0 b&@10", "b @11", limits=Limits(total=20), models={"a": {"timeout": 50.0}},
+        health={"a": ONE_FAILED},
     ),
     Case(
         "the attempt's own deadline",
@@ -82,21 +158,21 @@ TIMES = [
     ),
     Case(
         "an endpoint that does not stream: half of the call's time teaches nothing",
-        "a b", {"a": always(SILENT)}, "a@0 b@150", "b @151", models={"a": {"streams": False}}, health={"a": HEALTHY},
+        "a b", {"a": always(SILENT)}, "a@0 b&@150", "b @151", models={"a": {"streams": False}}, health={"a": HEALTHY},
     ),
     Case(
         "an endpoint that does not stream: a shortened timeout teaches nothing",
-        "a b", {"a": always(SILENT)}, "a@0 b@20", "b @21", limits=Limits(total=40),
+        "a b", {"a": always(SILENT)}, "a@0 b&@20", "b @21", limits=Limits(total=40),
         models={"a": {"streams": False, "timeout": 60.0}}, health={"a": HEALTHY},
     ),
     Case(
-        "a probe in a call with 2 s left: a quarter, and the slot is given back",
-        "a b", {"a": always(SILENT)}, "a*@0 b@0.5", "b @1.5", limits=Limits(total=2), before=left_out(a=-10),
-        health={"a": "half_open +0 -3 half-open"},
+        "a probe in a call with 2 s left: a quarter, and the next probe comes in its time",
+        "a b", {"a": always(SILENT)}, "a*@0 b&@0.5", "b @1.5", limits=Limits(total=2), before=left_out(a=-10),
+        health={"a": "half_open +0 -3 failing, a probe is under way 0s"}, probed=["a"],
     ),
     Case(
         "left out and silent: the next left-out one is still reached",
-        "a b", {"b": always(SILENT)}, "b!@0 a*@30", "a @31", before=left_out(a=-3, b=-5),
+        "a b", {"b": always(SILENT)}, "b!@0 a*&@30", "a @31", before=left_out(a=-3, b=-5),
         health={"b": "half_open +0 -3 half-open"},
     ),
     Case(

@@ -64,8 +64,8 @@ NONE_LEFT = [
         health={"a": f"{HEALTHY} rate-limited 2s"},
     ),
     Case(
-        "a chain of one with 429 and Retry-After 400: raised, for the call has 300 s",
-        "a", {"a": always(limited(400))}, "a@0", "RateLimitedError @0 retry 400",
+        "a chain of one with 429 and Retry-After 400: asked once more all the same",
+        "a", {"a": always(limited(400))}, "a@0 a@0.5", "RateLimitedError @0.5 retry 400", "0-0.5",
         health={"a": f"{HEALTHY} rate-limited 400s"},
     ),
     Case(
@@ -73,8 +73,12 @@ NONE_LEFT = [
         "a", {"a": always(limited(0), ok())}, "a@0 a@0", "a @1",
     ),
     Case(
-        "Retry-After 400 in a call that has the time",
-        "a", {"a": always(limited(400), ok())}, "a@0 a@400", "a @401", "0-400", limits=Limits(total=500),
+        "Retry-After 400 in a call that has the time: nobody waits for more than a minute",
+        "a", {"a": always(limited(400), ok())}, "a@0 a@0.5", "a @1.5", "0-0.5", limits=Limits(total=500),
+    ),
+    Case(
+        "Retry-After 60 in a call that has the time is waited for",
+        "a", {"a": always(limited(60), ok())}, "a@0 a@60", "a @61", "0-60",
     ),
     Case(
         "429 without Retry-After: 1 s, then 2 s",
@@ -82,8 +86,8 @@ NONE_LEFT = [
         health={"a": f"{HEALTHY} rate-limited 2s"},
     ),
     Case(
-        "cooling from an earlier call, beyond the deadline: nobody is asked",
-        "a", {}, "", "RateLimitedError @0 retry 20", limits=Limits(total=10), before=cooling("a", 20),
+        "cooling from an earlier call, beyond the deadline: asked all the same",
+        "a", {}, "a@0", "a @1", limits=Limits(total=10), before=cooling("a", 20),
     ),
     Case(
         "500 twice, then 429, then context too long: the rate-limited one is waited for",
@@ -94,7 +98,7 @@ NONE_LEFT = [
     Case(
         "500 twice, then 429, then context too long: all exhausted",
         "a b c", {"a": always(E500), "b": always(limited(400)), "c": always(TOO_LONG)},
-        "a@0 a@0.5-P b@0.5 c@0.5", "AllModelsFailedError @0.5 retry 400", "0-0.5",
+        "a@0 a@0.5-P b@0.5 c@0.5 b@1", "AllModelsFailedError @1 retry 400", "0-0.5 0.5-1",
     ),
     Case(
         "500 twice, then 429, then context too long, all of one model",
@@ -125,8 +129,8 @@ NONE_LEFT = [
         limits=Limits(total=1.2),
     ),
     Case(
-        "the retry of a 500 does not fit: next at once",
-        "a b", {"a": always(fails(E500, after=0.5)), "b": always(ok(0.1))}, "a@0 b@0.5", "b @0.6",
+        "half of the time is over: the next one beside it",
+        "a b", {"a": always(fails(E500, after=0.5)), "b": always(ok(0.1))}, "a@0 b&@0.5", "b @0.6",
         limits=Limits(total=1),
     ),
     Case(
@@ -205,16 +209,16 @@ NONE_LEFT = [
     ),
     Case(
         "local: until the deadline, then raised as such",
-        "a b", {"a": always(NO_FILES)}, "a@0 a@0.15 a@0.45", "LocalError @0.45", "0-0.15 0.15-0.45",
+        "a b", {"a": always(NO_FILES)}, "a@0 a@0.1 a@0.3 a@0.7", "LocalError @0.7", "0-0.1 0.1-0.3 0.3-0.7",
         limits=Limits(total=1), health={"a": HEALTHY},
     ),
     Case(
         "local, and then the attempts of the model",
-        "a", {"a": always(NO_FILES, E503)}, "a@0 a@0.15 a@0.65", "AllModelsFailedError @0.65", "0-0.15 0.15-0.65",
+        "a", {"a": always(NO_FILES, E503)}, "a@0 a@0.1 a@0.6", "AllModelsFailedError @0.6", "0-0.1 0.1-0.6",
     ),
     Case(
         "local at a model that is left out: as soon as it passes",
-        "a", {"a": always(NO_FILES, ok())}, "a!@0 a!@0.15", "a @1.15", "0-0.15", before=left_out(a=-3),
+        "a", {"a": always(NO_FILES, ok())}, "a!@0 a!@0.1", "a @1.1", "0-0.1", before=left_out(a=-3),
     ),
     Case(
         "local after a token is nothing that passes by itself",

@@ -1,11 +1,11 @@
 """What the timelines are told in: failures, what went before, one timeline.
 
-The notation stands in `support/timeline.py`. Full jitter is half of its range here, a breaker opens for exactly 10 s.
+The notation stands in `support/timeline.py`. Backoffs are half of their step here, a breaker opens for exactly 10 s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,8 +19,8 @@ from ...support.timeline import START, Call, Reply, Script, Step, World, fails, 
 K = FailureKind
 
 
-def failure(kind: FailureKind, status: int | None = None, **more: Any) -> Failure:
-    return Failure(kind, f"this is {kind}", status, **more)
+def failure(kind: FailureKind, status: int | None = None, message: str = "", **more: Any) -> Failure:
+    return Failure(kind, message or f"this is {kind}", status, **more)
 
 
 LIMITED = failure(K.RATE_LIMITED, 429)
@@ -35,7 +35,8 @@ TOO_LONG = failure(K.CONTEXT_TOO_LONG, 400)
 REJECTED = failure(K.REJECTED, 400, provider="P")
 MODERATION = failure(K.MODERATION, 403)
 POLICY = failure(K.CONTENT_POLICY, 400)
-E404 = failure(K.NOT_FOUND, 404)
+E404 = failure(K.NOT_FOUND, 404, code="model_not_found")
+LOST_ITEM = failure(K.NOT_FOUND, 404)
 NO_TOOLS = Failure(K.UNSUPPORTED, "No endpoints found that support tool use", 404)
 E402 = failure(K.CREDITS, 402)
 EMPTY_ACCOUNT = failure(K.CREDITS, 402, scope="account")
@@ -84,6 +85,8 @@ class Case:
     streamed: bool = False
     leaves: float | None = None
     only_prefill: bool = False
+    probed: Sequence[str] = ()
+    """Whose probe's slot is taken at the end."""
 
     def world(self) -> World:
         script = {key: self.script.get(key, OK) for key in self.chain.split()}

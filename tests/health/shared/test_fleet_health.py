@@ -228,7 +228,7 @@ async def test_a_probe_that_fails_opens_all_for_longer(fleet: Fleet) -> None:
     prober.health.model_failed(fleet.begun(prober), fleet.time.now, reason="overloaded")
     await fleet.step()
     left = [member.health.snapshot(A, fleet.time.now).seconds_left for member in fleet.members]
-    assert left == pytest.approx([20.0] * 3, abs=0.5)
+    assert left == pytest.approx([25.0] * 3, abs=0.5)
     assert fleet.gates() == ["left_out"] * 3
 
 

@@ -77,8 +77,8 @@ class SharedBreaker(Breaker):
         self.answered = max(self.answered, held.began)
         super().success(held, now)
 
-    def close(self) -> None:
-        super().close()
+    def close(self, now: float | None = None) -> None:
+        super().close(now)
         self.rebase = True
 
     def _open(self, now: float, seconds: float) -> None:

@@ -1,0 +1,68 @@
+"""Do no harm, in numbers: many worlds in virtual time, and what we, a plain SDK client and a plain loop make of them.
+
+python benchmarks/harm.py [--worlds 10000] [--first 0] [--json FILE]
+
+For each invariant the worst ten worlds are printed, each as a row that reproduces it (`python -m tests.simulation`).
+The exit status is 0 only if no invariant is broken and neither reference answers more calls than chance would explain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.simulation.invariants import CHECKS, REFERENCES, Judged, judge, outweighed
+from tests.simulation.play import play
+from tests.simulation.worlds import world
+
+WORST = 10
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    shapes: dict[str, Counter[str]] = defaultdict(Counter)
+    worst: dict[str, list[Judged]] = {name: [] for name in CHECKS}
+    for seed in range(options.first, options.first + options.worlds):
+        judged = judge(play(world(seed)))
+        counted = shapes[judged.world.shape]
+        counted.update(worlds=1, calls=judged.calls, requests=judged.requests, us=judged.answered["us"])
+        for name in REFERENCES:
+            counted.update({name: judged.answered[name], f"-{name}": judged.lost[name], f"+{name}": judged.won[name]})
+        for name in judged.violations:
+            worst[name].append(judged)
+            worst[name].sort(key=lambda one: -len(one.violations[name]))
+            del worst[name][WORST:]
+            counted[name] += 1
+    show(shapes, worst)
+    if options.json is not None:
+        options.json.write_text(json.dumps({shape: dict(counted) for shape, counted in shapes.items()}, indent=1))
+    total = sum(shapes.values(), Counter[str]())
+    worse = [name for name in REFERENCES if outweighed(total[f"-{name}"], total[f"+{name}"])]
+    return 1 if worse or any(worst.values()) else 0
+
+
+def show(shapes: dict[str, Counter[str]], worst: dict[str, list[Judged]]) -> None:
+    """Print a row for each shape of world, then the worst worlds of each invariant."""
+    columns = ["worlds", "calls", "requests", "us", *REFERENCES, *(f"-{name}" for name in REFERENCES), *CHECKS]
+    print(f"{'answered by':14}" + "".join(f"{column:>9}" for column in columns))
+    for shape, counted in [*sorted(shapes.items()), ("all", sum(shapes.values(), Counter[str]()))]:
+        print(f"{shape:14}" + "".join(f"{counted[column]:>9}" for column in columns))
+    print("-sdk, -loop: calls that they answer and we do not; I1 to I6: worlds in which the invariant is broken")
+    for name, found in worst.items():
+        for judged in found:
+            print(
+                f"\n{name}: {judged.violations[name][0]} ({len(judged.violations[name])} in all)\n{judged.world.row()}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

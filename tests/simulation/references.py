@@ -1,0 +1,78 @@
+"""What others make of the same world: a plain SDK client of the first model, and a plain loop over the chain.
+
+Both are computed, not run: what a model does with a request is a function, so no loop is needed. Their connections are
+always fresh, which is to their advantage.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from .network import ONE_WAY
+from .worlds import Blip, CallSpec, Model, World, reply
+
+ATTEMPTS, ATTEMPTS_OF_ONE = 2, 3
+"""What the configuration says where the user does not; the SDK's own default is three."""
+_RETRIED = (408, 409, 429)
+
+
+def attempts(world: World) -> int:
+    """Attempts per model and call, as configured."""
+    return world.attempts or (ATTEMPTS_OF_ONE if len(world.models) == 1 else ATTEMPTS)
+
+
+def plain_sdk(world: World, call: CallSpec) -> float | None:
+    """When a client of the first model has the answer, retried as the openai SDK does; None if it never has."""
+    dice = Random(f"{world.seed}/sdk/{call.number}")
+    deadline = call.at + (call.total or world.total)
+    model, now = world.models[0], call.at
+    for attempt in range(attempts(world)):
+        done, at, status, retry_after = request(world, model, now, call.number, deadline)
+        if done:
+            return at
+        if status is not None and status < 500 and status not in _RETRIED:
+            return None
+        if retry_after is not None and 0 < retry_after <= 60:
+            now = at + retry_after
+        else:
+            now = at + min(0.5 * 2.0**attempt, 8.0) * (1.0 - 0.25 * dice.random())
+        if now >= deadline:
+            return None
+    return None
+
+
+def plain_loop(world: World, call: CallSpec) -> float | None:
+    """When a loop over the chain has an answer: each model once, the next at any error."""
+    deadline, now = call.at + (call.total or world.total), call.at
+    for model in world.models:
+        done, now, _, _ = request(world, model, now, call.number, deadline)
+        if done:
+            return now
+        if now >= deadline:
+            return None
+    return None
+
+
+def request(
+    world: World, model: Model, now: float, number: int, deadline: float
+) -> tuple[bool, float, int | None, float | None]:
+    """One request: whether it was answered, when that was known, the status, and Retry-After."""
+    blips = world.blips_of(model.endpoint)
+    standing = next((blip for blip in blips if blip.start <= now < blip.end), None)
+    if standing is not None:
+        # Whoever keeps connections writes the request on one of them, and hears no more of it.
+        return False, deadline if standing.kind == "black_hole" else now + 2 * ONE_WAY, None, None
+    at = now + 3 * ONE_WAY
+    answer = reply(world, model, at, number)
+    whole, failed = answer.answered_after, answer.failed_after
+    ends = deadline if whole is None and failed is None else at + (whole or failed or 0.0) + ONE_WAY
+    hit = next((blip for blip in blips if now < blip.start < min(ends, deadline) and _cuts(blip)), None)
+    if hit is not None:
+        return False, hit.start if hit.kind == "reset" else deadline, None, None
+    if ends > deadline:
+        return False, deadline, None, None
+    return whole is not None, ends, answer.status if answer.status != 200 else None, answer.retry_after
+
+
+def _cuts(blip: Blip) -> bool:
+    return blip.kind in ("reset", "black_hole")

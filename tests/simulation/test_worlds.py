@@ -1,0 +1,88 @@
+"""What holds in every world: some hundred of them in each run; `python -m tests.simulation` plays as many as wished."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from .invariants import REFERENCES, Judged, judge, outweighed
+from .loop import START, Stuck, VirtualLoop, run
+from .mutants import MUTANTS
+from .play import play
+from .worlds import world
+
+WORLDS = 500
+PART = 50
+KNOWN_LOSSES: dict[str, frozenset[str]] = {
+    "drip": frozenset({"I1", "I3"}),
+    "mixed": frozenset({"I1", "I3"}),
+}
+"""What other rules are still to bring: a drip uses up the call's time."""
+DEAD_CONNECTIONS = frozenset({"I1", "I3"})
+"""What a request breaks that was written on a dead idle connection: it costs an attempt as yet."""
+STORMS = range(40)
+
+
+def check(judged: Judged) -> None:
+    found = {
+        name: broken
+        for name, broken in judged.violations.items()
+        if name not in KNOWN_LOSSES.get(judged.world.shape, ()) and not (judged.swallowed and name in DEAD_CONNECTIONS)
+    }
+    assert not found, f"{found}\n{judged.world.row()}"
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, PART))
+def test_no_world_breaks_an_invariant(first: int) -> None:
+    lost, won = Counter[str](), Counter[str]()
+    for seed in range(first, first + PART):
+        judged = judge(play(world(seed)))
+        check(judged)
+        lost += judged.lost
+        won += judged.won
+    assert not [name for name in REFERENCES if outweighed(lost[name], won[name])]
+
+
+def storms() -> tuple[int, int]:
+    """Calls that we lose to the plain SDK, and win from it, where each request of many fails by chance."""
+    judged = [judge(play(world(seed, "storm"))) for seed in STORMS]
+    return sum(one.lost["sdk"] for one in judged), sum(one.won["sdk"] for one in judged)
+
+
+def test_a_brown_out_answers_as_many_calls_as_a_plain_client_has() -> None:
+    assert not outweighed(*storms())
+
+
+@pytest.mark.parametrize("rule", MUTANTS)
+def test_a_rule_that_is_switched_off_is_noticed(rule: str) -> None:
+    mutant = MUTANTS[rule]
+    for seed in mutant.seeds:
+        here = world(seed, mutant.shape)
+        assert mutant.invariant not in judge(play(here)).violations, "the world holds with the rule"
+        with mutant.alive():
+            assert mutant.invariant in judge(play(here)).violations, here.row()
+
+
+def test_the_same_seed_is_the_same_world_and_the_same_end() -> None:
+    ends = [[(r.ended, r.error, len(r.attempts)) for r in play(world(7)).results] for _ in range(2)]
+    assert ends[0] == ends[1]
+    assert world(7).row() == world(7).row() != world(8).row()
+
+
+def test_virtual_time_moves_only_where_somebody_sleeps() -> None:
+    async def sleeper(loop: VirtualLoop) -> tuple[float, float]:
+        before = loop.time()
+        await asyncio.sleep(3600.0)
+        return before, loop.time()
+
+    assert run(sleeper) == (START, START + 3600.0)
+
+
+def test_a_wait_for_nothing_is_an_error_and_no_hang() -> None:
+    async def waiter(loop: VirtualLoop) -> None:
+        await loop.create_future()
+
+    with pytest.raises(Stuck):
+        run(waiter)
