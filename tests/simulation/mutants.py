@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from openrouter_fallback.call import attempt
 from openrouter_fallback.decision import failover
+from openrouter_fallback.failures import classifier
+from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import breaker
+
+
+def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
+    """Every 404 means that the model does not exist."""
+    if status == 404:
+        return Failure(FailureKind.NOT_FOUND, "not found", status)
+    return classifier.from_response(status, *args, **more)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ MUTANTS: Mapping[str, Mutant] = {
             "I5",
             "lost_item",
             (4, 6),
-            ((failover, "names_model", lambda *_: True),),
+            ((attempt, "from_response", _of_the_model),),
         ),
     )
 }
