@@ -86,6 +86,9 @@ def _assistant(message: BaseMessage) -> Json:
             wire["tool_calls"] = calls or message.additional_kwargs["tool_calls"]
             wire["content"] = wire["content"] or None
         wire.update(_reasoning(message))
+        writer = message.response_metadata.get("model_name") or message.response_metadata.get("model")
+        if isinstance(writer, str) and writer:
+            wire["model"] = writer  # for the core, which sends it to nobody: whose the reasoning and the calls are
     return wire
 
 

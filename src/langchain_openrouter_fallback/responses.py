@@ -89,6 +89,7 @@ def attempt_dict(attempt: Attempt) -> dict[str, Any]:
         "provider": attempt.provider,
         "generation_id": attempt.generation_id,
         "cost": attempt.cost,
+        "notes": list(attempt.notes) or None,
     }
     return {key: value for key, value in values.items() if value is not None}
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
@@ -51,9 +53,9 @@ def structured(
         name = name_of(convert_to_openai_tool(schema))
         bound = llm.bind_tools([schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments)
         if is_pydantic:
-            parser = PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
+            parser = PydanticCallParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
         else:
-            parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+            parser = JsonCallParser(key_name=name, first_tool_only=True)
     elif method == "json_schema" and schema is not None:
         form = json_format(schema, strict)
         bound = llm.bind(response_format=form, ls_structured_output_format=told, **arguments)
@@ -64,6 +66,29 @@ def structured(
     parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+class PydanticCallParser(PydanticToolsParser):
+    """As LangChain's, but an answer without the call raises: it is not None that was asked for."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return _called(super().parse_result(result, partial=partial), result, partial=partial)
+
+
+class JsonCallParser(JsonOutputKeyToolsParser):
+    """The same for JSON schemas."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return _called(super().parse_result(result, partial=partial), result, partial=partial)
+
+
+def _called(parsed: Any, result: list[Generation], *, partial: bool) -> Any:
+    if parsed is None and not partial:
+        raise OutputParserException(
+            "the model answered without the tool call that structured output was asked for with",
+            llm_output=result[0].text if result else "",
+        )
+    return parsed
 
 
 def _unwrapped(

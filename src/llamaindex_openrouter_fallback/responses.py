@@ -212,6 +212,7 @@ def _attempt(attempt: Attempt) -> Json:
         "seconds": attempt.seconds,
         "provider": attempt.provider,
         "generation_id": attempt.generation_id,
+        **({"notes": list(attempt.notes)} if attempt.notes else {}),
     }
 
 

@@ -29,11 +29,11 @@ from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
 from .failures.policy import policy
 from .health import MemoryHealth, ModelHealth, Rules
+from .request.handover import loop_models
 from .request.request import Messages, Request
 from .results import Completion, Route, Skipped
 from .routes.candidate import Candidate, Plan
 from .routes.choice import Choice, in_context
-from .routes.needs import Needs
 from .routes.router import Router
 from .sealed import sealed, sealed_headers
 from .signatures import call_itself
@@ -319,14 +319,18 @@ class FallbackClient:
         With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        needs = Request(" " if messages is None else messages, params).needs
-        route = self._router.route(choice, self._engine.clock(), self._keys.accounts(), needs)
+        request = Request(" " if messages is None else messages, params)
+        loop = loop_models(request.history, self._engine.delivered)
+        now, accounts = self._engine.clock(), self._keys.accounts()
+        route = self._router.route(choice, now, accounts, request.needs, loop)
         missing = self._keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
             return route  # without any key, what would be asked with one
         asked = tuple(key for key in route.candidates if key not in keyless)
-        return Route(asked, (*route.skipped, *(Skipped(key, "no API key") for key in keyless)))
+        return replace(
+            route, candidates=asked, skipped=(*route.skipped, *(Skipped(key, "no API key") for key in keyless))
+        )
 
     def available(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing may ask now, in order."""
@@ -461,11 +465,11 @@ class FallbackClient:
     ) -> CallRunner:
         if self._store is not None:
             self._store.touch()
-        plan = self._plan(asked.choice, ring, asked.request.needs)
+        plan = self._plan(asked.choice, ring, asked.request)
         begun, priceless = self._engine.clock(), self._priceless(plan)
         self._renewal.soon(begun, needed=priceless)
         if priceless and await self._renewal.looked(limits.total / 2):
-            plan = self._plan(asked.choice, ring, asked.request.needs)
+            plan = self._plan(asked.choice, ring, asked.request)
             limits = replace(limits, total=max(0.0, limits.total - (self._engine.clock() - begun)))
 
         def wire(candidate: Candidate) -> Destination:
@@ -480,15 +484,19 @@ class FallbackClient:
             return bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self._catalog.get(skipped.model)) is None for skipped in plan.excluded)
 
-    def _plan(self, choice: Choice, ring: KeyRing, needs: Needs) -> Plan:
-        plan = self._router.plan(choice, self._engine.clock(), ring.accounts, needs)
+    def _plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
+        now, needs = self._engine.clock(), request.needs
+        plan = self._router.plan(choice, now, ring.accounts, needs)
+        loop = loop_models(request.history, self._engine.delivered)
+        if loop:
+            plan = self._router.with_loop(plan, loop, now, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
         if not kept and plan.candidates:
             raise AuthenticationError(self._keys.no_key(plan.candidates[0].target.endpoint))
         keyless = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in ring.missing]
-        return Plan(kept, (*plan.excluded, *keyless))
+        return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
 
     def _choice(
         self,

@@ -9,6 +9,7 @@ import orjson
 
 from . import figures
 from .failures.kinds import FailureKind
+from .health import Learnt
 from .suggest import no_attribute
 
 Json = dict[str, Any]
@@ -21,7 +22,8 @@ class Attempt:
 
     `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
     `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
-    reported none, it is `estimated` from its tokens and the catalog's prices.
+    reported none, it is `estimated` from its tokens and the catalog's prices. `notes` say what of the history the model
+    could not be sent, such as another model's signed reasoning.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Attempt:
     cost: float | None = None
     probe: bool = False
     estimated: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def answered(self) -> bool:
@@ -296,7 +299,13 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a call would do now: the models it would ask, in order, and every skipped one with its reason."""
+    """What a call would do now: the models it would ask, in order, and every skipped one with its reason.
+
+    `learnt` are facts about these models and their endpoints that decide what is sent to them; `notes` say why a model
+    goes before its turn.
+    """
 
     candidates: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    learnt: tuple[Learnt, ...] = ()
+    notes: tuple[str, ...] = ()

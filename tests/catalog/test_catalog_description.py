@@ -13,7 +13,8 @@ import yaml
 
 from openrouter_fallback import FallbackClient, ModelInfo
 from openrouter_fallback.catalog.prices import PriceCap
-from openrouter_fallback.request import reasoning
+from openrouter_fallback.request.handover.reasoning import _ANYONES
+from openrouter_fallback.request.handover.rules import FORMATS
 from openrouter_fallback.routes import needs as params
 
 from ..support.rawserver import RawServer, Reply
@@ -86,8 +87,8 @@ def test_the_words_for_needs_are_the_descriptions(schemas: dict[str, Any]) -> No
 
 def test_every_format_of_reasoning_has_a_maker(schemas: dict[str, Any]) -> None:
     formats = set(schemas["ReasoningFormat"]["enum"]) - {None, "unknown"}
-    assert formats == reasoning._MAKERS.keys()
-    assert reasoning._ANYONES in schemas["ReasoningDetailUnion"]["discriminator"]["mapping"]
+    assert formats == FORMATS.keys()
+    assert _ANYONES in schemas["ReasoningDetailUnion"]["discriminator"]["mapping"]
 
 
 def test_a_price_cap_is_sent_as_described(schemas: dict[str, Any]) -> None:

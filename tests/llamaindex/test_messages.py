@@ -27,8 +27,10 @@ from llama_index.core.base.llms.types import (
 )
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
+from llamaindex_openrouter_fallback.messages import wire_messages
 from openrouter_fallback import ConfigError
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.request.handover import History, Target, rule_for, translate
 
 from ..call.test_wire_replay import ALL, Recording
 from ..support.bodies import choice, delta
@@ -226,7 +228,10 @@ async def test_a_message_goes_out(make: Any, name: str) -> None:
         llm.chat([message])
         await llm.achat([message])
 
-        assert [request.body["messages"] for request in server.requests] == [[wire], [wire]]
+        assert wire_messages([message]) == [wire]
+        claude = Target(rule_for("anthropic/claude-sonnet-4.5"), "anthropic/claude-sonnet-4.5")
+        sent = list(translate(History([wire]), claude).messages)
+        assert [request.body["messages"] for request in server.requests] == [sent, sent]
     assert message.model_dump() == before
 
 

@@ -88,9 +88,15 @@ class _Log(logging.Handler):
 
 
 def _outage(name: str) -> str:
-    with Emulator(MODELS) as emulator, _Log() as log, pytest.raises(Exception) as caught:
-        fail(OUTAGES[name], emulator)
-    return "\n".join([f"{type(caught.value).__name__}: {caught.value}", *log.lines])
+    told = ""
+    with Emulator(MODELS) as emulator, _Log() as log:
+        try:
+            fail(OUTAGES[name], emulator)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+    # What is answered all the same, as a last resort, is said in the log.
+    assert told or "no model did better" in log.lines[-1], name
+    return "\n".join([told, *log.lines])
 
 
 def _file(folder: Path, text: str) -> str:

@@ -181,14 +181,21 @@ CASES = [
     ),
     Case(
         "langchain_agent",
-        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        {CLAUDE: {"kind": "cut", "after_tokens": 3, "requests": (2, 2)}},
         (
             "[the tool runs: Paris]\n",
             f"{CLAUDE} answers: ",
-            f"{CLAUDE}: bad_answer\n{GPT}: answered\n{CLAUDE}: bad_answer\n{GPT}: answered\n",
+            f"{CLAUDE}: answered\n{CLAUDE}: bad_answer\n{GPT}: answered\n",
         ),
-        {CLAUDE: 2, GPT: 2},
+        {CLAUDE: 2, GPT: 1},
         "cut off",
+    ),
+    Case(
+        "langchain_agent",
+        {CLAUDE: {"kind": "cut", "after_tokens": 3}},
+        ("[the tool runs: Paris]\n", f"{CLAUDE}: bad_answer\n{GPT}: answered\n{GPT}: answered\n"),
+        {CLAUDE: 1, GPT: 2},
+        "the tool call cut, so that the loop stays with the second model",
     ),
     Case(
         "langchain_rag",
@@ -214,10 +221,17 @@ CASES = [
     ),
     Case(
         "llamaindex_agent",
-        {CLAUDE: {"kind": "cut", "after_tokens": 6}},
+        {CLAUDE: {"kind": "cut", "after_tokens": 6, "requests": (2, 2)}},
         ("check_stock{'item': 'bolts'}: There are 12 bolts.\n", f"{CLAUDE} answers: ", f"{GPT} had the last word"),
-        {CLAUDE: 2, GPT: 2},
+        {CLAUDE: 2, GPT: 1},
         "cut off",
+    ),
+    Case(
+        "llamaindex_agent",
+        {CLAUDE: {"kind": "cut", "after_tokens": 6}},
+        ("check_stock{'item': 'bolts'}: There are 12 bolts.\n", f"{GPT} had the last word"),
+        {CLAUDE: 1, GPT: 2},
+        "the tool call cut, so that the loop stays with the second model",
     ),
     Case("llamaindex_agent", FIVE_MINUTES, (f"{LLAMA} had the last word",), {LLAMA: 2}, "both cut off"),
     Case(

@@ -444,23 +444,28 @@ NAMELESS = {"type": "reasoning.text", "text": "hm"}
 SERVERS = _thought("openai-responses-v1", "reasoning.server_tool_call", tool_name="t", arguments="{}", result="{}")
 ALL = [SIGNED, ENCRYPTED, OPEN, NAMELESS, SERVERS]
 
-GOES: list[tuple[str, list[Json]]] = [
-    ("anthropic/claude-sonnet-4.5", [SIGNED, OPEN, NAMELESS, SERVERS]),
-    ("~anthropic/claude-sonnet-latest", [SIGNED, OPEN, NAMELESS, SERVERS]),
-    ("openai/gpt-5.1:nitro", [ENCRYPTED, OPEN, NAMELESS, SERVERS]),
-    ("meta-llama/llama-3.3-70b-instruct", [OPEN, NAMELESS, SERVERS]),
+# Plain text goes to families that take any; Claude's thinking needs a signature, and others refuse all reasoning.
+GOES: list[tuple[str, list[Json], Json]] = [
+    ("anthropic/claude-sonnet-4.5", [SIGNED, SERVERS], {"reasoning": "hm"}),
+    ("~anthropic/claude-sonnet-latest", [SIGNED, SERVERS], {"reasoning": "hm"}),
+    ("openai/gpt-5.1:nitro", [ENCRYPTED, SERVERS], {"reasoning": "hm"}),
+    ("z-ai/glm-4.6", [OPEN, NAMELESS, SERVERS], {"reasoning": "hm"}),
+    ("meta-llama/llama-3.3-70b-instruct", [SERVERS], {}),
 ]
 
 
-@pytest.mark.parametrize(("model", "kept"), GOES)
-def test_reasoning_goes_only_to_the_family_that_made_it(raw: RawServer, model: str, kept: list[Json]) -> None:
+@pytest.mark.parametrize(("model", "kept", "plain"), GOES)
+def test_reasoning_goes_only_to_the_family_that_made_it(
+    raw: RawServer, model: str, kept: list[Json], plain: Json
+) -> None:
     lab = Lab(raw, _entry(FIRST), chain=[model])
     lab.answer()
     said: Json = {"role": "assistant", "content": "4", "reasoning": "hm", "reasoning_details": ALL}
     messages: list[Json] = [{"role": "user", "content": "2+2?"}, said, {"role": "user", "content": "sure?"}]
     lab.client.chat(messages)
     (request,) = [request for request in raw.requests if request.body]
-    assert request.body["messages"] == [messages[0], {**said, "reasoning_details": kept}, messages[2]]
+    wanted = {"role": "assistant", "content": "4", **plain, "reasoning_details": kept}
+    assert request.body["messages"] == [messages[0], wanted, messages[2]]
     assert said["reasoning_details"] is ALL
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -15,6 +15,7 @@ from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
 from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .demands import Demands, missed
 from .finishes import looks_whole
 from .pieces import calls_of, cut, pieces_of, reworded
 from .seam import SeamJoiner, SeamNotFound
@@ -81,6 +82,7 @@ _FIRST_TOKEN = FirstToken()
 _REASONING = Reasoning()
 _OVER = frozenset({State.FINISHED, State.DONE})
 _TURNS = TOOL | FINISH | USAGE
+_NOTHING_MORE = Demands()
 
 
 class AnswerDecoder:
@@ -88,16 +90,19 @@ class AnswerDecoder:
 
     `headers` are the response's (lower-case names). `streams`: a stream was asked for. `deliver`: pieces are wanted.
     `wants_json`: the answer must be JSON. `choices`: how many the request asks for. `max_tokens`: the request's limit.
-    `model`: the id that was asked for. `splice`: the answer continues a text that was delivered. Times of the day
-    (`now`) are epoch seconds; they are used only to read a date in an error.
+    `model`: the id that was asked for. `demands`: what the request demands beyond an answer. `prepare` is called with
+    the body before the verdict: it gives the caller's names back. `splice`: the answer continues a text that was
+    delivered. Times of the day (`now`) are epoch seconds; they are used only to read a date in an error.
     """
 
     __slots__ = (
         "_deliver",
+        "_demands",
         "_halves",
         "_headers",
         "_max_tokens",
         "_model",
+        "_prepare",
         "_reader",
         "_reasoned",
         "_rest",
@@ -111,6 +116,7 @@ class AnswerDecoder:
         "_whole",
         "assembler",
         "begun",
+        "body",
         "state",
         "tokens",
     )
@@ -125,6 +131,8 @@ class AnswerDecoder:
         choices: int = 1,
         max_tokens: int | None = None,
         model: str = "",
+        demands: Demands = _NOTHING_MORE,
+        prepare: Callable[[Json], None] | None = None,
         splice: SeamJoiner | None = None,
     ) -> None:
         self.state = State.HEAD
@@ -139,6 +147,10 @@ class AnswerDecoder:
         self._wants_json = wants_json
         self._max_tokens = max_tokens
         self._model = model
+        self._demands = demands
+        self._prepare = prepare
+        self.body: Json | None = None
+        """The body that was judged, whatever the verdict."""
         self._splice = splice
         self._reader = EventReader()
         self._whole = bytearray()
@@ -366,9 +378,15 @@ class AnswerDecoder:
         body = self._body(now)
         if isinstance(body, Failure):
             return self._fail(body)
-        wants_json = self._wants_json and not self._shown and self._splice is None
+        self.body, fresh = body, not self._shown and self._splice is None
         try:
-            failure, invalid = judge(body, wants_json=wants_json, now=now, max_tokens=self._max_tokens)
+            if self._prepare is not None:
+                self._prepare(body)
+            if fresh:
+                self._demands.unwrap(body)
+            failure, invalid = judge(body, wants_json=self._wants_json and fresh, now=now, max_tokens=self._max_tokens)
+            if fresh:
+                failure = missed(body, self._demands, failure)
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
             return self._fail(from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"))
         if self._splice is not None and failure is not None and self._adds_nothing(failure, self._splice):

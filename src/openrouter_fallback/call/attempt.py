@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 
 from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, State
 from ..answer.seam import SeamJoiner
@@ -17,8 +18,9 @@ from ..failures.classifier import from_response, from_transport
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import Exchange, TransportError
 from ..redaction import Redactor
+from ..request.handover import Form
 from ..request.request import Request
-from ..results import Completion, Piece
+from ..results import Completion, Json, Piece
 from ..routes.needs import most_tokens, wants_json
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
@@ -80,11 +82,13 @@ class AttemptReader:
         "_wall",
         "ask",
         "completion",
+        "demands",
         "failure",
         "headers",
         "paused",
         "request",
         "status",
+        "stricter",
     )
 
     def __init__(
@@ -129,6 +133,10 @@ class AttemptReader:
         self._collected_at = 0.0
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
+        self.demands = request.demands(ask.candidate)
+        """What the request demands of this answer."""
+        self.stricter: Form | None = None
+        """The form of the history that the model may take, after a refusal that names what stands in it."""
 
     # For whoever drives it
 
@@ -156,6 +164,14 @@ class AttemptReader:
         """The caller's `accept=` did not take the answer; how the attempt has ended now."""
         self.completion, self.failure = None, _TURNED_DOWN
         return Ended(_TURNED_DOWN)
+
+    def settle(self) -> Ended:
+        """Take an answer that was turned down as the answer after all; how the attempt has ended now."""
+        body = self.body
+        if body is None:
+            raise RuntimeError("the attempt holds no answer")
+        self.completion, self.failure = Completion(body), None
+        return Ended(completion=self.completion)
 
     def last_pieces(self) -> list[Piece]:
         """What a finished answer still has to deliver."""
@@ -194,6 +210,11 @@ class AttemptReader:
         while self._collected and not self._decoding.locked() and not self._ended:
             self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
         return self._decoder.text
+
+    @property
+    def body(self) -> Json | None:
+        """The body that was judged, whatever the verdict; None before."""
+        return None if self._decoder is None else self._decoder.body
 
     @property
     def usage(self) -> object:
@@ -241,6 +262,8 @@ class AttemptReader:
                     choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
                     max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
                     model=self.ask.candidate.model,
+                    demands=self.demands,
+                    prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
@@ -434,6 +457,7 @@ class AttemptReader:
         failure = ended.failure
         if failure is None:
             return ended
+        self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
         code = failure.code and keyless(failure.code)

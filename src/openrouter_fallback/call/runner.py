@@ -16,7 +16,10 @@ from functools import partial
 from typing import Any
 
 from ..answer.decoder import Ended, FirstToken, Pieces
+from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
+from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
+from ..answer.verdict import EMPTY_END
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
@@ -42,7 +45,7 @@ from ..spending.quotes import CostReservation
 from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
 from .race import Race
-from .runtime import Call, Runtime
+from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, Delivery, OutOfTime, Steps
 from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of
@@ -104,6 +107,8 @@ class CallRunner:
         """The attempt that gave the answer."""
         self._spent: list[tuple[object, int]] = []
         self._seams: list[Seam] = []
+        self._resort: tuple[AttemptReader, int] | None = None
+        self._silent = False
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
         self._observed = engine.events.observed
 
@@ -205,6 +210,8 @@ class CallRunner:
                     return self._last_pieces()
                 case Fail():
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
+                    if command.why == "exhausted" and self._resort is not None:
+                        return self._last_resort(*self._resort)
                     raise self._error(command)
 
     async def _side_by_side(self) -> Pieces | Command:
@@ -339,7 +346,7 @@ class CallRunner:
     def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
-        body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without)
+        body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
         return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
@@ -400,6 +407,7 @@ class CallRunner:
     async def _ended(self, number: int, ended: Ended) -> Command:
         """The attempt is over: an answer for the caller, or a failure for the machine."""
         reading, core = self._flights[number], self._core
+        ended = self._reconsidered(reading, ended)
         if ended.completion is not None:
             core.choose(number, self._engine.clock())
             await self._close_overtaken()
@@ -413,7 +421,7 @@ class CallRunner:
         self._join(reading, ended)
         if ended.failure is not None:
             self._broke_off(reading, ended.failure)
-        command = core.took(number, ended, now)
+        command = core.took(number, ended, now, stricter=reading.stricter)
         self._flights.take(number)
         if ended.completion is not None:
             self._answer(reading, ended.completion, now)
@@ -422,6 +430,37 @@ class CallRunner:
             if isinstance(command, KeepWaiting):
                 self._report(next(iter(core.active.values())).ask)
         return command
+
+    def _reconsidered(self, reading: AttemptReader, ended: Ended) -> Ended:
+        """Keep an answer that misses what was asked for as the last resort; take a second end without words."""
+        failure = ended.failure
+        if failure is None or self._core.delivery is Delivery.TEXT:
+            return ended
+        if failure.code in (NO_CALL, NOT_JSON):
+            self._resort = reading, len(self._attempts)
+        elif failure.code == EMPTY_END and ends_without_words(reading.body, reading.demands):
+            if self._silent:
+                return reading.settle()
+            self._silent = True
+        return ended
+
+    def _last_resort(self, reading: AttemptReader, number: int) -> list[Piece] | None:
+        """No model has given what was asked for: deliver the last answer as what it is."""
+        failure, attempt = reading.failure, self._attempts.pop(number)
+        said = failure.message if failure is not None else ""
+        completion = reading.settle().completion
+        if completion is None:
+            raise RuntimeError("the last resort holds no answer")
+        self._attempts.append(replace(attempt, kind=None, message="", notes=(*attempt.notes, said)))
+        logger.warning("%s: %s; no model did better, so that its answer is delivered", attempt.model, said)
+        self._command = Succeed()
+        self._answer(reading, completion, self._engine.clock())
+        self._answering = None
+        pieces = [*pieces_of(completion.raw), *calls_of(completion.raw)] if self._deliver else []
+        if not pieces:
+            return None
+        self._core.deliver(pieces)
+        return pieces
 
     async def _accepted(self, reading: AttemptReader, ended: Ended) -> Ended:
         """Ask `accept=`, where nothing was delivered yet."""
@@ -473,6 +512,11 @@ class CallRunner:
         completion.seams = tuple(self._seams)
         self._answering = reading
         self.completion = completion
+        key, calls = reading.ask.candidate.key, completion.message.get("tool_calls")
+        if isinstance(calls, list):
+            self._engine.delivered.add(calls, key)
+        if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
+            logger.warning("%s: a tool call was forced and none was made", key)
         if self._spent:
             completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
 
@@ -523,6 +567,8 @@ class CallRunner:
         usd, estimated = cost_of(reading, self._call.request)
         self._costs.purse.settle(number, usd or Decimal(0), estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
+        if attempt.notes:
+            self._engine.left_out(attempt.model, attempt.notes)
         if counts:
             self._attempts.append(attempt)
         if self._heard:

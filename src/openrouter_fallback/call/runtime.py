@@ -18,6 +18,7 @@ from ..events import Event, Events
 from ..failures.policy import Policy
 from ..health import MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
+from ..request.handover import DeliveredCalls
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
@@ -77,11 +78,13 @@ class Runtime:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
+    delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     known: Callable[[], Iterable[str]] = tuple
     """The ids that may have been meant by one that does not exist."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
+    _left_out: set[tuple[str, str]] = field(default_factory=set)
 
     def number(self) -> int:
         """The next call's number, from 1."""
@@ -95,6 +98,13 @@ class Runtime:
         near = self._not_found[key] = nearest(key, {one for one in self.known() if one != key}, VERY_CLOSE)
         meant = f" Did you mean {near!r}?" if near else " Check the id at https://openrouter.ai/models."
         logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
+
+    def left_out(self, key: str, notes: Iterable[str]) -> None:
+        """Say what of a history a model was not sent: once for each model and thing, and at debug for each call."""
+        for note in notes:
+            first = (key, note) not in self._left_out and len(self._left_out) < _MOST_WARNINGS
+            self._left_out.add((key, note))
+            logger.log(logging.INFO if first else logging.DEBUG, "%s, in what was sent to it: %s", key, note)
 
     def meant(self, key: str) -> str | None:
         """What may have been meant by an id that does not exist."""

@@ -36,6 +36,7 @@ from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..decision.commands import Command, Fail, KeepWaiting, StartAttempt
 from ..decision.failover import Failover
 from ..failures.kinds import Failure, FailureKind
+from ..request.handover import Form
 from ..results import Piece
 
 TOO_LATE: Final = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
@@ -141,8 +142,8 @@ class Steps:
 
     # Events of attempts
 
-    def took(self, number: int, event: Event, now: float) -> Command:
-        """An attempt has told something; what is to be done."""
+    def took(self, number: int, event: Event, now: float, *, stricter: Form | None = None) -> Command:
+        """An attempt has told something; what is to be done. `stricter`: see `Failover.failed`."""
         kind = type(event)
         if kind is ResponseStarted:
             self.machine.reached(now, number)
@@ -153,7 +154,7 @@ class Steps:
         elif isinstance(event, Pieces):
             self.deliver(event.pieces)
         elif isinstance(event, Ended):
-            return self._ended(number, event, now)
+            return self._ended(number, event, now, stricter)
         else:
             return self.out_of_time(now)
         return _STAY
@@ -198,7 +199,7 @@ class Steps:
             self.delivery = Delivery.REASONING
             self.machine.streamed()
 
-    def _ended(self, number: int, ended: Ended, now: float) -> Command:
+    def _ended(self, number: int, ended: Ended, now: float, stricter: Form | None) -> Command:
         machine, failure = self.machine, ended.failure
         if not machine.under_way(number):
             del self.active[number]
@@ -210,11 +211,12 @@ class Steps:
         if failure is None:
             self._note(number, None, now)
             return machine.succeeded(now, number)
-        self._note(number, failure, now, counts=not machine.corrects(failure, number))
+        corrected = machine.corrects(failure, number) or machine.form_refused(stricter, number)
+        self._note(number, failure, now, counts=not corrected)
         if self.delivery is Delivery.REASONING:
             self.delivery = Delivery.VOID
         only_prefill = self.delivery is Delivery.TEXT and self._only_prefill()
-        return self._obey(machine.failed(failure, now, number=number, only_prefill=only_prefill))
+        return self._obey(machine.failed(failure, now, number=number, only_prefill=only_prefill, stricter=stricter))
 
     # The end
 

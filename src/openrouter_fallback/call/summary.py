@@ -38,6 +38,7 @@ def attempt_of(
         cost=None if usd is None else float(usd),
         probe=ask.ticket.probe,
         estimated=estimated,
+        notes=reading.request.handed(ask.candidate, ask.form).notes,
     )
 
 

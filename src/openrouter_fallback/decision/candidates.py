@@ -8,6 +8,7 @@ from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure
 from ..failures.policy import Rule
 from ..health import Availability, AvailabilityStatus, Permit
+from ..request.handover import Form
 from ..routes.candidate import Candidate
 from .commands import StartAttempt
 
@@ -23,6 +24,7 @@ class CandidateState:
         "failed_mid_stream",
         "failure",
         "flying",
+        "form",
         "held_back",
         "max_tokens",
         "pending_penalty",
@@ -47,6 +49,7 @@ class CandidateState:
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
+        self.form: Form | None = None
         self.failed_mid_stream = False
         self.max_tokens: int | None = None
 

@@ -9,6 +9,7 @@ from typing import Literal
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure
 from ..health import Permit
+from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
 
@@ -47,7 +48,7 @@ class StartAttempt:
 
     `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text;
     `hedges`: another attempt is under way. `without`: parameters that the endpoint refuses; `max_tokens`: the longest
-    answer that the account can pay for.
+    answer that the account can pay for; `form`: that of the history.
     """
 
     candidate: Candidate
@@ -63,6 +64,7 @@ class StartAttempt:
     hedges: bool = False
     without: frozenset[str] = frozenset()
     max_tokens: int | None = None
+    form: Form = Form.NORMAL
 
     def later(self, seconds: float) -> StartAttempt:
         """The same with its deadlines moved: no clock runs while a consumer holds a piece."""

@@ -19,6 +19,7 @@ from ..failures.classifier import refused_parameter
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
 from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
+from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits, blamed
@@ -40,6 +41,8 @@ BUDGET_LOOK_SECONDS = 0.5
 MOST_BESIDE = 3
 """Attempts of one call under way at a time, where first tokens are overdue."""
 NO_PLACE_SECONDS = 0.5
+UNSIGNED_SECONDS = 600.0
+"""A signature that was not verified is a matter of one conversation; other forms are the model's rule."""
 
 _SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 _REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
@@ -163,6 +166,9 @@ class Failover:
         self._land(flight)
         flight.slot.pending_penalty = None
         self._health.success(flight.ticket, now, self._facts.needs)
+        if flight.slot.form is not None:
+            lasting = UNSIGNED_SECONDS if flight.slot.form is Form.UNSIGNED else None
+            self._health.learn_form(flight.slot.candidate.target, flight.slot.form, now, lasting)
         self._finish(now)
         return Succeed()
 
@@ -173,18 +179,30 @@ class Failover:
             way = ContinuationMode.INSTRUCT if how == "restarted" else ContinuationMode.PREFILL
             self._health.learn_way(ask.candidate.target, way)
 
-    def failed(self, failure: Failure, now: float, *, number: int | None = None, only_prefill: bool = False) -> Command:
-        """The attempt failed. `only_prefill`: the delivered text stops where an instruction would break its form."""
+    def failed(
+        self,
+        failure: Failure,
+        now: float,
+        *,
+        number: int | None = None,
+        only_prefill: bool = False,
+        stricter: Form | None = None,
+    ) -> Command:
+        """The attempt failed. `only_prefill`: the delivered text stops where an instruction would break its form.
+
+        `stricter`: the form in which the model may take the history, after a refusal that names what stands in it.
+        """
         self._expect("asking")
         flight = self._flight(number)
         slot = flight.slot
         self._only_prefill = only_prefill
         refused = self.prefill_refused(failure, flight.ask.number)
         parameter = None if refused else self._refused_parameter(failure, flight)
+        otherwise = refused or (parameter is None and self.form_refused(stricter, flight.ask.number))
         self._land(flight)
         self._last = slot
-        if refused:
-            return self._ask_otherwise(flight, now)
+        if otherwise:
+            return self._ask_otherwise(flight, now, None if refused else stricter)
         if parameter is not None:
             return self._ask_without(flight, parameter, now)
         if self._affordable(failure, slot):
@@ -363,11 +381,18 @@ class Failover:
             return False
         return failure.status == 400 and failure.kind in _REFUSALS
 
-    def _ask_otherwise(self, flight: ActiveAttempt, now: float) -> Command:
-        """A prefill that was refused: no failure, no attempt; the same model at once with an instruction."""
+    def form_refused(self, stricter: Form | None, number: int | None = None) -> bool:
+        """Whether the attempt failed only because of the history's form: there is a `stricter` one."""
+        return stricter is not None and not self._flight(number).token
+
+    def _ask_otherwise(self, flight: ActiveAttempt, now: float, form: Form | None) -> Command:
+        """A refused prefill or form: no failure, no attempt; the same model at once by instruction, or in `form`."""
         slot, ticket = flight.slot, flight.ticket
         self._health.endpoint_answered(ticket, now)
         self._health.release(ticket)
+        if form is not None:
+            slot.form = form
+            return self._ask(slot, now)
         self._health.learn_way(slot.candidate.target, ContinuationMode.INSTRUCT)
         slot.way = ContinuationMode.INSTRUCT
         return self._next(now) if self._only_prefill else self._ask(slot, now)
@@ -751,6 +776,7 @@ class Failover:
             hedges=bool(self._flights),
             without=self._health.refusals(candidate.taker, now),
             max_tokens=slot.max_tokens,
+            form=slot.form or Form(self._health.form(candidate.key, now) or Form.NORMAL),
         )
         return ask, ActiveAttempt(
             slot,

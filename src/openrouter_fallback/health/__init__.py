@@ -2,6 +2,7 @@
 
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Rules, State
+from .learnt import Fact, Learnt, LearntFacts
 from .memory import MemoryHealth, ModelHealth
 from .shared.fleet import SharedHealth
 from .shared.protocol import HealthStore
@@ -11,9 +12,12 @@ __all__ = [
     "READY",
     "Availability",
     "AvailabilityStatus",
+    "Fact",
     "HealthScopes",
     "HealthStore",
     "HealthTracker",
+    "Learnt",
+    "LearntFacts",
     "MemoryHealth",
     "ModelHealth",
     "Permit",

@@ -13,13 +13,13 @@ from functools import partial
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
+from .learnt import Fact, Learnt, LearntFacts
 from .window import Latencies
 
 PATIENCE_SECONDS = 10.0
 """Silence that counts as a time-out before a model's own p99 is known."""
 _PATIENCE_SAMPLES = 100
 _USUAL_SAMPLES = 20
-_LACK_SECONDS = 600.0
 _ACCEPTED_SECONDS = 3600.0
 """How long a key that was accepted is believed in, against a 401."""
 EARNED_PER_SUCCESS = 4
@@ -69,9 +69,6 @@ class _Model:
     earned: int = 0
     paces: dict[int, _Pace] = field(default_factory=dict)
     disabled_until: float | None = None
-    reasons: bool = False
-    way: str | None = None
-    lacks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +114,9 @@ class MemoryHealth:
         self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
         self._no_credits: dict[str, float] = {}
         self._no_auth: dict[str, float] = {}
-        self._refusals: dict[str, dict[str, float]] = {}
         self._accepted: dict[str, float] = {}
         self._late: dict[str, float] = {}
+        self._learnt = LearntFacts()
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
         _live.add(self)
@@ -147,10 +144,9 @@ class MemoryHealth:
                 closed = model.breaker.state(now) is State.CLOSED
                 if not model.breaker.admits(now):
                     return _left_out(model.breaker, now, model.breaker.reason or "failing")
-                if model.lacks:
-                    for need in needs:
-                        if now < model.lacks.get(need, 0.0):
-                            return AvailabilityStatus(Availability.UNFIT, f"does not support {need}", model.lacks[need])
+            lack = self._learnt.first(target.model, Fact.LACKS, needs, now)
+            if lack is not None:
+                return AvailabilityStatus(Availability.UNFIT, f"does not support {lack.subject}", lack.until)
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
                 reason = f"endpoint {target.endpoint} cannot be reached"
@@ -249,8 +245,7 @@ class MemoryHealth:
 
     def reasons_unasked(self, model: str) -> bool:
         """Whether the model was seen to reason without having been asked to."""
-        known = self._models.get(model)
-        return known is not None and known.reasons
+        return self._learnt.get(model, Fact.REASONS) is not None
 
     def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
         """What is known of one model."""
@@ -351,9 +346,8 @@ class MemoryHealth:
             model = self._model(target)
             model.breaker.success(ticket.model, now)
             model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
-            if model.lacks:
-                for need in needs:
-                    model.lacks.pop(need, None)
+            if needs:
+                self._learnt.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(ticket.endpoint, now)
             self._cooldowns.pop((target.account, target.model), None)
             if target.model.endswith(FREE):
@@ -432,33 +426,49 @@ class MemoryHealth:
     def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
         """The model does not support `need`; remembered for ten minutes, or until it does."""
         with self._lock:
-            self._model(model).lacks[need] = now + _LACK_SECONDS
+            self._learnt.learn(model.model, Fact.LACKS, now, subject=need)
 
     def learn_refusal(self, taker: str, parameter: str, now: float) -> None:
         """The endpoint (or the model, behind a gateway) refuses a parameter; remembered for a day."""
         with self._lock:
-            if len(self._refusals) < _MOST_COOLDOWNS or taker in self._refusals:
-                self._refusals.setdefault(taker, {})[parameter] = now + _REFUSAL_SECONDS
+            self._learnt.learn(taker, Fact.REFUSES, now, subject=parameter)
 
     def refusals(self, taker: str, now: float) -> frozenset[str]:
         """The parameters that are known to be refused there."""
-        known = self._refusals.get(taker)
-        return _NOTHING if not known else frozenset(name for name, until in known.items() if now < until)
+        with self._lock:
+            return self._learnt.subjects(taker, Fact.REFUSES, now)
 
     def learn_reasons(self, target: HealthScopes) -> None:
         """The model reasons without being asked."""
         with self._lock:
-            self._model(target).reasons = True
+            if self._learnt.get(target.model, Fact.REASONS) is None:
+                self._learnt.learn(target.model, Fact.REASONS, 0.0)
 
     def learn_way(self, target: HealthScopes, way: str) -> None:
         """How the model goes on from delivered text, as it has shown."""
         with self._lock:
-            self._model(target).way = way
+            self._learnt.learn(target.model, Fact.CONTINUES, 0.0, value=way)
 
     def way(self, model: str) -> str | None:
         """How the model has shown to go on from delivered text."""
-        known = self._models.get(model)
-        return known.way if known is not None else None
+        known = self._learnt.get(model, Fact.CONTINUES)
+        return known.value if known is not None else None
+
+    def learn_form(self, target: HealthScopes, form: str, now: float, seconds: float | None = None) -> None:
+        """The form of a history that the model took after it refused another; remembered for `seconds`, or a day."""
+        with self._lock:
+            self._learnt.learn(target.model, Fact.FORM, now, value=form, seconds=seconds)
+
+    def form(self, model: str, now: float) -> str | None:
+        """The form of a history that the model is known to take; None: the usual one."""
+        with self._lock:
+            known = self._learnt.get(model, Fact.FORM, now)
+            return known.value if known is not None else None
+
+    def learnt(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
+        """What is known of these models and endpoints, for people to read."""
+        with self._lock:
+            return self._learnt.about(scopes, now)
 
     # By hand
 
@@ -472,7 +482,7 @@ class MemoryHealth:
         with self._lock:
             model = self._model(target)
             model.disabled_until = None
-            model.lacks.clear()
+            self._learnt.forget(target.model, Fact.LACKS)
             if model.breaker.open_until is not None:
                 model.breaker.close()
             cooled = {target.model, FREE} if target.model.endswith(FREE) else {target.model}
@@ -483,17 +493,18 @@ class MemoryHealth:
         """Forget everything that was learnt about one model."""
         with self._lock:
             self._models.pop(target.model, None)
+            self._learnt.forget(target.model)
             self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if key[1] != target.model}
 
     def reset(self) -> None:
         """Forget everything that was learnt."""
         with self._lock:
             self._models.clear()
+            self._learnt.clear()
             self._endpoints.clear()
             self._cooldowns.clear()
             self._no_credits.clear()
             self._no_auth.clear()
-            self._refusals.clear()
             self._accepted.clear()
 
     # Inside the lock

@@ -20,4 +20,3 @@ _OPENROUTERS = frozenset(
         "usage",
     }
 )
-_OPENROUTERS_IN_MESSAGES = frozenset({"images", "reasoning", "reasoning_details"})

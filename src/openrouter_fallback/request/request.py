@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
+from ..answer.demands import Demands
 from ..answer.seam import ContinuationMode
 from ..argument_names import PARAMETERS, refusal
 from ..catalog.prices import lower
 from ..errors import ConfigError
+from ..failures.kinds import Failure
 from ..results import Json, text_of
 from ..routes.candidate import Candidate
 from ..routes.needs import (
@@ -27,8 +29,22 @@ from ..routes.needs import (
 )
 from ..suggest import meant
 from .continuation import continued
-from .parameters import _OPENROUTERS, _OPENROUTERS_IN_MESSAGES
-from .reasoning import family, makers, without_others
+from .handover import (
+    Form,
+    Handover,
+    History,
+    Target,
+    asks_for_thinking,
+    deliver,
+    needs_strict,
+    rule_for,
+    tool_names,
+    tools_without_marks,
+    translate,
+    translated_params,
+    unsendable,
+)
+from .parameters import _OPENROUTERS
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A prompt, or messages in OpenAI's shape."""
@@ -40,6 +56,13 @@ PROMPT_CLASSES = (16_000, 128_000, 512_000)
 
 
 _STREAM_OPTIONS: Json = {"include_usage": True}
+_DEMANDING = frozenset({"function_call", "response_format", "tool_choice"})
+_NOTHING_MORE, _AFTER_RESULT = Demands(), Demands(after_result=True)
+_CALLS = frozenset({"function_call", "tool_calls"})
+_REASONING = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
+
+
+_SCRUB_LENGTH = 24
 
 
 class Request:
@@ -48,10 +71,13 @@ class Request:
     __slots__ = (
         "_as_it_is",
         "_common",
-        "_makers",
+        "_handed",
+        "_opening",
         "_params",
         "_stream_options",
+        "_tools",
         "facts",
+        "history",
         "messages",
         "needs",
         "wants_json",
@@ -60,7 +86,11 @@ class Request:
     def __init__(
         self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
     ) -> None:
-        self.messages = _checked_messages(messages)
+        self.history = History(_checked_messages(messages))
+        self.messages: Sequence[Mapping[str, Any]] = self.history.messages
+        unsent = unsendable(self.messages) if self.history.lists else ""
+        if unsent:
+            raise ConfigError(unsent)
         extra = params.get("extra_body") or {}
         if not isinstance(extra, Mapping):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
@@ -75,7 +105,9 @@ class Request:
         self._as_it_is = frozenset(extra)
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
         self._common = _encode({"messages": self.messages, **self._params})
-        self._makers = makers(self.messages)
+        self._tools = tool_names(self._params)
+        self._handed: dict[tuple[str, Form], Handover] = {}
+        self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
         self.wants_json = wants_json(self._params)
         self.needs = needs(self._params, self.messages, len(self._common))
         self.facts = RequestTraits(
@@ -97,8 +129,11 @@ class Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
         other = object.__new__(Request)
         other.messages = continued(self.messages, text, way)
+        other.history = History(other.messages)
+        other.history.writers.update(self.history.writers)
+        other._tools, other._handed, other._opening = self._tools, {}, None
         other.wants_json = False
-        other.facts, other.needs, other._makers = self.facts, self.needs, self._makers
+        other.facts, other.needs = self.facts, self.needs
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other._params = dict(self._params)
         for name in TOKEN_LIMITS:
@@ -107,23 +142,75 @@ class Request:
         other._common = _encode({"messages": other.messages, **other._params})
         return other
 
+    def handed(self, candidate: Candidate, form: Form = Form.NORMAL) -> Handover:
+        """The history as this candidate reads it."""
+        if self._opening is not None:
+            return self._opening
+        known = self._handed.get((candidate.key, form))
+        if known is None:
+            info = candidate.info
+            slug = info.canonical_slug if info is not None else None
+            thinking = asks_for_thinking(self._params, candidate.params)
+            if thinking is None and candidate.model.endswith(":thinking"):
+                thinking = True
+            rule = rule_for(candidate.model, slug, candidate.host)
+            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
+            known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
+        return known
+
+    def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
+        """The form in which the candidate may take the history after this refusal; None where none would change it."""
+        wanted = needs_strict(failure)
+        if wanted is Form.UNSIGNED and form is not Form.NORMAL:
+            wanted = Form.STRICT
+        if wanted is None or wanted is form or form is Form.REASONED:
+            return None
+        then, now = self.handed(candidate, wanted), self.handed(candidate, form)
+        same = list(then.messages) == list(now.messages) and then.without_reasoning == now.without_reasoning
+        return None if same else wanted
+
+    def demands(self, candidate: Candidate) -> Demands:
+        """What the request demands of this candidate's answer."""
+        if _DEMANDING.isdisjoint(self._params) and _DEMANDING.isdisjoint(candidate.params):
+            return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
+        return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
+
+    def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
+        """Give an answer the caller's names of functions, and its calls ids that are new to the history."""
+        choices = body.get("choices")
+        if not isinstance(choices, list) or not any(map(_calls, choices)):
+            return
+        functions = self.handed(candidate, form).functions
+        known = {call.id for call in self.history.calls}
+        deliver(body, known, {written: given for given, written in functions.items()})
+
     def body(
         self,
         candidate: Candidate,
         ignore: Sequence[str] = (),
         max_tokens: int | None = None,
         without: frozenset[str] = frozenset(),
+        form: Form = Form.NORMAL,
     ) -> bytes:
         """The JSON body for one candidate; the caller's parameters go before the model's own, `null` sends nothing.
 
         What only OpenRouter knows goes to other servers only by `extra_body` or the model's own parameters.
         `max_tokens`: what may be paid for, where neither of them gives any. `without`: what the endpoint refuses.
+        `form`: that of the history.
         """
-        params, messages = self._params, self.messages
+        params, own = self._params, candidate.params
+        handed = self.handed(candidate, form)
+        messages = handed.messages
         if not candidate.on_openrouter:
-            params, messages = self._elsewhere(candidate), _without_openrouters(messages)
-        elif self._makers and not self._makers <= {own := family(candidate.model)}:
-            messages = without_others(messages, own)
+            params = self._elsewhere(candidate)
+        if not handed.marks and "tools" in params:
+            params = dict(plain) if (plain := tools_without_marks(params)) is not params else params
+        if handed.functions:
+            params = dict(translated_params(params, handed.functions))
+        if handed.without_reasoning:
+            own = {key: value for key, value in own.items() if key not in _REASONING}
+            if not _REASONING.isdisjoint(params):
+                params = {key: value for key, value in params.items() if key not in _REASONING}
         if without and not without.isdisjoint(params):
             params = {key: value for key, value in params.items() if key not in without}
         head: Json = {"model": candidate.model}
@@ -133,15 +220,15 @@ class Request:
             head["stream"] = True
             if "stream_options" not in params and "stream_options" not in without:
                 head["stream_options"] = self._stream_options
-        if candidate.params:
-            limits = token_limits(params, candidate.params)
-            for key, value in candidate.params.items():
+        if own:
+            limits = token_limits(params, own)
+            for key, value in own.items():
                 if key not in params and key not in without and (key in limits or key not in TOKEN_LIMITS):
                     head[key] = value
         if None in head.values():  # what is null is not sent
             head = {key: value for key, value in head.items() if value is not None}
         if ignore or candidate.max_price:
-            provider = dict(params.get("provider") or candidate.params.get("provider") or {})
+            provider = dict(params.get("provider") or own.get("provider") or {})
             if ignore:
                 provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             if candidate.max_price:
@@ -171,6 +258,12 @@ class Request:
         return [text for message in self.messages if (text := text_of(message.get("content")))]
 
 
+def _calls(choice: object) -> bool:
+    """Whether a choice of an answer may hold calls."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    return isinstance(message, dict) and not _CALLS.isdisjoint(message)
+
+
 def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
@@ -186,13 +279,6 @@ def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
                 "such as {'role': 'user', 'content': ...}"
             )
     return checked
-
-
-def _without_openrouters(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The messages without what models on OpenRouter thought and drew."""
-    if all(_OPENROUTERS_IN_MESSAGES.isdisjoint(message) for message in messages):
-        return messages
-    return [{k: v for k, v in message.items() if k not in _OPENROUTERS_IN_MESSAGES} for message in messages]
 
 
 def _encode(value: Json) -> bytes:

@@ -114,7 +114,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The candidates allowed for one call, in order, whatever their health; and those a rule excludes."""
+    """The candidates allowed for one call, in order, whatever their health; and those a rule excludes.
+
+    `note` says why a candidate goes before its turn.
+    """
 
     candidates: tuple[Candidate, ...]
     excluded: tuple[Skipped, ...] = ()
+    note: str = ""

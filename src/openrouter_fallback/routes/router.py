@@ -18,6 +18,7 @@ from ..results import Route, Skipped
 from ..suggest import did_you_mean
 from .candidate import NO_NEEDS, Candidate, Plan
 from .choice import Choice
+from .model_families import same_model
 from .needs import Needs
 
 logger = logging.getLogger("openrouter_fallback")
@@ -60,9 +61,32 @@ class Router:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
-    def route(self, choice: Choice, now: float, accounts: Mapping[str, str], needs: Needs = NO_NEEDS) -> Route:
-        """The plan as it stands now, for people to read."""
+    def with_loop(self, plan: Plan, models: Sequence[str], now: float, needs: Needs = NO_NEEDS) -> Plan:
+        """The plan with the model first that began the tool loop, known by the names `models`.
+
+        Only the order changes, and only while that model's circuit is closed and nothing else speaks against it.
+        """
+        found = next((c for name in models if (c := _named(plan.candidates, name)) is not None), None)
+        if found is None or found is plan.candidates[0]:
+            return plan
+        standing = found.fitting(self._health.standing(found.target, now, needs.abilities))
+        if standing.gate is not Availability.READY or self._health.account_standing(found.target, now) is not None:
+            return plan
+        others = (candidate for candidate in plan.candidates if candidate is not found)
+        return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: its tool calls are answered")
+
+    def route(
+        self,
+        choice: Choice,
+        now: float,
+        accounts: Mapping[str, str],
+        needs: Needs = NO_NEEDS,
+        loop: Sequence[str] = (),
+    ) -> Route:
+        """The plan as it stands now, for people to read; `loop`: as in `with_loop`."""
         plan = self.plan(choice, now, accounts, needs)
+        if loop:
+            plan = self.with_loop(plan, loop, now, needs)
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
@@ -72,7 +96,8 @@ class Router:
             else:
                 left = max(0.0, standing.until - now) if standing.until is not None else None
                 skipped.append(Skipped(candidate.key, standing.reason, left))
-        return Route(tuple(asked), tuple(skipped))
+        scopes = {scope for one in plan.candidates for scope in (one.key, one.target.endpoint)}
+        return Route(tuple(asked), tuple(skipped), self._health.learnt(scopes, now), (plan.note,) if plan.note else ())
 
     def candidate(self, key: str, accounts: Mapping[str, str]) -> Candidate:
         """The candidate behind one id."""
@@ -225,6 +250,19 @@ def _within(cap: PriceCap, plan: list[Candidate]) -> tuple[list[Candidate], list
         else:
             kept.append(replace(candidate, max_price=cap.wire()) if candidate.on_openrouter else candidate)
     return kept, beyond
+
+
+def _named(candidates: Iterable[Candidate], name: str) -> Candidate | None:
+    """The candidate with this key, else the one of which an answer says this name."""
+    known = [candidate for candidate in candidates if candidate.key == name]
+    if known:
+        return known[0]
+    for candidate in candidates:
+        info = candidate.info
+        slug = info.canonical_slug if info is not None else None
+        if same_model(name, candidate.model) or (slug is not None and same_model(name, slug)):
+            return candidate
+    return None
 
 
 def _by_price(candidate: Candidate) -> Decimal:

@@ -1,0 +1,129 @@
+"""What was learnt about models and endpoints beyond their health: one store of facts, each with an expiry.
+
+A prefill that was refused, a feature that is missing, a parameter or a form of the history that an endpoint does not
+take: each is asked for once, and not again until the fact expires, an answer shows the opposite, or it is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MOST_FACTS: Final = 4096
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+class Fact(StrEnum):
+    """A kind of fact; what it is about stands in `subject`, how it turned out in `value`."""
+
+    CONTINUES = "continues"
+    """How the model goes on from delivered text (`value`: `prefill`, `instruct`)."""
+    LACKS = "lacks"
+    """A feature that the model does not serve (`subject`: `tools`, `image` ...)."""
+    REFUSES = "refuses"
+    """A parameter that the endpoint does not take (`subject`: its name)."""
+    FORM = "form"
+    """The form of a history that the model takes (`value`: `unsigned`, `strict`, `strict_reasoned`)."""
+    REASONS = "reasons"
+    """The model reasons without being asked."""
+
+
+SECONDS: Final = {
+    Fact.CONTINUES: None,
+    Fact.LACKS: 600.0,
+    Fact.REFUSES: 86_400.0,
+    Fact.FORM: 86_400.0,
+    Fact.REASONS: None,
+}
+"""How long each kind holds; None: until it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """One fact about `scope`, a model's key or an endpoint's name. `until`: a time of the clock, None for no end."""
+
+    scope: str
+    fact: Fact
+    subject: str = ""
+    value: str = ""
+    until: float | None = None
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.scope, str(self.fact), self.subject, self.value) if part)
+
+
+class LearntFacts:
+    """The facts of one process, at most 4,096: the oldest goes first. Not locked: its owner is.
+
+    Times are seconds of any monotonic clock, given as `now`; without one, a fact is looked up whatever its age.
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, Fact, str], Learnt] = {}
+        self._scopes: dict[str, int] = {}
+
+    def learn(
+        self, scope: str, fact: Fact, now: float, *, subject: str = "", value: str = "", seconds: float | None = None
+    ) -> None:
+        """Remember a fact for `seconds`, by default as long as its kind holds."""
+        seconds = SECONDS[fact] if seconds is None else seconds
+        key = scope, fact, subject
+        self._remove(key)
+        while len(self._facts) >= MOST_FACTS:
+            self._remove(next(iter(self._facts)))
+        self._facts[key] = Learnt(scope, fact, subject, value, None if seconds is None else now + seconds)
+        self._scopes[scope] = self._scopes.get(scope, 0) + 1
+
+    def get(self, scope: str, fact: Fact, now: float | None = None, subject: str = "") -> Learnt | None:
+        """A fact that holds; None where nothing is known."""
+        if scope not in self._scopes:
+            return None
+        known = self._facts.get((scope, fact, subject))
+        if known is None or now is None or known.until is None or now < known.until:
+            return known
+        self._remove((scope, fact, subject))
+        return None
+
+    def first(self, scope: str, fact: Fact, subjects: Iterable[str], now: float) -> Learnt | None:
+        """The first of several subjects of which a fact is known."""
+        if scope not in self._scopes:
+            return None
+        return next((known for one in subjects if (known := self.get(scope, fact, now, one)) is not None), None)
+
+    def subjects(self, scope: str, fact: Fact, now: float) -> frozenset[str]:
+        """All subjects of which a fact is known."""
+        if scope not in self._scopes:
+            return _NOTHING
+        return frozenset(known.subject for known in self.about((scope,), now) if known.fact is fact)
+
+    def about(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
+        """All facts about these scopes that hold, for people to read."""
+        wanted = set(scopes)
+        facts = [known for known in self._facts.values() if known.scope in wanted]
+        return tuple(known for known in facts if known.until is None or now < known.until)
+
+    def unlearn(self, scope: str, fact: Fact, subjects: Iterable[str] = ("",)) -> None:
+        """Forget facts that an answer has shown to be wrong."""
+        if scope in self._scopes:
+            for subject in subjects:
+                self._remove((scope, fact, subject))
+
+    def forget(self, scope: str, fact: Fact | None = None) -> None:
+        """Forget all facts about one scope, or those of one kind."""
+        for key in [key for key in self._facts if key[0] == scope and fact in (None, key[1])]:
+            self._remove(key)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._facts.clear()
+        self._scopes.clear()
+
+    def _remove(self, key: tuple[str, Fact, str]) -> None:
+        if self._facts.pop(key, None) is not None:
+            left = self._scopes[key[0]] - 1
+            if left:
+                self._scopes[key[0]] = left
+            else:
+                del self._scopes[key[0]]

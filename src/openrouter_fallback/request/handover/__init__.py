@@ -1,0 +1,42 @@
+"""A conversation that changes hands: a history written by one family of models, as another one reads it.
+
+Pure: a history and a target in, a history out. `rules` is the table, `translate` the translation.
+"""
+
+from ...routes.model_families import Family, family_of, same_model
+from .answer import deliver
+from .blocks import tools_without_marks, unsendable
+from .forms import Form, Target, asks_for_thinking, needs_strict
+from .history import History
+from .ids import delivered_ids
+from .loops import DeliveredCalls, loop_models
+from .names import restore_names, tool_names, translated_params
+from .rules import FORMATS, RULES, Reasoning, Rule, rule_for
+from .translate import Handover, translate
+
+__all__ = [
+    "FORMATS",
+    "RULES",
+    "DeliveredCalls",
+    "Family",
+    "Form",
+    "Handover",
+    "History",
+    "Reasoning",
+    "Rule",
+    "Target",
+    "asks_for_thinking",
+    "deliver",
+    "delivered_ids",
+    "family_of",
+    "loop_models",
+    "needs_strict",
+    "restore_names",
+    "rule_for",
+    "same_model",
+    "tool_names",
+    "tools_without_marks",
+    "translate",
+    "translated_params",
+    "unsendable",
+]

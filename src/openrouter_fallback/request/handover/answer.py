@@ -1,0 +1,48 @@
+"""An answer as it is delivered: with the caller's names of functions, and calls whose ids are new to the history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .ids import new_ids
+from .names import restore_names
+
+Json = dict[str, Any]
+
+
+def deliver(body: Json, known: Collection[str], original: Mapping[str, str]) -> None:
+    """Change the body of an answer so that it can be delivered.
+
+    `known` are the ids of the history's calls, `original` the caller's names of functions by what stands for them. An
+    entry of `reasoning_details` that names a call by its id follows it.
+    """
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict):
+            continue
+        if original:
+            restore_names(message, original)
+        calls = message.get("tool_calls")
+        if calls and isinstance(calls, list):
+            _number(message, calls, known)
+
+
+def _number(message: Json, calls: list[Any], known: Collection[str]) -> None:
+    changed: dict[str, str] = {}
+    for call, id in zip(calls, new_ids(known, calls), strict=True):
+        if isinstance(call, dict) and call.get("id") != id:
+            if isinstance(call.get("id"), str):
+                changed.setdefault(call["id"], id)
+            call["id"] = id
+    details = message.get("reasoning_details")
+    if changed and isinstance(details, list):
+        for detail in details:
+            if isinstance(detail, dict) and detail.get("id") in changed and not _names_other(detail["id"], calls):
+                detail["id"] = changed[detail["id"]]
+
+
+def _names_other(id: str, calls: list[Any]) -> bool:
+    """Whether a call of the answer kept this id."""
+    return any(isinstance(call, dict) and call.get("id") == id for call in calls)

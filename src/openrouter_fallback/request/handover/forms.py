@@ -1,0 +1,129 @@
+"""The form in which a history is sent, the target that reads it, and the refusals that ask for the strictest form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ...failures.kinds import Failure, FailureKind
+from .rules import NINE, IdForm, Reasoning, Rule
+
+
+class Form(StrEnum):
+    """How much of a history is taken out before it is sent."""
+
+    NORMAL = "normal"
+    UNSIGNED = "unsigned"
+    """Without signed or encrypted reasoning: what this conversation holds of it cannot be verified there."""
+    STRICT = "strict"
+    """Ids of 9 letters or digits unless the table knows better, no names, no reasoning, text blocks joined."""
+    REASONED = "strict_reasoned"
+    """The same, with plain reasoning in every assistant message: the refusal said that it is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who reads a history.
+
+    `model` as on the wire, `slug` as the catalog has it, `host` of the endpoint. `thinking`: whether the request asks
+    for reasoning; None where it says nothing.
+    """
+
+    rule: Rule
+    model: str
+    slug: str | None = None
+    on_openrouter: bool = True
+    host: str = ""
+    thinking: bool | None = None
+    form: Form = Form.NORMAL
+
+    @property
+    def signed(self) -> bool:
+        """Whether signed or encrypted reasoning may go along."""
+        return self.form is Form.NORMAL
+
+    @property
+    def strict(self) -> bool:
+        """Whether the strictest form was asked for."""
+        return self.form in _STRICTEST
+
+    @property
+    def ids(self) -> IdForm:
+        """How ids of tool calls must look."""
+        return self.rule.ids if not self.strict or self.rule.ids.counted else NINE
+
+    @property
+    def demands_reasoning(self) -> bool:
+        """Whether assistant messages need plain reasoning."""
+        if self.strict:
+            return self.form is Form.REASONED
+        thinks = self.rule.thinks_unasked(self.model) if self.thinking is None else self.thinking
+        return self.rule.reasoning is Reasoning.DEMANDED and thinks
+
+    @property
+    def field(self) -> str:
+        """The name of plain reasoning; empty: its endpoint refuses any."""
+        if self.on_openrouter:
+            return "reasoning"
+        return "" if self.refuses_reasoning else self.rule.field
+
+    @property
+    def refuses_reasoning(self) -> bool:
+        """Whether its endpoint refuses a message that holds reasoning under any name."""
+        return self.host in _REFUSE_REASONING
+
+
+_STRICTEST: Final = frozenset({Form.STRICT, Form.REASONED})
+# jan#8136, Kai#265: "property 'reasoning_content' is unsupported".
+_REFUSE_REASONING: Final = frozenset({"api.groq.com", "api.cerebras.ai"})
+
+_STATUSES: Final = frozenset({400, 422})
+_KINDS: Final = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
+# What a refusal of the history's form names. Each has a source in the rules; a refusal of a parameter has other words.
+_NAMED: Final = re.compile(
+    r"tool.?call.?id|tool_use|tool_result|call_id|\bids? (?:was|is|must|should|not|does)|invalid.{0,20}\bid\b|\bid:"
+    r"|\bitem with id|tool_calls|function.?call|tool messages?|tool results?|tool_?choice.{0,20}name"
+    r"|function.{0,12}name|\.name\b|\bnames?\b.{0,40}(?:pattern|match|invalid|must|characters)|invalid.{0,20}\bname"
+    r"|reasoning|thinking|thought|signature|encrypted"
+    r"|content.?(?:block|part|type)|text content|message content|non-?empty|must not be empty|blank|whitespace"
+    r"|messages?[\[.]\d|messages? .{0,40}(?:role|content)|\broles?\b|system message|conversation"
+    r"|cache_control|extra (?:inputs|fields)|unsupported.{0,20}(?:block|part|content)",
+    re.IGNORECASE,
+)
+_UNVERIFIED: Final = re.compile(r"signature|encrypted|thinking|thought", re.IGNORECASE)
+_MISSING_REASONING: Final = re.compile(
+    r"reasoning(?:_content|_details| content)?\W{0,3}(?:is|are|was|field)?.{0,40}(?:missing|required|passed back)"
+    r"|missing.{0,20}reasoning",
+    re.IGNORECASE,
+)
+
+
+def needs_strict(failure: Failure) -> Form | None:
+    """The form to ask the same model with once more after this refusal; None where it does not speak of the history.
+
+    A 400 or 422 that names an id, a name, reasoning, a role or a block. A signature that cannot be verified is a matter
+    of one conversation; all else is a rule of the model.
+    """
+    if failure.status not in _STATUSES or failure.kind not in _KINDS or not _NAMED.search(failure.message):
+        return None
+    # Gemini's refusal speaks of OpenRouter's reasoning details and means the signature.
+    if _MISSING_REASONING.search(failure.message) and "signature" not in failure.message:
+        return Form.REASONED
+    return Form.UNSIGNED if _UNVERIFIED.search(failure.message) else Form.STRICT
+
+
+def asks_for_thinking(*params: Mapping[str, object]) -> bool | None:
+    """Whether parameters switch reasoning on or off; the first that say anything decide."""
+    for given in params:
+        reasoning = given.get("reasoning")
+        if isinstance(reasoning, Mapping) and reasoning:
+            return reasoning.get("enabled") is not False and reasoning.get("effort") != "none"
+        effort = given.get("reasoning_effort")
+        if effort is not None:
+            return effort != "none"
+        if isinstance(given.get("include_reasoning"), bool) and given["include_reasoning"]:
+            return True
+    return None

@@ -1,0 +1,231 @@
+"""A history as it came: what stands in it, and which result belongs to which call.
+
+`History` is made once for a request and looked at for each target. What it notes of all messages together takes a few
+passes over lists, so that a history that needs no change costs next to nothing; calls are paired with their results
+one by one only where they are out of order. Whatever has not the shape of OpenAI's messages is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from .blocks import CACHE, PARTS, normal_message
+
+Message = Mapping[str, Any]
+
+WRITER: Final = "model"
+"""The key of an assistant message that names the model which wrote it (OpenRouter's schema has it). Never sent."""
+REASONED: Final = frozenset({"reasoning", "reasoning_details", "reasoning_content"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call of the history: the `number`-th of the message at `position`."""
+
+    position: int
+    number: int
+    id: str
+    name: str
+
+
+class History:
+    """The messages of a request, without the names of their writers and with content blocks in OpenAI's form.
+
+    `writers` are the models that wrote the messages, by position, where that is known; `keys` all keys of messages.
+    `lists`: some content is a list; `marks`: there is `cache_control`; `voids`: some content is empty or blank;
+    `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and its results stand
+    directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
+    """
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        keys: set[str] = set().union(*messages)
+        self.writers: dict[int, str] = {}
+        contents = [message.get("content") for message in messages]
+        kinds = set(map(type, contents))
+        self.lists = not kinds <= _PLAIN
+        self.marks = CACHE in keys
+        blank_block = False
+        if WRITER in keys or (self.lists and not _known(contents)):
+            messages = self._normal(messages, keys)
+            contents = [message.get("content") for message in messages]
+        if self.lists:
+            blocks = [block for content in contents if isinstance(content, list) for block in content]
+            self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
+            blank_block = any(map(_void_block, blocks))
+        self.messages: Sequence[Message] = messages
+        self.keys = keys
+        self.roles: list[str] = [message["role"] for message in messages]
+        self.tidy = True
+        self.callers: list[int] = []
+        self.ids: list[str] = []
+        self.names: frozenset[str] = frozenset()
+        if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.roles:
+            self._look_at_calls()
+        self.voids = blank_block or self._has_voids(contents)
+
+    @property
+    def opening(self) -> bool:
+        """Whether it is the text that opens a conversation, which every model reads alike."""
+        if self.lists or self.voids or self.keys != _TEXT:
+            return False
+        return self.roles == _PROMPT or self.roles == _INSTRUCTED
+
+    def _normal(self, messages: Sequence[Message], keys: set[str]) -> list[Message]:
+        normal = []
+        for position, message in enumerate(messages):
+            if WRITER in message:
+                writer = message[WRITER]
+                if isinstance(writer, str) and writer:
+                    self.writers[position] = writer
+                message = {key: value for key, value in message.items() if key != WRITER}
+            changed = normal_message(message)
+            if changed is not message:
+                keys.update(changed)
+            normal.append(changed)
+        keys.discard(WRITER)
+        return normal
+
+    def _look_at_calls(self) -> None:
+        """See whether all is in order, without a look at each call: the usual case."""
+        messages, roles = self.messages, self.roles
+        callers = [n for n, message in enumerate(messages) if "tool_calls" in message]
+        listed = [messages[n]["tool_calls"] for n in callers]
+        if not all(listed):
+            callers = [n for n, calls in zip(callers, listed, strict=True) if calls]
+            listed = [messages[n]["tool_calls"] for n in callers]
+        self.callers = callers
+        try:
+            ids = [call["id"] for calls in listed for call in calls]
+            names = {call["function"]["name"] for calls in listed for call in calls}
+            given = [message["tool_call_id"] for message in messages if "tool_call_id" in message]
+            known = set(ids)
+            "".join(ids)  # raises TypeError where one is no string
+            behind = [n + 1 for n in callers]
+            if len(ids) != len(callers):
+                behind = [n + k for n, calls in zip(callers, listed, strict=True) for k in range(1, len(calls) + 1)]
+        except (KeyError, TypeError):
+            self.tidy = False
+        else:
+            self.tidy = (
+                ids == given
+                and len(known) == len(ids)
+                and "" not in known
+                and behind == [n for n, role in enumerate(roles) if role == "tool"]
+                and {roles[n] for n in callers} <= _ASSISTANT
+                and set(map(type, names)) <= _STRINGS
+            )
+            if self.tidy:
+                self.ids, self.names = ids, frozenset(names)
+                return
+        if any(_sdks(call) for calls in listed if isinstance(calls, list | tuple) for call in calls):
+            self.messages = [normal_message(message) for message in messages]
+        self.ids = [call.id for call in self.calls]
+        self.names = frozenset(call.name for call in self.calls)
+
+    def _has_voids(self, contents: Sequence[Any]) -> bool:
+        """Whether a content is empty or blank, but for that of a message with calls, which needs none."""
+        if not all(contents):
+            empty = [n for n, content in enumerate(contents) if not content]
+            if contents.count(None) != len(empty) or (empty != self.callers and not set(empty).issubset(self.callers)):
+                return True
+        return any(map(str.isspace, [content for content in contents if content.__class__ is str]))
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        """The tool calls in order."""
+        calls: list[Call] = []
+        for position, role in enumerate(self.roles):
+            if role == "assistant":
+                for number, call in enumerate(calls_of(self.messages[position])):
+                    if isinstance(call, Mapping):
+                        calls.append(Call(position, number, _text(call.get("id")), _name(call)))
+        return tuple(calls)
+
+    @cached_property
+    def answers(self) -> dict[int, int | None]:
+        """The number of the call that each tool result belongs to, by the result's position; None: it is not there.
+
+        It is the nearest unanswered call with the result's id, in order within one message; a result without an id, or
+        with one that no call has, answers the first call without one.
+        """
+        results = [position for position, role in enumerate(self.roles) if role == "tool"]
+        if self.tidy:
+            return {position: number for number, position in enumerate(results)}
+        calls, answers = self.calls, dict[int, int | None]()
+        open_calls: list[int] = []
+        coming = 0
+        for position in results:
+            id = _text(self.messages[position].get("tool_call_id"))
+            while coming < len(calls) and calls[coming].position < position:
+                open_calls.append(coming)
+                coming += 1
+            found = _nearest(calls, open_calls, id) if id else None
+            if found is None:
+                found = _nearest(calls, open_calls, "")
+            if found is None and not id:
+                found = open_calls[0] if open_calls else None
+            answers[position] = found
+            if found is not None:
+                open_calls.remove(found)
+        return answers
+
+
+_PLAIN: Final = frozenset({str, type(None)})
+_STRINGS: Final = frozenset({str})
+_TEXT: Final = frozenset({"role", "content"})
+_PROMPT: Final = ["user"]
+_INSTRUCTED: Final = ["system", "user"]
+_ASSISTANT: Final = frozenset({"assistant"})
+
+
+def _known(contents: Sequence[Any]) -> bool:
+    """Whether all blocks have a type of OpenAI's shape."""
+    try:
+        return {
+            block["type"] for content in contents if content.__class__ is list for block in content
+        } <= PARTS and all(content is None or content.__class__ in _CONTENTS for content in contents)
+    except (KeyError, TypeError):
+        return False
+
+
+_CONTENTS: Final = frozenset({str, list})
+
+
+def _void_block(block: object) -> bool:
+    if not isinstance(block, Mapping) or block.get("type") != "text":
+        return False
+    text = block.get("text")
+    return text is None or (isinstance(text, str) and not text.strip())
+
+
+def _nearest(calls: Sequence[Call], open_calls: Sequence[int], id: str) -> int | None:
+    """The first unanswered call with this id in the last message that has one."""
+    found: int | None = None
+    for number in reversed(open_calls):
+        if calls[number].id == id and (found is None or calls[number].position == calls[found].position):
+            found = number
+    return found
+
+
+def _sdks(call: object) -> bool:
+    """Whether a call is an object of an SDK, which has to become plain first."""
+    return not isinstance(call, Mapping) and hasattr(call, "model_dump")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _name(call: object) -> str:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def calls_of(message: Message) -> Sequence[Any]:
+    """The tool calls of a message; none where they are no list."""
+    calls = message.get("tool_calls")
+    return calls if isinstance(calls, list | tuple) else ()

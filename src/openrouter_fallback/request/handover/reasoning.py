@@ -1,0 +1,301 @@
+"""Reasoning in a history: whose signed or encrypted details go to whom, and plain reasoning where it is demanded.
+
+Details go to the model that made them; who that was is known by the message's writer, else by the details' `format`,
+which names a family. Where they cannot go, plain reasoning takes their place if the target demands any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ...routes.model_families import family_of, same_model
+from .forms import Form, Target
+from .history import REASONED, History, Message, calls_of
+from .rules import FORMATS, Reasoning
+
+Json = dict[str, Any]
+
+PLACEHOLDER: Final = "skip_thought_signature_validator"
+"""Google's documented stand-in for the signature of a call that Gemini did not make."""
+NOT_RECORDED: Final = "(not recorded)"
+"""Plain reasoning where it is demanded and none is known: an empty text is refused (crush#2696)."""
+
+_TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.server_tool_call"})
+_JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
+_ANYONES: Final = "reasoning.server_tool_call"
+_UNSTORED: Final = "rs_"
+
+
+def with_reasoning(
+    message: Message, target: Target, writer: str | None, renamed: Mapping[str, str], first: str
+) -> tuple[Message, str]:
+    """An assistant message with the reasoning that the target takes, and what could not be brought along.
+
+    `renamed` are this message's call ids that change, `first` the id of its first call as sent, empty where it has
+    none. The same object comes back where nothing changes.
+    """
+    given = message.get("reasoning_details")
+    details: Sequence[Any] = given if isinstance(given, list | tuple) else ()
+    text = _plain(message)
+    kept: list[Any] = []
+    if details and target.on_openrouter:
+        kept = [_linked(detail, renamed) for detail in merged(details) if _goes(detail, target, writer)]
+    lost = bool(details) and not kept
+    said = _said(message, target, writer, text, details, together=any(map(_thought, kept)))
+    if target.rule.signature and first and not any(_signs(detail) for detail in kept):
+        if target.on_openrouter:
+            kept.append(_stand_in(first, len(kept)))
+        else:
+            message = _signed_call(message)
+    changed = _put(message, target, details, kept, said)
+    note = ""
+    if lost and any(_bound(detail) for detail in details):
+        note = "signed reasoning of another model"
+    elif text and not said and not kept:
+        note = "reasoning of another model"
+    return changed, note
+
+
+def reasoning_stays(history: History, target: Target) -> bool:
+    """Whether no message's reasoning changes: a quick look at all of them, which may say no where each would stay."""
+    messages, rule, keys = history.messages, target.rule, history.keys
+    if not target.on_openrouter and not keys.isdisjoint(REASONED):
+        return False
+    if target.demands_reasoning:
+        wanted = [m for m in messages if m["role"] == "assistant" and (rule.everywhere or m.get("tool_calls"))]
+        if not all(isinstance(text := m.get("reasoning"), str) and text.strip() for m in wanted):
+            return False
+    if rule.signature and history.ids:
+        return False
+    if keys.isdisjoint(REASONED):
+        return True
+    if not target.signed or any(_other(target, writer) for writer in set(history.writers.values())):
+        return False
+    lists = [details for m in messages if (details := m.get("reasoning_details"))]
+    if rule.reasoning is Reasoning.REFUSED:
+        # What is said without details is refused; what comes with them goes along.
+        if any(m.get("reasoning") and not m.get("reasoning_details") for m in messages if "reasoning" in m):
+            return False
+        if "reasoning_content" in keys:
+            return False
+    return _details_stay(lists, target)
+
+
+def _details_stay(lists: Sequence[Any], target: Target) -> bool:
+    rule = target.rule
+    try:
+        details = [detail for listed in lists for detail in listed]
+        if "id" in set().union(*details) or not {detail["type"] for detail in details} <= _TYPES:
+            return False
+        if not {detail.get("index").__class__ for detail in details} <= _COUNTS:
+            return False
+        if not {detail.get("format") for detail in details} <= (rule.formats or _OPEN):
+            return False
+        if rule.thinking_first and not all(
+            detail.get("signature") or detail["type"] == "reasoning.encrypted" for detail in details
+        ):
+            return False
+        return len(details) == len(lists) or all(merged(listed) is listed for listed in lists)
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+_COUNTS: Final = frozenset({int, type(None)})
+_OPEN: Final = frozenset({"unknown", None})
+
+
+def owns_signed(message: Message) -> bool:
+    """Whether a message, as sent, begins with signed or encrypted reasoning."""
+    details = message.get("reasoning_details")
+    return isinstance(details, list | tuple) and any(_bound(detail) for detail in details)
+
+
+def merged(details: Sequence[Any]) -> Sequence[Any]:
+    """Details whose fragments are put together: streams of other clients leave each chunk's part by itself.
+
+    Neighbours of one type and index are one block until it has its signature (langchain#36400, agno#8794).
+    """
+    whole: list[Any] = []
+    changed = False
+    for detail in details:
+        if not isinstance(detail, Mapping):
+            whole.append(detail)
+            continue
+        tidy = _tidy(detail)
+        changed = changed or tidy is not detail
+        last = whole[-1] if whole else None
+        joined = _JOINED.get(tidy.get("type") or "")
+        if isinstance(last, Mapping) and joined is not None and _continues(last, tidy):
+            whole[-1] = _joined(last, tidy, joined)
+            changed = True
+        else:
+            whole.append(tidy)
+    return whole if changed else details
+
+
+def _continues(last: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    if last.get("type") != part.get("type") or last.get("signature") or "index" not in last:
+        return False
+    if last.get("index") != part.get("index") or not _agree(last, part, "id"):
+        return False
+    return _agree(last, part, "format")
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    return not (one.get(key) and other.get(key)) or one[key] == other[key]
+
+
+def _joined(last: Mapping[str, Any], part: Mapping[str, Any], key: str) -> Json:
+    whole = dict(last)
+    for name, value in part.items():
+        if name == key:
+            before = last.get(key)
+            whole[key] = (before if isinstance(before, str) else "") + (value if isinstance(value, str) else "")
+        elif value or name not in whole:
+            whole[name] = value
+    return whole
+
+
+def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One entry without what merging has done to it: a float index, a type or format written twice; and without the id
+    of a response that nobody has stored."""
+    found: Json = {}
+    index = detail.get("index")
+    if isinstance(index, float) and index.is_integer():
+        found["index"] = int(index)
+    for key, known in (("type", _TYPES), ("format", FORMATS)):
+        value = detail.get(key)
+        if isinstance(value, str) and value not in known:
+            once = next((name for name in known if value == name * (len(value) // len(name))), None)
+            if once is not None:
+                found[key] = once
+    id = detail.get("id")
+    if isinstance(id, str) and id.startswith(_UNSTORED):
+        return {key: value for key, value in {**detail, **found}.items() if key != "id"}
+    return {**detail, **found} if found else detail
+
+
+def _goes(detail: Any, target: Target, writer: str | None) -> bool:
+    """Whether an entry may go to the target."""
+    if target.strict:
+        return False
+    kind = detail.get("type") if isinstance(detail, Mapping) else None
+    if not isinstance(detail, Mapping) or not isinstance(kind, str) or kind == _ANYONES:
+        return True  # anyone's, or of an odd form, which is passed on as it is
+    rule = target.rule
+    given = detail.get("format")
+    maker = FORMATS.get(given) if isinstance(given, str) else None
+    bound = _bound(detail)
+    if bound and not target.signed:
+        return False
+    if maker is not None:
+        return maker is rule.family and (bound or not rule.thinking_first) and not _other(target, writer)
+    if bound:
+        return not _other(target, writer)
+    return rule.reasoning is not Reasoning.REFUSED and not _stranger(target, writer)
+
+
+def _other(target: Target, writer: str | None) -> bool:
+    """Whether another model is known to have written it."""
+    if writer is None:
+        return False
+    return not (same_model(writer, target.model) or (target.slug is not None and same_model(writer, target.slug)))
+
+
+def _stranger(target: Target, writer: str | None) -> bool:
+    """Whether a model of another family is known to have written it."""
+    return writer is not None and _other(target, writer) and family_of(writer) is not target.rule.family
+
+
+def _bound(detail: object) -> bool:
+    """Whether only its maker can read an entry."""
+    if not isinstance(detail, Mapping):
+        return False
+    return bool(detail.get("signature")) or detail.get("type") == "reasoning.encrypted"
+
+
+def _thought(detail: object) -> bool:
+    """Whether an entry holds what a model thought."""
+    return isinstance(detail, Mapping) and detail.get("type") != _ANYONES
+
+
+def _signs(detail: object) -> bool:
+    return isinstance(detail, Mapping) and detail.get("type") == "reasoning.encrypted" and bool(detail.get("data"))
+
+
+def _linked(detail: Any, renamed: Mapping[str, str]) -> Any:
+    """An entry that names a tool call by its id names it by the id that is sent."""
+    id = detail.get("id") if isinstance(detail, Mapping) else None
+    return {**detail, "id": renamed[id]} if isinstance(id, str) and id in renamed else detail
+
+
+def _stand_in(id: str, index: int) -> Json:
+    format = "google-gemini-v1"
+    return {"type": "reasoning.encrypted", "data": PLACEHOLDER, "id": id, "format": format, "index": index}
+
+
+def _signed_call(message: Message) -> Message:
+    """Google's own OpenAI-compatible endpoint reads the signature from `extra_content` of the call."""
+    calls = list(calls_of(message))
+    if not calls or not isinstance(calls[0], Mapping) or calls[0].get("extra_content"):
+        return message
+    calls[0] = {**calls[0], "extra_content": {"google": {"thought_signature": PLACEHOLDER}}}
+    return {**message, "tool_calls": calls}
+
+
+def _plain(message: Message) -> str:
+    return next((text for key in ("reasoning", "reasoning_content") if isinstance(text := message.get(key), str)), "")
+
+
+def _said(
+    message: Message, target: Target, writer: str | None, text: str, details: Sequence[Any], *, together: bool
+) -> str:
+    """The plain reasoning that goes to the target."""
+    wanted = target.rule.everywhere or target.strict or bool(calls_of(message))
+    if target.demands_reasoning and wanted:
+        return text if text.strip() else _read(details) or NOT_RECORDED
+    if target.strict or not text:
+        return ""
+    if details:
+        # It came with the details, and says the same: it goes where they go.
+        return text if together else ""
+    allowed = target.rule.reasoning is not Reasoning.REFUSED and not _stranger(target, writer)
+    return text if allowed else ""
+
+
+def _read(details: Sequence[Any]) -> str:
+    parts = [detail.get("text") or detail.get("summary") for detail in details if isinstance(detail, Mapping)]
+    return "".join(part for part in parts if isinstance(part, str)).strip()
+
+
+def _put(message: Message, target: Target, before: Sequence[Any], kept: Sequence[Any], said: str) -> Message:
+    field = target.field
+    wanted: Json = {}
+    if kept:
+        same = len(kept) == len(before) and all(new is old for new, old in zip(kept, before, strict=True))
+        wanted["reasoning_details"] = message["reasoning_details"] if same else list(kept)
+    if said and field:
+        # OpenRouter reads both names: what came under either stays as it is.
+        name = next((key for key in ("reasoning", "reasoning_content") if message.get(key) == said), field)
+        wanted[name if target.on_openrouter else field] = said
+    elif said and message.get("reasoning_content") == said and not target.refuses_reasoning:
+        wanted["reasoning_content"] = said
+    odd = message.get("reasoning_details")
+    if not wanted.get("reasoning_details") and target.on_openrouter and not target.strict and _is_odd(odd):
+        wanted["reasoning_details"] = odd
+    present = {key: message[key] for key in _KEYS if key in message}
+    if wanted.keys() <= present.keys() and all(
+        value == wanted.get(key) and (value is not None or target.on_openrouter) for key, value in present.items()
+    ):
+        return message
+    return {**{key: value for key, value in message.items() if key not in _KEYS}, **wanted}
+
+
+def _is_odd(details: object) -> bool:
+    """Whether it is no list of entries, or an empty one: it goes through as it is."""
+    return details is not None and (not isinstance(details, list | tuple) or not details)
+
+
+_KEYS: Final = ("reasoning", "reasoning_content", "reasoning_details")
+__all__ = ["NOT_RECORDED", "PLACEHOLDER", "Form", "merged", "owns_signed", "with_reasoning"]

@@ -1,0 +1,301 @@
+"""The rules by which each family checks a history, with their sources: one row for a family or a generation of it.
+
+A row says how a tool-call id must look, whether reasoning is demanded, allowed or refused, whether a signature is
+demanded, and which shapes of messages are refused. `rule_for` finds the row of a model: the first one that matches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from ...routes.model_families import Family, family_of
+
+
+class Reasoning(StrEnum):
+    """What a family makes of plain reasoning in an assistant message of the history."""
+
+    DEMANDED = "demanded"
+    """While the model thinks, an assistant message without it is refused."""
+    ALLOWED = "allowed"
+    """The family's own goes back; that of others stays out."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class IdForm:
+    """How the ids of tool calls must look.
+
+    `counted`: as `functions.NAME:n`, counted from 0 over the conversation; then `pattern` is not looked at. `make`
+    names the form of an id made anew: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 of them).
+    """
+
+    pattern: str
+    make: str = "call"
+    counted: bool = False
+
+
+# Bedrock's ToolUseBlock: toolUseId, 1 to 64 of [a-zA-Z0-9_-]. OpenRouter may serve open models there too, so this form
+# is used for every family without a rule of its own; ids made anew have at most 40 characters.
+WORDS: Final = IdForm(r"[a-zA-Z0-9_-]{1,64}")
+SHORT: Final = IdForm(r"[^\x00-\x1f]{1,40}")
+NINE: Final = IdForm(r"[a-zA-Z0-9]{9}", make="nine")
+COUNTED: Final = IdForm("", counted=True)
+COMMON: Final = IdForm(r"[a-zA-Z0-9_-]{1,40}")
+
+FUNCTION: Final = r"[a-zA-Z0-9_-]{1,64}"
+"""The name of a function at most providers."""
+FUNCTION_OF_GOOGLE: Final = r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}"
+NAME: Final = r"[^\s<|\\/>]{1,64}"
+"""`message.name`: langgraph#248, and OpenAI's reference of chat completions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One row.
+
+    `models` matches the model's name where the row is for a generation; `ids`, `functions` and `names` say how ids of
+    tool calls, names of functions and `message.name` must look. `reasoning`: see `Reasoning`; `everywhere`: it is
+    demanded of every assistant message, not only of those with tool calls; `thinks`: models that think unasked.
+    `formats`: the `format` of the signed or encrypted reasoning that it reads (none: it has no such reasoning).
+    `signature`: a tool call without a signature is refused. `thinking_first`: with thinking switched on, a tool loop
+    must begin with signed thinking. `marks`: `cache_control` means something to it. `empties`: empty contents are
+    accepted. `alternates`: user and assistant must take turns, and an assistant message must stand between a tool
+    result and a user message. `system`: where system messages may stand: `anywhere`, `first` (any number) or `one`.
+    `developer`: the role is known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it
+    is not sent there.
+    """
+
+    family: Family
+    models: str = ""
+    ids: IdForm = WORDS
+    functions: str = FUNCTION
+    names: str = NAME
+    reasoning: Reasoning = Reasoning.ALLOWED
+    everywhere: bool = False
+    thinks: str = ""
+    formats: frozenset[str] = frozenset()
+    signature: bool = False
+    thinking_first: bool = False
+    marks: bool = False
+    empties: bool = False
+    alternates: bool = False
+    system: str = "anywhere"
+    developer: bool = False
+    field: str = ""
+    sources: tuple[str, ...] = ()
+
+    def thinks_unasked(self, model: str) -> bool:
+        """Whether the model reasons although nobody asks it to."""
+        return bool(self.thinks) and re.search(self.thinks, model.lower()) is not None
+
+
+# ReasoningFormat in OpenRouter's API description -> the family whose models read it.
+FORMATS: Final[Mapping[str, Family]] = {
+    "anthropic-claude-v1": Family.ANTHROPIC,
+    "azure-openai-responses-v1": Family.OPENAI,
+    "bedrock-openai-responses-v1": Family.OPENAI,
+    "bedrock-xai-responses-v1": Family.XAI,
+    "google-gemini-v1": Family.GOOGLE,
+    "meta-responses-v1": Family.META,
+    "openai-responses-v1": Family.OPENAI,
+    "xai-responses-v1": Family.XAI,
+}
+
+
+def _formats(family: Family) -> frozenset[str]:
+    return frozenset(name for name, maker in FORMATS.items() if maker is family)
+
+
+_BEDROCK = "docs.aws.amazon.com/bedrock: ToolUseBlock.toolUseId"
+_EMPTY = "langchain#35504, claude-code#59812 (text content blocks must be non-empty)"
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        Family.ANTHROPIC,
+        reasoning=Reasoning.REFUSED,
+        formats=_formats(Family.ANTHROPIC),
+        thinking_first=True,
+        marks=True,
+        system="first",
+        sources=(
+            "langchain#37756, openclaw#10223: tool_use.id matches [a-zA-Z0-9_-]+; 64 on Bedrock: " + _BEDROCK,
+            "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
+            "agno#8794: a thinking block needs its whole text and its signature",
+            "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
+            _EMPTY,
+        ),
+    ),
+    Rule(
+        Family.OPENAI,
+        models=r"gpt-oss",
+        reasoning=Reasoning.ALLOWED,
+        formats=_formats(Family.OPENAI),
+        developer=True,
+        sources=(
+            "open weights, served by many: " + _BEDROCK,
+            "jan#8136, Kai#265: Groq refuses reasoning_content, so none is sent to other endpoints",
+        ),
+    ),
+    Rule(
+        Family.OPENAI,
+        ids=SHORT,
+        reasoning=Reasoning.REFUSED,
+        formats=_formats(Family.OPENAI),
+        empties=True,
+        developer=True,
+        sources=(
+            "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
+            "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
+            "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
+            "langchain#37777: ids rs_... of responses that are not stored are unknown",
+        ),
+    ),
+    Rule(
+        Family.GOOGLE,
+        models=r"gemma",
+        functions=FUNCTION_OF_GOOGLE,
+        reasoning=Reasoning.REFUSED,
+        alternates=True,
+        system="first",
+        sources=("the chat template of Gemma: roles must alternate user/assistant/user/assistant", _BEDROCK),
+    ),
+    Rule(
+        Family.GOOGLE,
+        models=r"gemini-(?:1|2)[.-]|gemini-pro$|palm",
+        functions=FUNCTION_OF_GOOGLE,
+        reasoning=Reasoning.REFUSED,
+        formats=_formats(Family.GOOGLE),
+        marks=True,
+        sources=(
+            "ai.google.dev/gemini-api/docs/thought-signatures: up to 2.5 a signature is optional",
+            "ai.google.dev/gemini-api/docs/function-calling: names begin with a letter or an underscore",
+        ),
+    ),
+    Rule(
+        Family.GOOGLE,
+        functions=FUNCTION_OF_GOOGLE,
+        reasoning=Reasoning.REFUSED,
+        formats=_formats(Family.GOOGLE),
+        signature=True,
+        marks=True,
+        sources=(
+            "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
+            "skip_thought_signature_validator stands for that of a history which another model wrote",
+            "MassGen#624, claude-code-router#1081: the refusal through OpenRouter (reasoning details to be preserved)",
+            "Roo-Code#10640: through OpenRouter one entry of reasoning_details for each assistant message, of type "
+            "reasoning.encrypted and format google-gemini-v1, its id that of the first call, its index 0",
+        ),
+    ),
+    Rule(
+        Family.MISTRAL,
+        ids=NINE,
+        reasoning=Reasoning.REFUSED,
+        alternates=True,
+        system="first",
+        sources=(
+            "opencode#1680, openclaw#52548 (through OpenRouter, code 3280): exactly 9 of a-z, A-Z, 0-9",
+            "hermes-agent#20154, avante.nvim#2695, crush#279 (code 3230): no user message behind a tool result",
+            "suitenumerique/conversations#402: reasoning in the history is refused",
+        ),
+    ),
+    Rule(
+        Family.MOONSHOT,
+        models=r"k3|latest",
+        reasoning=Reasoning.DEMANDED,
+        thinks=r"k3|latest|thinking",
+        field="reasoning_content",
+        sources=(
+            "sglang#33343, smg#2104: K3 never renders the id into the prompt; its own ids are NAME_n",
+            "gptme#1187, deer-flow#3043: thinking is enabled but reasoning_content is missing",
+            "crush#2696: an empty reasoning_content is refused",
+        ),
+    ),
+    Rule(
+        Family.MOONSHOT,
+        ids=COUNTED,
+        reasoning=Reasoning.DEMANDED,
+        thinks=r"thinking|k2\.[5-9]",
+        field="reasoning_content",
+        sources=(
+            "MoonshotAI/Kimi-K2, docs/tool_call_guidance.md: functions.{func_name}:{idx}, read from the prompt",
+            "kimchi#1066, exo#1413: with other ids the model goes silent or is confused",
+            "gptme#1187, oh-my-pi#787, deer-flow#3043: reasoning_content is missing in assistant tool call message",
+            "crush#2696: an empty reasoning_content is refused",
+        ),
+    ),
+    Rule(
+        Family.DEEPSEEK,
+        models=r"r1(?![0-9])",
+        reasoning=Reasoning.REFUSED,
+        sources=("api-docs.deepseek.com/guides/reasoning_model: reasoning_content in the input gives a 400", _BEDROCK),
+    ),
+    Rule(
+        Family.DEEPSEEK,
+        reasoning=Reasoning.DEMANDED,
+        everywhere=True,
+        thinks=r"reasoner|v[4-9]|speciale|thinking",
+        field="reasoning_content",
+        sources=(
+            "api-docs.deepseek.com/guides/thinking_mode: a turn with tool calls must come back with reasoning_content",
+            "kimi-cli#2141, openclaw#73417: V4 demands it of every assistant message",
+        ),
+    ),
+    Rule(
+        Family.QWEN,
+        marks=True,
+        system="one",
+        sources=(
+            "vllm#41114, oh-my-pi#958: System message must be at the beginning (one only)",
+            "openrouter.ai/docs/features/prompt-caching: cache_control for Alibaba's Qwen",
+            _BEDROCK,
+        ),
+    ),
+    Rule(
+        Family.XAI,
+        formats=_formats(Family.XAI),
+        sources=(
+            "hackerai#996, grok2api#689: encrypted_content of another model or account cannot be decrypted",
+            _BEDROCK,
+        ),
+    ),
+    Rule(
+        Family.META,
+        reasoning=Reasoning.REFUSED,
+        formats=_formats(Family.META),
+        sources=(_BEDROCK, "the chat template of Llama: one system message, in front or none"),
+        system="first",
+    ),
+    Rule(
+        Family.COHERE,
+        reasoning=Reasoning.REFUSED,
+        sources=(
+            "langchain-oracle#10: tool calls must be followed by their results, and these need their calls",
+            _BEDROCK,
+        ),
+    ),
+    Rule(
+        Family.PERPLEXITY,
+        reasoning=Reasoning.REFUSED,
+        alternates=True,
+        system="first",
+        sources=("docs.perplexity.ai: behind the system messages, user and assistant roles alternate",),
+    ),
+    Rule(
+        Family.OTHER,
+        ids=COMMON,
+        sources=(_BEDROCK, "langchain#29021: what both Anthropic and OpenAI accept", _EMPTY),
+    ),
+)
+
+
+@lru_cache(maxsize=1024)
+def rule_for(model: str, slug: str | None = None, host: str = "") -> Rule:
+    """The row of a model: `model` as on the wire, `slug` from the catalog, `host` of its endpoint."""
+    family = family_of(model, slug, host)
+    name = model.lower() if family is family_of(model) or not slug else f"{model} {slug}".lower()
+    return next(rule for rule in RULES if rule.family is family and (not rule.models or re.search(rule.models, name)))

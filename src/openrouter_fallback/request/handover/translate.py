@@ -1,0 +1,210 @@
+"""The translation: a history and a target in, a history out.
+
+It is a pure function, and idempotent. What the caller holds is never changed; what needs no change is not copied.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...routes.model_families import Family
+from . import turns
+from .blocks import plain_text, without_marks
+from .forms import Target
+from .history import REASONED, History, Message, calls_of
+from .ids import holds, orphan_id, wire_ids
+from .names import changed_names, message_name
+from .reasoning import owns_signed, reasoning_stays, with_reasoning
+from .rules import Reasoning
+
+_NOT_ELSEWHERE: Final = "images"
+_SPEECH: Final = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A history as a target reads it.
+
+    `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
+    them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
+    tool loop. `marks`: `cache_control` means something to the target. `notes` say what could not be brought along.
+    """
+
+    messages: Sequence[Message]
+    functions: Mapping[str, str] = field(default_factory=dict)
+    without_reasoning: bool = False
+    marks: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
+    """The history as `target` reads it; `tools` are the names of functions in the request's parameters."""
+    functions = _functions(history, target, tools)
+    if _stays(history, target, functions):
+        return Handover(history.messages, functions, marks=target.rule.marks)
+    notes: dict[str, None] = {}
+    messages = _rewritten(history, target, functions, notes)
+    if not history.tidy:
+        messages = turns.results_in_place(messages, history)
+    rule = target.rule
+    if target.strict:
+        messages = [_plain(message) for message in messages]
+    if not rule.empties or target.strict:
+        final = len(messages) - 1
+        messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
+    roles = [message["role"] for message in messages]
+    if turns.needs_turns(roles, rule, strict=target.strict):
+        bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
+        messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
+    without = _thinking_refused(messages, target)
+    if without:
+        notes["thinking is switched off: another model began this tool loop"] = None
+    same = len(messages) == len(history.messages) and all(
+        new is old for new, old in zip(messages, history.messages, strict=True)
+    )
+    marks = rule.marks and not target.strict
+    return Handover(history.messages if same else messages, functions, without, marks, tuple(notes))
+
+
+def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
+    names = history.names | tools if tools else history.names
+    return changed_names(target.rule.functions, names) if names else {}
+
+
+def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bool:
+    """Whether the history needs no look at each message."""
+    rule, keys = target.rule, history.keys
+    if target.strict or not history.tidy or functions:
+        return False
+    if (history.voids and not rule.empties) or (history.marks and not rule.marks):
+        return False
+    if history.ids and not holds(target.ids, history, functions):
+        return False
+    if "name" in keys and not _names_stay(history, target):
+        return False
+    if _SPEECH in keys and rule.family is not Family.OPENAI:
+        return False
+    if (_NOT_ELSEWHERE in keys and not target.on_openrouter) or turns.needs_turns(history.roles, rule, strict=False):
+        return False
+    return reasoning_stays(history, target) and not _thinking_refused(history.messages, target)
+
+
+def _names_stay(history: History, target: Target) -> bool:
+    names = {message["name"] for message in history.messages if "name" in message}
+    return all(isinstance(name, str) and name and message_name(target.rule.names, name) == name for name in names)
+
+
+def _rewritten(history: History, target: Target, functions: Mapping[str, str], notes: dict[str, None]) -> list[Message]:
+    """Each message by itself."""
+    ids = wire_ids(target.ids, history.calls, functions) if history.calls else []
+    renamed: defaultdict[int, dict[int, str]] = defaultdict(dict)
+    first: dict[int, str] = {}
+    for call, id in zip(history.calls, ids, strict=True):
+        first.setdefault(call.position, id)
+        if id != call.id:
+            renamed[call.position][call.number] = id
+    messages: list[Message] = []
+    for position, message in enumerate(history.messages):
+        role = history.roles[position]
+        if role == "assistant":
+            changes = renamed.get(position, {})
+            if changes or (functions and position in first):
+                message = _with_calls(message, changes, functions)
+            old = {
+                call["id"]: id
+                for number, id in changes.items()
+                if isinstance((call := calls_of(history.messages[position])[number]).get("id"), str)
+            }
+            if target.demands_reasoning or target.rule.signature or not REASONED.isdisjoint(message):
+                writer = history.writers.get(position)
+                message, note = with_reasoning(message, target, writer, old, first.get(position, ""))
+                if note:
+                    notes[note] = None
+        elif role == "tool":
+            message = _with_result(message, history, position, ids, target, functions)
+        messages.append(_other(message, target))
+    return messages
+
+
+def _with_calls(message: Message, ids: Mapping[int, str], functions: Mapping[str, str]) -> Message:
+    calls: list[Any] = []
+    for number, call in enumerate(calls_of(message)):
+        if isinstance(call, Mapping):
+            function = call.get("function")
+            name = function.get("name") if isinstance(function, Mapping) else None
+            if isinstance(function, Mapping) and isinstance(name, str) and name in functions:
+                call = {**call, "function": {**function, "name": functions[name]}}
+            if number in ids:
+                call = {**call, "id": ids[number]}
+        calls.append(call)
+    return {**message, "tool_calls": calls}
+
+
+def _with_result(
+    message: Message,
+    history: History,
+    position: int,
+    ids: Sequence[str],
+    target: Target,
+    functions: Mapping[str, str],
+) -> Message:
+    number = history.answers.get(position)
+    given = message.get("tool_call_id")
+    id = ids[number] if number is not None else orphan_id(target.ids, given if isinstance(given, str) else "")
+    if id != given:
+        message = {**message, "tool_call_id": id}
+    name = message.get("name")
+    return {**message, "name": functions[name]} if isinstance(name, str) and name in functions else message
+
+
+def _other(message: Message, target: Target) -> Message:
+    """Names, marks and what only OpenRouter knows."""
+    rule = target.rule
+    if "name" in message:
+        name = message["name"]
+        if target.strict or not isinstance(name, str) or not name:
+            message = {key: value for key, value in message.items() if key != "name"}
+        elif (written := message_name(rule.names, name)) != name:
+            message = {**message, "name": written}
+    if not rule.marks or target.strict:
+        message = without_marks(message)
+    if not target.on_openrouter and _NOT_ELSEWHERE in message:
+        message = {key: value for key, value in message.items() if key != _NOT_ELSEWHERE}
+    if _SPEECH in message and rule.family is not Family.OPENAI and message["role"] == "assistant":
+        message = _unspoken(message)
+    return message
+
+
+def _unspoken(message: Message) -> Message:
+    """The message without speech that only its maker knows, by an id: what it says stands in its place."""
+    audio = message[_SPEECH]
+    said = audio.get("transcript") if isinstance(audio, Mapping) else None
+    rest = {key: value for key, value in message.items() if key != _SPEECH}
+    return {**rest, "content": said} if isinstance(said, str) and said and not rest.get("content") else rest
+
+
+def _plain(message: Message) -> Message:
+    content = message.get("content")
+    text = plain_text(content)
+    return message if text is content else {**message, "content": text}
+
+
+def _thinking_refused(messages: Sequence[Message], target: Target) -> bool:
+    """Whether the request may not switch thinking on: the loop that it goes on with has no signed beginning."""
+    if not target.rule.thinking_first or target.thinking is False:
+        return False
+    if target.thinking is None and not target.strict:
+        return False
+    turn: list[Message] = []
+    for message in reversed(messages):
+        if message["role"] == "user":
+            break
+        if message["role"] == "assistant":
+            turn.insert(0, message)
+    return any(calls_of(message) for message in turn) and (target.strict or not owns_signed(turn[0]))
+
+
+__all__ = ["Handover", "Reasoning", "translate"]

@@ -1,0 +1,166 @@
+"""The order of a history: results behind their calls, roles in turn, system messages in front, no empty contents.
+
+Nothing that the user wrote is dropped: a message that cannot stand where it does is moved or written in another role.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from .blocks import plain_text, without_blank_text
+from .history import History, Message, calls_of
+from .rules import Rule
+
+EMPTY: Final = "(empty)"
+NO_RESULT: Final = "(no result)"
+BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
+_ORPHAN: Final = "Result of an earlier tool call:"
+
+Json = dict[str, Any]
+
+
+def results_in_place(messages: Sequence[Message], history: History) -> list[Message]:
+    """The messages with each call's result directly behind it; `messages` stand as in the history.
+
+    A call without a result gets one that says so, unless it stands last; a result without a call becomes the user's.
+    """
+    results: dict[int, Message] = {}
+    for position, number in history.answers.items():
+        if number is not None:
+            results[number] = messages[position]
+    calls: defaultdict[int, list[int]] = defaultdict(list)
+    for number, call in enumerate(history.calls):
+        calls[call.position].append(number)
+    placed: list[Message] = []
+    last = len(messages) - 1
+    for position, message in enumerate(messages):
+        if history.roles[position] == "tool":
+            if history.answers.get(position) is None:
+                placed.append(_orphan(message))
+            continue
+        placed.append(message)
+        open_end = position == last
+        for number in calls.get(position, ()):
+            result = results.get(number)
+            if result is not None:
+                placed.append(result)
+            elif not open_end:
+                placed.append(_no_result(message, history.calls[number].number))
+    return placed
+
+
+def _orphan(message: Message) -> Message:
+    content = message.get("content")
+    if isinstance(content, list):
+        return {"role": "user", "content": [{"type": "text", "text": _ORPHAN}, *content]}
+    return {"role": "user", "content": f"{_ORPHAN}\n{content if isinstance(content, str) else EMPTY}"}
+
+
+def _no_result(message: Message, number: int) -> Json:
+    call = calls_of(message)[number]
+    return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
+
+
+def filled(message: Message, *, last: bool) -> Message:
+    """The message with something in it: providers refuse empty contents and blank text blocks."""
+    content = without_blank_text(message.get("content"))
+    if content == [] or content is None or (isinstance(content, str) and not content.strip()):
+        if message.get("role") == "assistant":
+            if calls_of(message):
+                content = None
+            elif isinstance(message.get("refusal"), str) and message["refusal"].strip():
+                content = message["refusal"]
+            elif last or any(message.get(key) for key in ("images", "audio", "function_call")):
+                content = message.get("content")
+            else:
+                content = EMPTY
+        else:
+            content = EMPTY
+    return message if content is message.get("content") else {**message, "content": content}
+
+
+def needs_turns(roles: Sequence[str], rule: Rule, *, strict: bool) -> bool:
+    """Whether the roles' order breaks the rule."""
+    if "developer" in roles and not rule.developer:
+        return True
+    if "system" in roles or "developer" in roles:
+        front = next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
+        if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
+            return True
+        if (rule.system == "one" or strict) and front > 1:
+            return True
+    if not (rule.alternates or strict):
+        return False
+    pairs = pairwise(roles)
+    return any((one == other and one in _TURNS) or (one == "tool" and other == "user") for one, other in pairs)
+
+
+def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict: bool) -> list[Message]:
+    """The messages with roles in an order that the rule allows; `bridge` goes between a result and a user message."""
+    one_system = rule.system == "one" or strict
+    front_only = rule.system != "anywhere" or strict
+    alternates = rule.alternates or strict
+    placed: list[Message] = []
+    in_front = True
+    for message in messages:
+        role = message["role"]
+        if role == "developer" and not rule.developer:
+            message, role = {**message, "role": "system"}, "system"
+        if role in _SYSTEM:
+            if not in_front and front_only:
+                message, role = _as_user(message), "user"
+        else:
+            in_front = False
+        last = placed[-1] if placed else None
+        if last is not None and in_front and role in _SYSTEM and one_system:
+            placed[-1] = _together(last, message)
+            continue
+        if last is not None and alternates:
+            if last["role"] == role and role in _TURNS and _mergeable(last):
+                placed[-1] = _together(last, message)
+                continue
+            if last["role"] == "tool" and role == "user":
+                placed.append(bridge)
+        placed.append(message)
+    return placed
+
+
+_SYSTEM: Final = frozenset({"system", "developer"})
+_TURNS: Final = frozenset({"user", "assistant"})
+
+
+def _mergeable(message: Message) -> bool:
+    return not calls_of(message)
+
+
+def _as_user(message: Message) -> Json:
+    """An instruction in the middle, as a message of the user: what stands before it keeps its form."""
+    content = message.get("content")
+    if isinstance(content, list):
+        text = plain_text(content)
+        if not isinstance(text, str):
+            return {**message, "role": "user"}
+        content = text
+    return {**message, "role": "user", "content": f"<system>\n{content or ''}\n</system>"}
+
+
+def _together(one: Message, other: Message) -> Json:
+    """Two neighbours of one role as one message."""
+    first, second = one.get("content"), other.get("content")
+    if not first or not second:
+        content: Any = second or first
+    elif isinstance(first, str) and isinstance(second, str):
+        content = f"{first}\n\n{second}"
+    else:
+        content = [*_blocks(first), *_blocks(second)]
+    rest: Mapping[str, Any] = {**one, **{key: value for key, value in other.items() if key not in ("role", "name")}}
+    return {**rest, "content": content}
+
+
+def _blocks(content: Any) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return list(content) if isinstance(content, list | tuple) else []
