@@ -249,18 +249,56 @@ def test_at_midnight_the_day_begins_with_what_is_still_held() -> None:
     assert ledger.spend().today == USD("0.4")
 
 
-def test_what_others_have_spent_is_the_days_and_never_less_than_nothing() -> None:
+def test_what_others_have_spent_is_the_days_and_never_less_than_it_was() -> None:
     today = Calendar()
     ledger = Ledger(None, USD(1), today)
-    ledger.hear(2, 0, 10**9)
+    ledger.apply(2, {"x": 10**9})
     assert ledger.spend().others == ZERO, "of another day"
-    ledger.hear(1, 0, 10**9)
-    assert ledger.spend().others == USD(1)
-    ledger.hear(1, 10**8, 0)
-    assert ledger.spend().others == ZERO, "the fleet has lost what it was told"
-    ledger.hear(1, 0, 10**9)
+    ledger.apply(1, {"x": 10**8, "y": 2 * 10**8})
+    assert ledger.spend().others == USD("0.3")
+    ledger.apply(1, {})
+    ledger.apply(1, {"x": 0, "z": 10**8})
+    assert ledger.spend().others == USD("0.4"), "the store has lost what it was told"
     today.day = 2
     assert ledger.spend().others == ZERO
+
+
+@pytest.mark.parametrize(("days", "left"), [((1, 0, 1), "0.3"), ((1, 0, 1, 2), "1"), ((1, -400, -399), "1")], ids=str)
+def test_a_clock_that_goes_back_over_midnight_zeroes_nothing(days: tuple[int, ...], left: str) -> None:
+    today = Calendar()
+    ledger = Ledger(None, USD(1), today)
+    _spend(ledger, "0.7")
+    for today.day in days[:-1]:
+        assert ledger.spend().left == USD("0.3")
+        ledger.apply(1, {})
+    today.day = days[-1]
+    assert ledger.spend().left == USD(left)
+
+
+def test_in_a_fleet_the_day_is_the_stores() -> None:
+    """This machine's clock is a day ahead; it says nothing once the store's time is known."""
+    local, since_start = Calendar(), [50.0]
+    local.day = 11
+    ledger = Ledger(None, USD(1), local, clock=lambda: since_start[0])
+    _spend(ledger, "0.25")
+    midnight = 11 * 86_400.0
+    assert ledger.collect(midnight - 10.0) == (10, 250_000_000), "another day's number is no new day"
+    ledger.apply(10, {"x": 10**8})
+    local.day = 12
+    since_start[0] += 9.0
+    assert ledger.spend().left == USD("0.65")
+    since_start[0] += 1.0
+    assert ledger.spend().left == 1
+    _spend(ledger, "0.5")
+    assert ledger.collect(midnight - 1.0) == (11, 500_000_000), "a store whose clock is behind has taken over"
+    since_start[0] += 2.0
+    assert ledger.spend().left == USD("0.5")
+
+
+def _spend(ledger: Ledger, amount: str) -> None:
+    purse = ledger.purse()
+    assert purse.hold(1, USD(amount))
+    purse.settle(1, USD(amount))
 
 
 def test_a_forked_child_owes_nothing_of_its_parents() -> None:

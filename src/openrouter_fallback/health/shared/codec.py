@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -14,6 +16,9 @@ LONGEST_SECONDS = 7 * 86_400.0
 MOST_COUNTED = 10**9
 MOST_SCOPE_CHARACTERS = 512
 _MOST_BYTES = 256 * 1024
+MOST_NANO_DOLLARS = 10**15
+"""What one process can have spent in a day: a million USD."""
+_SUM_BYTES = 64
 _WHATS = frozenset(get_args(What))
 
 
@@ -70,3 +75,31 @@ def counts_of(fields: Mapping[Any, Any]) -> tuple[dict[str, tuple[int, int]], li
         good, failed = counts.get(scope[1:], (0, 0))
         counts[scope[1:]] = (good + count, failed) if scope[0] == "+" else (good, failed + count)
     return counts, bad
+
+
+def sum_text(key: str, process: str, spent: int, secret: bytes) -> str:
+    """What a process has spent (nano-dollars), as it stands under `key`; signed, so that only a fleet's own count."""
+    spent = min(spent, MOST_NANO_DOLLARS)
+    return f"{spent}:{_signature(key, process, spent, secret)}"
+
+
+def sums_of(fields: Mapping[Any, Any], key: str, secret: bytes) -> tuple[dict[str, int], list[BadValue]]:
+    """What each process has spent (nano-dollars), and what is wrong with the others."""
+    sums: dict[str, int] = {}
+    bad: list[BadValue] = []
+    for name, value in fields.items():
+        try:
+            process, (digits, _, signature) = name.decode(), value[:_SUM_BYTES].decode().partition(":")
+            spent = int(digits)
+            expected = _signature(key, process, spent, secret)
+            if not 0 <= spent <= MOST_NANO_DOLLARS or not hmac.compare_digest(signature.encode(), expected.encode()):
+                raise ValueError
+        except (AttributeError, ValueError):
+            bad.append(BadValue("a sum that nobody has spent"))
+            continue
+        sums[process] = spent
+    return sums, bad
+
+
+def _signature(key: str, process: str, spent: int, secret: bytes) -> str:
+    return hmac.new(secret, f"{key}|{process}|{spent}".encode(), hashlib.sha256).hexdigest()[:32]

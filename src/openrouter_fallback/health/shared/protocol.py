@@ -67,14 +67,26 @@ class SyncResponse:
     leases: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class SpendAccount:
+    """Whose money it is. `name` tells accounts apart in the store; only who knows `secret` can add to its sums."""
+
+    name: str
+    secret: bytes = field(repr=False)
+
+
+NO_ACCOUNT = SpendAccount("none", b"")
+"""Of processes without a key, or whose key is a function: they share one sum, which anybody can add to."""
+
+
 class SpendCounter(Protocol):
     """What is spent, as far as a store has to know: whole nano-dollars of a day."""
 
-    def untold(self) -> tuple[int, int]:
-        """The day, and how much of it the fleet does not know of yet."""
+    def collect(self, now: float) -> tuple[int, int]:
+        """The day at the store's time `now` (seconds since 1970), and what this process has spent in it."""
 
-    def hear(self, day: int, told: int, total: int) -> None:
-        """The fleet knows of `told` more, and has spent `total` on that day."""
+    def apply(self, day: int, theirs: Mapping[str, int]) -> None:
+        """What each of the other processes has spent on that day."""
 
 
 class HealthStore(Protocol):
