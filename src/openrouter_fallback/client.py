@@ -92,6 +92,7 @@ class FallbackClient:
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
             ledger=ledger,
+            lease=None if self._store is None else self._store.lease,
             known=_Known(self.config, self._catalog),
         )
         self._router = Router(self.config, self._engine.health, self._catalog)

@@ -235,6 +235,10 @@ class CallRunner:
         else:
             await places.acquire()
         self._places, self._held = places, 1
+        if engine.lease is not None:
+            asked = engine.lease(candidate.target for candidate in call.plan.candidates)
+            if asked is not None:
+                await asked
         now = engine.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))

@@ -149,6 +149,28 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     fleet.end()
 
 
+@pytest.mark.parametrize("gap", [2, 5, 10, 20, 60])
+def test_one_process_with_few_calls_goes_back_to_its_model(
+    gap: int, emulator: Emulator, workers: Callable[[int], Workers]
+) -> None:
+    """A lease that is had in the background is over before a call can use it."""
+    fleet = workers(1)
+    fleet.tell("exchange")
+    outage = emulator.fault("overloaded", model=PRIMARY)
+    fleet.tell("calls", number=4)
+    outage.clear()
+    for _ in range(-(-30 // gap) + 2):
+        fleet.tell("forward", seconds=gap - 1)
+        fleet.tell("exchange")
+        fleet.tell("forward", seconds=1)
+        fleet.tell("calls", number=1)
+    before = emulator.count(PRIMARY)
+    fleet.tell("calls", number=1)
+    assert emulator.count(PRIMARY) == before + 1
+    assert fleet.errors == []
+    fleet.end()
+
+
 def test_round_trips_do_not_grow_with_calls(
     emulator: Emulator, server: RedisServer, workers: Callable[[int], Workers]
 ) -> None:

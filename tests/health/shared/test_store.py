@@ -16,7 +16,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.composition import spend_account
 from openrouter_fallback.health.shared.codec import BadValue, counts_of, heard_of, news_json
 from openrouter_fallback.health.shared.protocol import NO_ACCOUNT, HealthEvent, SpendAccount
-from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX
+from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX, RedisStore
 from openrouter_fallback.spending.ledger import Ledger
 
 from ...support.fleet import target
@@ -39,17 +39,74 @@ async def test_everything_has_the_prefix_and_a_time_to_live(server: RedisServer,
     assert all(0 < left <= 3_600_000 for left in found.values()), found
 
 
-async def test_a_lease_lives_for_two_periods(server: RedisServer, new: Ours) -> None:
-    now = [1000.0]
-    store = new(server.url, clock=lambda: now[0])
+@pytest.fixture
+async def store(server: RedisServer, new: Ours, monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    """One that knows of an open breaker, whose time to probe has come."""
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 30.0)
+    now, loop = [1000.0], asyncio.get_running_loop()
+    store = new(server.url, clock=lambda: now[0], spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), loop))
     await store.exchange()
     failures(store)
+    now[0] += 10.0
     await store.exchange()
-    now[0] += 9.5
-    store.health.standing(A, now[0])
-    await store.exchange()
-    [lease] = server.admin().keys(f"{PREFIX}:lease:*")
-    assert 0 < server.admin().pttl(lease) <= 2000
+    return store
+
+
+async def gate(store: RedisStore) -> str:
+    """How a call finds the model, after it has asked for the lease."""
+    asked = store.lease([A])
+    if asked is not None:
+        await asked
+    return str(store.health.standing(A, store._clock()).gate)
+
+
+LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
+
+
+async def test_a_lease_lives_for_twenty_seconds(server: RedisServer, store: RedisStore) -> None:
+    assert await gate(store) == "probe"
+    assert 15_000 < server.admin().pttl(LEASE) <= 20_000
+    assert await gate(store) == "probe", "it is had already"
+
+
+async def test_a_lease_of_another_process_is_respected(server: RedisServer, store: RedisStore) -> None:
+    server.admin().set(LEASE, "another", px=20_000)
+    assert await gate(store) == "left_out"
+    assert server.admin().get(LEASE) == b"another"
+    store._clock = lambda: 1012.0
+    store.health.in_step_until = 2000.0
+    server.admin().delete(LEASE)  # its time is over
+    assert await gate(store) == "probe"
+
+
+@pytest.mark.parametrize("poison", ["without an end", "for a year", "of another type", "of another type for a year"])
+async def test_a_lease_that_nobody_can_have_leaves_no_model_out(
+    poison: str, server: RedisServer, store: RedisStore
+) -> None:
+    if "type" in poison:
+        server.admin().hset(LEASE, "a", "b")
+    else:
+        server.admin().set(LEASE, "another")
+    if "year" in poison:
+        server.admin().expire(LEASE, 365 * 86_400)
+    assert await gate(store) == "probe"
+    assert server.admin().get(LEASE) == store._me.encode()
+    assert 0 < server.admin().pttl(LEASE) <= 20_000
+
+
+async def test_a_store_that_does_not_answer_in_time_is_not_waited_for(
+    server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 ms of this call, and the process goes by itself."""
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 0.0)
+    server.pause()
+    try:
+        assert await gate(store) == "probe"
+        assert store.lease([A]) is None, "no other call waits"
+    finally:
+        server.resume()
+    async with store._one:
+        pass  # it has been answered
 
 
 async def test_prefixes_and_addresses_keep_fleets_apart(server: RedisServer, new: Ours) -> None:

@@ -39,8 +39,8 @@ def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEv
         raise BadValue("an entry of the stream holds no news")
     try:
         entry = orjson.loads(text)
-        by, told = entry["by"], entry["news"]
-        return str(by), [ReceivedEvent(at, _news(*one)) for one in told]
+        by, told = str(entry["by"]), entry["news"]
+        return by, [ReceivedEvent(at, _news(*one), by) for one in told]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise BadValue("an entry of the stream is not news") from error
 
@@ -48,7 +48,7 @@ def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEv
 def _news(what: Any, scope: Any, left: Any, ago: Any, trips: Any, why: Any) -> HealthEvent:
     if what not in _WHATS or not isinstance(scope, str) or not 0 < len(scope) <= MOST_SCOPE_CHARACTERS:
         raise BadValue("unknown news")
-    expected = {"opened": ("model|", "endpoint|"), "closed": ("model|", "endpoint|")}.get(what, (f"{what}|",))
+    expected = "model|" if what in ("opened", "closed") else f"{what}|"
     if not scope.startswith(expected) or not isinstance(why, str) or type(trips) is not int:
         raise BadValue("news of another form")
     return HealthEvent(what, scope, _bounded(left), _bounded(ago), max(0, min(trips, 40)), why[:100])

@@ -13,7 +13,8 @@ import logging
 import os
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -23,21 +24,25 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
+from ..admission import HealthScopes
 from ..window import BUCKETS
 from .codec import BadValue, counts_of, heard_of, news_json, sum_text, sums_of
-from .fleet import PERIODS_ALONE, PERIODS_LEASED, SharedHealth
+from .fleet import LEASE_SECONDS, PERIODS_ALONE, SharedHealth
 from .protocol import NO_ACCOUNT, ReceivedEvent, SpendAccount, SpendCounter, SyncRequest, SyncResponse
 from .transaction import Answers, Transaction
 
 PREFIX = "openrouter-fallback:1"
 PASSWORD_ENV = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the name, not the password
 CONNECT_SECONDS = 5.0
+ASK_SECONDS = 0.05
+"""The longest that a call waits for a lease; without an answer the process goes by itself."""
 LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
 """How long news stays there; longer where a breaker may be open for longer."""
 MOST_HEARD = 1000
 FUTURE_SECONDS = 1.0
 """An entry may be so much ahead of the server's clock: more means that it was set back, or that somebody lies."""
+_LEASE_MS = int(LEASE_SECONDS * 1000)
 SPENT_SECONDS = 25 * 3600
 """How long a sum stands there after the last process has told its own."""
 
@@ -200,6 +205,54 @@ class RedisStore:
         if self._misses == PERIODS_ALONE:
             self.health.alone()
 
+    # Leases
+
+    def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
+        scopes = self.health.unleased(targets, self._clock())
+        return self._lease(scopes) if scopes else None
+
+    async def _lease(self, scopes: tuple[str, ...]) -> None:
+        alone = dict.fromkeys(scopes, True)
+        asked: Future[dict[str, bool]] = Future()
+        self._here()
+        self._spawn(lambda: self._ask(scopes, asked))
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                answers = await asyncio.wrap_future(asked)
+        except TimeoutError:
+            answers = alone
+        self.health.leased(answers, self._clock())
+
+    async def _ask(self, scopes: tuple[str, ...], asked: Future[dict[str, bool]]) -> None:
+        """In the loop that has the connection. What comes of it when nobody waits any more is seen at the next call."""
+        answers = dict.fromkeys(scopes, True)
+        async with self._one:
+            redis = self._redis
+            try:
+                if redis is not None and self._loop is asyncio.get_running_loop():
+                    async with asyncio.timeout(self._deadline):
+                        answers = {scope: await self._granted(redis, scope) for scope in scopes}
+            except Exception:  # noqa: BLE001 - whatever it is, the process goes by itself
+                await self._disconnect()
+        with suppress(InvalidStateError):
+            asked.set_result(answers)
+
+    async def _granted(self, redis: Redis, scope: str) -> bool:
+        """Whether the lease is this process's. One that never ends, or lasts too long, is nobody's."""
+        key = self._key(f"lease:{scope}")
+        ask = Transaction(redis.pipeline(transaction=True))
+        ask("set").set(key, self._me, nx=True, px=_LEASE_MS)
+        ask("holder").get(key)
+        ask("left").pttl(key)
+        answers = await ask.run()
+        if answers["set"] is True:
+            return True
+        left = answers.good("left", int)
+        if answers["holder"] != self._me.encode() and left is not None and 0 < left <= _LEASE_MS:
+            return False
+        await redis.set(key, self._me, px=_LEASE_MS)
+        return True
+
     # One exchange
 
     async def _exchange(self, redis: Redis) -> None:
@@ -264,12 +317,8 @@ class RedisStore:
             ask(key).hgetall(key)
 
     def _ask_leases(self, ask: Transaction, sent: SyncRequest) -> None:
-        lease_ms = int(PERIODS_LEASED * self.health.period * 1000)
-        for scope in sent.wanted:
-            key = self._key(f"lease:{scope}")
-            ask(key).set(key, self._me, nx=True, px=lease_ms)
         for scope in sent.kept:
-            ask().set(self._key(f"lease:{scope}"), self._me, px=lease_ms)
+            ask().set(self._key(f"lease:{scope}"), self._me, px=_LEASE_MS)
 
     def _ask_spent(self, ask: Transaction, key: str, spent: int, account: SpendAccount) -> None:
         if spent:
@@ -289,8 +338,7 @@ class RedisStore:
             if found is not None:
                 counts[bucket], bad = counts_of(found)
                 poisoned += bad
-        leases = [scope for scope in sent.wanted if answers[self._key(f"lease:{scope}")] is True]
-        self.health.hear(SyncResponse(now, counts, tuple(heard), frozenset([*leases, *sent.kept])), sent, self._clock())
+        self.health.hear(SyncResponse(now, counts, tuple(heard)), sent, self._clock())
         if self._spoilt or self._key("news") in self._foreign:
             self.health.retell()
 
