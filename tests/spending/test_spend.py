@@ -26,6 +26,7 @@ from openrouter_fallback.spending.quotes import (
     TOKENS_PER_MESSAGE,
     CostReservation,
     Quote,
+    Unaffordable,
     dollars,
     offer,
     prompt_tokens,
@@ -144,8 +145,9 @@ def test_offer(name: str) -> None:
     case = OFFERS[name]
     found = offer(case.info, case.prompt, case.wanted, case.choices, case.left, case.day)
     if isinstance(case.expected, str):
-        assert isinstance(found, str)
-        assert case.expected in found
+        assert isinstance(found, Unaffordable)
+        assert case.expected in found.reason
+        assert found.priceless is ("unknown" in case.expected)
     else:
         assert found == case.expected
 
@@ -161,7 +163,7 @@ def test_an_offer_is_within_the_limits_and_covers_what_can_come(
     prompt: int, wanted: int | None, choices: int, left: Decimal | None, day: Decimal | None
 ) -> None:
     found = offer(MODEL, prompt, wanted, choices, left, day)
-    if isinstance(found, str):
+    if isinstance(found, Unaffordable):
         return
     assert all(bound is None or found.most <= bound for bound in (left, day))
     assert wanted is None or found.max_tokens is None, "the caller's own bound is never changed"
@@ -169,6 +171,30 @@ def test_an_offer_is_within_the_limits_and_covers_what_can_come(
     whole = cost(MODEL, prompt, choices * longest)
     assert whole is not None
     assert whole <= found.most
+
+
+@pytest.mark.parametrize(
+    ("seconds", "estimate", "params", "booked"),
+    [
+        (0.0, None, {"max_tokens": 1000}, "0.000009"),
+        (1.0, None, {"max_tokens": 1000}, "0.004509"),
+        (1.0, "0.02", {"max_tokens": 1000}, "0.02"),
+        (1.0, None, {"max_tokens": 1000, "n": 2}, "0.009009"),
+        (60.0, None, {"max_tokens": 1000}, "0.015009"),
+    ],
+    ids=["at once: the prompt", "a second: 300 tokens", "a faster model", "two choices", "no more than was held"],
+)
+def test_a_cut_request_is_booked_as_what_may_have_been_generated(
+    seconds: float, estimate: str | None, params: dict[str, Any], booked: str
+) -> None:
+    for limit, expected in ((USD(9), USD(booked)), (None, USD(estimate or 0))):
+        ledger = Ledger(per_call=limit)
+        costs = CostReservation(ledger, [], {**params})
+        costs._prompt = 3
+        assert costs.hold(1, MODEL, {}) is None
+        costs.settle_cut(1, None if estimate is None else USD(estimate), MODEL, {}, seconds)
+        seen = ledger.spend()
+        assert (seen.today, seen.estimated, seen.held) == (expected, expected, ZERO)
 
 
 def test_amounts_for_people() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -37,14 +36,14 @@ from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
-from ..spending.quotes import CostReservation
+from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime
 from .steps import OVERTAKEN, Delivery, OutOfTime, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of
+from .summary import attempt_of, cost_of, was_cut
 
 _STAY = KeepWaiting()
 
@@ -89,7 +88,7 @@ class CallRunner:
         self._places: asyncio.Semaphore | None = None
         self._held = 0
         self._started = engine.clock()
-        self._too_dear = False
+        self._too_dear = self._priceless = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
         self._text = ""
@@ -251,11 +250,17 @@ class CallRunner:
     def _affordable(self, plan: Plan) -> Plan:
         """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
         offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
-        kept = tuple(one for one, found in offers if not isinstance(found, str))
-        beyond = [Skipped(one.key, found) for one, found in offers if isinstance(found, str)]
+        kept = tuple(one for one, found in offers if isinstance(found, Quote))
+        refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
+        beyond = [Skipped(one.key, found.reason) for one, found in refused]
+        self._priceless = any(found.priceless for _, found in refused)
         if not kept and beyond:
-            raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+            raise self._beyond_limits((*beyond, *plan.excluded))
         return Plan(kept, (*plan.excluded, *beyond))
+
+    def _beyond_limits(self, skipped: Sequence[Skipped]) -> FallbackError:
+        engine = self._engine
+        return too_dear(skipped, engine.ledger.spend(), engine.wall(), priceless=self._priceless)
 
     # Attempts
 
@@ -281,8 +286,10 @@ class CallRunner:
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
-        self._too_dear = self._too_dear or why is not None
-        return why
+        if why is None:
+            return None
+        self._too_dear, self._priceless = True, self._priceless or why.priceless
+        return why.reason
 
     @property
     def _written(self) -> int:
@@ -399,7 +406,7 @@ class CallRunner:
         now = self._engine.clock()
         completion.attempts = (
             *self._attempts,
-            attempt_of(reading, None, now, *cost_of(reading, self._call.request)),
+            attempt_of(reading, None, now, *cost_of(reading)),
         )
         return ended if await self._call.host.call(accept, completion) else reading.turn_down()
 
@@ -459,7 +466,7 @@ class CallRunner:
         seconds = self._engine.clock() - self._started
         call = self._call
         if self._too_dear and not self._attempts:
-            return too_dear((*given_up.skipped, *call.plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+            return self._beyond_limits((*given_up.skipped, *call.plan.excluded))
         error = error_for(
             given_up,
             self._attempts,
@@ -477,8 +484,13 @@ class CallRunner:
         reading = self._flights[number]
         if failure is not None and reading.failure is not None:
             failure = reading.failure
-        usd, estimated = cost_of(reading, self._call.request)
-        self._costs.purse.settle(number, usd or Decimal(0), estimated=estimated)
+        usd, estimated = cost_of(reading)
+        if was_cut(reading, failure):
+            ask = reading.ask
+            seconds, candidate = now - ask.ticket.started, ask.candidate
+            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+        else:
+            self._costs.settle(number, usd, estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if counts:
             self._attempts.append(attempt)

@@ -176,6 +176,10 @@ class CallBudget:
             ledger._held += most
             return True
 
+    def held(self, number: int) -> Decimal:
+        """What is put aside for request `number`."""
+        return self._held.get(number, ZERO)
+
     def settle(self, number: int, paid: Decimal, *, estimated: bool = False) -> None:
         """The request has cost so much; what was held for it is free again."""
         ledger = self._ledger
