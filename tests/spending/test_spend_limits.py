@@ -250,6 +250,35 @@ def test_a_cost_that_is_none_loses_no_answer_and_is_estimated(
     assert client.spend().estimated == client.spend().today > 0
 
 
+OWN_KEY = {"cost": 0, "is_byok": True}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(
+    ("usage", "paid"),
+    [
+        (OWN_KEY | {"cost_details": {"upstream_inference_cost": 0.25}}, "0.25"),
+        (OWN_KEY | {"cost": 0.01, "cost_details": {"upstream_inference_cost": 0.25}}, "0.26"),
+        (OWN_KEY, None),
+    ],
+    ids=["the provider's charge", "with a fee", "nothing told: an estimate"],
+)
+def test_what_an_own_provider_key_costs_counts_in_the_limit(
+    usage: dict[str, Any], paid: str | None, surface: str, emulator: Emulator, new: New
+) -> None:
+    client = new([DEAR], spend_limit_usd={"per_day": "0.2505"})
+    emulator.reply(tokens=20, model=DEAR, usage=usage)
+    answer = ask(client, surface, PROMPT, max_tokens=50).answer
+    spend = client.spend()
+    assert answer.cost == pytest.approx(float(spend.today))
+    assert answer.estimated is (paid is None)
+    if paid is None:
+        assert 0 < spend.today == spend.estimated
+    else:
+        assert spend.today == Decimal(paid)
+        assert isinstance(ask(client, surface, PROMPT, max_tokens=50).raised, SpendLimitError)
+
+
 def test_a_call_that_is_refused_has_a_beginning_and_an_end(emulator: Emulator, new: New) -> None:
     client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.000001"})
     told: list[Event] = []

@@ -76,9 +76,9 @@ class Member:
     def step(self) -> None:
         """The same for those who do not wait."""
         now, health = self._clock(), self.health
-        sent = health.tell(now, now + self._board.skew)
+        sent = health.collect(now, now + self._board.skew)
         inbox, self._read = self._board.exchange(self._name, sent, self._read)
-        health.hear(inbox, sent, now)
+        health.apply(inbox, sent, now)
 
 
 def target(model: str, key: str = "one", endpoint: str = "openrouter") -> HealthScopes:

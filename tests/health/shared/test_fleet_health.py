@@ -233,7 +233,7 @@ async def test_deadlines_that_two_processes_have_missed_open_the_breaker_in_all(
     await fleet.step()
     await fleet.step()
     assert fleet.gates() == ["left_out", "ready", "ready"]
-    fleet.members[0].health.retell()
+    fleet.members[0].health.resend()
     await fleet.step()
     await fleet.step()
     assert fleet.gates() == ["left_out", "ready", "ready"], "twice told is still one process"
@@ -371,7 +371,7 @@ async def test_alone_again_a_process_probes_by_itself(fleet: Fleet) -> None:
     await fleet.step()
     fleet.time.now += 13.5
     assert fleet.gates() == ["probe"] * 3, "nothing has been heard for more than three periods"
-    fleet.members[2].health.alone()
+    fleet.members[2].health.detach()
     assert fleet.members[2].health.snapshot(A, fleet.time.now).failures == 0
 
 

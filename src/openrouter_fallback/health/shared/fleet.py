@@ -223,7 +223,7 @@ class SharedHealth(MemoryHealth):
 
     # Telling
 
-    def tell(self, now: float, store_now: float) -> SyncRequest:
+    def collect(self, now: float, store_now: float) -> SyncRequest:
         """What has happened here since the last exchange that worked. `store_now`: the store's time, about."""
         with self._lock:
             counts: dict[str, tuple[int, int]] = {}
@@ -268,7 +268,7 @@ class SharedHealth(MemoryHealth):
 
     # Hearing
 
-    def hear(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
+    def apply(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
         """Take in what an exchange has brought, and note that what was sent has arrived."""
         with self._lock:
             self.in_step_until = now + PERIODS_ALONE * self.period
@@ -294,7 +294,7 @@ class SharedHealth(MemoryHealth):
                     self._totals.forget(breaker.scope)
                 breaker.window.others = self._totals.others(breaker.scope)
 
-    def retell(self) -> None:
+    def resend(self) -> None:
         """What was told has been lost: it is told again."""
         with self._lock:
             self._told.clear()
@@ -302,7 +302,7 @@ class SharedHealth(MemoryHealth):
                 if breaker.open_until is not None:
                     breaker.told = (breaker.epoch - 1, *breaker.told[1:])
 
-    def alone(self) -> None:
+    def detach(self) -> None:
         """Nothing has been heard for a while: what others counted goes, and probes need no lease."""
         with self._lock:
             self.in_step_until = _NEVER

@@ -203,7 +203,7 @@ class RedisStore:
                 kind,
             )
         if self._misses == PERIODS_ALONE:
-            self.health.alone()
+            self.health.detach()
 
     # Leases
 
@@ -258,7 +258,7 @@ class RedisStore:
     async def _exchange(self, redis: Redis) -> None:
         health, here = self.health, self._clock()
         now = here + (self._ahead or 0.0)
-        sent = health.tell(here, now)
+        sent = health.collect(here, now)
         # After a first exchange, or one that failed, the whole window is read; then the buckets that still change.
         fresh = self._last is None or self._misses
         buckets = range(sent.bucket - (BUCKETS if fresh else 2) + 1, sent.bucket + 1)
@@ -338,9 +338,9 @@ class RedisStore:
             if found is not None:
                 counts[bucket], bad = counts_of(found)
                 poisoned += bad
-        self.health.hear(SyncResponse(now, counts, tuple(heard)), sent, self._clock())
+        self.health.apply(SyncResponse(now, counts, tuple(heard)), sent, self._clock())
         if self._spoilt or self._key("news") in self._foreign:
-            self.health.retell()
+            self.health.resend()
 
     def _news(self, answer: list[Any], now: float, poisoned: list[object]) -> list[ReceivedEvent]:
         """What others have told since the last exchange, in the store's order."""
