@@ -109,7 +109,7 @@ class Fleet:
             process = Process(self, random.Random(f"{seed}/{number}"), retry_budget)
             if shared:
                 member = Member(board, str(number), lambda: START + self.now, retry_budget=retry_budget)
-                process.health = member.health
+                process.health, process.member = member.health, member
                 self._every_second(member, process.random(), seconds)
             self._ask(process, rate, seconds)
 
@@ -144,6 +144,8 @@ class Fleet:
         def call() -> None:
             began, second = self.now, int(self.now)
             self.tally.calls[second] += 1
+            if process.member is not None:
+                process.member.lease(candidate.target for candidate in process.candidates)
             Asked(process, lambda outcome: self._end(outcome, began))
             following = self.now + process.dice.expovariate(rate)
             if following < seconds:
@@ -165,6 +167,7 @@ class Process(World):
         self.fleet, self.dice = fleet, dice
         super().__init__(script={}, random=dice.random)
         self.health = MemoryHealth(Rules(), dice.random, retry_budget=retry_budget)
+        self.member: Member | None = None
         self.candidates = [self.candidate(model) for model in MODELS]
 
     @property

@@ -85,7 +85,7 @@ class FallbackClient:
         share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
         shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
         ledger = ledger_of(chosen.spend_limit_usd)
-        self._store = health_store(self.config, rules, shares, ledger)
+        self._store = health_store(self.config, rules, shares, ledger, self._keys)
         urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
         kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
         self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
@@ -95,6 +95,7 @@ class FallbackClient:
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
             ledger=ledger,
+            lease=None if self._store is None else self._store.lease,
             known=_Known(self.config, self._catalog),
         )
         self._router = Router(self.config, self._engine.health, self._catalog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -10,17 +11,22 @@ from typing import Any
 
 from .call.portal import portal
 from .config.models import (
+    OPENROUTER,
     FallbackConfig,
     HedgeConfig,
     SpendLimit,
 )
 from .decision.commands import Hedging
+from .endpoints.keys import Keys
 from .errors import ConfigError
 from .health import HealthStore, Rules, SharedHealth
+from .health.shared.protocol import NO_ACCOUNT, SpendAccount
 from .spending.ledger import Ledger
 
 
-def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any], ledger: Ledger) -> HealthStore | None:
+def health_store(
+    config: FallbackConfig, rules: Rules, shares: Mapping[str, Any], ledger: Ledger, keys: Keys
+) -> HealthStore | None:
     """What `settings.health_store` names; None for memory. Raises `ConfigError`."""
     url = config.settings.health_store
     if isinstance(url, str):
@@ -40,6 +46,7 @@ def health_store(config: FallbackConfig, rules: Rules, shares: Mapping[str, Any]
             random=random.random,
             spawn=_spawn,
             till=ledger,
+            account=lambda: spend_account(config, keys),
         )
     except (TypeError, ValueError) as error:
         # redis-py quotes what it does not understand.
@@ -61,6 +68,25 @@ def hedging(hedge: HedgeConfig | None) -> Hedging | None:
     if isinstance(hedge.after, str):
         return Hedging(quantile=int(hedge.after[1:]) / 100, max_parallel=hedge.max_parallel)
     return Hedging(after=hedge.after, max_parallel=hedge.max_parallel)
+
+
+def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
+    """Who pays for what a client spends: the account of its OpenRouter key, or else of its other endpoints' keys.
+
+    Clients with other keys, or whose endpoints have other addresses, do not share a day's limit.
+    """
+    try:
+        known = {name: key.get_secret_value() for name, key in keys.fixed().items() if key is not None}
+    except ConfigError:  # a key that cannot be one: each call says so
+        known = {}
+    paying = [OPENROUTER] if OPENROUTER in known else sorted(known)
+    if not paying:
+        return NO_ACCOUNT
+    seed = hashlib.sha256(b"openrouter-fallback spending")
+    for name in paying:
+        seed.update(f"\n{config.endpoints[name].base_url}\n{known[name]}".encode())
+    secret = seed.digest()
+    return SpendAccount(hashlib.sha256(secret).hexdigest()[:12], secret)
 
 
 def ledger_of(limit: SpendLimit | None) -> Ledger:

@@ -55,16 +55,17 @@ def cost(usage: object) -> float | None:
     """USD that a `usage` object reports, for the caller: what OpenRouter charges and what the caller's provider does.
 
     With a provider key of the caller's own (`is_byok`) `cost` is OpenRouter's fee, and the provider charges
-    `cost_details.upstream_inference_cost`. Without such a key that field is a breakdown of `cost`.
+    `cost_details.upstream_inference_cost`; where that is not told, a fee of 0 says nothing of the cost. Without such a
+    key that field is a breakdown of `cost`.
     """
     if not isinstance(usage, Mapping):
         return None
     charged = usd(usage.get("cost"))
     details = usage.get("cost_details")
-    if usage.get("is_byok") is not True or not isinstance(details, Mapping):
+    if usage.get("is_byok") is not True:
         return charged
-    upstream = usd(details.get("upstream_inference_cost"))
-    return charged if upstream is None else upstream + (charged or 0.0)
+    upstream = usd(details.get("upstream_inference_cost")) if isinstance(details, Mapping) else None
+    return charged or None if upstream is None else upstream + (charged or 0.0)
 
 
 def name(value: object) -> str | None:

@@ -217,9 +217,12 @@ class Completion:
 
     @property
     def estimated(self) -> bool:
-        """Whether `usage` or `cost` holds an estimate, since an attempt reported none."""
-        usage = self.usage
-        return any(attempt.estimated for attempt in self.attempts) or (usage is not None and usage.estimated)
+        """Whether `usage` or `cost` holds an estimate, or lacks what an attempt has cost that reported nothing."""
+        usage, lacks = self.usage, self.cost is not None
+        return (usage is not None and usage.estimated) or any(
+            attempt.estimated or (lacks and attempt.cost is None and attempt.first_token is not None)
+            for attempt in self.attempts
+        )
 
     if not TYPE_CHECKING:  # to a type checker there is none
 

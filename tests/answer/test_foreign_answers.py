@@ -134,11 +134,13 @@ def test_a_body_that_comes_whole(raw: RawServer, client: FallbackClient, name: s
 # Money
 
 
-BYOK: dict[str, tuple[Json, float]] = {
+BYOK: dict[str, tuple[Json, float | None]] = {
     "own key": ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
     "own key, with a fee": ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, 0.26),
     "a breakdown": ({"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
     "nothing said of a key": ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+    "an own key, and nothing more": ({"cost": 0, "is_byok": True}, None),
+    "an own key, nothing told": ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
     "absurd upstream": ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": -3}}, 0.5),
 }
 
@@ -154,4 +156,4 @@ def test_what_an_own_provider_key_costs(raw: RawServer, client: FallbackClient, 
     assert answer.cost == pytest.approx(usd)
     assert answer.usage is not None
     assert answer.usage.cost == pytest.approx(usd)
-    assert float(client.spend().today - spent) == pytest.approx(usd)
+    assert float(client.spend().today - spent) == pytest.approx(usd or 0.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -16,6 +18,7 @@ from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, Spen
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import CallEnded, CallStarted, Event
 
+from ..support.rawserver import sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
 DEAR, CHEAP, FREE = "anthropic/claude-sonnet-4.5", "openai/gpt-5-mini", "openai/gpt-oss-20b:free"
@@ -154,7 +157,11 @@ def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> 
     with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
         client.chat(PROMPT, models=[UNKNOWN])
     assert "client.refresh_catalog()" in str(raised.value)
+    assert "Set settings.catalog: always" in str(raised.value)
     assert emulator.count() == 0
+    with pytest.raises(SpendLimitError) as raised:
+        new([DEAR], spend_limit_usd={"per_call": "0.000001"}).chat(PROMPT, max_tokens=1000)
+    assert "settings.catalog" not in str(raised.value), "the prices are known"
 
 
 def test_where_a_limit_needs_prices_the_first_call_waits_for_them(emulator: Emulator, new: New) -> None:
@@ -175,13 +182,20 @@ def test_without_a_limit_everything_is_asked_and_counted(emulator: Emulator, new
 
 @pytest.mark.parametrize("surface", STREAMED)
 def test_a_cut_attempt_is_estimated_and_marked(surface: str, emulator: Emulator, new: New) -> None:
-    client = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    client = new([DEAR, CHEAP])
     before = emulator.spent
     emulator.fault("cut", model=DEAR, after_tokens=10)
-    assert ask(client, surface, PROMPT, max_tokens=100).answer.seams
+    answer = ask(client, surface, PROMPT, max_tokens=100).answer
+    assert answer.seams
     spend, billed = client.spend(), emulator.spent - before
     assert 0 < spend.estimated < spend.today
     assert abs(spend.today - billed) < billed / 4, "for ten tokens, counted by pieces"
+    assert answer.cost == pytest.approx(float(spend.today))
+    assert answer.estimated
+    limited = new([DEAR, CHEAP], spend_limit_usd={"per_day": 5})
+    answer = ask(limited, surface, PROMPT, max_tokens=100).answer
+    assert answer.cost == pytest.approx(float(spend.today))
+    assert limited.spend().today >= spend.today, "and what may have been generated beside it"
 
 
 async def test_a_stream_that_is_left_gives_back_what_it_held(emulator: Emulator, new: New) -> None:
@@ -236,6 +250,35 @@ def test_a_cost_that_is_none_loses_no_answer_and_is_estimated(
     assert client.spend().estimated == client.spend().today > 0
 
 
+OWN_KEY = {"cost": 0, "is_byok": True}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(
+    ("usage", "paid"),
+    [
+        (OWN_KEY | {"cost_details": {"upstream_inference_cost": 0.25}}, "0.25"),
+        (OWN_KEY | {"cost": 0.01, "cost_details": {"upstream_inference_cost": 0.25}}, "0.26"),
+        (OWN_KEY, None),
+    ],
+    ids=["the provider's charge", "with a fee", "nothing told: an estimate"],
+)
+def test_what_an_own_provider_key_costs_counts_in_the_limit(
+    usage: dict[str, Any], paid: str | None, surface: str, emulator: Emulator, new: New
+) -> None:
+    client = new([DEAR], spend_limit_usd={"per_day": "0.2505"})
+    emulator.reply(tokens=20, model=DEAR, usage=usage)
+    answer = ask(client, surface, PROMPT, max_tokens=50).answer
+    spend = client.spend()
+    assert answer.cost == pytest.approx(float(spend.today))
+    assert answer.estimated is (paid is None)
+    if paid is None:
+        assert 0 < spend.today == spend.estimated
+    else:
+        assert spend.today == Decimal(paid)
+        assert isinstance(ask(client, surface, PROMPT, max_tokens=50).raised, SpendLimitError)
+
+
 def test_a_call_that_is_refused_has_a_beginning_and_an_end(emulator: Emulator, new: New) -> None:
     client = new([DEAR, CHEAP], spend_limit_usd={"per_call": "0.000001"})
     told: list[Event] = []
@@ -287,6 +330,62 @@ async def test_64_calls_at_a_time_stay_within_the_day(per_day: str, emulator: Em
     assert outcomes.count("answered") == emulator.count(DEAR)
 
 
+class Biller:
+    """A server that sends three tokens, goes on for a while unheard, cuts, and bills what it has generated."""
+
+    PRICE, RATE = Decimal("0.00001"), 300
+    BEGINNING = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+    def __init__(self) -> None:
+        self.bill = Decimal(0)
+        self.asked = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):
+            prices = {"prompt": "0", "completion": f"{self.PRICE:f}"}
+            listed = json.dumps({"data": [{"id": "raw/model", "name": "m", "pricing": prices}]}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(listed) + listed)
+        else:
+            self.asked += 1
+            begun = time.monotonic()
+            length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            limit = json.loads(await reader.readexactly(length))["max_tokens"]
+            writer.write(self.BEGINNING + sse(*[{"choices": [{"index": 0, "delta": {"content": "tok "}}]}] * 3))
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            written = min(limit, int((time.monotonic() - begun) * self.RATE))
+            self.bill += self.PRICE * max(3, written)
+        writer.close()
+
+
+async def test_the_limit_holds_where_cut_attempts_are_billed_by_what_was_generated() -> None:
+    """64 calls at a time. The server's clock begins after the client's and ends before it."""
+    biller, limit = Biller(), Decimal("0.05")
+    async with await asyncio.start_server(biller.serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
+        settings = {"spend_limit_usd": {"per_day": limit}, "max_retries_per_model": 1, "mid_stream": "raise"}
+        async with FallbackClient(["raw/model"], base_url=url, api_key="sk-or-x", settings=settings) as client:
+            await client.catalog.refresh()
+            raised: list[FallbackError] = []
+
+            async def call(number: int) -> None:
+                with pytest.raises(FallbackError) as error:
+                    await client.achat(PROMPT, max_tokens=100)
+                raised.append(error.value)
+                client.enable("raw/model")
+
+            for _ in range(8):
+                await asyncio.gather(*(call(number) for number in range(64)))
+            spend = client.spend()
+    assert sum(isinstance(error, SpendLimitError) for error in raised) > 64
+    assert biller.asked > 100
+    assert biller.bill <= spend.today <= limit
+    assert spend.held == 0
+    reported = sum(attempt.cost or 0.0 for error in raised for attempt in error.attempts)
+    assert 0 < reported < float(spend.today), "what an attempt says of itself is an estimate"
+
+
 async def test_hedges_are_held_and_billed_too(emulator: Emulator, new: New) -> None:
     hedge = {"after": 0.02, "max_fraction": 1}
     limit = {"per_call": "0.0024"}
@@ -296,7 +395,7 @@ async def test_hedges_are_held_and_billed_too(emulator: Emulator, new: New) -> N
     answer = await client.achat(PROMPT, max_tokens=100)
     assert answer.attempts[-1].model == CHEAP
     assert client.spend().today >= Decimal(str(answer.cost))
-    assert abs(client.spend().today - (emulator.spent - before)) < Decimal("0.0001")
+    assert 0 <= client.spend().today - (emulator.spent - before) < Decimal("0.0016"), "what was held for the silent one"
     too_dear = await asyncio.to_thread(new, [CHEAP, DEAR], spend_limit_usd={"per_call": "0.0016"}, hedge=hedge)
     emulator.clear_faults()
     emulator.fault("slow", model=CHEAP)

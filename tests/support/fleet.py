@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from openrouter_fallback.health import HealthScopes, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import PERIODS_LEASED
+from openrouter_fallback.health.shared.fleet import LEASE_SECONDS
 from openrouter_fallback.health.shared.protocol import ReceivedEvent, SyncRequest, SyncResponse
 
 PLACES = {"openrouter": "openrouter.ai/api/v1", "groq": "api.groq.com/openai/v1"}
@@ -19,24 +19,29 @@ class Board:
     skew: float = 1_700_000_000.0
     news: list[tuple[str, ReceivedEvent]] = field(default_factory=list)
     counts: dict[int, dict[str, tuple[int, int]]] = field(default_factory=dict)
-    leases: dict[str, float] = field(default_factory=dict)
+    leases: dict[str, tuple[str, float]] = field(default_factory=dict)
 
-    def exchange(self, me: str, sent: SyncRequest, read: int, lease: float) -> tuple[SyncResponse, int]:
+    def lease(self, me: str, scope: str, at: float) -> bool:
+        """Whether the lease is, or becomes, that of the member `me`."""
+        now = at + self.skew
+        holder, until = self.leases.get(scope, (me, 0.0))
+        if now < until and holder != me:
+            return False
+        self.leases[scope] = me, now + LEASE_SECONDS
+        return True
+
+    def exchange(self, me: str, sent: SyncRequest, read: int) -> tuple[SyncResponse, int]:
         """One exchange of the member `me`, which has read `read` news; what it hears, and how many it has read then."""
         now = sent.at + self.skew
-        self.news += [(me, ReceivedEvent(now, one)) for one in sent.news]
+        self.news += [(me, ReceivedEvent(now, one, me)) for one in sent.news]
         bucket = self.counts.setdefault(sent.bucket, {})
         for scope, (good, bad) in sent.counts.items():
             before = bucket.get(scope, (0, 0))
             bucket[scope] = (before[0] + good, before[1] + bad)
-        mine = []
-        for scope in (*sent.wanted, *sent.kept):
-            if self.leases.get(scope, 0.0) <= now or scope in sent.kept:
-                self.leases[scope] = now + lease
-                mine.append(scope)
+        self.leases |= dict.fromkeys(sent.kept, (me, now + LEASE_SECONDS))
         heard = tuple(one for by, one in self.news[read:] if by != me)
         counts = {number: dict(bucket) for number, bucket in self.counts.items()}
-        return SyncResponse(now, counts, heard, frozenset(mine)), len(self.news)
+        return SyncResponse(now, counts, heard), len(self.news)
 
 
 class Member:
@@ -62,12 +67,18 @@ class Member:
         self.step()
         return True
 
+    def lease(self, targets: Iterable[HealthScopes]) -> None:
+        """What a call to these models asks first; the answer comes at once."""
+        now = self._clock()
+        scopes = self.health.unleased(targets, now)
+        self.health.leased({scope: self._board.lease(self._name, scope, now) for scope in scopes}, now)
+
     def step(self) -> None:
         """The same for those who do not wait."""
         now, health = self._clock(), self.health
-        sent = health.tell(now, now + self._board.skew)
-        inbox, self._read = self._board.exchange(self._name, sent, self._read, PERIODS_LEASED * health.period)
-        health.hear(inbox, sent, now)
+        sent = health.collect(now, now + self._board.skew)
+        inbox, self._read = self._board.exchange(self._name, sent, self._read)
+        health.apply(inbox, sent, now)
 
 
 def target(model: str, key: str = "one", endpoint: str = "openrouter") -> HealthScopes:

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.health.shared import redis
 from openrouter_fallback.health.shared.redis import RedisStore
 
 AT_A_TIME = 4
@@ -24,7 +25,9 @@ class Worker:
         store = self.client._store
         assert isinstance(store, RedisStore)
         self.store, self.ahead = store, 0.0
-        store._spawn = lambda work: None
+        store.touch = lambda: None  # type: ignore[method-assign]
+        loop, redis.ASK_SECONDS = asyncio.get_running_loop(), 5.0  # on a slow machine too
+        store._spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
         store._deadline = 0.5
         store.health.period = 30.0
         store._clock = self.client._engine.clock = lambda: time.monotonic() + self.ahead

@@ -217,6 +217,11 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.body
 
     @property
+    def tokens(self) -> int:
+        """How many chunks with tokens have come and were decoded, reasoning and tool calls among them."""
+        return self._tokens
+
+    @property
     def usage(self) -> object:
         """The `usage` object that the attempt reported, if it did."""
         return None if self._decoder is None else self._decoder.usage

@@ -74,6 +74,13 @@ NEXT_STEP: Mapping[FailureKind, str] = {
 }
 
 
+_PRICELESS = (
+    "a spend limit needs prices, and they come from the endpoint's list of models. Set settings.catalog: always (auto"
+    " fetches no list of a server on this machine, never none at all) or call client.refresh_catalog(), which says what"
+    " is wrong; where the list has no prices, remove settings.spend_limit_usd."
+)
+
+
 def error_for(
     given_up: Fail,
     attempts: Sequence[Attempt],
@@ -103,18 +110,20 @@ def error_for(
     return cls("\n".join(lines), attempts=tuple(attempts), skipped=skipped, retry_after=retry_after)
 
 
-def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float) -> SpendLimitError:
-    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day."""
+def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float, *, priceless: bool = False) -> SpendLimitError:
+    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day.
+
+    `priceless`: of some of them the price is unknown.
+    """
     limits = [
         f"{dollars(most)} USD per {what}" for what, most in (("call", spend.per_call), ("day", spend.per_day)) if most
     ]
     lines = [f"Nothing was sent: the spend limit is {' and '.join(limits)}."]
     lines.append(f"  spent today: {dollars(spend.today)} USD, held by calls under way: {dollars(spend.held)} USD")
     lines += _table((), skipped)
-    lines.append(
-        "Next step: add a cheaper or a ':free' model, lower max_tokens, or raise settings.spend_limit_usd; where a"
-        " price is unknown, client.refresh_catalog() asks for it."
-    )
+    if priceless:
+        lines.append(f"Next step: {_PRICELESS}")
+    lines.append("Next step: add a cheaper or a ':free' model, lower max_tokens, or raise settings.spend_limit_usd.")
     retry_after = None if spend.per_day is None else DAY_SECONDS - wall % DAY_SECONDS
     return SpendLimitError("\n".join(lines), skipped=tuple(skipped), retry_after=retry_after)
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -41,14 +40,14 @@ from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
-from ..spending.quotes import CostReservation
+from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, Delivery, OutOfTime, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of
+from .summary import attempt_of, cost_of, was_cut
 
 _STAY = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
@@ -98,7 +97,7 @@ class CallRunner:
         self._places: asyncio.Semaphore | None = None
         self._held = 0
         self._started = engine.clock()
-        self._too_dear = False
+        self._too_dear = self._priceless = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
         self._text = ""
@@ -275,6 +274,10 @@ class CallRunner:
         else:
             await places.acquire()
         self._places, self._held = places, 1
+        if engine.lease is not None:
+            asked = engine.lease(candidate.target for candidate in call.plan.candidates)
+            if asked is not None:
+                await asked
         now = engine.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
@@ -287,11 +290,17 @@ class CallRunner:
     def _affordable(self, plan: Plan) -> Plan:
         """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
         offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
-        kept = tuple(one for one, found in offers if not isinstance(found, str))
-        beyond = [Skipped(one.key, found) for one, found in offers if isinstance(found, str)]
+        kept = tuple(one for one, found in offers if isinstance(found, Quote))
+        refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
+        beyond = [Skipped(one.key, found.reason) for one, found in refused]
+        self._priceless = any(found.priceless for _, found in refused)
         if not kept and beyond:
-            raise too_dear((*beyond, *plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+            raise self._beyond_limits((*beyond, *plan.excluded))
         return Plan(kept, (*plan.excluded, *beyond))
+
+    def _beyond_limits(self, skipped: Sequence[Skipped]) -> FallbackError:
+        engine = self._engine
+        return too_dear(skipped, engine.ledger.spend(), engine.wall(), priceless=self._priceless)
 
     # Attempts
 
@@ -316,8 +325,10 @@ class CallRunner:
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
-        self._too_dear = self._too_dear or why is not None
-        return why
+        if why is None:
+            return None
+        self._too_dear, self._priceless = True, self._priceless or why.priceless
+        return why.reason
 
     @property
     def _written(self) -> int:
@@ -471,7 +482,7 @@ class CallRunner:
         now = self._engine.clock()
         completion.attempts = (
             *self._attempts,
-            attempt_of(reading, None, now, *cost_of(reading, self._call.request)),
+            attempt_of(reading, None, now, *cost_of(reading)),
         )
         limits = self._call.limits
         left = reading.ask.total_by - now if limits.wall_clock else limits.total
@@ -546,7 +557,7 @@ class CallRunner:
         seconds = self._engine.clock() - self._started
         call = self._call
         if self._too_dear and not self._attempts:
-            return too_dear((*given_up.skipped, *call.plan.excluded), self._engine.ledger.spend(), self._engine.wall())
+            return self._beyond_limits((*given_up.skipped, *call.plan.excluded))
         error = error_for(
             given_up,
             self._attempts,
@@ -564,8 +575,13 @@ class CallRunner:
         reading = self._flights[number]
         if failure is not None and reading.failure is not None:
             failure = reading.failure
-        usd, estimated = cost_of(reading, self._call.request)
-        self._costs.purse.settle(number, usd or Decimal(0), estimated=estimated)
+        usd, estimated = cost_of(reading)
+        if was_cut(reading, failure):
+            ask = reading.ask
+            seconds, candidate = now - ask.ticket.started, ask.candidate
+            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+        else:
+            self._costs.settle(number, usd, estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)

@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from ..endpoints.destinations import Destination
 from ..errors import LocalError
 from ..events import Event, Events
 from ..failures.policy import Policy
-from ..health import MemoryHealth
+from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
 from ..request.handover import DeliveredCalls
 from ..request.request import Request
@@ -79,6 +79,8 @@ class Runtime:
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
     delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
+    lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
+    """Where health is shared: asks for the lease of the probe that a call to these models would make."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     known: Callable[[], Iterable[str]] = tuple

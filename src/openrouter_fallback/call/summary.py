@@ -6,11 +6,24 @@ from decimal import Decimal
 
 from .. import figures
 from ..catalog.prices import cost
-from ..failures.kinds import Failure
-from ..request.request import Request
-from ..results import Attempt, Usage
+from ..failures.kinds import Failure, TransportFault
+from ..results import Attempt, Usage, text_of
 from ..routes.needs import written_tokens
 from .attempt import AttemptReader
+
+_NEVER_SENT = frozenset(
+    {
+        TransportFault.REFUSED,
+        TransportFault.NOT_CONNECTED,
+        TransportFault.DNS,
+        TransportFault.TLS,
+        TransportFault.PROXY,
+        TransportFault.POOL_EXHAUSTED,
+        TransportFault.NO_FILES,
+        TransportFault.LOOP_CLOSED,
+        TransportFault.OUR_BUG,
+    }
+)
 
 
 def attempt_of(
@@ -42,15 +55,45 @@ def attempt_of(
     )
 
 
-def cost_of(reading: AttemptReader, request: Request) -> tuple[Decimal | None, bool]:
+def tokens_of(reading: AttemptReader) -> tuple[int, int]:
+    """The tokens of an attempt's prompt and of what it has written, reported or estimated.
+
+    The only estimate of an attempt's tokens: from its request's text and from what has come.
+    """
+    known = Usage.read(reading.usage) or Usage()
+    return known.prompt_tokens or reading.request.tokens(), known.completion_tokens or _written(reading)
+
+
+def _written(reading: AttemptReader) -> int:
+    pieces, completion = max(reading.said, reading.tokens), reading.completion
+    if completion is None:
+        return written_tokens(reading.partial, pieces)
+    messages = [choice.get("message") or {} for choice in completion.raw["choices"]]
+    written = "".join(f"{text_of(one.get('content'))}{text_of(one.get('reasoning'))}" for one in messages)
+    calls = "".join(call.arguments_json for call in completion.tool_calls)
+    delivered = 0 if reading.splice is None else len(reading.splice.delivered)
+    return written_tokens(f"{written[delivered:]}{calls}", pieces)
+
+
+def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
     """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
-    known = reading.usage if isinstance(reading.usage, dict) else None
-    reported = figures.cost(known)
+    reported = figures.cost(reading.usage)
     if reported is not None:
         return Decimal(str(reported)), False
     info = reading.ask.candidate.info
     if reading.first_token_at is None or info is None:
         return None, False
-    usage = Usage.read(known) or Usage(request.tokens(), written_tokens(reading.partial, reading.said))
-    estimate = cost(info, usage.prompt_tokens, usage.completion_tokens)
+    estimate = cost(info, *tokens_of(reading))
     return estimate, estimate is not None
+
+
+def was_cut(reading: AttemptReader, failure: Failure | None) -> bool:
+    """Whether an attempt ended without usage although its server may have generated, and bill, an answer.
+
+    An error status is no answer, and a request that never reached the server is none.
+    """
+    if failure is None or figures.cost(reading.usage) is not None or Usage.read(reading.usage) is not None:
+        return False
+    if reading.status is not None:
+        return 200 <= reading.status < 300
+    return failure.code not in _NEVER_SENT

@@ -81,6 +81,11 @@ class Keys:
         """The accounts as far as they are known without asking the user's function for a key: those of its last one."""
         return self._last_accounts or self.known().accounts
 
+    def fixed(self) -> Mapping[str, SecretStr | None]:
+        """The keys by endpoint, without the one that the user's function gives."""
+        given = {OPENROUTER} if callable(self._given) else set()
+        return {name: key for name, key in self.known().keys.items() if name not in given}
+
     def missing(self) -> frozenset[str]:
         """Endpoints that are known to have no key, without asking the user's function for one."""
         return self.known().missing - ({OPENROUTER} if callable(self._given) else frozenset())

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -52,19 +52,33 @@ def today() -> int:
 
 
 class Ledger:
-    """What one client has spent and holds; shared by threads and loops. `day` numbers the days."""
+    """What one client has spent and holds; shared by threads and loops.
+
+    `day` numbers the days by this machine's clock. In a fleet the store's time says which day it is, and `clock`
+    (seconds, monotonic) what has passed since. A day begins once: a clock that goes back over midnight zeroes nothing.
+    """
 
     def __init__(
-        self, per_call: Decimal | None = None, per_day: Decimal | None = None, day: Callable[[], int] = today
+        self,
+        per_call: Decimal | None = None,
+        per_day: Decimal | None = None,
+        day: Callable[[], int] = today,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
+        self._clock = clock
+        self._ahead: float | None = None
+        """The store's time minus `clock`, in seconds; None until it was heard."""
         # Re-entrant: a suspended call that is garbage-collected settles in whatever thread the collector runs.
         self._lock = threading.RLock()
         self._day = day()
         self._forks = 0
-        self._spent = self._estimated = self._held = self._told = self._others = ZERO
+        self._spent = self._estimated = self._held = ZERO
+        self._theirs: dict[str, int] = {}
+        """Nano-dollars that each of the fleet's other processes has spent on this day."""
+        self._others = ZERO
         _live.add(self)
 
     def __bool__(self) -> bool:
@@ -80,32 +94,46 @@ class Ledger:
             self._turn()
             return Spend(self._spent, self._estimated, self._held, self._others, self.per_day, self.per_call)
 
-    def untold(self) -> tuple[int, int]:
-        """The day, and the nano-dollars spent in it that the fleet does not know of yet."""
+    def collect(self, now: float) -> tuple[int, int]:
+        """The day at the store's time `now` (seconds since 1970), and the nano-dollars spent here in it."""
         with self._lock:
+            first, self._ahead = self._ahead is None, now - self._clock()
+            if first:
+                self._day = self._number()  # not a new day: this machine's clock was wrong
             self._turn()
-            return self._day, int((self._spent - self._told) / NANO)
+            return self._day, int(self._spent / NANO)
 
-    def hear(self, day: int, told: int, total: int) -> None:
-        """The fleet knows of `told` more, and has spent `total` nano-dollars on that day."""
+    def apply(self, day: int, theirs: Mapping[str, int]) -> None:
+        """The nano-dollars that each of the fleet's other processes has spent on that day.
+
+        A process that is not named has not spent less: the store may have lost what it was told.
+        """
         with self._lock:
             self._turn()
-            if day == self._day:
-                self._told += told * NANO
-                self._others = max(ZERO, total * NANO - self._told)
+            if day == self._day and theirs:
+                known = self._theirs
+                known.update({name: max(spent, known.get(name, 0)) for name, spent in theirs.items()})
+                self._others = sum(known.values()) * NANO
 
     def after_fork(self) -> None:
         """In a forked child: what the parent holds and has spent is the parent's."""
         self._lock = threading.RLock()
         self._forks += 1
-        self._spent = self._estimated = self._held = self._told = self._others = ZERO
+        self._spent = self._estimated = self._held = self._others = ZERO
+        self._theirs = {}
+
+    def _number(self) -> int:
+        return self._today() if self._ahead is None else int((self._clock() + self._ahead) // DAY_SECONDS)
 
     def _turn(self) -> None:
         """Inside the lock: at midnight the day begins with nothing but what is still held."""
-        day = self._today()
-        if day != self._day:
+        day = self._number()
+        if day > self._day:
+            self._spent = self._estimated = self._others = ZERO
+            self._theirs = {}
             self._day = day
-            self._spent = self._estimated = self._told = self._others = ZERO
+        elif day < self._day - 1:
+            self._day = day  # the clock was days ahead, and what was spent stays spent
 
 
 # A lock that another thread holds while the process forks stays locked in the child for ever.
@@ -147,6 +175,10 @@ class CallBudget:
             self._held[number] = most
             ledger._held += most
             return True
+
+    def held(self, number: int) -> Decimal:
+        """What is put aside for request `number`."""
+        return self._held.get(number, ZERO)
 
     def settle(self, number: int, paid: Decimal, *, estimated: bool = False) -> None:
         """The request has cost so much; what was held for it is free again."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from ..catalog import prices
 from ..catalog.listing import ModelInfo
-from ..catalog.prices import cost
 from ..routes.needs import most_tokens
 from .ledger import ZERO, Ledger
 
@@ -19,6 +19,8 @@ BYTES_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8
 TOKENS_PER_MEDIUM = 1500
 """An image, a file or a piece of audio in the prompt."""
+TOKENS_PER_SECOND = 300
+"""What a fast model writes."""
 LEAST_TOKENS = 64
 """An answer that may not be longer than less is not worth asking for."""
 DAY_SHARE = 4
@@ -34,6 +36,14 @@ class Quote:
 
     most: Decimal
     max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unaffordable:
+    """A request that may not be sent, and why. `priceless`: since the model's price is unknown."""
+
+    reason: str
+    priceless: bool = False
 
 
 def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
@@ -74,15 +84,15 @@ def offer(
     choices: int,
     left: Decimal | None,
     day_left: Decimal | None,
-) -> Quote | str:
+) -> Quote | Unaffordable:
     """What a request to the model may cost, or why it may not be sent.
 
     `wanted` is the caller's `max_tokens` for each of its `choices`, `left` what this call may still spend, `day_left`
     what the day has left (None: no limit).
     """
     if info is None or info.prompt_price is None or info.completion_price is None:
-        return "its price is unknown, and a spend limit is set"
-    head = cost(info, prompt, 0) or ZERO
+        return Unaffordable("its price is unknown, and a spend limit is set", priceless=True)
+    head = prices.cost(info, prompt, 0) or ZERO
     tail = info.completion_price * max(1, choices)
     bounds = [bound for bound in (left, day_left) if bound is not None]
     most = min(bounds) if bounds else None
@@ -112,8 +122,9 @@ def _fair(most: Decimal, day_left: Decimal | None) -> Decimal:
     return most if day_left is None else min(most, day_left / DAY_SHARE)
 
 
-def _too_dear(whole: Decimal, most: Decimal) -> str:
-    return f"it may cost {dollars(whole)} USD, and {dollars(max(ZERO, most), ROUND_FLOOR)} USD are left to spend"
+def _too_dear(whole: Decimal, most: Decimal) -> Unaffordable:
+    left = dollars(max(ZERO, most), ROUND_FLOOR)
+    return Unaffordable(f"it may cost {dollars(whole)} USD, and {left} USD are left to spend")
 
 
 def dollars(amount: Decimal, rounding: str = ROUND_CEILING) -> str:
@@ -135,7 +146,7 @@ class CostReservation:
 
     def offer(
         self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
-    ) -> Quote | str:
+    ) -> Quote | Unaffordable:
         """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent.
 
         `delivered` is the text that it goes on from, about `written` tokens of the answer.
@@ -143,21 +154,42 @@ class CostReservation:
         wanted = most_tokens(self._params, own)
         if wanted and most_tokens(self._params, {}):
             wanted = max(1, wanted - written)  # as the request says
-        choices = self._params.get("n", own.get("n"))
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
-        return offer(info, prompt, wanted, choices if isinstance(choices, int) else 1, *self.purse.left())
+        return offer(info, prompt, wanted, self._choices(own), *self.purse.left())
 
     def hold(
         self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
-    ) -> str | None:
+    ) -> Unaffordable | None:
         """Put aside what request `number` may cost; why it may not be sent, or None."""
         if not self.limited:
             return None
         found = self.offer(info, own, delivered, written)
-        if isinstance(found, str):
+        if isinstance(found, Unaffordable):
             return found
         if not self.purse.hold(number, found.most):
-            return "other calls hold what is left to spend"
+            return Unaffordable("other calls hold what is left to spend")
         if found.max_tokens is not None:
             self.bounds[number] = found.max_tokens
         return None
+
+    def settle(self, number: int, cost: Decimal | None, *, estimated: bool) -> None:
+        """Request `number` has cost so much (USD; None: nothing is known of it), and its hold ends."""
+        self.purse.settle(number, cost or ZERO, estimated=estimated)
+
+    def settle_cut(
+        self, number: int, cost: Decimal | None, info: ModelInfo | None, own: Mapping[str, Any], seconds: float
+    ) -> None:
+        """Request `number` was cut after so many seconds, before it said what it has cost; `cost` is an estimate.
+
+        A server may bill what it has generated and not sent. So under a limit as much is booked as a fast model writes
+        in that time, but no more than was held: the limit holds whatever the server bills.
+        """
+        paid = cost or ZERO
+        if self.limited and info is not None and info.completion_price is not None:
+            written = int(TOKENS_PER_SECOND * seconds) * self._choices(own)
+            paid = max(paid, min(self.purse.held(number), prices.cost(info, self._prompt, written) or ZERO))
+        self.purse.settle(number, paid, estimated=paid > ZERO)
+
+    def _choices(self, own: Mapping[str, Any]) -> int:
+        choices = self._params.get("n", own.get("n"))
+        return choices if isinstance(choices, int) else 1

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from openrouter_fallback.health import Rules, SharedHealth
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port
+from ...support.surfaces import SURFACES, ask
 from .stores import MODEL, QUOTED, A, Ours, needs_server
 
 
@@ -42,18 +44,18 @@ client = FallbackClient(["openai/gpt-5.1"], api_key="sk-or-v1-emulator", setting
 client.health(refresh=True)
 store = client._store
 inside, go = threading.Event(), threading.Event()
-told = store.health.tell
+told = store.health.collect
 def tell(*now):
     inside.set()
     go.wait()
     return told(*now)
-store.health.tell = tell
+store.health.collect = tell
 waiting = threading.Thread(target=client.health, kwargs={"refresh": True})
 waiting.start()
 inside.wait()
 child = os.fork()
 if not child:
-    store.health.tell = told
+    store.health.collect = told
     client.health(refresh=True)
     client.close()
     os._exit(0)
@@ -130,6 +132,36 @@ def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: Red
         del client
         gc.collect()
         assert gone.wait(10), "as soon as the exchange under way is over"
+
+
+@needs_server
+@pytest.mark.parametrize("surface", SURFACES)
+def test_the_call_that_would_probe_has_the_lease(
+    surface: str, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the thread that has the connection, from whatever loop the call runs in."""
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 10.0)
+    ahead = [0.0]
+    with Emulator() as emulator:
+        client = FallbackClient(
+            [MODEL, "openai/gpt-5-mini"],
+            base_url=emulator.base_url,
+            api_key="sk-or-v1-emulator",
+            settings={"health_store": server.url},
+        )
+        client._engine.clock = client._store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
+        client.health(refresh=True)
+        outage = emulator.fault("overloaded", model=MODEL)
+        for _ in range(3):
+            assert ask(client, surface).answer.attempts[-1].model != MODEL
+        outage.clear()
+        ahead[0] += 10.0
+        client.health(refresh=True)
+        assert ask(client, surface).answer.attempts[-1].probe
+        [lease] = server.admin().keys("*:lease:*")
+        assert server.admin().get(lease) == client._store._me.encode()  # type: ignore[union-attr]
+        assert client.health()[MODEL].state == "closed"
+        client.close()
 
 
 async def test_the_loop_of_exchanges_is_paced_and_ends_when_it_is_told_to(new: Ours) -> None:
@@ -216,6 +248,6 @@ def test_after_a_fork_what_the_parent_counted_is_not_told_again() -> None:
     ticket = health.begin(A, 1000.0)
     assert ticket is not None
     health.success(ticket, 1000.0)
-    assert health.tell(1000.0, 2000.0).counts
+    assert health.collect(1000.0, 2000.0).counts
     health.after_fork()
-    assert not health.tell(1000.0, 2000.0).counts
+    assert not health.collect(1000.0, 2000.0).counts

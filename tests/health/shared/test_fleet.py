@@ -16,6 +16,7 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.health.shared.redis import PREFIX
 
 from ...conftest import Latencies
+from ...support.fleet_worker import AT_A_TIME
 from ...support.redis_server import RedisServer, binaries
 
 PRIMARY, SECOND = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
@@ -115,7 +116,7 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     outage = emulator.fault("overloaded", model=PRIMARY)
     fleet.tell("calls", only=0, number=20)
     opened_at, until_opened = time.monotonic(), asked() - 800
-    assert until_opened <= 3 + 3, "three failures, and what was under way beside them"
+    assert until_opened <= 3 * AT_A_TIME, "three failures: those of calls that were under way together are one"
     for _ in range(2):
         assert fleet.tell("exchange") == [True] * 8
     fleet.tell("calls", number=60)
@@ -146,6 +147,28 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     fleet.tell("calls", number=20)
     assert asked() == before + 8 * 20
     assert (fleet.answered, fleet.errors) == (8 * 260 + 20, [])
+    fleet.end()
+
+
+@pytest.mark.parametrize("gap", [2, 5, 10, 20, 60])
+def test_one_process_with_few_calls_goes_back_to_its_model(
+    gap: int, emulator: Emulator, workers: Callable[[int], Workers]
+) -> None:
+    """A lease that is had in the background is over before a call can use it."""
+    fleet = workers(1)
+    fleet.tell("exchange")
+    outage = emulator.fault("overloaded", model=PRIMARY)
+    fleet.tell("calls", number=4)
+    outage.clear()
+    for _ in range(-(-30 // gap) + 2):
+        fleet.tell("forward", seconds=gap - 1)
+        fleet.tell("exchange")
+        fleet.tell("forward", seconds=1)
+        fleet.tell("calls", number=1)
+    before = emulator.count(PRIMARY)
+    fleet.tell("calls", number=1)
+    assert emulator.count(PRIMARY) == before + 1
+    assert fleet.errors == []
     fleet.end()
 
 

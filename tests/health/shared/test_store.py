@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import spend_account
 from openrouter_fallback.health.shared.codec import BadValue, counts_of, heard_of, news_json
-from openrouter_fallback.health.shared.protocol import HealthEvent
-from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX
+from openrouter_fallback.health.shared.protocol import NO_ACCOUNT, HealthEvent, SpendAccount
+from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX, RedisStore
 from openrouter_fallback.spending.ledger import Ledger
 
 from ...support.fleet import target
 from ...support.redis_server import RedisServer, binaries, free_port
-from .stores import PASSWORD, QUOTED, A, Ours, failures, needs_server
+from .stores import MODEL, PASSWORD, QUOTED, A, Ours, failures, needs_server
 
 # What is there
 
@@ -37,17 +39,74 @@ async def test_everything_has_the_prefix_and_a_time_to_live(server: RedisServer,
     assert all(0 < left <= 3_600_000 for left in found.values()), found
 
 
-async def test_a_lease_lives_for_two_periods(server: RedisServer, new: Ours) -> None:
-    now = [1000.0]
-    store = new(server.url, clock=lambda: now[0])
+@pytest.fixture
+async def store(server: RedisServer, new: Ours, monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    """One that knows of an open breaker, whose time to probe has come."""
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 30.0)
+    now, loop = [1000.0], asyncio.get_running_loop()
+    store = new(server.url, clock=lambda: now[0], spawn=lambda work: asyncio.run_coroutine_threadsafe(work(), loop))
     await store.exchange()
     failures(store)
+    now[0] += 10.0
     await store.exchange()
-    now[0] += 9.5
-    store.health.standing(A, now[0])
-    await store.exchange()
-    [lease] = server.admin().keys(f"{PREFIX}:lease:*")
-    assert 0 < server.admin().pttl(lease) <= 2000
+    return store
+
+
+async def gate(store: RedisStore) -> str:
+    """How a call finds the model, after it has asked for the lease."""
+    asked = store.lease([A])
+    if asked is not None:
+        await asked
+    return str(store.health.standing(A, store._clock()).gate)
+
+
+LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
+
+
+async def test_a_lease_lives_for_twenty_seconds(server: RedisServer, store: RedisStore) -> None:
+    assert await gate(store) == "probe"
+    assert 15_000 < server.admin().pttl(LEASE) <= 20_000
+    assert await gate(store) == "probe", "it is had already"
+
+
+async def test_a_lease_of_another_process_is_respected(server: RedisServer, store: RedisStore) -> None:
+    server.admin().set(LEASE, "another", px=20_000)
+    assert await gate(store) == "left_out"
+    assert server.admin().get(LEASE) == b"another"
+    store._clock = lambda: 1012.0
+    store.health.in_step_until = 2000.0
+    server.admin().delete(LEASE)  # its time is over
+    assert await gate(store) == "probe"
+
+
+@pytest.mark.parametrize("poison", ["without an end", "for a year", "of another type", "of another type for a year"])
+async def test_a_lease_that_nobody_can_have_leaves_no_model_out(
+    poison: str, server: RedisServer, store: RedisStore
+) -> None:
+    if "type" in poison:
+        server.admin().hset(LEASE, "a", "b")
+    else:
+        server.admin().set(LEASE, "another")
+    if "year" in poison:
+        server.admin().expire(LEASE, 365 * 86_400)
+    assert await gate(store) == "probe"
+    assert server.admin().get(LEASE) == store._me.encode()
+    assert 0 < server.admin().pttl(LEASE) <= 20_000
+
+
+async def test_a_store_that_does_not_answer_in_time_is_not_waited_for(
+    server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """50 ms of this call, and the process goes by itself."""
+    monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 0.0)
+    server.pause()
+    try:
+        assert await gate(store) == "probe"
+        assert store.lease([A]) is None, "no other call waits"
+    finally:
+        server.resume()
+    async with store._one:
+        pass  # it has been answered
 
 
 async def test_prefixes_and_addresses_keep_fleets_apart(server: RedisServer, new: Ours) -> None:
@@ -90,30 +149,114 @@ async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer
     assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
 
 
+ACCOUNT = SpendAccount("abc", b"secret")
+
+
+def ledgers(new: Ours, url: str, *amounts: str, per_day: str = "1", **options: Any) -> tuple[list[Ledger], list[Any]]:
+    """Books of processes that have spent so much, and their stores."""
+    books = [Ledger(per_day=Decimal(per_day)) for _ in amounts]
+    for book, amount in zip(books, amounts, strict=True):
+        spend(book, amount)
+    options = {"account": lambda: ACCOUNT, **options}
+    return books, [new(url, till=book, **options) for book in books]
+
+
+def spend(ledger: Ledger, amount: str) -> None:
+    purse = ledger.purse()
+    assert purse.hold(1, Decimal(amount))
+    purse.settle(1, Decimal(amount))
+
+
+async def exchanged(stores: list[Any], times: int = 2) -> None:
+    for _ in range(times):
+        for store in stores:
+            assert await store.exchange()
+
+
+def spent_key(server: RedisServer) -> str:
+    [key] = server.admin().keys(f"{PREFIX}:spent:*")
+    return str(key.decode())
+
+
 @needs_server
 async def test_the_days_spend_is_the_fleets(server: RedisServer, new: Ours) -> None:
-    ledgers = [Ledger(per_day=Decimal(1)) for _ in range(3)]
-    stores = [new(server.url, till=ledger) for ledger in ledgers]
-    for ledger, amount in zip(ledgers, ("0.25", "0.1234567891", "0"), strict=True):
-        purse = ledger.purse()
-        assert purse.hold(1, Decimal("0.3"))
-        purse.settle(1, Decimal(amount))
-    for store in (*stores, *stores):
-        assert await store.exchange()
-    assert [ledger.spend().left for ledger in ledgers] == [
+    books, stores = ledgers(new, server.url, "0.25", "0.1234567891", "0")
+    await exchanged(stores)
+    assert [book.spend().left for book in books] == [
         Decimal("0.626543211"),
         Decimal("0.6265432109"),
         Decimal("0.626543211"),
     ]
-    assert not ledgers[2].purse().hold(1, Decimal("0.63"))
-    [key] = server.admin().keys(f"{PREFIX}:spent:*")
-    server.admin().set(key, "-5")
-    for store in stores:
-        assert await store.exchange()
-    assert ledgers[2].spend().others == 0
-    server.admin().set(key, "garbage")
-    assert await stores[2].exchange()
-    assert ledgers[2].spend().left == 1
+    assert not books[2].purse().hold(1, Decimal("0.63"))
+    key = spent_key(server)
+    assert 0 < server.admin().ttl(key) <= 25 * 3600
+    assert server.admin().hlen(key) == 2, "who has spent nothing leaves nothing"
+    assert key.startswith(f"{PREFIX}:spent:abc:")
+
+
+SUMS: list[Any] = ["999", "0", "-5", "garbage", "", b"\xff", str(10**15 + 1), "9" * 10_000, str(10**12), "5:aa"]
+
+
+@needs_server
+@pytest.mark.parametrize("kind", ["one process's", "the whole key"])
+@pytest.mark.parametrize("poison", SUMS, ids=lambda text: repr(text)[:20])
+async def test_sums_that_nobody_has_spent_neither_stop_calls_nor_lift_a_limit(
+    kind: str, poison: Any, server: RedisServer, new: Ours, caplog: pytest.LogCaptureFixture
+) -> None:
+    books, stores = ledgers(new, server.url, "0.25", "0.5")
+    await exchanged(stores)
+    key = spent_key(server)
+    for _ in range(3):
+        if kind == "the whole key":
+            server.admin().set(key, poison)
+        else:
+            server.admin().hset(key, mapping={"somebody": poison, stores[0]._me: poison})
+        await exchanged(list(reversed(stores)))
+        assert [book.spend().left for book in books] == [Decimal("0.25")] * 2
+    assert "are not this library's and are ignored" in caplog.text
+    late, late_stores = ledgers(new, server.url, "0")
+    await exchanged([*stores, *late_stores, *stores, *late_stores])
+    assert late[0].spend().left == Decimal("0.25"), "those that live tell theirs again"
+    assert 0 < server.admin().ttl(key) <= 25 * 3600
+
+
+@needs_server
+async def test_after_a_flush_those_that_live_tell_theirs_again(server: RedisServer, new: Ours) -> None:
+    _, stores = ledgers(new, server.url, "0.25", "0.5")
+    await exchanged(stores)
+    server.admin().flushall()
+    await exchanged(stores[1:])
+    books, late = ledgers(new, server.url, "0")
+    await exchanged(late)
+    assert books[0].spend().others == Decimal("0.5"), "what a process that has ended had spent is lost"
+
+
+@needs_server
+async def test_other_keys_and_other_prefixes_share_no_days_limit(server: RedisServer, new: Ours) -> None:
+    _, stores = ledgers(new, server.url, "0.25")
+    others = [
+        ledgers(new, server.url, "0", account=lambda: SpendAccount("other", b"other")),
+        ledgers(new, server.url, "0", account=lambda: SpendAccount("abc", b"forged")),
+        ledgers(new, f"{server.url}?prefix=another", "0"),
+    ]
+    for books, their_stores in others:
+        await exchanged([*stores, *their_stores])
+        assert books[0].spend().left == 1
+
+
+def test_an_account_is_its_keys_and_where_they_hold() -> None:
+    def account(api_key: Any, base_url: str | None = None, /, **config: Any) -> SpendAccount:
+        with FallbackClient(config={"default_chain": [MODEL], **config}, api_key=api_key, base_url=base_url) as client:
+            return spend_account(client.config, client._keys)
+
+    groq = {"endpoints": {"groq": {"base_url": "https://api.groq.com/openai/v1", "api_key": "gsk-1"}}}
+    one = account("sk-or-v1-one")
+    assert one == account("sk-or-v1-one") == account("sk-or-v1-one", **groq)
+    different = [one, account("sk-or-v1-two"), account("sk-or-v1-one", "http://127.0.0.1:1/v1"), account(None, **groq)]
+    assert len({each.name for each in different}) == len({each.secret for each in different}) == 4
+    assert account(lambda: "sk-or-v1-one") == account(None) == NO_ACCOUNT
+    assert "sk-or" not in repr(one)
+    assert str(one.secret) not in repr(one)
 
 
 # What goes wrong
@@ -307,17 +450,19 @@ async def test_what_is_ahead_of_the_clock_is_heard_once_at_most(ahead: float, se
 
 
 @needs_server
-async def test_a_sum_that_nobody_has_spent_stops_no_calls(
-    server: RedisServer, new: Ours, caplog: pytest.LogCaptureFixture
-) -> None:
-    ledger = Ledger(per_day=Decimal(10))
-    store = new(server.url, till=ledger)
-    await store.exchange()
-    [key] = server.admin().keys(f"{PREFIX}:spent:*")
-    server.admin().set(key, 10**17)
-    assert await store.exchange()
-    assert ledger.spend().left == 10
-    assert "a sum that nobody has spent" in caplog.text
+@pytest.mark.parametrize("key", ["news", "counts"])
+async def test_a_key_of_another_type_is_deleted(key: str, server: RedisServer, new: Ours) -> None:
+    teller, hearer = new(server.url), new(server.url)
+    await exchanged([teller, hearer])
+    failures(teller, 1)
+    teller.health.rate_limited(target("b"), 1000.0, 5.0)
+    await exchanged([teller, hearer])
+    [found] = server.admin().keys(f"{PREFIX}:{key}*")
+    server.admin().set(found, "7")
+    failures(teller, 2)
+    await exchanged([teller, hearer])
+    assert server.admin().type(found) != b"string"
+    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
 
 
 BAD_NEWS: list[Any] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -14,6 +16,9 @@ LONGEST_SECONDS = 7 * 86_400.0
 MOST_COUNTED = 10**9
 MOST_SCOPE_CHARACTERS = 512
 _MOST_BYTES = 256 * 1024
+MOST_NANO_DOLLARS = 10**15
+"""What one process can have spent in a day: a million USD."""
+_SUM_BYTES = 64
 _WHATS = frozenset(get_args(What))
 
 
@@ -34,8 +39,8 @@ def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEv
         raise BadValue("an entry of the stream holds no news")
     try:
         entry = orjson.loads(text)
-        by, told = entry["by"], entry["news"]
-        return str(by), [ReceivedEvent(at, _news(*one)) for one in told]
+        by, told = str(entry["by"]), entry["news"]
+        return by, [ReceivedEvent(at, _news(*one), by) for one in told]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise BadValue("an entry of the stream is not news") from error
 
@@ -43,7 +48,7 @@ def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEv
 def _news(what: Any, scope: Any, left: Any, ago: Any, trips: Any, why: Any) -> HealthEvent:
     if what not in _WHATS or not isinstance(scope, str) or not 0 < len(scope) <= MOST_SCOPE_CHARACTERS:
         raise BadValue("unknown news")
-    expected = {"opened": ("model|", "endpoint|"), "closed": ("model|", "endpoint|")}.get(what, (f"{what}|",))
+    expected = "model|" if what in ("opened", "closed") else f"{what}|"
     if not scope.startswith(expected) or not isinstance(why, str) or type(trips) is not int:
         raise BadValue("news of another form")
     return HealthEvent(what, scope, _bounded(left), _bounded(ago), max(0, min(trips, 40)), why[:100])
@@ -70,3 +75,31 @@ def counts_of(fields: Mapping[Any, Any]) -> tuple[dict[str, tuple[int, int]], li
         good, failed = counts.get(scope[1:], (0, 0))
         counts[scope[1:]] = (good + count, failed) if scope[0] == "+" else (good, failed + count)
     return counts, bad
+
+
+def sum_text(key: str, process: str, spent: int, secret: bytes) -> str:
+    """What a process has spent (nano-dollars), as it stands under `key`; signed, so that only a fleet's own count."""
+    spent = min(spent, MOST_NANO_DOLLARS)
+    return f"{spent}:{_signature(key, process, spent, secret)}"
+
+
+def sums_of(fields: Mapping[Any, Any], key: str, secret: bytes) -> tuple[dict[str, int], list[BadValue]]:
+    """What each process has spent (nano-dollars), and what is wrong with the others."""
+    sums: dict[str, int] = {}
+    bad: list[BadValue] = []
+    for name, value in fields.items():
+        try:
+            process, (digits, _, signature) = name.decode(), value[:_SUM_BYTES].decode().partition(":")
+            spent = int(digits)
+            expected = _signature(key, process, spent, secret)
+            if not 0 <= spent <= MOST_NANO_DOLLARS or not hmac.compare_digest(signature.encode(), expected.encode()):
+                raise ValueError
+        except (AttributeError, ValueError):
+            bad.append(BadValue("a sum that nobody has spent"))
+            continue
+        sums[process] = spent
+    return sums, bad
+
+
+def _signature(key: str, process: str, spent: int, secret: bytes) -> str:
+    return hmac.new(secret, f"{key}|{process}|{spent}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -3,10 +3,14 @@
 Pure as the rest of health: a store carries an `SyncRequest` out and an `SyncResponse` in. The rules:
 
 - Counts go into the windows of all, per bucket, so that what was forgotten when a breaker closed stays forgotten.
-- A breaker that opens elsewhere opens here, unless the model has answered an attempt that began here since then.
-  So a dead model is left by all at once, and one process with a bad line cannot take a working model from the others.
+- A model's breaker that opens elsewhere opens here, unless the model has answered an attempt that began here since
+  then. What opened it counts: an HTTP status at once; a deadline of the other process's only if a second process
+  (this one, too) has missed one lately; a connection that failed never. So a dead model is left by all at once, and
+  one process with a bad line cannot take a working model from the others. Breakers of endpoints are not shared.
 - Of what several tell of one breaker, the store's order decides; nothing is heard of what changed here meanwhile.
-- A half-open breaker admits a probe only in the process that holds its lease. Without the store, one per process.
+- A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe asks
+  for it (`unleased`, `leased`), so that the lease cannot miss its call. Without the store, one probe per process; also
+  where a lease has been refused for a minute, since then nobody alive holds it.
 - Cooldowns and refusals of a key hold for all who use that key, and nobody else.
 """
 
@@ -18,7 +22,7 @@ from functools import partial
 
 from ..admission import AvailabilityStatus, HealthScopes
 from ..breaker import Breaker, BreakerPermit, Rules, State
-from ..memory import _MOST_COOLDOWNS, MemoryHealth, ModelHealth, _Cooldown, _keep
+from ..memory import _MOST_COOLDOWNS, MemoryHealth, _Cooldown, _keep
 from ..window import BUCKETS
 from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
 
@@ -26,12 +30,21 @@ PERIOD_SECONDS = 1.0
 """How often a process tells and hears."""
 PERIODS_ALONE = 3
 """Exchanges missed until a process goes by itself."""
-PERIODS_LEASED = 2
+LEASE_SECONDS = 20.0
+"""How long a lease holds, from when it was asked for, and anew at each exchange while the probe is under way."""
+ASK_AGAIN_SECONDS = 1.0
+"""So long after a lease was refused no call asks again."""
+LONGEST_REFUSED_SECONDS = 60.0
+"""A lease that is refused for longer is of nobody who lives: the process goes by itself."""
+SECOND_WITNESS_SECONDS = 60.0
+"""How long a deadline that one process has missed waits for a second one."""
 MOST_NEWS = 256
 """What one exchange tells; the rest waits for the next."""
 _MOST_UNKNOWN = 4096
 _WORTH_TELLING_SECONDS = 0.5
 _NEVER = -math.inf
+# Kinds of failure that may be of the line, and not of the model.
+_CONNECTION, _TIMED_OUT = "connection", "timed_out"
 
 
 class SharedBreaker(Breaker):
@@ -39,23 +52,23 @@ class SharedBreaker(Breaker):
 
     __slots__ = (
         "answered",
+        "ask_at",
         "fleet",
-        "lease_used",
         "leased_until",
         "opened_at",
         "rebase",
+        "refused_since",
         "scope",
         "telling",
         "told",
-        "wanted_at",
     )
 
     def __init__(self, rules: Rules, jitter: Callable[[], float], scope: str, fleet: SharedHealth) -> None:
         super().__init__(rules, jitter)
         self.scope = scope
         self.fleet = fleet
-        self.answered = self.opened_at = self.wanted_at = self.leased_until = _NEVER
-        self.lease_used = True
+        self.answered = self.opened_at = self.ask_at = self.leased_until = _NEVER
+        self.refused_since: float | None = None
         self.rebase = False
         self.told = (0, 0, 0)
         """What the others know: the epoch, all successes, all failures."""
@@ -64,14 +77,22 @@ class SharedBreaker(Breaker):
     def admits(self, now: float) -> bool:
         if self.open_until is None:
             return True
-        self.wanted_at = now
-        leased = now < self.leased_until or now >= self.fleet.in_step_until
-        return super().admits(now) and (leased or self.open_until is None)
+        return super().admits(now) and (self.open_until is None or self._leased(now))
 
-    def begin(self, now: float, *, forced: bool = False) -> BreakerPermit:
-        held = super().begin(now, forced=forced)
-        self.lease_used = self.lease_used or held.probe
-        return held
+    def unleased(self, now: float) -> bool:
+        """Whether an attempt may begin but for the lease, which may be asked for."""
+        return now >= self.ask_at and super().admits(now) and self.open_until is not None and not self._leased(now)
+
+    def leased(self, granted: bool, now: float) -> None:
+        """The store has given the lease to this process, or has not."""
+        if not granted:
+            self.refused_since = now if self.refused_since is None else self.refused_since
+            granted = now - self.refused_since >= LONGEST_REFUSED_SECONDS
+        if granted:
+            self.refused_since, self.leased_until = None, now + LEASE_SECONDS
+
+    def _leased(self, now: float) -> bool:
+        return now < self.leased_until or now >= self.fleet.in_step_until
 
     def success(self, held: BreakerPermit, now: float) -> None:
         self.answered = max(self.answered, held.began)
@@ -79,11 +100,11 @@ class SharedBreaker(Breaker):
 
     def close(self, now: float | None = None) -> None:
         super().close(now)
-        self.rebase = True
+        self.rebase, self.refused_since = True, None
 
     def _open(self, now: float, seconds: float) -> None:
         super()._open(now, seconds)
-        self.opened_at = now
+        self.opened_at, self.refused_since = now, None
 
     @property
     def probing(self) -> bool:
@@ -97,6 +118,7 @@ class SharedBreaker(Breaker):
             self.reason = why
         else:
             self.open_until = max(self.open_until, until)
+        self.refused_since = None
         self.trips = max(self.trips, trips)
 
 
@@ -128,6 +150,8 @@ class SharedHealth(MemoryHealth):
         self._totals = _Totals()
         self._unknown: dict[str, tuple[float, int, str]] = {}
         self._told: dict[str, float] = {}
+        self._suspected: dict[str, tuple[str, float]] = {}
+        """By model: the process that has missed a deadline of its own last, and when that was heard."""
 
     def __reduce__(self) -> tuple[object, ...]:
         extras, hedges = self._extras.share, self._hedges.share
@@ -135,33 +159,55 @@ class SharedHealth(MemoryHealth):
         return again, (self._rules, self._random, self._places)
 
     def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
-        if self._unknown:
-            with self._lock:
-                if self._scope(target.endpoint, target.model) in self._unknown:
-                    self._model(target)
-                if self._scope(target.endpoint) in self._unknown:
-                    self._endpoint(target.endpoint)
+        self._create(target)
         return super().standing(target, now, needs)
 
-    def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
-        """As in memory; whoever only looks has no call that could make the probe."""
+    def _create(self, target: HealthScopes) -> None:
+        """The model's breaker, where others have told of it before this process has called the model."""
+        if self._unknown and (scope := self._scope(target.endpoint, target.model)) in self._unknown:
+            with self._lock:
+                if scope in self._unknown:
+                    self._model(target)
+
+    # Leases
+
+    def unleased(self, targets: Iterable[HealthScopes], now: float) -> tuple[str, ...]:
+        """The lease that a call to these models, in this order, would need for its first request; at most one.
+
+        Whoever asks this asks the store, and says by `leased` what came of it. Costs next to nothing while all is well.
+        """
+        for target in targets:
+            self._create(target)
+            model = self._models.get(target.model)
+            breaker = None if model is None else model.breaker
+            if breaker is None or breaker.open_until is None:
+                return ()
+            with self._lock:
+                if isinstance(breaker, SharedBreaker) and breaker.unleased(now):
+                    breaker.ask_at = now + ASK_AGAIN_SECONDS
+                    return (breaker.scope,)
+                if breaker.admits(now):
+                    return ()
+        return ()
+
+    def leased(self, answers: Mapping[str, bool], now: float) -> None:
+        """Which leases the store has given to this process. One that it was not asked for in time is given."""
         with self._lock:
-            breakers = [breaker for breaker in self._breakers() if breaker.open_until is not None]
-            wanted = [(breaker, breaker.wanted_at) for breaker in breakers]
-        seen = super().snapshot(target, now)
-        for breaker, wanted_at in wanted:
-            breaker.wanted_at = wanted_at
-        return seen
+            for breaker in self._breakers():
+                if breaker.scope in answers:
+                    breaker.leased(answers[breaker.scope], now)
 
     def reset(self) -> None:
         super().reset()
         self._unknown.clear()
+        self._suspected.clear()
 
-    def _scope(self, endpoint: str, model: str | None = None) -> str:
-        ident = self._idents.get(endpoint, endpoint)
-        return f"endpoint|{ident}" if model is None else f"model|{ident}|{model}"
+    def _scope(self, endpoint: str, model: str) -> str:
+        return f"model|{self._idents.get(endpoint, endpoint)}|{model}"
 
     def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
+        if model is None:
+            return super()._breaker(rules, endpoint, model)
         scope = self._scope(endpoint, model)
         breaker = SharedBreaker(rules, self._random, scope, self)
         heard = self._unknown.pop(scope, None)
@@ -172,17 +218,17 @@ class SharedHealth(MemoryHealth):
         return breaker
 
     def _breakers(self) -> list[SharedBreaker]:
-        known = [model.breaker for model in self._models.values()] + list(self._endpoints.values())
+        known = (model.breaker for model in self._models.values())
         return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
 
     # Telling
 
-    def tell(self, now: float, store_now: float) -> SyncRequest:
+    def collect(self, now: float, store_now: float) -> SyncRequest:
         """What has happened here since the last exchange that worked. `store_now`: the store's time, about."""
         with self._lock:
             counts: dict[str, tuple[int, int]] = {}
             news: list[HealthEvent] = []
-            wanted, kept = [], []
+            kept = []
             for breaker in self._breakers():
                 state = breaker.state(now)
                 epoch, good, bad = breaker.told
@@ -192,22 +238,11 @@ class SharedHealth(MemoryHealth):
                 if breaker.epoch != epoch:
                     breaker.telling = breaker.epoch
                     news.append(_change(breaker, now))
-                if breaker.open_until is None:
-                    continue
-                if breaker.probing and breaker.lease_used and state is State.HALF_OPEN:
+                if breaker.probing and state is State.HALF_OPEN:
                     kept.append(breaker.scope)
-                elif breaker.open_until - now <= self.period and self._wants(breaker, now):
-                    wanted.append(breaker.scope)
             news += self._keys(now)
             bucket = int(store_now // self.bucket_seconds)
-            return SyncRequest(now, bucket, counts, tuple(news[:MOST_NEWS]), tuple(wanted), tuple(kept))
-
-    def _wants(self, breaker: SharedBreaker, now: float) -> bool:
-        """Whether a call would have made the probe lately. Who has let a lease pass unused stands back for as long."""
-        patience = PERIODS_LEASED * self.period
-        if now - breaker.wanted_at > patience or now < breaker.leased_until:
-            return False
-        return breaker.lease_used or now >= breaker.leased_until + patience
+            return SyncRequest(now, bucket, counts, tuple(news[:MOST_NEWS]), tuple(kept))
 
     def _keys(self, now: float) -> list[HealthEvent]:
         """What holds for keys and is worth telling: new, or longer than was told."""
@@ -233,7 +268,7 @@ class SharedHealth(MemoryHealth):
 
     # Hearing
 
-    def hear(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
+    def apply(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
         """Take in what an exchange has brought, and note that what was sent has arrived."""
         with self._lock:
             self.in_step_until = now + PERIODS_ALONE * self.period
@@ -245,9 +280,8 @@ class SharedHealth(MemoryHealth):
                 epoch, good, bad = breaker.told
                 more = sent.counts.get(scope, (0, 0))
                 breaker.told = (breaker.telling if scope in told else epoch, good + more[0], bad + more[1])
-                if scope in inbox.leases:
-                    breaker.leased_until = sent.at + PERIODS_LEASED * self.period
-                    breaker.lease_used = scope in sent.kept
+                if scope in sent.kept:
+                    breaker.leased_until = sent.at + LEASE_SECONDS
             for one in sent.news:
                 if one.what not in ("opened", "closed"):
                     self._told[one.scope] = sent.at + one.left
@@ -260,7 +294,7 @@ class SharedHealth(MemoryHealth):
                     self._totals.forget(breaker.scope)
                 breaker.window.others = self._totals.others(breaker.scope)
 
-    def retell(self) -> None:
+    def resend(self) -> None:
         """What was told has been lost: it is told again."""
         with self._lock:
             self._told.clear()
@@ -268,7 +302,7 @@ class SharedHealth(MemoryHealth):
                 if breaker.open_until is not None:
                     breaker.told = (breaker.epoch - 1, *breaker.told[1:])
 
-    def alone(self) -> None:
+    def detach(self) -> None:
         """Nothing has been heard for a while: what others counted goes, and probes need no lease."""
         with self._lock:
             self.in_step_until = _NEVER
@@ -294,6 +328,8 @@ class SharedHealth(MemoryHealth):
                 breaker.close()
                 breaker.told = (breaker.epoch, *breaker.told[1:])
         elif news.what == "opened":
+            if not self._believed(heard, breaker, now):
+                return
             if breaker is None:
                 if len(self._unknown) < _MOST_UNKNOWN:
                     self._unknown[news.scope] = (min(until, now + self._rules.longest_open), news.trips, news.why)
@@ -302,6 +338,18 @@ class SharedHealth(MemoryHealth):
                 breaker.told = (breaker.epoch, *breaker.told[1:])
         elif until > now:
             self._learn_key(news, until, now)
+
+    def _believed(self, heard: ReceivedEvent, breaker: SharedBreaker | None, now: float) -> bool:
+        """Whether what opened a breaker elsewhere says something of the model, and not of that process's line."""
+        why, scope = heard.news.why, heard.news.scope
+        if why == _CONNECTION:
+            return False
+        if why != _TIMED_OUT or (breaker is not None and (breaker.open_until is not None or breaker.failures_in_a_row)):
+            return True
+        by, at = self._suspected.get(scope, (heard.by, _NEVER))
+        if len(self._suspected) < _MOST_UNKNOWN or scope in self._suspected:
+            self._suspected[scope] = heard.by, now
+        return by != heard.by and now - at <= SECOND_WITNESS_SECONDS
 
     def _learn_key(self, news: HealthEvent, until: float, now: float) -> None:
         _, account_scope, *model = news.scope.split("|", 2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from ..admission import HealthScopes
 from ..memory import MemoryHealth
 
 What = Literal["opened", "closed", "cooling", "no_auth", "no_credits"]
@@ -31,25 +32,24 @@ class HealthEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """News of another process, with the store's time (seconds) at which it came there."""
+    """News of the process `by`, with the store's time (seconds) at which it came there."""
 
     at: float
     news: HealthEvent
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """What a process tells in one exchange.
 
-    `bucket` numbers the part of the window that `counts` go into; `wanted` names the scopes whose probe it would make,
-    `kept` those whose probe is under way.
+    `bucket` numbers the part of the window that `counts` go into; `kept` names the scopes whose probe is under way.
     """
 
     at: float
     bucket: int
     counts: Counts = field(default_factory=dict)
     news: tuple[HealthEvent, ...] = ()
-    wanted: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
 
 
@@ -57,24 +57,34 @@ class SyncRequest:
 class SyncResponse:
     """What a process hears in one exchange.
 
-    `now` is the store's time, `counts` what all processes have counted in each bucket that was read (their sums),
-    `leases` the scopes whose probe is this process's to make.
+    `now` is the store's time, `counts` what all processes have counted in each bucket that was read (their sums).
     """
 
     now: float
     counts: Mapping[int, Counts] = field(default_factory=dict)
     news: tuple[ReceivedEvent, ...] = ()
-    leases: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SpendAccount:
+    """Whose money it is. `name` tells accounts apart in the store; only who knows `secret` can add to its sums."""
+
+    name: str
+    secret: bytes = field(repr=False)
+
+
+NO_ACCOUNT = SpendAccount("none", b"")
+"""Of processes without a key, or whose key is a function: they share one sum, which anybody can add to."""
 
 
 class SpendCounter(Protocol):
     """What is spent, as far as a store has to know: whole nano-dollars of a day."""
 
-    def untold(self) -> tuple[int, int]:
-        """The day, and how much of it the fleet does not know of yet."""
+    def collect(self, now: float) -> tuple[int, int]:
+        """The day at the store's time `now` (seconds since 1970), and what this process has spent in it."""
 
-    def hear(self, day: int, told: int, total: int) -> None:
-        """The fleet knows of `told` more, and has spent `total` on that day."""
+    def apply(self, day: int, theirs: Mapping[str, int]) -> None:
+        """What each of the other processes has spent on that day."""
 
 
 class HealthStore(Protocol):
@@ -86,6 +96,9 @@ class HealthStore(Protocol):
 
     def touch(self) -> None:
         """A call begins: see that exchanges are made. Costs nothing and does no I/O."""
+
+    def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
+        """Ask for the lease that a call to these models would need, if it needs one: awaited, for 50 ms at most."""
 
     async def exchange(self) -> bool:
         """Tell and hear once; whether it worked. Raises nothing."""

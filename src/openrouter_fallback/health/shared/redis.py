@@ -2,7 +2,8 @@
 
 Under the prefix stand: `news`, a stream of what happened, whose order and time are the server's, so that no process's
 clock matters; `counts:<ms>:<n>`, a hash of outcomes for each bucket of the window; `lease:<scope>`, who may probe;
-`spent:<day>`, the fleet's nano-dollars. Everything has a time to live. What is read is checked: Redis is not trusted.
+`spent:<account>:<day>`, a hash of the nano-dollars that each process has spent, signed with the account's secret.
+Everything has a time to live. Redis is not trusted: what is read is checked, and a key of another type is deleted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import logging
 import os
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -20,24 +22,29 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
+from ..admission import HealthScopes
 from ..window import BUCKETS
-from .codec import BadValue, counts_of, heard_of, news_json
-from .fleet import PERIODS_ALONE, PERIODS_LEASED, SharedHealth
-from .protocol import ReceivedEvent, SpendCounter, SyncRequest, SyncResponse
+from .codec import BadValue, counts_of, heard_of, news_json, sum_text, sums_of
+from .fleet import LEASE_SECONDS, PERIODS_ALONE, SharedHealth
+from .protocol import NO_ACCOUNT, ReceivedEvent, SpendAccount, SpendCounter, SyncRequest, SyncResponse
+from .transaction import Answers, Transaction
 
 PREFIX = "openrouter-fallback:1"
 PASSWORD_ENV = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the name, not the password
 CONNECT_SECONDS = 5.0
+ASK_SECONDS = 0.05
+"""The longest that a call waits for a lease; without an answer the process goes by itself."""
 LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
 """How long news stays there; longer where a breaker may be open for longer."""
 MOST_HEARD = 1000
 FUTURE_SECONDS = 1.0
 """An entry may be so much ahead of the server's clock: more means that it was set back, or that somebody lies."""
-_TWO_DAYS_MS = 2 * 86_400_000
-_MOST_NANO_DOLLARS = 10**15
+_LEASE_MS = int(LEASE_SECONDS * 1000)
+SPENT_SECONDS = 25 * 3600
+"""How long a sum stands there after the last process has told its own."""
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -61,6 +68,7 @@ class RedisStore:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         deadline: float | None = None,
         till: SpendCounter | None = None,
+        account: Callable[[], SpendAccount] = lambda: NO_ACCOUNT,
     ) -> None:
         self.health: SharedHealth = health
         self._url, self._prefix, self.address = _parsed(url)
@@ -70,6 +78,7 @@ class RedisStore:
         self._sleep = sleep
         self._deadline = deadline or health.period
         self._till = till
+        self._account = account
         self._process: int | None = None
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,6 +98,8 @@ class RedisStore:
         self._misses = 0
         self._down = False
         self._warned = self._spoilt = False
+        self._foreign: set[str] = set()
+        """Keys of another type, to be deleted at the next exchange."""
 
     def touch(self) -> None:
         if self._turn is None or self._process != os.getpid():
@@ -192,78 +203,151 @@ class RedisStore:
                 kind,
             )
         if self._misses == PERIODS_ALONE:
-            self.health.alone()
+            self.health.detach()
+
+    # Leases
+
+    def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
+        scopes = self.health.unleased(targets, self._clock())
+        return self._lease(scopes) if scopes else None
+
+    async def _lease(self, scopes: tuple[str, ...]) -> None:
+        alone = dict.fromkeys(scopes, True)
+        asked: Future[dict[str, bool]] = Future()
+        self._here()
+        self._spawn(lambda: self._ask(scopes, asked))
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                answers = await asyncio.wrap_future(asked)
+        except TimeoutError:
+            answers = alone
+        self.health.leased(answers, self._clock())
+
+    async def _ask(self, scopes: tuple[str, ...], asked: Future[dict[str, bool]]) -> None:
+        """In the loop that has the connection. What comes of it when nobody waits any more is seen at the next call."""
+        answers = dict.fromkeys(scopes, True)
+        async with self._one:
+            redis = self._redis
+            try:
+                if redis is not None and self._loop is asyncio.get_running_loop():
+                    async with asyncio.timeout(self._deadline):
+                        answers = {scope: await self._granted(redis, scope) for scope in scopes}
+            except Exception:  # noqa: BLE001 - whatever it is, the process goes by itself
+                await self._disconnect()
+        with suppress(InvalidStateError):
+            asked.set_result(answers)
+
+    async def _granted(self, redis: Redis, scope: str) -> bool:
+        """Whether the lease is this process's. One that never ends, or lasts too long, is nobody's."""
+        key = self._key(f"lease:{scope}")
+        ask = Transaction(redis.pipeline(transaction=True))
+        ask("set").set(key, self._me, nx=True, px=_LEASE_MS)
+        ask("holder").get(key)
+        ask("left").pttl(key)
+        answers = await ask.run()
+        if answers["set"] is True:
+            return True
+        left = answers.good("left", int)
+        if answers["holder"] != self._me.encode() and left is not None and 0 < left <= _LEASE_MS:
+            return False
+        await redis.set(key, self._me, px=_LEASE_MS)
+        return True
 
     # One exchange
 
     async def _exchange(self, redis: Redis) -> None:
-        health, ahead = self.health, self._ahead or 0.0
-        sent = health.tell(self._clock(), self._clock() + ahead)
-        newest = sent.bucket
+        health, here = self.health, self._clock()
+        now = here + (self._ahead or 0.0)
+        sent = health.collect(here, now)
         # After a first exchange, or one that failed, the whole window is read; then the buckets that still change.
         fresh = self._last is None or self._misses
-        buckets = range(newest - BUCKETS + 1, newest + 1) if fresh else range(newest - 1, newest + 1)
-        spoilt: Any = self._spoilt and await redis.xrevrange(self._key("news"), count=1)
-        pipe = redis.pipeline(transaction=True)
-        pipe.time()
-        if spoilt and _stamp(spoilt[0][0]) > self._clock() + ahead + FUTURE_SECONDS:
-            # New entries get later stamps than the newest one has: one from the future would spoil all that follow.
-            pipe.delete(self._key("news"))
-        kept_ms = int(max(KEPT_SECONDS, 2 * health.longest_open) * 1000)
+        buckets = range(sent.bucket - (BUCKETS if fresh else 2) + 1, sent.bucket + 1)
+        account = self._account()
+        day, spent = (0, 0) if self._till is None else self._till.collect(now)
+        ask = Transaction(redis.pipeline(transaction=True))
+        ask("now").time()
+        for key in await self._spoilt_keys(redis, now):
+            ask().delete(key)
+        self._ask_news(ask, sent)
+        self._ask_counts(ask, sent, buckets)
+        self._ask_leases(ask, sent)
+        if self._till is not None:
+            self._ask_spent(ask, self._spent_key(account, day), spent, account)
+        answers = await ask.run()
+        poisoned: list[object] = [*answers.refused]
+        self._foreign = {name for name, answer in answers.items() if _of_another_type(answer)}
+        self._hear(sent, answers, buckets, poisoned)
+        if self._till is not None:
+            self._hear_spent(self._till, answers, account, day, poisoned)
+        self._warn(poisoned)
+
+    async def _spoilt_keys(self, redis: Redis, now: float) -> set[str]:
+        """Keys of another type, and the stream if its newest entry is ahead of time: new ones would be even later.
+
+        Asked anew, since another process may have deleted them already.
+        """
+        news = self._key("news")
+        spoilt = {key for key in self._foreign if await redis.type(key) != (b"stream" if key == news else b"hash")}
+        if self._spoilt and news not in self._foreign:
+            newest: Any = await redis.xrevrange(news, count=1)
+            if newest and _stamp(newest[0][0]) > now + FUTURE_SECONDS:
+                spoilt.add(news)
+        return spoilt
+
+    def _ask_news(self, ask: Transaction, sent: SyncRequest) -> None:
+        key = self._key("news")
         if sent.news:
-            pipe.xadd(self._key("news"), {"n": news_json(sent.news, self._me)}, maxlen=MOST_HEARD, approximate=True)
-        pipe.pexpire(self._key("news"), kept_ms)
-        reading = len(pipe)
+            ask().xadd(key, {"n": news_json(sent.news, self._me)}, maxlen=MOST_HEARD, approximate=True)
+        ask().pexpire(key, int(max(KEPT_SECONDS, 2 * self.health.longest_open) * 1000))
         if self._last is None:
-            pipe.xrevrange(self._key("news"), count=MOST_HEARD)
+            ask(key).xrevrange(key, count=MOST_HEARD)
         else:
-            pipe.xread({self._key("news"): self._last}, count=MOST_HEARD)
-        into = self._counts_key(newest)
+            ask(key).xread({key: self._last}, count=MOST_HEARD)
+
+    def _ask_counts(self, ask: Transaction, sent: SyncRequest, buckets: range) -> None:
+        into = self._counts_key(sent.bucket)
         for scope, outcomes in sent.counts.items():
             for mark, count in zip("+-", outcomes, strict=True):
                 if count:
-                    pipe.hincrby(into, f"{mark}{scope}", count)
+                    ask().hincrby(into, f"{mark}{scope}", count)
         if sent.counts:
-            pipe.pexpire(into, int(health.bucket_seconds * (BUCKETS + 2) * 1000))
-        counting = len(pipe)
+            ask().pexpire(into, int(self.health.bucket_seconds * (BUCKETS + 2) * 1000))
         for bucket in buckets:
-            pipe.hgetall(self._counts_key(bucket))
-        leasing = len(pipe)
-        lease_ms = int(PERIODS_LEASED * health.period * 1000)
-        for scope in sent.wanted:
-            pipe.set(self._key(f"lease:{scope}"), self._me, nx=True, px=lease_ms)
-        for scope in sent.kept:
-            pipe.set(self._key(f"lease:{scope}"), self._me, px=lease_ms)
-        till, (day, spent) = self._till, (0, 0) if self._till is None else self._till.untold()
-        if till is not None:
-            pipe.incrby(self._key(f"spent:{day}"), spent)
-            pipe.pexpire(self._key(f"spent:{day}"), _TWO_DAYS_MS)
-        answers = await pipe.execute(raise_on_error=False)
-        if till is not None and type(answers[-2]) is int:
-            if answers[-2] > _MOST_NANO_DOLLARS:
-                answers[-2] = BadValue("a sum that nobody has spent")
-            else:
-                till.hear(day, spent, max(answers[-2], spent))
-        self._hear(sent, answers, buckets, reading, counting, leasing)
+            key = self._counts_key(bucket)
+            ask(key).hgetall(key)
 
-    def _hear(
-        self, sent: SyncRequest, answers: list[Any], buckets: range, reading: int, counting: int, leasing: int
-    ) -> None:
-        refused = [answer for answer in answers if isinstance(answer, RedisError | BadValue)]
-        now = _seconds(answers[0])
+    def _ask_leases(self, ask: Transaction, sent: SyncRequest) -> None:
+        for scope in sent.kept:
+            ask().set(self._key(f"lease:{scope}"), self._me, px=_LEASE_MS)
+
+    def _ask_spent(self, ask: Transaction, key: str, spent: int, account: SpendAccount) -> None:
+        if spent:
+            ask().hset(key, self._me, sum_text(key, self._me, spent, account.secret))
+            ask().pexpire(key, SPENT_SECONDS * 1000)
+        ask(key).hgetall(key)
+
+    def _hear(self, sent: SyncRequest, answers: Answers, buckets: range, poisoned: list[object]) -> None:
+        now = _seconds(answers["now"])
         if self._last is not None and now < _stamp(self._last) - FUTURE_SECONDS:
             self._last = b"%d-0" % int(now * 1000 - 1)  # another server has taken over, whose clock is behind
         self._ahead = now - self._clock()
-        entries = answers[reading]
-        if isinstance(entries, RedisError):
-            entries = []
-        elif self._last is None:
-            entries = list(reversed(entries))
-        else:
-            entries = [entry for _, stream in entries for entry in stream]
+        heard = self._news(answers.good(self._key("news"), list) or [], now, poisoned)
+        counts = {}
+        for bucket in buckets:
+            found = answers.good(self._counts_key(bucket), dict)
+            if found is not None:
+                counts[bucket], bad = counts_of(found)
+                poisoned += bad
+        self.health.apply(SyncResponse(now, counts, tuple(heard)), sent, self._clock())
+        if self._spoilt or self._key("news") in self._foreign:
+            self.health.resend()
+
+    def _news(self, answer: list[Any], now: float, poisoned: list[object]) -> list[ReceivedEvent]:
+        """What others have told since the last exchange, in the store's order."""
+        later = (entry for _, stream in answer for entry in stream)
+        entries = list(reversed(answer)) if self._last is None else list(later)
         self._spoilt = False
         heard: list[ReceivedEvent] = []
-        poisoned: list[object] = list(refused)
         for id, fields in entries:
             at = _stamp(id)
             if at > now + FUTURE_SECONDS:
@@ -280,29 +364,35 @@ class RedisStore:
                 heard += news
         if self._last is None:
             self._last = b"0-0"
-        counts = {}
-        for bucket, answer in zip(buckets, answers[counting:leasing], strict=True):
-            if isinstance(answer, dict):
-                counts[bucket], bad_counts = counts_of(answer)
-                poisoned += bad_counts
-        leases = [scope for scope, answer in zip(sent.wanted, answers[leasing:], strict=False) if answer is True]
-        inbox = SyncResponse(now, counts, tuple(heard), frozenset([*leases, *sent.kept]))
-        self.health.hear(inbox, sent, self._clock())
-        if self._spoilt:
-            self.health.retell()
-        if poisoned and not self._warned:
-            self._warned = True
-            what = poisoned[0]
-            why = f"{type(what).__name__}" if isinstance(what, ResponseError) else str(what)
-            logger.warning(
-                "values in Redis at %s under %s are not this library's and are ignored (%s)",
-                self.address,
-                self._prefix,
-                why,
-            )
+        return heard
+
+    def _hear_spent(
+        self, till: SpendCounter, answers: Answers, account: SpendAccount, day: int, poisoned: list[object]
+    ) -> None:
+        key = self._spent_key(account, day)
+        sums, bad = sums_of(answers.good(key, dict) or {}, key, account.secret)
+        sums.pop(self._me, None)
+        till.apply(day, sums)
+        poisoned += bad
+
+    def _warn(self, poisoned: list[object]) -> None:
+        if not poisoned or self._warned:
+            return
+        self._warned = True
+        what = poisoned[0]
+        why = f"{type(what).__name__}" if isinstance(what, ResponseError) else str(what)
+        logger.warning(
+            "values in Redis at %s under %s are not this library's and are ignored (%s)",
+            self.address,
+            self._prefix,
+            why,
+        )
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:{name}"
+
+    def _spent_key(self, account: SpendAccount, day: int) -> str:
+        return self._key(f"spent:{account.name}:{day}")
 
     def _counts_key(self, bucket: int) -> str:
         return self._key(f"counts:{int(self.health.bucket_seconds * 1000)}:{bucket}")
@@ -346,6 +436,10 @@ def _parsed(url: str) -> tuple[str, str, str]:
 
 def _seconds(time: tuple[int, int]) -> float:
     return time[0] + time[1] / 1e6
+
+
+def _of_another_type(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer)
 
 
 def _stamp(id: bytes) -> float:
