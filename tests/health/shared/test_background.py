@@ -146,7 +146,7 @@ def test_the_call_that_would_probe_has_the_lease(
         client = FallbackClient(
             [MODEL, "openai/gpt-5-mini"],
             base_url=emulator.base_url,
-            api_key="sk-or-v1-emulator",
+            api_key=emulator.api_key,
             settings={"health_store": server.url},
         )
         client._engine.clock = client._store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
