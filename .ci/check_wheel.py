@@ -23,6 +23,7 @@ FOREIGN = {
     "llama_index",
     "openai",
     "opentelemetry",
+    "prometheus_client",
     "redis",
     "rich",
     "starlette",
@@ -30,10 +31,11 @@ FOREIGN = {
     "uvicorn",
     "vl_convert",
 }
-EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis")
+EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis", "serve")
 MODULES = {
     "openrouter_fallback.emulator": {"emulator"},
     "openrouter_fallback.picture": {"report"},
+    "openrouter_fallback.serve": {"serve"},
     "langchain_openrouter_fallback": {"langchain"},
     "llamaindex_openrouter_fallback": {"llamaindex"},
 }
