@@ -23,9 +23,10 @@ except ImportError as missing:
 
 from .access import ApiKey, ApiKeys
 from .app import App
+from .log import write_to as access_log_to
 from .options import Bounds, Options
 from .server import serve
 
-__all__ = ["ApiKey", "ApiKeys", "App", "Bounds", "Options", "serve"]
+__all__ = ["ApiKey", "ApiKeys", "App", "Bounds", "Options", "access_log_to", "serve"]
 
 del _prometheus_client, _starlette, _uvicorn

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 
@@ -56,10 +55,10 @@ class Record:
         return orjson.dumps(said)
 
 
-def to_stdout() -> None:
-    """Write the access log to stdout, line by line."""
-    handler = logging.StreamHandler(sys.stdout)
+def write_to(stream: TextIO) -> None:
+    """Write the access log to a stream, line by line, and to nowhere else."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -16,7 +16,6 @@ import uvicorn
 from .. import ConfigError, FallbackClient
 from .app import App
 from .connection import Connection
-from .log import to_stdout
 from .metrics import mark_dead
 from .options import Options
 from .workers import run
@@ -65,7 +64,7 @@ class Server(uvicorn.Server):
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._app.options.drain_seconds
-        if now >= self._deadline:
+        if self.should_exit or now >= self._deadline:
             self._app.drain()
         return self.should_exit or not self._app.calls or now >= self._deadline + _LAST_WORDS_SECONDS
 
@@ -83,8 +82,6 @@ def serve(
 
     `started` is called with the base URL, once.
     """
-    if options.access_log:
-        to_stdout()
     listener = bound(options)
     try:
         if workers == 1:

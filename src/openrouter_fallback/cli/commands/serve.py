@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,9 @@ def serve(
         if config is None and not models:
             raise ConfigError("nothing to serve: give --config fallback.yaml, or models with --model")
         client = calls.client(models, config, base_url)
+
+        if not no_access_log:  # with --json stdout holds one object and nothing else
+            serving.access_log_to(sys.stderr if as_json else sys.stdout)
 
         def started(url: str) -> None:
             if as_json:
