@@ -199,7 +199,7 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("serve", "-c", "fallback.yaml", "--api-keys-file", "fallback.yaml"),
     ("serve", "-c", "fallback.yaml", "--api-keys-file", "keys.yaml"),
 )
-"""Run where `fallback.yaml` is there already, without a key; the script has a misspelt kind, `keys.yaml` a short key."""
+"""Run where `fallback.yaml` is there already, without a key. The script has a misspelt kind, the keys are too short."""
 
 WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("init",)),

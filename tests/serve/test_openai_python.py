@@ -152,6 +152,8 @@ async def test_async(asdk: openai.AsyncOpenAI, emulator: Emulator) -> None:
     async for chunk in await asdk.chat.completions.create(model="task:coding", messages=SAY, stream=True):
         text += chunk.choices[0].delta.content or ""
     assert text == SECOND_TEXT
+    async with asdk.chat.completions.stream(model="default", messages=SAY) as stream:
+        assert (await stream.get_final_completion()).choices[0].message.content == SECOND_TEXT
 
 
 async def test_a_client_that_leaves_a_stream_ends_the_request_upstream(

@@ -10,16 +10,17 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from openrouter_fallback import ConfigError, FallbackClient
+from openrouter_fallback import CatalogError, ConfigError, FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.serve import ApiKey, ApiKeys, Bounds, Options
+from openrouter_fallback.serve.errors import problem
 
 from ..cases.matrix import FIRST, SECOND, SECOND_TEXT
 from ..support.commands import command, run
@@ -261,6 +262,26 @@ def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: Fallbac
         assert stream.ended()[-1] == "[DONE]"
         assert post(server.base_url).status_code == 200
     assert emulator.count() == 2
+
+
+def test_one_connection_too_many_is_closed(client: FallbackClient, emulator: Emulator) -> None:
+    with (
+        serving(client, Options(bounds=Bounds(connections=1), access_log=False)) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=5) as first,
+        socket.create_connection(("127.0.0.1", server.port), timeout=5) as second,
+    ):
+        with suppress(ConnectionError):
+            assert second.recv(100) == b""
+        first.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_every_error_of_a_call_has_a_status() -> None:
+    classes = [cls for cls in FallbackError.__subclasses__() if cls.__module__ == "openrouter_fallback.errors"]
+    found = {cls.__name__: problem(cls("x")) for cls in classes if cls is not CatalogError}
+    assert [name for name, said in found.items() if said.body["error"]["code"] == "server_error"] == ["LocalError"]
+    unsure = problem(RuntimeError("a prompt"))
+    assert (unsure.status, "prompt" in str(unsure.body)) == (500, False)
 
 
 ORIGIN = "https://app.example"

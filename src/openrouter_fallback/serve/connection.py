@@ -23,6 +23,7 @@ class Connection(H11Protocol):
     """Finds its way to the application as `scope["state"]["connection"]`."""
 
     header_seconds = 10.0
+    most_connections = 4000
 
     def __init__(
         self,
@@ -36,6 +37,9 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            transport.abort()
+            return
         self._headers_due = self.loop.call_later(self.header_seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -13,7 +13,8 @@ from .access import ApiKeys
 class Bounds:
     """The most that a client may take up. Sizes in bytes, times in seconds.
 
-    `calls` are under way at a time; one more is refused with 503. `header_seconds` and `body_seconds` are the time that
+    `calls` are under way at a time; one more is refused with 503. `connections` are open at a time; one more is closed.
+    `header_seconds` and `body_seconds` are the time that
     a client has to send its headers and its body, `write_seconds` the time that a client may read nothing while an
     answer waits for it, `keep_alive_seconds` the time that an idle connection is kept.
     """
@@ -21,6 +22,7 @@ class Bounds:
     body_bytes: int = 32 * 2**20
     header_bytes: int = 32 * 2**10
     calls: int = 1000
+    connections: int = 4000
     header_seconds: float = 10.0
     body_seconds: float = 60.0
     write_seconds: float = 120.0

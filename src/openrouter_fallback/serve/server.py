@@ -30,7 +30,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: App, listener: socket.socket, started: Callable[[str], object] = str) -> None:
         bounds = app.options.bounds
-        protocol = type("Bounded", (Connection,), {"header_seconds": bounds.header_seconds})
+        limits = {"header_seconds": bounds.header_seconds, "most_connections": bounds.connections}
+        protocol = type("Bounded", (Connection,), limits)
         super().__init__(
             uvicorn.Config(
                 app,
