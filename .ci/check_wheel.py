@@ -7,10 +7,14 @@ With each extra: what it is for can be imported and started.
 from __future__ import annotations
 
 import importlib
+import json
 import logging
+import os
+import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,6 +27,7 @@ FOREIGN = {
     "llama_index",
     "openai",
     "opentelemetry",
+    "prometheus_client",
     "redis",
     "rich",
     "starlette",
@@ -30,10 +35,11 @@ FOREIGN = {
     "uvicorn",
     "vl_convert",
 }
-EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis")
+EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis", "serve")
 MODULES = {
     "openrouter_fallback.emulator": {"emulator"},
     "openrouter_fallback.picture": {"report"},
+    "openrouter_fallback.serve": {"serve"},
     "langchain_openrouter_fallback": {"langchain"},
     "llamaindex_openrouter_fallback": {"llamaindex"},
 }
@@ -119,6 +125,35 @@ def check_settings(extras: set[str]) -> None:
             print(f"settings {settings}: taken")
 
 
+def check_serve(extras: set[str]) -> None:
+    """What the Dockerfile starts, in this environment: its entry point answers its health check, and drains."""
+    if not {"cli", "serve"} <= extras:
+        return
+    lines = (Path(__file__).parents[1] / "Dockerfile").read_text().splitlines()
+    said = {name: json.loads(rest) for name, _, rest in (line.partition(" ") for line in lines) if rest.startswith("[")}
+    health = json.loads(next(line for line in lines if line.startswith("HEALTHCHECK")).partition("CMD ")[2])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "fallback.yaml"
+        config.write_text(f"fallback: {{default_chain: {json.dumps(CHAIN)}}}")
+        program, *args = said["ENTRYPOINT"]
+        args = [str(config) if arg.endswith("fallback.yaml") else arg for arg in args]
+        command = [str(Path(sysconfig.get_path("scripts")) / program), *args, "--port", port]
+        keys = {"OPENROUTER_API_KEY": "sk-or-v1-none", "SERVE_API_KEY": "a-key-of-sixteen-or-more"}
+        with subprocess.Popen(command, env={**os.environ, **keys}, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                probe = [sys.executable, *(arg.replace("8788", port) for arg in health[1:])]
+                expect(server.stderr is not None and "Serving" in server.stderr.readline(), "serve did not start")
+                done = subprocess.run(probe, capture_output=True, text=True, timeout=30)
+                expect(done.returncode == 0, f"the health check failed: {done.stderr}")
+                server.terminate()
+                expect(server.wait(timeout=30) == 0, f"serve ended with {server.returncode}")
+            finally:
+                server.kill()
+    print("openrouter-fallback serve: answers the Dockerfile's health check, and drains")
+
+
 def check_command(extras: set[str]) -> None:
     command = Path(sysconfig.get_path("scripts")) / "openrouter-fallback"
     done = subprocess.run([command, "--help"], capture_output=True, text=True, timeout=60)
@@ -144,6 +179,7 @@ def main() -> None:
         check_extra(module, extras, needed)
     check_settings(extras)
     check_command(extras)
+    check_serve(extras)
 
 
 if __name__ == "__main__":

@@ -84,14 +84,14 @@ def lab() -> Iterator[Lab]:
 def test_the_first_model_is_faulty(lab: Lab, fault_matrix: Matrix, case: Case, surface: str) -> None:
     cells = fault_matrix.setdefault(case.id, {})
     cells[surface] = "FAILED"
-    cells[surface] = _checked(lab, case, surface, lab.ask(case, surface))
+    cells[surface] = checked(lab, case, surface, lab.ask(case, surface))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.only_streamed], ids=lambda case: case.id)
 def test_the_same_where_the_model_is_not_asked_to_stream(lab: Lab, fault_matrix: Matrix, case: Case) -> None:
     cells = fault_matrix.setdefault(case.id, {})
     cells["chat, not streamed"] = "FAILED"
-    cells["chat, not streamed"] = _checked(lab, case, "chat", lab.ask(case, "chat", streams=False))
+    cells["chat, not streamed"] = checked(lab, case, "chat", lab.ask(case, "chat", streams=False))
 
 
 TEXT_FIRST = [case for case in CASES if case.text_first]
@@ -104,7 +104,7 @@ GOES_ON = [case for case in TEXT_FIRST if case.raises is None]
 def test_the_second_goes_on(lab: Lab, fault_matrix: Matrix, case: Case, after_tokens: int, surface: str) -> None:
     cells = fault_matrix.setdefault(f"{case.id}, going on", {})
     cells[surface] = "FAILED"
-    _goes_on(lab, case, lab.go_on(case, surface, after_tokens, "continue"), SECOND_TEXT)
+    goes_on(lab, case, lab.go_on(case, surface, after_tokens, "continue"), SECOND_TEXT)
     cells[surface] = f"whole after 1, 5, {LATE} tokens"
 
 
@@ -121,10 +121,10 @@ def test_nobody_goes_on_where_no_other_model_would_be_asked(lab: Lab, case: Case
 @pytest.mark.parametrize("prefill", ["continue", "restart", "overlap", "preface", "refuse"])
 @pytest.mark.parametrize("case", [case for case in GOES_ON if not case.details.get("place")], ids=lambda case: case.id)
 def test_the_second_goes_on_after_many_tokens(lab: Lab, case: Case, prefill: str) -> None:
-    _goes_on(lab, case, lab.go_on(case, "astream", MANY, prefill), LONG_TEXT)
+    goes_on(lab, case, lab.go_on(case, "astream", MANY, prefill), LONG_TEXT)
 
 
-def _goes_on(lab: Lab, case: Case, outcome: Outcome, text: str) -> None:
+def goes_on(lab: Lab, case: Case, outcome: Outcome, text: str) -> None:
     """The whole answer, once, and where the second went on."""
     answer = outcome.answer
     assert outcome.delivered == answer.text == text
@@ -144,7 +144,7 @@ def _goes_on(lab: Lab, case: Case, outcome: Outcome, text: str) -> None:
     assert said == text[: seam.offset].rstrip()
 
 
-def _checked(lab: Lab, case: Case, surface: str, outcome: Outcome) -> str:
+def checked(lab: Lab, case: Case, surface: str, outcome: Outcome) -> str:
     """What came of it, as a cell of the table."""
     asked = {model: lab.emulator.count(model) for model in (FIRST, SECOND)}
 

@@ -200,8 +200,12 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("models", "--min-context", "much"),
     ("emulate", "--script", "script.yaml"),
     ("chat", "Hello"),
+    ("serve",),
+    ("serve", "-c", "fallback.yaml", "--host", "0.0.0.0"),
+    ("serve", "-c", "fallback.yaml", "--api-keys-file", "fallback.yaml"),
+    ("serve", "-c", "fallback.yaml", "--api-keys-file", "keys.yaml"),
 )
-"""Run where `fallback.yaml` is there already, without a key; the script has a misspelt kind."""
+"""Run where `fallback.yaml` is there already, without a key. The script has a misspelt kind, the keys are too short."""
 
 WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("init",)),
@@ -217,6 +221,7 @@ MISSING: Mapping[str, str] = {
     "langchain_core": "import langchain_openrouter_fallback",
     "llama_index": "import llamaindex_openrouter_fallback",
     "starlette": "import openrouter_fallback.emulator",
+    "prometheus_client": "import openrouter_fallback.serve",
     "redis": "from openrouter_fallback import *; FallbackClient(['a/b'], settings={'health_store': 'redis://x'}).health()",
     "opentelemetry": "from openrouter_fallback import *; FallbackClient(['a/b']).instrument()",
 }

@@ -252,7 +252,7 @@ def test_a_stream_that_breaks_off_ends_in_an_error_after_the_text(emulator: Emul
 def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == __version__
     said = run("--help").stdout
-    assert all(name in said for name in ("init", "check", "models", "chat", "route", "drill", "emulate"))
+    assert all(name in said for name in ("init", "check", "models", "chat", "route", "drill", "emulate", "serve"))
 
 
 # route

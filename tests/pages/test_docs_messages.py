@@ -124,8 +124,11 @@ def _deed(name: str) -> str:
 def _commands(folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
     (folder / "fallback.yaml").write_text("fallback: {default_chain: [a/b]}")
     (folder / "script.yaml").write_text("faults: [{kind: rate_limit}]")
+    (folder / "keys.yaml").write_text("keys: [{name: web, key: short}]")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        for command in [*COMMANDS, ("emulate", "--port", str(taken.getsockname()[1]))]:
+        port = str(taken.getsockname()[1])
+        serve = ("serve", "-c", "fallback.yaml", "--port", port)
+        for command in [*COMMANDS, ("emulate", "--port", port), serve]:
             done = run(*command)
             assert done.exit_code in (1, 2), command
             yield tuple(command), done.output

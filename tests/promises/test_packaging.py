@@ -77,6 +77,7 @@ EXTRAS = {
     "health/shared/redis.py": "redis",
     "telemetry/otel.py": "otel",
     "picture.py": "report",
+    "serve": "serve",
 }
 DISTRIBUTIONS = {"yaml": "pyyaml", "pydantic_core": "pydantic", "opentelemetry": "opentelemetry-api"}
 DISTRIBUTIONS |= {"vl_convert": "vl-convert-python", "llama_index": "llama-index-core"}
@@ -88,6 +89,7 @@ FOREIGN = {
     "llama_index",
     "openai",
     "opentelemetry",
+    "prometheus_client",
     "redis",
     "rich",
     "starlette",

@@ -78,6 +78,11 @@ COMMANDS = {
         "02",
     ),
     "drill": ("--config -c --scenario -s --task --surface --fail-on --report --no-report --list --json", "012"),
+    "serve": (
+        "--config -c --model -m --host --port --api-keys-file --cors-origin --drain-seconds --max-calls --max-body "
+        "--workers --no-access-log --base-url --json",
+        "02",
+    ),
     "emulate": (
         "--port --script -s --model -m --models --api-key --strict --latency --token-interval --jitter --credits "
         "--seed --json",

@@ -4,8 +4,9 @@
   there from the start; files called `test_*.py` are run by pytest at the end.
 - YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
   or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys.
-- Commands are executed, `emulate` until the page ends: what follows it talks to it. In `console` blocks the commands
-  begin with `$`, and what they print must be what is shown: a number is any number, `...` is anything.
+- Commands are executed, `emulate` and `serve` until the page ends: what follows them talks to them. In `console`
+  blocks the commands begin with `$`, and what they print must be what is shown: a number is any number, `...` is
+  anything.
 - `text` after Python or commands is what they print, compared in the same way. JSON and TOML are parsed.
 - What cannot run has a comment on the line before it, `<!-- not run: why -->`: Python is compiled, YAML and commands
   are parsed.
@@ -227,6 +228,8 @@ class Reader:
     def ours(self, args: list[str]) -> str:
         if args[0] == "emulate":
             return self.emulate(args)
+        if args[0] == "serve":
+            return self.serve(args)
         drill = args[0] == "drill" and "--list" not in args
         quick = _QUICK if drill and "--scenario" not in args else []
         # Whether callers waited too long is a matter of the machine; whether they were answered is not.
@@ -253,6 +256,17 @@ class Reader:
             self.patch.setenv(name, value)
         return "".join(told)
 
+    def serve(self, args: list[str]) -> str:
+        started = command(*args, "--port", "0", "--no-access-log")
+        server = subprocess.Popen(started, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.servers.append(server)
+        assert server.stderr is not None
+        told = server.stderr.readline()
+        url = re.search(r"http://\S+/v1", told)
+        assert url is not None, told
+        self.patch.setenv("OPENAI_BASE_URL", url[0])
+        return told
+
     def _stop_servers(self) -> None:
         for server in self.servers:
             server.send_signal(signal.SIGINT)
@@ -263,7 +277,7 @@ class Reader:
         name, _, value = args[0].partition("=")
         if name == "OPENROUTER_API_KEY":
             assert value.startswith("sk-or-"), "an OpenRouter key starts with sk-or-"
-        elif name != "OPENROUTER_BASE_URL":  # the emulator's stand in for both
+        elif name not in ("OPENROUTER_BASE_URL", "OPENAI_BASE_URL"):  # the page's own servers stand in for them
             self.patch.setenv(name, value)
         return ""
 
@@ -336,6 +350,7 @@ PARSERS: Mapping[str, Step] = {
     "bash": Reader.bash_parsed,
     "console": Reader.console_parsed,
     "text": lambda _, block: block,
+    "js": lambda _, block: block,
     "mermaid": lambda _, block: block,
 }
 PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .commands.serve import serve
 from .commands.spend import spend
 from .commands.status import status
 from .options import (
@@ -356,5 +357,6 @@ def emulate(
         serving.serve(known, port=port, script=script, credits=credits, seed=seed, **options, as_json=as_json)
 
 
+app.command(short_help="Be an OpenAI-compatible server.")(serve)
 app.command(short_help="Print the fleet's health, from Redis.")(status)
 app.command(short_help="Print what was spent today.")(spend)

@@ -1,0 +1,122 @@
+"""The server: its socket, its signals, and its end.
+
+On SIGTERM or SIGINT no call begins any more and `/readyz` says so, while calls under way have `drain_seconds` to end;
+then each of them ends with an error, and the server stops. A second signal stops it at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from .. import ConfigError, FallbackClient
+from .app import App
+from .connection import Connection
+from .metrics import mark_dead
+from .options import Options
+from .workers import run
+
+_LAST_WORDS_SECONDS = 2.0
+_SHUTDOWN_SECONDS = 5
+_BACKLOG = 2048
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server for one `App`. `started` is called with the base URL once it listens."""
+
+    def __init__(self, app: App, listener: socket.socket, started: Callable[[str], object] = str) -> None:
+        bounds = app.options.bounds
+        limits = {"header_seconds": bounds.header_seconds, "most_connections": bounds.connections}
+        protocol = type("Bounded", (Connection,), limits)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=max(1, round(bounds.keep_alive_seconds)),
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+                h11_max_incomplete_event_size=bounds.header_bytes + 64 * 2**10,
+                backlog=_BACKLOG,
+            )
+        )
+        self._app = app
+        self._listener = listener
+        self._on_started = started
+        self._deadline: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup([self._listener])
+        self._on_started(url_of(self._listener))
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether the server ends."""
+        if not self._app.draining:
+            return await super().on_tick(counter)
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._app.options.drain_seconds
+        if self.should_exit or now >= self._deadline:
+            self._app.drain()
+        return self.should_exit or not self._app.calls or now >= self._deadline + _LAST_WORDS_SECONDS
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains, a second one ends."""
+        if self._app.draining:
+            self.should_exit = self.force_exit = True
+        self._app.draining = True
+
+
+def serve(
+    client: FallbackClient, options: Options, started: Callable[[str], object] = str, *, workers: int = 1
+) -> None:
+    """Serve until a signal comes, in `workers` processes. Raises `ConfigError` if the address cannot be listened on.
+
+    `started` is called with the base URL, once.
+    """
+    listener = bound(options)
+    try:
+        if workers == 1:
+            Server(App(client, options), listener, started).run()
+            return
+        started(url_of(listener))
+        run(workers, lambda: Server(App(client, options), listener).run(), mark_dead)
+    finally:
+        listener.close()
+
+
+def url_of(listener: socket.socket) -> str:
+    """What a client takes for `https://api.openai.com/v1`."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def bound(options: Options) -> socket.socket:
+    """A socket on the options' address. Raises `ConfigError`."""
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        # The protocol is named because asyncio sets TCP_NODELAY only where it is; without that an answer takes 40 ms.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {options.host} port {options.port}: {error.strerror}; choose another with --port,"
+            " or --port 0 for a free one"
+        ) from None
+    return listener
