@@ -330,6 +330,44 @@ async def test_64_calls_at_a_time_stay_within_the_day(per_day: str, emulator: Em
     assert outcomes.count("answered") == emulator.count(DEAR)
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(
+    ("fault", "details", "booked"),
+    [
+        ("overloaded", {}, False),
+        ("provider_overloaded", {"place": "sse"}, False),
+        ("html", {}, False),
+        ("silence", {}, True),
+        ("no_response", {}, True),
+        ("reset", {}, True),
+        ("stall", {"after_tokens": 3}, True),
+    ],
+    ids=lambda value: str(value),
+)
+def test_what_is_booked_for_a_request_that_failed(
+    fault: str, details: dict[str, Any], booked: bool, surface: str, emulator: Emulator, new: New
+) -> None:
+    """Whoever tells an error has stopped generating."""
+    client = new([DEAR], spend_limit_usd={"per_day": 5}, max_retries_per_model=1, mid_stream="raise")
+    emulator.fault(fault, model=DEAR, **details)
+    raised = ask(client, surface, PROMPT, max_tokens=1000, timeout=0.1, stall_timeout=0.05).raised
+    assert isinstance(raised, FallbackError)
+    [attempt] = raised.attempts
+    spend = client.spend()
+    assert (spend.estimated > Decimal(str(attempt.cost or 0))) is booked
+    assert spend.today == spend.estimated
+
+
+def test_nothing_is_booked_for_a_connection_that_is_refused() -> None:
+    with Emulator() as emulator:
+        settings = {"spend_limit_usd": {"per_day": 5}}
+        client = FallbackClient([DEAR], base_url=emulator.base_url, api_key=emulator.api_key, settings=settings)
+        client.refresh_catalog()
+    with client, pytest.raises(FallbackError, match="refused"):
+        client.chat(PROMPT, max_tokens=1000)
+    assert client.spend().today == 0
+
+
 class Biller:
     """A server that sends three tokens, goes on for a while unheard, cuts, and bills what it has generated."""
 
