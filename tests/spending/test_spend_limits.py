@@ -17,8 +17,10 @@ import pytest
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import CallEnded, CallStarted, Event
+from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.results import Attempt, Completion
 
-from ..support.rawserver import sse
+from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
 DEAR, CHEAP, FREE = "anthropic/claude-sonnet-4.5", "openai/gpt-5-mini", "openai/gpt-oss-20b:free"
@@ -216,6 +218,8 @@ def test_a_stream_whose_loop_was_closed_under_it_gives_back_what_it_held(emulato
     script = """
 import asyncio, gc, sys
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.results import Attempt, Completion
 from openrouter_fallback.events import CallEnded
 base, model = sys.argv[1:]
 client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator",
@@ -328,6 +332,88 @@ async def test_64_calls_at_a_time_stay_within_the_day(per_day: str, emulator: Em
     assert abs(client.spend().today - (emulator.spent - before)) < MICRO
     assert set(outcomes) == {"answered", "too dear"}
     assert outcomes.count("answered") == emulator.count(DEAR)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize(
+    ("fault", "details", "booked"),
+    [
+        ("overloaded", {}, False),
+        ("provider_overloaded", {"place": "sse"}, False),
+        ("html", {}, False),
+        ("silence", {}, True),
+        ("no_response", {}, True),
+        ("reset", {}, True),
+        ("stall", {"after_tokens": 3}, True),
+    ],
+    ids=lambda value: str(value),
+)
+def test_what_is_booked_for_a_request_that_failed(
+    fault: str, details: dict[str, Any], booked: bool, surface: str, emulator: Emulator, new: New
+) -> None:
+    """Whoever tells an error has stopped generating."""
+    client = new([DEAR], spend_limit_usd={"per_day": 5}, max_retries_per_model=1, mid_stream="raise")
+    emulator.fault(fault, model=DEAR, **details)
+    raised = ask(client, surface, PROMPT, max_tokens=1000, timeout=0.1, stall_timeout=0.05).raised
+    assert isinstance(raised, FallbackError)
+    [attempt] = raised.attempts
+    spend = client.spend()
+    assert (spend.estimated > Decimal(str(attempt.cost or 0))) is booked
+    assert spend.today == spend.estimated
+
+
+ARGUMENTS = json.dumps({"text": "z" * 488})
+WRITTEN: dict[str, tuple[list[dict[str, Any]], int]] = {
+    "text in one piece": ([{"content": "x" * 500}], 100),
+    "text in many pieces": ([{"content": "x"}] * 40, 40),
+    "reasoning": ([{"reasoning": "y" * 1000}, {"content": "x"}], 200),
+    "a tool call": (
+        [{"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": ARGUMENTS}}]}],
+        len(ARGUMENTS) // 5,
+    ),
+}
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_tokens_that_nobody_reports_are_estimated_alike_however_the_model_was_called(name: str, surface: str) -> None:
+    deltas, tokens = WRITTEN[name]
+    chunks = [{"choices": [{"index": 0, "delta": one}]} for one in deltas]
+    finish = "tool_calls" if name == "a tool call" else "stop"
+    end: list[object] = [{"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}, "[DONE]"]
+    listed = {"data": [{"id": "raw/model", "name": "m", "pricing": {"prompt": "0.001", "completion": "0.00001"}}]}
+    with RawServer() as raw:
+        raw.listing = Reply([json.dumps(listed).encode()], 200, "application/json")
+        raw.answer(Reply([sse(*chunks, *end)]))
+        with FallbackClient(["raw/model"], base_url=raw.base_url, api_key="sk-or-x") as client:
+            client.refresh_catalog()
+            answer = ask(client, surface, "p" * 50, tools=[{"type": "function", "function": {"name": "f"}}]).answer
+            assert answer.cost == pytest.approx(10 * 0.001 + tokens * 0.00001)
+            assert answer.estimated
+            assert client.spend().today == Decimal("0.01") + tokens * Decimal("0.00001")
+
+
+@pytest.mark.parametrize(
+    ("costs", "cost", "estimated"), [((None, 0.5), 0.5, True), ((0.25, 0.5), 0.75, False), ((None, None), None, False)]
+)
+def test_a_cost_that_lacks_an_attempts_is_an_estimate(
+    costs: tuple[float | None, ...], cost: float | None, estimated: bool
+) -> None:
+    """Text came of both attempts; of one nobody knows the price."""
+    kinds = (FailureKind.BAD_ANSWER, None)
+    tried = [Attempt("m", "e", kind, 1.0, first_token=0.5, cost=one) for kind, one in zip(kinds, costs, strict=True)]
+    answer = Completion({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}, tuple(tried))
+    assert (answer.cost, answer.estimated) == (cost, estimated)
+
+
+def test_nothing_is_booked_for_a_connection_that_is_refused() -> None:
+    with Emulator() as emulator:
+        settings = {"spend_limit_usd": {"per_day": 5}}
+        client = FallbackClient([DEAR], base_url=emulator.base_url, api_key=emulator.api_key, settings=settings)
+        client.refresh_catalog()
+    with client, pytest.raises(FallbackError, match="refused"):
+        client.chat(PROMPT, max_tokens=1000)
+    assert client.spend().today == 0
 
 
 class Biller:

@@ -6,22 +6,19 @@ from decimal import Decimal
 
 from .. import figures
 from ..catalog.prices import cost
-from ..failures.kinds import Failure, TransportFault
+from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Attempt, Usage, text_of
 from ..routes.needs import written_tokens
 from .attempt import AttemptReader
 
-_NEVER_SENT = frozenset(
+_CLOSED_BY_US = frozenset({FailureKind.CANCELLED, FailureKind.TIMED_OUT})
+_BROKEN_OFF: frozenset[str] = frozenset(
     {
-        TransportFault.REFUSED,
-        TransportFault.NOT_CONNECTED,
-        TransportFault.DNS,
-        TransportFault.TLS,
-        TransportFault.PROXY,
-        TransportFault.POOL_EXHAUSTED,
-        TransportFault.NO_FILES,
-        TransportFault.LOOP_CLOSED,
-        TransportFault.OUR_BUG,
+        TransportFault.RESET_BEFORE_STATUS,
+        TransportFault.CUT_AFTER_STATUS,
+        TransportFault.NO_FINISH,
+        TransportFault.UNDECODABLE,
+        TransportFault.OVERSIZED,
     }
 )
 
@@ -88,12 +85,12 @@ def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
 
 
 def was_cut(reading: AttemptReader, failure: Failure | None) -> bool:
-    """Whether an attempt ended without usage although its server may have generated, and bill, an answer.
+    """Whether an attempt was broken off without usage, so that its server may have generated more than has come.
 
-    An error status is no answer, and a request that never reached the server is none.
+    A server that tells an error, by its status or in the stream, has stopped; what never reached it costs nothing.
     """
-    if failure is None or figures.cost(reading.usage) is not None or Usage.read(reading.usage) is not None:
+    if failure is None or Usage.read(reading.usage) is not None:
         return False
-    if reading.status is not None:
-        return 200 <= reading.status < 300
-    return failure.code not in _NEVER_SENT
+    if reading.status is not None and not 200 <= reading.status < 300:
+        return False
+    return failure.kind in _CLOSED_BY_US or failure.code in _BROKEN_OFF
