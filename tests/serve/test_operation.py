@@ -24,6 +24,7 @@ from openrouter_fallback.serve.errors import problem
 
 from ..cases.matrix import FIRST, SECOND, SECOND_TEXT
 from ..support.commands import command, run
+from ..support.redis_server import RedisServer, binaries
 from ..support.serving import Served, serving
 
 KEY = "serve-key-0123456789"
@@ -42,7 +43,8 @@ def post(base_url: str, body: dict[str, Any] = CALL, key: str = "", **headers: s
 def process(emulator: Emulator, *args: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a process, and its base URL."""
     environment = {**os.environ, "OPENROUTER_BASE_URL": emulator.base_url, "OPENROUTER_API_KEY": emulator.api_key}
-    started = command("serve", "-m", FIRST, "-m", SECOND, "--port", "0", *args)
+    chain = () if "--config" in args else ("-m", FIRST, "-m", SECOND)
+    started = command("serve", *chain, "--port", "0", *args)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(started, env={**environment, **variables}, **pipes) as child:
         assert child.stderr is not None
@@ -130,6 +132,24 @@ def test_several_workers_answer_count_together_and_stop_together(emulator: Emula
     assert float(found[1]) == 6.0
     assert (child.returncode, len(out.splitlines())) == (0, 6)
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not binaries(), reason="there is no Redis server here")
+def test_several_workers_share_health_through_redis(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.fault("provider_overloaded", model=FIRST)
+    file = tmp_path / "fallback.yaml"
+    with RedisServer(next(iter(binaries().values()))) as redis:
+        file.write_text(f"fallback: {{default_chain: [{FIRST}, {SECOND}], settings: {{health_store: '{redis.url}'}}}}")
+        with process(emulator, "--config", str(file), "--workers", "2") as (child, url):
+            open_in_a_row = 0
+            while open_in_a_row < 6:  # either worker may answer
+                assert post(url).json()["choices"][0]["message"]["content"] == SECOND_TEXT
+                numbers = httpx2.get(f"{url.removesuffix('/v1')}/metrics").text
+                is_open = f'breaker{{model="{FIRST}",state="open"}} 1.0' in numbers
+                open_in_a_row = open_in_a_row + 1 if is_open else 0
+            child.send_signal(signal.SIGTERM)
+            child.communicate(timeout=15)
+    assert child.returncode == 0
 
 
 def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emulator) -> None:
