@@ -51,7 +51,8 @@ class Case:
     of the second's answer. `text_first`: text may reach a streaming caller before the fault; then `interrupted` is
     raised. `everywhere`: the second has the same fault and gets `asked_second` requests. `hasty`: deadlines are short.
     `only_streamed`: the row means something else where the model is not asked to stream. `answer`: fields of the
-    first's own answer where that is good.
+    first's own answer where that is good. `no_arguments`: its call says that it has none; a tool that needs one is not
+    run, and the model is told so.
     """
 
     fault: str
@@ -69,6 +70,7 @@ class Case:
     first: str = FIRST
     second: str = SECOND
     answer: Mapping[str, Any] = field(default_factory=dict)
+    no_arguments: bool = False
 
     @property
     def id(self) -> str:
@@ -291,7 +293,8 @@ _WORLD = (
         )
     ),
     *(Case(fault, None) for fault in ("malformed_delta", "logprobs_number", "comment_as_data")),
-    *(Case(fault, None) for fault in ("name_in_two_parts", "null_arguments")),  # agents: their tool runs once
+    Case("name_in_two_parts", None),  # agents: their tool runs once
+    Case("null_arguments", None, no_arguments=True),
     Case("finish_abort", K.UNAVAILABLE, 2, details=_LATE, text_first=True),
     Case("length_empty", K.BAD_ANSWER),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _AT_ONCE),

@@ -95,5 +95,6 @@ async def test_an_agent_runs_its_tool_once(lab: Lab, case: Case, broken: str) ->
         assert ran == ([] if first_is_asked_for_it else ["the seam"])
     else:
         assert case.raises is None or not first_is_asked_for_it
-        assert ran == ["the seam"]
-        assert str(answer)
+        assert ran == ([] if case.no_arguments and first_is_asked_for_it else ["the seam"])
+        # Where no model has words behind a tool's result, that is the answer: it has said all before.
+        assert str(answer) or (case.fault == "empty" and case.everywhere and not first_is_asked_for_it)

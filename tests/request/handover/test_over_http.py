@@ -268,8 +268,11 @@ def test_a_block_without_a_counterpart_is_named(raw: RawServer) -> None:
         _client(raw, [GPT]).chat([{"role": "user", "content": [block]}])
 
 
-def test_a_refusal_of_anything_else_stays_what_it_is(raw: RawServer) -> None:
-    raw.answer(Reply([b'{"error": {"code": 400, "message": "temperature must be below 2"}}'], status=400))
+@pytest.mark.parametrize(("message", "asked"), [("temperature must be below 2", [GPT, CLAUDE]), ("Bad Request", [GPT])])
+def test_a_refusal_of_anything_else_stays_what_it_is(raw: RawServer, message: str, asked: list[str]) -> None:
+    """No model is asked again in another form: a value may suit the next model, an invalid request suits none."""
+    refused = Reply([json.dumps({"error": {"code": 400, "message": message}}).encode()], status=400)
+    raw.answer(refused, refused)
     with pytest.raises(FallbackError):
         _client(raw, [GPT, CLAUDE]).chat(LOOP)
-    assert len(_sent(raw)) == 1
+    assert [model for model, _ in _sent(raw)] == asked

@@ -86,7 +86,7 @@ def test_a_trimmed_history() -> None:
 
 
 def test_a_second_process_sends_the_same_ids() -> None:
-    code = "from tests.request.handover.test_translation import LONG, MISTRAL, _ids, sent\nprint(*_ids(sent(LONG, MISTRAL)))"
+    code = f"from {__name__} import LONG, MISTRAL, _ids, sent\nprint(*_ids(sent(LONG, MISTRAL)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == _ids(sent(LONG, MISTRAL))
 

@@ -25,6 +25,7 @@ _TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.enc
 _JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
 _ANYONES: Final = "reasoning.server_tool_call"
 _UNSTORED: Final = "rs_"
+_NAMES_CALLS: Final = "google-gemini-v1"  # an entry of this format holds the id of the call that it signs
 
 
 def with_reasoning(
@@ -171,9 +172,10 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
             if once is not None:
                 found[key] = once
     id = detail.get("id")
-    if isinstance(id, str) and id.startswith(_UNSTORED):
-        return {key: value for key, value in {**detail, **found}.items() if key != "id"}
-    return {**detail, **found} if found else detail
+    tidy = {**detail, **found} if found else detail
+    if isinstance(id, str) and id.startswith(_UNSTORED) and tidy.get("format") != _NAMES_CALLS:
+        return {key: value for key, value in tidy.items() if key != "id"}
+    return tidy
 
 
 def _goes(detail: Any, target: Target, writer: str | None) -> bool:
@@ -231,8 +233,7 @@ def _linked(detail: Any, renamed: Mapping[str, str]) -> Any:
 
 
 def _stand_in(id: str, index: int) -> Json:
-    format = "google-gemini-v1"
-    return {"type": "reasoning.encrypted", "data": PLACEHOLDER, "id": id, "format": format, "index": index}
+    return {"type": "reasoning.encrypted", "data": PLACEHOLDER, "id": id, "format": _NAMES_CALLS, "index": index}
 
 
 def _signed_call(message: Message) -> Message:
