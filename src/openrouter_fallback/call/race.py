@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 from ..answer.decoder import Ended, FirstToken
@@ -15,11 +16,14 @@ class Race:
 
     `next` waits for an event of any of them, each in a task of its own. One that is `alone` can be read in the caller's
     task. An attempt may stay in here for as long as its driver likes, also after it was overtaken.
+
+    `tell` takes an event at once if it can, in the attempt's task, and returns whether it did: then nobody is woken.
     """
 
-    __slots__ = ("_readings", "_tasks", "alone")
+    __slots__ = ("_readings", "_tasks", "_tell", "alone")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[int, Event], bool] = lambda *_: False) -> None:
+        self._tell = tell
         self._readings: dict[int, AttemptReader] = {}
         self._tasks: dict[int, asyncio.Task[Event]] = {}
         self.alone: AttemptReader | None = None
@@ -48,11 +52,12 @@ class Race:
     async def next(self, seconds: float | None = None) -> tuple[int, Event] | None:
         """The next event of any attempt; None after `seconds`. One that shows an answer goes before a failure."""
         readings, tasks = self._readings, self._tasks
+        loop = asyncio.get_running_loop()
         for number, reading in readings.items():
             if number not in tasks:
-                tasks[number] = asyncio.get_running_loop().create_task(reading.next())
+                tasks[number] = loop.create_task(self._read(number, reading))
         self.alone = None
-        await asyncio.wait(tasks.values(), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await _first(loop, tasks.values(), seconds)
         done = [number for number, task in tasks.items() if task.done()]
         if not done:
             return None
@@ -60,6 +65,12 @@ class Race:
         event = tasks.pop(number).result()
         self._count()
         return number, event
+
+    async def _read(self, number: int, reading: AttemptReader) -> Event:
+        """The next event that cannot be told from here."""
+        while self._tell(number, event := await reading.next()):
+            pass
+        return event
 
     def take(self, number: int) -> AttemptReader:
         """An attempt that is over, or is to be closed, is its taker's to close."""
@@ -88,3 +99,26 @@ def _answers(task: asyncio.Task[Event]) -> bool:
         return False
     event = task.result()
     return isinstance(event, FirstToken) or (isinstance(event, Ended) and event.completion is not None)
+
+
+async def _first(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Event]], seconds: float | None) -> None:
+    """Wait until one of the tasks is done, or so many seconds: `asyncio.wait` costs a healthy call more."""
+    if any(task.done() for task in tasks):
+        return
+    waiting: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    watched = list(tasks)
+    timer = None if seconds is None else loop.call_later(seconds, wake)
+    for task in watched:
+        task.add_done_callback(wake)
+    try:
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for task in watched:
+            task.remove_done_callback(wake)

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from ..answer.decoder import Ended, FirstToken, Pieces
+from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
@@ -45,7 +45,7 @@ from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime, logger
-from .steps import OVERTAKEN, Delivery, OutOfTime, Steps
+from .steps import OVERTAKEN, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of, was_cut
 
@@ -90,7 +90,7 @@ class CallRunner:
         self._attempts: list[Attempt] = []
         self._steps: Steps | None = None
         self._command: Command = _STAY
-        self._flights = Race()
+        self._flights = Race(self._tell)
         self._held_at: float | None = None
         """Since when the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -220,7 +220,8 @@ class CallRunner:
         told = await self._flights.next(seconds)
         self._still_open()
         if told is None:
-            return await self._beside()
+            at = self._core.beside_at
+            return _STAY if at is None or self._engine.clock() < at else await self._beside()
         number, event = told
         return event if isinstance(event, Pieces) else await self._took(number, event)
 
@@ -375,6 +376,18 @@ class CallRunner:
             await places.acquire()
             self._held += 1
         return ask
+
+    def _tell(self, number: int, event: AttemptEvent) -> bool:
+        """Tell the machine from the attempt's own task, where nothing follows that the caller's task has to do."""
+        steps, kind = self._steps, type(event)
+        if steps is None:
+            return False
+        if kind is FirstToken and (self._deliver or len(steps.active) > 1):
+            return False  # the caller gets pieces, or others are overtaken
+        if kind is not FirstToken and kind is not ResponseStarted and kind is not Reasoning:
+            return False
+        steps.took(number, event, self._engine.clock())
+        return True
 
     async def _took(self, number: int, event: AttemptEvent) -> Command:
         """An attempt has told something else than pieces."""

@@ -760,7 +760,8 @@ class Failover:
         doubt_at, half_at = first_token_by, None
         if not ends and others:
             doubt_at = now + min(first_token, timing.learnt(candidate, now))
-        if limits.whole and others and self._facts.idempotent and not self._policy.any_error:
+        rest = others or any(not other.exhausted for other in self._slots if other is not slot)
+        if limits.whole and rest and self._facts.idempotent and not self._policy.any_error:
             half_at = now + remaining / 2
         ask = StartAttempt(
             candidate=candidate,

@@ -78,6 +78,11 @@ OVERDUE = [
         "a b", {"a": always(every(5, "text", "answer")), "b": always(E400)}, "a@0 b&@3", "a @5", limits=WHOLE,
     ),
     Case(
+        "the last candidate is silent: at half of the time those that failed are called again beside it",
+        "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@3", "a @4", limits=WHOLE,
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
         "a drip and nobody else", "a", {"a": always(every(100, "text"))}, "a@0", "DeadlineExceededError @6",
         limits=WHOLE,
     ),
@@ -114,11 +119,15 @@ TIMES = [
     ),
     Case(
         "a model whose cooldown does not end in time is none",
-        "a b", {"a": always(ok(200))}, "a@0", "a @200", before=cooling("b", 400),
+        "a b", {"a": always(ok(140))}, "a@0", "a @140", before=cooling("b", 400),
     ),
     Case(
         "a model that is left out is none",
-        "a b", {"a": always(ok(200))}, "a@0", "a @200", before=left_out(b=0),
+        "a b", {"a": always(ok(140))}, "a@0", "a @140", before=left_out(b=0),
+    ),
+    Case(
+        "at half of a whole call's time also a model that is left out is called beside the last one",
+        "a b", {"a": always(ok(200))}, "a@0 b*&@150", "b @151", before=left_out(b=0),
     ),
     Case("the last one may use all the time", "a", {"a": always(ok(290))}, "a@0", "a @290"),
     Case(
