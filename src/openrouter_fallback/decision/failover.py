@@ -19,6 +19,7 @@ from ..failures.classifier import refused_parameter
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
 from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
+from ..health.memory import FREE
 from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
@@ -463,7 +464,11 @@ class Failover:
             return Rule(Action.NEXT)
         slot.backoff_until = now + self._backoff(slot.attempts)
         if kind is FailureKind.RATE_LIMITED and not self._policy.any_error:
-            slot.ready_at = health.rate_limited(target, now, failure.retry_after, free=failure.scope == "free")
+            free = failure.scope == "free"
+            slot.ready_at = health.rate_limited(target, now, failure.retry_after, free=free)
+            for sibling in self._slots if free else ():  # one limit for all of them: none is called to hear it again
+                if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
+                    sibling.excluded, sibling.why = True, "the free models of this API key are used up"
         else:
             slot.ready_at = max(slot.backoff_until, now + (failure.retry_after or 0.0))
         if kind is FailureKind.CREDITS:
