@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from ..failures.kinds import FailureKind
@@ -146,8 +147,14 @@ _BY_NAME: Final = {_folded(finish.name): finish for finish in FINISHES}
 
 def known(name: object) -> Finish | None:
     """The row of the table for a finish reason; None where it has none."""
-    if not isinstance(name, str):
-        return None
+    return _known(name[:_LONGEST]) if isinstance(name, str) else None
+
+
+_LONGEST: Final = 80  # characters of a name that are looked at
+
+
+@lru_cache(maxsize=256)
+def _known(name: str) -> Finish | None:
     return _BY_NAME.get(_folded(name).removeprefix("finishreason") or _folded(name)) or _BY_NAME.get(_folded(name))
 
 
@@ -164,7 +171,7 @@ def read(finish: str, native: object = None) -> Finish:
 
 def _by_signs(name: str) -> Finish:
     for meaning, kind, pattern in SIGNS:
-        if re.search(pattern, name[:80], re.IGNORECASE):
+        if re.search(pattern, name[:_LONGEST], re.IGNORECASE):
             return Finish(name, meaning, _NO_SOURCE, kind)
     return Finish(name, Meaning.UNKNOWN, _NO_SOURCE)
 
