@@ -92,6 +92,8 @@ def test_the_first_page_names_every_command_and_says_how_to_begin() -> None:
         ("emulate", "--port", "-1"),
         ("emulate", "--script", "nowhere.yaml"),
         ("emulate", "--models", "nowhere.json"),
+        ("serve",),
+        ("serve", "-m", A, "--host", "0.0.0.0"),
         ("nonesuch",),
     ],
     ids=" ".join,

@@ -83,6 +83,9 @@ BROKEN: list[tuple[str, bytes, int]] = [
     ("no JSON type", post(_WHOLE, "Content-Type: text/plain"), 415),
     ("compressed", post(_WHOLE, "Content-Encoding: gzip"), 415),
     ("wrong key", post(_WHOLE, key="wrong"), 401),
+    ("wrong key, and a body that never ends", post(_WHOLE, "Content-Length: 9999", key="wrong", length=False), 401),
+    ("another path, and a body that never ends", post(b"x", "Content-Length: 9999", path="/v2", length=False), 404),
+    ("a body where none belongs", post(_WHOLE, path="/healthz").replace(b"POST", b"GET", 1), 400),
     ("empty key", post(_WHOLE, key=""), 401),
     ("two keys", post(_WHOLE, "Authorization: Bearer other"), 401),
     ("a chain that the key may not use", post(_WHOLE, key=f"{KEY}-narrow"), 403),
@@ -158,6 +161,14 @@ def test_a_request_hidden_in_the_body_of_a_refused_one_is_not_answered(server: S
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in answer.lower()
     assert emulator.log == []
+
+
+@pytest.mark.parametrize("key", ["wrong", KEY])
+def test_a_client_that_never_ends_its_body_is_dropped(server: Served, key: str) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(post(_WHOLE[:10], "Content-Length: 9999", key=key, length=False))
+        while connection.recv(1000):
+            pass
 
 
 def test_a_connection_that_says_nothing_is_closed(server: Served) -> None:

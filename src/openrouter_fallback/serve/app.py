@@ -15,7 +15,7 @@ from .access import ANYBODY, ApiKey, check_host
 from .bodies import Gone, Message, Receive, discard, parse, read
 from .calls import Call, Reply, Send
 from .chains import Chains
-from .errors import Refused
+from .errors import CLOSE, Problem, Refused
 from .log import Record, logger
 from .metrics import CONTENT_TYPE, Metrics
 from .options import Options
@@ -36,12 +36,31 @@ class _Request:
         self.headers = dict(self.fields)
         self.receive = receive
         self.record = Record(uuid4().hex)
+        length = self.headers.get(b"content-length", b"0").strip(b"0")
+        self.unread = bool(length) or b"transfer-encoding" in self.headers
+        """Whether there is a body that nobody has read yet."""
+        self._bounds = options.bounds
         connection = (scope.get("state") or {}).get("connection")
         self.reply = Reply(send, self.record, connection, options.bounds.write_seconds)
 
     def all(self, name: bytes) -> list[bytes]:
         """Every header of this name."""
         return [value for key, value in self.fields if key == name]
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer; where a body is unread, read it for a while so that the client sees the answer, then close."""
+        reply = self.reply
+        if not self.unread:
+            await reply.refuse(problem)
+            return
+        self.record.code = problem.body["error"]["code"]
+        content = orjson.dumps(problem.body)
+        headers = [header for header in problem.headers if header != CLOSE]
+        kind, length = (b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))
+        await reply.begin(problem.status, [kind, length, CLOSE, *headers])
+        await reply.write(content)
+        await discard(self.receive, self._bounds)
+        await reply.write(b"", more=False)
 
 
 class App:
@@ -109,9 +128,11 @@ class App:
                 message = f"{request.path} takes {method}, not {request.method[:20]}."
                 allow = (b"allow", method.encode())
                 raise Refused(405, message, code="method_not_allowed", headers=[allow])
+            if method == "GET" and request.unread:
+                raise Refused(400, f"{request.path} takes no body.", code="unexpected_body")
             await answer(request)
         except Refused as refused:
-            await request.reply.refuse(refused.problem)
+            await request.refuse(refused.problem)
 
     def _route(self, path: str) -> tuple[str, Callable[[_Request], Awaitable[None]]]:
         found = self._routes.get(path)
@@ -131,7 +152,7 @@ class App:
         except Gone:
             record.outcome = "cancelled"
         except Refused as refused:
-            await self._refuse(request, refused)
+            await request.refuse(refused.problem)
         finally:
             seconds = time.monotonic() - begun
             self._metrics.calls.labels(record.key, record.chain, record.status, record.outcome).inc()
@@ -152,6 +173,7 @@ class App:
             message = f"{self.options.bounds.calls} calls are under way, the most that this server makes at a time."
             raise Refused(503, message, code="busy", type="server_error", retry_after=1, close=True)
         body = await read(request.headers, request.receive, self.options.bounds)
+        request.unread = False
         asked = parse(request.headers, body)
         record.model, record.stream = asked.model, asked.stream
         routing = self._chains.choose(asked.model, asked.models, caller)
@@ -164,20 +186,6 @@ class App:
         finally:
             self._metrics.in_flight.dec()
             self.calls.discard(call)
-
-    async def _refuse(self, request: _Request, refused: Refused) -> None:
-        """Answer, then read what the client still sends, so that it sees the answer."""
-        reply, problem = request.reply, refused.problem
-        request.record.code = problem.body["error"]["code"]
-        if problem.status != 413:
-            await reply.refuse(problem)
-            return
-        content = orjson.dumps(problem.body)
-        length = (b"content-length", b"%d" % len(content))
-        await reply.begin(problem.status, [(b"content-type", b"application/json"), length, *problem.headers])
-        await reply.write(content)
-        await discard(request.receive)
-        await reply.write(b"", more=False)
 
     def _caller(self, request: _Request) -> ApiKey:
         caller = self.options.keys.caller(request.all(b"authorization")) if self.options.keys else ANYBODY

@@ -92,10 +92,10 @@ async def read(headers: Mapping[bytes, bytes], receive: Receive, bounds: Bounds)
         ) from None
 
 
-async def discard(receive: Receive) -> None:
+async def discard(receive: Receive, bounds: Bounds) -> None:
     """Read what is left of a refused body, for a while: a client that still writes would not see the answer."""
     try:
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(min(_LINGER_SECONDS, bounds.body_seconds)):
             while (message := await receive())["type"] == "http.request" and message.get("more_body"):
                 pass
     except TimeoutError:
