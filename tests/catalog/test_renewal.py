@@ -241,6 +241,7 @@ SCRIPT = """
     import os, sys, threading
     from openrouter_fallback import AllModelsFailedError, FallbackClient
     from openrouter_fallback.catalog import refresh as renewal
+    from openrouter_fallback.endpoints.api import Lists
     client = FallbackClient(["a/b"], base_url=sys.argv[1], api_key="sk-or-x", settings={"catalog": "always"})
 """
 
@@ -265,11 +266,11 @@ def test_a_process_ends_in_the_middle_of_a_fetch(raw: RawServer) -> None:
     raw.listing = Reply([b'{"data": [', raw.gate()])
     script = """
         renewal.DELAY_SECONDS = 0.0
-        begun, fetch = threading.Event(), renewal.Lists.__call__
+        begun, fetch = threading.Event(), Lists.__call__
         def noted(lists, endpoint):
             begun.set()
             return fetch(lists, endpoint)
-        renewal.Lists.__call__ = noted
+        Lists.__call__ = noted
         print(client.chat("hi").text)
         begun.wait()
     """
