@@ -132,7 +132,10 @@ class CallState:
 
     def standing(self, state: CandidateState, now: float) -> AvailabilityStatus:
         """How a candidate stands. The open circuit of an endpoint only orders: alone it keeps nobody out."""
-        at = state.candidate.fitting(self.health.standing(state.candidate.target, now, self.traits.needs))
+        candidate = state.candidate
+        at = self.health.standing(candidate.target, now, self.traits.needs)
+        if candidate.unfit:
+            at = candidate.fitting(at)
         if at.unreachable and not self.reachable_elsewhere(state, now):
             return AvailabilityStatus(Availability.READY, unreachable=True)
         return at

@@ -113,6 +113,7 @@ class Failover:
         call = self._call
         if not call.traits.slow and (number is None or number in call.active):
             call.health.learn_reasons(self._attempt(number).state.candidate.target)
+            call.timing.forget()
 
     def streamed(self) -> None:
         """Something has been delivered to the caller, be it reasoning only."""
