@@ -12,7 +12,7 @@ import pytest
 from openrouter_fallback import EndpointConfig, FailureKind, FallbackClient, FallbackConfig, ModelConfig
 from openrouter_fallback.decision.candidates import ActiveAttempt
 from openrouter_fallback.decision.commands import StartAttempt
-from openrouter_fallback.decision.failover import Failover
+from openrouter_fallback.decision.starting import with_deadlines
 from openrouter_fallback.decision.timeouts import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
 from openrouter_fallback.health import HealthScopes
 from openrouter_fallback.request.request import Request
@@ -169,13 +169,12 @@ def test_a_model_that_always_reasons_has_the_slow_deadlines(
     server: RawServer, surface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks: list[tuple[StartAttempt, ActiveAttempt]] = []
-    made = Failover._with_deadlines
 
-    def noted(machine: Failover, *args: Any, **named: Any) -> tuple[StartAttempt, ActiveAttempt]:
-        asks.append(made(machine, *args, **named))
+    def noted(*args: Any, **named: Any) -> tuple[StartAttempt, ActiveAttempt]:
+        asks.append(with_deadlines(*args, **named))
         return asks[-1]
 
-    monkeypatch.setattr(Failover, "_with_deadlines", noted)
+    monkeypatch.setattr("openrouter_fallback.decision.failover.with_deadlines", noted)
     server.answer(Reply([EVENTS]))
     thinker = ModelConfig(FIRST, params={"reasoning": {"effort": "high"}})
     with client_for(server, thinker, SECOND, total_timeout_seconds=10_000) as client:

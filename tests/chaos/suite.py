@@ -237,8 +237,8 @@ def run(calls: int, seed: int, *, threads: int = 4) -> tuple[Findings, Counter[s
     before = _held()
     hostile = Hostile(seed)
     with (
-        patch("openrouter_fallback.decision.failover.RECONNECT_SECONDS", 0.001),
-        patch("openrouter_fallback.decision.failover.BACKOFF_SECONDS", 0.001),
+        patch("openrouter_fallback.decision.rounds.RECONNECT_SECONDS", 0.001),
+        patch("openrouter_fallback.decision.learning.BACKOFF_SECONDS", 0.001),
         patch("openrouter_fallback.decision.deadlines.USAGE_SECONDS", 0.2),
         ByteServer(hostile, keep=False) as server,
         _logged(findings),

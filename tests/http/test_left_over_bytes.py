@@ -78,7 +78,7 @@ def test_what_comes_on_an_idle_connection_is_nobodys(client_for: MakeClient) -> 
 
 
 def test_an_answer_before_the_request_is_nobodys(client_for: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openrouter_fallback.decision.failover.RECONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("openrouter_fallback.decision.rounds.RECONNECT_SECONDS", 0.0)
     # The connection is used only when the early answer has arrived.
     connected = _connected_late(monkeypatch)
     greetings = {0: [_ANOTHER]}

@@ -43,13 +43,11 @@ class Judged:
     won: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     requests: int = 0
-    swallowed: int = 0
 
 
 def judge(played: Played) -> Judged:
     """Check every invariant, and compare with both references."""
     judged = Judged(played.world, calls=len(played.results), requests=len(played.requests))
-    judged.swallowed = played.swallowed
     for name, check in CHECKS.items():
         found = check(played)
         if found:

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from openrouter_fallback.call import attempt
-from openrouter_fallback.decision import failover
+from openrouter_fallback.decision import failover, rounds
 from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import breaker
@@ -64,9 +64,9 @@ MUTANTS: Mapping[str, Mutant] = {
             "I3",
             "limited",
             (20, 60),
-            ((failover.Failover, "_ask_cooling", lambda *_: None),),
+            ((rounds, "after_cooldown", lambda *_: None),),
         ),
-        Mutant("the budget waits", "I3", "blip", (21, 82), ((failover, "BUDGET_WAIT_SECONDS", 0.0),)),
+        Mutant("the budget waits", "I3", "blip", (21, 82), ((rounds, "BUDGET_WAIT_SECONDS", 0.0),)),
         Mutant("open circuits do not grow", "I5", "home", (4, 23), ((breaker.Breaker, "_probe_seconds", _doubling),)),
         Mutant("a probe keeps its slot", "I4", "home", (4, 5), ((breaker, "PROBE_SECONDS", 5.0),)),
         Mutant(

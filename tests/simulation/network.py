@@ -34,12 +34,11 @@ class Request:
 
 @dataclass
 class Network:
-    """All servers of a world. `requests` are those that reached one, `swallowed` those that died with a connection."""
+    """All servers of a world. `requests` are those that reached one."""
 
     world: World
     loop: VirtualLoop
     requests: list[Request] = field(default_factory=list)
-    swallowed: int = 0
     open: set[Connection] = field(default_factory=set)
 
     @property
@@ -108,7 +107,6 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._used += 1
         if self._dead or self._void or self._expired():
             self._dead = not self._void
-            self._network.swallowed += 1
             return
         asked = orjson.loads(body)
         self._answer(str(asked["model"]), int(asked["messages"][0]["content"].split()[1]), bool(asked.get("stream")))

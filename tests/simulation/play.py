@@ -46,8 +46,6 @@ class Played:
     world: World
     results: list[Result]
     requests: list[Request]
-    swallowed: int = 0
-    """Requests that were written on a connection that was dead already."""
     probes: list[tuple[str, float, bool]] = field(default_factory=list)
     """Probes that were not answered: the model, the second at which it began, and whether that says that it is ill."""
     rest: dict[str, float] = field(default_factory=dict)
@@ -125,7 +123,6 @@ async def _play(world: World, loop: virtual.VirtualLoop) -> Played:
         await asyncio.sleep(AFTERWARDS)
         await client.aclose()
         await asyncio.sleep(0)
-        played.swallowed = network.swallowed
         engine = client._engine
         spend = client.spend()
         billed = COST * sum(request.billed for request in network.requests)

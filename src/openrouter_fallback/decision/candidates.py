@@ -1,29 +1,32 @@
-"""What one call knows of its candidates, and of the attempts that are under way."""
+"""What one call knows: of itself, of its candidates, and of the attempts that are under way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure
-from ..failures.policy import Rule
-from ..health import Availability, AvailabilityStatus, Permit
+from ..failures.policy import Policy, Rule
+from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
 from ..request.handover import Form
 from ..routes.candidate import Candidate
-from .commands import StartAttempt
+from ..routes.needs import RequestTraits
+from .commands import Limits, StartAttempt
+from .timeouts import Timeouts
 
 
 class CandidateState:
     """A candidate within one call."""
 
     __slots__ = (
+        "active",
         "attempts",
         "backoff_until",
         "candidate",
         "excluded",
         "failed_mid_stream",
         "failure",
-        "flying",
         "form",
         "held_back",
         "max_tokens",
@@ -45,7 +48,7 @@ class CandidateState:
         self.retried = False
         self.excluded = False
         self.why = ""
-        self.flying = False
+        self.active = False
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
@@ -55,7 +58,7 @@ class CandidateState:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it is not to be asked (again) by this call."""
+        """Whether this call may not call the candidate (again)."""
         return self.excluded or self.attempts >= self.candidate.attempts
 
 
@@ -63,13 +66,13 @@ class CandidateState:
 class ActiveAttempt:
     """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come.
 
-    Another is asked beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
+    Another is called beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
     overdue; at `half_at`, when half of the call's time is used without a whole answer. They are None once they have
     passed. `late`: that half is over.
     """
 
-    slot: CandidateState
-    ask: StartAttempt
+    state: CandidateState
+    start: StartAttempt
     hedge_at: float | None = None
     doubt_at: float | None = None
     half_at: float | None = None
@@ -80,10 +83,110 @@ class ActiveAttempt:
     @property
     def ticket(self) -> Permit:
         """Its admission."""
-        return self.ask.ticket
+        return self.start.ticket
 
 
-def turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
-    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
-    slot, at = left_out
-    return at.gate is Availability.UNFIT, slot.attempts, at.forced, at.until or 0.0
+@dataclass(slots=True, eq=False)
+class CallState:
+    """What the parts of one call's machine share. Times are times of the clock.
+
+    `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
+    is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
+    answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
+    call waits for the retry budget; `over_budget`: it may fail for that.
+    """
+
+    candidates: list[CandidateState]
+    policy: Policy
+    health: MemoryHealth
+    limits: Limits
+    traits: RequestTraits
+    random: Callable[[], float]
+    deadline: float
+    timing: Timeouts = field(init=False)
+    active: dict[int, ActiveAttempt] = field(default_factory=dict)
+    tickets: dict[str, Permit] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+    started: int = 0
+    queued: int = 0
+    delivered: bool = False
+    only_prefill: bool = False
+    doubtful: bool = False
+    to_the_end: bool = False
+    over_budget: bool = False
+    later_at: float | None = None
+    unpaid_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self.timing = Timeouts(self.limits, self.traits, self.health)
+
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt under way has its first token."""
+        return any(attempt.token for attempt in self.active.values())
+
+    @property
+    def committed(self) -> bool:
+        """Whether the call has chosen an attempt: none is called beside it, but where its answer takes too long."""
+        return self.begun and not self.to_the_end
+
+    def standing(self, state: CandidateState, now: float) -> AvailabilityStatus:
+        """How a candidate stands. The open circuit of an endpoint only orders: alone it keeps nobody out."""
+        candidate = state.candidate
+        at = self.health.standing(candidate.target, now, self.traits.needs)
+        if candidate.unfit:
+            at = candidate.fitting(at)
+        if at.unreachable and not self.reachable_elsewhere(state, now):
+            return AvailabilityStatus(Availability.READY, unreachable=True)
+        return at
+
+    def reachable_elsewhere(self, state: CandidateState, now: float) -> bool:
+        """Whether another candidate, of another endpoint, may be called."""
+        endpoint = state.candidate.target.endpoint
+        return any(
+            other.candidate.target.endpoint != endpoint
+            and self.open(other)
+            and self.health.standing(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
+            for other in self.candidates
+        )
+
+    def all_circuits_open(self, now: float) -> bool:
+        """Whether the circuit of every model of the chain is open: no model is believed to answer."""
+        candidates = [state for state in self.candidates if not state.excluded]
+        return all(self.standing(state, now).gate is Availability.LEFT_OUT for state in candidates)
+
+    def open(self, state: CandidateState) -> bool:
+        """Whether the candidate may be called (again), and can go on from what was delivered."""
+        return not state.exhausted and (not self.delivered or self.way(state) is not None)
+
+    def way(self, state: CandidateState) -> ContinuationMode | None:
+        """How this model would go on from the delivered text; None: not at all."""
+        way = (
+            state.way
+            or state.candidate.continues
+            or ContinuationMode(self.health.way(state.candidate.key) or ContinuationMode.PREFILL)
+        )
+        if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self.only_prefill):
+            return None
+        return way
+
+    def affords(self, state: CandidateState, now: float) -> bool:
+        """Whether the retry budget has room for a request; the first one is free, and so is one that only queued."""
+        free = self.started <= self.queued or self.policy.any_error
+        return free or self.health.affords(now, (state.candidate.key,))
+
+    def fresh(self, state: CandidateState, now: float) -> bool:
+        """Whether the candidate was not tried yet and its circuits are closed."""
+        if state.failure is not None or state.active or not self.open(state):
+            return False
+        at = self.standing(state, now)
+        return at.gate is Availability.READY and not at.unreachable
+
+    def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
+        """Whether this untried candidate is one that the call can go on to."""
+        if state.attempts or state.active or not self.open(state):
+            return False
+        at = self.standing(state, now)
+        if at.gate is Availability.COOLING:
+            return at.until is not None and at.until < self.deadline
+        return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)

@@ -1,8 +1,8 @@
-"""How long an attempt may take: to its first token, between two tokens, and before another is asked at its side."""
+"""How long an attempt may take: to its first token, between two tokens, and before another starts beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..health import MemoryHealth
 from ..routes.candidate import Candidate
@@ -19,15 +19,26 @@ HEDGE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """One call's view of time, in seconds."""
+    """One call's view of time, in seconds. `slow_models`: what `slow` has found, by candidate."""
 
     limits: Limits
     facts: RequestTraits
     health: MemoryHealth
+    slow_models: dict[int, bool] = field(default_factory=dict)
 
     def slow(self, candidate: Candidate) -> bool:
         """Whether this request to this model may take long without anything being wrong."""
-        return self.facts.slow or candidate.slow or self.health.reasons_unasked(candidate.key)
+        if self.facts.slow:
+            return True
+        known = self.slow_models.get(id(candidate))
+        if known is None:
+            known = candidate.slow or self.health.reasons_unasked(candidate.key)
+            self.slow_models[id(candidate)] = known
+        return known
+
+    def forget(self) -> None:
+        """A model has shown that it reasons."""
+        self.slow_models.clear()
 
     def pace(self, candidate: Candidate) -> int:
         """The class in which this request's time to the first token is compared with others."""
@@ -68,7 +79,7 @@ class Timeouts:
         return self.limits.stall or (SLOW_STALL_SECONDS if self.slow(candidate) else STALL_SECONDS)
 
     def hedge_after(self, candidate: Candidate) -> float:
-        """How long a first token is waited for before the next candidate is asked too."""
+        """How long a first token is waited for before the next candidate is called too."""
         hedging = self.limits.hedge
         if hedging is None or not self.facts.idempotent:
             return float("inf")

@@ -1,6 +1,6 @@
 """What each kind of failure leads to: one table, and the user's overrides.
 
-The table is the documentation: `SMART` is read by the machine in `failover.py`, by the documentation and by the tests.
+The table is the documentation: `SMART` is read by the machine in `decision/`, by the documentation and by the tests.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""Attempts side by side: when another may start, and what ends those that another one has overtaken."""
+
+from __future__ import annotations
+
+from ..failures.kinds import FailureKind
+from .candidates import ActiveAttempt, CallState
+
+
+def beside_at(call: CallState) -> float | None:
+    """When `beside` is to be called, as things stand; None: not while the attempts under way go on like this."""
+    attempts = call.active
+    if not attempts:
+        return None
+    if call.begun:
+        times = [attempt.half_at for attempt in attempts.values() if attempt.half_at is not None]
+    else:
+        dues = [at for one in attempts.values() for at in (one.hedge_at, one.doubt_at, one.half_at)]
+        times = [at for at in dues if at is not None]
+    if call.later_at is not None and (call.to_the_end or not call.begun):
+        times.append(call.later_at)
+    return min(times, default=None)
+
+
+def mark_due(call: CallState, now: float) -> bool:
+    """Mark what has become due of the attempts under way; returns whether a hedge is."""
+    hedges = False
+    for attempt in list(call.active.values()):
+        if attempt.doubt_at is not None and attempt.doubt_at <= now:
+            attempt.doubt_at, call.doubtful = None, True
+            if not attempt.token:
+                _overdue(call, attempt, now)
+        if attempt.half_at is not None and attempt.half_at <= now:
+            attempt.half_at, attempt.late, call.doubtful, call.to_the_end = None, True, True, True
+        if attempt.hedge_at is not None and attempt.hedge_at <= now:
+            attempt.hedge_at, hedges = None, True
+    return hedges
+
+
+def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
+    """The first token should have come. The attempt goes on, but others need not wait for it."""
+    health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
+    health.late(candidate.key, now)
+    if not candidate.streams or health.spoke_since(ticket):
+        return
+    waited = now - ticket.started
+    ill = waited >= call.timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)
+    if ill and health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+        call.opened.append(candidate.key)
+
+
+def overtake(call: CallState, winner: ActiveAttempt, now: float) -> None:
+    """End all other attempts. The time waited so far is recorded as a lower bound of their time to first token."""
+    for attempt in list(call.active.values()):
+        if attempt is not winner:
+            abandon(call, attempt, now, overtaken=True)
+            if attempt.state.candidate.streams:
+                call.health.outlasted(attempt.ticket, now)
+
+
+def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: bool = False) -> None:
+    """End an attempt without an outcome of its own; only a silence longer than the model's patience counts."""
+    land(call, attempt)
+    health, ticket, key = call.health, attempt.ticket, attempt.state.candidate.key
+    if attempt.reached:
+        health.endpoint_answered(ticket, now)
+    silent = attempt.state.candidate.streams and not attempt.token
+    ill = silent and now - ticket.started > health.patience(key) and not health.spoke_since(ticket)
+    if ill or (overtaken and attempt.late and attempt.token):
+        if health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+            call.opened.append(key)
+    elif overtaken:
+        health.ended(ticket)
+    else:
+        health.release(ticket)
+
+
+def land(call: CallState, attempt: ActiveAttempt) -> None:
+    """The attempt is no longer under way."""
+    attempt.state.active = False
+    del call.active[attempt.start.number]

@@ -1,0 +1,141 @@
+"""What a failure teaches: health, cooldowns, penalties, and what it means for the call's other candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..failures.kinds import Failure, FailureKind
+from ..failures.policy import Action, Rule
+from ..health.memory import FREE
+from ..routes.candidate import Candidate
+from ..routes.needs import blamed
+from .candidates import ActiveAttempt, CallState, CandidateState
+
+BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 4.0
+
+_AUTH_SERVICE = Rule(Action.RETRY, again=True)
+"""For a refused key that was accepted a moment ago."""
+
+
+def names_model(failure: Failure) -> bool:
+    """Whether a 404 is about the model, and not about an item, a value or the URL of the request."""
+    return not failure.harmless
+
+
+def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> Rule:
+    """Tell health what a failure shows, and note what it means for this candidate. Returns the rule that holds."""
+    rule = call.policy.rule(failure)
+    state, ticket, kind = attempt.state, attempt.ticket, failure.kind
+    health, target = call.health, state.candidate.target
+    if kind is FailureKind.CONNECTION:
+        if health.endpoint_failed(ticket, now):
+            call.opened.append(target.endpoint)
+        for other in (call.tickets[target.endpoint], *(other.ticket for other in call.active.values())):
+            other.continue_from(ticket)
+    elif attempt.reached:
+        health.endpoint_answered(ticket, now)
+    if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (attempt.start.ignore or state.candidate.max_price):
+        state.excluded = True
+        health.release(ticket)
+        return Rule(Action.NEXT)
+    state.backoff_until = now + backoff(call, state.attempts)
+    if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
+        free = failure.scope == "free"
+        state.ready_at = health.rate_limited(target, now, failure.retry_after, free=free)
+        for sibling in call.states if free else ():  # one limit for all of them: none is called to hear it again
+            if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
+                sibling.excluded, sibling.why = True, "the free models of this API key are used up"
+    else:
+        state.ready_at = max(state.backoff_until, now + (failure.retry_after or 0.0))
+    if kind is FailureKind.CREDITS:
+        health.out_of_credits(target, now, failure.retry_after)
+    elif kind is FailureKind.AUTH:
+        if rule.action is Action.OTHER_ACCOUNT and health.accepted(target, now):
+            rule = _AUTH_SERVICE  # the key is good: the service that checks keys is not
+        else:
+            health.unauthorized(target, now)
+    elif kind is FailureKind.UNSUPPORTED:
+        for need in blamed(failure.message, call.traits.needs):
+            health.learn_lack(target, need, now)
+    elif kind is FailureKind.NOT_FOUND and not call.policy.any_error and not names_model(failure):
+        rule = replace(rule, disables=False)
+    if _hurts(call, attempt, failure, now) if rule.hurts == "model" else rule.disables:
+        state.pending_penalty = rule
+        health.ended(ticket)
+        if ticket.probe:
+            settle(call, state, now)
+    elif kind is FailureKind.TIMED_OUT and failure.status is None:
+        health.ended(ticket)  # silence that proves nothing, but a probe was made
+    else:
+        health.release(ticket)
+    if kind is FailureKind.TIMED_OUT and failure.status is None and not attempt.token and state.candidate.streams:
+        health.outlasted(ticket, now)
+    return rule
+
+
+def _hurts(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> bool:
+    """Whether a failure counts against the model's health.
+
+    A deadline that the call made shorter than the model's own does not, unless it was long.
+    """
+    start = attempt.start
+    if failure.kind is not FailureKind.TIMED_OUT or failure.status is not None or attempt.token:
+        return True
+    usual = call.timing.usual_first_token(start.candidate)[0]
+    own_deadline = start.attempt_by is not None and now >= start.attempt_by
+    if start.candidate.streams and not own_deadline and call.health.spoke_since(start.ticket):
+        return False  # the model answers other calls meanwhile: all wait longer, none in vain
+    if own_deadline or start.first_token_by >= start.ticket.started + usual:
+        return True
+    return start.candidate.streams and now - start.ticket.started > call.health.patience(start.candidate.key)
+
+
+def backoff(call: CallState, attempts: int) -> float:
+    """Seconds before the next attempt at a model that has failed so often: half of its step to all of it."""
+    step = min(BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
+    return (0.5 + 0.5 * call.random()) * step
+
+
+def settle(call: CallState, state: CandidateState, now: float) -> None:
+    """Record the call's one outcome for a model that it is leaving."""
+    rule, state.pending_penalty = state.pending_penalty, None
+    if rule is None or state.ticket is None:
+        return
+    at_once = rule.disables and (state.exhausted or rule.hurts is None or state.ticket.model.probe)
+    open_for = state.candidate.target.longest_open if at_once else None
+    counts, reason = rule.hurts is not None, str(state.failure.kind) if state.failure else ""
+    if call.health.model_failed(state.ticket, now, open_for=open_for, counts=counts, reason=reason):
+        call.opened.append(state.candidate.key)
+
+
+def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:
+    """What the failure means for the call's other candidates, and for this one in later rounds."""
+    target = state.candidate.target
+    if rule.action is Action.OTHER_ACCOUNT:
+        for other in call.candidates:
+            other.excluded = other.excluded or other.candidate.target.account == target.account
+    elif rule.action is Action.RECONNECT:
+        _reorder(call, lambda c: c.target.endpoint == target.endpoint)
+    elif rule.action is Action.AFFORDABLE:
+        _reorder(call, state.candidate.affordable)
+    elif state.failure is not None and state.failure.kind is FailureKind.CONTEXT_TOO_LONG:
+        _only_larger(call, state, state.failure)
+    if not rule.again:
+        state.excluded = True
+
+
+def _only_larger(call: CallState, state: CandidateState, failure: Failure) -> None:
+    """Exclude models whose context is no larger than that of the model that found the request too long."""
+    held = state.candidate.context
+    if held is None or failure.code == "max_tokens_exceeded" or call.policy.any_error:
+        return
+    for other in call.candidates:
+        context = other.candidate.context if not (other.attempts or other.active) else None
+        if context is not None and context <= held:
+            other.excluded, other.why = True, f"its context of {context} tokens is no larger"
+
+
+def _reorder(call: CallState, rank: Callable[[Candidate], int]) -> None:
+    call.candidates.sort(key=lambda state: (state.attempts > 0, rank(state.candidate)))

@@ -1,0 +1,161 @@
+"""What comes next: which candidate is called, or until when the call waits. Functions over the candidates' states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..failures.policy import Action
+from ..health import Availability, AvailabilityStatus
+from .candidates import CallState, CandidateState
+from .commands import SleepUntil
+from .learning import backoff
+
+RECONNECT_SECONDS = 1.0
+LONGEST_COOLDOWN_SECONDS = 60.0
+"""A longer cooldown is not waited for where every model cools down: they are called all the same."""
+BUDGET_WAIT_SECONDS = 10.0
+"""How long a request waits for the retry budget before the call fails."""
+BUDGET_LOOK_SECONDS = 0.5
+
+SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Call this candidate. `forced`: though a circuit is open; `extra`: the retry budget is charged."""
+
+    state: CandidateState
+    forced: bool = False
+    extra: bool = False
+
+
+Step = Start | SleepUntil | None
+"""None: there is no candidate left to call, nor one to wait for."""
+
+
+def following(call: CallState, now: float) -> Step:
+    """The next candidate in the order of the chain; where all were tried, see `_again`."""
+    states = [state for state in call.candidates if call.open(state) and not state.active]
+    open_to = [(state, call.standing(state, now)) for state in states]
+    ready = [
+        (state, at)
+        for state, at in open_to
+        if not state.attempts and at.gate in (Availability.READY, Availability.PROBE)
+    ]
+    if not ready:
+        return _again(call, open_to, now)
+    state, at = ready[0]
+    if len(ready) > 1:
+        state, at = next((one for one in ready if not _holds_back(call, *one, ready, now)), ready[0])
+    return Start(state, forced=at.unreachable)
+
+
+def _holds_back(
+    call: CallState,
+    state: CandidateState,
+    at: AvailabilityStatus,
+    ready: list[tuple[CandidateState, AvailabilityStatus]],
+    now: float,
+) -> bool:
+    """Whether this call spares a model that has only just recovered; decided once."""
+    if state.held_back is None:
+        target = state.candidate.target
+        elsewhere = any(other.candidate.target.endpoint != target.endpoint for other, _ in ready)
+        state.held_back = at.gate is Availability.READY and call.health.holds_back(target, now, elsewhere=elsewhere)
+    return state.held_back
+
+
+def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
+    """Every candidate that may be called was called: later rounds, then open circuits, then cooldowns."""
+    unpaid = False
+    rounds = [
+        (state, at) for state, at in open_to if state.attempts and at.gate in (Availability.READY, Availability.PROBE)
+    ]
+    forced = [(state, at) for state, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
+    cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
+    rounds.sort(key=lambda one: (one[0].failed_mid_stream, one[0].ready_at))
+    if rounds and call.health.retries_forbidden and not call.policy.any_error:
+        rounds, unpaid = [], True
+    if rounds and rounds[0][0].ready_at > now:
+        soonest = min([rounds[0][0].ready_at, *cooling])
+        if soonest < call.deadline:
+            return SleepUntil(soonest, call.deadline)
+    for state, at in rounds:
+        if state.ready_at <= now and call.affords(state, now):
+            return Start(state, forced=at.unreachable, extra=True)
+        unpaid = unpaid or state.ready_at <= now
+    everything = call.all_circuits_open(now)
+    for state, _ in sorted(forced, key=_turn):
+        extra = state.attempts > 0 or everything
+        if state.ready_at <= now and (not extra or call.affords(state, now)):
+            return Start(state, forced=True, extra=extra)
+        unpaid = unpaid or state.ready_at <= now
+    if unpaid:
+        return _await_budget(call, cooling, now)
+    soonest = min([*(state.ready_at for state, _ in forced), *cooling], default=now)
+    if now < soonest < call.deadline and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
+        return SleepUntil(soonest, call.deadline)
+    return after_cooldown(call, open_to, now)
+
+
+def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
+    """All that are left cool down for longer than the call can wait: call them all the same, after a backoff."""
+    cooling = [state for state, at in open_to if at.gate is Availability.COOLING]
+    if not cooling or call.policy.any_error:
+        return None
+    state = min(cooling, key=lambda state: (state.attempts, state.backoff_until))
+    if state.backoff_until > now:
+        return SleepUntil(state.backoff_until, call.deadline) if state.backoff_until < call.deadline else None
+    if state.attempts and not call.affords(state, now):
+        return _await_budget(call, [], now)
+    return Start(state, forced=True, extra=state.attempts > 0)
+
+
+def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
+    """Wait for at most `BUDGET_WAIT_SECONDS` until the retry budget has room, or a candidate has earned a request."""
+    call.over_budget = True
+    if call.unpaid_since is None:
+        call.unpaid_since = now
+    until = call.unpaid_since + BUDGET_WAIT_SECONDS
+    if call.health.retries_forbidden or now >= until:
+        soonest = min(cooling, default=now)
+        return SleepUntil(soonest, call.deadline) if now < soonest < call.deadline else None
+    look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
+    soonest = min([look, until, *cooling])
+    return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
+
+
+def same_again(call: CallState, state: CandidateState, action: Action, now: float) -> Step:
+    """The rules that call the same model before any other; None where they do not hold."""
+    if action is Action.QUEUE:
+        state.attempts -= 1
+        call.queued += 1
+        state.ready_at = now + (0.5 + 0.5 * call.random()) * min(0.1 * 2 ** min(call.queued, 9), 5.0)
+        return _pause(call, state.ready_at)
+    if state.exhausted or action not in SAME_MODEL or not call.affords(state, now):
+        return None
+    gate = call.standing(state, now).gate
+    if action is Action.USE_UP:
+        refused = gate is Availability.LEFT_OUT and state.ticket is not None and state.ticket.probe
+        if now < call.deadline and gate is not Availability.DISABLED and not refused:
+            return Start(state, forced=gate is Availability.LEFT_OUT, extra=True)
+        return None
+    if state.retried:
+        return None
+    state.retried = True
+    wait = RECONNECT_SECONDS if action is Action.RECONNECT else backoff(call, 1)
+    if gate not in (Availability.READY, Availability.COOLING):
+        return None
+    return _pause(call, max(now + wait, state.ready_at if gate is Availability.COOLING else 0.0))
+
+
+def _pause(call: CallState, until: float) -> SleepUntil | None:
+    """Wait for one candidate; None if the call has not that much time."""
+    return SleepUntil(until, call.deadline) if until < call.deadline else None
+
+
+def _turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
+    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
+    state, at = left_out
+    return at.gate is Availability.UNFIT, state.attempts, at.forced, at.until or 0.0

@@ -1,0 +1,67 @@
+"""What an attempt starts with: its deadlines, and what the request to its model leaves out."""
+
+from __future__ import annotations
+
+from ..failures.kinds import FailureKind
+from ..health import Permit
+from ..request.handover import Form
+from .candidates import ActiveAttempt, CallState, CandidateState
+from .commands import StartAttempt
+from .timeouts import SLOW_STALL_SECONDS
+
+
+def with_deadlines(
+    call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
+) -> tuple[StartAttempt, ActiveAttempt]:
+    """What an attempt starts with. `forced`: circuits do not keep candidates out."""
+    candidate, limits, timing = state.candidate, call.limits, call.timing
+    remaining = call.deadline - now
+    others = any(call.still_to_come(other, now, forced=forced) for other in call.candidates if other is not state)
+    first_token, ends = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
+    ends = ends or call.policy.any_error
+    first_token_by = now + first_token if ends and first_token < remaining else call.deadline
+    hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
+    doubt_at, half_at = first_token_by, None
+    if not ends and others:
+        doubt_at = now + min(first_token, timing.learnt(candidate, now))
+    rest = others or any(not other.exhausted for other in call.candidates if other is not state)
+    if limits.whole and rest and call.traits.idempotent and not call.policy.any_error:
+        half_at = now + remaining / 2
+    start = StartAttempt(
+        candidate=candidate,
+        number=call.started,
+        ticket=ticket,
+        first_token_by=first_token_by,
+        total_by=call.deadline,
+        attempt_by=now + limits.attempt if limits.attempt is not None else None,
+        stall=timing.stall(candidate),
+        tool_stall=limits.stall or SLOW_STALL_SECONDS,
+        ignore=_ignored(call, state),
+        way=call.way(state) if call.delivered else None,
+        hedges=bool(call.active),
+        without=call.health.refusals(candidate.taker, now),
+        max_tokens=state.max_tokens,
+        form=state.form or Form(call.health.form(candidate.key, now) or Form.NORMAL),
+    )
+    return start, ActiveAttempt(
+        state,
+        start,
+        hedge_at=hedge_at if hedge_at < first_token_by else None,
+        doubt_at=doubt_at if doubt_at < first_token_by else None,
+        half_at=half_at,
+    )
+
+
+def _ignored(call: CallState, state: CandidateState) -> tuple[str, ...]:
+    """On a retry of the same model: the provider that has just failed, where OpenRouter names one."""
+    failure = state.failure
+    if (
+        failure is None
+        or failure.kind is not FailureKind.UNAVAILABLE
+        or failure.provider is None
+        or call.traits.own_providers
+        or state.candidate.own_providers
+        or not state.candidate.on_openrouter
+    ):
+        return ()
+    return (failure.provider,)
