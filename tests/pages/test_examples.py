@@ -102,7 +102,7 @@ CASES = [
         "by_error_type",
         {None: {"kind": "rate_limit_exceeded", "retry_after": 400}},
         ("as it is:  every model is rate-limited; again in ",),
-        {CLAUDE: 2, GPT: 2},
+        {CLAUDE: 4, GPT: 4},
         "all rate-limited",
     ),
     Case(
