@@ -393,7 +393,7 @@ def test_the_breakers_of_all_clients_of_a_meter_provider_are_told(emulator: Emul
     ends = [client.instrument(meter_provider=meters) for client in clients]
     health = clients[1]._engine.health
     for _ in range(3):
-        ticket = health.begin(clients[1]._known(B).target, 1.0)
+        ticket = health.begin(clients[1]._known(B).target, clients[1]._engine.clock())
         assert ticket is not None
         health.model_failed(ticket, clients[1]._engine.clock())
 
