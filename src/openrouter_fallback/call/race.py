@@ -17,7 +17,7 @@ class Race:
     `next` waits for an event of any of them, each in a task of its own. One that is `alone` can be read in the caller's
     task. An attempt may stay in here for as long as its driver likes, also after it was overtaken.
 
-    `tell` takes an event at once if it can, in the attempt's task, and returns whether it did: then nobody is woken.
+    `tell` may take an event at once, in the attempt's task, and returns whether it did: the caller's task sleeps on.
     """
 
     __slots__ = ("_readings", "_tasks", "_tell", "alone")
@@ -67,7 +67,7 @@ class Race:
         return number, event
 
     async def _read(self, number: int, reading: AttemptReader) -> Event:
-        """The next event that cannot be told from here."""
+        """The next event that `tell` does not take."""
         while self._tell(number, event := await reading.next()):
             pass
         return event

@@ -90,7 +90,7 @@ class CallRunner:
         self._attempts: list[Attempt] = []
         self._steps: Steps | None = None
         self._command: Command = _STAY
-        self._flights = Race(self._tell)
+        self._race = Race(self._tell)
         self._held_at: float | None = None
         """Since when the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,7 +125,7 @@ class CallRunner:
     def streamed(self) -> bool:
         return self._deliver
 
-    # For whoever drives it
+    # For the client and the streams
 
     async def advance(self) -> list[Piece] | None:
         """The next pieces; None when the answer is complete. Raises a `FallbackError`."""
@@ -140,7 +140,7 @@ class CallRunner:
             await self._end("failed", error)
             raise
         except GeneratorExit:
-            self.forsake()  # whoever waited was dropped: nothing can be awaited here any more
+            self.forsake()  # the waiting coroutine was dropped: nothing can be awaited here any more
             raise
         except BaseException:
             await self.aclose()
@@ -157,7 +157,7 @@ class CallRunner:
         await self._end("cancelled" if self.completion is None else "answered")
 
     def forsake(self) -> None:
-        """Whoever read has gone without a word: account for the call; its loop, if it still runs, closes the rest."""
+        """The reader is gone without `aclose`: account for the call; its loop, if it still runs, closes the rest."""
         if self._over:
             return
         self._leave("the caller left")
@@ -169,7 +169,7 @@ class CallRunner:
 
     def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
         self._give_back(0)
-        task = loop.create_task(self._flights.close())
+        task = loop.create_task(self._race.close())
         _closing.add(task)
         task.add_done_callback(_closing.discard)
 
@@ -189,7 +189,7 @@ class CallRunner:
         while True:
             match command:
                 case KeepWaiting():
-                    alone = self._flights.alone
+                    alone = self._race.alone
                     if alone is not None and self._core.beside_at is None:
                         number, event = alone.ask.number, await alone.next()
                         if type(event) is Pieces:
@@ -217,7 +217,7 @@ class CallRunner:
         """Wait for what any attempt tells, or until another is wanted beside them."""
         at = self._core.beside_at
         seconds = None if at is None else max(0.0, at - self._engine.clock())
-        told = await self._flights.next(seconds)
+        told = await self._race.next(seconds)
         self._still_open()
         if told is None:
             at = self._core.beside_at
@@ -230,8 +230,8 @@ class CallRunner:
         held, self._held_at = self._engine.clock() - held_at, None
         if held and self._steps is not None:
             self._steps.paused(held)
-            alone = self._flights.alone
-            for reading in self._flights.readings if alone is None else (alone,):
+            alone = self._race.alone
+            for reading in self._race.readings if alone is None else (alone,):
                 reading.paused(held)
 
     def _delivered(self, pieces: list[Piece]) -> list[Piece]:
@@ -259,7 +259,7 @@ class CallRunner:
         try:
             if self._costs.limited:
                 call = self._call = replace(call, plan=self._affordable(call.plan))
-        finally:  # whoever is told that a call has ended was told that it began
+        finally:  # an observer that sees the end of a call has seen its start
             if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         places = engine.places()
@@ -312,13 +312,13 @@ class CallRunner:
             return self._core.withheld(ask.number, why, self._engine.clock())
         self._report(ask)
         if self._heard:
-            silent = self._flights.readings
+            silent = self._race.readings
             if ask.hedges and silent:
                 first = silent[0].ask
                 seconds = self._engine.clock() - first.ticket.started
                 self._emit(Hedged(self._number, first.candidate.key, ask.candidate.key, seconds))
             self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
-        self._flights.start(ask.number, self._prepared(ask))
+        self._race.start(ask.number, self._prepared(ask))
         return _STAY
 
     def _withheld(self, ask: StartAttempt) -> str | None:
@@ -408,14 +408,14 @@ class CallRunner:
             return
         for number in gone:
             core.drop(number, OVERTAKEN, now)
-        await self._flights.close(*gone)
+        await self._race.close(*gone)
         self._give_back(len(core.active))
         self._still_open()
 
     async def _close_all(self, why: Failure) -> None:
-        if self._flights:
+        if self._race:
             self._core.rest(why, self._engine.clock())
-            await self._flights.close()
+            await self._race.close()
 
     def _give_back(self, kept: int) -> None:
         while self._places is not None and self._held > kept:
@@ -430,7 +430,7 @@ class CallRunner:
 
     async def _ended(self, number: int, ended: Ended) -> Command:
         """The attempt is over: an answer for the caller, or a failure for the machine."""
-        reading, core = self._flights[number], self._core
+        reading, core = self._race[number], self._core
         ended = self._reconsidered(reading, ended)
         if ended.completion is not None:
             core.choose(number, self._engine.clock())
@@ -446,7 +446,7 @@ class CallRunner:
         if ended.failure is not None:
             self._broke_off(reading, ended.failure)
         command = core.took(number, ended, now, stricter=reading.stricter)
-        self._flights.take(number)
+        self._race.take(number)
         if ended.completion is not None:
             self._answer(reading, ended.completion, now)
         elif core.active:
@@ -545,13 +545,13 @@ class CallRunner:
             completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
-        reading = self._flights[number]
+        reading = self._race[number]
         if not self._deliver or self._core.delivery is Delivery.TEXT:
             self._partial = self._text + reading.partial
         await reading.aclose()
         self._still_open()
         command = self._core.out_of_time(self._engine.clock())
-        await self._flights.close()
+        await self._race.close()
         return command
 
     def _last_pieces(self) -> list[Piece] | None:
@@ -585,7 +585,7 @@ class CallRunner:
 
     def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         """An attempt is over. One that had failed by itself before it was closed keeps its own failure."""
-        reading = self._flights[number]
+        reading = self._race[number]
         if failure is not None and reading.failure is not None:
             failure = reading.failure
         usd, estimated = cost_of(reading)
@@ -630,8 +630,8 @@ class CallRunner:
             return
         self._give_back(0)
         self._over_with(outcome, error)
-        if self._flights:
-            await self._flights.close()
+        if self._race:
+            await self._race.close()
 
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER

@@ -1,23 +1,23 @@
 """The core of a call: carries what its attempts tell to its machine, and keeps which attempts are under way.
 
-Pure: no event loop, no HTTP, no clock. `Run` drives it over real connections, `tests/support/timeline.py` in virtual
-time. Only here the machine of a call (`Failover`) is told anything.
+Pure: no event loop, no HTTP, no clock. `CallRunner` drives it over real connections, `tests/support/timeline.py` in
+virtual time. Only here the machine of a call (`Failover`) is told anything.
 
     command                       what the driver does
-    Ask                           starts an attempt: it is one of `active` now. `beside` is to be called at `beside_at`.
-    Stay                          waits for the next event of any active attempt, or for `beside_at`
-    Wait                          sleeps, then `woke`
-    Done, GiveUp                  ends the call
+    StartAttempt                  starts an attempt: it is one of `active` now. `beside` is to be called at `beside_at`.
+    KeepWaiting                   waits for the next event of any active attempt, or for `beside_at`
+    SleepUntil                    sleeps, then `woke`
+    Succeed, Fail                 ends the call
 
     an attempt's event            what it means here
     ResponseStarted               the endpoint is reached
-    FirstToken                    the call goes on with this attempt; whom the machine no longer has is overtaken
+    FirstToken                    the call goes on with this attempt; one that the machine no longer has is overtaken
     Reasoning                     the model reasons
     Pieces                        the caller has something, or text: `Delivery`
     Ended                         an answer, a failure, or the end of one that was overtaken
     OutOfTime                     the deadline of the whole call has passed
 
-An attempt's way: ASKED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
+An attempt's way: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
 (`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `note`. Nothing here assumes that a
 first token overtakes the others, nor that a second attempt starts before it: the driver calls `beside` whenever
 `beside_at` has come, and waits for the events of all active attempts alike. To let an overtaken attempt run to its
@@ -62,20 +62,20 @@ Event = ResponseStarted | FirstToken | Reasoning | Pieces | Ended | OutOfTime
 class Progress(Enum):
     """How far an active attempt has come."""
 
-    ASKED = "asked"
+    STARTED = "started"
     ANSWERING = "answering"
     OVERTAKEN = "overtaken"
 
 
 class Delivery(Enum):
-    """What the caller of a stream has in hands."""
+    """What the caller of a stream has received."""
 
     NOTHING = "nothing"
     REASONING = "reasoning"
     VOID = "void"
     """Reasoning of an attempt that failed: the next piece says that the answer starts over."""
     TEXT = "text"
-    """Text or tool calls: from now on the answer can only be gone on with."""
+    """Text or tool calls: from now on the answer can only be continued."""
 
 
 class Noting(Protocol):
@@ -89,7 +89,7 @@ class Active:
     """An attempt under way."""
 
     ask: StartAttempt
-    progress: Progress = Progress.ASKED
+    progress: Progress = Progress.STARTED
 
 
 class Steps:
@@ -125,9 +125,9 @@ class Steps:
 
     def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
         """Those under way are silent, or doubtful: one more, if the machine wants it and there is a `place` for it."""
-        ask = self.machine.beside(now, place=place)
-        self._obey(_STAY if ask is None else ask)
-        return ask
+        start = self.machine.beside(now, place=place)
+        self._obey(_STAY if start is None else start)
+        return start
 
     def withheld(self, number: int, why: str, now: float) -> Command:
         """The attempt was not sent, since the call may not pay for it."""

@@ -1,4 +1,4 @@
-"""The words between the machine of one call and whoever runs it: what is known, and what is to be done."""
+"""The words between the machine of one call and its driver: the limits of the call, and the commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..routes.candidate import Candidate
 
 @dataclass(frozen=True, slots=True)
 class Hedging:
-    """When a second candidate is asked at the side of a silent one: `after` seconds, or after a `quantile` of the
+    """When a second candidate is called beside a silent one: `after` seconds, or after a `quantile` of the
     model's own times to the first token; at most `max_parallel` attempts are under way at once.
     """
 
@@ -78,7 +78,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class SleepUntil:
-    """Ask nobody until then (a time of the clock), then call `woke`. `total_by`: the call's deadline."""
+    """Call no model until then (a time of the clock); then comes `woke`. `total_by`: the call's deadline."""
 
     until: float
     total_by: float = math.inf
@@ -86,7 +86,7 @@ class SleepUntil:
 
 @dataclass(frozen=True, slots=True)
 class KeepWaiting:
-    """Ask nobody: another attempt of this call is under way."""
+    """Start nothing: another attempt of this call is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Succeed:
 class Fail:
     """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known.
 
-    `over_budget`: there was somebody to ask again, but the retry budget is exhausted.
+    `over_budget`: a model could be called again, but the retry budget is exhausted.
     """
 
     why: Literal["raised", "exhausted", "interrupted", "deadline"]

@@ -1,4 +1,4 @@
-"""When the waiting of one attempt ends. Times come from whoever reads; none counts while the consumer holds a piece."""
+"""When the waiting of one attempt ends. The reader brings the times; none counts while the consumer holds a piece."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Deadlines:
 
     @property
     def ask(self) -> StartAttempt:
-        """The ask, with what the consumer's pauses have added up to."""
+        """The command that started the attempt, its deadlines moved by the consumer's pauses."""
         if self._owed:
             self._ask, self._owed = self._ask.later(self._owed), 0.0
         return self._ask
