@@ -79,9 +79,9 @@ NO_STATUS = (K.CONNECTION, K.LOCAL)
 
 
 def taken(health: MemoryHealth) -> set[str]:
-    """The models and endpoints whose probe's slot is taken."""
+    """The models and endpoints whose probe is under way; the slot of one that lost a race is free by itself."""
     breakers = {name: model.breaker for name, model in health._models.items()} | health._endpoints
-    return {name for name, breaker in breakers.items() if breaker._probe is not None}
+    return {name for name, breaker in breakers.items() if breaker._probe is not None and not breaker._probe.ended}
 
 
 def candidate(key: str, attempts: int, *, streams: bool, timeout: float | None, longest_open: float) -> Candidate:
@@ -374,7 +374,8 @@ class Machines(RuleBasedStateMachine):
         if not hasattr(self, "health"):
             return set()
         breakers = [*(model.breaker for model in self.health._models.values()), *self.health._endpoints.values()]
-        return {breaker._probe for breaker in breakers if breaker._probe is not None}
+        held = [breaker._probe for breaker in breakers if breaker._probe is not None]
+        return {probe for probe in held if not probe.ended}
 
     def teardown(self) -> None:
         """From wherever it is, a call that only fails comes to an end."""
