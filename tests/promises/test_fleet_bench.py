@@ -30,9 +30,11 @@ def test_sharing_spares_a_dead_model_and_the_budget_a_dead_service(bench: Module
     vain = {key: tally.during(tally.failed) for key, tally in found.items()}
     errors = {key: tally.during(tally.errors) for key, tally in found.items()}
     for bound in ("none", "0.2"):
-        assert vain["one model", "shared", bound] < vain["one model", "each for itself", bound] / 2
+        # By itself each process probes a dead model every 20 s and no more often: sharing spares the rest.
+        assert vain["one model", "shared", bound] < vain["one model", "each for itself", bound] * 0.75
         for outage in ("one model", "half of its capacity"):
             assert errors[outage, "shared", bound] == errors[outage, "each for itself", bound] == 0
     for label in ("each for itself", "shared"):
-        assert vain["all models", label, "0.2"] < vain["all models", label, "none"] / 1.5
+        # The budget delays requests and refuses none for good; ten in 10 s are free for each process.
+        assert vain["all models", label, "0.2"] < vain["all models", label, "none"] / 1.2
         assert found["all models", label, "0.2"].recovered_after(109) is not None
