@@ -415,11 +415,11 @@ def test_the_cost_of_an_attempt_that_was_cut_off_is_estimated_from_prices(raw: R
     assert completion.estimated
 
 
-def test_where_no_price_is_known_nothing_is_estimated(raw: RawServer) -> None:
+def test_where_no_price_is_known_the_cost_is_what_was_reported_and_marked_as_incomplete(raw: RawServer) -> None:
     lab = Lab(raw, _entry(THIRD))
     raw.answer(CUT, _end(cost=0.5))
     completion = lab.client.chat("hi")
-    assert (completion.cost, completion.estimated, completion.attempts[0].cost) == (0.5, False, None)
+    assert (completion.cost, completion.estimated, completion.attempts[0].cost) == (0.5, True, None)
 
 
 def test_an_answer_without_a_cost_is_estimated_from_its_usage(raw: RawServer) -> None:

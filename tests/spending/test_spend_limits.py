@@ -465,7 +465,7 @@ async def test_the_limit_holds_where_cut_attempts_are_billed_by_what_was_generat
                 await asyncio.gather(*(call(number) for number in range(64)))
             spend = client.spend()
     assert sum(isinstance(error, SpendLimitError) for error in raised) > 64
-    assert biller.asked > 100
+    assert biller.asked > 64, "more than the first calls: how many depends on how long each is booked for"
     assert biller.bill <= spend.today <= limit
     assert spend.held == 0
     reported = sum(attempt.cost or 0.0 for error in raised for attempt in error.attempts)
