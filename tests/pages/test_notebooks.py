@@ -109,7 +109,7 @@ SEAM = (
     f"{CHEAP} wrote ' thirteen, fourteen, fifteen.'\n",
 )
 ERRORS = {
-    "exhausted": ("All models exhausted: 2 attempts on 2 models", "Again in 600 seconds."),
+    "exhausted": ("All models exhausted: 4 attempts on 2 models", "Again in 600 seconds."),
     "key": ("auth (401)", "An OpenRouter key starts with sk-or-", "openai/gpt-4.1-mini: skipped (not asked)"),
 }
 CASES = [
