@@ -35,6 +35,8 @@ FOREIGN = {
     "uvicorn",
     "vl_convert",
 }
+BRINGS = {"serve": {"emulator"}}
+"""What an extra brings along of others: starlette and uvicorn are all that the emulator needs."""
 EXTRAS = ("cli", "emulator", "report", "langchain", "llamaindex", "otel", "redis", "serve")
 MODULES = {
     "openrouter_fallback.emulator": {"emulator"},
@@ -173,7 +175,7 @@ def expect(holds: bool, otherwise: str) -> None:
 
 def main() -> None:
     given = set(sys.argv[1:])
-    extras = set(EXTRAS) if "all" in given else given
+    extras = set(EXTRAS) if "all" in given else given.union(*(BRINGS.get(extra, set()) for extra in given))
     check_core()
     for module, needed in MODULES.items():
         check_extra(module, extras, needed)
