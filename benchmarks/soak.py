@@ -68,7 +68,7 @@ def serve(seed: int) -> None:
 
 
 RESENT_SHARE = 0.1
-"""More than the faults of `make_faulty` that end a connection before its status line."""
+"""The share of attempts whose request may go out twice. A loose bound: no event counts the requests sent again."""
 
 
 @dataclass
