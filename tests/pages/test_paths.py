@@ -17,6 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FOLDERS = ("tests", "benchmarks", "scripts", "examples", "docs", "src", "notebooks", r"\.ci")
 PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./*{{}},-]*[\w}}]")
 MODULE = re.compile(r"python3? -m ([\w.]+)")
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|[`$|&(] ?)openrouter-fallback (?!\d)([a-z][a-z-]*)((?: +[^\n`|&;#)]*)?)", re.MULTILINE)
 FLAG = re.compile(r"(?<!\S)--?[a-zA-Z][\w-]*")
 MADE_LATER = {"docs/project", "examples/**"}
@@ -64,7 +65,8 @@ def test_every_command_on_a_page_is_there_with_its_flags() -> None:
     commands = getattr(group, "commands", {})
     seen, wrong = 0, []
     for page in PAGES:
-        for match in COMMAND.finditer(page.read_text(encoding="utf-8")):
+        code = "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
+        for match in COMMAND.finditer(code):
             name, rest = match[1], match[2] or ""
             command = commands.get(name)
             where = f"{page.relative_to(ROOT)}: openrouter-fallback {name}"
