@@ -54,6 +54,8 @@ def _message(message: ChatMessage, position: int) -> Json:
     wire: Json = {"role": role, "content": None}
     if extra:
         wire.update({key: extra[key] for key in _EXTRA.get(role, ("name",)) if key in extra})
+        if role == "tool" and "tool_call_id" not in extra and "call_id" in extra:
+            wire["tool_call_id"] = extra["call_id"]  # as the Responses API has it
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and "tool_calls" not in extra:
         wire["content"] = blocks[0].text
         return wire
@@ -62,7 +64,10 @@ def _message(message: ChatMessage, position: int) -> Json:
     calls: list[ToolCallBlock] = []
     for number, block in enumerate(blocks):
         if isinstance(block, ThinkingBlock):
-            thinking.append(block)
+            if signed := _signed(block):
+                parts.append(signed)
+            else:
+                thinking.append(block)
         elif isinstance(block, ToolCallBlock):
             calls.append(block)
         elif isinstance(block, CachePoint):
@@ -114,13 +119,21 @@ def _content(parts: list[Json]) -> str | list[Json] | None:
     return parts
 
 
+def _signed(block: ThinkingBlock) -> Json | None:
+    """The thought of a Claude that another integration has left, as Anthropic writes it; the core knows that form."""
+    told = block.additional_information
+    if told.get("type") == "redacted_thinking" and told.get("data"):
+        return {"type": "redacted_thinking", "data": told["data"]}
+    if told.get("signature") and not told.get("reasoning_details"):
+        return {"type": "thinking", "thinking": block.content or "", "signature": told["signature"]}
+    return None
+
+
 def _mark(parts: list[Json], point: CachePoint) -> None:
-    """The provider caches up to the last text before the point."""
+    """The provider caches up to the part before the point, an image or a document too."""
     control = point.cache_control
-    for part in reversed(parts):
-        if part["type"] == "text":
-            part["cache_control"] = {"type": control.type, "ttl": control.ttl}
-            return
+    if parts:
+        parts[-1]["cache_control"] = {"type": control.type, "ttl": control.ttl}
 
 
 def _call(call: ToolCallBlock, number: int, position: int) -> Json:

@@ -26,6 +26,8 @@ from openrouter_fallback import Attempt, Completion, Piece
 
 Json = dict[str, Any]
 
+_OF_USAGE = ("cost_details", "is_byok")
+
 
 def chat_response(completion: Completion, delta: str | None = None) -> ChatResponse:
     """A whole answer. `raw` is the body; `additional_kwargs` tell tokens, cost and what was tried."""
@@ -183,7 +185,8 @@ def _audio(message: Json) -> list[AudioBlock]:
 
 
 def _facts(completion: Completion) -> Json:
-    usage = completion.usage
+    usage, raw = completion.usage, completion.raw
+    told = raw["usage"] if isinstance(raw.get("usage"), dict) else {}
     facts: Json = {
         "model": completion.model,
         "provider": completion.provider,
@@ -191,6 +194,9 @@ def _facts(completion: Completion) -> Json:
         "cost": completion.cost,
         "attempts": [_attempt(attempt) for attempt in completion.attempts],
     }
+    more = {"service_tier": raw.get("service_tier"), "estimated": completion.estimated or None}
+    more |= {key: told.get(key) for key in _OF_USAGE}
+    facts |= {key: value for key, value in more.items() if value is not None}
     if usage is not None:
         facts |= {
             "prompt_tokens": usage.prompt_tokens,
