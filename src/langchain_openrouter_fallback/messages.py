@@ -120,8 +120,8 @@ def _assistant(message: BaseMessage) -> Json:
         calls = [_call(call["id"], call["name"], _arguments(call["args"])) for call in message.tool_calls]
         calls += [_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
         function = extra.get("function_call")
-        if function and not calls:
-            calls.append(_call(function["name"], function["name"], function["arguments"]))
+        if isinstance(function, Mapping) and not calls:
+            calls.append(_call(function.get("name"), function.get("name"), function.get("arguments")))
         if calls or extra.get("tool_calls"):
             wire["tool_calls"] = calls or extra["tool_calls"]
         wire.update(_reasoning(message))
@@ -162,7 +162,7 @@ def _is_signed(block: str | Mapping[str, Any]) -> bool:
     kind = _kind(block)
     if isinstance(block, str) or kind not in _THOUGHTS:
         return False
-    return kind == "redacted_thinking" or bool(block.get("signature") or (block.get("extras") or {}).get("signature"))
+    return kind == "redacted_thinking" or bool(block.get("signature") or _inner(block, "extras").get("signature"))
 
 
 def _reasoning(message: AIMessage) -> Json:
@@ -225,10 +225,16 @@ def _block(block: str | Mapping[str, Any]) -> Json:
     write = _BLOCKS.get(_kind(block))
     wire = write(block) if write else dict(block)
     for key in _KEPT:
-        mark = block.get(key) or (block.get("extras") or {}).get(key)
+        mark = block.get(key) or _inner(block, "extras").get(key)
         if mark:
             wire[key] = mark
     return wire
+
+
+def _inner(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping within a block; an empty one where there is none."""
+    found = block.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _kind(block: str | Mapping[str, Any]) -> str:
@@ -245,7 +251,7 @@ def _plain_text(block: Mapping[str, Any]) -> Json:
 
 def _image(block: Mapping[str, Any]) -> Json:
     image: Json = {"url": _url(block, "image/png")}
-    detail = block.get("detail") or (block.get("extras") or {}).get("detail")
+    detail = block.get("detail") or _inner(block, "extras").get("detail")
     return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
 
 
@@ -279,7 +285,7 @@ def _file(block: Mapping[str, Any]) -> Json:
     if block.get("file_id"):
         return {"type": "file", "file": {"file_id": block["file_id"]}}
     file = {"file_data": _url(block, "application/pdf")}
-    extras = block.get("extras") or block.get("metadata") or {}
+    extras = _inner(block, "extras") or _inner(block, "metadata")
     name = block.get("filename") or block.get("title") or extras.get("filename")
     return {"type": "file", "file": {**file, "filename": name} if name else file}
 

@@ -33,6 +33,7 @@ Json = dict[str, Any]
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
 # What of a message's `additional_kwargs` goes on the wire, by role. Agents put other things there as well.
 _EXTRA = {"tool": ("tool_call_id", "name"), "function": ("name",), "assistant": ("name", "audio", "annotations")}
+_SIGNED = ("thinking", "redacted_thinking")
 _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 
@@ -95,19 +96,24 @@ def _assistant(
     position: int,
 ) -> list[Json]:
     """Put what only an assistant's message has where it belongs; what is left is its content."""
-    details = [one for block in thinking for one in block.additional_information.get("reasoning_details") or ()]
+    details = [one for block in thinking for one in _listed(block.additional_information.get("reasoning_details"))]
     if details:
         wire["reasoning_details"] = details
-    if reasoning := "\n".join(block.content for block in thinking if block.content):
+    reasoning = "\n".join(block.content for block in thinking if block.content)
+    if reasoning and not any(part["type"] in _SIGNED for part in parts):
         wire["reasoning"] = reasoning
     if calls:
         wire["tool_calls"] = [_call(call, number, position) for number, call in enumerate(calls)]
-    elif extra.get("tool_calls"):
-        wire["tool_calls"] = [_plain(call) for call in extra["tool_calls"]]
+    elif others := _listed(extra.get("tool_calls")):
+        wire["tool_calls"] = [_plain(call) for call in others]
     if images := [part for part in parts if part["type"] == "image_url"]:
         wire["images"] = images
     # Its own speech is known to its maker by an id (`audio`), not by the sound.
     return [part for part in parts if part["type"] not in ("image_url", "input_audio")]
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _content(parts: list[Json]) -> str | list[Json] | None:

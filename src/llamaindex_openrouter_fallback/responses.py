@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -161,17 +162,18 @@ def _text(completion: Completion) -> str:
 
 def _images(message: Json) -> list[ImageBlock]:
     urls = [(image.get("image_url") or {}).get("url") for image in message.get("images") or ()]
-    return [_image(url) for url in urls if isinstance(url, str)]
+    return [image for url in urls if isinstance(url, str) and (image := _image(url)) is not None]
 
 
-def _image(url: str) -> ImageBlock:
+def _image(url: str) -> ImageBlock | None:
+    """None for what is no URL; `raw` has it."""
     head, _, data = url.partition(";base64,")
-    if not data or not head.startswith("data:"):
+    if data and head.startswith("data:"):
+        with suppress(binascii.Error, ValueError):
+            return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
+    with suppress(ValueError):
         return ImageBlock(url=url)
-    try:
-        return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
-    except (binascii.Error, ValueError):
-        return ImageBlock(url=url)
+    return None
 
 
 def _audio(message: Json) -> list[AudioBlock]:

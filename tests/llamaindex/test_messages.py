@@ -466,6 +466,7 @@ RAW: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["tool_call"],
     ),
     "an image that is none": (choice(content="See", images=[image("data:image/png;base64,%%%")]), ["text", "image"]),
+    "an image whose URL is none": (choice(content="See", images=[image("not a URL")]), ["text"]),
     "speech that is none": (choice(content="Hear", audio={"data": 7}), ["text"]),
     "cut off by its length": (choice("length", content="To"), ["text"]),
 }
