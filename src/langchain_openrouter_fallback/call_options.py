@@ -105,7 +105,7 @@ def _over(near: dict[str, Any], far: dict[str, Any]) -> dict[str, Any]:
     return {**far, **near}
 
 
-def in_wire_form(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def in_wire_form(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call with its `tools` and `response_format` as OpenAI writes them; else the same object."""
     given = in_openai_form(given)
     form = given.get("response_format")
@@ -125,7 +125,7 @@ def _adapted(asked: dict[str, Any]) -> dict[str, Any]:
     if "tools" in asked and not asked["tools"]:
         del asked["tools"]
         asked.pop("tool_choice", None)
-    return dict(in_wire_form(asked))
+    return in_wire_form(asked)
 
 
 def answer_format(form: Any) -> Any:
@@ -160,10 +160,10 @@ def json_format(form: dict[str, Any] | type, strict: bool | None) -> dict[str, A
     try:
         schema = convert_to_json_schema(form, strict=strict or None)
     except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a class
-        told = form.__name__ if isinstance(form, type) else "the schema"
-        raise ConfigError(f"{told} cannot be written as a JSON schema: {error}") from None
-    named = {"name": _name(schema.get("title")), "schema": schema}
-    return {"type": "json_schema", "json_schema": named if strict is None else {**named, "strict": strict}}
+        named, told = form.__name__ if isinstance(form, type) else "the schema", " ".join(str(error).split())
+        raise ConfigError(f"{named} cannot be written as a JSON schema: {told}") from None
+    described = {"name": _name(schema.get("title")), "schema": schema}
+    return {"type": "json_schema", "json_schema": described if strict is None else {**described, "strict": strict}}
 
 
 def _name(title: object) -> str:

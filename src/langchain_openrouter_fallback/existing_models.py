@@ -128,11 +128,15 @@ def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any]
     into a model of the chain, which has prices there and preferences; and the chain's key, which is theirs where it has
     none.
     """
-    url = (url or _url_of_the_environment() or _OPENROUTER_URL).rstrip("/")
+    home = (url or _url_of_the_environment() or _OPENROUTER_URL).rstrip("/")
+    # A ChatOpenRouter that names no server means OpenRouter, wherever the environment says that it is.
+    homes = {home} if url else {home, _OPENROUTER_URL}
     key = key or os.environ.get("OPENROUTER_API_KEY")
     found: list[Any] = []
     for model in models:
-        if is_chat_model(model) and _kind(model) is not None and _url(model) == url:
+        if is_chat_model(model) and _url(model) in {"openai": {home}, "openrouter": homes}.get(
+            _kind(model) or "", set()
+        ):
             theirs = _key(model)
             if isinstance(theirs, SecretStr) and not _attribute(model, "default_headers"):
                 key = key or theirs

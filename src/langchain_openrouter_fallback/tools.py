@@ -33,7 +33,7 @@ def tool_arguments(
     return bound
 
 
-def in_openai_form(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def in_openai_form(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call whose `tools` may be LangChain's; the same object where they are OpenAI's already."""
     tools, choice = given.get("tools"), given.get("tool_choice")
     plain = isinstance(tools, list | tuple) and all(isinstance(tool, Mapping) and "type" in tool for tool in tools)
@@ -50,7 +50,8 @@ def openai_tool(tool: Tool, strict: bool | None = None) -> dict[str, Any]:
         return convert_to_openai_tool(tool, strict=strict)
     except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a function or a class
         name = getattr(tool, "__name__", None) or getattr(tool, "name", None) or type(tool).__name__
-        raise ConfigError(f"tools= holds {name}, which cannot be described to a model: {error}") from None
+        told = " ".join(str(error).split())
+        raise ConfigError(f"tools= holds {name}, which cannot be described to a model: {told}") from None
 
 
 def name_of(tool: Mapping[str, Any]) -> str:

@@ -324,6 +324,16 @@ def test_a_chain_of_fallbacks_becomes_one(emulator: Emulator, direct: Emulator, 
     assert (direct.count(), emulator.log[1].body["provider"]) == (1, {"order": ["anthropic"]})
 
 
+def test_those_that_name_no_server_are_asked_where_the_environment_says(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+    monkeypatch.setenv("OPENROUTER_API_KEY", emulator.api_key)
+    emulator.fault("temporarily_unavailable", model=GPT)
+    chain = built(ChatOpenRouter, model=GPT).with_fallbacks([built(ChatOpenRouter, model=CLAUDE)])
+    assert ChatOpenRouterFallback.from_chat_model(chain).invoke("hello").response_metadata["model_name"] == CLAUDE
+
+
 def test_which_exceptions_led_on_is_the_policys(caplog: pytest.LogCaptureFixture) -> None:
     theirs = built(ChatOpenRouter, model=GPT, api_key="k")
     narrow = theirs.with_fallbacks([theirs], exceptions_to_handle=(KeyError, ValueError))
