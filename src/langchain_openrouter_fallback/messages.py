@@ -25,7 +25,7 @@ _KEPT = ("cache_control", "prompt_cache_breakpoint")
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
 # Blocks of an assistant's message that say something; one without a type is Google's.
 _SAYING = frozenset({"", "text", "text-plain", "input_text", "output_text", "refusal"})
-_DRAWN = frozenset({"image", "image_url"})
+_DRAWN = frozenset({"image", "image_generation_call", "image_url"})
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 _CALLS = frozenset({"function_call", "tool_call", "tool_use"})
 _IN_CALLS = frozenset({"invalid_tool_call", "tool_call_chunk", "input_json_delta"})
@@ -136,7 +136,7 @@ def _assistant(message: BaseMessage) -> Json:
         kept |= _CALLS if "tool_calls" not in wire else frozenset()
         said = [block for block in blocks if (kind := _kind(block)) in kept and (kind not in _SAYING or _says(block))]
         wire["content"] = content(said) or ""
-        if images := [_block(block) for block in blocks if _kind(block) in _DRAWN]:
+        if images := [_block(block) for block in blocks if _kind(block) in _DRAWN and _is_drawn(block)]:
             wire["images"] = images
     if "tool_calls" in wire:
         wire["content"] = wire["content"] or None
@@ -147,6 +147,11 @@ def _lost(block: str | Mapping[str, Any]) -> str | None:
     """The type of a block of an AI message that is not sent in any form."""
     kind = _kind(block)
     return None if kind in _SAYING | _DRAWN | _THOUGHTS | _CALLS | _IN_CALLS else kind
+
+
+def _is_drawn(block: str | Mapping[str, Any]) -> bool:
+    """Whether the Responses API's record of a picture holds the picture; every other block does, or is wrong."""
+    return isinstance(block, Mapping) and (_kind(block) != "image_generation_call" or bool(block.get("result")))
 
 
 def _says(block: str | Mapping[str, Any]) -> bool:
@@ -260,6 +265,10 @@ def _image_url(block: Mapping[str, Any]) -> Json:
     return {"type": "image_url", "image_url": {"url": image} if isinstance(image, str) else image}
 
 
+def _drawn(block: Mapping[str, Any]) -> Json:
+    return _image({"base64": block["result"], "mime_type": f"image/{block.get('output_format') or 'png'}"})
+
+
 def _audio(block: Mapping[str, Any]) -> Json:
     data = block.get("base64") or block.get("data")
     if not data:
@@ -324,6 +333,7 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], Json]] = {
     "text-plain": _plain_text,
     "image": _image,
     "image_url": _image_url,
+    "image_generation_call": _drawn,
     "audio": _audio,
     "video": _video,
     "file": _file,

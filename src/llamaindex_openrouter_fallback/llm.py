@@ -374,6 +374,8 @@ class OpenRouterFallback(FunctionCallingLLM):
         if not calls and error_on_no_tool_call:
             if response.additional_kwargs.get("invalid_tool_calls"):
                 raise ValueError("The model's tool call was cut off at the length limit; give more max_tokens.")
+            if refusal := response.message.additional_kwargs.get("refusal"):
+                raise ValueError(f"Expected at least one tool call, but the model refused: {refusal}")
             raise ValueError("Expected at least one tool call, but the model called no tool.")
         return [
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))

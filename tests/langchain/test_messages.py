@@ -141,6 +141,12 @@ MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
         AIMessage("hi", response_metadata={"annotations": ANNOTATIONS, "model_name": CLAUDE}),
         {"role": "assistant", "content": "hi", "annotations": ANNOTATIONS, "model": CLAUDE},
     ),
+    # A picture of the Responses API, and one of which only the id is left.
+    (
+        AIMessage([{"type": "image_generation_call", "id": "ig_1", "result": "QQ=="}, "hi"]),
+        {**SAID, "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}]},
+    ),
+    (AIMessage([{"type": "image_generation_call", "id": "ig_1"}, "hi"]), SAID),
     # The record of a search that ran at the provider.
     (
         AIMessage([{"type": "server_tool_use", "id": "1"}, {"type": "web_search_tool_result", "content": []}, "hi"]),

@@ -25,6 +25,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from llamaindex_openrouter_fallback.messages import wire_messages
@@ -348,6 +350,12 @@ def test_a_call_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator)
     assert emulator.log == []
 
 
+class Answer(BaseModel):
+    """An answer."""
+
+    number: int
+
+
 def blocks(response: ChatResponse) -> list[str]:
     return [block.block_type for block in response.message.blocks]
 
@@ -437,6 +445,14 @@ def test_a_refusal_is_an_answer(llm: OpenRouterFallback, emulator: Emulator) -> 
         assert response.message.content == "I would rather not."
     assert "".join(response.delta or "" for response in llm.stream_chat([ChatMessage("Hi")])) == "I would rather not."
     assert llm.complete("Hello").text == "I would rather not."
+
+
+def test_a_refusal_in_place_of_a_call_is_told(make: Any) -> None:
+    with RawServer() as server:
+        server.answer(Reply([sse(delta(refusal="I would rather not.", finish="stop"), "[DONE]")]))
+        llm = make(["raw/model"], api_base=server.base_url)
+        with pytest.raises(ValueError, match="the model refused: I would rather not"):
+            llm.structured_predict(Answer, PromptTemplate("Hello"))
 
 
 def test_an_answer_goes_back_as_it_came(llm: OpenRouterFallback, emulator: Emulator) -> None:
