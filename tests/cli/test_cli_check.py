@@ -273,7 +273,7 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("how", "status", "level"), MISSING, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(("how", "status", "level"), MISSING)
 def test_a_missing_key_is_a_problem_only_where_it_is_needed(
     emulator: Emulator, how: tuple[str, ...], status: int, level: str
 ) -> None:
