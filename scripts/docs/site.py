@@ -54,10 +54,10 @@ def _cell(cell: dict[str, Any]) -> list[str]:
 def _output(output: dict[str, Any]) -> str:
     """What a cell has printed as text; what it shows as the richest of what it is shown as."""
     if output["output_type"] == "stream":
-        return _fenced("".join(output["text"]), "text")
+        return _fenced("".join(output["text"]), 'text title="output"')
     data = {kind: "".join(text) for kind, text in output["data"].items()}
     rich = data.get("text/html") or data.get("text/markdown")
-    return rich or _fenced(data["text/plain"], "text")
+    return rich or _fenced(data["text/plain"], 'text title="output"')
 
 
 def _fenced(text: str, language: str) -> str:
