@@ -18,12 +18,13 @@ import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Settings, load_config
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.health import Rules, SharedHealth
+from openrouter_fallback.health import Availability, Rules, SharedHealth
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS, UNEASY_SECONDS
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port
 from ...support.surfaces import SURFACES, ask
-from .stores import MODEL, QUOTED, A, Ours, needs_server
+from .stores import MODEL, QUOTED, A, Ours, failures, needs_server
 
 
 def ends(script: str, *arguments: str) -> tuple[str, str, int]:
@@ -196,6 +197,47 @@ async def test_a_loop_that_ends_first_is_followed_by_another(new: Ours) -> None:
     task.cancel()
     await asyncio.wait([task])
     store.touch()
+    assert len(new.spawned) == 2
+
+
+@needs_server
+async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisServer, new: Ours) -> None:
+    """Beside the exchanges of every second, as long as the model fails; never more than one at a time."""
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 4:
+            now[0] += UNEASY_SECONDS + 1.0  # the failure is of long ago
+
+    now = [1000.0]
+    store, other = (new(server.url, sleep=sleep, clock=lambda: now[0]) for _ in range(2))
+    failures(store, 1)
+    assert not new.spawned, "before the first call nothing is exchanged"
+    store.touch()
+    failures(store, 1)
+    _, soon = new.spawned
+    await soon()
+    assert naps == [SOON_SECONDS] * 4
+    await other.exchange()
+    assert other.health.snapshot(A, 1000.0).failures == 2
+    failures(store, 1)
+    assert len(new.spawned) == 3
+    await new.spawned[2]()
+    await other.exchange()
+    assert other.health.standing(A, 1000.0).gate is Availability.LEFT_OUT
+    assert len(naps) == 5, "all has been told"
+
+
+async def test_where_redis_does_not_answer_nothing_is_hurried(new: Ours) -> None:
+    async def sleep(seconds: float) -> None:
+        pass
+
+    store = new(f"redis://127.0.0.1:{free_port()}/0", sleep=sleep)
+    store.touch()
+    failures(store, 1)
+    await new.spawned[1]()
+    failures(store, 1)
     assert len(new.spawned) == 2
 
 
