@@ -7,7 +7,7 @@ decided stands in `Steps` and its machine, what an attempt does on the wire in `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
@@ -355,11 +355,12 @@ class CallRunner:
             redactor=self._redactor,
         )
 
-    def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
+    def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
         body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
-        return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
+        resend = request.facts.idempotent
+        return self._engine.transport.open(wire.url, wire.headers, body, resend=resend, resent=resent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
         """The most tokens of an answer that the spend limits and the account leave; None: as the caller wants."""
