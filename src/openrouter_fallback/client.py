@@ -18,7 +18,7 @@ from .call.runtime import Accept, Call, CallbackHost, Runtime
 from .catalog.catalog import Catalog
 from .catalog.prices import MaxPrice, price
 from .catalog.refresh import Refresh, on_this_machine
-from .composition import health_store, hedging, ledger_of
+from .composition import bills_of, health_store, hedging, ledger_of
 from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
 from .config.resolve import resolve_config
 from .decision.commands import Limits
@@ -95,6 +95,7 @@ class FallbackClient:
             policy=policy(chosen.policy, chosen.on_failure),
             events=self._events,
             ledger=ledger,
+            bills=bills_of(ledger, self._transport),
             lease=None if self._store is None else self._store.lease,
             known=_Known(self.config, self._catalog),
         )
@@ -414,6 +415,8 @@ class FallbackClient:
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
+        if self._engine.bills is not None:
+            self._engine.bills.close()
         if not held.here:
             SyncBridge(self._events).run(self._transport.aclose)
             if self._store is not None:
@@ -421,6 +424,8 @@ class FallbackClient:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
+        if self._engine.bills is not None:
+            self._engine.bills.close()
         if self._store is not None:
             self._store.stop()
         await self._transport.aclose()

@@ -7,8 +7,10 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
+from .call.bills import Bills
 from .call.portal import portal
 from .config.models import (
     OPENROUTER,
@@ -17,10 +19,12 @@ from .config.models import (
     SpendLimit,
 )
 from .decision.commands import Hedging
+from .endpoints.api import generation_cost
 from .endpoints.keys import Keys
 from .errors import ConfigError
 from .health import HealthStore, Rules, SharedHealth
 from .health.shared.protocol import NO_ACCOUNT, SpendAccount
+from .http.protocol import Transport
 from .spending.ledger import Ledger
 
 
@@ -87,6 +91,11 @@ def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
         seed.update(f"\n{config.endpoints[name].base_url}\n{known[name]}".encode())
     secret = seed.digest()
     return SpendAccount(hashlib.sha256(secret).hexdigest()[:12], secret)
+
+
+def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
+    """Who asks for what cut attempts have cost; nobody where no limit is set."""
+    return Bills(partial(generation_cost, transport)) if ledger else None
 
 
 def ledger_of(limit: SpendLimit | None) -> Ledger:

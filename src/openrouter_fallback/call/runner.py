@@ -14,11 +14,13 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from .. import figures
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
 from ..answer.verdict import EMPTY_END
+from ..config.models import OPENROUTER
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
@@ -593,7 +595,10 @@ class CallRunner:
         if was_cut(reading, failure):
             ask = reading.ask
             seconds, candidate = now - ask.ticket.started, ask.candidate
-            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+            booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._engine.bills is not None:
+                wire, generation = self._call.wire(candidate), figures.name(reading.generation_id)
+                self._engine.bills.look_up(wire, generation, booked)
         else:
             self._costs.settle(number, usd, estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
