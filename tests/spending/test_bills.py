@@ -15,6 +15,7 @@ import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError
 from openrouter_fallback.call.bills import LOOK_AFTER_SECONDS, MOST_LOOKS, Bills
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.endpoints.api import generation_cost
 from openrouter_fallback.endpoints.destinations import Destination
@@ -37,8 +38,9 @@ class Client:
         limit = {"spend_limit_usd": {"per_day": 5}, "mid_stream": "raise", "max_retries_per_model": 1}
         self.client = FallbackClient(models, base_url=base_url, api_key=api_key, settings=limit | settings)
         self.client.refresh_catalog()
-        assert self.client._engine.bills is not None
-        self.bills = self.client._engine.bills
+        bills = parts_of(self.client).runtime.bills
+        assert bills is not None
+        self.bills = bills
         self.naps: list[float] = []
         self._go: Future[None] = Future()
         self.bills._sleep = self._sleep
@@ -101,7 +103,7 @@ def test_the_ledger_agrees_with_the_bill_of_attempts_that_were_cut(
     spend, billed = client.spend(), emulator.spent - before
     assert abs(spend.today - billed) < MICRO
     assert spend.today < estimate.today
-    assert (spend.estimated, spend.held) == (0, 0)
+    assert spend.estimated == spend.held == 0
     assert one.naps == [LOOK_AFTER_SECONDS[0]]
 
 
@@ -137,7 +139,7 @@ async def test_a_stream_that_is_left_is_paid_as_far_as_it_was_billed(
 
 def test_without_a_limit_nothing_is_asked(emulator: Emulator) -> None:
     with FallbackClient([DEAR], base_url=emulator.base_url, api_key=emulator.api_key) as client:
-        assert client._engine.bills is None
+        assert parts_of(client).runtime.bills is None
 
 
 def test_what_tells_nothing_of_the_generation_leaves_the_estimate() -> None:
@@ -330,7 +332,7 @@ async def test_what_was_booked_yesterday_or_by_a_parent_process_stays(booked: tu
     another = ledger.purse().settle(2, Decimal(1), estimated=True)
     ledger.after_fork()
     another.correct(Decimal(0))
-    assert (ledger.spend().today, ledger.spend().estimated) == (0, 0)
+    assert ledger.spend().today == ledger.spend().estimated == 0
 
 
 def test_closing_a_client_ends_its_look_ups(emulator: Emulator, new: Callable[..., Client]) -> None:
@@ -348,6 +350,7 @@ def test_a_process_ends_in_silence_with_look_ups_under_way(emulator: Emulator) -
     script = """
 import sys
 from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.composition import parts_of
 base, model = sys.argv[1:]
 client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator", settings={
     "spend_limit_usd": {"per_day": 5}, "mid_stream": "raise", "max_retries_per_model": 1})
@@ -355,7 +358,7 @@ client.refresh_catalog()
 try:
     client.chat("Hello", max_tokens=100)
 except FallbackError:
-    print(len(client._engine.bills._pending))
+    print(len(parts_of(client).runtime.bills._pending))
 """
     emulator.fault("cut", model=DEAR, after_tokens=3)
     done = subprocess.run(
