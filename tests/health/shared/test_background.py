@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,35 @@ print(seen.successes)
 """
     with Emulator(api_key="sk-or-v1-emulator") as emulator:
         assert ends(script, emulator.base_url, server.url) == ("3\n", "", 0)
+
+
+@needs_server
+def test_children_of_a_client_that_was_not_used_yet_are_processes_of_their_own(server: RedisServer) -> None:
+    """As the workers of a server: made once, then forked."""
+    script = """
+import os, sys
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        client.chat("Hello")
+        client.health(refresh=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+client.health(refresh=True)
+print(client.spend().today, client.spend().others)
+client.close()
+"""
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
+        out, errors, status = ends(script, emulator.base_url, server.url)
+        assert (errors, status) == ("", 0)
+        here, others = out.split()
+        assert here == "0"
+        assert Decimal(others) == emulator.spent > 0
 
 
 @needs_server

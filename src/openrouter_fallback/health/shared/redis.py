@@ -79,7 +79,7 @@ class RedisStore:
         self._deadline = deadline or health.period
         self._till = till
         self._account = account
-        self._process: int | None = None
+        self._process = os.getpid()
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inherited: list[object] = []
@@ -109,7 +109,7 @@ class RedisStore:
 
     def _here(self) -> None:
         """In a forked child: begin anew."""
-        if self._process not in (None, os.getpid()):
+        if self._process != os.getpid():
             # Not closed and never collected: the connection is the parent's.
             self._inherited += [self._redis, self._loop]
             self._redis = self._loop = None
