@@ -369,6 +369,8 @@ class FallbackClient:
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
+        if self._parts.runtime.bills is not None:
+            self._parts.runtime.bills.close()
         if not held.here:
             SyncBridge(self._events).run(self._parts.transport.aclose)
             if self._parts.store is not None:
@@ -376,6 +378,8 @@ class FallbackClient:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
+        if self._parts.runtime.bills is not None:
+            self._parts.runtime.bills.close()
         if self._parts.store is not None:
             self._parts.store.stop()
         await self._parts.transport.aclose()

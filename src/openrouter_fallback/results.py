@@ -23,7 +23,8 @@ class Attempt:
     `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
     `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
     reported none, it is `estimated` from its tokens and the catalog's prices. `notes` say what of the history the model
-    could not be sent, such as another model's signed reasoning.
+    could not be sent, such as another model's signed reasoning. `resent`: how many times the request was sent again,
+    since the kept connection that it was written to was lost (RFC 9112, section 9.3.1).
     """
 
     model: str
@@ -39,6 +40,7 @@ class Attempt:
     probe: bool = False
     estimated: bool = False
     notes: tuple[str, ...] = ()
+    resent: int = 0
 
     @property
     def answered(self) -> bool:

@@ -184,7 +184,7 @@ class _AtOnce:
     def __init__(self, data: bytes) -> None:
         self._data: bytes | None = data
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(self, url: str, headers: Headers, body: bytes | None, **options: object) -> Exchange:
         return self
 
     async def read(self) -> bytes | None:

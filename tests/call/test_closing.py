@@ -305,7 +305,7 @@ def test_the_names_of_headers_do_not_differ_by_case(
     sent: list[Mapping[str, str]] = []
     really = HttpTransport.open
 
-    async def noted(self: HttpTransport, url: str, headers: Headers, content: bytes, **options: bool) -> Exchange:
+    async def noted(self: HttpTransport, url: str, headers: Headers, content: bytes, **options: Any) -> Exchange:
         sent.append({name: revealed(value) for name, value in headers.items()})
         return await really(self, url, headers, content, **options)
 

@@ -232,7 +232,7 @@ async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emu
 class _Silent:
     """A transport whose requests are never answered."""
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(self, url: str, headers: Headers, body: bytes | None, **options: object) -> Exchange:
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody answers")
 
