@@ -155,7 +155,7 @@ def test_a_fallback_middleware_adds_its_chain_and_multiplies_nothing(emulator: E
     emulator.fault("temporarily_unavailable", model=GPT)
     emulator.fault("temporarily_unavailable", model=CLAUDE)
     first, second = make(models=[GPT, CLAUDE]), make(models=[LLAMA])
-    first.client._engine.random = lambda: 0.0
+    undiced(first.client)
     with pytest.raises(AllModelsFailedError):
         first.invoke("hello")
     once = emulator.count()
