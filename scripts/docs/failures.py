@@ -70,7 +70,7 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
     _K.BAD_ANSWER: "`accept=` returned false (counts against nobody)",
-    _K.CREDITS: "an empty account (`Insufficient credits`): only models that are reached with another key; `can only"
+    _K.CREDITS: "an empty account (`Insufficient credits`): free models, and models that are reached with another key; `can only"
     " afford N`: once more for N tokens, where nobody has set `max_tokens`",
     _K.RATE_LIMITED: "the limit of free models (`free-models-per-day`): all `:free` models of the key wait for its"
     " reset",
