@@ -80,6 +80,27 @@ def test_a_bad_answer(raw: RawServer, client: FallbackClient, name: str, surface
     assert answer.text == "Whole, from the second."
 
 
+NOTHING_SAID = [
+    name
+    for name, row in BAD.items()
+    if row.kind is not FailureKind.CONTENT_POLICY and row.params.get("n") is None and "content" not in str(row.events)
+]
+WHITE = [name for name in BAD if "white space" in name]
+
+
+@pytest.mark.parametrize("surface", ["stream", "astream"])
+@pytest.mark.parametrize("name", [*NOTHING_SAID, *WHITE])
+def test_a_stream_that_says_nothing_starts_over(
+    raw: RawServer, client: FallbackClient, name: str, surface: str
+) -> None:
+    row = BAD[name]
+    raw.answer(Reply([sse(event) for event in row.events], ending=row.ending), FINE)
+    outcome = ask(client, surface, **row.params)
+    assert outcome.delivered == outcome.answer.text == "Whole, from the second."
+    assert [attempt.kind for attempt in outcome.answer.attempts] == [row.kind, None]
+    assert outcome.answer.seams == ()
+
+
 @pytest.mark.parametrize("surface", ["stream", "astream"])
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_answer_is_never_streamed_as_good(

@@ -138,6 +138,24 @@ SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
 _NO_SOURCE: Final = "by its name"
 
 
+_NONE: Final = frozenset({"", "null", "none", "undefined"})
+"""Words in place of `null`: DashScope writes "null" while it generates, other servers what their language calls it."""
+
+
+def word(finish: object) -> str | None:
+    """A finish reason as a word; None where it says that there is none yet. TypeError where it is no word.
+
+    SGLang's own API wraps it in an object: `{"type": "stop", "matched": 2}`.
+    """
+    if isinstance(finish, dict):
+        finish = finish.get("type")
+    if finish is None:
+        return None
+    if not isinstance(finish, str):
+        raise TypeError("a finish reason is not a string")
+    return None if finish.strip().lower() in _NONE else finish
+
+
 def _folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
