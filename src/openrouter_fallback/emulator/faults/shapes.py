@@ -102,7 +102,10 @@ def _finish_in_each_call(scene: Scene, details: Details) -> Plan:
 
 
 def _finish_null(scene: Scene, details: Details) -> Plan:
-    body = with_choice(scene, {}, None)
+    message = deepcopy(scene.body["choices"][0]["message"])
+    if details["after_tokens"] is not None:
+        completion.shorten(message, details["after_tokens"])
+    body = with_choice(scene, message, None)
     limit = scene.request.get("max_completion_tokens") or scene.request.get("max_tokens")
     if limit:
         body["usage"] |= {"completion_tokens": limit, "total_tokens": body["usage"]["prompt_tokens"] + limit}
@@ -273,7 +276,11 @@ SHAPES: dict[str, Kind] = {
         source=_GEMINI,
     ),
     "finish_null": Kind(
-        "No finish at the end; usage says that `max_tokens` are used up.", _finish_null, source="recordings of Grok"
+        "No finish at the end (with `after_tokens` no more tokens than these); where the request has `max_tokens`, "
+        "usage says that they are used up.",
+        _finish_null,
+        {"after_tokens": None},
+        source="recordings of Grok",
     ),
     "finish_abort": Kind(
         "Half an answer with a foreign `finish`: `abort`, or any other (`network_error`, `sensitive`, `ERROR` ...).",
