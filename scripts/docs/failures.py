@@ -194,8 +194,8 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
 _FINISHES: Final = """## Finish reasons
 
 What the last words of an answer mean. Names are compared without case, underscores and other signs. OpenRouter passes
-the provider's own word on as `native_finish_reason`: where that is a failure, a filter or a limit, it goes before a good
-`finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish.
+the provider's own word on as `native_finish_reason`: where that is a failure, a filter or a limit, it goes before a
+good `finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish.
 
 """
 _MEANINGS: Final[Mapping[Meaning, str]] = {
