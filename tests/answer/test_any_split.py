@@ -91,7 +91,7 @@ def streams(draw: st.DrawFn) -> Stream:
     while any(queues):
         chunks.append(random.choice([queue for queue in queues if queue]).pop(0))
         if random.random() < 0.1:
-            chunks.append(random.choice([USAGE, ": keep-alive"]))
+            chunks.append(USAGE if random.random() < 0.5 else ": keep-alive")
     ending = draw(st.sampled_from(["done", "proper", "cut"]))
     if ending == "done":
         chunks += [USAGE, "[DONE]"] if random.random() < 0.5 else ["[DONE]"]

@@ -72,6 +72,8 @@ def _at_zero(number: int) -> Json:
 
 _FIFTEEN = tuple(("look_up", {"n": number}) for number in range(15))
 
+_NO_ARGUMENTS: tuple[Any, ...] = ("None", [], "[]", {}, "", " ")
+
 GOOD: Mapping[str, Good] = {
     # The end
     "a finish in an empty chunk, then a cut": Good([delta(content="Hi."), delta(finish="stop")], "Hi.", ending="cut"),
@@ -222,7 +224,7 @@ GOOD: Mapping[str, Good] = {
         f"arguments {arguments!r}": Good(
             [call(0, arguments=arguments), delta(finish="tool_calls")], "", [("look_up", {})], "tool_calls"
         )
-        for arguments in ("None", [], "[]", {}, "", " ")
+        for arguments in _NO_ARGUMENTS
     },
     "arguments encoded twice": Good(
         [call(0, arguments='"{\\"n\\": 0}"'), delta(finish="tool_calls")], "", _FIFTEEN[:1], "tool_calls"

@@ -274,6 +274,7 @@ _FOR_ALL = (
 # As the world sends them: good answers oddly told, bad ones that look good, refusals in many servers' words.
 _ODDLY_TOLD = (
     *("finish_in_every_chunk", "finish_in_each_call", "names_repeated"),
+    *("name_grows", "empty_arguments_first", "arguments_repeated"),
     *("object_arguments", "usage_null", "usage_absurd", "usage_other_names", "byok"),
     # These refuse only what the request does not have.
     *("max_tokens_too_large", "tool_choice_refused", "free_limit"),
