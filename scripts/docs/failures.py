@@ -79,9 +79,9 @@ _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     " `rejected`, one about a parameter's value `unsupported`",
     _K.MODERATION: "`metadata.reasons` or `metadata.flagged_input`",
     _K.GUARDRAIL: "`metadata.patterns`",
-    _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`; a limit or a field"
-    " of this endpoint (a range of values, how many tools or images, a parameter that it does not know): another model may"
-    " take it, so that a value that all refuse costs one request for each model before it raises",
+    _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`; a limit or a"
+    " field of this endpoint (a range of values, how many tools or images, a parameter that it does not know): another"
+    " model may take it, so that a value that all refuse costs one request for each model before it raises",
     _K.UNAVAILABLE: "any other status of 500 and above, and whatever else nothing is known of",
     _K.INVALID_REQUEST: "any other status of 300 to 499",
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, Event, Pieces
@@ -161,6 +161,7 @@ def test_the_strategy_reaches_answers_and_failures() -> None:
     """The property holds of something: both ends are met, with several choices and calls."""
     met = set()
 
+    @settings(max_examples=400, derandomize=True, database=None)
     @given(streams())
     def meet(stream: Stream) -> None:
         ended, _ = play(stream)
