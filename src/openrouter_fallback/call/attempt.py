@@ -272,6 +272,7 @@ class AttemptReader:
                     max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
                     model=self.ask.candidate.model,
                     demands=self.demands,
+                    offered=partial(self.request.offered, self.ask.candidate, self.ask.form),
                     prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )

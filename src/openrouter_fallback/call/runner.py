@@ -49,7 +49,7 @@ from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of, was_cut
+from .summary import attempt_of, cost_of, tokens_of, was_cut
 
 _STAY = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
@@ -545,7 +545,8 @@ class CallRunner:
         if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
             logger.warning("%s: a tool call was forced and none was made", key)
         if self._spent:
-            completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
+            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reading))
+            completion.raw["usage"] = {**usage, "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
         reading = self._race[number]
