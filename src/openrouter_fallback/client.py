@@ -476,7 +476,8 @@ class FallbackClient:
         def wire(candidate: Candidate) -> Destination:
             return self._places.wire(candidate, ring, asked.headers)
 
-        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint, ring.secrets)
+        secrets = ring.secrets(self._places.secrets(asked.headers))
+        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint, secrets)
         return CallRunner(self._engine, call, deliver=deliver)
 
     def _priceless(self, plan: Plan) -> bool:

@@ -227,11 +227,12 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.usage
 
     @property
-    def generation_id(self) -> object:
+    def generation_id(self) -> str | None:
         """The generation's id, of the headers or of the body."""
-        return self.headers.get("x-generation-id") or (
+        said = self.headers.get("x-generation-id") or (
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
+        return None if said is None else self._redactor.literally(said)
 
     @property
     def splice(self) -> SeamJoiner | None:
@@ -275,10 +276,12 @@ class AttemptReader:
             alarm.rest()
 
     async def _read_error(self) -> None:
-        """Read what an error status says, as far as it comes in time."""
+        """Read what an error status says; where that does not end in time, the status alone decides."""
         alarm, exchange, body = self._alarm, self._exchange, bytearray()
         if alarm is None or exchange is None:
             raise RuntimeError("the attempt was closed")
+        self._times.refused(self._clock())
+        alarm.again()
         alarm.watch()
         try:
             while len(body) < MAX_ERROR_BYTES:
@@ -461,6 +464,8 @@ class AttemptReader:
         self.completion = ended.completion
         failure = ended.failure
         if failure is None:
+            if ended.completion is not None:
+                self._redactor.clean_names(ended.completion.raw)
             return ended
         self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         keyless = self._redactor.keyless
