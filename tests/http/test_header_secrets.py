@@ -13,7 +13,7 @@ from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import CatalogError, ConfigError, EndpointConfig, FallbackClient, FallbackConfig, FallbackError
 
-from ..support.byteserver import Asked, ByteServer, Step, body, plain, reply
+from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain, reply
 from ..support.leaks import leaks
 
 TOKEN = "endpoint-secret-81"
@@ -111,3 +111,27 @@ def test_what_an_answer_repeats_of_them_in_its_names_is_replaced() -> None:
         assert completion.text == reply("one")
         assert (completion.raw["id"], completion.model, completion.provider) == ("***", "m ***", "Bearer ***")
         assert leaks([completion, events], (TOKEN, CALLS, "own-key-1")) == []
+
+
+_NAMED = [
+    part.replace(b'{"id": "gen-', b'{"model": "own-key-1", "provider": "own-key-1", "id": "own-key-1')
+    for part in events("one")
+]
+FAILS: dict[str, list[Step]] = {
+    "cut in the middle": [chunked(_NAMED)[:-250], "reset"],
+    "an end without words": [chunked([_NAMED[-2], _NAMED[-1]])],
+    "silence": [chunked(_NAMED)[:-250]],
+}
+
+
+@pytest.mark.parametrize("case", list(FAILS))
+@pytest.mark.parametrize("surface", ["chat", "stream"])
+def test_what_a_failed_answer_repeats_of_them_in_its_names_is_replaced(case: str, surface: str) -> None:
+    with ByteServer(lambda _: FAILS[case]) as server, FallbackClient(config=config(server.base_url)) as client:
+        events: list[object] = []
+        client.subscribe(events.append)
+        call = client.chat if surface == "chat" else lambda *args, **given: list(client.stream(*args, **given))
+        with pytest.raises(FallbackError) as caught:
+            call("one", total_timeout=0.3)
+        roots = [caught.value] if surface == "chat" else [vars(caught.value), str(caught.value)]
+        assert leaks([*roots, events], ("own-key-1",)) == [], "the pieces of a stream hold the chunks as they came"

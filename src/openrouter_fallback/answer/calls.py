@@ -19,19 +19,22 @@ _MAX_CHECKS: Final = 16
 
 
 class _Call:
-    __slots__ = ("arguments", "checks", "fields", "function", "name", "said")
+    __slots__ = ("arguments", "checks", "fields", "function", "name", "said", "size")
 
     def __init__(self) -> None:
         self.fields: Json = {}
         self.function: Json = {}
         self.name = ""
         self.arguments: list[str] = []
+        """Their parts; no part is empty."""
+        self.size = 0
+        """Characters of the arguments: what can be told by it is told without joining them."""
         self.said = False
         self.checks = 0
 
     @property
     def begun(self) -> bool:
-        return any(self.arguments)
+        return bool(self.arguments)
 
     @property
     def hollow(self) -> bool:
@@ -54,7 +57,11 @@ class _Call:
         """Whether this is the whole call again."""
         text = _text(arguments)
         return (
-            name == self.name and text.lstrip().startswith("{") and text == "".join(self.arguments) and self.complete()
+            name == self.name
+            and len(text) == self.size
+            and text.lstrip().startswith("{")
+            and text == "".join(self.arguments)
+            and self.complete()
         )
 
     def add_name(self, name: str) -> None:
@@ -68,7 +75,10 @@ class _Call:
     def add_arguments(self, arguments: object) -> None:
         if arguments is not None:
             self.said = True
-            self.arguments.append(_text(arguments))
+            text = _text(arguments)
+            if text:
+                self.arguments.append(text)
+                self.size += len(text)
 
     def add_fields(self, part: Json, function: Json) -> None:
         for key, value in part.items():

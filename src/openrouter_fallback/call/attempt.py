@@ -181,6 +181,10 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
+        self._clean_names()
+        self._collected.clear()
+        if self._decoder is not None:
+            self._decoder.forget()
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.stop()
@@ -458,14 +462,20 @@ class AttemptReader:
 
     # The end
 
+    def _clean_names(self) -> None:
+        """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
+        if self._decoder is not None:
+            for names in (self._decoder.body, self._decoder.assembler.head):
+                if names:
+                    self._redactor.clean_names(names)
+
     async def _end(self, ended: Ended) -> Ended:
         """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        self._clean_names()
         if failure is None:
-            if ended.completion is not None:
-                self._redactor.clean_names(ended.completion.raw)
             return ended
         self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         keyless = self._redactor.keyless
