@@ -1,4 +1,4 @@
-"""The body of an error status is bounded, in bytes and in time: then the status alone decides."""
+"""The body of an error status is bounded, in bytes and in time; deadlines hold, whatever else comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from openrouter_fallback import FallbackClient
+from openrouter_fallback import DeadlineExceededError, FallbackClient
 from openrouter_fallback.call.attempt import MAX_ERROR_BYTES
 
 from ..support.byteserver import Asked, ByteServer, Step, body, plain, reply
@@ -68,4 +68,18 @@ async def test_a_caller_that_leaves_meanwhile_is_not_held() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        await client.aclose()
+
+
+async def test_events_without_a_token_do_not_hold_a_call_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that come all the time end the waiting themselves: they put off the watchdog, which looks for them."""
+    monkeypatch.setattr("openrouter_fallback.call.watchdog._SECOND_LOOKS", 10**9)
+    events = b"data: {}\n\n" * 6000
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%b\r\n" % (len(events), events)
+    with ByteServer(lambda _: [head, *itertools.repeat(chunk, 1000)]) as server:
+        client = FallbackClient(["a/a"], base_url=server.base_url, api_key="k-1-2-3-4")
+        with pytest.raises(DeadlineExceededError) as caught:
+            await client.achat("one", total_timeout=0.1)
+        assert [attempt.kind for attempt in caught.value.attempts] == ["timed_out"], "not one of too many events"
         await client.aclose()

@@ -331,6 +331,8 @@ class AttemptReader:
                     self._since_turn += len(data)
                     if self._since_turn > MAX_UNREAD_BYTES:
                         self._since_turn = 0
+                        if now >= self._due():  # the watchdog waits some turns for bytes, and they have come
+                            self._missed()
                         await asyncio.sleep(0)
                 else:
                     self._collect(data, alarm)
