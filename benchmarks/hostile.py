@@ -235,9 +235,7 @@ async def per_token(url: str, tokens: int, surface: str, runs: int) -> float:
 
 
 def show_bodies(names: list[str], part: float, deadline: float) -> None:
-    print(
-        "| body | sent, kB | plain, kB | call | outcome | seconds | CPU, s | CPU of one turn, s | memory, MB |"
-    )
+    print("| body | sent, kB | plain, kB | call | outcome | seconds | CPU, s | CPU of one turn, s | memory, MB |")
     print("|---|--:|--:|---|---|--:|--:|--:|--:|")
     for name in names:
         for surface in SURFACES:
