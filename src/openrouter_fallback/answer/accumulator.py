@@ -87,17 +87,18 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
-        "_head",
         "_keys",
         "_offered",
         "_provisional",
         "_usage_came",
         "_wanted",
+        "head",
     )
 
     def __init__(self, wanted: int = 1, offered: Offered = nothing_offered) -> None:
         self._choices: dict[int, _Choice] = {}
-        self._head: Json = {}
+        self.head: Json = {}
+        """What stands beside the choices: the id, the model, the provider, the usage."""
         self._keys: object = None
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
@@ -173,12 +174,12 @@ class Accumulator:
     @property
     def usage(self) -> object:
         """The `usage` object, if it has come."""
-        return self._head.get("usage")
+        return self.head.get("usage")
 
     @property
     def generation_id(self) -> str | None:
         """The answer's id."""
-        return self._head.get("id")
+        return self.head.get("id")
 
     def add(self, chunk: Json) -> int:
         """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
@@ -199,7 +200,7 @@ class Accumulator:
         return flags
 
     def _add_head(self, chunk: Json) -> int:
-        head = self._head
+        head = self.head
         for key, value in chunk.items():
             if key in _CHUNK_ONLY or (value is None and key in head):
                 continue
@@ -264,11 +265,11 @@ class Accumulator:
 
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
-        head = {key: value for key, value in self._head.items() if key != "usage"}
+        head = {key: value for key, value in self.head.items() if key != "usage"}
         body: Json = {"id": None, **head, "object": "chat.completion"}
         body["choices"] = [_message(index, self._choices[index], self._offered) for index in sorted(self._choices)]
-        if "usage" in self._head:
-            body["usage"] = self._head["usage"]
+        if "usage" in self.head:
+            body["usage"] = self.head["usage"]
         return body
 
 

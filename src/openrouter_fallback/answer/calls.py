@@ -31,7 +31,7 @@ def nothing_offered() -> frozenset[str]:
 
 
 class _Call:
-    __slots__ = ("arguments", "checks", "fields", "function", "name", "parts", "said")
+    __slots__ = ("arguments", "checks", "fields", "function", "name", "parts", "said", "size")
 
     def __init__(self) -> None:
         self.fields: Json = {}
@@ -39,17 +39,20 @@ class _Call:
         self.name = ""
         self.parts = ""  # the name, if all that came of it are parts
         self.arguments: list[str] = []
+        """Their parts; no part is empty."""
+        self.size = 0
+        """Characters of the arguments: what can be told by it is told without joining them."""
         self.said = False
         self.checks = 0
 
     @property
     def begun(self) -> bool:
-        return any(self.arguments)
+        return bool(self.arguments)
 
     @property
     def placeholder(self) -> bool:
         """Whether the arguments so far are `{}`: some servers open every call so."""
-        return "".join(self.arguments).strip() == "{}"
+        return self.size < 16 and "".join(self.arguments).strip() == "{}"
 
     @property
     def hollow(self) -> bool:
@@ -72,7 +75,11 @@ class _Call:
         """Whether this is the whole call again."""
         text = _text(arguments)
         return (
-            name == self.name and text.lstrip().startswith("{") and text == "".join(self.arguments) and self.complete()
+            name == self.name
+            and len(text) == self.size
+            and text.lstrip().startswith("{")
+            and text == "".join(self.arguments)
+            and self.complete()
         )
 
     def add_name(self, name: str) -> None:
@@ -89,7 +96,10 @@ class _Call:
     def add_arguments(self, arguments: object) -> None:
         if arguments is not None:
             self.said = True
-            self.arguments.append(_text(arguments))
+            text = _text(arguments)
+            if text:
+                self.arguments.append(text)
+                self.size += len(text)
 
     def add_fields(self, part: Json, function: Json) -> None:
         for key, value in part.items():

@@ -116,6 +116,7 @@ class AnswerDecoder:
         "_usage",
         "_waiting",
         "_wants_json",
+        "_was_body",
         "_whole",
         "assembler",
         "begun",
@@ -158,6 +159,7 @@ class AnswerDecoder:
         self._splice = splice
         self._reader = EventReader()
         self._whole = bytearray()
+        self._was_body = False
         self._halves: Halves | None = None
         self._waiting: list[Piece] = []
         self._held: list[Piece] = []  # white space before any other text
@@ -229,8 +231,12 @@ class AnswerDecoder:
         if self._splice is not None:
             rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
         else:
-            rest = pieces_of(body) if self._whole else self._held
+            rest = pieces_of(body) if self._was_body else self._held
         return rest + calls_of(body)
+
+    def forget(self) -> None:
+        """The attempt is over: bytes that were not decoded are of no use, and may repeat secrets."""
+        self._reader, self._whole = EventReader(), bytearray()
 
     # Events or JSON
 
@@ -242,7 +248,7 @@ class AnswerDecoder:
             return State.HEAD
         events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
         if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
-            self.state = State.BODY
+            self.state, self._was_body = State.BODY, True
         elif start and not events and not content_type.startswith("text/event-stream"):
             return State.ENDED
         elif start:
@@ -445,7 +451,7 @@ class AnswerDecoder:
         """Put the delivered text before what this attempt has added."""
         message = body["choices"][0]["message"]
         try:
-            unread = bool(self._whole) and not splice.joined
+            unread = self._was_body and not splice.joined
             self._rest = splice.feed(text_of(message.get("content"))) if unread else ""
             self._rest += splice.finish(cut_off=body["choices"][0].get("finish_reason") == "length")
         except SeamNotFound as error:

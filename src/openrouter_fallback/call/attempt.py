@@ -185,6 +185,10 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
+        self._clean_names()
+        self._collected.clear()
+        if self._decoder is not None:
+            self._decoder.forget()
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.stop()
@@ -231,11 +235,12 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.usage
 
     @property
-    def generation_id(self) -> object:
+    def generation_id(self) -> str | None:
         """The generation's id, of the headers or of the body."""
-        return self.headers.get("x-generation-id") or (
+        said = self.headers.get("x-generation-id") or (
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
+        return None if said is None else self._redactor.literally(said)
 
     @property
     def splice(self) -> SeamJoiner | None:
@@ -283,10 +288,12 @@ class AttemptReader:
         self.resent += 1
 
     async def _read_error(self) -> None:
-        """Read what an error status says, as far as it comes in time."""
+        """Read what an error status says; where that does not end in time, the status alone decides."""
         alarm, exchange, body = self._alarm, self._exchange, bytearray()
         if alarm is None or exchange is None:
             raise RuntimeError("the attempt was closed")
+        self._times.refused(self._clock())
+        alarm.again()
         alarm.watch()
         try:
             while len(body) < MAX_ERROR_BYTES:
@@ -332,6 +339,8 @@ class AttemptReader:
                     self._since_turn += len(data)
                     if self._since_turn > MAX_UNREAD_BYTES:
                         self._since_turn = 0
+                        if now >= self._due():  # the watchdog waits some turns for bytes, and they have come
+                            self._missed()
                         await asyncio.sleep(0)
                 else:
                     self._collect(data, alarm)
@@ -463,11 +472,19 @@ class AttemptReader:
 
     # The end
 
+    def _clean_names(self) -> None:
+        """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
+        if self._decoder is not None:
+            for names in (self._decoder.body, self._decoder.assembler.head):
+                if names:
+                    self._redactor.clean_names(names)
+
     async def _end(self, ended: Ended) -> Ended:
         """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        self._clean_names()
         if failure is None:
             return ended
         self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)

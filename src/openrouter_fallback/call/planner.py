@@ -66,7 +66,8 @@ class Planner:
         def destination(candidate: Candidate) -> Destination:
             return self.destinations.wire(candidate, ring, arguments.headers)
 
-        call = Call(arguments.request, plan, limits, destination, host, arguments.accept, ring.hint, ring.secrets)
+        secrets = ring.secrets(self.destinations.secrets(arguments.headers))
+        call = Call(arguments.request, plan, limits, destination, host, arguments.accept, ring.hint, secrets)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:

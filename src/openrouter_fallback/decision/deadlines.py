@@ -13,6 +13,8 @@ USAGE_SECONDS = 2.0
 """What is given for the usage chunk and for other choices after the finish, counted from the last token."""
 REUSE_SECONDS = 0.2
 """What is given for the body's end after `[DONE]`, so that the connection can be used again."""
+ERROR_BODY_SECONDS = 5.0
+"""What is given for the body of an error status. Its status is known already, and other models wait."""
 
 
 class OutOfTime(Exception):
@@ -25,7 +27,17 @@ class Deadlines:
     `total_counts`: the call's deadline holds after the first token too.
     """
 
-    __slots__ = ("_ask", "_owed", "_since", "_started", "_total_counts", "first_token_at", "last_token_at", "state")
+    __slots__ = (
+        "_ask",
+        "_error_by",
+        "_owed",
+        "_since",
+        "_started",
+        "_total_counts",
+        "first_token_at",
+        "last_token_at",
+        "state",
+    )
 
     def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
@@ -34,6 +46,7 @@ class Deadlines:
         self._ask = ask
         self._total_counts = total_counts
         self._owed = 0.0
+        self._error_by: float | None = None
 
     @property
     def ask(self) -> StartAttempt:
@@ -54,6 +67,10 @@ class Deadlines:
         """The answer has come so far."""
         self.state, self._since = state, now
 
+    def refused(self, now: float) -> None:
+        """An error status has come: its body is waited for."""
+        self._error_by = now + ERROR_BODY_SECONDS
+
     def paused(self, seconds: float) -> None:
         """The consumer has held a piece for so long, which does not count."""
         self.last_token_at += seconds
@@ -69,6 +86,8 @@ class Deadlines:
             return self._since + REUSE_SECONDS
         if self.first_token_at is None:
             due = min(ask.first_token_by, ask.total_by)
+            if self._error_by is not None:
+                due = min(due, self._error_by)
         else:
             due = self.last_token_at + (ask.tool_stall if state is State.IN_CALL else ask.stall)
             if self._total_counts:
