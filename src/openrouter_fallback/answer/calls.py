@@ -37,7 +37,7 @@ class _Call:
         self.fields: Json = {}
         self.function: Json = {}
         self.name = ""
-        self.parts = ""  # the name, if all that came of it are parts
+        self.parts: str | None = ""  # the name, if all that came of it are parts; None: too long for one
         self.arguments: list[str] = []
         """Their parts; no part is empty."""
         self.size = 0
@@ -88,10 +88,12 @@ class _Call:
             if name != self.name:
                 raise ValueError("a tool call changes its name")
             return
-        if len(self.parts) + len(name) > _MAX_NAME:
+        grown = name if name.startswith(self.name) else self.name + name
+        if len(grown) > _MAX_NAME:
             raise ValueError("the name of a tool call is too long")
-        self.parts += name
-        self.name = name if name.startswith(self.name) else self.name + name
+        if self.parts is not None:
+            self.parts = self.parts + name if len(self.parts) + len(name) <= _MAX_NAME else None
+        self.name = grown
 
     def add_arguments(self, arguments: object) -> None:
         if arguments is not None:
@@ -111,8 +113,9 @@ class _Call:
 
     def as_dict(self, offered: Offered) -> Json:
         name = self.name
-        if name != self.parts and name not in (known := offered()) and self.parts in known:
-            name = self.parts
+        parts = self.parts
+        if parts is not None and name != parts and name not in (known := offered()) and parts in known:
+            name = parts
         function = {**({"name": name} if name else {}), **self.function}
         if self.said:
             function["arguments"] = "".join(self.arguments)
