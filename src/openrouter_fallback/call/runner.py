@@ -536,10 +536,10 @@ class CallRunner:
         completion.seams = tuple(self._seams)
         self._answering = reading
         self.completion = completion
-        key, calls = reading.ask.candidate.key, completion.message.get("tool_calls")
-        if isinstance(calls, list):
-            self._engine.delivered.add(calls, key)
-        if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
+        key, message = reading.ask.candidate.key, completion.message
+        if "tool_calls" in message or "reasoning_details" in message:
+            self._engine.delivered.add(message, key)
+        if self._core.delivery is Delivery.TEXT and reading.demands.missed(message):
             logger.warning("%s: a tool call was forced and none was made", key)
         if self._spent:
             completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}

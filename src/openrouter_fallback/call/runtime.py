@@ -18,7 +18,7 @@ from ..events import Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
-from ..request.handover import DeliveredCalls
+from ..request.handover import Delivered
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
@@ -78,7 +78,7 @@ class Runtime:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
-    delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
+    delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))

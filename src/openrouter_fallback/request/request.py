@@ -33,6 +33,7 @@ from .handover import (
     Form,
     Handover,
     History,
+    Rule,
     Target,
     asks_for_thinking,
     deliver,
@@ -72,6 +73,7 @@ class Request:
         "_as_it_is",
         "_common",
         "_handed",
+        "_joined",
         "_opening",
         "_params",
         "_stream_options",
@@ -106,6 +108,7 @@ class Request:
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
         self._common = _encode({"messages": self.messages, **self._params})
         self._tools = tool_names(self._params)
+        self._joined = False
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
         self.wants_json = wants_json(self._params)
@@ -132,6 +135,7 @@ class Request:
         other.history = History(other.messages)
         other.history.writers.update(self.history.writers)
         other._tools, other._handed, other._opening = self._tools, {}, None
+        other._joined = True
         other.wants_json = False
         other.facts, other.needs = self.facts, self.needs
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
@@ -148,15 +152,17 @@ class Request:
             return self._opening
         known = self._handed.get((candidate.key, form))
         if known is None:
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
+            slug = _slug(candidate)
             thinking = asks_for_thinking(self._params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
-            rule = rule_for(candidate.model, slug, candidate.host)
-            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
+            target = Target(self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
             known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
         return known
+
+    @staticmethod
+    def _rule(candidate: Candidate) -> Rule:
+        return rule_for(candidate.model, _slug(candidate), candidate.host)
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
         """The form in which the candidate may take the history after this refusal; None where none would change it."""
@@ -176,13 +182,18 @@ class Request:
         return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
 
     def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
-        """Give an answer the caller's names of functions, and its calls ids that are new to the history."""
+        """Give an answer the caller's names of functions, and its calls ids that are new to the history.
+
+        What goes on from delivered text loses signatures that bind it to this request: its instruction is no part of
+        the history.
+        """
         choices = body.get("choices")
-        if not isinstance(choices, list) or not any(map(_calls, choices)):
+        unsigned = self._joined and self._rule(candidate).binds
+        if not isinstance(choices, list) or not (unsigned or any(map(_calls, choices))):
             return
         functions = self.handed(candidate, form).functions
         known = {call.id for call in self.history.calls}
-        deliver(body, known, {written: given for given, written in functions.items()})
+        deliver(body, known, {written: given for given, written in functions.items()}, unsigned=unsigned)
 
     def body(
         self,
@@ -256,6 +267,12 @@ class Request:
     def texts(self) -> list[str]:
         """The texts of the prompt, which no message may quote."""
         return [text for message in self.messages if (text := text_of(message.get("content")))]
+
+
+def _slug(candidate: Candidate) -> str | None:
+    """The candidate's id in the catalog."""
+    info = candidate.info
+    return info.canonical_slug if info is not None else None
 
 
 def _calls(choice: object) -> bool:

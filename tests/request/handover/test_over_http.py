@@ -26,6 +26,7 @@ KIMI, CLAUDE, MISTRAL, GPT = (
 DOWN = Reply([b'{"error": {"code": 503, "message": "down"}}'], status=503, content_type="application/json")
 HI = Reply([sse(delta(content="Sunny.", finish="stop"), "[DONE]")])
 TOOL: Json = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+SERVERS: Json = {"type": "reasoning.server_tool_call", "id": "1"}
 LOOP = [user(), calling(call("functions.get_weather:0"), reasoning="Hm."), result("functions.get_weather:0")]
 
 
@@ -196,6 +197,36 @@ def test_what_could_not_be_brought_along_is_logged_once(raw: RawServer, caplog: 
     said = [(record.levelname, record.getMessage()) for record in caplog.records if "reasoning" in record.getMessage()]
     line = f"{GPT}, in what was sent to it: signed reasoning of another model"
     assert said == [("INFO", line), ("DEBUG", line)]
+
+
+# Signatures
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_what_another_model_of_the_family_signed_stays_out(raw: RawServer, surface: str) -> None:
+    """The message does not say who wrote it; this client has delivered it."""
+    opus = "anthropic/claude-opus-4.5"
+    thought = Reply([sse(delta(reasoning_details=[signed()]), delta(content="Sunny.", finish="stop"), "[DONE]")])
+    raw.answer(thought, DOWN, HI)
+    client = _client(raw, [CLAUDE, opus])
+    began = ask(client, surface, [user()]).answer
+    ask(client, surface, [user(), began.message, user()])
+    (_, _), (_, own), (reader, others) = _sent(raw)
+    assert own[1]["reasoning_details"] == [signed()]
+    assert reader == opus
+    assert "reasoning_details" not in others[1]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_what_goes_on_from_delivered_text_is_not_signed(raw: RawServer, surface: str) -> None:
+    """Claude's signature would hold for a request with the instruction to go on, which the history will not have."""
+    goes_on = Reply(
+        [sse(delta(reasoning_details=[signed(), SERVERS]), delta(content=" and warm.", finish="stop"), "[DONE]")]
+    )
+    raw.answer(Reply([sse(delta(content="Sunny"))]), goes_on)
+    answer = ask(_client(raw, [GPT, ModelConfig(CLAUDE, continues="instruct")]), surface, [user()]).answer
+    assert answer.text == "Sunny and warm."
+    assert answer.message["reasoning_details"] == [SERVERS]
 
 
 # A loop stays with its model

@@ -51,7 +51,7 @@ def with_reasoning(
             message = _signed_call(message)
     changed = _put(message, target, details, kept, said)
     note = ""
-    if lost and any(_bound(detail) for detail in details):
+    if lost and any(is_bound(detail) for detail in details):
         note = "signed reasoning of another model"
     elif text and not said and not kept:
         note = "reasoning of another model"
@@ -91,6 +91,8 @@ def _details_stay(lists: Sequence[Any], target: Target) -> bool:
             return False
         if not {detail.get("index").__class__ for detail in details} <= _COUNTS:
             return False
+        if not rule.formats and rule.reasoning is Reasoning.REFUSED and details:
+            return False
         if not {detail.get("format") for detail in details} <= (rule.formats or _OPEN):
             return False
         if rule.thinking_first and not all(
@@ -109,7 +111,7 @@ _OPEN: Final = frozenset({"unknown", None})
 def owns_signed(message: Message) -> bool:
     """Whether a message, as sent, begins with signed or encrypted reasoning."""
     details = message.get("reasoning_details")
-    return isinstance(details, list | tuple) and any(_bound(detail) for detail in details)
+    return isinstance(details, list | tuple) and any(is_bound(detail) for detail in details)
 
 
 def merged(details: Sequence[Any]) -> Sequence[Any]:
@@ -188,7 +190,7 @@ def _goes(detail: Any, target: Target, writer: str | None) -> bool:
     rule = target.rule
     given = detail.get("format")
     maker = FORMATS.get(given) if isinstance(given, str) else None
-    bound = _bound(detail)
+    bound = is_bound(detail)
     if bound and not target.signed:
         return False
     if maker is not None:
@@ -210,7 +212,7 @@ def _stranger(target: Target, writer: str | None) -> bool:
     return writer is not None and _other(target, writer) and family_of(writer) is not target.rule.family
 
 
-def _bound(detail: object) -> bool:
+def is_bound(detail: object) -> bool:
     """Whether only its maker can read an entry."""
     if not isinstance(detail, Mapping):
         return False

@@ -63,7 +63,7 @@ class Rule:
     demanded of every assistant message, not only of those with tool calls; `thinks`: models that think unasked.
     `formats`: the `format` of the signed or encrypted reasoning that it reads (none: it has no such reasoning).
     `signature`: a tool call without a signature is refused. `thinking_first`: with thinking switched on, a tool loop
-    must begin with signed thinking. `marks`: `cache_control` means something to it. `empties`: empty contents are
+    must begin with signed thinking. `binds`: its signatures bind all that stands before them. `marks`: `cache_control` means something to it. `empties`: empty contents are
     accepted. `alternates`: user and assistant must take turns, and an assistant message must stand between a tool
     result and a user message. `system`: where system messages may stand: `anywhere`, `first` (any number) or `one`.
     `developer`: the role is known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it
@@ -81,6 +81,7 @@ class Rule:
     formats: frozenset[str] = frozenset()
     signature: bool = False
     thinking_first: bool = False
+    binds: bool = False
     marks: bool = False
     empties: bool = False
     alternates: bool = False
@@ -120,12 +121,14 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         formats=_formats(Family.ANTHROPIC),
         thinking_first=True,
+        binds=True,
         marks=True,
         system="first",
         sources=(
             "langchain#37756, openclaw#10223: tool_use.id matches [a-zA-Z0-9_-]+; 64 on Bedrock: " + _BEDROCK,
             "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
             "agno#8794: a thinking block needs its whole text and its signature",
+            "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
             "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
             _EMPTY,
         ),
