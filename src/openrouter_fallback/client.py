@@ -29,7 +29,7 @@ from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
 from .failures.policy import policy
 from .health import MemoryHealth, ModelHealth, Rules
-from .request.handover import loop_models, name_signers
+from .request.handover import loop_models
 from .request.request import Messages, Request
 from .results import Completion, Route, Skipped
 from .routes.candidate import Candidate, Plan
@@ -488,7 +488,7 @@ class FallbackClient:
     def _plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
         now, needs = self._engine.clock(), request.needs
         plan = self._router.plan(choice, now, ring.accounts, needs)
-        name_signers(request.history, self._engine.delivered)
+        request.delivered = self._engine.delivered
         loop = loop_models(request.history, self._engine.delivered)
         if loop:
             plan = self._router.with_loop(plan, loop, now, needs)

@@ -34,8 +34,8 @@ MARK: Json = {"type": "ephemeral"}
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What an answer says: its text, the ids, names and arguments of its calls, who was asked with what result, and in how
-    many places another model goes on."""
+    """What an answer says: its text; the ids, names and arguments of its calls; the models that were asked, with their
+    failures; and in how many places another model goes on."""
 
     text: str
     calls: tuple[tuple[str, str, Json], ...]
@@ -178,10 +178,7 @@ class LlamaIndex(Talk):
 
     def ask(self, params: Mapping[str, Any], *, streamed: bool) -> Heard:
         if streamed:
-            response = None
-            for response in self._llm.stream_chat(self.messages, **params):
-                pass
-            assert response is not None
+            *_, response = self._llm.stream_chat(self.messages, **params)
         else:
             response = self._llm.chat(self.messages, **params)
         self.messages.append(response.message)

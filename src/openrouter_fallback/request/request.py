@@ -30,6 +30,7 @@ from ..routes.needs import (
 from ..suggest import meant
 from .continuation import continued
 from .handover import (
+    Delivered,
     Form,
     Handover,
     History,
@@ -37,6 +38,7 @@ from .handover import (
     Target,
     asks_for_thinking,
     deliver,
+    name_signers,
     needs_strict,
     rule_for,
     tool_names,
@@ -78,6 +80,7 @@ class Request:
         "_params",
         "_stream_options",
         "_tools",
+        "delivered",
         "facts",
         "history",
         "messages",
@@ -109,6 +112,7 @@ class Request:
         self._common = _encode({"messages": self.messages, **self._params})
         self._tools = tool_names(self._params)
         self._joined = False
+        self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
         self.wants_json = wants_json(self._params)
@@ -136,6 +140,7 @@ class Request:
         other.history.writers.update(self.history.writers)
         other._tools, other._handed, other._opening = self._tools, {}, None
         other._joined = True
+        other.delivered = self.delivered
         other.wants_json = False
         other.facts, other.needs = self.facts, self.needs
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
@@ -152,11 +157,15 @@ class Request:
             return self._opening
         known = self._handed.get((candidate.key, form))
         if known is None:
+            if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
+                name_signers(self.history, self.delivered)
             slug = _slug(candidate)
             thinking = asks_for_thinking(self._params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
-            target = Target(self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
+            target = Target(
+                self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form
+            )
             known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
         return known
 
@@ -192,8 +201,9 @@ class Request:
         if not isinstance(choices, list) or not (unsigned or any(map(_calls, choices))):
             return
         functions = self.handed(candidate, form).functions
-        known = {call.id for call in self.history.calls}
-        deliver(body, known, {written: given for given, written in functions.items()}, unsigned=unsigned)
+        deliver(
+            body, set(self.history.ids), {written: given for given, written in functions.items()}, unsigned=unsigned
+        )
 
     def body(
         self,

@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from ...routes.model_families import same_model
 from .history import History, Message, calls_of
 
 MOST_CALLS: Final = 4096
@@ -28,15 +29,17 @@ class Delivered:
 
     def __init__(self) -> None:
         self._models: OrderedDict[_Key, str] = OrderedDict()
+        self._signers: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
     def add(self, message: Message, model: str) -> None:
         """Remember the calls and the signatures in the message of an answer of `model`."""
         keys = [key for call in calls_of(message) if (key := _key(call)) is not None]
-        keys += _signatures(message)
-        if not keys:
-            return
+        signed = _signatures(message)
         with self._lock:
+            if signed:
+                self._signers |= {model}
+            keys += signed
             for key in keys:
                 self._models[key] = model
                 self._models.move_to_end(key)
@@ -50,6 +53,10 @@ class Delivered:
     def signer(self, message: Message) -> str | None:
         """The model that made the first of a message's signatures that is known."""
         return self._first(_signatures(message))
+
+    def signed_elsewhere(self, model: str) -> bool:
+        """Whether another model than this one has signed something that was delivered."""
+        return any(not same_model(signer, model) for signer in self._signers)
 
     def _first(self, keys: Iterable[_Key]) -> str | None:
         with self._lock:
@@ -72,12 +79,9 @@ def loop_models(history: History, delivered: Delivered) -> tuple[str, ...]:
 
     Empty where the history does not end with tool results, or nothing is known.
     """
-    if not history.roles or history.roles[-1] != "tool" or not history.calls:
+    position = history.last_caller
+    if position is None:
         return ()
-    number = history.answers.get(len(history.roles) - 1)
-    if number is None:
-        return ()
-    position = history.calls[number].position
     names = (history.writers.get(position), delivered.caller(history.messages[position]))
     return tuple(name for name in names if name is not None)
 

@@ -7,6 +7,8 @@ which names a family. Where they cannot go, plain reasoning takes their place if
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
@@ -73,11 +75,13 @@ def reasoning_stays(history: History, target: Target) -> bool:
         return True
     if not target.signed or any(_other(target, writer) for writer in set(history.writers.values())):
         return False
-    lists = [details for m in messages if (details := m.get("reasoning_details"))]
+    thoughtful = [m for m in messages if "reasoning_details" in m or "reasoning" in m]
+    lists = [m.get("reasoning_details") for m in thoughtful]
+    if not all(lists):
+        if rule.reasoning is Reasoning.REFUSED and any(m.get("reasoning") for m in thoughtful if not m.get(_DETAILS)):
+            return False  # what is said without details is refused; what comes with them goes along
+        lists = list(filter(None, lists))
     if rule.reasoning is Reasoning.REFUSED:
-        # What is said without details is refused; what comes with them goes along.
-        if any(m.get("reasoning") and not m.get("reasoning_details") for m in messages if "reasoning" in m):
-            return False
         if "reasoning_content" in keys:
             return False
     return _details_stay(lists, target)
@@ -86,10 +90,10 @@ def reasoning_stays(history: History, target: Target) -> bool:
 def _details_stay(lists: Sequence[Any], target: Target) -> bool:
     rule = target.rule
     try:
-        details = [detail for listed in lists for detail in listed]
-        if "id" in set().union(*details) or not {detail["type"] for detail in details} <= _TYPES:
+        details = list(chain.from_iterable(lists))
+        if "id" in set().union(*details) or not set(map(_TYPE, details)) <= _TYPES:
             return False
-        if not {detail.get("index").__class__ for detail in details} <= _COUNTS:
+        if not set(map(type, [detail.get("index") for detail in details])) <= _COUNTS:
             return False
         if not rule.formats and rule.reasoning is Reasoning.REFUSED and details:
             return False
@@ -104,6 +108,8 @@ def _details_stay(lists: Sequence[Any], target: Target) -> bool:
         return False
 
 
+_DETAILS: Final = "reasoning_details"
+_TYPE: Final = itemgetter("type")
 _COUNTS: Final = frozenset({int, type(None)})
 _OPEN: Final = frozenset({"unknown", None})
 

@@ -56,7 +56,7 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
         final = len(messages) - 1
         messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
     roles = [message["role"] for message in messages]
-    if turns.needs_turns(roles, rule, strict=target.strict):
+    if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
         messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
     without = _thinking_refused(messages, target)
@@ -87,7 +87,9 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if _SPEECH in keys and rule.family is not Family.OPENAI:
         return False
-    if (_NOT_ELSEWHERE in keys and not target.on_openrouter) or turns.needs_turns(history.roles, rule, strict=False):
+    if (_NOT_ELSEWHERE in keys and not target.on_openrouter) or turns.needs_turns(
+        history.roles, history.speakers, rule, strict=False
+    ):
         return False
     return reasoning_stays(history, target) and not _thinking_refused(history.messages, target)
 

@@ -82,11 +82,11 @@ def filled(message: Message, *, last: bool) -> Message:
     return message if content is message.get("content") else {**message, "content": content}
 
 
-def needs_turns(roles: Sequence[str], rule: Rule, *, strict: bool) -> bool:
-    """Whether the roles' order breaks the rule."""
-    if "developer" in roles and not rule.developer:
+def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, strict: bool) -> bool:
+    """Whether the roles' order breaks the rule; `speakers` are all of them."""
+    if "developer" in speakers and not rule.developer:
         return True
-    if "system" in roles or "developer" in roles:
+    if not _SYSTEM.isdisjoint(speakers):
         front = next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
         if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
             return True
