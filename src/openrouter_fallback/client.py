@@ -34,7 +34,8 @@ from .request.request import Messages, Request
 from .results import Completion, Route, Skipped
 from .routes.candidate import Candidate, Plan
 from .routes.choice import Choice, in_context
-from .routes.router import Router
+from .routes.router import First, Router
+from .routes.sticking import Sticking
 from .sealed import sealed, sealed_headers
 from .signatures import call_itself
 from .spending.ledger import Spend
@@ -97,6 +98,8 @@ class FallbackClient:
             ledger=ledger,
             lease=None if self._store is None else self._store.lease,
             known=_Known(self.config, self._catalog),
+            sticking=Sticking(chosen.stick_seconds),
+            stick_to=chosen.stick_to,
         )
         self._router = Router(self.config, self._engine.health, self._catalog)
         self._renewal = Refresh(self._catalog, kept if chosen.catalog != "never" else ())
@@ -172,7 +175,8 @@ class FallbackClient:
         `{"prompt": 1, "completion": 5}`; a model whose price is not known does not pass. `accept` gets the completion
         and returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of
         one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
-        `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
+        `idempotent=False`: never ask two models at once. `thread_id`: what `stick_to: thread` goes by; it is not sent.
+        Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers)
@@ -317,13 +321,12 @@ class FallbackClient:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
 
         Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
-        With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
+        With the `messages` and parameters (`tools`, `session_id` ...) of a call: as its needs would have it.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         request = Request(" " if messages is None else messages, params)
-        loop = loop_models(request.history, self._engine.delivered)
         now, accounts = self._engine.clock(), self._keys.accounts()
-        route = self._router.route(choice, now, accounts, request.needs, loop)
+        route = self._router.route(choice, now, accounts, request.needs, self._first(request, now))
         missing = self._keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
@@ -489,9 +492,9 @@ class FallbackClient:
         now, needs = self._engine.clock(), request.needs
         plan = self._router.plan(choice, now, ring.accounts, needs)
         request.delivered = self._engine.delivered
-        loop = loop_models(request.history, self._engine.delivered)
-        if loop:
-            plan = self._router.with_loop(plan, loop, now, needs)
+        first = self._first(request, now)
+        if first is not None:
+            plan = self._router.with_first(plan, first, now, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -499,6 +502,18 @@ class FallbackClient:
             raise AuthenticationError(self._keys.no_key(plan.candidates[0].target.endpoint))
         keyless = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in ring.missing]
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
+
+    def _first(self, request: Request, now: float) -> First | None:
+        """The model that goes before its turn: the one that began the tool loop, else that of the session's stay."""
+        loop = loop_models(request.history, self._engine.delivered)
+        if loop:
+            return First(loop, "its tool calls are answered")
+        settings = self.config.settings
+        session = request.session(settings.stick_to)
+        stay = None if session is None else self._engine.sticking.stay(session, now)
+        if stay is None:
+            return None
+        return First((stay.model,), f"this {settings.stick_to} failed over to it, for {stay.until - now:.0f} s more")
 
     def _choice(
         self,

@@ -65,6 +65,7 @@ _CALLS = frozenset({"function_call", "tool_calls"})
 _REASONING = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
 
 
+_NOT_SENT = frozenset({"extra_body", "thread_id"})
 _SCRUB_LENGTH = 24
 
 
@@ -85,6 +86,7 @@ class Request:
         "history",
         "messages",
         "needs",
+        "thread",
         "wants_json",
     )
 
@@ -99,7 +101,10 @@ class Request:
         extra = params.get("extra_body") or {}
         if not isinstance(extra, Mapping):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
-        given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        given = {key: value for key, value in params.items() if value is not None and key not in _NOT_SENT}
+        self.thread = params.get("thread_id")
+        if not isinstance(self.thread, str | None):
+            raise ConfigError(f"thread_id is a {type(self.thread).__name__}; it must be a string")
         for key in given:
             if key not in PARAMETERS and (problem := refusal(key)) is not None:
                 raise ConfigError(problem)
@@ -132,6 +137,13 @@ class Request:
         """What the caller has given besides the messages."""
         return self._params
 
+    def session(self, stick_to: str | None) -> str | None:
+        """What the request is part of, for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
+        if stick_to is None:
+            return None
+        found = self._params.get("session_id") if stick_to == "session" else self.thread
+        return found if isinstance(found, str) and found else None
+
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
         other = object.__new__(Request)
@@ -142,7 +154,7 @@ class Request:
         other._joined = True
         other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs = self.facts, self.needs
+        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other._params = dict(self._params)
         for name in TOKEN_LIMITS:

@@ -7,7 +7,8 @@ one by one only where they are out of order. Whatever has not the shape of OpenA
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -38,8 +39,8 @@ class History:
 
     `writers` are the models that wrote the messages, by position, where that is known; `keys` all keys of messages.
     `lists`: some content is a list; `marks`: there is `cache_control`; `voids`: some content is empty or blank;
-    `speakers`: all roles. `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and its results stand
-    directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
+    `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and
+    its results stand directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -130,7 +131,7 @@ class History:
         self.ids = [call.id for call in self.calls]
         self.names = frozenset(call.name for call in self.calls)
 
-    def _has_voids(self, contents: Sequence[Any], kinds: Collection[type]) -> bool:
+    def _has_voids(self, contents: Sequence[Any], kinds: AbstractSet[type]) -> bool:
         """Whether a content is empty or blank, but for that of a message with calls, which needs none."""
         said = list(filter(None, contents))
         missing = contents.count(None)
@@ -193,7 +194,7 @@ _ROLE: Final = itemgetter("role")
 _ID: Final = itemgetter("id")
 _FUNCTION: Final = itemgetter("function")
 _NAME: Final = itemgetter("name")
-_PLAIN: Final = frozenset({str, type(None)})
+_PLAIN: Final[frozenset[type]] = frozenset({str, type(None)})
 _STRINGS: Final = frozenset({str})
 _TEXT: Final = frozenset({"role", "content"})
 _PROMPT: Final = ["user"]

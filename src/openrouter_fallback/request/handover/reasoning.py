@@ -81,9 +81,8 @@ def reasoning_stays(history: History, target: Target) -> bool:
         if rule.reasoning is Reasoning.REFUSED and any(m.get("reasoning") for m in thoughtful if not m.get(_DETAILS)):
             return False  # what is said without details is refused; what comes with them goes along
         lists = list(filter(None, lists))
-    if rule.reasoning is Reasoning.REFUSED:
-        if "reasoning_content" in keys:
-            return False
+    if rule.reasoning is Reasoning.REFUSED and "reasoning_content" in keys:
+        return False
     return _details_stay(lists, target)
 
 

@@ -63,11 +63,11 @@ class Rule:
     demanded of every assistant message, not only of those with tool calls; `thinks`: models that think unasked.
     `formats`: the `format` of the signed or encrypted reasoning that it reads (none: it has no such reasoning).
     `signature`: a tool call without a signature is refused. `thinking_first`: with thinking switched on, a tool loop
-    must begin with signed thinking. `binds`: its signatures bind all that stands before them. `marks`: `cache_control` means something to it. `empties`: empty contents are
-    accepted. `alternates`: user and assistant must take turns, and an assistant message must stand between a tool
-    result and a user message. `system`: where system messages may stand: `anywhere`, `first` (any number) or `one`.
-    `developer`: the role is known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it
-    is not sent there.
+    must begin with signed thinking. `binds`: its signatures bind all that stands before them. `marks`: `cache_control`
+    means something to it. `empties`: empty contents are accepted. `alternates`: user and assistant must take turns, and
+    an assistant message must stand between a tool result and a user message. `system`: where system messages may stand:
+    `anywhere`, `first` (any number) or `one`. `developer`: the role is known. `field`: the name of plain reasoning on
+    endpoints other than OpenRouter; empty: it is not sent there.
     """
 
     family: Family
