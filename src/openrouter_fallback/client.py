@@ -165,6 +165,7 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Completion:
         """Ask, and return one whole answer.
@@ -180,7 +181,7 @@ class FallbackClient:
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers)
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
         ring = self._keys.ring()
@@ -201,12 +202,13 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers)
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, InlineCallbacks(self._events), await self._keys.aring())
 
@@ -225,6 +227,7 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
@@ -237,7 +240,14 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers)
         asked = CallArguments(
-            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            self._goes_on(mid_stream),
+            idempotent=idempotent,
+            thread_id=thread_id,
         )
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = SyncBridge(self._events)
@@ -263,6 +273,7 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
@@ -270,7 +281,14 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers)
         asked = CallArguments(
-            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            self._goes_on(mid_stream),
+            idempotent=idempotent,
+            thread_id=thread_id,
         )
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
 
@@ -316,6 +334,7 @@ class FallbackClient:
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
         messages: Messages | None = None,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
@@ -324,7 +343,7 @@ class FallbackClient:
         With the `messages` and parameters (`tools`, `session_id` ...) of a call: as its needs would have it.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        request = Request(" " if messages is None else messages, params)
+        request = Request(" " if messages is None else messages, params, thread_id=thread_id)
         now, accounts = self._engine.clock(), self._keys.accounts()
         route = self._router.route(choice, now, accounts, request.needs, self._first(request, now))
         missing = self._keys.missing()

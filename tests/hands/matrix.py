@@ -56,6 +56,7 @@ TOOL: Json = {
 }
 CITIES = ("Rome", "Oslo")
 _SECONDS = 0.004
+_ANSWER = "It is sunny in the whole of the country today, and warm, and it will be so until the end of the week."
 _CUT = (4, 16)
 """After how many tokens a stream dies: behind some text, where it thinks first too."""
 _THINKS = frozenset({"moonshotai/kimi-k2-thinking"})
@@ -197,7 +198,7 @@ class _Play:
         if not calls:
             talk.says("user", "Now this.", marked=self._marked)
         self.emulator.clear_replies()
-        self.emulator.reply(text=None, model=writer)
+        self.emulator.reply(text=_ANSWER)
         if cell.moment == "in":
             cut = _CUT[cell.scene == "thinking" or writer in _THINKS]
             fault = self.emulator.fault("cut", model=writer, after_tokens=cut)

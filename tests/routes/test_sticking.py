@@ -74,7 +74,7 @@ def test_a_session_goes_on_the_wire_as_it_did_and_a_thread_does_not(
     assert body["session_id"] == "mine"
     assert "thread_id" not in body
     with pytest.raises(ConfigError, match="thread_id is a int; it must be a string"):
-        sticky("thread").chat("Hi", thread_id=1)
+        sticky("thread").chat("Hi", thread_id=1)  # type: ignore[arg-type]
 
 
 def test_it_is_opt_in(emulator: Emulator, sticky: Callable[..., FallbackClient]) -> None:

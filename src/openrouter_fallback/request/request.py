@@ -65,7 +65,6 @@ _CALLS = frozenset({"function_call", "tool_calls"})
 _REASONING = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
 
 
-_NOT_SENT = frozenset({"extra_body", "thread_id"})
 _SCRUB_LENGTH = 24
 
 
@@ -91,7 +90,13 @@ class Request:
     )
 
     def __init__(
-        self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
+        self,
+        messages: Messages,
+        params: Mapping[str, Any],
+        *,
+        mid_stream: str = "continue",
+        idempotent: bool = True,
+        thread_id: str | None = None,
     ) -> None:
         self.history = History(_checked_messages(messages))
         self.messages: Sequence[Mapping[str, Any]] = self.history.messages
@@ -101,10 +106,10 @@ class Request:
         extra = params.get("extra_body") or {}
         if not isinstance(extra, Mapping):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
-        given = {key: value for key, value in params.items() if value is not None and key not in _NOT_SENT}
-        self.thread = params.get("thread_id")
-        if not isinstance(self.thread, str | None):
-            raise ConfigError(f"thread_id is a {type(self.thread).__name__}; it must be a string")
+        given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        if not isinstance(thread_id, str | None):
+            raise ConfigError(f"thread_id is a {type(thread_id).__name__}; it must be a string")
+        self.thread = thread_id
         for key in given:
             if key not in PARAMETERS and (problem := refusal(key)) is not None:
                 raise ConfigError(problem)

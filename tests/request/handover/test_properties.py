@@ -63,7 +63,7 @@ def test_no_result_and_no_text_of_the_user_is_lost(messages: list[Json], target:
     handed = translate(history, target)
     said = "\n".join(str(message.get("content")) for message in handed.messages)
     for message in messages:
-        if message["role"] in ("user", "tool", "system", "developer"):
+        if message["role"] in ("user", "tool", "function", "system", "developer"):
             content = message["content"]
             parts = [content] if isinstance(content, str) else content or ()
             for part in parts:

@@ -15,7 +15,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
-from .blocks import CACHE, PARTS, normal_message
+from .blocks import CACHE, PARTS, has_media, normal_message
 
 Message = Mapping[str, Any]
 
@@ -39,6 +39,7 @@ class History:
 
     `writers` are the models that wrote the messages, by position, where that is known; `keys` all keys of messages.
     `lists`: some content is a list; `marks`: there is `cache_control`; `voids`: some content is empty or blank;
+    `pictured`: some tool result holds media;
     `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and
     its results stand directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
     """
@@ -51,16 +52,22 @@ class History:
         self.lists = not kinds <= _PLAIN
         self.marks = CACHE in keys
         blank_block = False
-        if WRITER in keys or (self.lists and not _known(contents)):
+        self.roles: list[str] = list(map(_ROLE, messages))
+        legacy = "function_call" in keys or "function" in self.roles
+        if WRITER in keys or legacy or (self.lists and not _known(contents)):
             messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
+            self.roles = list(map(_ROLE, messages))
+        self.pictured = False
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
             blank_block = any(map(_void_block, blocks))
+            self.pictured = any(
+                role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
+            )
         self.messages: Sequence[Message] = messages
         self.keys = keys
-        self.roles: list[str] = list(map(_ROLE, messages))
         self.speakers = frozenset(self.roles)
         self.tidy = True
         self.callers: list[int] = []

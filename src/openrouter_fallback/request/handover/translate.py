@@ -50,6 +50,8 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     if not history.tidy:
         messages = turns.results_in_place(messages, history)
     rule = target.rule
+    if history.pictured and (target.strict or not rule.pictures):
+        messages = turns.media_outside_results(messages)
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
@@ -78,6 +80,8 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     """Whether the history needs no look at each message."""
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
+        return False
+    if history.pictured and not rule.pictures:
         return False
     if (history.voids and not rule.empties) or (history.marks and not rule.marks):
         return False

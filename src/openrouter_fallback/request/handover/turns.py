@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from .blocks import plain_text, without_blank_text
+from .blocks import has_media, plain_text, text_and_media, without_blank_text
 from .history import History, Message, calls_of
 from .rules import Rule
 
 EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
+_SEE_BELOW: Final = "(see below)"
+_SHOWN: Final = "From the tool results above:"
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
 _ORPHAN: Final = "Result of an earlier tool call:"
 
@@ -62,6 +64,24 @@ def _orphan(message: Message) -> Message:
 def _no_result(message: Message, number: int) -> Json:
     call = calls_of(message)[number]
     return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
+
+
+def media_outside_results(messages: Sequence[Message]) -> list[Message]:
+    """The messages with the images and sounds of tool results in a message of the user behind all results of a step."""
+    placed: list[Message] = []
+    shown: list[Any] = []
+    for message in messages:
+        if message["role"] == "tool" and has_media(message.get("content")):
+            text, media = text_and_media(message["content"])
+            shown += media
+            message = {**message, "content": text or _SEE_BELOW}
+        elif message["role"] != "tool" and shown:
+            placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+            shown = []
+        placed.append(message)
+    if shown:
+        placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+    return placed
 
 
 def filled(message: Message, *, last: bool) -> Message:
