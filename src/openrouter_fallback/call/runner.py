@@ -543,8 +543,8 @@ class CallRunner:
         session = self._call.request.session(self._engine.stick_to)
         if session is not None and is_failover(self._call.plan.candidates[0].key, completion.attempts):
             self._engine.sticking.failed_over(session, key, now)
-        if self._core.delivery is Delivery.TEXT and reading.demands.missed(message):
-            logger.warning("%s: a tool call was forced and none was made", key)
+        if self._core.delivery is Delivery.TEXT and (said := reading.demands.said(message)):
+            logger.warning("%s: %s; its text was delivered as it came", key, said)
         if self._spent:
             completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
 

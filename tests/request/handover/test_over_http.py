@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,11 @@ KIMI, CLAUDE, MISTRAL, GPT = (
     "openai/gpt-5.1",
 )
 DOWN = Reply([b'{"error": {"code": 503, "message": "down"}}'], status=503, content_type="application/json")
+LATER = Reply(
+    [b'{"error": {"code": 429, "message": "Rate limited, try again in 100s"}}'],
+    status=429,
+    content_type="application/json",
+)
 HI = Reply([sse(delta(content="Sunny.", finish="stop"), "[DONE]")])
 TOOL: Json = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
 SERVERS: Json = {"type": "reasoning.server_tool_call", "id": "1"}
@@ -260,7 +266,7 @@ def test_the_writer_that_a_framework_names_goes_first(raw: RawServer) -> None:
     assert "model" not in messages[1]
 
 
-@pytest.mark.parametrize("why", ["disabled", "not in this chain", "open"])
+@pytest.mark.parametrize("why", ["disabled", "not in this chain", "open", "half-open", "cooling down"])
 def test_only_the_order_changes_and_only_while_it_is_healthy(raw: RawServer, why: str) -> None:
     client = _client(raw, [KIMI, CLAUDE], min_samples=1)
     raw.answer(HI)
@@ -268,10 +274,17 @@ def test_only_the_order_changes_and_only_while_it_is_healthy(raw: RawServer, why
     more: Json = {}
     if why == "disabled":
         client.disable(CLAUDE)
-    elif why == "open":
+    elif why in ("open", "half-open"):
         raw.answer(DOWN, HI)
         client.chat([user()], models=[CLAUDE, GPT])
         assert client.health()[CLAUDE].state == "open"
+        if why == "half-open":
+            client._engine.clock = lambda: time.monotonic() + 1000.0
+            assert client.health()[CLAUDE].state == "half_open"
+        raw.answer(HI)
+    elif why == "cooling down":
+        raw.answer(LATER, HI)
+        client.chat([user()], models=[CLAUDE, GPT])
         raw.answer(HI)
     else:
         more = {"models": [KIMI, GPT]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 
@@ -27,6 +28,19 @@ def test_translating_what_was_translated_changes_nothing(messages: list[Json], t
     again = translate(History(list(once.messages)), target)
     assert list(again.messages) == list(once.messages)
     assert again.without_reasoning == once.without_reasoning
+
+
+@settings(max_examples=1500, deadline=None)
+@given(HISTORIES, TARGETS)
+def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
+    messages: list[Json], target: Target
+) -> None:
+    """The quick look at all messages finds each rule that the long way applies."""
+    quick = translate(History(messages), target)
+    with patch("openrouter_fallback.request.handover.translate._stays", return_value=False):
+        slow = translate(History(messages), target)
+    assert list(quick.messages) == list(slow.messages)
+    assert quick.without_reasoning == slow.without_reasoning
 
 
 @_MANY
