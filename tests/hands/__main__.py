@@ -22,7 +22,7 @@ def main() -> int:
     given = parser.parse_args()
     only = {name: word for name, word in vars(given).items() if name != "wrong" and word is not None}
     chosen = [cell for cell in cells() if all(getattr(cell, name) == word for name, word in only.items())]
-    logging.getLogger("openrouter_fallback").setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     begun, held, tried, wrong = time.monotonic(), Counter[tuple[str, str]](), Counter[tuple[str, str]](), []
     asyncio.set_event_loop(asyncio.new_event_loop())  # LlamaIndex keeps one for its synchronous callers
     with served() as emulator:

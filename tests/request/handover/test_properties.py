@@ -30,7 +30,7 @@ def test_translating_what_was_translated_changes_nothing(messages: list[Json], t
     assert again.without_reasoning == once.without_reasoning
 
 
-@settings(max_examples=1500, deadline=None)
+@_MANY
 @given(HISTORIES, TARGETS)
 def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
     messages: list[Json], target: Target

@@ -53,11 +53,13 @@ class History:
         self.marks = CACHE in keys
         blank_block = False
         self.roles: list[str] = list(map(_ROLE, messages))
-        legacy = "function_call" in keys or "function" in self.roles
+        self.speakers = frozenset(self.roles)
+        legacy = "function_call" in keys or "function" in self.speakers
         if WRITER in keys or legacy or (self.lists and not _known(contents)):
             messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
             self.roles = list(map(_ROLE, messages))
+            self.speakers = frozenset(self.roles)
         self.pictured = False
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
@@ -68,7 +70,6 @@ class History:
             )
         self.messages: Sequence[Message] = messages
         self.keys = keys
-        self.speakers = frozenset(self.roles)
         self.tidy = True
         self.callers: list[int] = []
         self.ids: list[str] = []
