@@ -20,13 +20,16 @@ from openrouter_fallback import (
     HedgeConfig,
     load_config,
 )
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, Event, Hedged
+from openrouter_fallback.http.protocol import Exchange
+from openrouter_fallback.http.transport import HttpTransport
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support.bodies import delta
-from ..support.clients import PATIENT, client_for
-from ..support.rawserver import RawServer, Reply, sse
+from ..support.clients import PATIENT, client_for, free_slots
+from ..support.rawserver import Gate, RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
@@ -49,7 +52,7 @@ def hedging(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -
 
 def hedging_at(base_url: str, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
     client = client_for(base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
-    client._engine.health._hedges.share = None  # also where a single call makes several
+    parts_of(client).runtime.health._hedges.share = None  # also where a single call makes several
     return client
 
 
@@ -162,21 +165,42 @@ def test_the_winner_breaks_off_and_the_loser_goes_on_from_its_text(
 PROMPT = "name: Jane Miller\nborn:  1 May 1980\n\nIBAN: DE02 1203 0000\nsalary: 93,000"
 
 
+class Sent(Gate):
+    """A place in an answer that says that what stands before it was sent."""
+
+    def __init__(self, told: threading.Semaphore) -> None:
+        self._told = told
+
+    async def passed(self) -> None:
+        self._told.release()
+
+
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_failure_in_the_turn_of_the_winner_quotes_no_prompt(streamed: bool) -> None:
+async def test_a_failure_in_the_turn_of_the_winner_quotes_no_prompt(
+    streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, begun, sent = [0], asyncio.Event(), threading.Semaphore(0)
+    really = HttpTransport.open
+
+    async def noted(self: HttpTransport, *args: Any, **options: Any) -> Exchange:
+        exchange = await really(self, *args, **options)
+        opened[0] += 1
+        if opened[0] == 2:
+            begun.set()
+        return exchange
+
+    monkeypatch.setattr(HttpTransport, "open", noted)
     with RawServer() as server, hedging_at(server.base_url) as client:
         gate = server.gate()
         refusal = json.dumps({"error": {"message": f"Invalid input: {PROMPT}", "code": 400}}).encode()
         server.answer(
-            Reply([gate, sse(delta(content=FIRST_TEXT), delta(finish="stop", content=""), "[DONE]")]),
-            Reply([gate, refusal], 400, "application/json"),
+            Reply([gate, sse(delta(content=FIRST_TEXT), delta(finish="stop", content=""), "[DONE]"), Sent(sent)]),
+            Reply([gate, refusal, Sent(sent)], 400, "application/json"),
         )
         task = asyncio.ensure_future(read(client, PROMPT) if streamed else client.achat(PROMPT))
-        while len(server.requests) < 2:  # noqa: ASYNC110 - the server is in another thread
-            await asyncio.sleep(AT_ONCE)
-        await asyncio.sleep(5 * AT_ONCE)  # both have read their status
+        await begun.wait()  # both have read their status
         gate.open()
-        threading.Event().wait(10 * AT_ONCE)  # the loop finds both answers at once
+        assert all(sent.acquire(timeout=10) for _ in range(2)), "the loop finds both answers at once"
         answer = await task
         await client.aclose()
     loser = answer.attempts[0]
@@ -207,7 +231,7 @@ def unstreamed(emulator: Emulator, models: list[str], **settings: Any) -> Fallba
         },
         api_key="sk-or-v1-emulator",
     )
-    client._engine.health._hedges.share = None
+    parts_of(client).runtime.health._hedges.share = None
     return client
 
 
@@ -258,7 +282,7 @@ async def test_cancelling_the_caller_closes_both(emulator: Emulator, client: Fal
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not client._engine.places()._waiters
+    assert not parts_of(client).runtime.places()._waiters
     await asyncio.to_thread(ends, emulator, (FIRST, "gone"), (SECOND, "gone"))
 
 
@@ -291,16 +315,16 @@ def test_closing_a_synchronous_stream_from_another_thread_closes_both(
 
 
 async def test_every_place_is_given_back(emulator: Emulator, client: FallbackClient) -> None:
-    free = client._engine.places()._value
+    free = free_slots(client)
     emulator.fault("silence", model=FIRST)
     for _ in range(3):
         await client.achat("hello")
-    assert client._engine.places()._value == free
+    assert free_slots(client) == free
 
 
 async def test_without_a_place_nobody_is_asked_too(emulator: Emulator, client: FallbackClient) -> None:
     emulator.fault("slow", model=FIRST, delay=0.05)
-    places = client._engine.places()
+    places = parts_of(client).runtime.places()
     taken = places._value - 1
     for _ in range(taken):
         await places.acquire()
@@ -328,7 +352,7 @@ def test_the_configuration() -> None:
     assert config.settings.hedge == HedgeConfig(after="p99", max_fraction=0.05, max_parallel=2)
     assert load_config(chain).settings.hedge is None
     client = FallbackClient(config=config, api_key="sk-or-v1-emulator")
-    hedging = client._limits(None, None, None, deliver=False).hedge
+    hedging = parts_of(client).planner.limits(None, None, None, deliver=False).hedge
     assert hedging is not None
     assert (hedging.after, hedging.quantile, hedging.max_parallel) == (None, 0.99, 2)
     with pytest.raises(ConfigError, match="max_fracton"):

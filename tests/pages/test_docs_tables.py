@@ -24,8 +24,10 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_failures_lead_to_what_the_readme_says() -> None:
-    rows = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| .+ \| (.+) \|$", page("README.md"), flags=re.MULTILINE)
+def test_failures_lead_to_what_the_page_says() -> None:
+    rows = re.findall(
+        r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \| .+ \| (.+) \|$", page("docs/how-it-decides.md"), flags=re.MULTILINE
+    )
     told = {FailureKind(kind): what for kinds, what in rows for kind in re.findall("[a-z_]+", kinds)}
     assert set(told) == set(FailureKind)
     starts: dict[Action, str] = {
@@ -45,8 +47,13 @@ def test_failures_lead_to_what_the_readme_says() -> None:
     assert wrong == []
 
 
-def test_the_files_that_the_readme_names_are_there() -> None:
-    files = set(re.findall(r"`([a-z_]+(?:\.py|/))`", page("README.md")))
+def test_the_rooms_that_contributing_names_are_there() -> None:
+    files = set(
+        re.findall(
+            r"`([a-z_]+(?:\.py|/))`", page("CONTRIBUTING.md").partition("### Where things are")[2].partition("## ")[0]
+        )
+    )
+    assert files
     assert [name for name in files if not (ROOT / "src" / "openrouter_fallback" / name).exists()] == []
 
 
@@ -99,3 +106,7 @@ def test_the_arguments_of_the_llm_are_all_told() -> None:
     fields = set(OpenRouterFallback.model_fields)
     assert told <= fields
     assert fields - set(OpenRouterFallback.__mro__[1].model_fields) <= told  # type: ignore[attr-defined]
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
+    assert len(page("README.md").splitlines()) <= 120

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import ConfigError, FailureKind, FallbackClient
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.results import Attempt
 from openrouter_fallback.routes.sticking import MOST_SESSIONS, Stay, Sticking, is_failover
@@ -32,7 +33,7 @@ def sticky(emulator: Emulator, now: Now) -> Callable[..., FallbackClient]:
 
     def make(stick_to: str | None = "session", **settings: Any) -> FallbackClient:
         client = client_for(emulator.base_url, stick_to=stick_to, min_samples=100, **settings)
-        client._engine.clock = lambda: time.monotonic() + now[0]
+        parts_of(client).runtime.clock = lambda: time.monotonic() + now[0]
         return client
 
     return make
@@ -95,7 +96,7 @@ def test_the_next_failover_begins_another_stay(
     assert client.route(session_id="mine").notes == ()
     assert client.route(session_id="mine").candidates == (FIRST, SECOND)
     now[0] += 50_000.0
-    stay = client._engine.sticking.stay("mine", client._engine.clock())
+    stay = parts_of(client).runtime.sticking.stay("mine", parts_of(client).runtime.clock())
     assert stay is not None
     assert stay.model == FIRST
 

@@ -68,7 +68,7 @@ def script(emulator: Emulator, case: Case, *, streamed: bool) -> dict[str, Any]:
         emulator.reply(text=FIRST_TEXT, model=FIRST)
         emulator.reply(text=SECOND_TEXT, model=SECOND)
     fault(emulator, case)
-    return {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
+    return {**case.params, **({"tools": [TOOL], "tool_choice": "required"} if case.tools else {})}
 
 
 def fault(emulator: Emulator, case: Case, **which: Any) -> None:

@@ -7,6 +7,7 @@
 - Commands are executed, `emulate` and `serve` until the page ends: what follows them talks to them. In `console`
   blocks the commands begin with `$`, and what they print must be what is shown: a number is any number, `...` is
   anything.
+- A `diff` is of Python: both sides are compiled, and the imports of the new side are run.
 - `text` after Python or commands is what they print, compared in the same way. JSON and TOML are parsed.
 - What cannot run has a comment on the line before it, `<!-- not run: why -->`: Python is compiled, YAML and commands
   are parsed.
@@ -14,6 +15,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -166,6 +168,15 @@ class Reader:
 
     def compiled(self, block: Block) -> CodeType:
         return compile(block.text, f"{self.page}, line {block.line}", "exec")
+
+    def diff(self, block: Block) -> None:
+        """Both sides are Python, and what the new side imports is there."""
+        for side in "-+":
+            text = "\n".join(line[1:] for line in block.lines if line[:1] in (side, " ", ""))
+            tree = ast.parse(text, f"{self.page}, line {block.line}")
+        imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert imports, "a diff shows the imports of both sides"
+        exec(compile(ast.Module(imports, []), self.page, "exec"), {})
 
     def yaml(self, block: Block) -> None:
         data = yaml.safe_load(block.text)
@@ -336,6 +347,7 @@ class Reader:
 
 Step = Callable[[Reader, Block], object]
 RUNNERS: Mapping[str, Step] = {
+    "diff": Reader.diff,
     "python": Reader.python,
     "yaml": Reader.yaml,
     "bash": Reader.bash,

@@ -55,7 +55,8 @@ _READING, _COLLECTING = Stage.READING, Stage.COLLECTING
 class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events, the last of them `Ended` or `OutOfTime`.
 
-    `send` sends the request and returns the open response. In a call that is not streamed to its caller (`deliver`
+    `send` sends the request and returns the open response; it calls its argument each time that the request is sent
+    again since a kept connection was lost. In a call that is not streamed to its caller (`deliver`
     False) there are no `Pieces`.
     """
 
@@ -87,6 +88,7 @@ class AttemptReader:
         "headers",
         "paused",
         "request",
+        "resent",
         "status",
         "stricter",
     )
@@ -95,7 +97,7 @@ class AttemptReader:
         self,
         ask: StartAttempt,
         request: Request,
-        send: Callable[[], Awaitable[Exchange]],
+        send: Callable[[Callable[[], None]], Awaitable[Exchange]],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -111,7 +113,9 @@ class AttemptReader:
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self._send: Callable[[], Awaitable[Exchange]] | None = send
+        self.resent = 0
+        """How many times the request was sent again."""
+        self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
@@ -247,7 +251,7 @@ class AttemptReader:
         self._alarm = alarm = Watchdog(asyncio.get_running_loop(), self._due, self._look)
         alarm.watch()
         try:
-            self._exchange = exchange = await send()
+            self._exchange = exchange = await send(self._sent_again)
         except TransportError as error:
             self._events.append(Ended(from_transport(error.fault, error.detail)))
         except asyncio.CancelledError:
@@ -268,11 +272,15 @@ class AttemptReader:
                     max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
                     model=self.ask.candidate.model,
                     demands=self.demands,
+                    offered=partial(self.request.offered, self.ask.candidate, self.ask.form),
                     prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
             alarm.rest()
+
+    def _sent_again(self) -> None:
+        self.resent += 1
 
     async def _read_error(self) -> None:
         """Read what an error status says, as far as it comes in time."""

@@ -78,6 +78,22 @@ def portal() -> Portal:
     return _portal
 
 
+def portal_at_hand() -> Portal | None:
+    """The process's portal; None while it is being started, for instance further up in this very thread.
+
+    For what may run in a garbage collection.
+    """
+    global _portal
+    if _portal is None and _lock.acquire(blocking=False):
+        try:
+            _portal = _portal or Portal()
+        except RuntimeError:  # no thread can be started
+            return None
+        finally:
+            _lock.release()
+    return _portal
+
+
 def _after_fork() -> None:
     global _portal, _lock
     _lock = threading.Lock()

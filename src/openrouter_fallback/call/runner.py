@@ -7,18 +7,20 @@ decided stands in `Steps` and its machine, what an attempt does on the wire in `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Any
 
+from .. import figures
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
 from ..answer.verdict import EMPTY_END
+from ..config.models import OPENROUTER
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
@@ -48,7 +50,7 @@ from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of, was_cut
+from .summary import attempt_of, cost_of, tokens_of, was_cut
 
 _STAY = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
@@ -356,11 +358,12 @@ class CallRunner:
             redactor=self._redactor,
         )
 
-    def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
+    def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
         body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
-        return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
+        resend = request.facts.idempotent
+        return self._engine.transport.open(wire.url, wire.headers, body, resend=resend, resent=resent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
         """The most tokens of an answer that the spend limits and the account leave; None: as the caller wants."""
@@ -546,7 +549,8 @@ class CallRunner:
         if self._core.delivery is Delivery.TEXT and (said := reading.demands.said(message)):
             logger.warning("%s: %s; its text was delivered as it came", key, said)
         if self._spent:
-            completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
+            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reading))
+            completion.raw["usage"] = {**usage, "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
         reading = self._race[number]
@@ -596,7 +600,10 @@ class CallRunner:
         if was_cut(reading, failure):
             ask = reading.ask
             seconds, candidate = now - ask.ticket.started, ask.candidate
-            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+            booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._engine.bills is not None:
+                wire, generation = self._call.wire(candidate), figures.name(reading.generation_id)
+                self._engine.bills.look_up(wire, generation, booked)
         else:
             self._costs.settle(number, usd, estimated=estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)

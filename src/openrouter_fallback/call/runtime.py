@@ -26,6 +26,7 @@ from ..routes.sticking import Sticking
 from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
+from .bills import Bills
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -79,6 +80,8 @@ class Runtime:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
+    bills: Bills | None = None
+    """Where a spend limit holds: asks for what cut attempts have cost."""
     delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""

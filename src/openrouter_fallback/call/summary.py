@@ -48,6 +48,7 @@ def attempt_of(
         cost=None if usd is None else float(usd),
         probe=ask.ticket.probe,
         estimated=estimated,
+        resent=reading.resent,
         notes=reading.request.handed(ask.candidate, ask.form).notes,
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from .. import figures
 from ..config.models import OPENROUTER
 from ..errors import AuthenticationError, CatalogError, FallbackError
 from ..failures.classifier import from_response
@@ -41,14 +43,33 @@ class Lists:
 async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]:
     """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
     body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    data = _data(body)
+    if data is None:
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def generation_cost(transport: Transport, wire: Destination) -> Decimal | None:
+    """USD that a generation has cost, as `GET /generation` says; None where it does not. Raises `CatalogError`.
+
+    With a provider key of the caller's own (`is_byok`) the provider's charge is added to OpenRouter's fee.
+    """
+    data = _data(await _get(transport, "openrouter: GET /generation failed", wire))
+    if data is None or data.get("id") != wire.url.rpartition("=")[2]:
+        return None
+    upstream = {"upstream_inference_cost": data.get("upstream_inference_cost")}
+    usd = figures.cost({"cost": data.get("total_cost"), "is_byok": data.get("is_byok"), "cost_details": upstream})
+    return None if usd is None else Decimal(str(usd))
+
+
+def _data(body: bytes) -> dict[str, Any] | None:
+    """The `data` of an answer; None where there is none."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        said = None
+        return None
     data = said.get("data") if isinstance(said, dict) else None
-    if not isinstance(data, dict):
-        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
-    return data
+    return data if isinstance(data, dict) else None
 
 
 async def _get(

@@ -96,3 +96,11 @@ class Destination:
 
     url: str
     headers: Headers = field(repr=False)
+
+    def generation(self, id: str) -> Destination:
+        """Where OpenRouter tells of a generation whose request went here. `id`: letters, digits, `-` and `_`."""
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in ("content-type", "accept")
+        }
+        base = self.url.removesuffix("chat/completions")
+        return Destination(f"{base}generation?id={id}", {**headers, "Accept": "application/json"})

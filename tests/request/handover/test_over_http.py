@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackError, ModelConfig
+from openrouter_fallback.composition import parts_of
 
 from ...support.bodies import delta, part
 from ...support.clients import client_for
@@ -103,7 +104,7 @@ def test_a_signature_that_is_not_verified_stays_out_for_ten_minutes(raw: RawServ
     assert second == calling(call("toolu_1"))
     (fact,) = client.route().learnt
     assert fact.value == "unsigned"
-    assert fact.until == pytest.approx(client._engine.clock() + 600.0, abs=60.0)
+    assert fact.until == pytest.approx(parts_of(client).runtime.clock() + 600.0, abs=60.0)
 
 
 def test_a_refusal_in_the_strictest_form_is_a_refusal(raw: RawServer) -> None:
@@ -279,7 +280,7 @@ def test_only_the_order_changes_and_only_while_it_is_healthy(raw: RawServer, why
         client.chat([user()], models=[CLAUDE, GPT])
         assert client.health()[CLAUDE].state == "open"
         if why == "half-open":
-            client._engine.clock = lambda: time.monotonic() + 1000.0
+            parts_of(client).runtime.clock = lambda: time.monotonic() + 1000.0
             assert client.health()[CLAUDE].state == "half_open"
         raw.answer(HI)
     elif why == "cooling down":

@@ -20,7 +20,7 @@ from .names import changed_names, message_name
 from .reasoning import owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
-_NOT_ELSEWHERE: Final = "images"
+_NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
 
 
@@ -91,7 +91,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if _SPEECH in keys and rule.family is not Family.OPENAI:
         return False
-    if (_NOT_ELSEWHERE in keys and not target.on_openrouter) or turns.needs_turns(
+    if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(keys)) or turns.needs_turns(
         history.roles, history.speakers, rule, strict=False
     ):
         return False
@@ -177,8 +177,8 @@ def _other(message: Message, target: Target) -> Message:
             message = {**message, "name": written}
     if not rule.marks or target.strict:
         message = without_marks(message)
-    if not target.on_openrouter and _NOT_ELSEWHERE in message:
-        message = {key: value for key, value in message.items() if key != _NOT_ELSEWHERE}
+    if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(message)):
+        message = {key: value for key, value in message.items() if key not in _NOT_ELSEWHERE}
     if _SPEECH in message and rule.family is not Family.OPENAI and message["role"] == "assistant":
         message = _unspoken(message)
     return message
