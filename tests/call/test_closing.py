@@ -352,7 +352,7 @@ def test_a_prompt_of_several_lines_that_is_sent_back_is_not_shown(
 @pytest.mark.parametrize("streamed", [True, False])
 def test_an_answer_that_was_turned_down_keeps_its_cost(streamed: bool) -> None:
     with (
-        Emulator() as emulator,
+        Emulator(strict=True) as emulator,
         FallbackClient(
             ["a/a", "b/b"],
             base_url=emulator.base_url,

@@ -42,6 +42,7 @@ from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
+from ..routes.sticking import is_failover
 from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .error_messages import error_for, too_dear
@@ -539,11 +540,14 @@ class CallRunner:
         completion.seams = tuple(self._seams)
         self._answering = reading
         self.completion = completion
-        key, calls = reading.ask.candidate.key, completion.message.get("tool_calls")
-        if isinstance(calls, list):
-            self._engine.delivered.add(calls, key)
-        if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
-            logger.warning("%s: a tool call was forced and none was made", key)
+        key, message = reading.ask.candidate.key, completion.message
+        if "tool_calls" in message or "reasoning_details" in message:
+            self._engine.delivered.add(message, key)
+        session = self._call.request.session(self._engine.stick_to)
+        if session is not None and is_failover(self._call.plan.candidates[0].key, completion.attempts):
+            self._engine.sticking.failed_over(session, key, now)
+        if self._core.delivery is Delivery.TEXT and (said := reading.demands.said(message)):
+            logger.warning("%s: %s; its text was delivered as it came", key, said)
         if self._spent:
             usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reading))
             completion.raw["usage"] = {**usage, "cost": completion.cost}

@@ -241,6 +241,13 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    stick_to: Literal["session", "thread"] | None = Field(
+        default=None,
+        description="What stays with the model that it failed over to: a session_id, or a thread_id; absent: nothing.",
+    )
+    stick_seconds: Seconds = Field(
+        default=300.0, description="How long stick_to holds, in seconds from the failover; calls do not renew it."
+    )
     retry_budget: Share | None = Field(
         default=0.2,
         description="Extra requests per request over the last 10 s, ten at least; 0: none, null: no bound.",
