@@ -60,6 +60,10 @@ def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[Detache
     for attempt in list(call.active.values()):
         if attempt is winner:
             continue
+        if attempt.state is winner.state:  # one call is one outcome of a model: that of its winner
+            land(call, attempt)
+            call.health.ended(attempt.ticket)
+            continue
         probe = detached(call, attempt)
         if probe is not None and now < probe.until:
             land(call, attempt)
@@ -90,5 +94,5 @@ def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: b
 
 def land(call: CallState, attempt: ActiveAttempt) -> None:
     """The attempt is no longer under way."""
-    attempt.state.active = False
+    attempt.state.active -= 1
     del call.active[attempt.start.number]

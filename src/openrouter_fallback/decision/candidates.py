@@ -48,7 +48,8 @@ class CandidateState:
         self.retried = False
         self.excluded = False
         self.why = ""
-        self.active = False
+        self.active = 0
+        """How many attempts at it are under way."""
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None

@@ -25,7 +25,7 @@ from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
 from .detached import DetachedProbe
 from .learning import learn, put_aside, settle
-from .rounds import SAME_MODEL, Start, following, same_again
+from .rounds import SAME_MODEL, Start, following, once_more, same_again
 from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
@@ -418,6 +418,8 @@ class Failover:
         if now >= call.deadline:
             return self._give_up("deadline", None, now)
         step = following(call, now)
+        if call.to_the_end and not isinstance(step, Start):
+            step = once_more(call, now) or step
         if isinstance(step, Start):
             return self._start(step.state, now, forced=step.forced, extra=step.extra)
         if isinstance(step, SleepUntil):
@@ -451,7 +453,7 @@ class Failover:
             if earlier is not None:
                 ticket.continue_from(earlier)
         state.ticket = call.tickets[endpoint] = ticket
-        state.active = True
+        state.active += 1
         self._last = state
         self._state = "asking"
         call.unpaid_since = None
