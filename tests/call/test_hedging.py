@@ -240,7 +240,8 @@ def test_the_deadline_of_the_call_ends_both(emulator: Emulator, client: Fallback
         emulator.fault("silence", model=model)
     outcome = ask(client, surface, total_timeout=0.3)
     assert isinstance(outcome.error, DeadlineExceededError)
-    assert sorted(attempt.model for attempt in outcome.error.attempts) == sorted([FIRST, SECOND])
+    once_more = [] if "stream" in surface else [FIRST]  # at half of the time, beside the silent two
+    assert sorted(attempt.model for attempt in outcome.error.attempts) == sorted([FIRST, SECOND, *once_more])
     ends(emulator, (FIRST, "gone"), (SECOND, "gone"))
 
 
