@@ -394,6 +394,7 @@ class FallbackClient:
         if self._parts.runtime.bills is not None:
             self._parts.runtime.bills.close()
         if not held.here:
+            SyncBridge(self._events).run(self._parts.runtime.background.aclose)
             SyncBridge(self._events).run(self._parts.transport.aclose)
             if self._parts.store is not None:
                 SyncBridge(self._events).run(self._parts.store.aclose)
@@ -404,6 +405,7 @@ class FallbackClient:
             self._parts.runtime.bills.close()
         if self._parts.store is not None:
             self._parts.store.stop()
+        await self._parts.runtime.background.aclose()
         await self._parts.transport.aclose()
 
     def __enter__(self) -> Self:

@@ -27,6 +27,7 @@ from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
 from .bills import Bills
+from .detached import Background
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -85,6 +86,8 @@ class Runtime:
     delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""
+    background: Background = field(default_factory=Background)
+    """What runs on after the calls."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
@@ -127,6 +130,7 @@ class Runtime:
             raise LocalError(_NO_LOOP) from None
         places = self._places.get(loop)
         if places is None:
+            self.background.forsake()
             for old in list(self._places):
                 if old.is_closed():
                     self._places.pop(old, None)
