@@ -89,6 +89,11 @@ class ByteServer:
 
         self.on_loop(write)
 
+    def reset_all(self) -> None:
+        """Reset every open connection; to be called on the server's loop, as a script is."""
+        for writer in list(self._open):
+            _reset(writer)
+
     @property
     def held(self) -> int:
         """How many connections are open."""
@@ -140,13 +145,17 @@ async def _carry_out(steps: Iterable[Step], writer: asyncio.StreamWriter) -> boo
         if step == "close":
             return False
         if step == "reset":
-            raw: socket.socket = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            writer.transport.abort()
+            _reset(writer)
             return False
         writer.write(step)
         await writer.drain()
     return True
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
 
 
 # Answers
