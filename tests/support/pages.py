@@ -182,7 +182,7 @@ class Reader:
         for side in "-+":
             text = "\n".join(line[1:] for line in block.lines if line[:1] in (side, " ", ""))
             tree = ast.parse(text, f"{self.page}, line {block.line}")
-        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         assert imports, "a diff shows the imports of both sides"
         exec(compile(ast.Module(imports, []), self.page, "exec"), {})
 

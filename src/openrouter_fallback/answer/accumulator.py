@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from ..failures.classifier import find_error
 from ..results import Json, text_of
-from .calls import Calls
+from .calls import Calls, Offered, nothing_offered
+from .finishes import word
 
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
@@ -76,7 +77,8 @@ class Accumulator:
     """Collects the chunks of one stream.
 
     `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
-    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer.
+    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer. `offered`:
+    the functions that it offers.
     """
 
     __slots__ = (
@@ -85,20 +87,23 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
-        "_head",
         "_keys",
+        "_offered",
         "_provisional",
         "_usage_came",
         "_wanted",
+        "head",
     )
 
-    def __init__(self, wanted: int = 1) -> None:
+    def __init__(self, wanted: int = 1, offered: Offered = nothing_offered) -> None:
         self._choices: dict[int, _Choice] = {}
-        self._head: Json = {}
+        self.head: Json = {}
+        """What stands beside the choices: the id, the model, the provider, the usage."""
         self._keys: object = None
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
         self._wanted = wanted
+        self._offered = offered
 
     # The end
 
@@ -169,12 +174,12 @@ class Accumulator:
     @property
     def usage(self) -> object:
         """The `usage` object, if it has come."""
-        return self._head.get("usage")
+        return self.head.get("usage")
 
     @property
     def generation_id(self) -> str | None:
         """The answer's id."""
-        return self._head.get("id")
+        return self.head.get("id")
 
     def add(self, chunk: Json) -> int:
         """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
@@ -195,7 +200,7 @@ class Accumulator:
         return flags
 
     def _add_head(self, chunk: Json) -> int:
-        head = self._head
+        head = self.head
         for key, value in chunk.items():
             if key in _CHUNK_ONLY or (value is None and key in head):
                 continue
@@ -209,13 +214,13 @@ class Accumulator:
     def _add_choice(self, choice: Json) -> int:
         state = self._choices.get(choice.get("index") or 0) or self._begin(choice.get("index") or 0)
         delta = choice.get("delta")
-        flags = _add_delta(state, delta) if delta else 0
+        flags = _add_delta(state, delta) if delta else _add_message(state, choice) if "message" in choice else 0
         finish = choice.get("finish_reason")
         if finish or choice.get("error"):
             if finish == "error" or choice.get("error"):
                 return flags | ERROR
-            self._add_finish(state, finish, token=flags & TOKEN > 0)
-            flags |= FINISH
+            if self._add_finish(state, finish, token=flags & TOKEN > 0):
+                flags |= FINISH
         elif state.finish is not None and flags & TOKEN:
             self._move(state, End.CONTRADICTED)
         if len(choice) > 3:
@@ -239,14 +244,19 @@ class Accumulator:
         self._begun += 1
         return state
 
-    def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> None:
-        if not isinstance(finish, str):
-            raise TypeError("a finish reason is not a string")
+    def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> bool:
+        """Note a finish reason; whether it is one."""
+        finish = word(finish)
+        if finish is None:
+            if state.finish is not None and token:
+                self._move(state, End.CONTRADICTED)
+            return False
         if state.finish is None:
             self._finished += 1
         if token or state.end is not End.ENDED:
             state.finish = finish
         self._move(state, _AFTER_FINISH[state.end, token])
+        return True
 
     def _move(self, state: _Choice, end: End) -> None:
         self._provisional += (end is End.PROVISIONAL) - (state.end is End.PROVISIONAL)
@@ -255,11 +265,11 @@ class Accumulator:
 
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
-        head = {key: value for key, value in self._head.items() if key != "usage"}
+        head = {key: value for key, value in self.head.items() if key != "usage"}
         body: Json = {"id": None, **head, "object": "chat.completion"}
-        body["choices"] = [_message(index, self._choices[index]) for index in sorted(self._choices)]
-        if "usage" in self._head:
-            body["usage"] = self._head["usage"]
+        body["choices"] = [_message(index, self._choices[index], self._offered) for index in sorted(self._choices)]
+        if "usage" in self.head:
+            body["usage"] = self.head["usage"]
         return body
 
 
@@ -309,14 +319,23 @@ def _add_other(state: _Choice, key: str, value: Any) -> int:
     return OTHER
 
 
-def _message(index: int, state: _Choice) -> Json:
+def _add_message(state: _Choice, choice: Json) -> int:
+    """A chunk with a whole `message` and no delta: the answer in one event, unless it repeats what has come."""
+    message = choice["message"]
+    if not isinstance(message, dict) or state.texts or state.tools or state.legacy:
+        return 0
+    choice["delta"] = message
+    return _add_delta(state, message)
+
+
+def _message(index: int, state: _Choice, offered: Offered) -> Json:
     message: Json = {"role": "assistant", "content": None, **state.extra}
     for key, parts in state.texts.items():
         message[key] = "".join(parts)
     message.update(state.lists)
     if state.details:
         message["reasoning_details"] = [detail.as_dict() for detail in state.details]
-    if calls := state.tools.as_list():
+    if calls := state.tools.as_list(offered):
         message["tool_calls"] = calls
     if state.legacy is not None and (legacy := state.legacy.as_list()):
         message["function_call"] = legacy[0]["function"]

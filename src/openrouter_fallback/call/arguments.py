@@ -29,10 +29,11 @@ class CallArguments:
         mid_stream: str = "raise",
         *,
         idempotent: bool = True,
+        thread_id: str | None = None,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
+        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id)
         self.choice = choice
         self.accept = accept
         self.headers = checked_headers(headers)

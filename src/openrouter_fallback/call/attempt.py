@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, State
+from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
 from ..answer.seam import SeamJoiner
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
@@ -55,7 +55,8 @@ _READING, _COLLECTING = Stage.READING, Stage.COLLECTING
 class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events, the last of them `Ended` or `OutOfTime`.
 
-    `send` sends the request and returns the open response. In a call that is not streamed to its caller (`deliver`
+    `send` sends the request and returns the open response; it calls its argument each time that the request is sent
+    again since a kept connection was lost. In a call that is not streamed to its caller (`deliver`
     False) there are no `Pieces`.
     """
 
@@ -87,6 +88,7 @@ class AttemptReader:
         "headers",
         "paused",
         "request",
+        "resent",
         "status",
         "stricter",
     )
@@ -95,7 +97,7 @@ class AttemptReader:
         self,
         ask: StartAttempt,
         request: Request,
-        send: Callable[[], Awaitable[Exchange]],
+        send: Callable[[Callable[[], None]], Awaitable[Exchange]],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -111,7 +113,9 @@ class AttemptReader:
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self._send: Callable[[], Awaitable[Exchange]] | None = send
+        self.resent = 0
+        """How many times the request was sent again."""
+        self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
@@ -181,6 +185,10 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
+        self._clean_names()
+        self._collected.clear()
+        if self._decoder is not None:
+            self._decoder.forget()
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.stop()
@@ -227,11 +235,12 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.usage
 
     @property
-    def generation_id(self) -> object:
+    def generation_id(self) -> str | None:
         """The generation's id, of the headers or of the body."""
-        return self.headers.get("x-generation-id") or (
+        said = self.headers.get("x-generation-id") or (
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
+        return None if said is None else self._redactor.literally(said)
 
     @property
     def splice(self) -> SeamJoiner | None:
@@ -247,7 +256,7 @@ class AttemptReader:
         self._alarm = alarm = Watchdog(asyncio.get_running_loop(), self._due, self._look)
         alarm.watch()
         try:
-            self._exchange = exchange = await send()
+            self._exchange = exchange = await send(self._sent_again)
         except TransportError as error:
             self._events.append(Ended(from_transport(error.fault, error.detail)))
         except asyncio.CancelledError:
@@ -268,17 +277,23 @@ class AttemptReader:
                     max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
                     model=self.ask.candidate.model,
                     demands=self.demands,
+                    offered=partial(self.request.offered, self.ask.candidate, self.ask.form),
                     prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
             alarm.rest()
 
+    def _sent_again(self) -> None:
+        self.resent += 1
+
     async def _read_error(self) -> None:
-        """Read what an error status says, as far as it comes in time."""
+        """Read what an error status says; where that does not end in time, the status alone decides."""
         alarm, exchange, body = self._alarm, self._exchange, bytearray()
         if alarm is None or exchange is None:
             raise RuntimeError("the attempt was closed")
+        self._times.refused(self._clock())
+        alarm.again()
         alarm.watch()
         try:
             while len(body) < MAX_ERROR_BYTES:
@@ -324,6 +339,8 @@ class AttemptReader:
                     self._since_turn += len(data)
                     if self._since_turn > MAX_UNREAD_BYTES:
                         self._since_turn = 0
+                        if now >= self._due():  # the watchdog waits some turns for bytes, and they have come
+                            self._missed()
                         await asyncio.sleep(0)
                 else:
                     self._collect(data, alarm)
@@ -356,6 +373,8 @@ class AttemptReader:
                 self._alarm.again()
         if events:
             self._events += events
+            if not times.delivered and type(events[-1]) is Pieces:
+                times.delivered = True
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)
@@ -455,11 +474,19 @@ class AttemptReader:
 
     # The end
 
+    def _clean_names(self) -> None:
+        """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
+        if self._decoder is not None:
+            for names in (self._decoder.body, self._decoder.assembler.head):
+                if names:
+                    self._redactor.clean_names(names)
+
     async def _end(self, ended: Ended) -> Ended:
         """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        self._clean_names()
         if failure is None:
             return ended
         self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)

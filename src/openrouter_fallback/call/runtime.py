@@ -18,13 +18,16 @@ from ..events import Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
-from ..request.handover import DeliveredCalls
+from ..request.handover import Delivered
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
+from ..routes.sticking import Sticking
 from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
+from .bills import Bills
+from .detached import Background
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -78,11 +81,18 @@ class Runtime:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
-    delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
+    bills: Bills | None = None
+    """Where a spend limit holds: asks for what cut attempts have cost."""
+    delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""
+    background: Background = field(default_factory=Background)
+    """What runs on after the calls."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
+    stick_to: str | None = None
+    """What stays with the model that it failed over to: `session`, `thread` or nothing."""
     known: Callable[[], Iterable[str]] = tuple
     """The ids that may have been meant by one that does not exist."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
@@ -120,6 +130,7 @@ class Runtime:
             raise LocalError(_NO_LOOP) from None
         places = self._places.get(loop)
         if places is None:
+            self.background.forsake()
             for old in list(self._places):
                 if old.is_closed():
                     self._places.pop(old, None)

@@ -30,12 +30,15 @@ from ..routes.needs import (
 from ..suggest import meant
 from .continuation import continued
 from .handover import (
+    Delivered,
     Form,
     Handover,
     History,
+    Rule,
     Target,
     asks_for_thinking,
     deliver,
+    name_signers,
     needs_strict,
     rule_for,
     tool_names,
@@ -72,19 +75,28 @@ class Request:
         "_as_it_is",
         "_common",
         "_handed",
+        "_joined",
         "_opening",
         "_params",
         "_stream_options",
         "_tools",
+        "delivered",
         "facts",
         "history",
         "messages",
         "needs",
+        "thread",
         "wants_json",
     )
 
     def __init__(
-        self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
+        self,
+        messages: Messages,
+        params: Mapping[str, Any],
+        *,
+        mid_stream: str = "continue",
+        idempotent: bool = True,
+        thread_id: str | None = None,
     ) -> None:
         self.history = History(_checked_messages(messages))
         self.messages: Sequence[Mapping[str, Any]] = self.history.messages
@@ -95,6 +107,9 @@ class Request:
         if not isinstance(extra, Mapping):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
         given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        if not isinstance(thread_id, str | None):
+            raise ConfigError(f"thread_id is a {type(thread_id).__name__}; it must be a string")
+        self.thread = thread_id
         for key in given:
             if key not in PARAMETERS and (problem := refusal(key)) is not None:
                 raise ConfigError(problem)
@@ -106,6 +121,8 @@ class Request:
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
         self._common = _encode({"messages": self.messages, **self._params})
         self._tools = tool_names(self._params)
+        self._joined = False
+        self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
         self.wants_json = wants_json(self._params)
@@ -125,6 +142,13 @@ class Request:
         """What the caller has given besides the messages."""
         return self._params
 
+    def session(self, stick_to: str | None) -> str | None:
+        """What the request is part of, for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
+        if stick_to is None:
+            return None
+        found = self._params.get("session_id") if stick_to == "session" else self.thread
+        return found if isinstance(found, str) and found else None
+
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
         other = object.__new__(Request)
@@ -132,8 +156,10 @@ class Request:
         other.history = History(other.messages)
         other.history.writers.update(self.history.writers)
         other._tools, other._handed, other._opening = self._tools, {}, None
+        other._joined = True
+        other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs = self.facts, self.needs
+        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other._params = dict(self._params)
         for name in TOKEN_LIMITS:
@@ -148,15 +174,21 @@ class Request:
             return self._opening
         known = self._handed.get((candidate.key, form))
         if known is None:
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
+            if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
+                name_signers(self.history, self.delivered)
+            slug = _slug(candidate)
             thinking = asks_for_thinking(self._params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
-            rule = rule_for(candidate.model, slug, candidate.host)
-            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
+            target = Target(
+                self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form
+            )
             known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
         return known
+
+    @staticmethod
+    def _rule(candidate: Candidate) -> Rule:
+        return rule_for(candidate.model, _slug(candidate), candidate.host)
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
         """The form in which the candidate may take the history after this refusal; None where none would change it."""
@@ -175,14 +207,25 @@ class Request:
             return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
         return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
 
+    def offered(self, candidate: Candidate, form: Form) -> frozenset[str]:
+        """The functions that this candidate may call, by the names that it was sent."""
+        functions = self.handed(candidate, form).functions
+        return frozenset(functions.get(name, name) for name in self._tools)
+
     def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
-        """Give an answer the caller's names of functions, and its calls ids that are new to the history."""
+        """Give an answer the caller's names of functions, and its calls ids that are new to the history.
+
+        What goes on from delivered text loses signatures that bind it to this request: its instruction is no part of
+        the history.
+        """
         choices = body.get("choices")
-        if not isinstance(choices, list) or not any(map(_calls, choices)):
+        unsigned = self._joined and self._rule(candidate).binds
+        if not isinstance(choices, list) or not (unsigned or any(map(_calls, choices))):
             return
         functions = self.handed(candidate, form).functions
-        known = {call.id for call in self.history.calls}
-        deliver(body, known, {written: given for given, written in functions.items()})
+        deliver(
+            body, set(self.history.ids), {written: given for given, written in functions.items()}, unsigned=unsigned
+        )
 
     def body(
         self,
@@ -256,6 +299,12 @@ class Request:
     def texts(self) -> list[str]:
         """The texts of the prompt, which no message may quote."""
         return [text for message in self.messages if (text := text_of(message.get("content")))]
+
+
+def _slug(candidate: Candidate) -> str | None:
+    """The candidate's id in the catalog."""
+    info = candidate.info
+    return info.canonical_slug if info is not None else None
 
 
 def _calls(choice: object) -> bool:

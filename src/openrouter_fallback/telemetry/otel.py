@@ -126,6 +126,11 @@ class OpenTelemetry:
         self._hedges = meter.create_counter(
             "openrouter_fallback.hedges", unit="{hedge}", description="Times that a second model was asked at the side."
         )
+        self._resends = meter.create_counter(
+            "openrouter_fallback.resends",
+            unit="{request}",
+            description="Requests sent again since a kept connection was lost.",
+        )
         self._meters = meter_provider
         self._states = states
         _live.add(self)
@@ -252,6 +257,8 @@ class OpenTelemetry:
         aim = self._aim(attempt.model)
         labels = {name: aim[name] for name in ("gen_ai.provider.name", "gen_ai.request.model")}
         self._attempts.add(1, {**labels, "openrouter_fallback.outcome": outcome})
+        if attempt.resent:
+            self._resends.add(attempt.resent, labels)
         if attempt.cost:
             self._cost.add(attempt.cost, labels)
         call = self._calls[event.call]
@@ -264,6 +271,7 @@ class OpenTelemetry:
         facts = {
             "gen_ai.response.id": attempt.generation_id,
             "gen_ai.response.time_to_first_chunk": attempt.first_token,
+            "http.request.resend_count": attempt.resent or None,
             "http.response.status_code": attempt.status,
             "openrouter_fallback.cost": attempt.cost,
             "openrouter_fallback.outcome": outcome,
