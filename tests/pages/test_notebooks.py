@@ -171,7 +171,7 @@ CASES = [
             "manager": (
                 "the recipe    RuntimeError: all models failed\n"
                 "this library  InvalidRequestError: invalid_request (400): Invalid input: temperature",
-                "left out by this library: none",
+                "skipped by this library: none",
             ),
             "tracker": ("the recipe    RuntimeError: no healthy model\n" * 4 + "this library  answered\n" * 4,),
             "kinds": ("the recipe    TypeError: 'NoneType' object is not subscriptable\n" * 3,),

@@ -175,7 +175,8 @@ class Reader:
 
     def compiled(self, block: Block) -> CodeType:
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if block.title == CELL else 0
-        return compile(block.text, f"{self.page}, line {block.line}", "exec", flags)
+        code: CodeType = compile(block.text, f"{self.page}, line {block.line}", "exec", flags)
+        return code
 
     def diff(self, block: Block) -> None:
         """Both sides are Python, and what the new side imports is there."""
