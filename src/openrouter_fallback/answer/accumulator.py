@@ -15,6 +15,8 @@ from .calls import Calls
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
 """What counts as a token: not a role, not an empty delta or detail, not a keep-alive."""
+MORE_TEXT: Final = 256
+"""The chunk is the one before with another text in `choices[0].delta.content`, and nothing else: most chunks are."""
 
 MAX_CHOICES: Final = 128
 """OpenAI's bound for `n`."""
@@ -75,8 +77,9 @@ class _Choice:
 class Accumulator:
     """Collects the chunks of one stream.
 
-    `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
-    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer.
+    `add` returns flags that say what the chunk carried, so that the caller need not look again: `MORE_TEXT` alone, or
+    any of the others. `wanted` is the number of choices that the request asked for (`n`): while fewer have begun, only
+    a clean end ends the answer.
     """
 
     __slots__ = (
@@ -87,7 +90,11 @@ class Accumulator:
         "_finished",
         "_head",
         "_keys",
+        "_like",
+        "_like_choice",
+        "_like_delta",
         "_provisional",
+        "_text",
         "_usage_came",
         "_wanted",
     )
@@ -96,6 +103,13 @@ class Accumulator:
         self._choices: dict[int, _Choice] = {}
         self._head: Json = {}
         self._keys: object = None
+        self._like: Json = {}
+        """The chunk before, if it carried text and nothing else. To compare the next one with it, its `choices` are
+        replaced; the `delta` in its choice; the `content` in that."""
+        self._like_choice: Json = {}
+        self._like_delta: Json = {}
+        self._text: list[str] = []
+        """The text that such a chunk goes on."""
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
         self._wanted = wanted
@@ -177,14 +191,27 @@ class Accumulator:
         return self._head.get("id")
 
     def add(self, chunk: Json) -> int:
-        """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
+        """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is none."""
+        choices, like = chunk.get("choices"), self._like
+        like["choices"] = choices
+        if choices and chunk == like and len(choices) == 1:
+            choice, like = choices[0], self._like_choice
+            like["delta"] = delta = choice.get("delta")
+            if delta and choice == like:
+                like = self._like_delta
+                like["content"] = text = delta.get("content")
+                if text and delta == like and isinstance(text, str):
+                    self._text.append(text)
+                    return MORE_TEXT
+        return self._add(chunk, choices)
+
+    def _add(self, chunk: Json, choices: Any) -> int:
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:
             self._keys = chunk.keys()
             flags = self._add_head(chunk)
         elif chunk.get("error"):
             flags = ERROR
-        choices = chunk.get("choices")
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
@@ -192,6 +219,12 @@ class Accumulator:
             flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
+        # From here to the next chunk that is not like this one, nothing but its text has to be looked at.
+        if flags == TEXT and self._begun == 1 and not self._finished:
+            self._like, self._like_choice, self._like_delta = dict(chunk), dict(choices[0]), dict(choices[0]["delta"])
+            self._text = next(iter(self._choices.values())).texts["content"]
+        elif self._like:
+            self._like = {}
         return flags
 
     def _add_head(self, chunk: Json) -> int:

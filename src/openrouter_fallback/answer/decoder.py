@@ -14,7 +14,7 @@ from ..failures.classifier import find_error, from_error, from_event, from_trans
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
-from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .accumulator import ERROR, FINISH, MORE_TEXT, REASONING, TOKEN, TOOL, USAGE, Accumulator
 from .demands import Demands, missed
 from .finishes import looks_whole
 from .pieces import calls_of, cut, pieces_of, reworded
@@ -28,6 +28,7 @@ SLICE_BYTES: Final = 64 * 1024
 """So much is decoded at a time where an event loop waits."""
 
 _STREAM_END = b"[DONE]"
+_SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 
@@ -275,15 +276,16 @@ class AnswerDecoder:
         add = assembler.add
         over = self.state in _OVER
         for payload in payloads:
-            if payload == _STREAM_END:
-                assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
-                self.state, over = State.DONE, True
-                continue
-            if not payload or payload.startswith(b":"):
-                continue  # some servers keep a connection alive with empty events, or with comments as data
+            if not payload.startswith(b"{"):
+                if payload == _STREAM_END:
+                    assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
+                    self.state, over = State.DONE, True
+                    continue
+                if not payload or payload.startswith(b":"):
+                    continue  # some servers keep a connection alive with empty events, or with comments as data
             try:
                 try:
-                    chunk = bounds.loads(payload)
+                    chunk = orjson.loads(payload) if len(payload) <= _SHALLOW else bounds.loads(payload)
                 except orjson.JSONDecodeError:
                     chunk = decode(payload)
                     self._halves = self._halves or Halves()
@@ -297,6 +299,12 @@ class AnswerDecoder:
             if over and not assembler.ended:
                 over = False  # more has come behind a finish, or another choice has begun
                 self.state = State.ANSWERING if self.begun else State.EVENTS
+            if flags == MORE_TEXT:
+                self.tokens += 1
+                if deliver:
+                    choice = chunk["choices"][0]
+                    pieces.append(Piece(choice["delta"]["content"], "", (), choice.get("index") or 0, False, chunk))
+                continue
             if flags & ERROR and not assembler.ended:
                 failure = self._error(chunk, now)
                 break
@@ -338,11 +346,8 @@ class AnswerDecoder:
             pieces, self._waiting = self._waiting + pieces, []
         if self._splice is not None:
             pieces, failure = self._join(self._splice, pieces)
-        for piece in pieces:
-            if piece.text:
-                self._shown = True
-                if not piece.index:
-                    self._said.append(piece.text)
+        self._shown = self._shown or any(piece.text for piece in pieces)
+        self._said += [piece.text for piece in pieces if piece.text and not piece.index]
         if pieces:
             events.append(Pieces(pieces))
         return failure
