@@ -175,7 +175,7 @@ class FallbackClient:
         `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
@@ -201,7 +201,7 @@ class FallbackClient:
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
         limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._answer(asked, limits, InlineCallbacks(self._events), await self._keys.aring())
@@ -231,7 +231,7 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )
@@ -264,7 +264,7 @@ class FallbackClient:
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )

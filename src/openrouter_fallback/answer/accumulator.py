@@ -88,6 +88,7 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
+        "_going_on",
         "_head",
         "_keys",
         "_like",
@@ -103,11 +104,12 @@ class Accumulator:
         self._choices: dict[int, _Choice] = {}
         self._head: Json = {}
         self._keys: object = None
+        self._going_on = False
+        """Whether the chunk before carried text and nothing else, so that one like it has only its text looked at."""
         self._like: Json = {}
-        """The chunk before, if it carried text and nothing else. To compare the next one with it, its `choices` are
-        replaced; the `delta` in its choice; the `content` in that."""
         self._like_choice: Json = {}
         self._like_delta: Json = {}
+        """That chunk, its choice and its delta; `choices`, `delta` and `content` in them are those of the next one."""
         self._text: list[str] = []
         """The text that such a chunk goes on."""
         self._begun = self._finished = self._provisional = 0
@@ -192,17 +194,19 @@ class Accumulator:
 
     def add(self, chunk: Json) -> int:
         """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is none."""
-        choices, like = chunk.get("choices"), self._like
-        like["choices"] = choices
-        if choices and chunk == like and len(choices) == 1:
-            choice, like = choices[0], self._like_choice
-            like["delta"] = delta = choice.get("delta")
-            if delta and choice == like:
-                like = self._like_delta
-                like["content"] = text = delta.get("content")
-                if text and delta == like and isinstance(text, str):
-                    self._text.append(text)
-                    return MORE_TEXT
+        choices = chunk.get("choices")
+        if self._going_on and choices:
+            like = self._like
+            like["choices"] = choices
+            if chunk == like and len(choices) == 1:
+                choice, like = choices[0], self._like_choice
+                like["delta"] = delta = choice.get("delta")
+                if delta and choice == like:
+                    like = self._like_delta
+                    like["content"] = text = delta.get("content")
+                    if text and delta == like and isinstance(text, str):
+                        self._text.append(text)
+                        return MORE_TEXT
         return self._add(chunk, choices)
 
     def _add(self, chunk: Json, choices: Any) -> int:
@@ -219,12 +223,10 @@ class Accumulator:
             flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
-        # From here to the next chunk that is not like this one, nothing but its text has to be looked at.
-        if flags == TEXT and self._begun == 1 and not self._finished:
+        self._going_on = flags == TEXT and self._begun == 1 and not self._finished
+        if self._going_on:
             self._like, self._like_choice, self._like_delta = dict(chunk), dict(choices[0]), dict(choices[0]["delta"])
             self._text = next(iter(self._choices.values())).texts["content"]
-        elif self._like:
-            self._like = {}
         return flags
 
     def _add_head(self, chunk: Json) -> int:

@@ -49,18 +49,20 @@ class EventReader:
     def _plain(self, data: bytes) -> list[bytes]:
         """The events of lines of data, one for each event, as most reads bring them; none if there is anything else.
 
-        Reads may end in the middle of a line.
+        Comments may stand before them. Reads may end in the middle of a line.
         """
-        end = data.rfind(b"\n\n")
-        if end < 0 or not data.startswith(b"data: "):
+        start, end = 0, data.rfind(b"\n\n")
+        while data.startswith(b":", start) and data.find(b"\n", start) == (stop := data.find(b"\n\n", start)) < end:
+            start = stop + 2
+        if end < start or not data.startswith(b"data: ", start):
             return []
-        events = data[6:end].split(b"\n\ndata: ")
+        events = data[start + 6 : end].split(b"\n\ndata: ")
         breaks = 2 * len(events) - 2
-        if data.count(b"\n", 0, end) != breaks:
+        if data.count(b"\n", start, end) != breaks:
             return []
         self._line.clear()
         self._size = 0
-        self._total += end - breaks
+        self._total += end - start - breaks
         self._events += len(events)
         if end + 2 < len(data):
             self._feed(data[end + 2 :])  # the beginning of another event

@@ -259,16 +259,17 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
+                request, own = self.request, self.ask.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
                     streams=self.ask.candidate.streams,
                     deliver=self._deliver,
-                    wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
-                    choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
+                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
+                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
                     model=self.ask.candidate.model,
                     demands=self.demands,
-                    prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
+                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
@@ -309,6 +310,8 @@ class AttemptReader:
         alarm.watch()
         try:
             while not events:
+                if alarm.moved:
+                    alarm.again()
                 data = await exchange.read()
                 if data is None:
                     alarm.rest()
@@ -352,8 +355,8 @@ class AttemptReader:
                 times.last_token_at = at
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
-            if decoder.state in _GRACE and self._alarm is not None:
-                self._alarm.again()
+            if decoder.state in _GRACE:
+                self._move()
         if events:
             self._events += events
 
@@ -361,8 +364,8 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
-            self._alarm.again()
+        if self.ask.stall < self._times.ask.first_token_by - at:
+            self._move()
 
     # Bytes of a call that is not streamed: collected, and decoded together
 
@@ -374,7 +377,7 @@ class AttemptReader:
         else:
             self._collected_at = now
             self._collected.append(data)
-            alarm.again()
+            alarm.moved = True
         self._collected_bytes += len(data)
         return (
             self._collected_bytes > MAX_UNREAD_BYTES
@@ -400,8 +403,7 @@ class AttemptReader:
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
-        if self._alarm is not None:
-            self._alarm.again()
+        self._move()
 
     def _joined(self) -> bytes:
         """The next collected bytes, together: about as many as are decoded at a time."""
@@ -422,6 +424,11 @@ class AttemptReader:
         """Whether the last event is there."""
         return bool(self._events) and isinstance(self._events[-1], Ended | OutOfTime)
 
+    def _move(self) -> None:
+        """Waiting may end earlier than it would have."""
+        if self._alarm is not None:
+            self._alarm.moved = True
+
     def _due(self) -> float:
         """When waiting ends, as things stand."""
         if self._ended:
@@ -435,8 +442,14 @@ class AttemptReader:
             return True
         if not self._collected or self._ended:
             return False
-        self._look_task = asyncio.get_running_loop().create_task(self._catch_up())
+        self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True
+
+    async def _catch_up_beside(self) -> None:
+        """Decode what was collected while the reading waits, and wait on."""
+        await self._catch_up()
+        if self._alarm is not None:
+            self._alarm.again()
 
     def _missed(self) -> None:
         """Waiting has ended: say which deadline it was. After the finish what has come is the answer."""

@@ -181,7 +181,7 @@ class SyncBridge:
         # RuntimeError: the interpreter is ending, the loop is closed already and no thread can be started.
         with suppress(RuntimeError):
             self.soon(self.cancel)
-            if self._events:
+            if self._events.heard:
                 threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
 
     def soon(self, callback: Callable[[], object]) -> None:
@@ -219,7 +219,7 @@ class SyncBridge:
     @property
     def heard(self) -> bool:
         """Whether anybody listens."""
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers, in the caller's thread."""

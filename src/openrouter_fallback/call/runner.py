@@ -109,7 +109,7 @@ class CallRunner:
         self._resort: tuple[AttemptReader, int] | None = None
         self._silent = False
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
-        self._observed = engine.events.observed
+        self._observed = bool(engine.events.observers) and engine.events.observed
 
     # For observers
 
@@ -323,6 +323,8 @@ class CallRunner:
 
     def _withheld(self, ask: StartAttempt) -> str | None:
         """Hold what the request may cost; why it must not be sent, or None."""
+        if not self._costs.limited:
+            return None
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
