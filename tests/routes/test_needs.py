@@ -66,7 +66,8 @@ class Looked(dict[str, Any]):
 def test_a_request_without_special_parameters_is_looked_at_no_further() -> None:
     looked = Looked()
     long = [{"role": "user", "content": "x" * 30_000}]
-    assert not (wants_json(looked) or slow(looked) or own_providers(looked) or needs(looked, long, 30_000).abilities)
+    assert not any(look(looked) for look in (wants_json, slow, own_providers))
+    assert not needs(looked, long, 30_000).abilities
     assert looked.names == SPECIAL
     assert undemanding({"temperature": 1, "max_tokens": 5})
     assert not any(undemanding({name: None}) for name in SPECIAL)
