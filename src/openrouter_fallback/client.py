@@ -415,6 +415,7 @@ class FallbackClient:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
         if not held.here:
+            SyncBridge(self._events).run(self._engine.background.aclose)
             SyncBridge(self._events).run(self._transport.aclose)
             if self._store is not None:
                 SyncBridge(self._events).run(self._store.aclose)
@@ -423,6 +424,7 @@ class FallbackClient:
         """Close the idle connections of the running loop. The client can still be used."""
         if self._store is not None:
             self._store.stop()
+        await self._engine.background.aclose()
         await self._transport.aclose()
 
     def __enter__(self) -> Self:

@@ -83,7 +83,8 @@ def test_the_deadline_of_the_call(emulator: Emulator, client: FallbackClient, su
     outcome = ask(client, surface, total_timeout=SHORT)
     assert type(outcome.raised) is DeadlineExceededError
     assert isinstance(outcome.raised, TimeoutError)
-    assert [attempt.kind for attempt in outcome.raised.attempts] == [K.TIMED_OUT, K.TIMED_OUT]
+    once_more = [] if "stream" in surface else [K.TIMED_OUT]  # at half of the time, beside the silent two
+    assert [attempt.kind for attempt in outcome.raised.attempts] == [K.TIMED_OUT, K.TIMED_OUT, *once_more]
     emulator.wait_for(gone)
 
 

@@ -42,10 +42,11 @@ from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
 from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
+from .detached import run_on
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime, logger
-from .steps import OVERTAKEN, Delivery, OutOfTime, ResponseStarted, Steps
+from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of, was_cut
 
@@ -67,6 +68,12 @@ class Phase(Enum):
 
 # Looked up for every piece: a member of an Enum costs several times what a global does.
 _NEW, _OVER, _TEXT = Phase.NEW, Phase.OVER, Delivery.TEXT
+_DECIDING = frozenset({FirstToken, Ended, OutOfTime})
+"""After these the call goes on with an attempt, or with another one."""
+
+
+async def _awaited(asked: Awaitable[None]) -> None:
+    await asked
 
 
 class CallRunner:
@@ -108,6 +115,8 @@ class CallRunner:
         self._seams: list[Seam] = []
         self._resort: tuple[AttemptReader, int] | None = None
         self._silent = False
+        self._leasing: asyncio.Task[None] | None = None
+        """Asks whether this call may probe, while its first request is under way."""
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
         self._observed = bool(engine.events.observers) and engine.events.observed
 
@@ -190,7 +199,7 @@ class CallRunner:
             match command:
                 case KeepWaiting():
                     alone = self._race.alone
-                    if alone is not None and self._core.beside_at is None:
+                    if alone is not None and self._core.beside_at is None and self._leasing is None:
                         number, event = alone.ask.number, await alone.next()
                         if type(event) is Pieces:
                             return self._delivered(event.pieces)
@@ -217,8 +226,10 @@ class CallRunner:
         """Wait for what any attempt tells, or until another is wanted beside them."""
         at = self._core.beside_at
         seconds = None if at is None else max(0.0, at - self._engine.clock())
-        told = await self._race.next(seconds)
+        told = await self._race.next(seconds, self._leasing)
         self._still_open()
+        if self._leasing is not None and (told is None or type(told[1]) in _DECIDING):
+            await self._probe(self._leasing)
         if told is None:
             at = self._core.beside_at
             return _STAY if at is None or self._engine.clock() < at else await self._beside()
@@ -275,10 +286,6 @@ class CallRunner:
         else:
             await places.acquire()
         self._places, self._held = places, 1
-        if engine.lease is not None:
-            asked = engine.lease(candidate.target for candidate in call.plan.candidates)
-            if asked is not None:
-                await asked
         now = engine.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
@@ -286,7 +293,40 @@ class CallRunner:
             call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
         )
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(self._text))
+        if engine.lease is not None:
+            now = await self._ask_lease(engine.lease(candidate.target for candidate in call.plan.candidates), now)
         return self._steps.begin(now)
+
+    async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
+        """Ask whether this call may probe: beside its first request, or before it where there can be none beside it."""
+        if asked is None:
+            return now
+        work = self._engine.background.start(_awaited(asked))
+        if not self._costs.limited and self._core.machine.goes_without(now):
+            self._leasing = work
+            return now
+        await asyncio.shield(work)
+        return self._engine.clock()
+
+    async def _probe(self, leasing: asyncio.Task[None]) -> None:
+        """Start the probe beside those under way, if this process has got the lease.
+
+        Waits for the store's answer, 50 ms at most: so a lease cannot miss its call, however soon that is answered.
+        """
+        if not leasing.done():
+            await asyncio.wait([leasing])
+            self._still_open()
+        self._leasing = None
+        places = self._places
+        ask = self._core.probe(self._engine.clock(), place=places is not None and not places.locked())
+        if ask is not None:
+            await self._take_place()
+            self._start(ask)
+
+    async def _take_place(self) -> None:
+        if self._places is not None:
+            await self._places.acquire()
+            self._held += 1
 
     def _affordable(self, plan: Plan) -> Plan:
         """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
@@ -374,9 +414,7 @@ class CallRunner:
         ask = self._core.beside(self._engine.clock(), place=places is not None and not places.locked())
         if ask is None:
             return _STAY
-        if places is not None:
-            await places.acquire()
-            self._held += 1
+        await self._take_place()
         return ask
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
@@ -384,7 +422,9 @@ class CallRunner:
         steps, kind = self._steps, type(event)
         if steps is None:
             return False
-        if kind is FirstToken and (self._deliver or len(steps.active) > 1):
+        if number not in steps.active:
+            return False  # it is detached
+        if kind is FirstToken and (self._deliver or len(steps.active) > 1 or self._leasing is not None):
             return False  # the caller gets pieces, or others are overtaken
         if kind is not FirstToken and kind is not ResponseStarted and kind is not Reasoning:
             return False
@@ -408,11 +448,39 @@ class CallRunner:
         gone = core.overtaken()
         if not gone:
             return
-        for number in gone:
+        closed = [number for number in gone if not self._runs_on(number, now)]
+        for number in closed:
             core.drop(number, OVERTAKEN, now)
-        await self._race.close(*gone)
-        self._give_back(len(core.active))
-        self._still_open()
+        if closed:
+            await self._race.close(*closed)
+            self._give_back(len(core.active))
+            self._still_open()
+
+    def _runs_on(self, number: int, now: float) -> bool:
+        """Let an overtaken probe run on, detached: with its place, and with what is held for it."""
+        probe = self._core.detached(number)
+        if probe is None:
+            return False
+        self._costs.detached.add(number)
+        self._core.drop(number, RUNS_ON, now)
+        reading, pending = self._race.detach(number)
+        places, self._held = self._places, self._held - 1
+
+        def settle() -> None:
+            if number not in self._costs.detached:
+                return  # once
+            self._costs.detached.discard(number)
+            self._settle(number, reading, reading.failure or OVERTAKEN, self._engine.clock())
+            if places is not None:
+                places.release()
+
+        def forsake() -> None:
+            probe.dropped()
+            settle()
+
+        work = run_on(self._number, probe, reading, pending, self._engine.clock, settle)
+        self._engine.background.start(work, forsake)
+        return True
 
     async def _close_all(self, why: Failure) -> None:
         if self._race:
@@ -591,12 +659,8 @@ class CallRunner:
         if failure is not None and reading.failure is not None:
             failure = reading.failure
         usd, estimated = cost_of(reading)
-        if was_cut(reading, failure):
-            ask = reading.ask
-            seconds, candidate = now - ask.ticket.started, ask.candidate
-            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
-        else:
-            self._costs.settle(number, usd, estimated=estimated)
+        if number not in self._costs.detached:
+            self._settle(number, reading, failure, now)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)
@@ -604,6 +668,16 @@ class CallRunner:
             self._attempts.append(attempt)
         if self._heard:
             self._emit(AttemptEnded(self._number, number, attempt))
+
+    def _settle(self, number: int, reading: AttemptReader, failure: Failure | None, now: float) -> None:
+        """Book what an attempt has cost."""
+        usd, estimated = cost_of(reading)
+        if was_cut(reading, failure):
+            ask = reading.ask
+            seconds, candidate = now - ask.ticket.started, ask.candidate
+            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+        else:
+            self._costs.settle(number, usd, estimated=estimated)
 
     def _report(self, ask: StartAttempt) -> None:
         """Say that the call goes on with another model."""
@@ -637,7 +711,7 @@ class CallRunner:
 
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER
-        self._costs.purse.close()
+        self._costs.close()
         steps, self._steps = self._steps, None
         for name in steps.machine.opened if steps is not None else ():
             opened = BreakerOpened(self._number, name)

@@ -25,6 +25,7 @@ from ..routes.candidate import Candidate, Plan
 from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
+from .detached import Background
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -81,6 +82,8 @@ class Runtime:
     delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""
+    background: Background = field(default_factory=Background)
+    """What runs on after the calls."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     known: Callable[[], Iterable[str]] = tuple
@@ -120,6 +123,7 @@ class Runtime:
             raise LocalError(_NO_LOOP) from None
         places = self._places.get(loop)
         if places is None:
+            self.background.forsake()
             for old in list(self._places):
                 if old.is_closed():
                     self._places.pop(old, None)

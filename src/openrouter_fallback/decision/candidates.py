@@ -50,7 +50,8 @@ class CandidateState:
         self.retried = False
         self.excluded = False
         self.why = ""
-        self.active = False
+        self.active = 0
+        """How many attempts at it are under way."""
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
@@ -69,8 +70,8 @@ class ActiveAttempt:
     """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come.
 
     Another is called beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
-    overdue; at `half_at`, when half of the call's time is used without a whole answer. They are None once they have
-    passed. `late`: that half is over.
+    overdue; at `probe_at`, since it is a probe; at `half_at`, when half of the call's time is used without a whole
+    answer. They are None once they have passed. `late`: that half is over; `probing`: `probe_at` has passed.
     """
 
     state: CandidateState
@@ -78,7 +79,9 @@ class ActiveAttempt:
     hedge_at: float | None = None
     doubt_at: float | None = None
     half_at: float | None = None
+    probe_at: float | None = None
     late: bool = False
+    probing: bool = False
     reached: bool = False
     token: bool = False
 
@@ -121,6 +124,16 @@ class CallState:
 
     def __post_init__(self) -> None:
         self.timing = Timeouts(self.limits, self.traits, self.health)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether this library may call two models at a time by itself."""
+        return self.traits.idempotent and not self.policy.any_error
+
+    @property
+    def others_wanted(self) -> bool:
+        """Whether candidates need not wait for the attempts under way: one of these is overdue, or a probe."""
+        return self.doubtful or any(attempt.probing for attempt in self.active.values())
 
     @property
     def begun(self) -> bool:
@@ -183,6 +196,19 @@ class CallState:
             return False
         at = self.standing(state, now)
         return at.gate is Availability.READY and not at.unreachable
+
+    def ready(self, state: CandidateState, now: float) -> bool:
+        """Whether this untried candidate may be called now, if only as a probe."""
+        if state.attempts or state.active or not self.open(state):
+            return False
+        at = self.standing(state, now)
+        return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
+
+    def probeable(self, state: CandidateState, now: float) -> bool:
+        """Whether this untried candidate is due for a probe."""
+        if state.attempts or state.active or not self.open(state):
+            return False
+        return self.standing(state, now).gate is Availability.PROBE
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether this untried candidate is one that the call can go on to."""

@@ -9,6 +9,9 @@ from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import StartAttempt
 from .timeouts import SLOW_STALL_SECONDS
 
+PROBE_ALONE_SECONDS = 0.5
+"""How long a probe goes alone while another candidate is ready."""
+
 
 def with_deadlines(
     call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
@@ -24,8 +27,11 @@ def with_deadlines(
     doubt_at, half_at = first_token_by, None
     if not ends and others:
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
+    raced = ticket.probe and call.side_by_side and not call.health.probes_alone(candidate.target)
+    ready = raced and any(call.ready(other, now) for other in call.candidates)
+    probe_at = now + PROBE_ALONE_SECONDS if ready else None
     rest = others or any(not other.exhausted for other in call.candidates if other is not state)
-    if limits.whole and rest and call.traits.idempotent and not call.policy.any_error:
+    if limits.whole and rest and call.side_by_side:
         half_at = now + remaining / 2
     start = StartAttempt(
         candidate=candidate,
@@ -49,6 +55,7 @@ def with_deadlines(
         hedge_at=hedge_at if hedge_at < first_token_by else None,
         doubt_at=doubt_at if doubt_at < first_token_by else None,
         half_at=half_at,
+        probe_at=probe_at,
     )
 
 

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -193,13 +193,14 @@ class CallBudget:
             if estimated:
                 ledger._estimated += paid
 
-    def close(self) -> None:
-        """The call is over: what was held and never asked for is free again."""
+    def close(self, running: Collection[int] = ()) -> None:
+        """The call is over: what was held and never asked for is free again, but for requests that are `running`."""
         ledger = self._ledger
         with ledger._lock:
-            if self._forks == ledger._forks:
-                ledger._held -= sum(self._held.values(), ZERO)
-            self._held.clear()
+            for number in [number for number in self._held if number not in running]:
+                held = self._held.pop(number)
+                if self._forks == ledger._forks:
+                    ledger._held -= held
 
     def _left(self) -> tuple[Decimal | None, Decimal | None]:
         ledger = self._ledger
