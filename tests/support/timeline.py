@@ -446,6 +446,8 @@ class Call:
         if isinstance(event, FirstToken):
             one.times.first_token(now)
             self.first_token = now if self.first_token is None else self.first_token
+        if isinstance(event, Pieces):
+            one.times.delivered = True
         answered = isinstance(event, Ended) and event.failure is None
         if answered:
             core.choose(number, now)

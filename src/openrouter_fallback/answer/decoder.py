@@ -140,7 +140,7 @@ class AnswerDecoder:
         self.begun = False
         """Whether the first token has come."""
         self.tokens = 0
-        """How many chunks with a token have come; in BODY, how often bytes have come."""
+        """How many chunks with a token have come. The bytes of a BODY are none: it is an answer once it is whole."""
         self.assembler = Accumulator(choices)
         self._headers = headers
         self._streams = streams
@@ -258,13 +258,7 @@ class AnswerDecoder:
         if len(body) > MAX_BODY_BYTES:
             detail = f"the body exceeds {MAX_BODY_BYTES} bytes"
             return [self._fail(from_transport(TransportFault.OVERSIZED, detail))]
-        if not body:
-            return []
-        self.tokens += 1
-        if self.begun or not self._streams:
-            return []
-        self.begun = True
-        return [_FIRST_TOKEN]
+        return []
 
     # Events
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, State
+from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
 from ..answer.seam import SeamJoiner
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
@@ -359,6 +359,8 @@ class AttemptReader:
                 self._move()
         if events:
             self._events += events
+            if not times.delivered and type(events[-1]) is Pieces:
+                times.delivered = True
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)

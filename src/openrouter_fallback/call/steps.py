@@ -192,8 +192,11 @@ class Steps:
         return gone
 
     def drop(self, number: int, failure: Failure, now: float) -> None:
-        """An overtaken attempt is closed; `failure` is its own, if it had one before."""
+        """An overtaken attempt is closed. One that had missed a deadline is told as timed out."""
         del self.active[number]
+        missed = self.machine.overdue(number)
+        if missed is not None:
+            failure = Failure(FailureKind.TIMED_OUT, f"{missed}; another model was faster")
         self._note(number, failure, now)
 
     def deliver(self, pieces: list[Piece]) -> None:

@@ -78,7 +78,7 @@ def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
     if reported is not None:
         return Decimal(str(reported)), False
     info = reading.ask.candidate.info
-    if reading.first_token_at is None or info is None:
+    if (reading.first_token_at is None and reading.completion is None) or info is None:
         return None, False
     estimate = cost(info, *tokens_of(reading))
     return estimate, estimate is not None

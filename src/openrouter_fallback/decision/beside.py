@@ -29,11 +29,16 @@ def mark_due(call: CallState, now: float) -> bool:
         if attempt.doubt_at is not None and attempt.doubt_at <= now:
             attempt.doubt_at, call.doubtful = None, True
             if not attempt.token:
+                call.overdue[attempt.start.number] = f"first token overdue after {now - attempt.ticket.started:.1f} s"
                 _overdue(call, attempt, now)
         if attempt.probe_at is not None and attempt.probe_at <= now:
             attempt.probe_at, attempt.probing = None, True
         if attempt.half_at is not None and attempt.half_at <= now:
             attempt.half_at, attempt.late, call.doubtful, call.to_the_end = None, True, True, True
+            waited = now - attempt.ticket.started
+            call.overdue.setdefault(
+                attempt.start.number, f"no whole answer after {waited:.1f} s, half of the call's time"
+            )
         if attempt.hedge_at is not None and attempt.hedge_at <= now:
             attempt.hedge_at, hedges = None, True
     return hedges

@@ -98,7 +98,8 @@ class CallState:
     `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
-    call waits for the retry budget; `over_budget`: it may fail for that.
+    call waits for the retry budget; `over_budget`: it may fail for that. `overdue`: the deadlines that attempts, by
+    number, have missed while they went on.
     """
 
     candidates: list[CandidateState]
@@ -112,6 +113,7 @@ class CallState:
     active: dict[int, ActiveAttempt] = field(default_factory=dict)
     tickets: dict[str, Permit] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    overdue: dict[int, str] = field(default_factory=dict)
     started: int = 0
     queued: int = 0
     delivered: bool = False

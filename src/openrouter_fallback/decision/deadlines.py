@@ -22,15 +22,26 @@ class OutOfTime(Exception):
 class Deadlines:
     """What has happened when in an attempt, and until when it may wait.
 
-    `total_counts`: the call's deadline holds after the first token too.
+    `total_counts`: the call's deadline holds until the answer's end; else until the caller has a piece (`delivered`).
     """
 
-    __slots__ = ("_ask", "_owed", "_since", "_started", "_total_counts", "first_token_at", "last_token_at", "state")
+    __slots__ = (
+        "_ask",
+        "_owed",
+        "_since",
+        "_started",
+        "_total_counts",
+        "delivered",
+        "first_token_at",
+        "last_token_at",
+        "state",
+    )
 
     def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
         self.last_token_at = self._started = self._since = ask.ticket.started
         self.state = State.HEAD
+        self.delivered = False
         self._ask = ask
         self._total_counts = total_counts
         self._owed = 0.0
@@ -71,13 +82,13 @@ class Deadlines:
             due = min(ask.first_token_by, ask.total_by)
         else:
             due = self.last_token_at + (ask.tool_stall if state is State.IN_CALL else ask.stall)
-            if self._total_counts:
+            if self._total_counts or not self.delivered:
                 due = min(due, ask.total_by)
         return due if ask.attempt_by is None else min(due, ask.attempt_by)
 
     def total_passed(self, now: float) -> bool:
         """Whether the deadline of the whole call has passed, and counts."""
-        return now >= self.ask.total_by and (self._total_counts or self.first_token_at is None)
+        return now >= self.ask.total_by and (self._total_counts or not self.delivered)
 
     def missed(self, now: float) -> Failure:
         """Which deadline has passed. Raises `OutOfTime` if it is that of the whole call."""

@@ -114,6 +114,10 @@ class Failover:
         for probe in overtake(self._call, winner, now):
             self._detached[probe.number] = probe
 
+    def overdue(self, number: int) -> str | None:
+        """The deadline of ours that an attempt had missed when another one was faster; None: it was in time."""
+        return self._call.overdue.get(number)
+
     def detached(self, number: int) -> DetachedProbe | None:
         """An overtaken probe that is to run on: whoever takes it feeds it from now on, also after the call's end."""
         return self._detached.pop(number, None)
