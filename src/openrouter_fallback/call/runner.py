@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -470,7 +471,8 @@ class CallRunner:
             if number not in self._costs.detached:
                 return  # once
             self._costs.detached.discard(number)
-            self._settle(number, reading, reading.failure or OVERTAKEN, self._engine.clock())
+            failure = reading.failure or OVERTAKEN
+            self._settle(number, reading, failure, self._engine.clock(), *cost_of(reading))
             if places is not None:
                 places.release()
 
@@ -586,10 +588,11 @@ class CallRunner:
         if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            self._partial = self._text = self._text + reading.partial
-            if reading.said:
+            text, said = reading.partial, reading.said
+            self._partial = self._text = self._text + text
+            if said:
                 self._author = candidate.key
-                self._spent.append((reading.usage, written_tokens(reading.partial, reading.said)))
+                self._spent.append((reading.usage, written_tokens(text, said)))
 
     def _join(self, reading: AttemptReader, ended: Ended) -> None:
         """Note the seam, once a continuation has shown what it does."""
@@ -660,7 +663,7 @@ class CallRunner:
             failure = reading.failure
         usd, estimated = cost_of(reading)
         if number not in self._costs.detached:
-            self._settle(number, reading, failure, now)
+            self._settle(number, reading, failure, now, usd, estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)
@@ -669,10 +672,17 @@ class CallRunner:
         if self._heard:
             self._emit(AttemptEnded(self._number, number, attempt))
 
-    def _settle(self, number: int, reading: AttemptReader, failure: Failure | None, now: float) -> None:
-        """Book what an attempt has cost."""
-        usd, estimated = cost_of(reading)
-        if was_cut(reading, failure):
+    def _settle(
+        self,
+        number: int,
+        reading: AttemptReader,
+        failure: Failure | None,
+        now: float,
+        usd: Decimal | None,
+        estimated: bool,
+    ) -> None:
+        """Book what an attempt has cost: `usd`, which may be an estimate."""
+        if self._costs.limited and was_cut(reading, failure):
             ask = reading.ask
             seconds, candidate = now - ask.ticket.started, ask.candidate
             self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
