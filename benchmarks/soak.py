@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from openrouter_fallback import FailureKind, FallbackClient, FallbackError
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
 
@@ -142,7 +143,7 @@ class Tally:
 def make_client(base_url: str, tally: Tally) -> FallbackClient:
     """A client whose backoff takes no time and whose events are counted."""
     client = FallbackClient(list(MODELS), base_url=base_url, api_key=KEY)
-    client._engine.random = lambda: 0.0
+    parts_of(client).runtime.random = lambda: 0.0
     client.subscribe(tally.hear)
     return client
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
@@ -14,32 +12,26 @@ from .argument_names import refuses_others
 from .call.arguments import CallArguments, InlineCallbacks
 from .call.portal import SyncBridge, portal
 from .call.runner import CallRunner
-from .call.runtime import Accept, Call, CallbackHost, Runtime
+from .call.runtime import Accept
 from .catalog.catalog import Catalog
-from .catalog.prices import MaxPrice, price
-from .catalog.refresh import Refresh, on_this_machine
-from .composition import health_store, hedging, ledger_of
+from .catalog.prices import MaxPrice
+from .composition import compose
 from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
 from .config.resolve import resolve_config
-from .decision.commands import Limits
-from .endpoints.api import Lists, key_info
-from .endpoints.destinations import Destination, Destinations, attribution
-from .endpoints.keys import KEYS_PAGE, ApiKey, KeyRing, Keys
+from .endpoints.api import key_info
+from .endpoints.keys import KEYS_PAGE, ApiKey
 from .errors import AuthenticationError, ConfigError
 from .events import Events, Subscriber
-from .failures.policy import policy
-from .health import MemoryHealth, ModelHealth, Rules
-from .request.handover import loop_models
+from .health import ModelHealth
 from .request.request import Messages, Request
-from .results import Completion, Route, Skipped
-from .routes.candidate import Candidate, Plan
+from .results import Completion, Route
+from .routes.candidate import Candidate
 from .routes.choice import Choice, in_context
-from .routes.router import Router
 from .sealed import sealed, sealed_headers
 from .signatures import call_itself
 from .spending.ledger import Spend
 from .streams import AsyncStream, Stream
-from .suggest import did_you_mean, no_attribute
+from .suggest import no_attribute
 
 
 class FallbackClient:
@@ -66,41 +58,10 @@ class FallbackClient:
     ) -> None:
         api_key, headers = sealed(api_key), sealed_headers(headers)  # a frame may be shown
         self.config = resolve_config(models, config, base_url, settings)
-        self._keys = Keys(self.config, api_key)
-        self._places = Destinations(self.config, attribution(app_url, app_title), headers)
+        self._parts = compose(self.config, api_key, headers, app_url, app_title)
+        self._events = self._parts.events
         self._defaults = Choice()
-        chosen = self.config.settings
-        rules = Rules(
-            window_seconds=chosen.health_window_minutes * 60.0,
-            min_samples=chosen.min_samples,
-            skip_threshold=chosen.skip_threshold,
-            longest_open=chosen.disable_duration_seconds,
-        )
-        # Here, because of what it imports: whoever only loads a configuration or asks for help does without.
-        from .http.transport import HttpTransport
-
-        self._events = Events()
-        self._transport = HttpTransport()
-        self._hedging = hedging(chosen.hedge)
-        share = chosen.hedge.max_fraction if chosen.hedge is not None else 0.0
-        shares = {"retry_budget": chosen.retry_budget, "hedge_share": share}
-        ledger = ledger_of(chosen.spend_limit_usd)
-        self._store = health_store(self.config, rules, shares, ledger, self._keys)
-        urls = {name: endpoint.base_url for name, endpoint in self.config.endpoints.items()}
-        kept = [name for name, url in urls.items() if chosen.catalog == "always" or not on_this_machine(url)]
-        self._catalog = Catalog(urls, self.config.split, Lists(self._places, self._keys, self._transport), kept=kept)
-        self._engine = Runtime(
-            transport=self._transport,
-            health=MemoryHealth(rules, random.random, **shares) if self._store is None else self._store.health,
-            policy=policy(chosen.policy, chosen.on_failure),
-            events=self._events,
-            ledger=ledger,
-            lease=None if self._store is None else self._store.lease,
-            known=_Known(self.config, self._catalog),
-        )
-        self._router = Router(self.config, self._engine.health, self._catalog)
-        self._renewal = Refresh(self._catalog, kept if chosen.catalog != "never" else ())
-        if chosen.opentelemetry:
+        if self.config.settings.opentelemetry:
             self.instrument()
 
     @classmethod
@@ -177,10 +138,10 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
-        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
+        limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
-        ring = self._keys.ring()
-        return mailbox.run(lambda: self._answer(asked, limits, mailbox, ring))
+        ring = self._parts.keys.ring()
+        return mailbox.run(lambda: self._parts.planner.answer(asked, limits, mailbox, ring))
 
     async def achat(
         self,
@@ -203,8 +164,10 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
-        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=False)
-        return await self._answer(asked, limits, InlineCallbacks(self._events), await self._keys.aring())
+        limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
+        return await self._parts.planner.answer(
+            asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring()
+        )
 
     def stream(
         self,
@@ -235,12 +198,12 @@ class FallbackClient:
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )
-        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
+        limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = SyncBridge(self._events)
-        ring = self._keys.ring()
+        ring = self._parts.keys.ring()
 
         async def start() -> CallRunner:
-            return await self._run(asked, limits, mailbox, ring, deliver=True)
+            return await self._parts.planner.begin(asked, limits, mailbox, ring, deliver=True)
 
         return Stream(mailbox, start)
 
@@ -268,10 +231,12 @@ class FallbackClient:
         asked = CallArguments(
             messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
         )
-        limits = self._limits(timeout, stall_timeout, total_timeout, deliver=True)
+        limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> CallRunner:
-            return await self._run(asked, limits, InlineCallbacks(self._events), await self._keys.aring(), deliver=True)
+            return await self._parts.planner.begin(
+                asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring(), deliver=True
+            )
 
         return AsyncStream(start)
 
@@ -280,7 +245,7 @@ class FallbackClient:
     @property
     def catalog(self) -> Catalog:
         """What is known of the endpoints' models: prices, context, capabilities."""
-        return self._catalog
+        return self._parts.catalog
 
     def refresh_catalog(self) -> None:
         """Fetch the lists of models now: prices, contexts, abilities. Async callers: `await client.catalog.refresh()`.
@@ -294,11 +259,11 @@ class FallbackClient:
 
         Raises `AuthenticationError` if there is no key or it is not accepted, `CatalogError` if nothing is said.
         """
-        ring = await self._keys.aring()
+        ring = await self._parts.keys.aring()
         if OPENROUTER in ring.missing:
-            raise AuthenticationError(self._keys.no_key(OPENROUTER))
+            raise AuthenticationError(self._parts.keys.no_key(OPENROUTER))
         try:
-            return await key_info(self._transport, self._places.key(ring))
+            return await key_info(self._parts.transport, self._parts.destinations.key(ring))
         except AuthenticationError as error:
             error.add_note(f"{KEYS_PAGE} {ring.hint}")
             raise
@@ -320,18 +285,7 @@ class FallbackClient:
         With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        request = Request(" " if messages is None else messages, params)
-        loop = loop_models(request.history, self._engine.delivered)
-        now, accounts = self._engine.clock(), self._keys.accounts()
-        route = self._router.route(choice, now, accounts, request.needs, loop)
-        missing = self._keys.missing()
-        keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
-        if len(keyless) == len(route.candidates):
-            return route  # without any key, what would be asked with one
-        asked = tuple(key for key in route.candidates if key not in keyless)
-        return replace(
-            route, candidates=asked, skipped=(*route.skipped, *(Skipped(key, "no API key") for key in keyless))
-        )
+        return self._parts.planner.route(choice, Request(" " if messages is None else messages, params))
 
     def available(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing may ask now, in order."""
@@ -339,7 +293,9 @@ class FallbackClient:
 
     def chain(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing is allowed to ask, in order, whatever their health."""
-        plan = self._router.plan(self._choice(**routing), self._engine.clock(), self._keys.accounts())
+        plan = self._parts.router.plan(
+            self._choice(**routing), self._parts.runtime.clock(), self._parts.keys.accounts()
+        )
         return tuple(candidate.key for candidate in plan.candidates)
 
     def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
@@ -348,11 +304,11 @@ class FallbackClient:
         Where health is shared, counts are the fleet's. `refresh` asks the store now instead of about once a second, and
         raises `ConnectionError` if it does not answer.
         """
-        store = self._store
+        store = self._parts.store
         if store is not None and refresh and not SyncBridge(self._events).run(store.exchange):
             raise ConnectionError("the health store does not answer; the log says why")
-        now = self._engine.clock()
-        router, health, accounts = self._router, self._engine.health, self._keys.accounts()
+        now = self._parts.runtime.clock()
+        router, health, accounts = self._parts.router, self._parts.runtime.health, self._parts.keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
 
     def spend(self) -> Spend:
@@ -361,25 +317,24 @@ class FallbackClient:
         Where a store shares it, a limit per day holds for the whole fleet, which may exceed it by what its processes
         spend between two exchanges.
         """
-        return self._engine.ledger.spend()
+        return self._parts.runtime.ledger.spend()
 
     def disable(self, model: str, seconds: float | None = None) -> None:
         """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
-        target = self._known(model).target
-        self._engine.health.disable(
-            target, self._engine.clock() + (target.longest_open if seconds is None else seconds)
-        )
+        target = self._candidate(model).target
+        runtime = self._parts.runtime
+        runtime.health.disable(target, runtime.clock() + (target.longest_open if seconds is None else seconds))
 
     def enable(self, model: str) -> None:
         """Undo `disable`, close the model's breaker and end its cooldowns."""
-        self._engine.health.enable(self._known(model).target)
+        self._parts.runtime.health.enable(self._candidate(model).target)
 
     def reset(self, model: str | None = None) -> None:
         """Forget what was learnt about `model`, or about all models, endpoints and keys."""
         if model is None:
-            self._engine.health.reset()
+            self._parts.runtime.health.reset()
         else:
-            self._engine.health.forget(self._known(model).target)
+            self._parts.runtime.health.forget(self._candidate(model).target)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""
@@ -396,14 +351,14 @@ class FallbackClient:
             if (missing.name or "").partition(".")[0] != "opentelemetry":
                 raise
             raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
-        config, clock, alive = self.config, self._engine.clock, weakref.ref(self._engine.health)
+        config, clock, alive = self.config, self._parts.runtime.clock, weakref.ref(self._parts.runtime.health)
 
         def states() -> dict[str, str]:
             health = alive()
             return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
 
         telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
-        remove = self._engine.events.add_observer(telemetry, telemetry.awake)
+        remove = self._parts.runtime.events.add_observer(telemetry, telemetry.awake)
 
         def end() -> None:
             remove()
@@ -415,17 +370,17 @@ class FallbackClient:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
         if not held.here:
-            SyncBridge(self._events).run(self._engine.background.aclose)
-            SyncBridge(self._events).run(self._transport.aclose)
-            if self._store is not None:
-                SyncBridge(self._events).run(self._store.aclose)
+            SyncBridge(self._events).run(self._parts.runtime.background.aclose)
+            SyncBridge(self._events).run(self._parts.transport.aclose)
+            if self._parts.store is not None:
+                SyncBridge(self._events).run(self._parts.store.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
-        if self._store is not None:
-            self._store.stop()
-        await self._engine.background.aclose()
-        await self._transport.aclose()
+        if self._parts.store is not None:
+            self._parts.store.stop()
+        await self._parts.runtime.background.aclose()
+        await self._parts.transport.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -456,51 +411,6 @@ class FallbackClient:
 
     # Inside
 
-    async def _answer(self, asked: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
-        run = await self._run(asked, limits, host, ring, deliver=False)
-        await run.advance()
-        if run.completion is None:
-            raise RuntimeError("the call ended without an answer and without an error")
-        return run.completion
-
-    async def _run(
-        self, asked: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool
-    ) -> CallRunner:
-        if self._store is not None:
-            self._store.touch()
-        plan = self._plan(asked.choice, ring, asked.request)
-        begun, priceless = self._engine.clock(), self._priceless(plan)
-        self._renewal.soon(begun, needed=priceless)
-        if priceless and await self._renewal.looked(limits.total / 2):
-            plan = self._plan(asked.choice, ring, asked.request)
-            limits = replace(limits, total=max(0.0, limits.total - (self._engine.clock() - begun)))
-
-        def wire(candidate: Candidate) -> Destination:
-            return self._places.wire(candidate, ring, asked.headers)
-
-        call = Call(asked.request, plan, limits, wire, host, asked.accept, ring.hint, ring.secrets)
-        return CallRunner(self._engine, call, deliver=deliver)
-
-    def _priceless(self, plan: Plan) -> bool:
-        """Whether nobody can be asked, and prices may change that."""
-        if plan.candidates:
-            return bool(self._engine.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
-        return any(price(self._catalog.get(skipped.model)) is None for skipped in plan.excluded)
-
-    def _plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
-        now, needs = self._engine.clock(), request.needs
-        plan = self._router.plan(choice, now, ring.accounts, needs)
-        loop = loop_models(request.history, self._engine.delivered)
-        if loop:
-            plan = self._router.with_loop(plan, loop, now, needs)
-        if not ring.missing:
-            return plan
-        kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
-        if not kept and plan.candidates:
-            raise AuthenticationError(self._keys.no_key(plan.candidates[0].target.endpoint))
-        keyless = [Skipped(c.key, "no API key") for c in plan.candidates if c.target.endpoint in ring.missing]
-        return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
-
     def _choice(
         self,
         task: str | None = None,
@@ -518,47 +428,7 @@ class FallbackClient:
             raise ConfigError(f"mid_stream={mid_stream!r} is neither 'continue' nor 'raise'")
         return mid_stream or self.config.settings.mid_stream
 
-    def _limits(
-        self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
-    ) -> Limits:
-        settings = self.config.settings
-        given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
-        for name, value in given.items():
-            if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
-                raise ConfigError(f"{name}={value!r} is not a number of seconds above 0")
-        return Limits(
-            total=settings.total_timeout_seconds if total_timeout is None else float(total_timeout),
-            wall_clock=not deliver or total_timeout is not None,
-            whole=not deliver,
-            first_token=timeout,
-            stall=settings.stall_timeout_seconds if stall_timeout is None else float(stall_timeout),
-            attempt=settings.attempt_timeout_seconds,
-            hedge=self._hedging,
-        )
-
-    def _known(self, model: str) -> Candidate:
-        """The candidate behind an id that a caller steers. Raises `ConfigError` for one that no call could ask."""
+    def _candidate(self, model: str) -> Candidate:
+        """The candidate behind an id that a caller steers. Raises `ConfigError` for one that no call could use."""
         own = [one if isinstance(one, str) else one.id for one in self._defaults.models or ()]
-        ids = (*self.config.ids(), *own)
-        if model not in ids and not self._router.has_seen(model):
-            problem = self.config.id_problem(model)
-            if problem is not None:
-                raise ConfigError(f"{problem}{'' if 'Did you mean' in problem else did_you_mean(model, ids)}")
-            raise ConfigError(
-                f"{model!r} is in no chain of this client.{did_you_mean(model, ids)} A model that only calls name by "
-                f"models= is known after the first of them, or to a copy: client.with_options(models=[{model!r}])."
-            )
-        return self._router.candidate(model, self._keys.accounts())
-
-
-class _Known:
-    """The ids that a client knows: those of its configuration, and what OpenRouter lists."""
-
-    __slots__ = ("_catalog", "_config")
-
-    def __init__(self, config: FallbackConfig, catalog: Catalog) -> None:
-        self._config = config
-        self._catalog = catalog
-
-    def __call__(self) -> list[str]:
-        return [*self._config.ids(), *(info.id for info in self._catalog.models())]
+        return self._parts.planner.candidate(model, own)

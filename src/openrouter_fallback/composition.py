@@ -1,4 +1,8 @@
-"""Whether a client's health is shared with other processes, and by what."""
+"""Builds the parts of a client, and hands them to tests and simulators.
+
+A client is a facade: `compose` decides which parts it has and how they are joined. `parts_of` gives the parts of a
+client that exists. The parts are not public names of the package: they change with it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,14 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from .call.planner import Planner
 from .call.portal import portal
+from .call.runtime import Runtime
+from .catalog.catalog import Catalog
+from .catalog.refresh import Refresh, on_this_machine
 from .config.models import (
     OPENROUTER,
     FallbackConfig,
@@ -17,11 +26,108 @@ from .config.models import (
     SpendLimit,
 )
 from .decision.commands import Hedging
-from .endpoints.keys import Keys
+from .endpoints.api import Lists
+from .endpoints.destinations import Destinations, attribution
+from .endpoints.keys import ApiKey, Keys
 from .errors import ConfigError
-from .health import HealthStore, Rules, SharedHealth
+from .events import Events
+from .failures.policy import policy
+from .health import HealthStore, MemoryHealth, Rules, SharedHealth
 from .health.shared.protocol import NO_ACCOUNT, SpendAccount
+from .routes.router import Router
 from .spending.ledger import Ledger
+
+if TYPE_CHECKING:
+    from .client import FallbackClient
+    from .http.transport import HttpTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a client and its copies share. A test may replace the clocks and the dice of `runtime` before a call."""
+
+    keys: Keys
+    destinations: Destinations
+    events: Events
+    transport: HttpTransport
+    runtime: Runtime
+    store: HealthStore | None
+    catalog: Catalog
+    refresh: Refresh
+    router: Router
+    planner: Planner
+
+
+def parts_of(client: FallbackClient) -> Parts:
+    """The parts of a client."""
+    return client._parts
+
+
+def compose(
+    config: FallbackConfig,
+    api_key: ApiKey | None,
+    headers: Mapping[str, str] | None,
+    app_url: str | None,
+    app_title: str | None,
+) -> Parts:
+    """The parts of a client with this configuration. Raises `ConfigError`."""
+    # Here, because of what it imports: a program that only loads a configuration or asks for help does without.
+    from .http.transport import HttpTransport
+
+    settings = config.settings
+    rules = Rules(
+        window_seconds=settings.health_window_minutes * 60.0,
+        min_samples=settings.min_samples,
+        skip_threshold=settings.skip_threshold,
+        longest_open=settings.disable_duration_seconds,
+    )
+    keys = Keys(config, api_key)
+    destinations = Destinations(config, attribution(app_url, app_title), headers)
+    events, transport, ledger = Events(), HttpTransport(), ledger_of(settings.spend_limit_usd)
+    shares = {
+        "retry_budget": settings.retry_budget,
+        "hedge_share": settings.hedge.max_fraction if settings.hedge is not None else 0.0,
+    }
+    store = health_store(config, rules, shares, ledger, keys)
+    urls = {name: endpoint.base_url for name, endpoint in config.endpoints.items()}
+    kept = [name for name, url in urls.items() if settings.catalog == "always" or not on_this_machine(url)]
+    catalog = Catalog(urls, config.split, Lists(destinations, keys, transport), kept=kept)
+    runtime = Runtime(
+        transport=transport,
+        health=MemoryHealth(rules, random.random, **shares) if store is None else store.health,
+        policy=policy(settings.policy, settings.on_failure),
+        events=events,
+        ledger=ledger,
+        lease=None if store is None else store.lease,
+        known=_KnownIds(config, catalog),
+    )
+    router = Router(config, runtime.health, catalog)
+    refresh = Refresh(catalog, kept if settings.catalog != "never" else ())
+    return Parts(
+        keys=keys,
+        destinations=destinations,
+        events=events,
+        transport=transport,
+        runtime=runtime,
+        store=store,
+        catalog=catalog,
+        refresh=refresh,
+        router=router,
+        planner=Planner(config, runtime, router, keys, destinations, catalog, refresh, store, hedging(settings.hedge)),
+    )
+
+
+class _KnownIds:
+    """The ids that a client knows: those of its configuration, and those that its endpoints list."""
+
+    __slots__ = ("_catalog", "_config")
+
+    def __init__(self, config: FallbackConfig, catalog: Catalog) -> None:
+        self._config = config
+        self._catalog = catalog
+
+    def __call__(self) -> list[str]:
+        return [*self._config.ids(), *(info.id for info in self._catalog.models())]
 
 
 def health_store(

@@ -23,6 +23,7 @@ from openrouter_fallback.answer.decoder import (
     State,
 )
 from openrouter_fallback.call.attempt import MAX_UNREAD_BYTES
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.sealed import Headers
 
@@ -199,7 +200,7 @@ async def test_the_loop_turns_while_a_long_answer_is_decoded(monkeypatch: pytest
     many = [delta(content="token ")] * 20_000
     data = sse(*many, delta(finish="stop"), DONE)
     client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings={"catalog": "never"})
-    client._engine.transport = _AtOnce(data)
+    parts_of(client).runtime.transport = _AtOnce(data)
     turns, fed = 0, []
     feed = AnswerDecoder.feed
 

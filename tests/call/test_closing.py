@@ -21,6 +21,7 @@ from openrouter_fallback import (
     Piece,
     StreamInterruptedError,
 )
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.http.transport import HttpTransport
@@ -238,11 +239,11 @@ class SweptElsewhere:
 
 async def test_two_threads_may_sweep_closed_loops_at_a_time(client: FallbackClient, server: RawServer) -> None:
     server.answer(Reply([HELLO, REST]))
-    for loops in (client._engine._places, client._transport._pools):
+    for loops in (parts_of(client).runtime._places, parts_of(client).transport._pools):
         known: dict[Any, Any] = loops
         known.update(dict.fromkeys([SweptElsewhere(known) for _ in range(3)]))
     assert (await client.achat("hello")).text == "hello there"
-    for left in (client._engine._places, client._transport._pools):
+    for left in (parts_of(client).runtime._places, parts_of(client).transport._pools):
         assert not any(isinstance(loop, SweptElsewhere) for loop in left)
         for stranger in [loop for loop in left if type(loop) is object]:
             del left[stranger]
@@ -258,7 +259,7 @@ class Closed:
 
 def test_sixteen_threads_sweep_closed_loops_at_a_time(client: FallbackClient, server: RawServer) -> None:
     server.answer(Reply([HELLO, REST]))
-    for loops in (client._engine._places, client._transport._pools):
+    for loops in (parts_of(client).runtime._places, parts_of(client).transport._pools):
         known: dict[Any, Any] = loops
         known.update(dict.fromkeys([Closed() for _ in range(20)]))
     together = threading.Barrier(16)
@@ -270,7 +271,7 @@ def test_sixteen_threads_sweep_closed_loops_at_a_time(client: FallbackClient, se
 
     assert ends(*[begin(lambda: asyncio.run(call())) for _ in range(16)])
     assert answered == ["hello there"] * 16
-    for left in (client._engine._places, client._transport._pools):
+    for left in (parts_of(client).runtime._places, parts_of(client).transport._pools):
         assert not any(isinstance(loop, Closed) for loop in left)
 
 

@@ -20,12 +20,13 @@ from openrouter_fallback import (
     HedgeConfig,
     load_config,
 )
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, Event, Hedged
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support.bodies import delta
-from ..support.clients import PATIENT, client_for
+from ..support.clients import PATIENT, client_for, free_slots
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
@@ -49,7 +50,7 @@ def hedging(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -
 
 def hedging_at(base_url: str, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
     client = client_for(base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
-    client._engine.health._hedges.share = None  # also where a single call makes several
+    parts_of(client).runtime.health._hedges.share = None  # also where a single call makes several
     return client
 
 
@@ -207,7 +208,7 @@ def unstreamed(emulator: Emulator, models: list[str], **settings: Any) -> Fallba
         },
         api_key="sk-or-v1-emulator",
     )
-    client._engine.health._hedges.share = None
+    parts_of(client).runtime.health._hedges.share = None
     return client
 
 
@@ -258,7 +259,7 @@ async def test_cancelling_the_caller_closes_both(emulator: Emulator, client: Fal
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not client._engine.places()._waiters
+    assert not parts_of(client).runtime.places()._waiters
     await asyncio.to_thread(ends, emulator, (FIRST, "gone"), (SECOND, "gone"))
 
 
@@ -291,16 +292,16 @@ def test_closing_a_synchronous_stream_from_another_thread_closes_both(
 
 
 async def test_every_place_is_given_back(emulator: Emulator, client: FallbackClient) -> None:
-    free = client._engine.places()._value
+    free = free_slots(client)
     emulator.fault("silence", model=FIRST)
     for _ in range(3):
         await client.achat("hello")
-    assert client._engine.places()._value == free
+    assert free_slots(client) == free
 
 
 async def test_without_a_place_nobody_is_asked_too(emulator: Emulator, client: FallbackClient) -> None:
     emulator.fault("slow", model=FIRST, delay=0.05)
-    places = client._engine.places()
+    places = parts_of(client).runtime.places()
     taken = places._value - 1
     for _ in range(taken):
         await places.acquire()
@@ -328,7 +329,7 @@ def test_the_configuration() -> None:
     assert config.settings.hedge == HedgeConfig(after="p99", max_fraction=0.05, max_parallel=2)
     assert load_config(chain).settings.hedge is None
     client = FallbackClient(config=config, api_key="sk-or-v1-emulator")
-    hedging = client._limits(None, None, None, deliver=False).hedge
+    hedging = parts_of(client).planner.limits(None, None, None, deliver=False).hedge
     assert hedging is not None
     assert (hedging.after, hedging.quantile, hedging.max_parallel) == (None, 0.99, 2)
     with pytest.raises(ConfigError, match="max_fracton"):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_fallback import Completion, FailureKind, FallbackClient, Settings, ToolCall, Usage
+from openrouter_fallback.composition import parts_of
 
 from ..support.bodies import JSON, Json, call, choice, delta, part
 from ..support.rawserver import sse
@@ -54,7 +55,7 @@ class _Transport:
 def wire() -> tuple[FallbackClient, _Transport]:
     client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings=Settings(max_retries_per_model=1))
     transport = _Transport()
-    client._engine.transport = transport
+    parts_of(client).runtime.transport = transport
     return client, transport
 
 

@@ -19,6 +19,7 @@ from openrouter_fallback.request.request import Request
 from openrouter_fallback.routes.candidate import Candidate
 
 from ..support.bodies import Json, choice, delta
+from ..support.clients import undiced
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import Outcome, ask
 
@@ -43,7 +44,7 @@ def server() -> Iterator[RawServer]:
 
 def client_for(server: RawServer, *models: str | ModelConfig, **settings: Any) -> FallbackClient:
     client = FallbackClient(models or [FIRST], base_url=server.base_url, api_key="sk-or-v1-test", settings=settings)
-    client._engine.random = lambda: 0.0
+    undiced(client)
     return client
 
 

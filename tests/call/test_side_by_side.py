@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from openrouter_fallback import AsyncStream, FallbackClient
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, Event
 
+from ..support.clients import free_slots, undiced
 from ..support.rawserver import Gate, RawServer, Reply, sse
 
 CHAIN = ["a/first", "a/second", "a/third"]
@@ -49,11 +51,11 @@ class Watched:
         self.client = FallbackClient(
             CHAIN[:models], base_url=server.base_url, api_key="sk-or-v1-test", settings={"hedge": {"after": 1e-6}}
         )
-        self.client._engine.random = lambda: 0.0
-        self.client._engine.health._hedges.share = None
+        undiced(self.client)
+        parts_of(self.client).runtime.health._hedges.share = None
         self.events: list[Event] = []
         self.client.subscribe(self.events.append)
-        self.free = self.client._engine.places()._value
+        self.free = free_slots(self.client)
 
     async def both_asked(self) -> None:
         """Go on until the server has both requests, and its answers' heads have been read."""
@@ -73,10 +75,10 @@ class Watched:
         ended = sorted(event.number for event in self.events if isinstance(event, AttemptEnded))
         assert ended == started == list(range(1, len(started) + 1))
         assert not self.events or isinstance(self.events[-1], CallEnded)
-        assert self.client._engine.places()._value == self.free
+        assert free_slots(self.client) == self.free
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await self.client.aclose()
-        pools = self.client._transport._pools.get(asyncio.get_running_loop())
+        pools = parts_of(self.client).transport._pools.get(asyncio.get_running_loop())
         lines = pools.lines.values() if pools is not None else ()
         assert not any(one._open for one in lines), "no connection is left open"
 
@@ -105,7 +107,7 @@ async def test_whoever_fails_gives_its_place_back(server: RawServer) -> None:
     await watched.both_asked()
     watched.open()
     assert (await piece).text == "three"
-    assert watched.free - watched.client._engine.places()._value == 1
+    assert watched.free - free_slots(watched.client) == 1
     end.open()
     assert [piece.text async for piece in stream] == []
     await watched.check()

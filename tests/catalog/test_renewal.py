@@ -241,6 +241,7 @@ SCRIPT = """
     import os, sys, threading
     from openrouter_fallback import AllModelsFailedError, FallbackClient
     from openrouter_fallback.catalog import refresh as renewal
+    from openrouter_fallback.composition import parts_of
     from openrouter_fallback.endpoints.api import Lists
     client = FallbackClient(["a/b"], base_url=sys.argv[1], api_key="sk-or-x", settings={"catalog": "always"})
 """
@@ -284,7 +285,7 @@ def test_a_forked_child_fetches_by_itself(raw: RawServer) -> None:
     script = """
         print(client.chat("hi").text, flush=True)
         if os.fork() == 0:
-            client._renewal._next = 0.0   # the two seconds are over
+            parts_of(client).refresh._next = 0.0   # the two seconds are over
             print(client.chat("hi").text)
             for thread in threading.enumerate():
                 if thread.name == renewal.THREAD_NAME:

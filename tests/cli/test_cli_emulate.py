@@ -113,7 +113,7 @@ def test_which_models_exist(args: tuple[str, ...], ids: set[str]) -> None:
 
 
 MISTAKES: list[tuple[str, tuple[str, ...], str]] = [
-    ("no script", ("--script", "nowhere.yaml"), "nowhere.yaml: there is no such file"),
+    ("no script", ("--script", "nowhere.yaml"), "'nowhere.yaml': there is no such file"),
     ("broken script", ("--script", "broken.yaml"), "broken.yaml, line 2"),
     ("no such list", ("--models", "nowhere.json"), "--models nowhere.json: No such file or directory"),
     ("no JSON", ("--models", "broken.yaml"), "this is no JSON"),

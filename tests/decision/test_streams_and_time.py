@@ -22,6 +22,7 @@ from openrouter_fallback import (
     StreamInterruptedError,
     streams,
 )
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator, Request
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event
 from openrouter_fallback.http.protocol import Exchange
@@ -207,7 +208,7 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
     emulator.pace(token_interval=0.01)
     emulator.reply(tokens=5000, model=FIRST)
     async with client_for(emulator.base_url) as client:
-        places = client._engine.places()
+        places = parts_of(client).runtime.places()
         free = places._value
         await _read_in_a_cycle(client, by_accept=by_accept)
         gc.collect()
@@ -218,8 +219,8 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
 
 async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emulator: Emulator) -> None:
     client = client_for(emulator.base_url)
-    client._engine.transport = _Silent()
-    places = client._engine.places()
+    parts_of(client).runtime.transport = _Silent()
+    places = parts_of(client).runtime.places()
     free = places._value
     ends: list[Event] = []
     client.subscribe(ends.append)

@@ -160,11 +160,11 @@ MISTAKES = {
     "pace: {latency: -1}": ["pace[0].latency: found -1; allowed is a number not below 0."],
     "pace: {jitter: 2}": ["pace[0].jitter: found 2; allowed is a number not above 1."],
     "seed: x": ["line 1, seed: found 'x'; allowed is a whole number."],
-    "seed: 1\nseed: 2": ["line 2: the key 'seed' is given twice"],
+    "seed: 1\nseed: 2": ["line 2, seed: the key is given twice, on lines 1 and 2"],
     "- kind: stall": ["the script: found a list; allowed is a mapping."],
     "faults: [{kind: stall": ["line 1", "YAML syntax"],
-    "faults: [{kind: stall, no: 1}]": ["found the key False, which is no text to YAML; quote it."],
-    "faults: !!python/object:os.system []": ["YAML syntax"],
+    "faults: [{kind: stall, no: 1}]": ["found the key no, which YAML reads as a boolean", "quote it, 'no'"],
+    "faults: !!python/object:os.system []": ["the YAML tag 'python/object:os.system' is not supported"],
 }
 
 

@@ -24,6 +24,7 @@ from openrouter_fallback import (
 from ..cases.failures import Case
 from ..cases.shapes import SHAPES
 from ..support.bodies import Json, delta
+from ..support.clients import undiced
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import SURFACES, ask
 
@@ -44,8 +45,7 @@ def server() -> Iterator[RawServer]:
 def client(server: RawServer) -> Iterator[FallbackClient]:
     settings = {"max_retries_per_model": 1, "total_timeout_seconds": 10}
     with FallbackClient([FIRST, SECOND], base_url=server.base_url, api_key="sk-or-v1-x", settings=settings) as one:
-        one._engine.random = lambda: 0.0
-        yield one
+        yield undiced(one)
 
 
 def refusal(status: int, body: Any) -> Reply:

@@ -28,6 +28,7 @@ from langchain_openrouter_fallback.errors import ConfigError
 from openrouter_fallback import FallbackError, ModelConfig, load_config
 from openrouter_fallback.emulator import Emulator
 
+from ..support.clients import undiced
 from .conftest import CLAUDE, GPT, Make
 from .surfaces import SURFACES, aask
 
@@ -64,7 +65,7 @@ async def test_a_chat_openai_answers_when_openrouter_is_gone(
     emulator: Emulator, make: Make, direct: Emulator, openai_model: ChatOpenAI, surface: str
 ) -> None:
     llm = make(models=[GPT, CLAUDE, openai_model], base_url=emulator.refused_url(), default_headers={"X-Ours": "1"})
-    llm.client._engine.random = lambda: 0.0
+    undiced(llm.client)
 
     outcome = await aask(llm, surface)
 
@@ -301,7 +302,7 @@ def test_the_settings_of_a_chat_openai_elsewhere(
         openai_model, models=[GPT], base_url=emulator.base_url, api_key=emulator.api_key
     )
     direct.fault("server")
-    llm.client._engine.random = lambda: 0.0
+    undiced(llm.client)
     assert llm.invoke("hello").response_metadata["model_name"] == GPT
     assert direct.count(DIRECT) > 0
     assert "x-theirs" not in emulator.log[0].headers

@@ -20,6 +20,7 @@ from langchain_openrouter_fallback.errors import AllModelsFailedError, ContextLe
 from openrouter_fallback import routing
 from openrouter_fallback.emulator import MODELS, Emulator
 
+from ..support.clients import undiced
 from .conftest import CLAUDE, GPT, LLAMA, Make
 
 PHI = "microsoft/phi-4"
@@ -110,7 +111,7 @@ async def test_requests_that_need_more_go_to_those_that_can(emulator: Emulator, 
 def test_a_retry_middleware_does_not_multiply_an_outage(emulator: Emulator, make: Make) -> None:
     emulator.fault("temporarily_unavailable")
     llm = make()
-    llm.client._engine.random = lambda: 0.0
+    undiced(llm.client)
     with pytest.raises(AllModelsFailedError) as raised:
         llm.invoke("hello")
     once = emulator.count()

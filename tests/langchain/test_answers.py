@@ -16,6 +16,7 @@ from langchain_openrouter_fallback import ATTEMPT_FAILED, ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import FallbackError
 from openrouter_fallback.emulator import Emulator
 
+from ..support.clients import undiced
 from .conftest import CLAUDE, GPT, LLAMA, Make
 from .surfaces import STREAMED, SURFACES, Outcome, aask
 
@@ -238,7 +239,7 @@ async def test_each_failed_attempt_is_a_custom_event_of_the_run_around(
 ) -> None:
     emulator.fault("server", model=GPT)
     llm = make(models=[GPT, CLAUDE])
-    llm.client._engine.random = lambda: 0.0
+    undiced(llm.client)
     chain = llm | RunnableLambda(lambda message: message) if surface.endswith("invoke") else llm | _identity
     listener, other = Listener(), AsyncListener()
     callbacks = [listener, other] if surface.startswith("a") else [listener]

@@ -14,6 +14,7 @@ from langchain_core.tools import tool
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 
 from ..support.bodies import delta, part
+from ..support.clients import undiced
 from ..support.rawserver import RawServer, Reply, sse
 
 Json = dict[str, Any]
@@ -76,7 +77,7 @@ def test_three_turns_with_a_death_at_each_point(raw: RawServer, death: int) -> N
     llm = ChatOpenRouterFallback(
         models=[KIMI, MISTRAL], base_url=raw.base_url, api_key="sk-or-x", settings={"max_retries_per_model": 2}
     )
-    llm.client._engine.random = lambda: 0.0
+    undiced(llm.client)
     agent = create_agent(llm, [get_weather])
     state: Any = {"messages": []}
     for question in ("What is the weather in Rome?", "And now?"):

@@ -15,6 +15,7 @@ from unittest import mock
 import httpcore2
 
 from openrouter_fallback import Attempt, FallbackClient, FallbackError
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.events import AttemptEnded, Event, Subscriber
 
 from . import loop as virtual
@@ -81,7 +82,7 @@ def client_for(world: World, loop: virtual.VirtualLoop) -> FallbackClient:
         api_key="sk-or-v1-simulated",
     )
     dice = Random(f"{world.seed}/ours")
-    engine = client._engine
+    engine = parts_of(client).runtime
     engine.clock = loop.time
     engine.random = dice.random
     engine.health._random = dice.random
@@ -123,7 +124,7 @@ async def _play(world: World, loop: virtual.VirtualLoop) -> Played:
         await asyncio.sleep(AFTERWARDS)
         await client.aclose()
         await asyncio.sleep(0)
-        engine = client._engine
+        engine = parts_of(client).runtime
         spend = client.spend()
         billed = COST * sum(request.billed for request in network.requests)
         health = engine.health

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import CallEnded, CallStarted, Event
 from openrouter_fallback.failures.kinds import FailureKind
@@ -155,7 +156,7 @@ def test_free_models_stay_when_the_money_is_gone(emulator: Emulator, new: New) -
 
 def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> None:
     client = new([DEAR], spend_limit_usd={"per_day": 5}, prices=False)
-    client._catalog._listings = {}
+    parts_of(client).catalog._listings = {}
     with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
         client.chat(PROMPT, models=[UNKNOWN])
     assert "client.refresh_catalog()" in str(raised.value)
@@ -221,6 +222,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.failures.kinds import FailureKind
 from openrouter_fallback.results import Attempt, Completion
 from openrouter_fallback.events import CallEnded
+from openrouter_fallback.composition import parts_of
 base, model = sys.argv[1:]
 client = FallbackClient([model], base_url=base, api_key="sk-or-v1-emulator",
                         settings={"spend_limit_usd": {"per_day": 5}})

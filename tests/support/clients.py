@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openrouter_fallback import Completion, FailureKind, FallbackClient, ModelConfig
+from openrouter_fallback.composition import parts_of
 
 from ..cases.matrix import FIRST, SECOND
 
@@ -23,10 +24,15 @@ def client_for(base_url: str, models: list[Any] | None = None, **settings: Any) 
 
 def undiced(client: FallbackClient) -> FallbackClient:
     """The client; its dice show nought from now on: no jitter."""
-    client._engine.random = lambda: 0.0
+    parts_of(client).runtime.random = lambda: 0.0
     return client
 
 
 def kinds(completion: Completion) -> list[FailureKind | None]:
     """What went wrong with each attempt, None with the one that answered."""
     return [attempt.kind for attempt in completion.attempts]
+
+
+def free_slots(client: FallbackClient) -> int:
+    """The connection slots of the running loop that no request of the client holds."""
+    return parts_of(client).runtime.places()._value

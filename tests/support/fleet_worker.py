@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.health.shared import redis
 from openrouter_fallback.health.shared.redis import RedisStore
 
@@ -22,7 +23,7 @@ class Worker:
     def __init__(self, base_url: str, redis_url: str, models: list[str]) -> None:
         settings: dict[str, Any] = {"health_store": redis_url, "disable_duration_seconds": 300}
         self.client = FallbackClient(models, base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
-        store = self.client._store
+        store = parts_of(self.client).store
         assert isinstance(store, RedisStore)
         self.store, self.ahead = store, 0.0
         store.touch = lambda: None  # type: ignore[method-assign]
@@ -30,7 +31,7 @@ class Worker:
         store._spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
         store._deadline = 0.5
         store.health.period = 30.0
-        store._clock = self.client._engine.clock = lambda: time.monotonic() + self.ahead
+        store._clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
 
     async def calls(self, number: int, *, exchange_every: int = 0) -> dict[str, Any]:
         """So many calls, some at a time; every so many calls an exchange begins beside them."""

@@ -22,6 +22,7 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes, 
 from opentelemetry.trace import SpanKind, StatusCode
 
 from openrouter_fallback import ConfigError, FallbackClient, SpendLimitError
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.telemetry.otel import CONTENT_ENV
 
@@ -391,11 +392,12 @@ def test_the_breakers_of_all_clients_of_a_meter_provider_are_told(emulator: Emul
     meters = MeterProvider([reader])
     clients = [FallbackClient(models, base_url=emulator.base_url) for models in ([A, B], [B, C])]
     ends = [client.instrument(meter_provider=meters) for client in clients]
-    health = clients[1]._engine.health
+    parts = parts_of(clients[1])
+    health, clock = parts.runtime.health, parts.runtime.clock
     for _ in range(3):
-        ticket = health.begin(clients[1]._known(B).target, clients[1]._engine.clock())
+        ticket = health.begin(parts.planner.candidate(B, ()).target, clock())
         assert ticket is not None
-        health.model_failed(ticket, clients[1]._engine.clock())
+        health.model_failed(ticket, clock())
 
     def told() -> dict[Any, Any]:
         data = reader.get_metrics_data()
@@ -432,8 +434,10 @@ def test_an_exporter_that_raises_harms_no_call(
 def test_by_configuration_and_without_an_sdk(emulator: Emulator) -> None:
     """The global providers: nobody has set any, so nothing is made of it."""
     client = FallbackClient([A], base_url=emulator.base_url, api_key=emulator.api_key, settings={"opentelemetry": True})
-    assert not client._engine.events.observed, "nothing is made, and nobody woken, for an observer that sleeps"
-    assert not client._engine.events
+    assert not parts_of(client).runtime.events.observed, (
+        "nothing is made, and nobody woken, for an observer that sleeps"
+    )
+    assert not parts_of(client).runtime.events
     assert client.chat("Hello").text == TEXT
     assert asyncio.run(client.achat("Hello")).text == TEXT
     client.close()

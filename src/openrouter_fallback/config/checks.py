@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails
 
+from ..source import Mistake, Path, Source
 from ..suggest import did_you_mean
 from .fields import AUTO, MAX_DEPTH, is_unicode
 from .model_ids import _ENDPOINT, STANDARD_TIERS, id_problem, looks_mistyped
-from .problems import Mistake, Path, Source, listed, mistake, refuse, show
+from .problems import listed, mistake, refuse, show
 
 CHAIN_MAPS = ("task_chains", "cost_tiers", "providers")
 

@@ -32,9 +32,10 @@ from pydantic.types import Strict
 from pydantic_core import PydanticKnownError
 
 from ..failures.kinds import FailureKind
+from ..source import Path, Source
 from ..suggest import did_you_mean
 from .headers import headers_problem
-from .problems import Path, Place, Source, explain, listed, refuse, report, show, where
+from .problems import Place, explain, listed, refuse, report, show, where
 
 MAX_DEPTH = 40
 MEMORY: Literal["memory"] = "memory"

@@ -11,13 +11,14 @@ from pydantic import (
 )
 
 from ..errors import ConfigError
+from ..source import Source
 from .checks import unwrap
 from .fields import (
     AUTO,
 )
 from .model_ids import OPENROUTER
 from .models import FallbackConfig, _without
-from .problems import Source, explain, report
+from .problems import explain, mask, report, show
 
 
 def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackConfig:
@@ -28,13 +29,25 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackC
     if isinstance(source, Mapping):
         read = Source("<mapping>", source)
     elif isinstance(source, str | os.PathLike) and "\n" not in str(source):
-        from .yaml import read_yaml
-
-        read = read_yaml(source)
+        read = _read(source)
     else:
         found = "a text of several lines" if isinstance(source, str) else type(source).__name__
         raise ConfigError(f"load_config takes the path of a YAML file or a mapping; found {found}.")
     return _load(read)
+
+
+def _read(path: str | os.PathLike[str]) -> Source:
+    from ..yaml_reader import read_yaml
+
+    read = read_yaml(path, ConfigError, purpose="configuration", show=show, mask=mask)
+    if read.data is None:
+        raise ConfigError(f"{read.name} is empty; it must hold a mapping with the key `fallback`.")
+    if not isinstance(read.data, Mapping):
+        found = "a list" if isinstance(read.data, list) else "a single value"
+        raise ConfigError(
+            f"{read.name}, line {read.line(())}: found {found}; allowed is a mapping with the key `fallback`."
+        )
+    return read
 
 
 def _load(source: Source) -> FallbackConfig:

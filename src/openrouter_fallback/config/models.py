@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from ..errors import ConfigError
+from ..source import Path
 from ..suggest import did_you_mean
 from .checks import chains, plain, review
 from .fields import (
@@ -47,7 +48,7 @@ from .fields import (
     without_password,
 )
 from .model_ids import OPENROUTER, STANDARD_TIERS, id_problem, split_id
-from .problems import Path, Place, again, listed, mistake, show
+from .problems import Place, again, listed, mistake, show
 
 __all__ = [
     "DEFAULT_BASE_URL",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import ConfigError
+from ..source import Mistake, Path, Source, quote
 from ..suggest import did_you_mean
 
-Path = tuple[str | int, ...]
 SHOWN = 10  # mistakes listed in one error
 WIDTH = 60  # characters of a found value
 MASK = "'***'"
@@ -47,30 +46,6 @@ _ALLOWED = {
     "model_attributes_type": "a mapping of keys to values",
 }
 _TYPE_ERRORS = {"int_type", "float_type", "string_type", "bool_type"}
-
-
-class Mistake(NamedTuple):
-    """One mistake: where, and what to read there."""
-
-    path: Path
-    text: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a configuration came from. For YAML: the line of each path, and non-string scalars as they were written."""
-
-    name: str
-    data: object = None
-    lines: Mapping[Path, int] = field(default_factory=dict)
-    texts: Mapping[Path, str] = field(default_factory=dict)
-    mistakes: Sequence[Mistake] = ()
-
-    def line(self, path: Path) -> int | None:
-        """The line of `path`, or of the nearest thing around it that has one."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        return self.lines.get(path)
 
 
 class Place(NamedTuple):
@@ -155,11 +130,6 @@ def where(path: Path) -> str:
         else:
             out += f"[{show(part)}]"
     return mask(out)
-
-
-def quote(text: str) -> str:
-    """How to write a scalar that YAML takes for something else."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def explain(

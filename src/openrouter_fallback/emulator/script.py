@@ -19,15 +19,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Bounded
 
+from ..source import Path
+from ..yaml_reader import read_yaml
 from .faults.kinds import FAULTS, unknown
 from .faults.schedule import check, window
 from .models.registry import MODELS, Models
 
-Path = tuple[str | int, ...]
 _Seconds = Annotated[float, Bounded(ge=0)]
 _Bundled = BeforeValidator(lambda value: list(MODELS) if value == "bundled" else value)
 _Listed = BeforeValidator(lambda value: [value] if isinstance(value, Mapping) else value)
@@ -109,62 +109,28 @@ _Kind = TypeVar("_Kind", bound=Faults)
 
 def read_script(path: str | os.PathLike[str], kind: type[_Kind]) -> _Kind:
     """The script of a file; `ScriptError` with everything that is wrong with it."""
-    name = os.fsdecode(path)
-    root, data = _load(name)
+    read = read_yaml(path, ScriptError, purpose="script")
     try:
-        script = kind.model_validate({} if data is None else data)
+        script = kind.model_validate({} if read.data is None else read.data)
     except ValidationError as error:
         mistakes = [_mistake(dict(one), kind) for one in error.errors(include_url=False)]
     else:
         mistakes = list(_checks(script))
-        if not mistakes:
+        if not mistakes and not read.mistakes:
             return script
-    lined = sorted(((_line(root, path), _where(path), text) for path, text in mistakes), key=lambda one: one[0])
+    unread = {mistake.path for mistake in read.mistakes}
+    mistakes = [*read.mistakes, *(one for one in mistakes if one[0] not in unread)]
+    lined = sorted(((read.line(path) or 1, _where(path), text) for path, text in mistakes), key=lambda one: one[0])
     told = [f"line {line}, {where}: {text}" for line, where, text in lined]
     if len(told) == 1:
-        raise ScriptError(f"{name}, {told[0]}")
-    raise ScriptError("\n  - ".join([f"{name} has {len(told)} mistakes:", *told]))
+        raise ScriptError(f"{read.name}, {told[0]}")
+    raise ScriptError("\n  - ".join([f"{read.name} has {len(told)} mistakes:", *told]))
 
 
 def near(word: str, options: Iterable[str]) -> str:
     """The question "did you mean ...?" with a leading blank, or nothing."""
     found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" Did you mean {found[0]!r}?" if found else ""
-
-
-def _load(name: str) -> tuple[yaml.Node | None, Any]:
-    try:
-        with open(name, encoding="utf-8") as file:
-            loader = yaml.SafeLoader(file.read())
-    except FileNotFoundError:
-        raise ScriptError(f"{name}: there is no such file; the path is relative to the working directory.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ScriptError(f"{name} cannot be read: {error}") from None
-    try:
-        root = loader.get_single_node()
-        _no_duplicates(name, root)
-        return root, None if root is None else loader.construct_document(root)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, ScriptError):
-            raise
-        mark = getattr(error, "problem_mark", None)
-        at = f", line {mark.line + 1}" if mark else ""
-        raise ScriptError(f"{name}{at}: YAML syntax: {getattr(error, 'problem', None) or error}.") from None
-    finally:
-        loader.dispose()
-
-
-def _no_duplicates(name: str, node: yaml.Node | None) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if str(key.value) in seen:
-                raise ScriptError(f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} is given twice.")
-            seen.add(str(key.value))
-            _no_duplicates(name, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _no_duplicates(name, value)
 
 
 def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
@@ -239,18 +205,3 @@ def _where(path: Path) -> str:
     for part in path:
         out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
     return out or "the script"
-
-
-def _line(node: yaml.Node | None, path: Path) -> int:
-    """The line of what is at a path, or of the nearest thing around it."""
-    line = 1 if node is None else node.start_mark.line + 1
-    for part in path:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == str(part):
-                    line, node = key.start_mark.line + 1, value
-                    break
-    return line

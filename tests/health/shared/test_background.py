@@ -18,6 +18,7 @@ import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Settings, load_config
 from openrouter_fallback.call.portal import SyncBridge
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.health import Rules, SharedHealth
 
@@ -40,10 +41,11 @@ def test_a_child_forked_during_an_exchange_begins_its_own() -> None:
     script = """
 import asyncio, os, sys, threading
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import parts_of
 url = sys.argv[1]
 client = FallbackClient(["openai/gpt-5.1"], api_key="sk-or-v1-emulator", settings={"health_store": url})
 client.health(refresh=True)
-store = client._store
+store = parts_of(client).store
 inside, go = threading.Event(), threading.Event()
 told = store.health.collect
 def tell(*now):
@@ -95,6 +97,7 @@ def test_a_client_exchanges_by_itself_and_ends_with_its_process(server: RedisSer
     script = """
 import asyncio, os, sys
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import parts_of
 base, url = sys.argv[1:]
 client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
                         settings={"health_store": url})
@@ -129,7 +132,7 @@ def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: Red
         client.chat("Hello")
         assert any(one["command"].startswith("HINCRBY") for one in commands), "it can still be used"
         gone = threading.Event()
-        weakref.finalize(client._store, gone.set)
+        weakref.finalize(parts_of(client).store, gone.set)
         del client
         gc.collect()
         assert gone.wait(10), "as soon as the exchange under way is over"
@@ -150,7 +153,8 @@ def test_the_call_that_would_probe_has_the_lease(
             api_key=emulator.api_key,
             settings={"health_store": server.url},
         )
-        client._engine.clock = client._store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
+        parts = parts_of(client)
+        parts.runtime.clock = parts.store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
         client.health(refresh=True)
         outage = emulator.fault("overloaded", model=MODEL)
         for _ in range(3):
@@ -159,10 +163,10 @@ def test_the_call_that_would_probe_has_the_lease(
         ahead[0] += 10.0
         client.health(refresh=True)
         assert any(attempt.probe for attempt in ask(client, surface).answer.attempts)
-        SyncBridge(client._events).run(client._engine.background.done)
+        SyncBridge(client._events).run(parts_of(client).runtime.background.done)
         ask(client, surface)  # a loop that has ended with its call has ended the probe: this one goes alone
         [lease] = server.admin().keys("*:lease:*")
-        assert server.admin().get(lease) == client._store._me.encode()  # type: ignore[union-attr]
+        assert server.admin().get(lease) == parts_of(client).store._me.encode()  # type: ignore[union-attr]
         assert client.health()[MODEL].state == "closed"
         client.close()
 
@@ -223,7 +227,8 @@ def test_the_password_is_in_no_repr_error_or_pickle(tmp_path: Path) -> None:
     config = FallbackConfig(default_chain=[MODEL], settings={"health_store": url})
     again: Settings = pickle.loads(pickle.dumps(config)).settings
     client = FallbackClient(config=config)
-    said = f"{config!r}{config.settings}{client!r}{client._store!r}{pickle.dumps(config)!r}{config.model_dump_json()}"
+    store = parts_of(client).store
+    said = f"{config!r}{config.settings}{client!r}{store!r}{pickle.dumps(config)!r}{config.model_dump_json()}"
     assert "hunter2" not in said
     assert not isinstance(again.health_store, str)
     assert again.health_store.get_secret_value() == "redis://user@host:6380/1"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import FallbackClient
-from openrouter_fallback.composition import spend_account
+from openrouter_fallback.composition import parts_of, spend_account
 from openrouter_fallback.health.shared.codec import BadValue, counts_of, heard_of, news_json
 from openrouter_fallback.health.shared.protocol import NO_ACCOUNT, HealthEvent, SpendAccount
 from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX, RedisStore
@@ -247,7 +247,7 @@ async def test_other_keys_and_other_prefixes_share_no_days_limit(server: RedisSe
 def test_an_account_is_its_keys_and_where_they_hold() -> None:
     def account(api_key: Any, base_url: str | None = None, /, **config: Any) -> SpendAccount:
         with FallbackClient(config={"default_chain": [MODEL], **config}, api_key=api_key, base_url=base_url) as client:
-            return spend_account(client.config, client._keys)
+            return spend_account(client.config, parts_of(client).keys)
 
     groq = {"endpoints": {"groq": {"base_url": "https://api.groq.com/openai/v1", "api_key": "gsk-1"}}}
     one = account("sk-or-v1-one")

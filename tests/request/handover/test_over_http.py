@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackError, ModelConfig
+from openrouter_fallback.composition import parts_of
 
 from ...support.bodies import delta, part
 from ...support.clients import client_for
@@ -96,7 +97,7 @@ def test_a_signature_that_is_not_verified_stays_out_for_ten_minutes(raw: RawServ
     assert second == calling(call("toolu_1"))
     (fact,) = client.route().learnt
     assert fact.value == "unsigned"
-    assert fact.until == pytest.approx(client._engine.clock() + 600.0, abs=60.0)
+    assert fact.until == pytest.approx(parts_of(client).runtime.clock() + 600.0, abs=60.0)
 
 
 def test_a_refusal_in_the_strictest_form_is_a_refusal(raw: RawServer) -> None:

@@ -1,14 +1,18 @@
-"""YAML with line numbers, read safely and strictly: no duplicate keys, no other documents, no tags, no alias bombs."""
+"""YAML with line numbers, read safely and strictly: no duplicate keys, no other documents, no tags, no alias bombs.
+
+The one reader of the files that people write: configurations, scripts of the emulator, scenarios of the drill. It
+imports nothing of this package but `source`, because the emulator stands for itself.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import NoReturn, cast
+from collections.abc import Callable
+from typing import NoReturn, Protocol, cast
 
 import yaml
 
-from ..errors import ConfigError
-from .problems import Mistake, Path, Source, mask, quote, show
+from .source import Mistake, Path, Source, quote
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 50_000  # after aliases are written out
@@ -39,30 +43,51 @@ _HINTS = (
 )
 
 
-def read_yaml(path: str | os.PathLike[str]) -> Source:
-    """The file's content with its line numbers; `ConfigError` if it cannot be read as one YAML mapping."""
+class Show(Protocol):
+    """Writes a found value into a message: short, and without what may be a key."""
+
+    def __call__(self, value: object, path: Path = ()) -> str:
+        """The text of `value`, which stands at `path`."""
+
+
+def read_yaml(
+    path: str | os.PathLike[str],
+    error: type[Exception],
+    *,
+    purpose: str,
+    show: Show = lambda value, path=(): repr(value)[:60],
+    mask: Callable[[str], str] = str,
+) -> Source:
+    """The content of a file; `data` is None for an empty one. Raises `error` where it cannot be read as YAML.
+
+    `purpose` says what the file should be ("configuration"); `show` and `mask` keep keys out of messages.
+    """
     name = os.fsdecode(path)
-    text = _decode(name, _read(name))
     try:
+        text = _decode(name, _read(name, purpose))
         loader = yaml.SafeLoader(text)
         try:
             root = loader.get_single_node()
-            if root is None:
-                raise ConfigError(f"{name} is empty; it must hold a mapping with the key `fallback`.")
-            return _Builder(name, loader).build(root)
+            return Source(name) if root is None else _Builder(name, loader, show).build(root)
         finally:
             loader.dispose()
-    except yaml.reader.ReaderError as error:
-        line, code = text.count("\n", 0, error.position) + 1, int(error.character)
-        failure = ConfigError(f"{name}, line {line}: the character U+{code:04X} is not allowed in YAML; remove it.")
-    except yaml.MarkedYAMLError as error:
-        failure = _syntax_error(name, error)
+    except yaml.reader.ReaderError as failed:
+        line, code = text.count("\n", 0, failed.position) + 1, int(failed.character)
+        said = f"{name}, line {line}: the character U+{code:04X} is not allowed in YAML; remove it."
+    except yaml.MarkedYAMLError as failed:
+        said = _syntax_error(name, failed, mask)
     except RecursionError:
-        failure = ConfigError(f"{name} is nested too deeply to be a configuration.")
-    raise failure
+        said = f"{name} is nested too deeply to be a {purpose}."
+    except _UnreadableError as failed:
+        said = str(failed)
+    raise error(said)
 
 
-def _read(name: str) -> bytes:
+class _UnreadableError(Exception):
+    """The file cannot be read at all."""
+
+
+def _read(name: str, purpose: str) -> bytes:
     try:
         with open(name, "rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -77,8 +102,8 @@ def _read(name: str) -> bytes:
     else:
         if len(content) <= MAX_BYTES:
             return content
-        reason = f"the file is larger than {MAX_BYTES >> 20} MiB, which no configuration needs."
-    raise ConfigError(f"{name!r}: {reason}")
+        reason = f"the file is larger than {MAX_BYTES >> 20} MiB, which no {purpose} needs."
+    raise _UnreadableError(f"{name!r}: {reason}")
 
 
 def _decode(name: str, content: bytes) -> str:
@@ -86,22 +111,23 @@ def _decode(name: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-    raise ConfigError(f"{name}, line {line}: not UTF-8; save the file with the encoding UTF-8.")
+    raise _UnreadableError(f"{name}, line {line}: not UTF-8; save the file with the encoding UTF-8.")
 
 
-def _syntax_error(name: str, error: yaml.MarkedYAMLError) -> ConfigError:
+def _syntax_error(name: str, error: yaml.MarkedYAMLError, mask: Callable[[str], str]) -> str:
     mark = error.problem_mark or error.context_mark
     at = f", line {mark.line + 1}" if mark else ""
     said = mask(" ".join(part for part in (error.context, error.problem) if part))
     hint = next((hint for piece, hint in _HINTS if piece in said), "Quote texts that contain special characters.")
-    return ConfigError(f"{name}{at}: YAML syntax: {said}. {hint}")
+    return f"{name}{at}: YAML syntax: {said}. {hint}"
 
 
 class _Builder:
     """Turns nodes into plain data, and keeps the lines and the mistakes."""
 
-    def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
+    def __init__(self, name: str, loader: yaml.SafeLoader, show: Show) -> None:
         self.name = name
+        self.show = show
         self.loader = loader
         self.lines: dict[Path, int] = {}
         self.texts: dict[Path, str] = {}
@@ -109,14 +135,12 @@ class _Builder:
         self.nodes = 0
 
     def build(self, root: yaml.Node) -> Source:
-        if not isinstance(root, yaml.MappingNode):
-            self.stop(root, f"found {_kind(root)}; allowed is a mapping with the key `fallback`.")
         self.lines[()] = _line(root)
         data = self.value(root, ())
         return Source(self.name, data, self.lines, self.texts, self.mistakes)
 
     def stop(self, node: yaml.Node, said: str) -> NoReturn:
-        raise ConfigError(f"{self.name}, line {_line(node)}: {said}")
+        raise _UnreadableError(f"{self.name}, line {_line(node)}: {said}")
 
     def count(self, node: yaml.Node, path: Path) -> None:
         self.nodes += 1
@@ -137,9 +161,7 @@ class _Builder:
             return items
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
-        self.mistakes.append(
-            Mistake(path, f"the YAML tag {_tag(node)!r} is not supported; write the value without it.")
-        )
+        self.mistakes.append(self.unknown_tag(node, path))
         return None
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
@@ -189,19 +211,22 @@ class _Builder:
             self.mistakes.append(Mistake((*path, text), said))
         return text
 
+    def unknown_tag(self, node: yaml.Node, path: Path) -> Mistake:
+        return Mistake(path, f"the YAML tag {self.show(_tag(node))} is not supported; write the value without it.")
+
     def scalar(self, node: yaml.ScalarNode, path: Path) -> object:
         text, tag = str(node.value), _tag(node)
         if tag == "str":
             return text
         if tag not in _READS_AS:
-            self.mistakes.append(_unknown_tag(node, path))
+            self.mistakes.append(self.unknown_tag(node, path))
             return None
         self.texts[path] = text
         try:
             return cast("object", self.loader.construct_object(node))
         except (ValueError, KeyError, IndexError, AttributeError, OverflowError, yaml.YAMLError):
             pass
-        said = f"found {show(value=text, path=path)}, which cannot be read as {_READS_AS[tag]}; quote it."
+        said = f"found {self.show(text, path)}, which cannot be read as {_READS_AS[tag]}; quote it."
         self.mistakes.append(Mistake(path, said))
         return None
 
@@ -214,10 +239,6 @@ def _kind(node: yaml.Node) -> str:
 
 def _is_text(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode)
-
-
-def _unknown_tag(node: yaml.Node, path: Path) -> Mistake:
-    return Mistake(path, f"the YAML tag {show(_tag(node))} is not supported; write the value without it.")
 
 
 def _tag(node: yaml.Node) -> str:
