@@ -1,4 +1,4 @@
-"""What happened, as frozen dataclasses. Logging listens here, and so may you: `client.subscribe(print)`.
+"""What happened, as frozen dataclasses. You may listen too: `client.subscribe(print)`.
 
 Events hold model ids, kinds and seconds, never a key, a prompt or an answer.
 """
@@ -187,14 +187,3 @@ class Events:
                 subscriber(event)
             except Exception:
                 logger.exception("a subscriber failed on %s; the call goes on", type(event).__name__)
-
-
-def log(event: Event) -> None:
-    """One line for each failover, one for each breaker that opens."""
-    if isinstance(event, FailedOver):
-        status = f" {event.status}" if event.status is not None else ""
-        logger.warning(
-            "%s failed (%s%s, %.2f s), going on with %s", event.failed, event.kind, status, event.seconds, event.next
-        )
-    elif isinstance(event, BreakerOpened):
-        logger.warning("%s keeps failing and is left out for a while", event.name)

@@ -12,6 +12,7 @@ import pytest
 
 from openrouter_fallback import Completion, FallbackClient
 from openrouter_fallback.call.detached import Background
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.decision import starting
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event
 from openrouter_fallback.health.memory import MemoryHealth
@@ -61,9 +62,9 @@ class Half:
 
     def ago(self, seconds: float) -> None:
         """Three calls have failed at the first model so long ago."""
-        engine = self.client._engine
-        accounts = self.client._keys.accounts()
-        target = self.client._router.plan(self.client._defaults, engine.clock(), accounts).candidates[0].target
+        engine = parts_of(self.client).runtime
+        accounts = parts_of(self.client).keys.accounts()
+        target = parts_of(self.client).router.plan(self.client._defaults, engine.clock(), accounts).candidates[0].target
         at = engine.clock() - seconds
         for _ in range(3):
             ticket = engine.health.begin(target, at)
@@ -72,17 +73,17 @@ class Half:
 
     @property
     def health(self) -> MemoryHealth:
-        return self.client._engine.health
+        return parts_of(self.client).runtime.health
 
     def state(self) -> str:
-        return str(self.health.state(CHAIN[0], self.client._engine.clock()))
+        return str(self.health.state(CHAIN[0], parts_of(self.client).runtime.clock()))
 
     def probe_holds(self) -> bool:
-        return self.health._models[CHAIN[0]].breaker.probe_holds(self.client._engine.clock())
+        return self.health._models[CHAIN[0]].breaker.probe_holds(parts_of(self.client).runtime.clock())
 
     def at_rest(self) -> None:
         """Nothing is left behind: no task, place, attempt or money."""
-        engine = self.client._engine
+        engine = parts_of(self.client).runtime
         assert not len(engine.background)
         assert {places._value for places in engine._places.values()} <= {512}
         assert not any(model.breaker.in_flight for model in self.health._models.values())
@@ -110,7 +111,7 @@ async def test_the_first_token_of_an_overtaken_probe_brings_its_model_home(serve
     assert completion.attempts[0].message.endswith("runs on")
     assert [type(event) for event in half.events[-2:]] == [AttemptEnded, CallEnded], "the call has ended for everybody"
     gate.open()
-    await until(lambda: not len(half.client._engine.background))
+    await until(lambda: not len(parts_of(half.client).runtime.background))
     assert half.state() == "closed"
     half.at_rest()
     await half.client.aclose()
@@ -123,7 +124,7 @@ async def test_an_overtaken_probe_that_fails(server: RawServer, status: int, sta
     half = Half(server, refuses(gate, status), answer("second"))
     assert (await half.client.achat("hello")).text == "second"
     gate.open()
-    await until(lambda: not len(half.client._engine.background))
+    await until(lambda: not len(parts_of(half.client).runtime.background))
     assert (half.state(), half.probe_holds()) == (state, False)
     half.at_rest()
     await half.client.aclose()
@@ -163,9 +164,9 @@ def test_a_loop_that_is_closed_without_its_tasks(server: RawServer) -> None:
     half = Half(server, answer("first", gate), answer("second"))
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(half.client.achat("hello")).text == "second"
-    loop.run_until_complete(half.client._transport.aclose())
+    loop.run_until_complete(parts_of(half.client).transport.aclose())
     loop.close()
-    asyncio.run(half.client._engine.background.aclose())
+    asyncio.run(parts_of(half.client).runtime.background.aclose())
     assert not half.probe_holds()
     half.at_rest()
     gate.open()
@@ -177,7 +178,7 @@ def test_synchronous_calls(server: RawServer) -> None:
     half = Half(server, answer("first", gate), answer("second"))
     with half.client:
         assert half.client.chat("hello").text == "second"
-        assert len(half.client._engine.background) == 1
+        assert len(parts_of(half.client).runtime.background) == 1
     assert not half.probe_holds()
     half.at_rest()
     gate.open()
@@ -191,9 +192,9 @@ async def test_what_runs_on_holds_its_place_and_its_money_and_is_booked(server: 
     assert (await half.client.achat("hello", max_tokens=100)).text == "second"
     spend = half.client.spend()
     assert spend.held > 0
-    assert [places._value for places in half.client._engine._places.values()] == [511]
+    assert [places._value for places in parts_of(half.client).runtime._places.values()] == [511]
     gate.open()
-    await until(lambda: not len(half.client._engine.background))
+    await until(lambda: not len(parts_of(half.client).runtime.background))
     after = half.client.spend()
     assert after.held == 0
     assert after.today > spend.today
@@ -241,15 +242,15 @@ class Leased(Half):
         self.asked = 0
         self.answered = asyncio.Event()
         breaker = self.health._models[CHAIN[0]].breaker
-        breaker.open_until = self.client._engine.clock() + 60.0
+        breaker.open_until = parts_of(self.client).runtime.clock() + 60.0
 
         async def ask() -> None:
             self.asked += 1
             await self.answered.wait()
             if granted:
-                breaker.open_until = self.client._engine.clock()
+                breaker.open_until = parts_of(self.client).runtime.clock()
 
-        self.client._engine.lease = lambda _: ask()
+        parts_of(self.client).runtime.lease = lambda _: ask()
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -279,7 +280,7 @@ async def test_the_call_that_asks_for_a_lease_probes(server: RawServer, *, early
     await until(lambda: len(server.requests) == 2)
     probed.open()
     await until(lambda: half.state() == "closed")
-    await until(lambda: not len(half.client._engine.background))
+    await until(lambda: not len(parts_of(half.client).runtime.background))
     half.at_rest()
     await half.client.aclose()
 
@@ -313,7 +314,7 @@ async def test_a_caller_that_leaves_while_the_lease_is_asked_for(server: RawServ
     with pytest.raises(asyncio.CancelledError):
         await call
     half.answered.set()
-    await until(lambda: not len(half.client._engine.background))
+    await until(lambda: not len(parts_of(half.client).runtime.background))
     half.at_rest()
     await half.client.aclose()
 

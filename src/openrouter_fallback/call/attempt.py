@@ -211,6 +211,11 @@ class AttemptReader:
             self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
         return self._decoder.text
 
+    def delivered(self) -> tuple[str, int]:
+        """`partial` and `said` together."""
+        text, decoder = self.partial, self._decoder
+        return text, 0 if decoder is None else decoder.said
+
     @property
     def body(self) -> Json | None:
         """The body that was judged, whatever the verdict; None before."""
@@ -355,8 +360,8 @@ class AttemptReader:
                 times.last_token_at = at
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
-            if decoder.state in _GRACE:
-                self._move()
+            if decoder.state in _GRACE and self._alarm is not None:
+                self._alarm.moved = True
         if events:
             self._events += events
             if not times.delivered and type(events[-1]) is Pieces:
@@ -366,8 +371,8 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self.ask.stall < self._times.ask.first_token_by - at:
-            self._move()
+        if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
+            self._alarm.moved = True
 
     # Bytes of a call that is not streamed: collected, and decoded together
 
@@ -405,7 +410,8 @@ class AttemptReader:
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
-        self._move()
+        if self._alarm is not None:
+            self._alarm.moved = True
 
     def _joined(self) -> bytes:
         """The next collected bytes, together: about as many as are decoded at a time."""
@@ -425,11 +431,6 @@ class AttemptReader:
     def _ended(self) -> bool:
         """Whether the last event is there."""
         return bool(self._events) and isinstance(self._events[-1], Ended | OutOfTime)
-
-    def _move(self) -> None:
-        """Waiting may end earlier than it would have."""
-        if self._alarm is not None:
-            self._alarm.moved = True
 
     def _due(self) -> float:
         """When waiting ends, as things stand."""

@@ -32,7 +32,6 @@ from ..events import (
     Event,
     FailedOver,
     Hedged,
-    log,
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
@@ -45,6 +44,7 @@ from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .detached import run_on
 from .error_messages import error_for, too_dear
+from .log import log
 from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
@@ -588,7 +588,7 @@ class CallRunner:
         if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            text, said = reading.partial, reading.said
+            text, said = reading.delivered()
             self._partial = self._text = self._text + text
             if said:
                 self._author = candidate.key
@@ -609,10 +609,11 @@ class CallRunner:
         completion.seams = tuple(self._seams)
         self._answering = reading
         self.completion = completion
-        key, calls = reading.ask.candidate.key, completion.message.get("tool_calls")
+        key, message = reading.ask.candidate.key, completion.message
+        calls = message.get("tool_calls")
         if isinstance(calls, list):
             self._engine.delivered.add(calls, key)
-        if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
+        if self._core.delivery is Delivery.TEXT and reading.demands.missed(message):
             logger.warning("%s: a tool call was forced and none was made", key)
         if self._spent:
             completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}

@@ -61,14 +61,15 @@ def tokens_of(reading: AttemptReader) -> tuple[int, int]:
 
 
 def _tokens(reading: AttemptReader, usage: object) -> tuple[int, int]:
-    known = Usage.read(usage) or Usage()
+    known = (Usage.read(usage) if usage is not None else None) or Usage()
     return known.prompt_tokens or reading.request.tokens(), known.completion_tokens or _written(reading)
 
 
 def _written(reading: AttemptReader) -> int:
-    pieces, completion = max(reading.said, reading.tokens), reading.completion
+    completion, tokens, (text, said) = reading.completion, reading.tokens, reading.delivered()
+    pieces = max(said, tokens)
     if completion is None:
-        return written_tokens(reading.partial, pieces)
+        return written_tokens(text, pieces)
     messages = [choice.get("message") or {} for choice in completion.raw["choices"]]
     written = "".join(f"{text_of(one.get('content'))}{text_of(one.get('reasoning'))}" for one in messages)
     calls = "".join(call.arguments_json for call in completion.tool_calls)
@@ -78,13 +79,12 @@ def _written(reading: AttemptReader) -> int:
 
 def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
     """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
+    silent = reading.first_token_at is None and reading.completion is None
     usage = reading.usage
     reported = None if usage is None else figures.cost(usage)
     if reported is not None:
         return Decimal(str(reported)), False
-    if reading.first_token_at is None and reading.completion is None:
-        return None, False
-    info = reading.ask.candidate.info
+    info = None if silent else reading.ask.candidate.info
     if info is None:
         return None, False
     estimate = cost(info, *_tokens(reading, usage))

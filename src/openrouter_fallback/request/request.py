@@ -142,7 +142,7 @@ class Request:
         for name in TOKEN_LIMITS:
             if isinstance(other.params.get(name), int):
                 other.params[name] = max(1, other.params[name] - tokens)
-        other.max_tokens = most_tokens(other.params, {})
+        other.max_tokens = None if self.max_tokens is None else max(1, self.max_tokens - tokens)
         other._common = _encode({"messages": other.messages, **other.params})
         return other
 
