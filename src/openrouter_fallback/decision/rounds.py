@@ -108,8 +108,9 @@ def once_more(call: CallState, now: float) -> Step:
     for state in call.candidates:
         if id(state) not in late or state.active > 1 or state.attempts + 1 >= state.candidate.attempts:
             continue
-        if call.standing(state, now).gate is Availability.READY and call.affords(state, now):
-            return Start(state, extra=True)
+        at = call.standing(state, now)
+        if at.gate is Availability.READY and call.affords(state, now):
+            return Start(state, forced=at.unreachable, extra=True)
     return None
 
 

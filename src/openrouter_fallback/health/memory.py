@@ -277,7 +277,10 @@ class MemoryHealth:
         return self._extras.share == 0
 
     def _earned(self, model: _Model | None) -> bool:
-        return model is not None and model.earned > 0 and not self.retries_forbidden
+        """What a model has earned counts while its circuit is closed: in an outage old successes would multiply it."""
+        if model is None or model.earned <= 0 or self.retries_forbidden:
+            return False
+        return model.breaker.open_until is None
 
     # An attempt's life
 
