@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from ..answer.decoder import Ended, FirstToken
 from .attempt import AttemptReader
@@ -20,13 +21,12 @@ class Race:
     `tell` may take an event at once, in the attempt's task, and returns whether it did: the caller's task sleeps on.
     """
 
-    __slots__ = ("_readings", "_tasks", "_tell", "_waiting", "alone")
+    __slots__ = ("_readings", "_tasks", "_tell", "alone")
 
     def __init__(self, tell: Callable[[int, Event], bool] = lambda *_: False) -> None:
         self._tell = tell
         self._readings: dict[int, AttemptReader] = {}
         self._tasks: dict[int, asyncio.Task[Event]] = {}
-        self._waiting: asyncio.Future[None] | None = None
         self.alone: AttemptReader | None = None
         """The only attempt, where it can be read without a task of its own."""
 
@@ -63,8 +63,8 @@ class Race:
             if number not in tasks:
                 tasks[number] = loop.create_task(self._read(number, reading))
         self.alone = None
-        if not any(task.done() for task in tasks.values()) and (until is None or not until.done()):
-            await self._wait(loop, seconds, until)
+        watched = tasks.values() if until is None else (*tasks.values(), until)
+        await _first(loop, watched, seconds)
         done = [number for number, task in tasks.items() if task.done()]
         if not done:
             return None
@@ -73,39 +73,11 @@ class Race:
         self._count()
         return number, event
 
-    async def _wait(
-        self, loop: asyncio.AbstractEventLoop, seconds: float | None, until: asyncio.Task[None] | None
-    ) -> None:
-        """Wait until a task of an attempt or `until` is done, or so many seconds.
-
-        A task wakes whoever waits as it ends, not by a callback behind its end: a turn of the loop less.
-        """
-        self._waiting = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, self._wake)
-        if until is not None:
-            until.add_done_callback(self._wake)
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-            if timer is not None:
-                timer.cancel()
-            if until is not None:
-                until.remove_done_callback(self._wake)
-
-    def _wake(self, _: object = None) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
     async def _read(self, number: int, reading: AttemptReader) -> Event:
         """The next event that `tell` does not take."""
-        try:
-            while self._tell(number, event := await reading.next()):
-                pass
-            return event
-        finally:
-            if number in self._tasks:  # else it was detached, and nobody here waits for it
-                self._wake()
+        while self._tell(number, event := await reading.next()):
+            pass
+        return event
 
     def take(self, number: int) -> AttemptReader:
         """An attempt that is over, or is to be closed, is its taker's to close."""
@@ -139,3 +111,26 @@ def _answers(task: asyncio.Task[Event]) -> bool:
         return False
     event = task.result()
     return isinstance(event, FirstToken) or (isinstance(event, Ended) and event.completion is not None)
+
+
+async def _first(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Any]], seconds: float | None) -> None:
+    """Wait until one of the tasks is done, or so many seconds: `asyncio.wait` costs a healthy call more."""
+    if any(task.done() for task in tasks):
+        return
+    waiting: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    watched = list(tasks)
+    timer = None if seconds is None else loop.call_later(seconds, wake)
+    for task in watched:
+        task.add_done_callback(wake)
+    try:
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for task in watched:
+            task.remove_done_callback(wake)
