@@ -213,6 +213,11 @@ class Accumulator:
                         return MORE_TEXT
         return self._add(chunk, choices)
 
+    def forget(self) -> None:
+        """No chunk follows: the one that others were compared with is of no use, and may repeat secrets."""
+        self._going_on = False
+        self._like = self._like_choice = self._like_delta = {}
+
     def _add(self, chunk: Json, choices: Any) -> int:
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:

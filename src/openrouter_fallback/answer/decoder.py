@@ -238,6 +238,7 @@ class AnswerDecoder:
     def forget(self) -> None:
         """The attempt is over: bytes that were not decoded are of no use, and may repeat secrets."""
         self._reader, self._whole = EventReader(), bytearray()
+        self.assembler.forget()
 
     # Events or JSON
 
