@@ -14,7 +14,7 @@ from ..failures.classifier import find_error, from_error, from_event, from_trans
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
-from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .accumulator import ERROR, FINISH, MORE_TEXT, REASONING, TOKEN, TOOL, USAGE, Accumulator
 from .calls import Offered, nothing_offered
 from .demands import Demands, missed
 from .finishes import looks_whole
@@ -29,6 +29,7 @@ SLICE_BYTES: Final = 64 * 1024
 """So much is decoded at a time where an event loop waits."""
 
 _STREAM_END = b"[DONE]"
+_SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 
@@ -237,6 +238,7 @@ class AnswerDecoder:
     def forget(self) -> None:
         """The attempt is over: bytes that were not decoded are of no use, and may repeat secrets."""
         self._reader, self._whole = EventReader(), bytearray()
+        self.assembler.forget()
 
     # Events or JSON
 
@@ -280,15 +282,16 @@ class AnswerDecoder:
         add = assembler.add
         over = self.state in _OVER
         for payload in payloads:
-            if payload == _STREAM_END:
-                assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
-                self.state, over = State.DONE, True
-                continue
-            if not payload or payload.startswith(b":"):
-                continue  # some servers keep a connection alive with empty events, or with comments as data
+            if not payload.startswith(b"{"):
+                if payload == _STREAM_END:
+                    assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
+                    self.state, over = State.DONE, True
+                    continue
+                if not payload or payload.startswith(b":"):
+                    continue  # some servers keep a connection alive with empty events, or with comments as data
             try:
                 try:
-                    chunk = bounds.loads(payload)
+                    chunk = orjson.loads(payload) if len(payload) <= _SHALLOW else bounds.loads(payload)
                 except orjson.JSONDecodeError:
                     chunk = decode(payload)
                     self._halves = self._halves or Halves()
@@ -302,6 +305,12 @@ class AnswerDecoder:
             if over and not assembler.ended:
                 over = False  # more has come behind a finish, or another choice has begun
                 self.state = State.ANSWERING if self.begun else State.EVENTS
+            if flags == MORE_TEXT:
+                self.tokens += 1
+                if deliver:
+                    choice = chunk["choices"][0]
+                    pieces.append(Piece(choice["delta"]["content"], "", (), choice.get("index") or 0, False, chunk))
+                continue
             if flags & ERROR and not assembler.ended:
                 failure = self._error(chunk, now)
                 break

@@ -36,7 +36,7 @@ class CallArguments:
         self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id)
         self.choice = choice
         self.accept = accept
-        self.headers = checked_headers(headers)
+        self.headers = {} if headers is None else checked_headers(headers)
 
 
 class InlineCallbacks:
@@ -53,7 +53,7 @@ class InlineCallbacks:
 
     @property
     def heard(self) -> bool:
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)

@@ -219,6 +219,11 @@ class AttemptReader:
             self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
         return self._decoder.text
 
+    def delivered(self) -> tuple[str, int]:
+        """`partial` and `said` together."""
+        text, decoder = self.partial, self._decoder
+        return text, 0 if decoder is None else decoder.said
+
     @property
     def body(self) -> Json | None:
         """The body that was judged, whatever the verdict; None before."""
@@ -268,17 +273,18 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
+                request, own = self.request, self.ask.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
                     streams=self.ask.candidate.streams,
                     deliver=self._deliver,
-                    wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
-                    choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
+                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
+                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
                     model=self.ask.candidate.model,
                     demands=self.demands,
-                    offered=partial(self.request.offered, self.ask.candidate, self.ask.form),
-                    prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
+                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
+                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
@@ -324,6 +330,8 @@ class AttemptReader:
         alarm.watch()
         try:
             while not events:
+                if alarm.moved:
+                    alarm.again()
                 data = await exchange.read()
                 if data is None:
                     alarm.rest()
@@ -370,7 +378,7 @@ class AttemptReader:
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
             if decoder.state in _GRACE and self._alarm is not None:
-                self._alarm.again()
+                self._alarm.moved = True
         if events:
             self._events += events
             if not times.delivered and type(events[-1]) is Pieces:
@@ -381,7 +389,7 @@ class AttemptReader:
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
         if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
-            self._alarm.again()
+            self._alarm.moved = True
 
     # Bytes of a call that is not streamed: collected, and decoded together
 
@@ -393,7 +401,7 @@ class AttemptReader:
         else:
             self._collected_at = now
             self._collected.append(data)
-            alarm.again()
+            alarm.moved = True
         self._collected_bytes += len(data)
         return (
             self._collected_bytes > MAX_UNREAD_BYTES
@@ -420,7 +428,7 @@ class AttemptReader:
                             self._missed()
                             break
         if self._alarm is not None:
-            self._alarm.again()
+            self._alarm.moved = True
 
     def _joined(self) -> bytes:
         """The next collected bytes, together: about as many as are decoded at a time."""
@@ -454,8 +462,14 @@ class AttemptReader:
             return True
         if not self._collected or self._ended:
             return False
-        self._look_task = asyncio.get_running_loop().create_task(self._catch_up())
+        self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True
+
+    async def _catch_up_beside(self) -> None:
+        """Decode what was collected while the reading waits, and wait on."""
+        await self._catch_up()
+        if self._alarm is not None:
+            self._alarm.again()
 
     def _missed(self) -> None:
         """Waiting has ended: say which deadline it was. After the finish what has come is the answer."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..answer.decoder import Ended, FirstToken
 from ..decision.detached import DetachedProbe
-from ..events import BreakerOpened, log
+from ..events import BreakerOpened
 from .attempt import AttemptReader
+from .log import log
 from .steps import Event, OutOfTime, ResponseStarted
 
 

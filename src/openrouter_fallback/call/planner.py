@@ -58,7 +58,9 @@ class Planner:
             self.store.touch()
         plan = self.plan(arguments.choice, ring, arguments.request)
         begun, priceless = self.runtime.clock(), self._lacks_prices(plan)
-        self.refresh.soon(begun, needed=priceless)
+        look = self.refresh.next_look
+        if priceless or look is None or begun >= look:
+            self.refresh.soon(begun, needed=priceless)
         if priceless and await self.refresh.looked(limits.total / 2):
             plan = self.plan(arguments.choice, ring, arguments.request)
             limits = replace(limits, total=max(0.0, limits.total - (self.runtime.clock() - begun)))
@@ -149,5 +151,5 @@ class Planner:
     def _lacks_prices(self, plan: Plan) -> bool:
         """Whether no model can be called, and prices may change that."""
         if plan.candidates:
-            return bool(self.runtime.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+            return self.runtime.ledger.limited and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self.catalog.get(skipped.model)) is None for skipped in plan.excluded)

@@ -221,7 +221,7 @@ class SyncBridge:
         # RuntimeError: the interpreter is ending, no thread can be started.
         with suppress(RuntimeError):
             self.soon(self.cancel)
-            if self._events:
+            if self._events.heard:
                 threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
 
     def soon(self, callback: Callable[[], object]) -> None:
@@ -264,7 +264,7 @@ class SyncBridge:
     @property
     def heard(self) -> bool:
         """Whether anybody listens."""
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers, in the caller's thread."""

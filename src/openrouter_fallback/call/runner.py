@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -33,7 +34,6 @@ from ..events import (
     Event,
     FailedOver,
     Hedged,
-    log,
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
@@ -47,6 +47,7 @@ from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .detached import run_on
 from .error_messages import error_for, too_dear
+from .log import log
 from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
@@ -121,7 +122,7 @@ class CallRunner:
         self._leasing: asyncio.Task[None] | None = None
         """Asks whether this call may probe, while its first request is under way."""
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
-        self._observed = engine.events.observed
+        self._observed = bool(engine.events.observers) and engine.events.observed
 
     # For observers
 
@@ -366,6 +367,8 @@ class CallRunner:
 
     def _withheld(self, ask: StartAttempt) -> str | None:
         """Hold what the request may cost; why it must not be sent, or None."""
+        if not self._costs.limited:
+            return None
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
@@ -472,7 +475,8 @@ class CallRunner:
             if number not in self._costs.detached:
                 return  # once
             self._costs.detached.discard(number)
-            self._settle(number, reading, reading.failure or OVERTAKEN, self._engine.clock())
+            failure = reading.failure or OVERTAKEN
+            self._settle(number, reading, failure, self._engine.clock(), *cost_of(reading))
             if places is not None:
                 places.release()
 
@@ -588,10 +592,11 @@ class CallRunner:
         if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            self._partial = self._text = self._text + reading.partial
-            if reading.said:
+            text, said = reading.delivered()
+            self._partial = self._text = self._text + text
+            if said:
                 self._author = candidate.key
-                self._spent.append((reading.usage, written_tokens(reading.partial, reading.said)))
+                self._spent.append((reading.usage, written_tokens(text, said)))
 
     def _join(self, reading: AttemptReader, ended: Ended) -> None:
         """Note the seam, once a continuation has shown what it does."""
@@ -666,7 +671,7 @@ class CallRunner:
             failure = reading.failure
         usd, estimated = cost_of(reading)
         if number not in self._costs.detached:
-            self._settle(number, reading, failure, now)
+            self._settle(number, reading, failure, now, usd, estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)
@@ -675,10 +680,17 @@ class CallRunner:
         if self._heard:
             self._emit(AttemptEnded(self._number, number, attempt))
 
-    def _settle(self, number: int, reading: AttemptReader, failure: Failure | None, now: float) -> None:
-        """Book what an attempt has cost."""
-        usd, estimated = cost_of(reading)
-        if was_cut(reading, failure):
+    def _settle(
+        self,
+        number: int,
+        reading: AttemptReader,
+        failure: Failure | None,
+        now: float,
+        usd: Decimal | None,
+        estimated: bool,
+    ) -> None:
+        """Book what an attempt has cost: `usd`, which may be an estimate."""
+        if self._costs.limited and was_cut(reading, failure):
             ask = reading.ask
             seconds, candidate = now - ask.ticket.started, ask.candidate
             booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)

@@ -36,6 +36,7 @@ _NO_LOOP = (
     "thread: await trio.to_thread.run_sync(client.chat, messages)."
 )
 
+
 Accept = Callable[[Completion], Any]
 """Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
 

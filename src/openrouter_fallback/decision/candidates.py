@@ -30,6 +30,7 @@ class CandidateState:
         "form",
         "held_back",
         "max_tokens",
+        "most_attempts",
         "pending_penalty",
         "ready_at",
         "retried",
@@ -38,8 +39,9 @@ class CandidateState:
         "why",
     )
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, most_attempts: int | None = None) -> None:
         self.candidate = candidate
+        self.most_attempts = candidate.attempts if most_attempts is None else most_attempts
         self.attempts = 0
         self.failure: Failure | None = None
         self.ready_at = 0.0
@@ -60,7 +62,7 @@ class CandidateState:
     @property
     def exhausted(self) -> bool:
         """Whether this call may not call the candidate (again)."""
-        return self.excluded or self.attempts >= self.candidate.attempts
+        return self.excluded or self.attempts >= self.most_attempts
 
 
 @dataclass(slots=True, eq=False)

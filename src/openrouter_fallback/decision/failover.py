@@ -7,7 +7,6 @@ Drive it with `begin`, then one event for each command. What comes next stands i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
@@ -61,8 +60,9 @@ class Failover:
         random: Callable[[], float],
     ) -> None:
         if len(candidates) == 1 and not candidates[0].attempts_set:
-            candidates = [replace(candidates[0], attempts=max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
-        states = [CandidateState(candidate) for candidate in candidates]
+            states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
+        else:
+            states = [CandidateState(candidate) for candidate in candidates]
         self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None

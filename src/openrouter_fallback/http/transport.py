@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
+from pydantic import SecretStr
 
 from ..errors import ConfigError
 from ..redaction import Redactor
-from ..sealed import Headers, Secrets, revealed, sealed_values
+from ..sealed import Headers, Secrets, sealed_values
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
@@ -153,6 +154,11 @@ def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.R
         return httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
     lines.append((b"Content-Length", b"%d" % len(body)))
     return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+
+
+def revealed(value: str | SecretStr) -> str:
+    """A header's value as it is sent."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:

@@ -15,16 +15,18 @@ from ..catalog.prices import lower
 from ..errors import ConfigError
 from ..failures.kinds import Failure
 from ..results import Json, text_of
-from ..routes.candidate import Candidate
+from ..routes.candidate import NO_NEEDS, Candidate
 from ..routes.needs import (
     CHARACTERS_PER_TOKEN,
     TOKEN_LIMITS,
     RequestTraits,
+    may_be_long,
     most_tokens,
     needs,
     own_providers,
     slow,
     token_limits,
+    undemanding,
     wants_json,
 )
 from ..suggest import meant
@@ -77,14 +79,15 @@ class Request:
         "_handed",
         "_joined",
         "_opening",
-        "_params",
         "_stream_options",
         "_tools",
         "delivered",
         "facts",
         "history",
+        "max_tokens",
         "messages",
         "needs",
+        "params",
         "thread",
         "wants_json",
     )
@@ -116,37 +119,37 @@ class Request:
         for name in ("model", "messages", "stream"):
             if name in extra:
                 raise ConfigError(f"extra_body may not hold {name}: {meant('call', name)}")
-        self._params: Json = {**given, **extra}
+        self.params: Json = {**given, **extra}
+        """What the caller has given besides the messages."""
         self._as_it_is = frozenset(extra)
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
-        self._common = _encode({"messages": self.messages, **self._params})
-        self._tools = tool_names(self._params)
+        self._common = _encode({"messages": self.messages, **self.params})
+        self._tools = tool_names(self.params)
         self._joined = False
         self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
-        self.wants_json = wants_json(self._params)
-        self.needs = needs(self._params, self.messages, len(self._common))
+        size, special = len(self._common), not undemanding(self.params)
+        self.wants_json = special and wants_json(self.params)
+        looked_at = special or self.history.lists or may_be_long(size)
+        self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
+        self.max_tokens = most_tokens(self.params, {}) if self.params else None
+        """The most tokens of an answer that the caller asks for."""
         self.facts = RequestTraits(
-            slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
-            own_providers=own_providers(self._params),
-            continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
+            own_providers=special and own_providers(self.params),
+            continues=mid_stream == "continue" and not self.wants_json and self.params.get("n") in (None, 1),
             idempotent=idempotent,
-            bounded=most_tokens(self._params, {}) is not None,
-            size=bisect_right(PROMPT_CLASSES, len(self._common)),
+            bounded=self.max_tokens is not None,
+            size=bisect_right(PROMPT_CLASSES, size),
         )
-
-    @property
-    def params(self) -> Json:
-        """What the caller has given besides the messages."""
-        return self._params
 
     def session(self, stick_to: str | None) -> str | None:
         """What the request is part of, for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
         if stick_to is None:
             return None
-        found = self._params.get("session_id") if stick_to == "session" else self.thread
+        found = self.params.get("session_id") if stick_to == "session" else self.thread
         return found if isinstance(found, str) and found else None
 
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
@@ -161,11 +164,12 @@ class Request:
         other.wants_json = False
         other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
-        other._params = dict(self._params)
+        other.params = dict(self.params)
         for name in TOKEN_LIMITS:
-            if isinstance(other._params.get(name), int):
-                other._params[name] = max(1, other._params[name] - tokens)
-        other._common = _encode({"messages": other.messages, **other._params})
+            if isinstance(other.params.get(name), int):
+                other.params[name] = max(1, other.params[name] - tokens)
+        other.max_tokens = None if self.max_tokens is None else max(1, self.max_tokens - tokens)
+        other._common = _encode({"messages": other.messages, **other.params})
         return other
 
     def handed(self, candidate: Candidate, form: Form = Form.NORMAL) -> Handover:
@@ -177,7 +181,7 @@ class Request:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
             slug = _slug(candidate)
-            thinking = asks_for_thinking(self._params, candidate.params)
+            thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             target = Target(
@@ -203,9 +207,9 @@ class Request:
 
     def demands(self, candidate: Candidate) -> Demands:
         """What the request demands of this candidate's answer."""
-        if _DEMANDING.isdisjoint(self._params) and _DEMANDING.isdisjoint(candidate.params):
+        if _DEMANDING.isdisjoint(self.params) and _DEMANDING.isdisjoint(candidate.params):
             return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
-        return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
+        return Demands.of({**candidate.params, **self.params}, self.history.roles[-1])
 
     def offered(self, candidate: Candidate, form: Form) -> frozenset[str]:
         """The functions that this candidate may call, by the names that it was sent."""
@@ -241,7 +245,7 @@ class Request:
         `max_tokens`: what may be paid for, where neither of them gives any. `without`: what the endpoint refuses.
         `form`: that of the history.
         """
-        params, own = self._params, candidate.params
+        params, own = self.params, candidate.params
         handed = self.handed(candidate, form)
         messages = handed.messages
         if not candidate.on_openrouter:
@@ -281,16 +285,16 @@ class Request:
                 params = {**params, "provider": provider}
             else:
                 head["provider"] = provider
-        unchanged = params is self._params and messages is self.messages
+        unchanged = params is self.params and messages is self.messages
         common = self._common if unchanged else _encode({"messages": messages, **params})
         return orjson.dumps(head)[:-1] + b"," + common[1:]
 
     def _elsewhere(self, candidate: Candidate) -> Json:
         """The parameters for a server that is not OpenRouter's."""
-        kept = {key: value for key, value in self._params.items() if key not in _OPENROUTERS - self._as_it_is}
+        kept = {key: value for key, value in self.params.items() if key not in _OPENROUTERS - self._as_it_is}
         if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
             kept[candidate.limit] = kept.pop("max_tokens")
-        return self._params if kept == self._params else kept
+        return self.params if kept == self.params else kept
 
     def tokens(self) -> int:
         """About how many tokens its text has."""

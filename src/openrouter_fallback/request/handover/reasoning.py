@@ -78,7 +78,7 @@ def reasoning_stays(history: History, target: Target) -> bool:
     thoughtful = [m for m in messages if "reasoning_details" in m or "reasoning" in m]
     lists = [m.get("reasoning_details") for m in thoughtful]
     if not all(lists):
-        if rule.reasoning is Reasoning.REFUSED and any(m.get("reasoning") for m in thoughtful if not m.get(_DETAILS)):
+        if rule.reasoning is Reasoning.REFUSED and any("reasoning" in m for m in thoughtful if not m.get(_DETAILS)):
             return False  # what is said without details is refused; what comes with them goes along
         lists = list(filter(None, lists))
     if rule.reasoning is Reasoning.REFUSED and "reasoning_content" in keys:
