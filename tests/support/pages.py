@@ -1,8 +1,8 @@
 """Pages as their reader has them: the blocks of one page, tried one after another in one folder.
 
 - Python runs; the blocks of a page share their names. With a title (```python title="app.py") it is a file, and lies
-  there from the start; files called `test_*.py` are run by pytest at the end. With the title "cell" it is a cell of a
-  notebook, which may await at its top level.
+  there from the start; files called `test_*.py` are run by pytest at the end, unless a command of the page has run them.
+  With the title "cell" it is a cell of a notebook, which may await at its top level.
 - YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
   or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys. The
   commands of a workflow (`jobs`) are executed.
@@ -116,6 +116,7 @@ class Reader:
     names: dict[str, object] = field(default_factory=lambda: {"__name__": "__main__"})
     printed: str | None = None
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
+    tested: bool = False
 
     def read(self) -> None:
         """Try every block. `Broken` names the line."""
@@ -312,6 +313,7 @@ class Reader:
             case ["-m", "pytest", *tests] if "/" in " ".join(tests) or not list(self.folder.glob("test_*.py")):
                 return self.tool(tests)
             case ["-m", "pytest", *flags]:
+                self.tested = True
                 return self.process(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *flags)
             case ["-m", "pip", *words]:
                 return self.pip(words)
@@ -355,7 +357,7 @@ class Reader:
 
     def _tests(self, found: list[Block]) -> None:
         files = {block.title: block.text for block in found if (block.title or "").startswith("test_")}
-        if files:
+        if files and not self.tested:
             said = self.process(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
             passed = re.search(r"(\d+) passed", said)
             assert passed is not None, said
