@@ -1,7 +1,7 @@
 """Pages as their reader has them: the blocks of one page, tried one after another in one folder.
 
 - Python runs; the blocks of a page share their names. With a title (```python title="app.py") it is a file, and lies
-  there from the start; files called `test_*.py` are run by pytest at the end, unless a command of the page has run them.
+  there from the start; files called `test_*.py` are run by pytest at the end, unless a command of the page ran them.
   With the title "cell" it is a cell of a notebook, which may await at its top level.
 - YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
   or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys. The
