@@ -119,7 +119,7 @@ class Failover:
         return self._call.overdue.get(number)
 
     def detached(self, number: int) -> DetachedProbe | None:
-        """An overtaken probe that runs on. The driver passes all further events to the probe, also after the call's end."""
+        """An overtaken probe that runs on. The driver passes its further events to the probe, even after the call."""
         return self._detached.pop(number, None)
 
     def reasons(self, number: int | None = None) -> None:
@@ -297,7 +297,7 @@ class Failover:
     # Attempts side by side
 
     def _hedge(self, now: float, *, charged: bool) -> StartAttempt | None:
-        """One more attempt, if the user's `hedge` allows one. A hedge is `charged`; the successor of a failure is not."""
+        """One more attempt, if `hedge` allows one. A hedge is `charged`; the next attempt after a failure is not."""
         call = self._call
         hedging = call.limits.hedge
         if hedging is None or not call.traits.idempotent or self._state != "asking" or now >= call.deadline:
@@ -326,7 +326,7 @@ class Failover:
         return stricter is not None and not self._attempt(number).token
 
     def _again_otherwise(self, attempt: ActiveAttempt, now: float, form: Form | None) -> Command:
-        """After a refused prefill or form: call the same model at once, by instruction or in `form`. No attempt counts."""
+        """After a refused prefill or form: call the model again at once, by instruction or in `form`. Counts nothing."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -339,7 +339,7 @@ class Failover:
         return self._next(now) if call.only_prefill else self._start(state, now)
 
     def corrects(self, failure: Failure, number: int | None = None) -> bool:
-        """Whether the endpoint refused only an addition of this library. The next request omits it; no attempt counts."""
+        """Whether the endpoint refused only an addition of this library, which the next request omits."""
         attempt = self._attempt(number)
         return self.prefill_refused(failure, number) or self._refused_parameter(failure, attempt) is not None
 
@@ -347,7 +347,7 @@ class Failover:
         return None if attempt.token or self._call.delivered else refused_parameter(failure, attempt.start.without)
 
     def _again_without(self, attempt: ActiveAttempt, parameter: str, now: float) -> Command:
-        """Send the request again at once without a parameter that the endpoint refuses. Records the refusal in health."""
+        """Send the request again at once without a parameter that the endpoint refuses. Remembers the refusal."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -367,7 +367,7 @@ class Failover:
         )
 
     def _again_for_less(self, attempt: ActiveAttempt, failure: Failure, now: float) -> Command:
-        """Send the request again at once, limited to the tokens that the account can pay for. Not charged to the budget."""
+        """Send the request again at once, limited to the tokens that the account can pay for. Charges no budget."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)

@@ -44,7 +44,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
         free = failure.scope == "free"
         state.ready_at = health.rate_limited(target, now, failure.retry_after, free=free)
-        for sibling in call.candidates if free else ():  # they share one limit: calling them would only repeat the failure
+        for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
             if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
                 sibling.excluded, sibling.why = True, "the free models of this API key are used up"
     else:
