@@ -1,4 +1,4 @@
-"""What a call says in the log."""
+"""The log lines of a call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..events import BreakerOpened, Event, FailedOver, logger
 
 
 def log(event: Event) -> None:
-    """One line for each failover, one for each breaker that opens."""
+    """Log one line for each failover and for each breaker that opens."""
     if isinstance(event, FailedOver):
         status = f" {event.status}" if event.status is not None else ""
         logger.warning(

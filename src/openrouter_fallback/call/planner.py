@@ -1,4 +1,4 @@
-"""From a call's arguments to its runner: the models that the call may use, with the keys that it has."""
+"""Turns a call's arguments into its runner: the models that the call may use, and their keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NO_KEY = "no API key"
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans the calls of one client. Knows the router, the keys and the addresses; the runner knows only the plan."""
+    """Plans the calls of one client. Uses the router, the keys and the addresses; the runner gets only the plan."""
 
     config: FallbackConfig
     runtime: Runtime
@@ -43,7 +43,7 @@ class Planner:
     hedging: Hedging | None
 
     async def answer(self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
-        """Run a call to its whole answer. Raises a `FallbackError`."""
+        """Run a call until its complete answer. Raises a `FallbackError`."""
         runner = await self.begin(arguments, limits, host, ring, deliver=False)
         await runner.advance()
         if runner.completion is None:
@@ -53,7 +53,7 @@ class Planner:
     async def begin(
         self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool
     ) -> CallRunner:
-        """The runner of a call. Waits only where no model can be called for want of prices."""
+        """The runner of a call. Waits only if no model can be called without the catalog's prices."""
         if self.store is not None:
             self.store.touch()
         plan = self.plan(arguments.choice, ring, arguments.request)
@@ -89,7 +89,7 @@ class Planner:
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
 
     def _first(self, request: Request, now: float) -> First | None:
-        """The model that goes before its turn: the one that began the tool loop, else that of the session's stay."""
+        """The model that is called first: the model that began the tool loop, else the session's current model."""
         loop = loop_models(request.history, self.runtime.delivered)
         if loop:
             return First(loop, "its tool calls are answered")
@@ -101,13 +101,13 @@ class Planner:
         return First((stay.model,), f"this {stick_to} failed over to it, for {stay.until - now:.0f} s more")
 
     def route(self, choice: Choice, request: Request) -> Route:
-        """What `plan` would give now, with the reason of every skipped model. Calls nothing, asks no key function."""
+        """The plan of a call now, with the reason for every skipped model. Calls no model and no key function."""
         now = self.runtime.clock()
         route = self.router.route(choice, now, self.keys.accounts(), request.needs, self._first(request, now))
         missing = self.keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
-            return route  # without any key, the route of a client that has one
+            return route  # without any key, show the route of a client with keys
         candidates = tuple(key for key in route.candidates if key not in keyless)
         return replace(
             route, candidates=candidates, skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless))
@@ -116,7 +116,7 @@ class Planner:
     def limits(
         self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
     ) -> Limits:
-        """The deadlines of a call, in seconds: its arguments over the settings. Raises `ConfigError`."""
+        """The deadlines of a call in seconds: arguments override settings. Raises `ConfigError`."""
         settings = self.config.settings
         given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
         for name, value in given.items():
@@ -133,7 +133,7 @@ class Planner:
         )
 
     def candidate(self, model: str, own: Iterable[str]) -> Candidate:
-        """The candidate behind `model`: an id of the configuration, of `own`, or one that a call has named.
+        """The candidate for `model`: an id of the configuration, of `own`, or of a call's arguments.
 
         Raises `ConfigError` for an id that no call of this client could use.
         """
@@ -149,7 +149,7 @@ class Planner:
         return self.router.candidate(model, self.keys.accounts())
 
     def _lacks_prices(self, plan: Plan) -> bool:
-        """Whether no model can be called, and prices may change that."""
+        """Whether no model can be called, but the catalog's prices may change that."""
         if plan.candidates:
             return self.runtime.ledger.limited and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self.catalog.get(skipped.model)) is None for skipped in plan.excluded)
