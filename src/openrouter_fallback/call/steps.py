@@ -125,7 +125,7 @@ class Steps:
         return self._obey(self.machine.woke(now))
 
     def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
-        """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free (`place`)."""
+        """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free."""
         start = self.machine.beside(now, place=place)
         self._obey(_STAY if start is None else start)
         return start

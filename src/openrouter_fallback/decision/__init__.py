@@ -14,7 +14,7 @@ overtaken attempt are ignored:
     waiting    no attempt is under way: `woke`, at the time of `SleepUntil`.
     done       none, except `left`, which changes nothing.
 
-    `out_of_time` (asking and waiting): the call's deadline has passed. `left` (any state): the caller has gone.
+    `out_of_time` (asking and waiting): the call's deadline has passed. `left` (any state): the caller has left.
     `streamed` and `delivered`: what the caller has received; `held`: for how long the caller held a piece.
 
 Commands:
@@ -23,7 +23,7 @@ Commands:
     KeepWaiting    start no attempt: another one is under way                      -> asking
     SleepUntil     call no model until then                                        -> waiting
     Succeed        the call is answered                                            -> done
-    Fail           the call has failed: why, which failure decided, who was skipped -> done
+    Fail           the call has failed: why, by which failure, and skipped models  -> done
 
     new ──> begin ──> StartAttempt ──┬─ succeeded ──> Succeed
                                      ├─ failed ─────> StartAttempt | KeepWaiting | SleepUntil | Fail

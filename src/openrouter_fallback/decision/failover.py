@@ -326,7 +326,7 @@ class Failover:
         return stricter is not None and not self._attempt(number).token
 
     def _again_otherwise(self, attempt: ActiveAttempt, now: float, form: Form | None) -> Command:
-        """After a refused prefill or form: call the model again at once, by instruction or in `form`. Counts nothing."""
+        """After a refused prefill or form: call the model again at once, by instruction or in `form`. Not counted."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)

@@ -1,4 +1,4 @@
-"""Encodes what processes write to the shared store, and decodes what they read. Every value read is checked."""
+"""Encodes and decodes the entries of the shared store. Every value read is checked."""
 
 from __future__ import annotations
 

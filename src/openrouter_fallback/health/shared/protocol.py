@@ -18,8 +18,8 @@ Counts = Mapping[str, tuple[int, int]]
 class HealthEvent:
     """One event in one process. A scope names the same model, endpoint or account in every process.
 
-    `left`: seconds that the event still holds; `ago`: seconds since it happened; both counted when it was sent. `why`
-    and `trips` tell why a breaker has opened, and how often in a row.
+    `left`: seconds that the event still holds; `ago`: seconds since it happened; both counted when it was sent. For a
+    breaker that has opened, `why` is the cause, and `trips` counts its openings in a row.
     """
 
     what: What
