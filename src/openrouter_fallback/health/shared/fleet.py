@@ -7,7 +7,7 @@ Pure, as the rest of health: a store carries a `SyncRequest` out and a `SyncResp
     began here after that. An HTTP status opens the breaker at once; a missed deadline only if a second process (or this
     one) has missed one lately; a failed connection never. So all processes leave a dead model, and one process with a
     bad network does not take a working model from the others. Breakers of endpoints are not shared.
-  - If several processes report one breaker, the last report in the store wins; over it, an unsent change of this process.
+  - If several processes report one breaker, the last report in the store wins, but not over an unsent change.
 - A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe
   requests the lease (`unleased`, `leased`). Without the store, each process makes its own probe; also after the lease
     was refused for a minute, since then no living process holds it.
