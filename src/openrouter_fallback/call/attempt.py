@@ -489,7 +489,7 @@ class AttemptReader:
     # The end
 
     def _clean_names(self) -> None:
-        """Remove secrets from the names in the response: events, spans and errors show them."""
+        """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
         if self._decoder is not None:
             for names in (self._decoder.body, self._decoder.assembler.head):
                 if names:

@@ -67,7 +67,7 @@ class Call:
     accept: Accept | None = None
     key_hint: str = ""
     keys: Iterable[str] = field(default_factory=Secrets, repr=False)
-    """All secrets of the call: no message may contain them."""
+    """All secrets of the call: what no message may hold."""
 
 
 @dataclass(slots=True)

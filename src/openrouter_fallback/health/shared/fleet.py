@@ -4,14 +4,14 @@ Pure, as the rest of health: a store carries a `SyncRequest` out and a `SyncResp
 
 - Counts are shared per bucket of the window. Counts that a closing breaker has cleared stay cleared.
 - A model's breaker that opens in another process opens here too, unless the model has since answered an attempt that
-    began here after that. An HTTP status opens the breaker at once; a missed deadline only if a second process (or this
-    one) has missed one lately; a failed connection never. So all processes leave a dead model, and one process with a
-    bad network does not take a working model from the others. Breakers of endpoints are not shared.
-  - If several processes report one breaker, the last report in the store wins, but not over an unsent change.
+  began here after that. An HTTP status opens the breaker at once; a missed deadline only if a second process (or this
+  one) has missed one lately; a failed connection never. So all processes leave a dead model, and one process with a
+  bad network does not take a working model from the others. Breakers of endpoints are not shared.
+- If several processes report one breaker, the last report in the store wins, but not over an unsent change.
 - A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe
   requests the lease (`unleased`, `leased`). Without the store, each process makes its own probe; also after the lease
-    was refused for a minute, since then no living process holds it.
-  - A process in which a model fails or a circuit changes exchanges soon (`hurry`): a dead model costs few requests.
+  was refused for a minute, since then no living process holds it.
+- A process in which a model fails or a circuit changes exchanges soon (`hurry`): a dead model costs few requests.
 - Cooldowns and refusals of a key apply to the processes that use this key.
 """
 

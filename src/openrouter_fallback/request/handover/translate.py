@@ -28,9 +28,9 @@ _SPEECH: Final = "audio"
 class Handover:
     """A history in the form for a target.
 
-    `messages` is the request's own list if nothing changes. `functions` maps the caller's function names to the sent
-    names. `without_reasoning`: the request may not ask for reasoning, since another model began the tool loop.
-    `marks`: `cache_control` has an effect at the target. `notes` name the omitted parts of the history.
+    `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
+    them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
+    tool loop. `marks`: `cache_control` means something to the target. `notes` say what could not be brought along.
     """
 
     messages: Sequence[Message]
