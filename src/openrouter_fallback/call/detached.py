@@ -70,7 +70,7 @@ async def run_on(
     clock: Callable[[], float],
     settle: Callable[[], None],
 ) -> None:
-    """Read a detached probe of call `number` until its outcome, then close the probe and call `settle`."""
+    """Read a detached probe of call `number` until its verdict, then close it and `settle` it."""
     try:
         try:
             async with asyncio.timeout(max(0.0, probe.until - clock())):

@@ -1,4 +1,4 @@
-"""The log lines of a call."""
+"""What a call says in the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..events import BreakerOpened, Event, FailedOver, logger
 
 
 def log(event: Event) -> None:
-    """Log one line for each failover and for each breaker that opens."""
+    """One line for each failover, one for each breaker that opens."""
     if isinstance(event, FailedOver):
         status = f" {event.status}" if event.status is not None else ""
         logger.warning(

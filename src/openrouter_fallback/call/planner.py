@@ -101,13 +101,13 @@ class Planner:
         return First((stay.model,), f"this {stick_to} failed over to it, for {stay.until - now:.0f} s more")
 
     def route(self, choice: Choice, request: Request) -> Route:
-        """The plan of a call now, with the reason for every skipped model. Calls no model and no key function."""
+        """What `plan` would give now, with the reason of every skipped model. Calls nothing, asks no key function."""
         now = self.runtime.clock()
         route = self.router.route(choice, now, self.keys.accounts(), request.needs, self._first(request, now))
         missing = self.keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
-            return route  # without any key, show the route of a client with keys
+            return route  # without any key, the route of a client that has one
         candidates = tuple(key for key in route.candidates if key not in keyless)
         return replace(
             route, candidates=candidates, skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless))

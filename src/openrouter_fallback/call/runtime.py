@@ -104,7 +104,7 @@ class Runtime:
         return next(self._numbers)
 
     def not_found(self, candidate: Candidate) -> None:
-        """Log once for each id that it does not exist, with a suggestion."""
+        """Say once for each id that it does not exist, and what may have been meant."""
         key = candidate.key
         if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
             return

@@ -95,11 +95,11 @@ class ActiveAttempt:
 class CallState:
     """The state that the parts of one call's machine share. Times are times of the clock.
 
-    `started` counts the attempts, `queued` the attempts that found a local server's queue full. `doubtful`: an attempt
-    is overdue, so that other candidates may be called; `to_the_end`: half of the call's time has passed, and the first
-    complete answer wins. `later_at`: when the next candidate may be called beside the active attempts. `unpaid_since`:
-    since when the call waits for the retry budget; `over_budget`: the exhausted budget may be the reason of a failure.
-    `overdue`: by number of the attempt, the deadline that an active attempt has missed.
+    `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
+    is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
+    answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
+    call waits for the retry budget; `over_budget`: it may fail for that. `overdue`: the deadlines that attempts, by
+    number, have missed while they went on.
     """
 
     candidates: list[CandidateState]

@@ -63,8 +63,8 @@ class Breaker:
     An attempt that began before the last change of state has an older epoch and counts in the window only. A forced
     attempt (all circuits were open) takes no probe slot: its failure changes nothing, its success closes the circuit.
 
-    A probe takes the probe slot for 20 to 25 s from its start, however it ends. Only an end that says nothing about
-    health (a rate limit, a caller that leaves soon) frees the slot earlier.
+    A probe's slot is taken for 20 to 25 s from its begin, however it ends; only an end that says nothing of health
+    (a rate limit, a caller that leaves soon) gives it back.
     """
 
     __slots__ = (
@@ -174,9 +174,9 @@ class Breaker:
             self.close(now)
 
     def failure(self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
-        """Count a failure of the attempt. Returns whether the breaker opened.
+        """The attempt's call failed here; returns whether the breaker opened.
 
-        `open_for`: open the circuit at once, for so many seconds; `counts`: count the failure in the window.
+        `open_for`: open at once, that long; `counts`: whether it is a failure in the window too.
         """
         state = self.state(now)
         self.end(held)
@@ -223,7 +223,7 @@ class Breaker:
             self.in_flight -= 1
 
     def close(self, now: float | None = None) -> None:
-        """Close the circuit and empty the window. With `now` (an answer closed the circuit) a slow start follows."""
+        """Closed, with an empty window. `now`: by an answer; the circuit starts slowly."""
         self.epoch += 1
         self.alone = False
         self.failures_in_a_row = self.trips = self.forced = 0

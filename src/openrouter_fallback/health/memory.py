@@ -117,7 +117,7 @@ class MemoryHealth:
         self._accepted: dict[str, float] = {}
         self._late: dict[str, float] = {}
         self._learnt = LearntFacts()
-        # Re-entrant: the garbage collector may end a suspended call in any thread, also in one that holds this lock.
+        # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
         _live.add(self)
 
@@ -382,7 +382,7 @@ class MemoryHealth:
             opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts)
             if opened:
                 breaker.reason = reason
-            # A model's failure says nothing about its endpoint: a probe of the endpoint gives its slot back.
+            # It says nothing about the endpoint, whose probe this may have been.
             self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
             return opened
 
@@ -416,9 +416,9 @@ class MemoryHealth:
     # Facts learnt from one failure
 
     def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
-        """Start a cooldown of the model for this account: `retry_after` seconds, or 1, 2, 4 ... s without it.
+        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it.
 
-        Returns when the server accepts requests again. `free`: all free models of the key share the limit.
+        `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
         """
         with self._lock:
             if len(self._cooldowns) > _MOST_COOLDOWNS:
