@@ -350,7 +350,7 @@ class CallRunner:
     # Attempts
 
     def _start(self, ask: StartAttempt) -> Command:
-        """Start an attempt, unless it exceeds a spend limit."""
+        """Start an attempt, unless its cost exceeds a spend limit."""
         why = self._withheld(ask)
         if why is not None:
             return self._core.withheld(ask.number, why, self._engine.clock())

@@ -141,7 +141,7 @@ class Steps:
         return self.machine.detached(number)
 
     def withheld(self, number: int, why: str, now: float) -> Command:
-        """The attempt was not sent, since it exceeds a spend limit."""
+        """The attempt was not sent, since its cost exceeds a spend limit."""
         del self.active[number]
         return self._obey(self.machine.withheld(why, now, number))
 

@@ -8,7 +8,7 @@ overtaken attempt are ignored:
 
     new        `begin`, once.
     asking     at least one attempt is under way. Of an attempt, by its number: `reached` (an HTTP status), `reasons`,
-               `first_token`, then `succeeded`, `failed` or `withheld` (not sent: it exceeds the call's budget);
+               `first_token`, then `succeeded`, `failed` or `withheld` (not sent: over a spend limit);
                `chosen`: the call takes its complete answer. Of the call: `beside`, at `beside_at`; `probe`, when
                this process may make a probe.
     waiting    no attempt is under way: `woke`, at the time of `SleepUntil`.

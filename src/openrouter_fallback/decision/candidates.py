@@ -61,7 +61,7 @@ class CandidateState:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this call may not call the candidate (again)."""
+        """Whether the candidate is excluded from this call or has used all its attempts."""
         return self.excluded or self.attempts >= self.most_attempts
 
 

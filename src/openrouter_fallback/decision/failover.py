@@ -210,7 +210,7 @@ class Failover:
         return self._react(attempt, rule, failure, now)
 
     def withheld(self, why: str, now: float, number: int) -> Command:
-        """The request was not sent, since it exceeds the call's budget. Another model may be cheaper."""
+        """The request was not sent, since its cost exceeds a spend limit. Another model may be cheaper."""
         call = self._call
         self._expect("asking")
         attempt = self._attempt(number)
@@ -367,7 +367,7 @@ class Failover:
         )
 
     def _again_for_less(self, attempt: ActiveAttempt, failure: Failure, now: float) -> Command:
-        """Send the request again at once, limited to the tokens that the account can pay for. Charges no budget."""
+        """Send the request again at once, limited to the tokens that the account can pay for. No retry is charged."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -407,7 +407,7 @@ class Failover:
         return self._next(now)
 
     def _pause(self, state: CandidateState, until: float, now: float) -> Command:
-        """Wait for one candidate."""
+        """Wait until the next attempt at one candidate."""
         self._resume = state
         wait = self._wait(until)
         return self.woke(now) if until <= now else wait
