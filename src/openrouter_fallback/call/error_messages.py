@@ -50,7 +50,7 @@ OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {
     _K.INVALID_REQUEST: InvalidRequestError,
     _K.LOCAL: LocalError,
 }
-"""Exceptions for failures that are all of one kind; every other case is `AllModelsFailedError`."""
+"""Exceptions by the kind that decides a failure; other kinds, and mixed failures, are `AllModelsFailedError`."""
 
 NEXT_STEP: Mapping[FailureKind, str] = {
     _K.RATE_LIMITED: "Add models of other providers to the chain, or credits to the account: limits are per key.",
