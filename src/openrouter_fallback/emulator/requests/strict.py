@@ -47,7 +47,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_results": Rule(
         _CLAUDE,
-        "results stand at the head of the message behind their calls, one for each, and answer nothing else",
+        "results are at the head of the message behind their calls, one for each, and answer nothing else",
         anthropic.results,
         "claude-code#5989, #13460",
     ),
@@ -58,7 +58,7 @@ RULES: Mapping[str, Rule] = {
     "anthropic_signatures": Rule(
         _CLAUDE,
         "signed reasoning comes back whole, to the model that signed it; from Claude 4.6 on the signature is bound to "
-        "all that stands before it",
+        "everything before it",
         anthropic.signed,
         "llxprt-code#2335, langchain#36400, claude-code#63268",
     ),
@@ -67,7 +67,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_thinking_demanded": Rule(
         _CLAUDE,
-        "while reasoning is asked for, the model's last message before tool results (or a prefill) begins with signed "
+        "in a request with reasoning, the model's last message before tool results (or a prefill) begins with signed "
         "reasoning",
         anthropic.demanded,
         "opencode#3077, n8n#22550",
@@ -88,7 +88,7 @@ RULES: Mapping[str, Rule] = {
         "langgraph#248",
     ),
     "openai_results": Rule(
-        _GPT, "results stand behind their calls, one for each", openai.results, "OpenAI, function calling"
+        _GPT, "results are behind their calls, one for each", openai.results, "OpenAI, function calling"
     ),
     "openai_items": Rule(
         _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
@@ -122,7 +122,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "mistral_order": Rule(
         _MISTRAL,
-        "behind a result stands no user and no system; results stand behind their calls, as many as calls",
+        "no user or system message is directly behind a result; results are behind their calls, as many as calls",
         others.mistral_order,
         "crush#279, datapizza-ai#98",
     ),
@@ -140,13 +140,13 @@ RULES: Mapping[str, Rule] = {
     ),
     "moonshot_reasoning": Rule(
         (_F.MOONSHOT,),
-        "while it thinks (K2 Thinking, from K2.5 on by default), messages with calls have readable reasoning",
+        "while the model reasons (K2 Thinking, from K2.5 on by default), messages with calls have readable reasoning",
         others.kimi_reasoning,
         "opencode#16318, mastra#12592",
     ),
     "deepseek_reasoning": Rule(
         (_F.DEEPSEEK,),
-        "while it thinks, from V3.2 on, calls of the current turn have readable reasoning",
+        "while the model reasons, from V3.2 on, calls of the current turn have readable reasoning",
         others.deepseek_reasoning,
         "pi#3636, DeepSeek, thinking mode",
     ),
@@ -156,9 +156,7 @@ RULES: Mapping[str, Rule] = {
         others.deepseek_reasoner,
         "DeepSeek, reasoning model",
     ),
-    "qwen_order": Rule(
-        (_F.QWEN,), "results stand behind their calls, one for each", others.qwen_order, "qwen-code#869"
-    ),
+    "qwen_order": Rule((_F.QWEN,), "results are behind their calls, one for each", others.qwen_order, "qwen-code#869"),
     "xai_empty": Rule(
         (_F.XAI,), "no message without content and without calls", others.xai_empty, "AstrBot#6447, crush#964"
     ),
