@@ -51,8 +51,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Emulator]:
-    """One emulator for a module; `emulator` is how a test of it finds that."""
-    with Emulator(api_key=KEY) as emulator:
+    """One emulator for a module, strict about histories; `emulator` is how a test of it finds that."""
+    with Emulator(api_key=KEY, strict=True) as emulator:
         yield emulator
 
 

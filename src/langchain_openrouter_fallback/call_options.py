@@ -88,13 +88,16 @@ def options(
     return asked
 
 
-def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+def routed(llm: Configured, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a call with the routing of its config and its context, fixed when the call is made, so
     that callbacks and caches see it too."""
     given = current_routing()
     configurable = ensure_config(config).get("configurable")
     if configurable:
         given = _over({key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}, given)
+        thread = configurable.get("thread_id")
+        if thread is not None and llm.client.config.settings.stick_to == "thread":
+            given["thread_id"] = str(thread)
     return _over(kwargs, given) if given else kwargs
 
 

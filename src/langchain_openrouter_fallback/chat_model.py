@@ -191,7 +191,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return super().invoke(input, config, stop=stop, **routed(config, kwargs))
+        return super().invoke(input, config, stop=stop, **routed(self, config, kwargs))
 
     def ainvoke(
         self,
@@ -201,7 +201,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Coroutine[Any, Any, AIMessage]:
-        return super().ainvoke(input, config, stop=stop, **routed(config, kwargs))
+        return super().ainvoke(input, config, stop=stop, **routed(self, config, kwargs))
 
     def stream(
         self,
@@ -211,7 +211,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        return super().stream(input, config, stop=stop, **routed(config, kwargs))
+        return super().stream(input, config, stop=stop, **routed(self, config, kwargs))
 
     def astream(
         self,
@@ -221,13 +221,13 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        return super().astream(input, config, stop=stop, **routed(config, kwargs))
+        return super().astream(input, config, stop=stop, **routed(self, config, kwargs))
 
     def stream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().stream_events(input, config, **routed(config, kwargs))
+        return super().stream_events(input, config, **routed(self, config, kwargs))
 
     def astream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().astream_events(input, config, **routed(config, kwargs))
+        return super().astream_events(input, config, **routed(self, config, kwargs))
 
     def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
         """The model with arguments for each call. Routing makes a copy: a binding of it would be lost by `bind_tools`

@@ -38,6 +38,7 @@ from .health import HealthStore, MemoryHealth, Rules, SharedHealth
 from .health.shared.protocol import NO_ACCOUNT, SpendAccount
 from .http.protocol import Transport
 from .routes.router import Router
+from .routes.sticking import Sticking
 from .spending.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def compose(
         bills=bills_of(ledger, transport),
         lease=None if store is None else store.lease,
         known=_KnownIds(config, catalog),
+        sticking=Sticking(settings.stick_seconds),
+        stick_to=settings.stick_to,
     )
     router = Router(config, runtime.health, catalog)
     refresh = Refresh(catalog, kept if settings.catalog != "never" else ())

@@ -264,8 +264,9 @@ def test_the_deadline_of_the_call_ends_both(emulator: Emulator, client: Fallback
         emulator.fault("silence", model=model)
     outcome = ask(client, surface, total_timeout=0.3)
     assert isinstance(outcome.error, DeadlineExceededError)
-    assert sorted(attempt.model for attempt in outcome.error.attempts) == sorted([FIRST, SECOND])
-    ends(emulator, (FIRST, "gone"), (SECOND, "gone"))
+    once_more = [] if "stream" in surface else [FIRST]  # at half of the time, beside the silent two
+    assert sorted(attempt.model for attempt in outcome.error.attempts) == sorted([FIRST, SECOND, *once_more])
+    ends(emulator, (FIRST, "gone"), (SECOND, "gone"), *((model, "gone") for model in once_more))
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -229,10 +229,17 @@ def test_other_mistakes_beside_a_key() -> None:
 
 async def test_a_healthy_call_leaves_no_key_behind(client_for: MakeClient) -> None:
     """The client, its open connections and an answer that is still being read."""
-    with ByteServer(lambda asked: [chunked(events(asked.nonce))]) as server:
+
+    def echoes(asked: Asked) -> list[Step]:
+        sent = "".join(f"x-echo-{name}: {value}\r\n" for name, value in asked.headers.items())
+        whole = chunked(events(asked.nonce), headers=f"x-generation-id: {KEY}\r\n{sent}")
+        return [whole.replace(b"200 OK", b"200 " + KEY.encode())]
+
+    with ByteServer(echoes) as server:
         client = client_for(server)
         completion = await client.achat("one", headers={"x-call": CALL_TOKEN})
         async with client.astream("two") as stream:
             await anext(stream)
             assert leaks([client, completion, stream], SECRETS) == []
+            assert completion.attempts[0].generation_id == "***"
         await client.aclose()

@@ -45,7 +45,7 @@ DIRECT = "openai/gpt-oss-20b"
 @pytest.fixture
 def direct() -> Iterator[Emulator]:
     """A provider's own API: another server, which takes only its own key."""
-    with Emulator(api_key="sk-proj-own") as emulator:
+    with Emulator(api_key="sk-proj-own", strict=True) as emulator:
         yield emulator
 
 

@@ -68,7 +68,7 @@ def test_the_profile_is_what_all_can(make: Make) -> None:
 
 def test_structured_output_is_chosen_by_what_is_known_by_then() -> None:
     schema = {"title": "F", "type": "object", "properties": {}}
-    with Emulator(models=MODELS) as emulator:
+    with Emulator(models=MODELS, strict=True) as emulator:
         llm = ChatOpenRouterFallback(["openai/gpt-4o-audio-preview"], base_url=emulator.base_url, api_key="sk-or-v1-x")
         assert "response_format" in llm.with_structured_output(schema).first.kwargs  # type: ignore[attr-defined]
         llm.client.refresh_catalog()

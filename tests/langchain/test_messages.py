@@ -355,9 +355,9 @@ THOUGHTS: list[tuple[list[Any], list[dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("thoughts", "details"), THOUGHTS, ids=["Anthropic's", "standard", "redacted"])
 def test_the_thoughts_of_a_chat_anthropic_go_on_with_their_model_alone(
-    emulator: Emulator, make: Make, thoughts: list[Any], details: list[dict[str, Any]]
+    make: Make, thoughts: list[Any], details: list[dict[str, Any]]
 ) -> None:
-    """Claude refuses a tool loop that began with thinking whose beginning is gone."""
+    """Claude refuses a tool loop that began with thinking whose beginning is gone. The signature is made up."""
     asked = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
     call = {"name": "f", "args": {}, "id": "toolu_1"}
     history = [
@@ -365,8 +365,9 @@ def test_the_thoughts_of_a_chat_anthropic_go_on_with_their_model_alone(
         AIMessage([*thoughts, asked], tool_calls=[call], response_metadata=WRITER),
         ToolMessage("4", tool_call_id="toolu_1"),
     ]
-    for model in (CLAUDE, "openai/gpt-5.1"):
-        make(models=[model]).invoke(history)
+    with Emulator(strict=False) as emulator:
+        for model in (CLAUDE, "openai/gpt-5.1"):
+            make(models=[model], base_url=emulator.base_url, api_key=emulator.api_key).invoke(history)
     assert [request.body["messages"][1].get("reasoning_details") for request in emulator.log] == [details, None]
 
 

@@ -35,9 +35,10 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.request.handover import History, Target, rule_for, translate
 
 from ..call.test_wire_replay import ALL, Recording
-from ..cases.matrix import FIRST
+from ..cases.matrix import FIRST, SECOND
 from ..support.bodies import choice, delta
 from ..support.rawserver import RawServer, Reply, sse
+from .conftest import Make
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -319,8 +320,9 @@ def test_a_file_goes_out(
 
 
 @pytest.mark.parametrize("data", [WAV, b"only ascii"])
-def test_speech_from_an_open_file_goes_out(llm: OpenRouterFallback, emulator: Emulator, data: bytes) -> None:
+def test_speech_from_an_open_file_goes_out(make: Make, emulator: Emulator, data: bytes) -> None:
     """Twice, as a conversation does."""
+    llm = make(["google/gemini-2.5-pro"])
     message = user(AudioBlock(audio=BytesIO(data), format="wav"))
 
     llm.chat([message])
@@ -360,7 +362,8 @@ def blocks(response: ChatResponse) -> list[str]:
     return [block.block_type for block in response.message.blocks]
 
 
-def test_everything_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> None:
+def test_everything_comes_in(make: Make, emulator: Emulator) -> None:
+    llm = make([SECOND])
     emulator.reply(
         text="Yes",
         reasoning="Hm.",
@@ -455,8 +458,9 @@ def test_a_refusal_in_place_of_a_call_is_told(make: Any) -> None:
             llm.structured_predict(Answer, PromptTemplate("Hello"))
 
 
-def test_an_answer_goes_back_as_it_came(llm: OpenRouterFallback, emulator: Emulator) -> None:
+def test_an_answer_goes_back_as_it_came(make: Make, emulator: Emulator) -> None:
     """Signed reasoning and tool calls: providers compare what they get back with what they have sent."""
+    llm = make([SECOND])
     call = {"name": "look_up", "arguments": '{"query":  "naïve"}', "id": "1"}
     emulator.reply(text="Let me see", reasoning="Hm.", tool_calls=[call])
     came = llm.chat([ChatMessage("Hello")])

@@ -16,6 +16,8 @@ from .finishes import word
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
 """What counts as a token: not a role, not an empty delta or detail, not a keep-alive."""
+MORE_TEXT: Final = 256
+"""The chunk is the one before with another text in `choices[0].delta.content`, and nothing else: most chunks are."""
 
 MAX_CHOICES: Final = 128
 """OpenAI's bound for `n`."""
@@ -76,9 +78,9 @@ class _Choice:
 class Accumulator:
     """Collects the chunks of one stream.
 
-    `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
-    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer. `offered`:
-    the functions that it offers.
+    `add` returns flags that say what the chunk carried, so that the caller need not look again: `MORE_TEXT` alone, or
+    any of the others. `wanted` is the number of choices that the request asked for (`n`): while fewer have begun, only
+    a clean end ends the answer. `offered`: the functions that it offers.
     """
 
     __slots__ = (
@@ -87,18 +89,32 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
-        "_head",
+        "_going_on",
         "_keys",
+        "_like",
+        "_like_choice",
+        "_like_delta",
         "_offered",
         "_provisional",
+        "_text",
         "_usage_came",
         "_wanted",
+        "head",
     )
 
     def __init__(self, wanted: int = 1, offered: Offered = nothing_offered) -> None:
         self._choices: dict[int, _Choice] = {}
-        self._head: Json = {}
+        self.head: Json = {}
+        """What stands beside the choices: the id, the model, the provider, the usage."""
         self._keys: object = None
+        self._going_on = False
+        """Whether the chunk before carried text and nothing else, so that one like it has only its text looked at."""
+        self._like: Json = {}
+        self._like_choice: Json = {}
+        self._like_delta: Json = {}
+        """That chunk, its choice and its delta; `choices`, `delta` and `content` in them are those of the next one."""
+        self._text: list[str] = []
+        """The text that such a chunk goes on."""
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
         self._wanted = wanted
@@ -173,22 +189,42 @@ class Accumulator:
     @property
     def usage(self) -> object:
         """The `usage` object, if it has come."""
-        return self._head.get("usage")
+        return self.head.get("usage")
 
     @property
     def generation_id(self) -> str | None:
         """The answer's id."""
-        return self._head.get("id")
+        return self.head.get("id")
 
     def add(self, chunk: Json) -> int:
-        """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
+        """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is none."""
+        choices = chunk.get("choices")
+        if self._going_on and choices:
+            like = self._like
+            like["choices"] = choices
+            if chunk == like and len(choices) == 1:
+                choice, like = choices[0], self._like_choice
+                like["delta"] = delta = choice.get("delta")
+                if delta and choice == like:
+                    like = self._like_delta
+                    like["content"] = text = delta.get("content")
+                    if text and delta == like and isinstance(text, str):
+                        self._text.append(text)
+                        return MORE_TEXT
+        return self._add(chunk, choices)
+
+    def forget(self) -> None:
+        """No chunk follows: the one that others were compared with is of no use, and may repeat secrets."""
+        self._going_on = False
+        self._like = self._like_choice = self._like_delta = {}
+
+    def _add(self, chunk: Json, choices: Any) -> int:
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:
             self._keys = chunk.keys()
             flags = self._add_head(chunk)
         elif chunk.get("error"):
             flags = ERROR
-        choices = chunk.get("choices")
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
@@ -196,10 +232,14 @@ class Accumulator:
             flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
+        self._going_on = flags == TEXT and self._begun == 1 and not self._finished
+        if self._going_on:
+            self._like, self._like_choice, self._like_delta = dict(chunk), dict(choices[0]), dict(choices[0]["delta"])
+            self._text = next(iter(self._choices.values())).texts["content"]
         return flags
 
     def _add_head(self, chunk: Json) -> int:
-        head = self._head
+        head = self.head
         for key, value in chunk.items():
             if key in _CHUNK_ONLY or (value is None and key in head):
                 continue
@@ -264,11 +304,11 @@ class Accumulator:
 
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
-        head = {key: value for key, value in self._head.items() if key != "usage"}
+        head = {key: value for key, value in self.head.items() if key != "usage"}
         body: Json = {"id": None, **head, "object": "chat.completion"}
         body["choices"] = [_message(index, self._choices[index], self._offered) for index in sorted(self._choices)]
-        if "usage" in self._head:
-            body["usage"] = self._head["usage"]
+        if "usage" in self.head:
+            body["usage"] = self.head["usage"]
         return body
 
 

@@ -31,25 +31,28 @@ def nothing_offered() -> frozenset[str]:
 
 
 class _Call:
-    __slots__ = ("arguments", "checks", "fields", "function", "name", "parts", "said")
+    __slots__ = ("arguments", "checks", "fields", "function", "name", "parts", "said", "size")
 
     def __init__(self) -> None:
         self.fields: Json = {}
         self.function: Json = {}
         self.name = ""
-        self.parts = ""  # the name, if all that came of it are parts
+        self.parts: str | None = ""  # the name, if all that came of it are parts; None: too long for one
         self.arguments: list[str] = []
+        """Their parts; no part is empty."""
+        self.size = 0
+        """Characters of the arguments: what can be told by it is told without joining them."""
         self.said = False
         self.checks = 0
 
     @property
     def begun(self) -> bool:
-        return any(self.arguments)
+        return bool(self.arguments)
 
     @property
     def placeholder(self) -> bool:
         """Whether the arguments so far are `{}`: some servers open every call so."""
-        return "".join(self.arguments).strip() == "{}"
+        return self.size < 16 and "".join(self.arguments).strip() == "{}"
 
     @property
     def hollow(self) -> bool:
@@ -72,7 +75,11 @@ class _Call:
         """Whether this is the whole call again."""
         text = _text(arguments)
         return (
-            name == self.name and text.lstrip().startswith("{") and text == "".join(self.arguments) and self.complete()
+            name == self.name
+            and len(text) == self.size
+            and text.lstrip().startswith("{")
+            and text == "".join(self.arguments)
+            and self.complete()
         )
 
     def add_name(self, name: str) -> None:
@@ -81,15 +88,20 @@ class _Call:
             if name != self.name:
                 raise ValueError("a tool call changes its name")
             return
-        if len(self.parts) + len(name) > _MAX_NAME:
+        grown = name if name.startswith(self.name) else self.name + name
+        if len(grown) > _MAX_NAME:
             raise ValueError("the name of a tool call is too long")
-        self.parts += name
-        self.name = name if name.startswith(self.name) else self.name + name
+        if self.parts is not None:
+            self.parts = self.parts + name if len(self.parts) + len(name) <= _MAX_NAME else None
+        self.name = grown
 
     def add_arguments(self, arguments: object) -> None:
         if arguments is not None:
             self.said = True
-            self.arguments.append(_text(arguments))
+            text = _text(arguments)
+            if text:
+                self.arguments.append(text)
+                self.size += len(text)
 
     def add_fields(self, part: Json, function: Json) -> None:
         for key, value in part.items():
@@ -101,8 +113,9 @@ class _Call:
 
     def as_dict(self, offered: Offered) -> Json:
         name = self.name
-        if name != self.parts and name not in (known := offered()) and self.parts in known:
-            name = self.parts
+        parts = self.parts
+        if parts is not None and name != parts and name not in (known := offered()) and parts in known:
+            name = parts
         function = {**({"name": name} if name else {}), **self.function}
         if self.said:
             function["arguments"] = "".join(self.arguments)

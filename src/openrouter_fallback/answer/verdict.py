@@ -180,8 +180,10 @@ def _empty(message: Json, finish: Finish, usage: object) -> Failure | None:
 
 def _half_text(message: Json, finish: Finish) -> Failure | None:
     """A reason that nobody knows, and a text that stops in the middle."""
+    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls"):
+        return None
     text = text_of(message.get("content"))
-    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls") or not text or looks_whole(text):
+    if not text or looks_whole(text):
         return None
     return Failure(
         FailureKind.BAD_ANSWER,

@@ -15,6 +15,8 @@ from ..config.models import OPENROUTER
 from ..errors import AuthenticationError, CatalogError, FallbackError
 from ..failures.classifier import from_response
 from ..http.protocol import Transport, TransportError
+from ..redaction import Redactor
+from ..sealed import Secrets, sealed_values
 from .destinations import Destination, Destinations
 from .keys import Keys
 
@@ -81,8 +83,12 @@ async def _get(
     except TimeoutError:
         why = f"no answer within {FETCH_SECONDS:g} s"
     except TransportError as error:
-        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+        why = f"{error.fault.value.replace('_', ' ')}: {_keyless(wire, error.detail)}"
     raise CatalogError(f"{what}: {why}")
+
+
+def _keyless(wire: Destination, text: str) -> str:
+    return Redactor(Secrets(sealed_values(wire.headers)), tuple).clean(text)
 
 
 async def _fetch(transport: Transport, what: str, wire: Destination, unauthorized: type[FallbackError]) -> bytes:
@@ -98,5 +104,5 @@ async def _fetch(transport: Transport, what: str, wire: Destination, unauthorize
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
         error = unauthorized if answer.status == 401 else CatalogError
-        raise error(f"{what}: {answer.status}, {failure.message}")
+        raise error(f"{what}: {answer.status}, {_keyless(wire, failure.message)}")
     return bytes(body)

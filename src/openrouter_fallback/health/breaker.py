@@ -74,6 +74,7 @@ class Breaker:
         "_probe_token_at",
         "_probe_until",
         "_repeats",
+        "alone",
         "closed_at",
         "epoch",
         "failures_in_a_row",
@@ -100,6 +101,8 @@ class Breaker:
         self.open_until: float | None = None
         self.closed_at: float | None = None
         self.reason = ""
+        self.alone = False
+        """Whether the last probe was cut short beside another attempt: the next one goes alone, so that it can tell."""
         self._probe: BreakerPermit | None = None
         self._probe_token_at: float | None = None
         self._probe_until = 0.0
@@ -222,6 +225,7 @@ class Breaker:
     def close(self, now: float | None = None) -> None:
         """Closed, with an empty window. `now`: by an answer; the circuit starts slowly."""
         self.epoch += 1
+        self.alone = False
         self.failures_in_a_row = self.trips = self.forced = 0
         self.open_until = self._probe = self._probe_token_at = None
         self.closed_at = now
@@ -231,6 +235,7 @@ class Breaker:
 
     def _open(self, now: float, seconds: float) -> None:
         self.epoch += 1
+        self.alone = False
         self.failures_in_a_row = self.forced = 0
         self.open_until = now + seconds
         self._probe = self._probe_token_at = self.closed_at = None

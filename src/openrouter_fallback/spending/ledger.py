@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -65,6 +65,8 @@ class Ledger:
         day: Callable[[], int] = today,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.limited = per_call is not None or per_day is not None
+        """Whether there is any limit."""
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
@@ -80,9 +82,6 @@ class Ledger:
         """Nano-dollars that each of the fleet's other processes has spent on this day."""
         self._others = ZERO
         _live.add(self)
-
-    def __bool__(self) -> bool:
-        return self.per_call is not None or self.per_day is not None
 
     def purse(self) -> CallBudget:
         """The purse of one call."""
@@ -213,13 +212,14 @@ class CallBudget:
                 ledger._estimated += paid
             return Booking(ledger, self._forks, ledger._day, paid)
 
-    def close(self) -> None:
-        """The call is over: what was held and never asked for is free again."""
+    def close(self, running: Collection[int] = ()) -> None:
+        """The call is over: what was held and never asked for is free again, but for requests that are `running`."""
         ledger = self._ledger
         with ledger._lock:
-            if self._forks == ledger._forks:
-                ledger._held -= sum(self._held.values(), ZERO)
-            self._held.clear()
+            for number in [number for number in self._held if number not in running]:
+                held = self._held.pop(number)
+                if self._forks == ledger._forks:
+                    ledger._held -= held
 
     def _left(self) -> tuple[Decimal | None, Decimal | None]:
         ledger = self._ledger

@@ -138,9 +138,11 @@ class CostReservation:
 
     def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
         self.purse = ledger.purse()
-        self.limited = bool(ledger)
+        self.limited = ledger.limited
         self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
         self._params = params
+        self.detached: set[int] = set()
+        """Requests that run on after the call, which settles them no more."""
         self.bounds: dict[int, int] = {}
         """`max_tokens` that are to be sent, by request."""
 
@@ -171,6 +173,10 @@ class CostReservation:
         if found.max_tokens is not None:
             self.bounds[number] = found.max_tokens
         return None
+
+    def close(self) -> None:
+        """The call is over: nothing is held any more, but for its detached requests."""
+        self.purse.close(self.detached)
 
     def settle(self, number: int, cost: Decimal | None, *, estimated: bool) -> None:
         """Request `number` has cost so much (USD; None: nothing is known of it), and its hold ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -154,24 +155,39 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     fleet.end()
 
 
-@pytest.mark.parametrize("gap", [2, 5, 10, 20, 60])
-def test_one_process_with_few_calls_goes_back_to_its_model(
-    gap: int, emulator: Emulator, workers: Callable[[int], Workers]
+@pytest.mark.parametrize(("gap", "processes"), [(2, 1), (5, 1), (10, 1), (20, 1), (60, 1), (5, 2), (20, 2)])
+def test_a_fleet_with_few_calls_goes_back_to_its_model(
+    gap: int, processes: int, emulator: Emulator, workers: Callable[[int], Workers]
 ) -> None:
-    """A lease that is had in the background is over before a call can use it."""
-    fleet = workers(1)
-    fleet.tell("exchange")
-    outage = emulator.fault("overloaded", model=PRIMARY)
-    fleet.tell("calls", number=4)
-    outage.clear()
-    for _ in range(-(-30 // gap) + 2):
+    """With the second call later than 30 s after the last failure; its processes take turns. Time is driven."""
+    fleet, turn = workers(processes), itertools.count()
+
+    def call_begins_at_it() -> bool:
+        before = emulator.count(PRIMARY)
+        fleet.tell("calls", only=next(turn) % processes, number=1)
+        return emulator.count(PRIMARY) > before
+
+    def forward() -> None:
+        """A background exchange comes some time before the call: a lease that it might bring is not to be missed."""
         fleet.tell("forward", seconds=gap - 1)
         fleet.tell("exchange")
         fleet.tell("forward", seconds=1)
-        fleet.tell("calls", number=1)
-    before = emulator.count(PRIMARY)
-    fleet.tell("calls", number=1)
-    assert emulator.count(PRIMARY) == before + 1
+
+    fleet.tell("exchange")
+    outage, since, opened = emulator.fault("overloaded", model=PRIMARY), 0, False
+    for _ in range(4 + -(-45 // gap)):
+        begins = call_begins_at_it()
+        opened, since = opened or not begins, 0 if begins else since
+        forward()
+        since += gap
+    assert opened or gap > 25, "the circuit was open; it lets a probe pass every 25 s"
+    outage.clear()
+    late = 0
+    while not call_begins_at_it():
+        late += since > 30
+        assert late < 2, f"no call of the two that came later than 30 s after the last failure, now {since} s"
+        forward()
+        since += gap
     assert fleet.errors == []
     fleet.end()
 
