@@ -84,14 +84,7 @@ def prose(page: str) -> str:
 
 
 ALL_PAGES = [*pages(), "SECURITY.md", "benchmarks/README.md"]
-UNDER_WAY = {
-    "docs/cli.md",
-    "docs/migrating-from-langchain-fallbacks.md",
-    "docs/migrating-from-litellm.md",
-    "docs/migrating-from-openrouter-models.md",
-    "docs/telemetry.md",
-    "docs/troubleshooting.md",
-}
+UNDER_WAY = {"docs/cli.md", "docs/telemetry.md", "docs/troubleshooting.md"}
 """Pages that are not rewritten yet."""
 
 

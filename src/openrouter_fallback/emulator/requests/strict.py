@@ -91,7 +91,7 @@ RULES: Mapping[str, Rule] = {
         _GPT, "results are behind their calls, one for each", openai.results, "OpenAI, function calling"
     ),
     "openai_images": Rule(
-        _GPT, "images stand in messages of the user, not in tool results", openai.images, "OpenHands#7700"
+        _GPT, "images are in messages of the user, not in tool results", openai.images, "OpenHands#7700"
     ),
     "openai_items": Rule(
         _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
@@ -130,7 +130,7 @@ RULES: Mapping[str, Rule] = {
         "crush#279, datapizza-ai#98",
     ),
     "mistral_results_are_text": Rule(
-        _MISTRAL, "tool results hold text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
+        _MISTRAL, "tool results contain text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
     ),
     "mistral_last": Rule(
         _MISTRAL, "an assistant message is the last only with `prefix: true`", others.mistral_last, "rig#1130"
@@ -145,7 +145,7 @@ RULES: Mapping[str, Rule] = {
         _MISTRAL, "an assistant message has content or calls", others.mistral_empty, "mistral-common"
     ),
     "moonshot_results_are_text": Rule(
-        (_F.MOONSHOT,), "tool results hold text only", others.kimi_results_are_text, "vllm#43203"
+        (_F.MOONSHOT,), "tool results contain text only", others.kimi_results_are_text, "vllm#43203"
     ),
     "moonshot_reasoning": Rule(
         (_F.MOONSHOT,),
