@@ -67,7 +67,7 @@ def test_the_breaker_is_drawn_as_it_behaves(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_way_of_a_call_that_has_no_place_in_the_drawing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = [*machines.call_steps(), machines.Step("answered", "woke", "asking")]
+    steps = [*machines.call_steps(), machines.Step("answered", "woke", "calling")]
     monkeypatch.setattr(decisions, "call_steps", lambda: steps)
     with pytest.raises(ValueError, match="answered"):
         decisions.call_drawing()

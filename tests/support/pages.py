@@ -10,7 +10,8 @@
   blocks the commands begin with `$`, and what they print must be what is shown: a number is any number, `...` is
   anything.
 - A `diff` is of Python: both sides are compiled, and the imports of the new side are run.
-- `text` after Python or commands is what they print, compared in the same way. JSON and TOML are parsed.
+- `text` after Python or commands is what they print, compared in the same way. What prints and has no `text` below it
+  is listed in `shown_nowhere`, by line. JSON and TOML are parsed.
 - What cannot run has a comment on the line before it, `<!-- not run: why -->`: Python is compiled, YAML and commands
   are parsed.
 """
@@ -115,6 +116,7 @@ class Reader:
     capture: pytest.CaptureFixture[str]
     names: dict[str, object] = field(default_factory=lambda: {"__name__": "__main__"})
     printed: str | None = None
+    shown_nowhere: list[int] = field(default_factory=list)
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
     tested: bool = False
 
@@ -164,6 +166,12 @@ class Reader:
             same(block.text, before)
             return
         table[block.language](self, block)
+        if (self.printed or "").strip() and not block.not_run and self._next(block) != "text":
+            self.shown_nowhere.append(block.line)
+
+    def _next(self, block: Block) -> str | None:
+        """The language of the block below."""
+        return next((one.language for one in blocks(self.page) if one.line > block.line), None)
 
     def python(self, block: Block) -> None:
         code = self.compiled(block)

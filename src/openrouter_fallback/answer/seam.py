@@ -177,7 +177,7 @@ class SeamJoiner:
             preface = _PREFACE.match(self._held)
             if preface is not None and (final or preface.end() < len(self._held)):
                 if preface[0].endswith(" ") and not (self._blanks and _OUTRIGHT.search(preface[0])):
-                    raise SeamNotFound("the continuation may open with a preface or go on alike")
+                    raise SeamNotFound("the continuation may open with a preface or continue the same way")
                 self._prefaced = True
                 self.dropped += preface.end()
                 self._held = self._held[preface.end() :]
@@ -203,7 +203,7 @@ class SeamJoiner:
             return self._find(final=final)
         if not final and len(held) < PREFACE_CHARACTERS + OVERLAP_CHARACTERS:
             return None
-        raise SeamNotFound("the continuation opens by speaking to the user, or goes on alike")
+        raise SeamNotFound("the continuation opens by speaking to the user, or continues the same way")
 
     def _open(self, *, final: bool) -> bool:
         """Whether the held text could still become a repetition."""
@@ -228,7 +228,7 @@ class SeamJoiner:
                 or _periodic(start)
                 or _opens_like_preface(start)
             ):
-                raise SeamNotFound("the continuation may repeat the answer or go on alike")
+                raise SeamNotFound("the continuation may repeat the answer or continue the same way")
             return "restarted", len(self._held) - len(held) + len(start)
         if same == len(held) and not final:
             return None
@@ -249,7 +249,7 @@ class SeamJoiner:
                     # A text that has come twice may be intended a third time.
                     or text.find(tail.strip()) < len(end) - length
                 ):
-                    raise SeamNotFound("the continuation may repeat the end or go on alike")
+                    raise SeamNotFound("the continuation may repeat the end or continue the same way")
                 if end is text:
                     self._blanks = ""  # the blanks belong to the repetition
                 return "overlapped", length

@@ -199,7 +199,7 @@ def _not_json(message: Json, finish: Finish) -> Failure | None:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
-        return Failure(FailureKind.BAD_ANSWER, "JSON was asked for and the answer is not JSON", harmless=True)
+        return Failure(FailureKind.BAD_ANSWER, "the request wants JSON and the answer is not JSON", harmless=True)
     return None
 
 

@@ -487,7 +487,7 @@ class Failover:
                 left = max(0.0, standing.until - now) if standing.until is not None else None
                 if standing.gate is Availability.COOLING and standing.until is not None:
                     ready.append(standing.until)
-                skipped.append(Skipped(state.candidate.key, state.why or standing.reason or "not asked", left))
+                skipped.append(Skipped(state.candidate.key, state.why or standing.reason or "not called", left))
         self._finish(now)
         retry_after = max(0.0, min(ready) - now) if ready else None
         return Fail(why, failure, retry_after, tuple(skipped), call.over_budget)

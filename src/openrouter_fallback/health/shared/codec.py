@@ -95,7 +95,7 @@ def sums_of(fields: Mapping[Any, Any], key: str, secret: bytes) -> tuple[dict[st
             if not 0 <= spent <= MOST_NANO_DOLLARS or not hmac.compare_digest(signature.encode(), expected.encode()):
                 raise ValueError
         except (AttributeError, ValueError):
-            bad.append(BadValue("a sum that nobody has spent"))
+            bad.append(BadValue("an unsigned or impossible sum"))
             continue
         sums[process] = spent
     return sums, bad
