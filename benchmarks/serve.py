@@ -2,8 +2,9 @@
 
 Every stream begins with `bench/first`, which closes its connection half-way; `bench/second` goes on from the delivered
 text. Compared are the client alone (the same calls by `astream` in one process), `openrouter-fallback serve`, and
-LiteLLM's proxy where it is installed (its router tries the second model; it cannot go on in mid-answer). CPU is that of
-the process under test alone: user and system, from start to end of the load.
+LiteLLM's proxy with one worker, its continuation in mid-stream on and a prefill declared for both models. It gets an
+environment of its own in `benchmarks/.peers/` (once; some minutes). CPU is that of the process under test and its
+children: user and system, from start to end of the load.
 
     python benchmarks/serve.py [--streams 500] [--tokens 200] [--pace 0.02] [--only client serve litellm]
 """
@@ -14,7 +15,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +29,9 @@ from typing import Any
 import httpx2
 import orjson
 import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.peers import environments
 
 FIRST, SECOND = "bench/first", "bench/second"
 PROMPT = [{"role": "user", "content": "Count."}]
@@ -76,6 +79,9 @@ class Upstream(asyncio.Protocol):
         if not found or len(rest) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0):
             return
         self._received = b""
+        if not rest:  # a proxy that looks what is here
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            return
         request = orjson.loads(rest)
         said = [m["content"] for m in request["messages"] if m["role"] == "assistant"]
         begin = len(str(said[-1]).split()) if said else 0
@@ -226,9 +232,18 @@ fallback:
 """
 _LITELLM = """
 model_list:
-  - {{model_name: default, litellm_params: {{model: openai/bench/first, api_base: "{url}", api_key: none}}}}
-  - {{model_name: second, litellm_params: {{model: openai/bench/second, api_base: "{url}", api_key: none}}}}
-router_settings: {{fallbacks: [{{default: [second]}}], num_retries: 0}}
+  - model_name: default
+    litellm_params: {{model: openai/bench/first, api_base: "{url}", api_key: none}}
+    model_info: {{supports_assistant_prefill: true}}
+  - model_name: second
+    litellm_params: {{model: openai/bench/second, api_base: "{url}", api_key: none}}
+    model_info: {{supports_assistant_prefill: true}}
+router_settings:
+  fallbacks: [{{default: [second]}}]
+  num_retries: 0
+  allowed_fails: 1000000
+  enable_mid_stream_fallback_continuation: true
+litellm_settings: {{telemetry: false}}
 """
 
 
@@ -242,15 +257,14 @@ def measure_serve(url: str, streams: int, tokens: int, folder: Path) -> Result:
     return Result("serve", whole, streams, tokens, seconds, used, peak, first_byte)
 
 
-def measure_litellm(url: str, streams: int, tokens: int, folder: Path) -> Result | None:
-    binary = shutil.which("litellm") or shutil.which("litellm", path=str(Path(sys.executable).parent))
-    if binary is None:
-        print("litellm is not installed: pip install 'litellm[proxy]' in an environment of its own, and put it on PATH")
-        return None
+def measure_litellm(url: str, streams: int, tokens: int, folder: Path) -> Result:
+    environments.prepare(["litellm-proxy"])
     port, file = free_port(), folder / "litellm.yaml"
     file.write_text(_LITELLM.format(url=url))
-    command = [binary, "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    with serving(command, port, {**os.environ}, "/health/liveliness") as (pid, first_byte):
+    binary = environments.python_of("litellm-proxy").with_name("litellm")
+    command = [str(binary), "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    environment = {**environments.variables(), "LITELLM_MASTER_KEY": KEY, "LITELLM_LOG": "ERROR"}
+    with serving(command, port, environment, "/health/liveliness") as (pid, first_byte):
         whole, seconds, used, peak = asyncio.run(load(port, "default", streams, wanted(tokens), pid))
     return Result("litellm", whole, streams, tokens, seconds, used, peak, first_byte)
 
@@ -279,9 +293,7 @@ def main() -> None:
         if "serve" in given.only:
             print(measure_serve(url, given.streams, given.tokens, Path(folder)).line(), flush=True)
         if "litellm" in given.only:
-            found = measure_litellm(url, given.streams, given.tokens, Path(folder))
-            if found is not None:
-                print(found.line(), flush=True)
+            print(measure_litellm(url, given.streams, given.tokens, Path(folder)).line(), flush=True)
         child.terminate()
 
 
