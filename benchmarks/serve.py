@@ -5,6 +5,7 @@ text. Compared are the client alone (the same calls by `astream` in one process)
 LiteLLM's proxy with one worker, its continuation in mid-stream on and a prefill declared for both models. It gets an
 environment of its own in `benchmarks/.peers/` (once; some minutes). CPU is that of the process under test and its
 children: user and system, from start to end of the load.
+Each server starts twice: the seconds to its first byte are those of the second start, when its bytecode is there.
 
     python benchmarks/serve.py [--streams 500] [--tokens 200] [--pace 0.02] [--only client serve litellm]
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -192,13 +192,13 @@ def serving(command: list[str], port: int, environment: dict[str, str], path: st
             child.terminate()
 
 
-async def load(port: int, model: str, streams: int, want: str, pid: int) -> tuple[int, float, float, float]:
+async def load(port: int, streams: int, want: str, pid: int) -> tuple[int, float, float, float]:
     """Whole answers, seconds, CPU seconds of the process and of its children, and its largest memory in MiB."""
     process, peak = psutil.Process(pid), 0.0
 
     async def one(client: httpx2.AsyncClient) -> bool:
         text = []
-        body = {"model": model, "messages": PROMPT, "stream": True}
+        body = {"model": "default", "messages": PROMPT, "stream": True}
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         async with client.stream("POST", url, json=body, headers={"authorization": f"Bearer {KEY}"}) as response:
             async for line in response.aiter_lines():
@@ -247,26 +247,33 @@ litellm_settings: {{telemetry: false}}
 """
 
 
-def measure_serve(url: str, streams: int, tokens: int, folder: Path) -> Result:
+def measure_server(
+    name: str, command: list[str], port: int, variables: dict[str, str], path: str, given: argparse.Namespace
+) -> Result:
+    environment = {**environments.variables(), **variables}
+    with serving(command, port, environment, path):
+        pass  # It has written its bytecode now.
+    with serving(command, port, environment, path) as (pid, first_byte):
+        whole, seconds, used, peak = asyncio.run(load(port, given.streams, wanted(given.tokens), pid))
+    return Result(name, whole, given.streams, given.tokens, seconds, used, peak, first_byte)
+
+
+def measure_serve(url: str, given: argparse.Namespace, folder: Path) -> Result:
     port, file = free_port(), folder / "fallback.yaml"
     file.write_text(_CONFIG)
     command = [sys.executable, "-m", "openrouter_fallback.cli", "serve", "--config", str(file), "--port", str(port)]
-    environment = {**os.environ, "OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": KEY}
-    with serving(command, port, environment, "/healthz") as (pid, first_byte):
-        whole, seconds, used, peak = asyncio.run(load(port, "default", streams, wanted(tokens), pid))
-    return Result("serve", whole, streams, tokens, seconds, used, peak, first_byte)
+    variables = {"OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": KEY}
+    return measure_server("serve", command, port, variables, "/healthz", given)
 
 
-def measure_litellm(url: str, streams: int, tokens: int, folder: Path) -> Result:
+def measure_litellm(url: str, given: argparse.Namespace, folder: Path) -> Result:
     environments.prepare(["litellm-proxy"])
     port, file = free_port(), folder / "litellm.yaml"
     file.write_text(_LITELLM.format(url=url))
     binary = environments.python_of("litellm-proxy").with_name("litellm")
     command = [str(binary), "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    environment = {**environments.variables(), "LITELLM_MASTER_KEY": KEY, "LITELLM_LOG": "ERROR"}
-    with serving(command, port, environment, "/health/liveliness") as (pid, first_byte):
-        whole, seconds, used, peak = asyncio.run(load(port, "default", streams, wanted(tokens), pid))
-    return Result("litellm", whole, streams, tokens, seconds, used, peak, first_byte)
+    variables = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOG": "ERROR"}
+    return measure_server("litellm", command, port, variables, "/health/liveliness", given)
 
 
 def main() -> None:
@@ -291,9 +298,9 @@ def main() -> None:
         if "client" in given.only:
             print(measure_client(url, given.streams, given.tokens).line(), flush=True)
         if "serve" in given.only:
-            print(measure_serve(url, given.streams, given.tokens, Path(folder)).line(), flush=True)
+            print(measure_serve(url, given, Path(folder)).line(), flush=True)
         if "litellm" in given.only:
-            print(measure_litellm(url, given.streams, given.tokens, Path(folder)).line(), flush=True)
+            print(measure_litellm(url, given, Path(folder)).line(), flush=True)
         child.terminate()
 
 
