@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -88,6 +88,7 @@ def test_a_call_under_way_ends_before_the_server_does(emulator: Emulator) -> Non
     with process(emulator) as (child, url):
         origin = url.removesuffix("/v1")
         assert httpx2.get(f"{origin}/readyz").text == "ready\n"
+        assert httpx2.head(f"{origin}/readyz").status_code == 200
         stream = Streaming(url)
         child.send_signal(signal.SIGTERM)
         while (ready := httpx2.get(f"{origin}/readyz")).status_code == 200:
@@ -103,6 +104,33 @@ def test_a_call_under_way_ends_before_the_server_does(emulator: Emulator) -> Non
     assert "Traceback" not in err
     lines = [json.loads(line) for line in out.splitlines()]
     assert {(line["outcome"], line["code"]) for line in lines} == {("refused", "draining"), ("answered", None)}
+
+
+@contextmanager
+def uploading(base_url: str) -> Iterator[Callable[[], bytes]]:
+    """A call whose headers the server has read and whose body is still to come; what sends it and reads the answer."""
+    body = json.dumps(CALL).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", httpx2.URL(base_url).port or 0), timeout=15) as connection:
+        kind = "Content-Type: application/json\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall((head + kind).encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+
+        def answer() -> bytes:
+            connection.sendall(body)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+        yield answer
+
+
+def test_a_call_whose_body_still_comes_ends_before_the_server_does(emulator: Emulator) -> None:
+    with process(emulator) as (child, url), uploading(url) as answer:
+        child.send_signal(signal.SIGTERM)
+        while httpx2.get(f"{url.removesuffix('/v1')}/readyz").status_code == 200:
+            pass
+        assert answer().startswith(b"HTTP/1.1 200 ")
+        child.communicate(timeout=15)
+    assert child.returncode == 0
 
 
 @pytest.mark.parametrize("hurry", ["drain-seconds have passed", "a second signal"])
@@ -202,6 +230,9 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     with process(emulator, SERVE_API_KEY=KEY) as (child, url):
         assert post(url, key=KEY).json()["choices"][0]["message"]["content"] == SECOND_TEXT
         assert post(url, key="wrong").status_code == 401
+        with socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), timeout=10) as broken:
+            broken.sendall(b"no HTTP\r\n\r\n")
+            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=15)
     answered, refused = (json.loads(line) for line in out.splitlines())
@@ -213,6 +244,7 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     assert (refused["status"], refused["code"], refused["attempts"]) == (401, "invalid_api_key", [])
     for secret in (PROMPT, SECOND_TEXT[:20], KEY, emulator.api_key):
         assert secret not in out + err
+    assert err == ""  # a broken request is no line of the log
 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
@@ -329,6 +361,15 @@ def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: Fallbac
     assert emulator.count() == 2
 
 
+def test_a_call_whose_body_still_comes_has_its_place(client: FallbackClient, emulator: Emulator) -> None:
+    options = Options(bounds=Bounds(calls=1), access_log=False)
+    with serving(client, options) as server, uploading(server.base_url) as answer:
+        assert post(server.base_url).status_code == 503
+        assert answer().startswith(b"HTTP/1.1 200 ")
+        assert post(server.base_url).status_code == 200
+    assert emulator.count() == 2
+
+
 def test_one_connection_too_many_is_closed(client: FallbackClient, emulator: Emulator) -> None:
     with (
         serving(client, Options(bounds=Bounds(connections=1), access_log=False)) as server,
@@ -408,7 +449,7 @@ def test_a_client_that_never_reads_is_dropped(client: FallbackClient, emulator: 
     bounds = Bounds(write_seconds=0.3)
     with serving(client, Options(bounds=bounds, access_log=False)) as server, slow_reader(server):
         emulator.wait_for(lambda log: log and log[0].ended == "gone", timeout=15)
-        while server.app.calls:
+        while server.app.under_way:
             pass
         answer = post(server.base_url, {**CALL, "model": SECOND}).json()
     assert answer["choices"][0]["message"]["content"] == SECOND_TEXT
