@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from openrouter_fallback import CatalogError, ConfigError, FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
@@ -320,17 +321,22 @@ def test_each_key_has_a_name_in_the_metrics_and_its_own_chains(client: FallbackC
     assert f'calls_total{{chain="{FIRST}",key="batch",outcome="answered",status="200"}} 1.0' in numbers
 
 
+def everything_happens(server: Served, emulator: Emulator) -> None:
+    """A call that another model goes on with, and one that all refuse until their circuits are open."""
+    emulator.pace(token_interval=PACE)
+    emulator.reply(text=SECOND_TEXT, model=FIRST)
+    emulator.fault("cut", model=FIRST, after_tokens=5)
+    assert post(server.base_url, {**CALL, "stream": True}).text.endswith("data: [DONE]\n\n")
+    emulator.clear()
+    emulator.fault("model_not_found")
+    assert post(server.base_url).status_code == 404
+
+
 def test_the_metrics_tell_attempts_failovers_seams_cost_and_breakers(
     client: FallbackClient, emulator: Emulator
 ) -> None:
     with serving(client) as server:
-        emulator.pace(token_interval=PACE)
-        emulator.reply(text=SECOND_TEXT, model=FIRST)
-        emulator.fault("cut", model=FIRST, after_tokens=5)
-        assert post(server.base_url, {**CALL, "stream": True}).text.endswith("data: [DONE]\n\n")
-        emulator.clear()
-        emulator.fault("model_not_found")
-        assert post(server.base_url).status_code == 404
+        everything_happens(server, emulator)
         assert httpx2.get(f"{server.origin}/readyz").status_code == 200  # although every circuit is open
         numbers = httpx2.get(f"{server.origin}/metrics").text
     wanted = [
@@ -347,6 +353,28 @@ def test_the_metrics_tell_attempts_failovers_seams_cost_and_breakers(
     cost = re.search(rf'openrouter_fallback_cost_usd_total{{model="{SECOND}"}} (\S+)', numbers)
     assert cost is not None
     assert float(cost[1]) > 0
+
+
+ROW = re.compile(r"^\| `(openrouter_fallback_\w+)` \| (\w+) \| ([^|]*)\|", re.MULTILINE)
+
+
+def test_the_metrics_are_those_of_the_page(client: FallbackClient, emulator: Emulator) -> None:
+    page = (Path(__file__).parents[2] / "docs/serve.md").read_text()
+    told = {
+        name: (kind, {label.strip(" `") for label in labels.split(",")} - {""})
+        for name, kind, labels in ROW.findall(page)
+    }
+    with serving(client) as server:
+        everything_happens(server, emulator)
+        numbers = httpx2.get(f"{server.origin}/metrics").text
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", numbers, re.MULTILINE))
+    labels: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(numbers):
+        for sample in family.samples:
+            name = re.sub("_(bucket|sum|count)$", "", sample.name)
+            labels.setdefault(name, set()).update(set(sample.labels) - {"le"})
+    names = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
+    assert {name: (kind, labels.get(name)) for name, kind in names.items()} == told
 
 
 def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: FallbackClient, emulator: Emulator) -> None:
