@@ -2,8 +2,10 @@
 
 Every stream begins with `bench/first`, which closes its connection half-way; `bench/second` goes on from the delivered
 text. Compared are the client alone (the same calls by `astream` in one process), `openrouter-fallback serve`, and
-LiteLLM's proxy where it is installed (its router tries the second model; it cannot go on in mid-answer). CPU is that of
-the process under test alone: user and system, from start to end of the load.
+LiteLLM's proxy with one worker, its continuation in mid-stream on and a prefill declared for both models. It gets an
+environment of its own in `benchmarks/.peers/` (once; some minutes). CPU is that of the process under test and its
+children: user and system, from start to end of the load.
+Each server starts twice: the seconds to its first byte are those of the second start, when its bytecode is there.
 
     python benchmarks/serve.py [--streams 500] [--tokens 200] [--pace 0.02] [--only client serve litellm]
 """
@@ -13,8 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +29,9 @@ from typing import Any
 import httpx2
 import orjson
 import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.peers import environments
 
 FIRST, SECOND = "bench/first", "bench/second"
 PROMPT = [{"role": "user", "content": "Count."}]
@@ -76,6 +79,9 @@ class Upstream(asyncio.Protocol):
         if not found or len(rest) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0):
             return
         self._received = b""
+        if not rest:  # a proxy that looks what is here
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            return
         request = orjson.loads(rest)
         said = [m["content"] for m in request["messages"] if m["role"] == "assistant"]
         begin = len(str(said[-1]).split()) if said else 0
@@ -186,13 +192,13 @@ def serving(command: list[str], port: int, environment: dict[str, str], path: st
             child.terminate()
 
 
-async def load(port: int, model: str, streams: int, want: str, pid: int) -> tuple[int, float, float, float]:
+async def load(port: int, streams: int, want: str, pid: int) -> tuple[int, float, float, float]:
     """Whole answers, seconds, CPU seconds of the process and of its children, and its largest memory in MiB."""
     process, peak = psutil.Process(pid), 0.0
 
     async def one(client: httpx2.AsyncClient) -> bool:
         text = []
-        body = {"model": model, "messages": PROMPT, "stream": True}
+        body = {"model": "default", "messages": PROMPT, "stream": True}
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         async with client.stream("POST", url, json=body, headers={"authorization": f"Bearer {KEY}"}) as response:
             async for line in response.aiter_lines():
@@ -226,33 +232,48 @@ fallback:
 """
 _LITELLM = """
 model_list:
-  - {{model_name: default, litellm_params: {{model: openai/bench/first, api_base: "{url}", api_key: none}}}}
-  - {{model_name: second, litellm_params: {{model: openai/bench/second, api_base: "{url}", api_key: none}}}}
-router_settings: {{fallbacks: [{{default: [second]}}], num_retries: 0}}
+  - model_name: default
+    litellm_params: {{model: openai/bench/first, api_base: "{url}", api_key: none}}
+    model_info: {{supports_assistant_prefill: true}}
+  - model_name: second
+    litellm_params: {{model: openai/bench/second, api_base: "{url}", api_key: none}}
+    model_info: {{supports_assistant_prefill: true}}
+router_settings:
+  fallbacks: [{{default: [second]}}]
+  num_retries: 0
+  allowed_fails: 1000000
+  enable_mid_stream_fallback_continuation: true
+litellm_settings: {{telemetry: false}}
 """
 
 
-def measure_serve(url: str, streams: int, tokens: int, folder: Path) -> Result:
+def measure_server(
+    name: str, command: list[str], port: int, variables: dict[str, str], path: str, given: argparse.Namespace
+) -> Result:
+    environment = {**environments.variables(), **variables}
+    with serving(command, port, environment, path):
+        pass  # It has written its bytecode now.
+    with serving(command, port, environment, path) as (pid, first_byte):
+        whole, seconds, used, peak = asyncio.run(load(port, given.streams, wanted(given.tokens), pid))
+    return Result(name, whole, given.streams, given.tokens, seconds, used, peak, first_byte)
+
+
+def measure_serve(url: str, given: argparse.Namespace, folder: Path) -> Result:
     port, file = free_port(), folder / "fallback.yaml"
     file.write_text(_CONFIG)
     command = [sys.executable, "-m", "openrouter_fallback.cli", "serve", "--config", str(file), "--port", str(port)]
-    environment = {**os.environ, "OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": KEY}
-    with serving(command, port, environment, "/healthz") as (pid, first_byte):
-        whole, seconds, used, peak = asyncio.run(load(port, "default", streams, wanted(tokens), pid))
-    return Result("serve", whole, streams, tokens, seconds, used, peak, first_byte)
+    variables = {"OPENROUTER_BASE_URL": url, "OPENROUTER_API_KEY": KEY}
+    return measure_server("serve", command, port, variables, "/healthz", given)
 
 
-def measure_litellm(url: str, streams: int, tokens: int, folder: Path) -> Result | None:
-    binary = shutil.which("litellm") or shutil.which("litellm", path=str(Path(sys.executable).parent))
-    if binary is None:
-        print("litellm is not installed: pip install 'litellm[proxy]' in an environment of its own, and put it on PATH")
-        return None
+def measure_litellm(url: str, given: argparse.Namespace, folder: Path) -> Result:
+    environments.prepare(["litellm-proxy"])
     port, file = free_port(), folder / "litellm.yaml"
     file.write_text(_LITELLM.format(url=url))
-    command = [binary, "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    with serving(command, port, {**os.environ}, "/health/liveliness") as (pid, first_byte):
-        whole, seconds, used, peak = asyncio.run(load(port, "default", streams, wanted(tokens), pid))
-    return Result("litellm", whole, streams, tokens, seconds, used, peak, first_byte)
+    binary = environments.python_of("litellm-proxy").with_name("litellm")
+    command = [str(binary), "--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    variables = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOG": "ERROR"}
+    return measure_server("litellm", command, port, variables, "/health/liveliness", given)
 
 
 def main() -> None:
@@ -277,11 +298,9 @@ def main() -> None:
         if "client" in given.only:
             print(measure_client(url, given.streams, given.tokens).line(), flush=True)
         if "serve" in given.only:
-            print(measure_serve(url, given.streams, given.tokens, Path(folder)).line(), flush=True)
+            print(measure_serve(url, given, Path(folder)).line(), flush=True)
         if "litellm" in given.only:
-            found = measure_litellm(url, given.streams, given.tokens, Path(folder))
-            if found is not None:
-                print(found.line(), flush=True)
+            print(measure_litellm(url, given, Path(folder)).line(), flush=True)
         child.terminate()
 
 

@@ -48,6 +48,7 @@ def without(name: str) -> bytes:
 
 _WHOLE = json.dumps(GOOD).encode()
 _CHUNKED = ("Transfer-Encoding: chunked",)
+_IN_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(_WHOLE), _WHOLE)
 _DEEP = b'{"model": "default", "messages": ' + b"[" * 600 + b"]" * 600 + b"}"
 _DEEP_PARAM = _WHOLE[:-1] + b', "metadata": {"a": ' + b"[" * 500 + b"]" * 500 + b"}}"
 
@@ -102,6 +103,28 @@ BROKEN: list[tuple[str, bytes, int]] = [
     ("a negative length", post(_WHOLE, "Content-Length: -1", length=False), 400),
     ("a length that is no number", post(_WHOLE, "Content-Length: 0x10", length=False), 400),
     ("an unknown transfer coding", post(_WHOLE, "Transfer-Encoding: xchunked", length=False), 501),
+    ("no transfer coding at all", post(_WHOLE, "Transfer-Encoding: identity", length=False), 501),
+    ("two transfer codings", post(_IN_CHUNKS, "Transfer-Encoding: gzip, chunked", length=False), 501),
+    ("chunked, then not", post(_IN_CHUNKS, *_CHUNKED, "Transfer-Encoding: identity", length=False), 501),
+    ("chunked twice", post(_IN_CHUNKS, *_CHUNKED, *_CHUNKED, length=False), 501),
+    ("a control before the transfer coding", post(_IN_CHUNKS, "Transfer-Encoding: \x0bchunked", length=False), 400),
+    ("chunked with white space before the colon", post(_IN_CHUNKS, "Transfer-Encoding : chunked"), 400),
+    ("chunked in HTTP/1.0", post(_IN_CHUNKS, *_CHUNKED, length=False).replace(b"HTTP/1.1", b"HTTP/1.0"), 400),
+    ("a length with a sign", post(_WHOLE, f"Content-Length: +{len(_WHOLE)}", length=False), 400),
+    ("a length with white space", post(_WHOLE, f"Content-Length: {len(_WHOLE)} 1", length=False), 400),
+    ("a list of two lengths", post(_WHOLE, f"Content-Length: {len(_WHOLE)}, 3", length=False), 400),
+    ("a length of 5000 digits", post(_WHOLE, f"Content-Length: {'9' * 5_000}", length=False), 400),
+    ("a chunk of hexadecimal prefix", post(b"0x5\r\nhello\r\n0\r\n\r\n", *_CHUNKED, length=False), 400),
+    ("a chunk of negative size", post(b"-5\r\nhello\r\n0\r\n\r\n", *_CHUNKED, length=False), 400),
+    ("a chunk larger than 64 bits", post(b"ffffffffffffffff0\r\nx", *_CHUNKED, length=False), 408),
+    ("a chunk longer than it says", post(_IN_CHUNKS.replace(b"\r\n0", b"XX0"), *_CHUNKED, length=False), 400),
+    ("a bare carriage return", post(_WHOLE, "X-Odd: 1\rX-Two: 2"), 400),
+    ("a header without a name", post(_WHOLE, ": 1"), 400),
+    ("a null in a header's name", post(_WHOLE, "X\x00Y: 1"), 400),
+    ("a line before the request", b"\r\n" + b" " + post(_WHOLE), 400),
+    ("a whole URL as its path", post(_WHOLE, path="http://evil.example/v1/chat/completions"), 404),
+    ("a tunnel", b"CONNECT evil.example:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
+    ("HTTP/2 without asking", b"PRI * HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\nSM\r\n\r\n", 505),
     ("broken chunks", post(b"zz\r\nhello\r\n0\r\n\r\n", *_CHUNKED, length=False), 400),
     ("white space before the colon", post(_WHOLE, "X-Odd : 1"), 400),
     ("a line break in a header", post(_WHOLE, "X-Odd: 1\n2\x00"), 400),
@@ -109,6 +132,11 @@ BROKEN: list[tuple[str, bytes, int]] = [
     ("no version", b"POST /v1/chat/completions\r\n\r\n", 400),
     ("two hosts", post(_WHOLE, "Host: evil.example"), 400),
     ("another host", post(_WHOLE).replace(b"Host: 127.0.0.1", b"Host: evil.example:8788"), 403),
+    ("a host with a user", post(_WHOLE).replace(b"Host: 127.0.0.1", b"Host: evil@127.0.0.1"), 403),
+    ("a host that ends otherwise", post(_WHOLE).replace(b"Host: 127.0.0.1", b"Host: localhost.evil.example"), 403),
+    ("a list of hosts", post(_WHOLE).replace(b"Host: 127.0.0.1", b"Host: localhost, evil.example"), 403),
+    ("an empty host", post(_WHOLE).replace(b"Host: 127.0.0.1", b"Host: "), 403),
+    ("no host, in HTTP/1.0", post(_WHOLE).replace(b"HTTP/1.1\r\nHost: 127.0.0.1", b"HTTP/1.0"), 403),
     ("no host", post(_WHOLE).replace(b"Host: 127.0.0.1\r\n", b""), 400),
     ("another method", post(_WHOLE).replace(b"POST", b"PUT", 1), 405),
     ("another path", post(_WHOLE, path="/v1/embeddings"), 404),

@@ -7,6 +7,7 @@ npm registry into `build/`, once; without Node or without the registry the tests
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from openrouter_fallback import FallbackClient, FallbackConfig
 from openrouter_fallback.emulator import Emulator
 
-from ..cases.matrix import SECOND, SECOND_CALL, SECOND_TEXT
+from ..cases.matrix import FIRST, SECOND, SECOND_CALL, SECOND_TEXT
 from ..support.clients import PATIENT, undiced
 from ..support.serving import serving
 
@@ -172,3 +173,23 @@ def test_a_wrong_request_is_the_clients_own_error(results: Any, name: str) -> No
 def test_no_client_multiplies_an_outage(results: Any) -> None:
     """The openai client reads `x-should-retry: false`; the others are told not to retry."""
     assert results["all", "counts", ""]["broken"] == 2 * len(CLIENTS)
+
+
+BLOCKS = re.findall(r"```js\n(.*?)```", (ROOT / "docs/serve.md").read_text(), re.DOTALL)
+
+
+def test_the_pages_blocks_are_those_of_the_clients() -> None:
+    assert [re.findall('from "(@?[a-z]+)', block)[-1] for block in BLOCKS] == ["openai", "ai", "@langchain"]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=CLIENTS)
+def test_the_pages_settings_work_as_they_are_copied(
+    modules: Path, client: FallbackClient, emulator: Emulator, block: str
+) -> None:
+    emulator.fault("rate_limit_exceeded", model=FIRST)
+    file = modules / "copied.mjs"
+    with serving(client) as server:
+        file.write_text(block.replace("http://127.0.0.1:8788/v1", server.base_url))
+        node = shutil.which("node") or "node"
+        done = subprocess.run([node, file.name], cwd=modules, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{SECOND_TEXT}\n"), done.stderr[-2000:]

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from openrouter_fallback import CatalogError, ConfigError, FallbackClient, FallbackError
 from openrouter_fallback.emulator import Emulator
@@ -88,6 +89,7 @@ def test_a_call_under_way_ends_before_the_server_does(emulator: Emulator) -> Non
     with process(emulator) as (child, url):
         origin = url.removesuffix("/v1")
         assert httpx2.get(f"{origin}/readyz").text == "ready\n"
+        assert httpx2.head(f"{origin}/readyz").status_code == 200
         stream = Streaming(url)
         child.send_signal(signal.SIGTERM)
         while (ready := httpx2.get(f"{origin}/readyz")).status_code == 200:
@@ -103,6 +105,33 @@ def test_a_call_under_way_ends_before_the_server_does(emulator: Emulator) -> Non
     assert "Traceback" not in err
     lines = [json.loads(line) for line in out.splitlines()]
     assert {(line["outcome"], line["code"]) for line in lines} == {("refused", "draining"), ("answered", None)}
+
+
+@contextmanager
+def uploading(base_url: str) -> Iterator[Callable[[], bytes]]:
+    """A call whose headers the server has read and whose body is still to come; what sends it and reads the answer."""
+    body = json.dumps(CALL).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", httpx2.URL(base_url).port or 0), timeout=15) as connection:
+        kind = "Content-Type: application/json\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall((head + kind).encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+
+        def answer() -> bytes:
+            connection.sendall(body)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+        yield answer
+
+
+def test_a_call_whose_body_still_comes_ends_before_the_server_does(emulator: Emulator) -> None:
+    with process(emulator) as (child, url), uploading(url) as answer:
+        child.send_signal(signal.SIGTERM)
+        while httpx2.get(f"{url.removesuffix('/v1')}/readyz").status_code == 200:
+            pass
+        assert answer().startswith(b"HTTP/1.1 200 ")
+        child.communicate(timeout=15)
+    assert child.returncode == 0
 
 
 @pytest.mark.parametrize("hurry", ["drain-seconds have passed", "a second signal"])
@@ -202,6 +231,9 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     with process(emulator, SERVE_API_KEY=KEY) as (child, url):
         assert post(url, key=KEY).json()["choices"][0]["message"]["content"] == SECOND_TEXT
         assert post(url, key="wrong").status_code == 401
+        with socket.create_connection(("127.0.0.1", httpx2.URL(url).port or 0), timeout=10) as broken:
+            broken.sendall(b"no HTTP\r\n\r\n")
+            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=15)
     answered, refused = (json.loads(line) for line in out.splitlines())
@@ -213,6 +245,7 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     assert (refused["status"], refused["code"], refused["attempts"]) == (401, "invalid_api_key", [])
     for secret in (PROMPT, SECOND_TEXT[:20], KEY, emulator.api_key):
         assert secret not in out + err
+    assert err == ""  # a broken request is no line of the log
 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
@@ -288,17 +321,22 @@ def test_each_key_has_a_name_in_the_metrics_and_its_own_chains(client: FallbackC
     assert f'calls_total{{chain="{FIRST}",key="batch",outcome="answered",status="200"}} 1.0' in numbers
 
 
+def everything_happens(server: Served, emulator: Emulator) -> None:
+    """A call that another model goes on with, and one that all refuse until their circuits are open."""
+    emulator.pace(token_interval=PACE)
+    emulator.reply(text=SECOND_TEXT, model=FIRST)
+    emulator.fault("cut", model=FIRST, after_tokens=5)
+    assert post(server.base_url, {**CALL, "stream": True}).text.endswith("data: [DONE]\n\n")
+    emulator.clear()
+    emulator.fault("model_not_found")
+    assert post(server.base_url).status_code == 404
+
+
 def test_the_metrics_tell_attempts_failovers_seams_cost_and_breakers(
     client: FallbackClient, emulator: Emulator
 ) -> None:
     with serving(client) as server:
-        emulator.pace(token_interval=PACE)
-        emulator.reply(text=SECOND_TEXT, model=FIRST)
-        emulator.fault("cut", model=FIRST, after_tokens=5)
-        assert post(server.base_url, {**CALL, "stream": True}).text.endswith("data: [DONE]\n\n")
-        emulator.clear()
-        emulator.fault("model_not_found")
-        assert post(server.base_url).status_code == 404
+        everything_happens(server, emulator)
         assert httpx2.get(f"{server.origin}/readyz").status_code == 200  # although every circuit is open
         numbers = httpx2.get(f"{server.origin}/metrics").text
     wanted = [
@@ -317,6 +355,28 @@ def test_the_metrics_tell_attempts_failovers_seams_cost_and_breakers(
     assert float(cost[1]) > 0
 
 
+ROW = re.compile(r"^\| `(openrouter_fallback_\w+)` \| (\w+) \| ([^|]*)\|", re.MULTILINE)
+
+
+def test_the_metrics_are_those_of_the_page(client: FallbackClient, emulator: Emulator) -> None:
+    page = (Path(__file__).parents[2] / "docs/serve.md").read_text()
+    told = {
+        name: (kind, {label.strip(" `") for label in labels.split(",")} - {""})
+        for name, kind, labels in ROW.findall(page)
+    }
+    with serving(client) as server:
+        everything_happens(server, emulator)
+        numbers = httpx2.get(f"{server.origin}/metrics").text
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", numbers, re.MULTILINE))
+    labels: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(numbers):
+        for sample in family.samples:
+            name = re.sub("_(bucket|sum|count)$", "", sample.name)
+            labels.setdefault(name, set()).update(set(sample.labels) - {"le"})
+    names = {name: kind for name, kind in kinds.items() if not name.endswith("_created")}
+    assert {name: (kind, labels.get(name)) for name, kind in names.items()} == told
+
+
 def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: FallbackClient, emulator: Emulator) -> None:
     emulator.pace(token_interval=0.05)
     with serving(client, Options(bounds=Bounds(calls=1), access_log=False)) as server:
@@ -325,6 +385,15 @@ def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: Fallbac
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert refused.json()["error"]["code"] == "busy"
         assert stream.ended()[-1] == "[DONE]"
+        assert post(server.base_url).status_code == 200
+    assert emulator.count() == 2
+
+
+def test_a_call_whose_body_still_comes_has_its_place(client: FallbackClient, emulator: Emulator) -> None:
+    options = Options(bounds=Bounds(calls=1), access_log=False)
+    with serving(client, options) as server, uploading(server.base_url) as answer:
+        assert post(server.base_url).status_code == 503
+        assert answer().startswith(b"HTTP/1.1 200 ")
         assert post(server.base_url).status_code == 200
     assert emulator.count() == 2
 
@@ -408,7 +477,7 @@ def test_a_client_that_never_reads_is_dropped(client: FallbackClient, emulator: 
     bounds = Bounds(write_seconds=0.3)
     with serving(client, Options(bounds=bounds, access_log=False)) as server, slow_reader(server):
         emulator.wait_for(lambda log: log and log[0].ended == "gone", timeout=15)
-        while server.app.calls:
+        while server.app.under_way:
             pass
         answer = post(server.base_url, {**CALL, "model": SECOND}).json()
     assert answer["choices"][0]["message"]["content"] == SECOND_TEXT

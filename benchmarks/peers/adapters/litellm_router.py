@@ -11,7 +11,16 @@ PROMPT = [{"role": "user", "content": "Why do fallbacks need a budget?"}]
 
 
 class Chain:
-    def __init__(self, base_url: str, key: str, models: Sequence[str], timeout: float | None, **options: Any) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        key: str,
+        models: Sequence[str],
+        timeout: float | None,
+        *,
+        prefill: bool = False,
+        **options: Any,
+    ) -> None:
         if timeout is not None:
             options |= {"timeout": timeout, "stream_timeout": timeout}
         self._first = models[0]
@@ -20,6 +29,8 @@ class Chain:
                 {
                     "model_name": model,
                     "litellm_params": {"model": f"openrouter/{model}", "api_base": base_url, "api_key": key},
+                    # What LiteLLM's own list of models does not say of these; without it no answer is continued.
+                    "model_info": {"supports_assistant_prefill": True} if prefill else {},
                 }
                 for model in models
             ],

@@ -22,6 +22,7 @@ from .options import Options
 
 CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
+_VERSIONS = ("1.0", "1.1")
 _TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
 _EXPOSED = ("retry-after", "x-request-id", "x-openrouter-fallback-attempts", "x-openrouter-fallback-model")
 
@@ -70,7 +71,9 @@ class App:
         self.options = options or Options()
         self.draining = False
         """Whether the server stops: no call begins any more."""
-        self.calls: set[Call] = set()
+        self.under_way = 0
+        """Calls, from the first byte of their body to the last one of their answer."""
+        self._calls: set[Call] = set()
         self._client = client
         self._chains = Chains(client.config)
         self._metrics = Metrics(client)
@@ -96,7 +99,7 @@ class App:
         if scope["type"] != "http":
             return
         try:
-            self._admit(scope["headers"])
+            self._admit(scope["http_version"], scope["headers"])
         except Refused as refused:
             await _Request(scope, receive, send, self.options).reply.refuse(refused.problem)
             return
@@ -104,15 +107,17 @@ class App:
 
     def drain(self) -> None:
         """End the calls that are still under way, each with an error."""
-        for call in [*self.calls]:
+        for call in [*self._calls]:
             call.drain()
 
-    def _admit(self, headers: list[tuple[bytes, bytes]]) -> None:
+    def _admit(self, version: str, headers: list[tuple[bytes, bytes]]) -> None:
         """Refuse what is hostile on its face, whatever it asks for."""
         names = [name for name, _ in headers]
-        if b"transfer-encoding" in names and b"content-length" in names:
-            # A proxy before this server may go by the other one, and take a part of the body for a request.
-            message = "Content-Length and Transfer-Encoding exclude each other."
+        if version not in _VERSIONS:
+            raise Refused(505, "This server speaks HTTP/1.1.", code="invalid_http", close=True)
+        if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
+            # A proxy before this server may go by another length, and take a part of the body for a request.
+            message = "Transfer-Encoding excludes Content-Length, and HTTP/1.0 does not have it."
             raise Refused(400, message, code="ambiguous_length", close=True)
         if sum(len(name) + len(value) for name, value in headers) > self.options.bounds.header_bytes:
             message = f"The headers are larger than {self.options.bounds.header_bytes} bytes."
@@ -124,7 +129,7 @@ class App:
         request = _Request(scope, receive, send, self.options)
         try:
             method, answer = self._route(request.path)
-            if request.method != method:
+            if request.method != method and (request.method, method) != ("HEAD", "GET"):
                 message = f"{request.path} takes {method}, not {request.method[:20]}."
                 allow = (b"allow", method.encode())
                 raise Refused(405, message, code="method_not_allowed", headers=[allow])
@@ -164,14 +169,21 @@ class App:
                 logger.info("%s", record.line(time.time(), seconds).decode())
 
     async def _chat_within_bounds(self, request: _Request) -> None:
-        record = request.record
         caller = self._caller(request)
         if self.draining:
             message = "The server is stopping; send the request again."
             raise Refused(503, message, code="draining", type="server_error", retry_after=1, close=True)
-        if len(self.calls) >= self.options.bounds.calls:
+        if self.under_way >= self.options.bounds.calls:
             message = f"{self.options.bounds.calls} calls are under way, the most that this server makes at a time."
             raise Refused(503, message, code="busy", type="server_error", retry_after=1, close=True)
+        self.under_way += 1  # before the first await: whoever still sends its body has its place
+        try:
+            await self._call(request, caller)
+        finally:
+            self.under_way -= 1
+
+    async def _call(self, request: _Request, caller: ApiKey) -> None:
+        record = request.record
         body = await read(request.headers, request.receive, self.options.bounds)
         request.unread = False
         asked = parse(request.headers, body)
@@ -179,13 +191,13 @@ class App:
         routing = self._chains.choose(asked.model, asked.models, caller)
         record.chain = asked.model
         call = Call(self._client, asked, request.reply, record)
-        self.calls.add(call)
+        self._calls.add(call)
         self._metrics.in_flight.inc()
         try:
             await call.run(routing, request.receive)
         finally:
             self._metrics.in_flight.dec()
-            self.calls.discard(call)
+            self._calls.discard(call)
 
     def _caller(self, request: _Request) -> ApiKey:
         caller = self.options.keys.caller(request.all(b"authorization")) if self.options.keys else ANYBODY

@@ -40,6 +40,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
+                log_level="error",  # a line for each broken request would let anybody fill the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
@@ -67,7 +68,7 @@ class Server(uvicorn.Server):
             self._deadline = now + self._app.options.drain_seconds
         if self.should_exit or now >= self._deadline:
             self._app.drain()
-        return self.should_exit or not self._app.calls or now >= self._deadline + _LAST_WORDS_SECONDS
+        return self.should_exit or not self._app.under_way or now >= self._deadline + _LAST_WORDS_SECONDS
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, a second one ends."""
