@@ -125,7 +125,7 @@ NONE_LEFT = [
     ),
     Case(
         "a backoff that does not fit is no reason to forget the left-out model",
-        "a b", {"a": always(ok(0.2)), "b": always(fails(E503, after=0.8))}, "b@0 a!@0.8", "a @1", before=left_out(a=-3),
+        "a b", {"a": always(ok(0.2)), "b": always(fails(E503, after=0.8))}, "b@0 a!&@0.6", "a @0.8", before=left_out(a=-3),
         limits=Limits(total=1.2),
     ),
     Case(
