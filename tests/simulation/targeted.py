@@ -68,6 +68,7 @@ RECOVERED = world("home", (model(0, (0.0, "down"), (5.0, "up")), UP), calls((0.0
 FEW_CALLS = world(
     "home", (model(0, (0.0, "down"), (12.0, "up")), UP), calls((0.0, 5, 0.5), (10.0, 16, 5.0)), fleet=Fleet(1)
 )
+SILENT = world("home", (model(0, (2.0, "silent")), UP), calls((0.0, 90, 1.0)))
 BAD_LINE = world(
     "home", (model(0, first=3.0), UP), calls((0.0, 24, 0.0), (9.0, 120, 0.5)), fleet=Fleet(3),
     blips=(_blip(8.0, "black_hole", 50.0, process=0),),
