@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.composition import parts_of
 
 ONE, OTHER = "lab/one", "elsewhere:lab/other"
-CALLED = [
+CALLED: list[dict[str, Any]] = [
     {"role": "user", "content": "What is the weather?"},
     {
         "role": "assistant",

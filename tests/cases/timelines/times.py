@@ -147,7 +147,13 @@ TIMES = [
     ),
     Case(
         "at half of a whole call's time also a model that is left out is called beside the last one",
-        "a b", {"a": always(every(250, "text"))}, "a@0 b*&@150", "b @151", before=left_out(b=0), limits=Limits(whole=True),
+        "a b", {"a": always(every(250, "text"))}, "a@0 b*&@150", "b @151", before=left_out(b=0),
+        limits=Limits(whole=True),
+    ),
+    Case(
+        "a stream's stall leaves half of the call's own time to the others",
+        "a b", {"a": always(((0.0, "status"), (1.0, "text")))}, "a@0 b+@11", "b @12", streamed=True,
+        limits=Limits(total=20), facts=RequestTraits(continues=True),
     ),
     Case("the last one may use all the time", "a", {"a": always(ok(290))}, "a@0", "a @290"),
     Case(
