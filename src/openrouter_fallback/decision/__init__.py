@@ -34,7 +34,8 @@ Which model is next (`rounds.following`), each step only where the one before fi
 
     1. the first untried candidate of the chain whose circuit is closed, or due for a probe;
     2. later rounds: a candidate whose failure may pass, the soonest ready first, after its backoff;
-    3. candidates with an open circuit, or that are known to lack what the request needs;
+    3. candidates with an open circuit, or that are known to lack what the request needs; beside silent attempts once,
+       and again when the circuit admits it;
     4. candidates that cool down: waited for up to `rounds.LONGEST_COOLDOWN_SECONDS`, then called all the same.
 
 A failure passes through two tables first: `learning.learn` tells health what it shows, and the `Rule` of its kind says
