@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from ..catalog.prices import price
 from ..catalog.refresh import Refresh
 from ..config.models import FallbackConfig
 from ..decision.commands import Hedging, Limits
+from ..decision.timeouts import Timeouts
 from ..endpoints.destinations import Destination, Destinations
 from ..endpoints.keys import KeyRing, Keys
 from ..errors import AuthenticationError, ConfigError
@@ -79,7 +81,7 @@ class Planner:
         request.delivered = self.runtime.delivered
         first = self._first(request, now)
         if first is not None:
-            plan = self.router.with_first(plan, first, now, needs)
+            plan = self.router.with_first(plan, first, now, needs, ring.missing)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -102,15 +104,21 @@ class Planner:
 
     def route(self, choice: Choice, request: Request) -> Route:
         """What `plan` would give now, with the reason of every skipped model. Calls nothing, asks no key function."""
-        now = self.runtime.clock()
-        route = self.router.route(choice, now, self.keys.accounts(), request.needs, self._first(request, now))
-        missing = self.keys.missing()
+        now, accounts, missing = self.runtime.clock(), self.keys.accounts(), self.keys.missing()
+        first = self._first(request, now)
+        candidates = self.router.plan(choice, now, accounts, request.needs).candidates
+        if all(candidate.target.endpoint in missing for candidate in candidates):
+            missing = frozenset()  # without any key, the route of a client that has one
+        route = self.router.route(choice, now, accounts, request.needs, first, missing)
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
-        if len(keyless) == len(route.candidates):
-            return route  # without any key, the route of a client that has one
-        candidates = tuple(key for key in route.candidates if key not in keyless)
+        asked = tuple(key for key in route.candidates if key not in keyless)
+        timing = Timeouts(self.limits(None, None, None, deliver=False), request.facts, self.runtime.health)
+        learnt = {candidate.key: timing.learnt(candidate, now) for candidate in candidates}
         return replace(
-            route, candidates=candidates, skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless))
+            route,
+            candidates=asked,
+            skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless)),
+            first_token_overdue={key: learnt[key] for key in asked if learnt[key] < math.inf},
         )
 
     def limits(

@@ -34,7 +34,8 @@ Which model is next (`rounds.following`), each step only where the one before fi
 
     1. the first untried candidate of the chain whose circuit is closed, or due for a probe;
     2. later rounds: a candidate whose failure is transient, the soonest ready first, after its backoff;
-    3. candidates with an open circuit, or known to lack a feature that the request needs;
+    3. candidates with an open circuit, or known to lack a feature that the request needs; beside silent attempts once,
+        and again when the circuit admits a probe;
     4. candidates in a cooldown: the call waits up to `rounds.LONGEST_COOLDOWN_SECONDS`, then calls them nevertheless.
 
 A failure first passes two tables: `learning.learn` records it in health, and the `Rule` of its kind says whether the

@@ -48,7 +48,7 @@ def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
     """The first token is overdue: record that in health. The attempt stays under way."""
     health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
     health.late(candidate.key, now)
-    if not candidate.streams or health.spoke_since(ticket):
+    if not candidate.streams or health.spoke_since(ticket) or not call.goes_on(attempt.state, now):
         return
     waited = now - ticket.started
     ill = waited >= call.timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)

@@ -98,8 +98,8 @@ class CallState:
     `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
-    call waits for the retry budget; `over_budget`: it may fail for that. `overdue`: the deadlines that attempts, by
-    number, have missed while they went on.
+    call waits for the retry budget, and `unpaid_seconds`: how long it did so before; `over_budget`: it may fail for
+    that. `overdue`: the deadlines that attempts, by number, have missed while they went on.
     """
 
     candidates: list[CandidateState]
@@ -123,6 +123,7 @@ class CallState:
     over_budget: bool = False
     later_at: float | None = None
     unpaid_since: float | None = None
+    unpaid_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.timing = Timeouts(self.limits, self.traits, self.health)
@@ -211,6 +212,20 @@ class CallState:
         if state.attempts or state.active or not self.open(state):
             return False
         return self.standing(state, now).gate is Availability.PROBE
+
+    def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
+        """Whether there is an untried candidate besides this one that the call can go on to."""
+        return any(self.still_to_come(other, now, forced=forced) for other in self.candidates if other is not state)
+
+    def may_recover(self, state: CandidateState, now: float) -> bool:
+        """Whether another candidate, whose circuits are open, may be called beside this one if it is silent."""
+        return self.side_by_side and any(
+            other is not state
+            and not other.active
+            and self.open(other)
+            and self.standing(other, now).gate is Availability.LEFT_OUT
+            for other in self.candidates
+        )
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""

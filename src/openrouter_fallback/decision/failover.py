@@ -460,7 +460,9 @@ class Failover:
         state.active += 1
         self._last = state
         self._state = "asking"
-        call.unpaid_since = None
+        if call.unpaid_since is not None:
+            call.unpaid_seconds += now - call.unpaid_since
+            call.unpaid_since = None
         call.started += 1
         call.later_at = None
         start, attempt = with_deadlines(call, state, ticket, now, forced=forced)

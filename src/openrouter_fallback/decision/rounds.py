@@ -15,8 +15,10 @@ RECONNECT_SECONDS = 1.0
 LONGEST_COOLDOWN_SECONDS = 60.0
 """The longest wait for a cooldown, if every model cools down; for a longer one the models are called nevertheless."""
 BUDGET_WAIT_SECONDS = 10.0
-"""How long a request waits for the retry budget before the call fails."""
+"""How long a call waits for the retry budget before it fails, all its requests together."""
 BUDGET_LOOK_SECONDS = 0.5
+SPARED_LOOK_SECONDS = 1.0
+"""How often a call whose attempts are silent looks whether the probe of another call has closed a circuit."""
 
 SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 
@@ -74,29 +76,45 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
     ]
     forced = [(state, at) for state, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
     cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
-    rounds.sort(key=lambda one: (one[0].failed_mid_stream, one[0].ready_at))
+    if call.active:  # these may take long: the last attempts of a model whose circuit is open are spared until then
+        spared = [(state, at) for state, at in forced if state.attempts and at.gate is Availability.LEFT_OUT]
+        forced = [one for one in forced if one not in spared]
+        cooling += [max(at.until or now, now + SPARED_LOOK_SECONDS) for _, at in spared]
+    due = {id(state): _due(call, state, now) for state, _ in (*rounds, *forced)}
+    rounds.sort(key=lambda one: (one[0].failed_mid_stream, due[id(one[0])]))
     if rounds and call.health.retries_forbidden and not call.policy.any_error:
         rounds, unpaid = [], True
-    if rounds and rounds[0][0].ready_at > now:
-        soonest = min([rounds[0][0].ready_at, *cooling])
+    if rounds and due[id(rounds[0][0])] > now:
+        soonest = min([due[id(rounds[0][0])], *cooling])
         if soonest < call.deadline:
             return SleepUntil(soonest, call.deadline)
     for state, at in rounds:
-        if state.ready_at <= now and call.affords(state, now):
+        if due[id(state)] <= now and call.affords(state, now):
             return Start(state, forced=at.unreachable, extra=True)
-        unpaid = unpaid or state.ready_at <= now
+        unpaid = unpaid or due[id(state)] <= now
     everything = call.all_circuits_open(now)
     for state, _ in sorted(forced, key=_turn):
         extra = state.attempts > 0 or everything
-        if state.ready_at <= now and (not extra or call.affords(state, now)):
+        if due[id(state)] <= now and (not extra or call.affords(state, now)):
             return Start(state, forced=True, extra=extra)
-        unpaid = unpaid or state.ready_at <= now
+        unpaid = unpaid or due[id(state)] <= now
     if unpaid:
         return _await_budget(call, cooling, now)
-    soonest = min([*(state.ready_at for state, _ in forced), *cooling], default=now)
+    soonest = min([*(due[id(state)] for state, _ in forced), *cooling], default=now)
     if now < soonest < call.deadline and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
         return SleepUntil(soonest, call.deadline)
     return after_cooldown(call, open_to, now)
+
+
+def _due(call: CallState, state: CandidateState, now: float) -> float:
+    """When a candidate that does not cool down may be called (again).
+
+    It is the time that its server has named, where the call can wait so long, and the end of its backoff otherwise: the
+    cooldown that this call was told of is over for other calls, if one of them was answered.
+    """
+    if state.ready_at - now <= LONGEST_COOLDOWN_SECONDS and state.ready_at < call.deadline:
+        return state.ready_at
+    return min(state.ready_at, state.backoff_until)
 
 
 def once_more(call: CallState, now: float) -> Step:
@@ -128,14 +146,21 @@ def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, Availabi
 
 
 def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
-    """Wait for at most `BUDGET_WAIT_SECONDS` until the retry budget has room, or a candidate has earned a request."""
+    """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
+
+    A cooldown that is waited for after that is another wait: whoever wakes has all its seconds again, for all calls
+    that waited for it wake at once.
+    """
     call.over_budget = True
     if call.unpaid_since is None:
         call.unpaid_since = now
-    until = call.unpaid_since + BUDGET_WAIT_SECONDS
+    until = call.unpaid_since + BUDGET_WAIT_SECONDS - call.unpaid_seconds
     if call.health.retries_forbidden or now >= until:
         soonest = min(cooling, default=now)
-        return SleepUntil(soonest, call.deadline) if now < soonest < call.deadline else None
+        if not now < soonest < call.deadline:
+            return None
+        call.unpaid_since, call.unpaid_seconds = None, 0.0
+        return SleepUntil(soonest, call.deadline)
     look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     soonest = min([look, until, *cooling])
     return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None

@@ -19,14 +19,15 @@ def with_deadlines(
     """The command and the state of a new attempt. `forced`: candidates with an open circuit may follow."""
     candidate, limits, timing = state.candidate, call.limits, call.timing
     remaining = call.deadline - now
-    others = any(call.still_to_come(other, now, forced=forced) for other in call.candidates if other is not state)
     probe = ticket.probe
-    first_token, ends = timing.first_token(candidate, remaining, others=others, probe=probe)
+    others = call.goes_on(state, now, forced=forced)
+    beside = others or call.may_recover(state, now)
+    first_token, ends = timing.first_token(candidate, remaining, others=beside, probe=probe)
     ends = ends or call.policy.any_error
     first_token_by = now + first_token if ends and first_token < remaining else call.deadline
-    hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
+    hedge_at = now + timing.hedge_after(candidate) if beside and limits.hedge is not None else first_token_by
     doubt_at, half_at = first_token_by, None
-    if not ends and others:
+    if not ends and beside:
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
     raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
@@ -41,7 +42,7 @@ def with_deadlines(
         first_token_by=first_token_by,
         total_by=call.deadline,
         attempt_by=now + limits.attempt if limits.attempt is not None else None,
-        stall=timing.stall(candidate),
+        stall=timing.stall(candidate, remaining, others=beside),
         tool_stall=limits.stall or SLOW_STALL_SECONDS,
         ignore=_ignored(call, state),
         way=call.way(state) if call.delivered else None,

@@ -87,9 +87,15 @@ class Timeouts:
         learnt = None if user_set else self.health.learnt_first_token(candidate.key, self.pace(candidate), usual, now)
         return usual if user_set else max(PROOF_SECONDS, usual if learnt is None else learnt)
 
-    def stall(self, candidate: Candidate) -> float:
-        """The deadline between two tokens."""
-        return self.limits.stall or (SLOW_STALL_SECONDS if self.slow(candidate) else STALL_SECONDS)
+    def stall(self, candidate: Candidate, remaining: float, *, others: bool) -> float:
+        """The deadline between two tokens.
+
+        A stream that must end within `remaining` seconds leaves half of them to the `others`, which can go on with it.
+        """
+        if self.limits.stall is not None or self.slow(candidate):
+            return self.limits.stall or SLOW_STALL_SECONDS
+        shared = others and self.limits.wall_clock and not self.limits.whole
+        return min(STALL_SECONDS, remaining / 2) if shared else STALL_SECONDS
 
     def hedge_after(self, candidate: Candidate) -> float:
         """Seconds without a first token after which the next candidate is called too."""

@@ -32,6 +32,8 @@ LEARNT_TIMES_P99 = 4.0
 """A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
 _LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
+LONGEST_GUESS_SECONDS = 16.0
+"""A model cools down no longer where a rate limit says not how long."""
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
 _REFUSAL_SECONDS = 86_400.0
@@ -44,9 +46,12 @@ LONGEST_FREE_SECONDS = 86_400.0
 
 @dataclass(slots=True)
 class _Cooldown:
+    """Until when a model cools down, and until when as the server has it. `guessed`: no server has said how long."""
+
     until: float = 0.0
     server_until: float = 0.0
     steps: int = 0
+    guessed: bool = False
 
 
 @dataclass(slots=True)
@@ -416,8 +421,9 @@ class MemoryHealth:
     # Facts learnt from one failure
 
     def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
-        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it.
+        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... 16 s) allows it.
 
+        The server's word replaces a guess; of two words the later time holds.
         `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
         """
         with self._lock:
@@ -427,7 +433,10 @@ class MemoryHealth:
             if retry_after is None and now < cooldown.until:
                 # The attempt began before the cooldown: the failures of one burst count once.
                 return cooldown.server_until
-            wait = 2.0**cooldown.steps if retry_after is None else retry_after
+            wait = min(2.0**cooldown.steps, LONGEST_GUESS_SECONDS) if retry_after is None else retry_after
+            if retry_after is not None and cooldown.guessed:
+                cooldown.until = cooldown.server_until = 0.0
+            cooldown.guessed = retry_after is None
             cooldown.steps = min(cooldown.steps + 1, 10)
             kept = min(wait, LONGEST_FREE_SECONDS if free else target.longest_open)
             cooldown.until = max(cooldown.until, now + kept)
