@@ -36,7 +36,9 @@ EVENTS = {
     "AttemptEnded": "call number attempt",
     "FailedOver": "call failed next kind status seconds",
     "Hedged": "call silent next seconds",
-    "BreakerOpened": "call name",
+    "BreakerOpened": "call name scope cause count seconds next_probe again",
+    "BreakerHalfOpened": "call name scope cause count seconds",
+    "BreakerClosed": "call name scope cause count seconds",
     "CallEnded": "call outcome model attempts seconds error seams",
 }
 KINDS = (

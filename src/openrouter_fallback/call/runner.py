@@ -25,13 +25,11 @@ from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedErro
 from ..events import (
     AttemptEnded,
     AttemptStarted,
-    BreakerOpened,
     CallEnded,
     CallStarted,
     Event,
     FailedOver,
     Hedged,
-    log,
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
@@ -245,6 +243,8 @@ class CallRunner:
     async def _rest(self, wait: SleepUntil) -> None:
         """Wait without a place for a request: a call that sends nothing keeps no other from sending."""
         clock, places = self._engine.clock, self._places
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
         self._give_back(0)
         await asyncio.sleep(max(0.0, wait.until - clock()))
         if places is not None:
@@ -311,6 +311,8 @@ class CallRunner:
         if why is not None:
             return self._core.withheld(ask.number, why, self._engine.clock())
         self._report(ask)
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
         if self._heard:
             silent = self._race.readings
             if ask.hedges and silent:
@@ -609,9 +611,16 @@ class CallRunner:
         if self._failed is not None and self._failed[0] != key:
             name, failure = self._failed
             event = FailedOver(self._number, name, key, failure.kind, failure.status, self._attempts[-1].seconds)
-            log(event)
+            candidates = self._call.plan.candidates
+            endpoint = next((one.target.endpoint for one in candidates if one.key == name), None)
+            self._engine.lines.failed_over(event, endpoint)
             self._emit(event)
         self._failed = None
+
+    def _report_breakers(self) -> None:
+        """Report what circuit breakers have done; called only where something waits."""
+        for event in self._engine.breaker_events(self._number):
+            self._emit(event)
 
     @property
     def _heard(self) -> bool:
@@ -636,11 +645,11 @@ class CallRunner:
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER
         self._costs.purse.close()
-        steps, self._steps = self._steps, None
-        for name in steps.machine.opened if steps is not None else ():
-            opened = BreakerOpened(self._number, name)
-            log(opened)
-            self._emit(opened)
+        self._steps = None
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
+        if self._engine.lines.held:
+            self._engine.lines.call_ended()
         if self._heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started

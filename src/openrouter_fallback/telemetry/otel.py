@@ -23,7 +23,7 @@ from ..config.models import FallbackConfig
 from ..events import (
     AttemptEnded,
     AttemptStarted,
-    BreakerOpened,
+    BreakerEvent,
     CallEnded,
     CallStarted,
     Event,
@@ -33,6 +33,7 @@ from ..events import (
 )
 from ..failures.kinds import FailureKind
 from ..results import Completion
+from .log_lines import state_of
 from .otel_messages import input_messages, output_messages
 
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -124,7 +125,14 @@ class OpenTelemetry:
             description="Times that a call went on with another model.",
         )
         self._hedges = meter.create_counter(
-            "openrouter_fallback.hedges", unit="{hedge}", description="Times that a second model was asked at the side."
+            "openrouter_fallback.hedges",
+            unit="{hedge}",
+            description="Times that a second model was called beside one.",
+        )
+        self._changes = meter.create_counter(
+            "openrouter_fallback.breaker.changes",
+            unit="{change}",
+            description="Changes of circuit breakers, by model or endpoint and new state.",
         )
         self._meters = meter_provider
         self._states = states
@@ -139,6 +147,9 @@ class OpenTelemetry:
         if isinstance(event, CallStarted):
             self._begin(event, seen)
             return
+        if isinstance(event, BreakerEvent):
+            self._breaker(event)
+            return
         if event.call not in self._calls:
             return
         match event:
@@ -152,8 +163,6 @@ class OpenTelemetry:
                 between = {"openrouter_fallback.silent": event.silent, "openrouter_fallback.next": event.next}
                 self._hedges.add(1, between)
                 self._calls[event.call].span.add_event("hedged", between)
-            case BreakerOpened():
-                self._calls[event.call].span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
             case CallEnded():
                 self._end(event, seen)
 
@@ -231,6 +240,16 @@ class OpenTelemetry:
         }
         self._failovers.add(1, attributes)
         self._calls[event.call].span.add_event("failover", attributes)
+
+    def _breaker(self, event: BreakerEvent) -> None:
+        """Count a change, and note it on the span of the call that reports it."""
+        state = state_of(event)
+        name = {"openrouter_fallback.name": event.name}
+        self._changes.add(1, {**name, "openrouter_fallback.breaker.state": state, "error.type": event.cause})
+        call = self._calls.get(event.call)
+        if call is not None:
+            happened = {"open": "breaker_opened", "half_open": "breaker_half_opened", "closed": "breaker_closed"}
+            call.span.add_event(happened[state], {**name, "error.type": event.cause})
 
     # Its attempts
 

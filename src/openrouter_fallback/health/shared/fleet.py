@@ -114,8 +114,8 @@ class SharedBreaker(Breaker):
     def follow(self, until: float, trips: int, why: str) -> None:
         """Another process has opened it."""
         if self.open_until is None:
+            self._why = why
             super()._open(until, 0.0)
-            self.reason = why
         else:
             self.open_until = max(self.open_until, until)
         self.refused_since = None
