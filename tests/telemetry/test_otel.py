@@ -263,6 +263,22 @@ def test_metrics(emulator: Emulator, telemetry: Callable[..., Telemetry]) -> Non
     assert states == {(A,): 2, (B,): 0}
 
 
+def test_changes_of_breakers_are_counted_also_outside_a_call(
+    emulator: Emulator, telemetry: Callable[..., Telemetry]
+) -> None:
+    made = telemetry([A, B])
+    emulator.fault("model_not_found", model=A)
+    made.client.chat("Hello")
+    made.client.enable(A)
+    changes = made.points("openrouter_fallback.breaker.changes")
+    assert {key: point.value for key, point in changes.items()} == {
+        ("not_found", "closed", A): 1,
+        ("not_found", "open", A): 1,
+    }
+    call, _ = made.tree()
+    assert [event.name for event in call.events] == ["failover", "breaker_opened"]
+
+
 @pytest.mark.parametrize("switch", ["", "NO_CONTENT", "EVENT_ONLY"])
 def test_content_stays_out(
     switch: str,

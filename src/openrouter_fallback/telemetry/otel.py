@@ -1,7 +1,7 @@
 """Calls as OpenTelemetry spans and metrics, after the semantic conventions for generative AI (extra `otel`: API only).
 
 One span for each call, `chat <first model>`, with all that the conventions know of it; below it one for each attempt.
-Tokens stand on the call's span only, so that whoever adds up spans counts them once. What the conventions have no word
+Tokens stand on the call's span only, so that a sum over spans counts them once. What the conventions have no word
 for is named `openrouter_fallback.*`. Prompts and answers are recorded only if the conventions' own switch says so.
 """
 
@@ -167,7 +167,7 @@ class OpenTelemetry:
                 self._end(event, seen)
 
     def awake(self) -> bool:
-        """Whether anybody gets what is recorded."""
+        """Whether a provider receives what is recorded."""
         return self._given or _configured()
 
     def end(self) -> None:
@@ -181,7 +181,7 @@ class OpenTelemetry:
             call.span.end()
 
     def _aim(self, key: str) -> Attributes:
-        """Whom a request to the model goes to."""
+        """The endpoint and the model of a request."""
         endpoint, model = self._config.split(key)
         return {"gen_ai.provider.name": endpoint, "gen_ai.request.model": model, **self._places[endpoint]}
 
@@ -322,7 +322,7 @@ def _place(url: str) -> Attributes:
 
 
 def _request(params: Mapping[str, Any], *, streamed: bool) -> Attributes:
-    """What the request asks for, as far as it is of the type that the conventions give it."""
+    """The parameters of the request that have the type of the conventions."""
     attributes: Attributes = {
         name: kind(value)
         for key, (name, kind) in _PARAMS.items()
