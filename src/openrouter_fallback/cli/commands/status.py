@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -27,20 +28,21 @@ def status(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the fleet's health: for each model its breaker, its success rate and how long it is left out.
+    """Print the fleet's health: for each model its circuit breaker, its success rate and how long it is skipped.
 
-    Asks Redis once and nobody else. Cooldowns are those of this shell's key.
+    Reads Redis once and calls no model. Cooldowns are those of this shell's key.
 
     \b
       openrouter-fallback status --config fallback.yaml
       openrouter-fallback status --redis redis://host -m openai/gpt-5.1 --json
 
-    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
+    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be read as asked.
     """
     from ... import ConfigError
+    from ..configuration import find
 
     with failures(as_json=as_json):
-        client = _client(config, models, redis, base_url)
+        client = _client(find(config), models, redis, base_url)
         known = client.config.ids()
         for model in models or ():
             if model not in known:
@@ -56,10 +58,15 @@ def status(
                     say(told, "red")
                 raise typer.Exit(1) from None
         shown = [one for key, one in seen.items() if not models or key in models]
+        known_of = any(_known(one) for one in shown)
         if as_json:
-            print_json({"models": [_json(one) for one in shown]})
-        else:
-            _show(shown)
+            print_json({"known": known_of, "models": [_json(one) for one in shown]})
+            return
+        _show(shown)
+        if not known_of:
+            say(f"{_nothing(client)}", "yellow")
+        elif all(one.state == "closed" and one.seconds_left is None for one in shown):
+            say("All circuits are closed, and no model is skipped.", "green")
 
 
 _PASSWORD = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the variable's name
@@ -81,6 +88,24 @@ def _client(config: Path | None, models: list[str] | None, redis: str | None, ba
     return FallbackClient(config=chosen, base_url=base_url, settings=settings)
 
 
+def _known(health: ModelHealth) -> bool:
+    """Whether any process has reported something of the model."""
+    return bool(health.successes or health.failures or health.state != "closed" or health.seconds_left is not None)
+
+
+def _nothing(client: FallbackClient) -> str:
+    """What to look at where no process has reported anything: this is not the same as all being well."""
+    store = client.config.settings.health_store
+    url = urlsplit(store if isinstance(store, str) else store.get_secret_value())
+    prefix = dict(parse_qsl(url.query)).get("prefix")
+    under = f"the prefix {tame(prefix)!r}" if prefix else "the default prefix"
+    minutes = client.config.settings.health_window_minutes
+    return (
+        f"Nothing is known under {under}: no process has reported a call of these models in the last {minutes:g} min. "
+        "Compare host, database and prefix of health_store, and base_url, with those of the service."
+    )
+
+
 def _json(health: ModelHealth) -> dict[str, Any]:
     return {
         "model": health.model,
@@ -100,7 +125,7 @@ def _show(models: list[ModelHealth]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
     table.add_column("breaker")
-    for title in ("success", "answered", "failed", "left out for"):
+    for title in ("success", "answered", "failed", "skipped for"):
         table.add_column(title, justify="right")
     table.add_column()
     for one in models:
