@@ -61,8 +61,8 @@ KEYS: Mapping[type[BaseModel], str] = {
 COMMANDS = {
     "init": ("file --force --offline --base-url --json", "012"),
     "check": (
-        "--config -c --model -m --needs --no-ask --offline --strict --prompt-tokens --completion-tokens --timeout"
-        " --base-url --json",
+        "file --config -c --model -m --needs --no-ask --offline --strict --prompt-tokens --completion-tokens --timeout"
+        " --format --base-url --json",
         "012",
     ),
     "models": (
@@ -79,7 +79,10 @@ COMMANDS = {
         "--model -m --config -c --task --max-cost-tier --max-price --primary-provider --base-url --json",
         "02",
     ),
-    "drill": ("--config -c --scenario -s --task --surface --fail-on --report --no-report --list --json", "012"),
+    "drill": (
+        "--config -c --model -m --scenario -s --task --surface --fail-on --report --no-report --list --json",
+        "012",
+    ),
     "serve": (
         "--config -c --model -m --host --port --api-keys-file --cors-origin --drain-seconds --max-calls --max-body "
         "--workers --no-access-log --base-url --json",
@@ -92,11 +95,12 @@ COMMANDS = {
     ),
     "status": ("--config -c --model -m --redis --base-url --json", "012"),
     "spend": ("--config -c --redis --base-url --json", "012"),
+    "schema": ("--json", "0"),
 }
 METRICS = (
     "gen_ai.client.operation.duration gen_ai.client.operation.time_to_first_chunk gen_ai.client.token.usage"
     " openrouter_fallback.cost openrouter_fallback.attempts openrouter_fallback.failovers openrouter_fallback.hedges"
-    " openrouter_fallback.breaker.state"
+    " openrouter_fallback.breaker.changes openrouter_fallback.breaker.state"
 )
 NAMES = {
     "openrouter_fallback.drill": (

@@ -32,8 +32,8 @@ _VENDORS = (
 class KeyState:
     """What is known of one endpoint's key.
 
-    `source` is where it is looked for; `accepted` is None where nobody was asked; `left` the USD that it may still
-    spend, None without a limit; `usable`: whether asking models makes sense.
+    `source` is where it is looked for; `accepted` is None where that was not tried; `left` the USD that it may still
+    spend, None without a limit; `usable`: whether calling models makes sense.
     """
 
     endpoint: str
@@ -54,7 +54,7 @@ async def key_state(client: FallbackClient, endpoint: str, *, offline: bool, nee
     source = "the configuration" if at.api_key is not None else at.api_key_env
     key = _key(at)
     if not key:
-        missing = (_missing(endpoint, source, "problem" if needed else "warning"),) if source else ()
+        missing = (_missing(endpoint, source, "problem" if needed else "note"),) if source else ()
         return KeyState(endpoint, source, present=False, findings=missing)
     looks = tuple(_looks(endpoint, key, source))
     if offline or endpoint != OPENROUTER:
