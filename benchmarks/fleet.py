@@ -27,6 +27,7 @@ from tests.support.timeline import START, Call, Reply, World, fails, ok
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import MemoryHealth, Rules
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS
 
 MODELS = ("primary", "second")
 OUTAGE = (30.0, 75.0)
@@ -139,6 +140,22 @@ class Fleet:
                 self.at(START + self.now + 0.9 + 0.1 * self._dice.random(), step)
 
         self.at(START + offset, step)
+        hurries = False
+
+        def soon() -> None:
+            nonlocal hurries
+            member.step()
+            hurries = member.health.uneasy(START + self.now)
+            if hurries:
+                self.at(START + self.now + SOON_SECONDS, soon)
+
+        def hurry() -> None:
+            nonlocal hurries
+            if not hurries:
+                hurries = True
+                self.at(START + self.now + SOON_SECONDS, soon)
+
+        member.health.hurry = hurry
 
     def _ask(self, process: Process, rate: float, seconds: float) -> None:
         def call() -> None:

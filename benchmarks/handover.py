@@ -15,10 +15,11 @@ from typing import Any
 import runner
 
 from openrouter_fallback import FallbackClient
-from openrouter_fallback.request.handover import HealthScopes, History, rule_for, translate
+from openrouter_fallback.request.handover import Delivered, Handover, History, Target, loop_models, rule_for, translate
 
 CLAUDE = "anthropic/claude-sonnet-4.5"
 SIGNATURE = "Et0BCkgIChACGAIqQA2s7h7tA7IG35fbwVkou9PM" * 20
+DELIVERED, NAMES = Delivered(), frozenset({"get_weather"})
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 
 
@@ -49,6 +50,13 @@ def thoughts(count: int) -> list[dict[str, Any]]:
     return loop(count, reasoning=text, reasoning_details=[{**detail, "format": "anthropic-claude-v1"}])
 
 
+def handed(messages: list[dict[str, Any]], target: Target) -> Handover:
+    """All that a call does to its history: look at it, look for the model of its tool loop, translate."""
+    history = History(messages)
+    loop_models(history, DELIVERED)
+    return translate(history, target, NAMES)
+
+
 def microseconds(run: Any, times: int) -> float:
     """CPU of one run."""
     begun = time.process_time()
@@ -71,18 +79,17 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()
-    target = HealthScopes(rule_for(CLAUDE), CLAUDE)
-    tools = frozenset({"get_weather"})
+    target = Target(rule_for(CLAUDE), CLAUDE)
     print(f"{options.messages} messages within one family      translation        call    share")
     with runner.served("fixed") as url, asyncio.Runner() as loop_runner:
         runner.pin(0)
         client = FallbackClient(["bench/20"], base_url=url, api_key=runner.KEY)
         for name, make in (("plain text", chat), ("a tool loop", loop), ("a loop with signed reasoning", thoughts)):
             messages = make(options.messages)
-            assert translate(History(messages), target, tools).messages is messages, "nothing is copied"
+            assert handed(messages, target).messages is messages, "nothing is copied"
             shares, costs, calls = [], [], []
             for _ in range(options.blocks):
-                cost = microseconds(lambda: translate(History(messages), target, tools), options.calls * 5)  # noqa: B023
+                cost = microseconds(lambda: handed(messages, target), options.calls * 5)  # noqa: B023
                 call = loop_runner.run(call_microseconds(client, messages, options.calls))
                 costs.append(cost)
                 calls.append(call)

@@ -45,14 +45,14 @@ def pytest_collection_finish() -> None:
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What the developer's own shell says about OpenRouter must not reach a test, nor what lies in a user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "empty-cache"))
-    for name in ("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "OPENROUTER_FALLBACK_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("API_BASE", "API_KEY", "APP_TITLE", "APP_URL", "BASE_URL", "FALLBACK_CONFIG", "SESSION_ID"):
+        monkeypatch.delenv(f"OPENROUTER_{name}", raising=False)
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Emulator]:
-    """One emulator for a module; `emulator` is how a test of it finds that."""
-    with Emulator(api_key=KEY) as emulator:
+    """One emulator for a module, strict about histories; `emulator` is how a test of it finds that."""
+    with Emulator(api_key=KEY, strict=True) as emulator:
         yield emulator
 
 

@@ -20,7 +20,7 @@ from openrouter_fallback import (
 )
 from openrouter_fallback.config.fields import OVERRIDABLE, Frozen
 from openrouter_fallback.config.models import DEFAULT_KEY_ENV, EndpointConfig
-from openrouter_fallback.config.resolve import BASE_URL_ENV, CONFIG_ENV
+from openrouter_fallback.config.resolve import API_BASE_ENV, BASE_URL_ENV, CONFIG_ENV
 from openrouter_fallback.health.shared.redis import PASSWORD_ENV
 
 Json = dict[str, Any]
@@ -36,6 +36,7 @@ SECTIONS: Final[tuple[tuple[str, str, str, type[Frozen]], ...]] = (
 ENVIRONMENT: Final = {
     DEFAULT_KEY_ENV: "OpenRouter's key, unless `api_key=` or `endpoints.openrouter` says otherwise",
     BASE_URL_ENV: "where OpenRouter is, unless `base_url=` or `endpoints.openrouter.base_url` says otherwise",
+    API_BASE_ENV: f"the same where `{BASE_URL_ENV}` is not set: other integrations of OpenRouter read this name",
     CONFIG_ENV: "the configuration file of a client that is given neither `models` nor `config`",
     PASSWORD_ENV: "the password of the Redis server in `health_store`",
 }

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import typer
 
+from openrouter_fallback.answer.finishes import FINISHES, SIGNS, Meaning
 from openrouter_fallback.call.error_messages import NEXT_STEP, OWN_CLASS
 from openrouter_fallback.cli.output.terminal import failures as as_exit_status
 from openrouter_fallback.config.fields import OVERRIDABLE
@@ -70,15 +71,17 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
     _K.BAD_ANSWER: "`accept=` returned false (counts against nobody)",
-    _K.CREDITS: "an empty account (`Insufficient credits`): only models that are reached with another key; `can only"
-    " afford N`: once more for N tokens, where nobody has set `max_tokens`",
+    _K.CREDITS: "an empty account (`Insufficient credits`): free models, and models that are reached with another key;"
+    " `can only afford N`: once more for N tokens, where nobody has set `max_tokens`",
     _K.RATE_LIMITED: "the limit of free models (`free-models-per-day`): all `:free` models of the key wait for its"
     " reset",
     _K.NOT_FOUND: "a 404 that does not name the model counts against nobody; one about an item of the request is"
     " `rejected`, one about a parameter's value `unsupported`",
     _K.MODERATION: "`metadata.reasons` or `metadata.flagged_input`",
     _K.GUARDRAIL: "`metadata.patterns`",
-    _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`",
+    _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`; a limit or a"
+    " field of this endpoint (a range of values, how many tools or images, a parameter that it does not know): another"
+    " model may take it, so that a value that all refuse costs one request for each model before it raises",
     _K.UNAVAILABLE: "any other status of 500 and above, and whatever else nothing is known of",
     _K.INVALID_REQUEST: "any other status of 300 to 499",
 }
@@ -118,7 +121,7 @@ def made() -> dict[str, str]:
     exits = f"{usual} for all of them, " + ", ".join(f"{status} for {_list(names)}" for status, names in others)
     after = _AFTER.format(exits=exits, kept=_list(kept), harmless=_list(harmless))
     kinds = "\n".join(_section(kind) for kind in _K)
-    return {"failures.md": f"{_HEAD}{_overview()}{after}{kinds}\n{_sources()}"}
+    return {"failures.md": f"{_HEAD}{_overview()}{after}{kinds}\n{_finishes()}\n{_sources()}"}
 
 
 def _exit_statuses() -> dict[int, list[str]]:
@@ -188,6 +191,44 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
     ]
     found["also"] = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else []
     return found
+
+
+_FINISHES: Final = """## Finish reasons
+
+What the last words of an answer mean. Names are compared without case, underscores and other signs. OpenRouter passes
+the provider's own word on as `native_finish_reason`: where that is a failure, a filter or a limit, it goes before a
+good `finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish.
+
+"""
+_MEANINGS: Final[Mapping[Meaning, str]] = {
+    Meaning.STOP: "the answer is whole: `stop`",
+    Meaning.LENGTH: "a limit on its tokens has cut it off: `length`",
+    Meaning.CALLS: "it calls tools: `tool_calls`; without a call `bad_answer`",
+    Meaning.FILTERED: "a filter has stopped it: `content_policy`",
+    Meaning.FAILED: "it has failed",
+    Meaning.UNKNOWN: "says nothing: judged by what is there",
+}
+_UNKNOWN: Final = """
+A name that is not there is judged by its parts, the first match of these; without any, by what is there: calls, or a
+text that ends as whole answers do (behind a sentence, a closed bracket or block, one short word), are an answer, half a
+text is `bad_answer`.
+
+"""
+
+
+def _finishes() -> str:
+    """The tables of finish reasons."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for row in FINISHES:
+        means = _MEANINGS[row.meaning] + (f": `{row.kind}`" if row.kind is not None else "")
+        grouped.setdefault((means, row.source), []).append(f"`{row.name}`".replace("|", "\\|"))
+    known = ["| means | finish reasons | source |", "|---|---|---|"]
+    known += [f"| {means} | {', '.join(names)} | {source} |" for (means, source), names in grouped.items()]
+    parts = ["| in the name | means |", "|---|---|"]
+    for meaning, kind, pattern in SIGNS:
+        words = pattern.replace("|", "\\|")
+        parts.append(f"| `{words}` | {_MEANINGS[meaning]}{f': `{kind}`' if kind is not None else ''} |")
+    return _FINISHES + "\n".join(known) + "\n" + _UNKNOWN + "\n".join(parts) + "\n"
 
 
 class Row(Protocol):

@@ -6,23 +6,30 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-from langchain_core.language_models import BaseChatModel, ModelProfile
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.runnables import Runnable
 from langchain_core.utils import secret_from_env
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 
-from .call_options import ROUTING
+from .call_options import ROUTING, in_wire_form
 from .constructor import checked, plain
 from .errors import ConfigError, as_model_errors
 from .existing_models import settings_of
-from .profile import profile_of
+from .profile import profile_of, take_schemas
 from .responses import PROVIDER
 from .shared_client import Core, Recipe
 from .tools import Tool, tool_arguments
+
+_CATEGORIES = "X-OpenRouter-Categories"
+
+
+def _from_env(name: str) -> Callable[[], str | None]:
+    return lambda: os.environ.get(name) or None
 
 
 class Configured(BaseChatModel):
@@ -56,13 +63,15 @@ class Configured(BaseChatModel):
     )
     """OpenRouter's key, or a function that returns it; by default from `OPENROUTER_API_KEY`."""
     openrouter_api_base: str | None = Field(default=None, alias="base_url")
-    """OpenRouter's URL; by default from `OPENROUTER_BASE_URL`, else OpenRouter itself."""
+    """OpenRouter's URL; by default from `OPENROUTER_BASE_URL` or `OPENROUTER_API_BASE`, else OpenRouter itself."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
     """HTTP headers of every request."""
-    app_url: str | None = None
-    """Attributes the traffic on OpenRouter."""
-    app_title: str | None = None
-    """Attributes the traffic on OpenRouter."""
+    app_url: str | None = Field(default_factory=_from_env("OPENROUTER_APP_URL"))
+    """Attributes the traffic on OpenRouter; by default from `OPENROUTER_APP_URL`."""
+    app_title: str | None = Field(default_factory=_from_env("OPENROUTER_APP_TITLE"))
+    """Attributes the traffic on OpenRouter; by default from `OPENROUTER_APP_TITLE`."""
+    app_categories: list[str] | None = None
+    """Attributes the traffic on OpenRouter, as the header `X-OpenRouter-Categories`."""
     request_timeout: float | None = Field(default=None, alias="timeout", gt=0)
     """Seconds to the first token of one attempt; by default 30, or 120 for requests that are known to be slow."""
     max_retries: int | None = Field(default=None, ge=0)
@@ -91,7 +100,9 @@ class Configured(BaseChatModel):
     openrouter_provider: dict[str, Any] | None = None
     """OpenRouter's provider preferences, such as `{"order": ["anthropic"], "data_collection": "deny"}`."""
     plugins: list[dict[str, Any]] | None = None
-    session_id: str | None = None
+    route: str | None = None
+    session_id: str | None = Field(default_factory=_from_env("OPENROUTER_SESSION_ID"))
+    """Groups requests on OpenRouter; by default from `OPENROUTER_SESSION_ID`."""
     trace: dict[str, Any] | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Any other parameters of the request."""
@@ -99,6 +110,9 @@ class Configured(BaseChatModel):
     """Parameters that are sent as they are."""
     streaming: bool | None = None
     """Whether `invoke` streams too, so that callbacks see tokens; False: nothing streams."""
+
+    stream_usage: bool | None = None
+    """False: the last chunk of a stream tells no tokens. They are asked for all the same, for the cost."""
 
     core: Core | None = Field(default=None, exclude=True, repr=False)
     """What stands behind: shared by all copies of this model, with its health and its connections."""
@@ -132,9 +146,16 @@ class Configured(BaseChatModel):
 
     @classmethod
     def from_chat_model(
-        cls, llm: BaseChatModel, *, models: Sequence[str | ModelConfig | BaseChatModel] = (), **arguments: Any
+        cls,
+        llm: Runnable[LanguageModelInput, AIMessage],
+        *,
+        models: Sequence[str | ModelConfig | BaseChatModel] = (),
+        **arguments: Any,
     ) -> Self:
-        """A chat model with the settings of a `ChatOpenRouter` or `ChatOpenAI`; `models` stand behind its own."""
+        """A chat model with the settings of a `ChatOpenRouter` or `ChatOpenAI`; `models` stand behind its own.
+
+        Of `a.with_fallbacks([b, c])` it becomes the chain of the three, with the settings of the first.
+        """
         with as_model_errors():
             taken = settings_of(llm)
         return cls(**{**taken, **arguments, "models": [*taken["models"], *models]})
@@ -201,10 +222,15 @@ class Configured(BaseChatModel):
         return count_tokens_approximately(messages, tools=[*tool_arguments(tools)["tools"]])
 
     @property
-    def profile_now(self) -> Mapping[str, Any]:
-        """`profile`, made anew where it was made here: a list of models may have come meanwhile. Empty if unknown."""
-        made_here = self.core is not None and self.profile in self.core.profiles
-        return (self._resolve_model_profile() if made_here else self.profile) or {}
+    def takes_schemas(self) -> bool:
+        """Whether every model of the chain is known, by now or by a `profile` that was given, to answer by a schema."""
+        made_here = self.core is not None and (self.profile is None or self.profile in self.core.profiles)
+        return bool(take_schemas(self.client) if made_here else (self.profile or {}).get("structured_output"))
+
+    @property
+    def model_name(self) -> str:
+        """For agents, which guess by a model's name what it can, against its profile too: no model's name."""
+        return self._llm_type
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         profile = profile_of(self.client)
@@ -218,7 +244,8 @@ class Configured(BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # The routing of the context is the only one that is not among the arguments: the cache has to know it too.
-        return super()._get_llm_string(stop=stop, **{**current_routing(), **kwargs})
+        # Tools and formats as they are sent: a class says no more than its name there.
+        return super()._get_llm_string(stop=stop, **{**current_routing(), **in_wire_form(kwargs)})
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -256,7 +283,7 @@ class Configured(BaseChatModel):
             max_retries=self.max_retries,
             base_url=self.openrouter_api_base,
             api_key=self.openrouter_api_key,
-            headers=self.default_headers,
+            headers=self._headers(),
             app_url=self.app_url,
             app_title=self.app_title,
         )
@@ -270,6 +297,13 @@ class Configured(BaseChatModel):
             primary_provider=self.primary_provider,
             max_price=self.max_price,
         )
+
+    def _headers(self) -> Mapping[str, str] | None:
+        """The headers of every request; the user's own go before what an argument makes."""
+        given = self.default_headers
+        if not self.app_categories or any(name.lower() == _CATEGORIES.lower() for name in given or ()):
+            return given
+        return {_CATEGORIES: ",".join(self.app_categories), **(given or {})}
 
     # Copies, pickles, JSON
 

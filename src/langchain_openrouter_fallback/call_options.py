@@ -13,7 +13,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from openrouter_fallback import current_routing
 
 from .errors import ConfigError
-from .existing_models import SHARED
+from .existing_models import SHARED, check_seconds
+from .tools import in_openai_form
 
 if TYPE_CHECKING:
     from .base import Configured
@@ -24,7 +25,7 @@ CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
 """What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
 
 # A field of the chat model -> the request's parameter.
-_PARAMS = {name: name for name in (*SHARED, "plugins", "session_id", "trace", "extra_body")}
+_PARAMS = {name: name for name in (*SHARED, "plugins", "route", "session_id", "trace", "extra_body")}
 _PARAMS |= {"openrouter_provider": "provider"}
 # LangChain's name for an argument of a call -> the core's.
 _RENAMED = {
@@ -33,6 +34,8 @@ _RENAMED = {
     "request_timeout": "timeout",
     "default_headers": "headers",
 }
+_FORMATS = frozenset({"grammar", "json_object", "json_schema", "python", "text"})
+_OF_SCHEMAS = ("$defs", "$ref", "$schema", "allOf", "anyOf", "enum", "items", "oneOf", "properties", "title")
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 # For LangChain itself.
 _NOT_SENT = ("stream", "streaming", "stream_usage", "ls_structured_output_format", "structured_output_format")
@@ -40,6 +43,7 @@ _NOT_SENT = ("stream", "streaming", "stream_usage", "ls_structured_output_format
 _CONSTRUCTORS = frozenset(
     {
         "api_key",
+        "app_categories",
         "app_title",
         "app_url",
         "base_url",
@@ -68,7 +72,8 @@ def options(
         for name in _CONSTRUCTORS & kwargs.keys():
             raise ConfigError(f"{name}= is an argument of {type(llm).__name__} itself, not of a call: make another one")
         asked |= {_RENAMED.get(name, name): value for name, value in kwargs.items() if name not in _NOT_SENT}
-        _adapt(asked)
+    if kwargs or llm.model_kwargs:
+        asked = _adapted(asked)
     if stop is not None:
         asked["stop"] = stop
     if "stop" in asked and not asked["stop"]:
@@ -83,13 +88,16 @@ def options(
     return asked
 
 
-def routed(config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+def routed(llm: Configured, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a call with the routing of its config and its context, fixed when the call is made, so
     that callbacks and caches see it too."""
     given = current_routing()
     configurable = ensure_config(config).get("configurable")
     if configurable:
         given = _over({key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}, given)
+        thread = configurable.get("thread_id")
+        if thread is not None and llm.client.config.settings.stick_to == "thread":
+            given["thread_id"] = str(thread)
     return _over(kwargs, given) if given else kwargs
 
 
@@ -100,23 +108,66 @@ def _over(near: dict[str, Any], far: dict[str, Any]) -> dict[str, Any]:
     return {**far, **near}
 
 
-def _adapt(asked: dict[str, Any]) -> None:
+def in_wire_form(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call with its `tools` and `response_format` as OpenAI writes them; else the same object."""
+    given = in_openai_form(given)
+    form = given.get("response_format")
+    return given if form is None else {**given, "response_format": answer_format(form)}
+
+
+def _adapted(asked: dict[str, Any]) -> dict[str, Any]:
     model = asked.pop("model", None)
     if model is not None:
         if asked.get("models") is not None:
             raise ConfigError("give model= (a chain of one) or models=[...], not both")
         asked["models"] = [model]
+    if "timeout" in asked:
+        check_seconds(asked["timeout"])
+    if "timeout_ms" in asked:
+        raise ConfigError("timeout_ms= is ChatOpenRouter's; here it is timeout=, in seconds to the first token")
     if "tools" in asked and not asked["tools"]:
         del asked["tools"]
         asked.pop("tool_choice", None)
-    form = asked.get("response_format")
+    return in_wire_form(asked)
+
+
+def answer_format(form: Any) -> Any:
+    """A `response_format` as OpenAI writes it, of a pydantic class, a TypedDict, a JSON schema, or the Responses form.
+
+    What is none of these is left as it is. Raises `ConfigError`.
+    """
     if isinstance(form, type):
-        asked["response_format"] = json_format(form, None)
+        return json_format(form, None)
+    if not isinstance(form, Mapping):
+        return form
+    schema, kind = form.get("schema"), form.get("type")
+    if isinstance(schema, type):
+        schema = json_format(schema, None)["json_schema"]["schema"]
+    if isinstance(schema, Mapping) and kind in (None, "json_schema"):
+        named = {**form, "name": _name(form.get("name") or schema.get("title")), "schema": schema}
+        named.pop("type", None)
+        return {"type": "json_schema", "json_schema": named}
+    inner = form.get("json_schema")
+    if isinstance(inner, type):
+        return json_format(inner, None)
+    if isinstance(inner, Mapping) and isinstance(inner.get("schema"), type):
+        plain = json_format(inner["schema"], None)["json_schema"]
+        return {**form, "json_schema": {**plain, **inner, "schema": plain["schema"]}}
+    is_schema = kind not in _FORMATS and not form.keys().isdisjoint(_OF_SCHEMAS)
+    return json_format({"title": "answer", **form}, None) if is_schema else form
 
 
 def json_format(form: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
     """The `response_format` for an answer of this schema. OpenAI wants its name in 64 of few characters, and in a
-    strict one all properties named."""
-    schema = convert_to_json_schema(form, strict=strict or None)
-    named = {"name": re.sub(r"[^A-Za-z0-9_-]", "_", schema.get("title") or "answer")[:64], "schema": schema}
-    return {"type": "json_schema", "json_schema": named if strict is None else {**named, "strict": strict}}
+    strict one all properties named. Raises `ConfigError` for what is no schema."""
+    try:
+        schema = convert_to_json_schema(form, strict=strict or None)
+    except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a class
+        named, told = form.__name__ if isinstance(form, type) else "the schema", " ".join(str(error).split())
+        raise ConfigError(f"{named} cannot be written as a JSON schema: {told}") from None
+    described = {"name": _name(schema.get("title")), "schema": schema}
+    return {"type": "json_schema", "json_schema": described if strict is None else {**described, "strict": strict}}
+
+
+def _name(title: object) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(title or "answer"))[:64]

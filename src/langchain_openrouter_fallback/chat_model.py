@@ -62,6 +62,7 @@ class ChatOpenRouterFallback(Configured):
         default_headers: Mapping[str, str] | None = None,
         app_url: str | None = None,
         app_title: str | None = None,
+        app_categories: Sequence[str] | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
         mid_stream: Literal["continue", "raise"] | None = None,
@@ -83,11 +84,13 @@ class ChatOpenRouterFallback(Configured):
         service_tier: str | None = None,
         openrouter_provider: Mapping[str, Any] | None = None,
         plugins: Sequence[Mapping[str, Any]] | None = None,
+        route: str | None = None,
         session_id: str | None = None,
         trace: Mapping[str, Any] | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         streaming: bool | None = None,
+        stream_usage: bool | None = None,
         # the same under the names of the fields, and the second name of `stop`
         openrouter_api_key: str | SecretStr | Callable[[], Any] | None = None,
         openrouter_api_base: str | None = None,
@@ -109,6 +112,9 @@ class ChatOpenRouterFallback(Configured):
 
     # Calls
 
+    def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+        return wire_messages(messages) if self.core is None else wire_messages(messages, self.core.left_out)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -119,7 +125,7 @@ class ChatOpenRouterFallback(Configured):
         listening = Listening.here()
         with as_model_errors():
             client = listening.to(self.client) if listening else self.client
-            return answers.chat_result(client.chat(wire_messages(messages), **options(self, stop, kwargs)))
+            return answers.chat_result(client.chat(self._wire(messages), **options(self, stop, kwargs)))
 
     async def _agenerate(
         self,
@@ -132,7 +138,7 @@ class ChatOpenRouterFallback(Configured):
         with as_model_errors():
             client = listening.ato(self.client) if listening else self.client
             async with listening or nullcontext():
-                return answers.chat_result(await client.achat(wire_messages(messages), **options(self, stop, kwargs)))
+                return answers.chat_result(await client.achat(self._wire(messages), **options(self, stop, kwargs)))
 
     def _stream(
         self,
@@ -145,13 +151,14 @@ class ChatOpenRouterFallback(Configured):
         with as_model_errors():
             client = listening.to(self.client) if listening else self.client
             asked = options(self, stop, kwargs, streamed=True)
-            with client.stream(wire_messages(messages), **asked) as stream:
+            usage = kwargs.get("stream_usage", self.stream_usage) is not False
+            with client.stream(self._wire(messages), **asked) as stream:
                 for piece in stream:
                     if piece.text or piece.reasoning:
                         yield answers.chunk(piece)
                     elif piece.tool_calls:
                         yield answers.call_chunk(piece)
-                yield answers.last_chunk(stream.completion)
+                yield answers.last_chunk(stream.completion, usage=usage)
 
     async def _astream(
         self,
@@ -163,14 +170,15 @@ class ChatOpenRouterFallback(Configured):
         listening = Listening.here()
         with as_model_errors():
             asked = options(self, stop, kwargs, streamed=True)
+            usage = kwargs.get("stream_usage", self.stream_usage) is not False
             client = listening.ato(self.client) if listening else self.client
-            async with listening or nullcontext(), client.astream(wire_messages(messages), **asked) as stream:
+            async with listening or nullcontext(), client.astream(self._wire(messages), **asked) as stream:
                 async for piece in stream:
                     if piece.text or piece.reasoning:
                         yield answers.chunk(piece)
                     elif piece.tool_calls:
                         yield answers.call_chunk(piece)
-                yield answers.last_chunk(stream.completion)
+                yield answers.last_chunk(stream.completion, usage=usage)
 
     # Each way to say something about one call ends up among its keyword arguments: there callbacks, tracers and the
     # cache's key see it. Plain functions that hand on what the base class returns, so that no chunk pays for it.
@@ -183,7 +191,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return super().invoke(input, config, stop=stop, **routed(config, kwargs))
+        return super().invoke(input, config, stop=stop, **routed(self, config, kwargs))
 
     def ainvoke(
         self,
@@ -193,7 +201,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Coroutine[Any, Any, AIMessage]:
-        return super().ainvoke(input, config, stop=stop, **routed(config, kwargs))
+        return super().ainvoke(input, config, stop=stop, **routed(self, config, kwargs))
 
     def stream(
         self,
@@ -203,7 +211,7 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        return super().stream(input, config, stop=stop, **routed(config, kwargs))
+        return super().stream(input, config, stop=stop, **routed(self, config, kwargs))
 
     def astream(
         self,
@@ -213,13 +221,13 @@ class ChatOpenRouterFallback(Configured):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        return super().astream(input, config, stop=stop, **routed(config, kwargs))
+        return super().astream(input, config, stop=stop, **routed(self, config, kwargs))
 
     def stream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().stream_events(input, config, **routed(config, kwargs))
+        return super().stream_events(input, config, **routed(self, config, kwargs))
 
     def astream_events(self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        return super().astream_events(input, config, **routed(config, kwargs))
+        return super().astream_events(input, config, **routed(self, config, kwargs))
 
     def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
         """The model with arguments for each call. Routing makes a copy: a binding of it would be lost by `bind_tools`

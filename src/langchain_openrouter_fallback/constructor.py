@@ -12,7 +12,7 @@ from openrouter_fallback import EndpointConfig, FallbackConfig, ModelConfig, Set
 from openrouter_fallback.suggest import meant, nearest
 
 from .errors import ConfigError
-from .existing_models import at_home, endpoint_of, refused
+from .existing_models import at_home, check_seconds, endpoint_of, refused
 from .shared_client import Core
 
 _OF_CALLS = ("accept", "idempotent")
@@ -26,6 +26,8 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
         raise ConfigError("give model= (a chain of one) or models=[...], not both")
     if isinstance(data.get("model"), list | tuple):
         raise ConfigError(f"model={data['model']!r} is a list; a chain is models={list(data['model'])!r}")
+    for name in ("timeout", "request_timeout"):
+        check_seconds(data.get(name))
     config = data.get("config")
     if isinstance(config, Mapping):
         data["config"] = load_config(config)

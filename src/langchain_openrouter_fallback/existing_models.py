@@ -6,18 +6,21 @@ Neither package is imported here: whoever gives such a model has imported it.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from pydantic import SecretStr
 
 from openrouter_fallback import EndpointConfig, ModelConfig
 
 from .errors import ConfigError
+
+logger = logging.getLogger("openrouter_fallback")
 
 SHARED = (
     "temperature",
@@ -40,6 +43,8 @@ SHARED = (
 """Fields that are parameters of the request; ChatOpenAI and ChatOpenRouter have them by the same names."""
 OPENROUTER = "openrouter"
 
+_MILLISECONDS = 1000
+"""From here on a timeout is taken for ChatOpenRouter's milliseconds: no one waits 17 minutes for a first token."""
 _OPENROUTER_HOST = "openrouter.ai"
 _OPENROUTER_URL = f"https://{_OPENROUTER_HOST}/api/v1"
 _OPENAI_URL = "https://api.openai.com/v1"
@@ -50,10 +55,13 @@ _SAME = (
     "model_kwargs",
     "extra_body",
     "streaming",
+    "stream_usage",
     "openrouter_provider",
     "plugins",
+    "route",
     "session_id",
     "trace",
+    "app_categories",
     "default_headers",
     "max_retries",
     # of every chat model
@@ -68,8 +76,21 @@ _SAME = (
     "disable_streaming",
     "output_version",
 )
+# ChatOpenRouter's field -> the request's parameter.
+_OPENROUTERS = {"openrouter_provider": "provider", "plugins": "plugins", "route": "route"}
+_OPENROUTERS |= {"session_id": "session_id", "trace": "trace"}
 # What ChatOpenRouter says where its user has said nothing.
 _THEIR_DEFAULTS = {"app_url": "https://docs.langchain.com", "app_title": "LangChain"}
+
+
+def check_seconds(timeout: object) -> None:
+    """Raise `ConfigError` for a timeout that is meant in milliseconds, as ChatOpenRouter's is."""
+    if isinstance(timeout, int | float) and timeout >= _MILLISECONDS:
+        raise ConfigError(
+            f"timeout={timeout} is {timeout:g} seconds to the first token: timeout= is in seconds here, in "
+            f"milliseconds in ChatOpenRouter. Write timeout={timeout / 1000:g}, or, if so many seconds are meant, give "
+            f"the constructor settings={{'first_token_timeout_seconds': {timeout}}}"
+        )
 
 
 def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tuple[str, EndpointConfig, ModelConfig]:
@@ -99,51 +120,87 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
     params = _params(llm)
     if url == _OPENAI_URL and "max_tokens" in params:
         params["max_completion_tokens"] = params.pop("max_tokens")  # its newer models refuse the old name
-    return name, endpoint, ModelConfig(f"{name}:{_attribute(llm, 'model_name')}", params=params)
+    return name, endpoint, ModelConfig(f"{name}:{_attribute(llm, 'model_name')}", params=params, **_patience(llm))
 
 
 def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any], Any]:
-    """`models`, each ChatOpenAI that asks OpenRouter with the chain's own URL and key turned into a model of the chain,
-    which has prices there and preferences; and the chain's key, which is theirs where it has none.
+    """`models`, each ChatOpenRouter, and each ChatOpenAI that asks OpenRouter, with the chain's own URL and key turned
+    into a model of the chain, which has prices there and preferences; and the chain's key, which is theirs where it has
+    none.
     """
-    url = (url or os.environ.get("OPENROUTER_BASE_URL") or _OPENROUTER_URL).rstrip("/")
+    home = (url or _url_of_the_environment() or _OPENROUTER_URL).rstrip("/")
+    # A ChatOpenRouter that names no server means OpenRouter, wherever the environment says that it is.
+    homes = {home} if url else {home, _OPENROUTER_URL}
     key = key or os.environ.get("OPENROUTER_API_KEY")
     found: list[Any] = []
     for model in models:
-        if is_chat_model(model) and _kind(model) == "openai" and _url(model) == url:
+        if is_chat_model(model) and _url(model) in {"openai": {home}, "openrouter": homes}.get(
+            _kind(model) or "", set()
+        ):
             theirs = _key(model)
             if isinstance(theirs, SecretStr) and not _attribute(model, "default_headers"):
                 key = key or theirs
                 if _plain(theirs) == _plain(key):
                     _refuse_ways(model, "models= holds")
-                    model = ModelConfig(_attribute(model, "model_name"), params=_params(model))
+                    model = ModelConfig(_attribute(model, "model_name"), params=_params(model), **_patience(model))
         found.append(model)
     return found, key
 
 
-def settings_of(llm: BaseChatModel) -> dict[str, Any]:
-    """The arguments for a ChatOpenRouterFallback that does what `llm` does. Raises `ConfigError`."""
+def settings_of(llm: object) -> dict[str, Any]:
+    """The arguments for a ChatOpenRouterFallback that does what `llm` does. Raises `ConfigError`.
+
+    `models` are those of a chain that `with_fallbacks` has made, in its order, each once; all else is its first one's.
+    """
+    members: dict[tuple[str, object], BaseChatModel] = {}
+    for one in _members(llm):
+        members.setdefault((_url(one), _attribute(one, "model_name")), one)
+    first, *others = members.values()
+    taken = _settings_of(first)
+    return {**taken, "models": [*taken["models"], *others]}
+
+
+def _members(llm: object) -> list[BaseChatModel]:
+    if isinstance(llm, RunnableWithFallbacks):
+        if llm.exception_key is not None:
+            raise ConfigError(
+                "from_chat_model found with_fallbacks(exception_key=...): a chain hands no exception to its models"
+            )
+        if tuple(llm.exceptions_to_handle) != (Exception,):
+            names = ", ".join(error.__name__ for error in llm.exceptions_to_handle)
+            logger.warning("with_fallbacks(exceptions_to_handle=(%s)) is not taken over: the policy decides", names)
+        return [one for runnable in (llm.runnable, *llm.fallbacks) for one in _members(runnable)]
+    if isinstance(llm, BaseChatModel):
+        return [llm]
+    found = f"from_chat_model takes chat models; found a {type(llm).__name__}"
+    if isinstance(llm, Runnable):
+        found += ". Bind tools and arguments to the chain: from_chat_model(...).bind_tools(...); retries are its own"
+    raise ConfigError(found)
+
+
+def _settings_of(llm: BaseChatModel) -> dict[str, Any]:
     kind = _kind(llm)
     if kind is None:
-        raise ConfigError(f"from_chat_model takes a ChatOpenRouter or a ChatOpenAI; found a {type(llm).__name__}")
+        raise ConfigError(
+            "from_chat_model takes a ChatOpenRouter, a ChatOpenAI, or with_fallbacks of them; "
+            f"found a {type(llm).__name__}"
+        )
     given = {field: value for field in _SAME if (value := _useful(llm, field)) is not None}
-    timeout = _attribute(llm, "request_timeout")
+    if seconds := _seconds(llm):
+        # As a setting where no argument would be believed.
+        given |= (
+            {"timeout": seconds} if seconds < _MILLISECONDS else {"settings": {"first_token_timeout_seconds": seconds}}
+        )
     if kind == "openrouter":
         given |= {"models": [_attribute(llm, "model_name")], "api_key": _attribute(llm, "openrouter_api_key")}
         given["base_url"] = _attribute(llm, "openrouter_api_base")
         given |= {key: value for key, default in _THEIR_DEFAULTS.items() if (value := _useful(llm, key)) != default}
-        if _attribute(llm, "app_categories"):
-            categories = {"X-OpenRouter-Categories": ",".join(_attribute(llm, "app_categories"))}
-            given["default_headers"] = {**categories, **(given.get("default_headers") or {})}
-        if _attribute(llm, "route"):
-            given["model_kwargs"] = {**given.get("model_kwargs", {}), "route": _attribute(llm, "route")}
-        given["timeout"] = timeout / 1000 if timeout else None  # theirs are milliseconds
     elif _on_openrouter(_url(llm)):
         _refuse_ways(llm, "from_chat_model found")
         given |= {"models": [_attribute(llm, "model_name")], "api_key": _attribute(llm, "openai_api_key")}
-        given |= {"base_url": _url(llm), "timeout": _seconds(timeout)}
+        given["base_url"] = _url(llm)
     else:
-        given |= {"models": [llm], "timeout": _seconds(timeout)}
+        given["models"] = [llm]
         given.pop("default_headers", None)  # they go to the model's own endpoint, and nowhere else
     return {key: value for key, value in given.items() if value is not None}
 
@@ -152,7 +209,10 @@ def refused(model: object) -> str:
     """What is said of an object that cannot stand in a chain."""
     told = f"models= holds a {type(model).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
     if isinstance(model, BaseChatModel) and _kind(model) == "openrouter":
-        return f"{told}. Write its id, or begin with it: ChatOpenRouterFallback.from_chat_model(llm, models=[...])"
+        return (
+            f"{told}, and ChatOpenRouter objects with the chain's own URL and key and no headers. Write its id, or "
+            "begin with it: ChatOpenRouterFallback.from_chat_model(llm, models=[...])"
+        )
     if isinstance(model, Runnable):
         return f"{told}. Others stand behind the whole chain: ChatOpenRouterFallback(...).with_fallbacks([...])"
     return told
@@ -183,7 +243,9 @@ def _kind(llm: BaseChatModel) -> str | None:
 
 def _params(llm: BaseChatModel) -> dict[str, Any]:
     """What it asks with."""
-    params = {field: value for field in SHARED if (value := _attribute(llm, field)) is not None}
+    params = {field: value for field in SHARED if (value := _useful(llm, field)) is not None}
+    if _kind(llm) == "openrouter":
+        params |= {name: value for field, name in _OPENROUTERS.items() if (value := _useful(llm, field)) is not None}
     return {**params, **(_attribute(llm, "model_kwargs") or {}), **(_attribute(llm, "extra_body") or {})}
 
 
@@ -202,8 +264,19 @@ def _useful(llm: BaseChatModel, name: str) -> Any:
     return None if field is None or value is None or value == field.default or value in ({}, []) else value
 
 
-def _seconds(timeout: object) -> float | None:
-    return float(timeout) if isinstance(timeout, int | float) and timeout > 0 else None
+def _seconds(llm: BaseChatModel) -> float | None:
+    """Its timeout in seconds; ChatOpenRouter's is in milliseconds."""
+    timeout = _attribute(llm, "request_timeout")
+    if not isinstance(timeout, int | float) or timeout <= 0:
+        return None
+    return timeout / 1000 if _kind(llm) == "openrouter" else float(timeout)
+
+
+def _patience(llm: BaseChatModel) -> dict[str, Any]:
+    """How long and how often it is asked, where its user has said so, as fields of a `ModelConfig`."""
+    retries = _useful(llm, "max_retries")
+    found = {"timeout": _seconds(llm), "max_retries": retries + 1 if isinstance(retries, int) else None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _client(llm: BaseChatModel) -> Any:
@@ -213,20 +286,26 @@ def _client(llm: BaseChatModel) -> Any:
 
 def _key(llm: BaseChatModel) -> Any:
     """ChatXAI and other relatives have a field of their own for it."""
+    if _kind(llm) == "openrouter":
+        return _attribute(llm, "openrouter_api_key")
     key, sent = _attribute(llm, "openai_api_key"), _attribute(_client(llm), "api_key")
     return key if callable(key) or not sent else SecretStr(sent)
 
 
 def _url(llm: BaseChatModel) -> str:
     """Where it really asks."""
+    if _kind(llm) == "openrouter":
+        return (_attribute(llm, "openrouter_api_base") or _OPENROUTER_URL).rstrip("/")
     client = _client(llm)
     return str(client.base_url if client is not None else _attribute(llm, "openai_api_base") or _OPENAI_URL).rstrip("/")
 
 
 def _on_openrouter(url: str) -> bool:
-    return urlsplit(url).hostname == _OPENROUTER_HOST or url == (os.environ.get("OPENROUTER_BASE_URL") or "").rstrip(
-        "/"
-    )
+    return urlsplit(url).hostname == _OPENROUTER_HOST or url == (_url_of_the_environment() or "").rstrip("/")
+
+
+def _url_of_the_environment() -> str | None:
+    return os.environ.get("OPENROUTER_BASE_URL") or os.environ.get("OPENROUTER_API_BASE")
 
 
 def _name(url: str, endpoint: EndpointConfig, taken: Mapping[str, EndpointConfig]) -> str:

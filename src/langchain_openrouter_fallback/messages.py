@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,33 @@ Json = dict[str, Any]
 
 _KEPT = ("cache_control", "prompt_cache_breakpoint")
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
+# Blocks of an assistant's message that say something; one without a type is Google's.
+_SAYING = frozenset({"", "text", "text-plain", "input_text", "output_text", "refusal"})
+_DRAWN = frozenset({"image", "image_generation_call", "image_url"})
+_THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking"})
+_CALLS = frozenset({"function_call", "tool_call", "tool_use"})
+_IN_CALLS = frozenset({"invalid_tool_call", "tool_call_chunk", "input_json_delta"})
+"""Blocks whose content stands among LangChain's own tool calls as well."""
+# Of Anthropic's API, Google's and the Responses API, with the names that LangChain gives them: the machinery of tools
+# that ran at the provider, and what only the maker can read.
+_ALIEN = re.compile(
+    r"(.*_)?(call|call_chunk|call_output|use|tool_result|list_tools|approval_request|approval_response)"
+    r"|reasoning|thinking|redacted_thinking|executable_code|code_execution_result|container_upload|compaction"
+)
 
 
-def wire_messages(messages: Sequence[BaseMessage]) -> list[Json]:
-    """The messages of a request. Raises `ConfigError` for one that cannot be sent."""
-    return [_message(position, message) for position, message in enumerate(messages)]
+def wire_messages(messages: Sequence[BaseMessage], left_out: Callable[[str], None] = lambda kind: None) -> list[Json]:
+    """The messages of a request. Raises `ConfigError` for one that cannot be sent.
+
+    `left_out` is called with the type of each block of an AI message that has no counterpart in OpenRouter's API, such
+    as the record of a search that ran at the provider: a conversation goes on without those.
+    """
+    wire = [_message(position, message) for position, message in enumerate(messages)]
+    for message in messages:
+        if isinstance(message, AIMessage) and isinstance(message.content, list):
+            for kind in filter(None, map(_lost, _unwrapped(message))):
+                left_out(kind)
+    return wire
 
 
 def _message(position: int, message: BaseMessage) -> Json:
@@ -45,7 +68,14 @@ def _message(position: int, message: BaseMessage) -> Json:
 
 
 def _plain(message: BaseMessage) -> Json:
-    return {"content": content(message.content)}
+    blocks = _unwrapped(message)
+    alien = isinstance(blocks, list) and next((kind for kind in map(_kind, blocks) if _ALIEN.fullmatch(kind)), None)
+    if alien:
+        raise _Unsendable(
+            f"a block of type {alien!r} is known to its maker's API only; write it as text, or a tool's result as a "
+            "ToolMessage"
+        )
+    return {"content": content(blocks)}
 
 
 def _system(message: BaseMessage) -> Json:
@@ -67,45 +97,101 @@ def _function(message: BaseMessage) -> Json:
     return {**_plain(message), "tool_call_id": message.name}
 
 
+def _unwrapped(message: BaseMessage) -> str | list[Any]:
+    """The content with what LangChain's non-standard blocks hold in their place."""
+    if isinstance(message.content, str):
+        return message.content
+    return [_value(block) for block in message.content]
+
+
+def _value(block: str | dict[Any, Any]) -> Any:
+    if isinstance(block, str) or block.get("type") != "non_standard":
+        return block
+    if not isinstance(block.get("value"), Mapping):
+        raise _Unsendable("a non_standard block needs its value: {'type': 'non_standard', 'value': {...}}")
+    return block["value"]
+
+
 def _assistant(message: BaseMessage) -> Json:
-    blocks = message.content
-    wire: Json = {"content": blocks}
-    if isinstance(blocks, list):
-        said = [block for block in blocks if _kind(block) in ("text", "text-plain") and _text(block)["text"]]
-        wire["content"] = content(said) or ""
-        images = [_block(block) for block in blocks if _kind(block) in ("image", "image_url")]
-        if images:
-            wire["images"] = images
+    blocks = _unwrapped(message)
+    wire: Json = {"content": blocks or message.additional_kwargs.get("refusal") or blocks}
+    extra = message.additional_kwargs
     if isinstance(message, AIMessage):
         calls = [_call(call["id"], call["name"], _arguments(call["args"])) for call in message.tool_calls]
         calls += [_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
-        function = message.additional_kwargs.get("function_call")
-        if function and not calls:
-            calls.append(_call(function["name"], function["name"], function["arguments"]))
-        if calls or message.additional_kwargs.get("tool_calls"):
-            wire["tool_calls"] = calls or message.additional_kwargs["tool_calls"]
-            wire["content"] = wire["content"] or None
+        function = extra.get("function_call")
+        if isinstance(function, Mapping) and not calls:
+            calls.append(_call(function.get("name"), function.get("name"), function.get("arguments")))
+        if calls or extra.get("tool_calls"):
+            wire["tool_calls"] = calls or extra["tool_calls"]
         wire.update(_reasoning(message))
+        if annotations := message.response_metadata.get("annotations"):
+            wire["annotations"] = annotations  # OpenRouter does not read a file again whose annotations come along
         writer = message.response_metadata.get("model_name") or message.response_metadata.get("model")
         if isinstance(writer, str) and writer:
             wire["model"] = writer  # for the core, which sends it to nobody: whose the reasoning and the calls are
+    if isinstance(blocks, list):
+        # The core writes signed thoughts and calls where they belong, unless the message has them there already.
+        kept = _SAYING | (_THOUGHTS if _signed(blocks) and "reasoning_details" not in wire else frozenset())
+        kept |= _CALLS if "tool_calls" not in wire else frozenset()
+        said = [block for block in blocks if (kind := _kind(block)) in kept and (kind not in _SAYING or _says(block))]
+        wire["content"] = content(said) or ""
+        if images := [_block(block) for block in blocks if _kind(block) in _DRAWN and _is_drawn(block)]:
+            wire["images"] = images
+    if "tool_calls" in wire:
+        wire["content"] = wire["content"] or None
     return wire
+
+
+def _lost(block: str | Mapping[str, Any]) -> str | None:
+    """The type of a block of an AI message that is not sent in any form."""
+    kind = _kind(block)
+    return None if kind in _SAYING | _DRAWN | _THOUGHTS | _CALLS | _IN_CALLS else kind
+
+
+def _is_drawn(block: str | Mapping[str, Any]) -> bool:
+    """Whether the Responses API's record of a picture holds the picture; every other block does, or is wrong."""
+    return isinstance(block, Mapping) and (_kind(block) != "image_generation_call" or bool(block.get("result")))
+
+
+def _says(block: str | Mapping[str, Any]) -> bool:
+    return bool(block if isinstance(block, str) else block.get("text") or block.get("refusal"))
+
+
+def _signed(blocks: str | Sequence[str | Mapping[str, Any]]) -> bool:
+    """Whether a thought has a signature, or is encrypted: only its model can read it."""
+    return not isinstance(blocks, str) and any(map(_is_signed, blocks))
+
+
+def _is_signed(block: str | Mapping[str, Any]) -> bool:
+    kind = _kind(block)
+    if isinstance(block, str) or kind not in _THOUGHTS:
+        return False
+    return kind == "redacted_thinking" or bool(block.get("signature") or _inner(block, "extras").get("signature"))
 
 
 def _reasoning(message: AIMessage) -> Json:
     """What the model thought, unchanged: signed or encrypted details are worth nothing otherwise."""
-    details = message.additional_kwargs.get("reasoning_details") or message.response_metadata.get("reasoning_details")
+    extra, blocks = message.additional_kwargs, _unwrapped(message)
+    details = extra.get("reasoning_details") or message.response_metadata.get("reasoning_details")
     if details:
         return {"reasoning_details": details}
-    text = message.additional_kwargs.get("reasoning_content")
-    if not text and isinstance(message.content, list):
-        text = "".join(_said(block) for block in message.content if _kind(block) == "reasoning")
+    text = extra.get("reasoning_content")
+    if not text and isinstance(blocks, list) and not _signed(blocks):
+        text = "".join(_thought(block) for block in blocks if _kind(block) in _THOUGHTS)
+    if not text and isinstance(extra.get("reasoning"), Mapping):  # of the Responses API
+        text = _thought(extra["reasoning"])
     return {"reasoning": text} if text else {}
 
 
-def _said(block: str | Mapping[str, Any]) -> str:
-    said = block.get("reasoning") if isinstance(block, Mapping) else None
-    return said if isinstance(said, str) else ""
+def _thought(block: str | Mapping[str, Any]) -> str:
+    if isinstance(block, str):
+        return ""
+    summary = block.get("summary")
+    if isinstance(summary, list):
+        return "\n".join(part["text"] for part in summary if isinstance(part, Mapping) and part.get("text"))
+    text = block.get("reasoning") or block.get("thinking")
+    return text if isinstance(text, str) else ""
 
 
 def _call(id: str | None, name: str | None, arguments: str | None) -> Json:
@@ -135,7 +221,7 @@ class _Unsendable(ValueError):
 
 def content(value: str | list[str | dict[Any, Any]]) -> str | list[Json]:
     """A message's content: text as it is, blocks of LangChain, OpenAI and Anthropic as OpenRouter takes them."""
-    return value if isinstance(value, str) else [_block(block) for block in value]
+    return value if isinstance(value, str) else [_block(_value(block)) for block in value]
 
 
 def _block(block: str | Mapping[str, Any]) -> Json:
@@ -144,10 +230,16 @@ def _block(block: str | Mapping[str, Any]) -> Json:
     write = _BLOCKS.get(_kind(block))
     wire = write(block) if write else dict(block)
     for key in _KEPT:
-        mark = block.get(key) or (block.get("extras") or {}).get(key)
+        mark = block.get(key) or _inner(block, "extras").get(key)
         if mark:
             wire[key] = mark
     return wire
+
+
+def _inner(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping within a block; an empty one where there is none."""
+    found = block.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _kind(block: str | Mapping[str, Any]) -> str:
@@ -164,13 +256,17 @@ def _plain_text(block: Mapping[str, Any]) -> Json:
 
 def _image(block: Mapping[str, Any]) -> Json:
     image: Json = {"url": _url(block, "image/png")}
-    detail = block.get("detail") or (block.get("extras") or {}).get("detail")
+    detail = block.get("detail") or _inner(block, "extras").get("detail")
     return {"type": "image_url", "image_url": {**image, "detail": detail} if detail else image}
 
 
 def _image_url(block: Mapping[str, Any]) -> Json:
     image = block.get("image_url")
     return {"type": "image_url", "image_url": {"url": image} if isinstance(image, str) else image}
+
+
+def _drawn(block: Mapping[str, Any]) -> Json:
+    return _image({"base64": block["result"], "mime_type": f"image/{block.get('output_format') or 'png'}"})
 
 
 def _audio(block: Mapping[str, Any]) -> Json:
@@ -189,6 +285,8 @@ def _file(block: Mapping[str, Any]) -> Json:
     source = block.get("source")
     if isinstance(source, Mapping) and source.get("type") == "text":
         return {"type": "text", "text": source.get("data", "")}
+    if isinstance(source, Mapping) and source.get("type") == "content":
+        return {"type": "text", "text": _texts(block, source.get("content"))}
     if block.get("source_type") == "text":
         return _text(block)
     if isinstance(block.get("file"), Mapping):
@@ -196,16 +294,25 @@ def _file(block: Mapping[str, Any]) -> Json:
     if block.get("file_id"):
         return {"type": "file", "file": {"file_id": block["file_id"]}}
     file = {"file_data": _url(block, "application/pdf")}
-    extras = block.get("extras") or block.get("metadata") or {}
+    extras = _inner(block, "extras") or _inner(block, "metadata")
     name = block.get("filename") or block.get("title") or extras.get("filename")
     return {"type": "file", "file": {**file, "filename": name} if name else file}
 
 
-def _other(block: Mapping[str, Any]) -> Json:
-    value = block.get("value")
-    if not isinstance(value, Mapping):
-        raise _Unsendable("a non_standard block needs its value: {'type': 'non_standard', 'value': {...}}")
-    return dict(value)
+def _search_result(block: Mapping[str, Any]) -> Json:
+    """Anthropic's block for what a retriever has found."""
+    source = ", ".join(str(block[key]) for key in ("title", "source") if block.get(key))
+    return {"type": "text", "text": f"[{source}]\n{_texts(block, block.get('content'))}"}
+
+
+def _texts(block: Mapping[str, Any], inner: object) -> str:
+    if isinstance(inner, str):
+        return inner
+    parts = inner if isinstance(inner, list) else [None]
+    texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise _Unsendable(f"a block of type {block.get('type')!r} may hold text only")
+    return "\n".join(map(str, texts))
 
 
 def _url(block: Mapping[str, Any], mime_type: str) -> str:
@@ -226,9 +333,10 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any]], Json]] = {
     "text-plain": _plain_text,
     "image": _image,
     "image_url": _image_url,
+    "image_generation_call": _drawn,
     "audio": _audio,
     "video": _video,
     "file": _file,
     "document": _file,
-    "non_standard": _other,
+    "search_result": _search_result,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.messages.content import KNOWN_BLOCK_TYPES
 from langchain_core.messages.tool import tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
@@ -19,6 +20,9 @@ CALLS_FROM = 1000
 """The first index of a tool call's chunk: blocks of other kinds are counted from 0, and equal indices are merged."""
 
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
+_OF_USAGE = ("cost_details", "is_byok")
+_REFUSALS = "refusal" in KNOWN_BLOCK_TYPES
+"""Whether LangChain has a block for refusals: from langchain-core 1.7.5 on."""
 _NAMED = ("url", "title", "start_index", "end_index")
 
 
@@ -50,14 +54,17 @@ def call_chunk(piece: Piece) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=chunks))
 
 
-def last_chunk(completion: Completion) -> ChatGenerationChunk:
-    """What is known at the end only. Each key comes once in a stream: merging joins strings and refuses floats."""
+def last_chunk(completion: Completion, *, usage: bool = True) -> ChatGenerationChunk:
+    """What is known at the end only. Each key comes once in a stream: merging joins strings and refuses floats.
+
+    `usage`: whether the tokens are told.
+    """
     content = _blocks(completion.message, "")
     message = AIMessageChunk(
         content=content or "",
         additional_kwargs=_additional(completion, streamed=True),
         response_metadata=_metadata(completion),
-        usage_metadata=usage_metadata(completion.usage),
+        usage_metadata=usage_metadata(completion.usage) if usage else None,
         chunk_position="last",
     )
     return ChatGenerationChunk(message=message)
@@ -125,6 +132,7 @@ def _additional(completion: Completion, *, streamed: bool) -> dict[str, Any]:
 
 def _metadata(completion: Completion) -> dict[str, Any]:
     raw, choice = completion.raw, completion.choice
+    usage = raw["usage"] if isinstance(raw.get("usage"), dict) else {}
     metadata = {
         "model_name": completion.model,
         "model_provider": PROVIDER,
@@ -133,7 +141,11 @@ def _metadata(completion: Completion) -> dict[str, Any]:
         "native_finish_reason": choice.get("native_finish_reason"),
         "id": raw.get("id"),
         "system_fingerprint": raw.get("system_fingerprint"),
+        "service_tier": raw.get("service_tier"),
         "cost": completion.cost,
+        "estimated": completion.estimated or None,
+        **{key: usage.get(key) for key in _OF_USAGE},
+        "annotations": completion.message.get("annotations"),
         "logprobs": choice.get("logprobs"),
         "attempts": [attempt_dict(attempt) for attempt in completion.attempts],
         "seams": [asdict(seam) for seam in completion.seams],
@@ -145,16 +157,19 @@ def _metadata(completion: Completion) -> dict[str, Any]:
 
 
 def _blocks(message: Mapping[str, Any], text: str) -> list[str | dict[Any, Any]]:
-    """The content as blocks where it is more than text: citations, images, the parts that a server sent."""
+    """The content as blocks where it is more than text: citations, a refusal, images, the parts that a server sent."""
     parts = message.get("content")
     drawn = [*(parts if isinstance(parts, list) else ()), *(message.get("images") or ())]
     images = [_image(url) for image in drawn if (url := _url(image))]
     citations = [_citation(one) for one in message.get("annotations") or () if isinstance(one, Mapping)]
     blocks: list[str | dict[Any, Any]] = []
+    refusal = message.get("refusal") if _REFUSALS else None
     if citations:
         blocks.append({"type": "text", "text": text, "annotations": citations})
-    elif text and images:
+    elif text and (images or refusal):
         blocks.append({"type": "text", "text": text})
+    if refusal:
+        blocks.append({"type": "refusal", "refusal": refusal})
     return blocks + images
 
 

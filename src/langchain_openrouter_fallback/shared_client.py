@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, load_config
+
+logger = logging.getLogger("openrouter_fallback")
 
 _KEY_ENV = "OPENROUTER_API_KEY"
 _CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
@@ -82,6 +85,8 @@ class Core:
     models: list[str | ModelConfig] | None
     profiles: list[Any] = field(default_factory=list, repr=False)
     """Those that were derived from the catalog, and not given by the user."""
+    told: set[str] = field(default_factory=set, repr=False)
+    """Types of blocks of which the log has said that they are not sent."""
 
     @classmethod
     def made(cls, recipe: Recipe, models: list[str | ModelConfig] | None) -> Self:
@@ -94,6 +99,14 @@ class Core:
         if own is None and not any(routing.values()):
             return self.client
         return self.client.with_options(models=own, **routing)
+
+    def left_out(self, kind: str) -> None:
+        """Say of a type of blocks that it is not sent: once, and at debug for each call."""
+        level = logging.DEBUG if kind in self.told else logging.WARNING
+        self.told.add(kind)
+        logger.log(
+            level, "a block of type %r of an AI message is not sent: there is no place for it in OpenRouter's API", kind
+        )
 
     def __deepcopy__(self, memo: object) -> Self:
         return self

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from langchain_core import exceptions
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.base import OutputParserLike
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from .call_options import json_format
 from .errors import ConfigError
-from .tools import name_of
+from .tools import name_of, openai_tool
 
 if TYPE_CHECKING:
     from .chat_model import ChatOpenRouterFallback
@@ -37,20 +38,20 @@ def structured(
 ) -> Runnable[LanguageModelInput, Any]:
     """The model with a parser behind it; `method` is one of `METHODS`, None for the best that the whole chain can."""
     if method is None:
-        method = "json_schema" if llm.profile_now.get("structured_output") else "function_calling"
+        method = "json_schema" if llm.takes_schemas else "function_calling"
     if method not in METHODS:
         raise ConfigError(f"method={method!r} is not known; there are: {', '.join(METHODS)}")
     if schema is None and method != "json_mode":
         raise ConfigError(f"method={method!r} needs a schema")
     schema, strict = _unwrapped(schema, strict)
     is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-    parser: OutputParserLike[Any] = JsonOutputParser()
+    parser: OutputParserLike[Any] = JsonAnswerParser()
     if is_pydantic:
-        parser = PydanticOutputParser(pydantic_object=schema)  # type: ignore[arg-type]
+        parser = PydanticAnswerParser(pydantic_object=schema)  # type: ignore[arg-type]
     told: dict[str, Any] = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     bound: Runnable[LanguageModelInput, Any]
     if method == "function_calling" and schema is not None:
-        name = name_of(convert_to_openai_tool(schema))
+        name = name_of(openai_tool(schema))
         bound = llm.bind_tools([schema], tool_choice=name, strict=strict, ls_structured_output_format=told, **arguments)
         if is_pydantic:
             parser = PydanticCallParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]
@@ -68,10 +69,27 @@ def structured(
     return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
 
+class JsonAnswerParser(JsonOutputParser):
+    """As LangChain's, but a refusal is told as one, also before langchain-core 1.7.5."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _raise_refusal(result)
+        return super().parse_result(result, partial=partial)
+
+
+class PydanticAnswerParser(PydanticOutputParser[Any]):
+    """The same for pydantic classes."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _raise_refusal(result)
+        return super().parse_result(result, partial=partial)
+
+
 class PydanticCallParser(PydanticToolsParser):
     """As LangChain's, but an answer without the call raises: it is not None that was asked for."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _raise_refusal(result)
         return _called(super().parse_result(result, partial=partial), result, partial=partial)
 
 
@@ -79,7 +97,20 @@ class JsonCallParser(JsonOutputKeyToolsParser):
     """The same for JSON schemas."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        _raise_refusal(result)
         return _called(super().parse_result(result, partial=partial), result, partial=partial)
+
+
+def _raise_refusal(result: list[Generation]) -> None:
+    """Raise LangChain's `ModelRefusalError`, or `OutputParserException` where it has none yet, if the model refused."""
+    message = getattr(result[0], "message", None) if result else None
+    said = message.additional_kwargs.get("refusal") if isinstance(message, BaseMessage) else None
+    if not said:
+        return
+    refusal_error = getattr(exceptions, "ModelRefusalError", None)
+    if refusal_error is None:
+        raise OutputParserException(f"the model refused to answer: {said}", llm_output=said)
+    raise refusal_error.from_refusal({"type": "refusal", "refusal": said}, raw_message=message)
 
 
 def _called(parsed: Any, result: list[Generation], *, partial: bool) -> Any:

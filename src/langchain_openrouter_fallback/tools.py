@@ -23,7 +23,9 @@ def tool_arguments(
     parallel_tool_calls: bool | None = None,
 ) -> dict[str, Any]:
     """The request parameters for these tools. Raises `ConfigError` for a choice that is none."""
-    bound: dict[str, Any] = {"tools": [_wire(tool, strict) for tool in tools]}
+    if not isinstance(tools, list | tuple):
+        raise ConfigError(f"tools= is a {type(tools).__name__}; give a list: tools=[...]")
+    bound: dict[str, Any] = {"tools": [openai_tool(tool, strict) for tool in tools]}
     if tool_choice:
         bound["tool_choice"] = _choice(tool_choice, [name_of(tool) for tool in bound["tools"]])
     if parallel_tool_calls is not None:
@@ -31,10 +33,25 @@ def tool_arguments(
     return bound
 
 
-def _wire(tool: Tool, strict: bool | None) -> dict[str, Any]:
+def in_openai_form(given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call whose `tools` may be LangChain's; the same object where they are OpenAI's already."""
+    tools, choice = given.get("tools"), given.get("tool_choice")
+    plain = isinstance(tools, list | tuple) and all(isinstance(tool, Mapping) and "type" in tool for tool in tools)
+    if tools is None or (plain and (choice is None or isinstance(choice, Mapping) or choice in _CHOICES)):
+        return given
+    return {**given, **tool_arguments(tools, choice)}
+
+
+def openai_tool(tool: Tool, strict: bool | None = None) -> dict[str, Any]:
+    """A tool as OpenAI writes it. Raises `ConfigError` for what is none."""
     if isinstance(tool, Mapping) and str(tool.get("type")).startswith("openrouter:"):
         return dict(tool)  # OpenRouter runs it itself
-    return convert_to_openai_tool(tool, strict=strict)
+    try:
+        return convert_to_openai_tool(tool, strict=strict)
+    except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a function or a class
+        name = getattr(tool, "__name__", None) or getattr(tool, "name", None) or type(tool).__name__
+        told = " ".join(str(error).split())
+        raise ConfigError(f"tools= holds {name}, which cannot be described to a model: {told}") from None
 
 
 def name_of(tool: Mapping[str, Any]) -> str:

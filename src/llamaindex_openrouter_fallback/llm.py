@@ -29,11 +29,12 @@ from openrouter_fallback import ConfigError, FallbackConfig, ModelConfig, Settin
 from openrouter_fallback.signatures import DeclaredSignature, declares
 
 from .constructor import checked, client, mistakes, taken_over
+from .contexts import Contexts
 from .instrumentation import Observer
 from .messages import Json, reads_files, wire_messages
 from .responses import chat_response, completion_response, first_call_only
 from .streaming import StreamedCall
-from .structured import afilled, filled, filling
+from .structured import afilled, filled, filling, in_wire_form
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
     from llama_index.core.types import BaseOutputParser
 
-    from openrouter_fallback import FallbackClient
+    from openrouter_fallback import FallbackClient, ModelInfo
 
 # Neither in a pickle nor of use in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}
@@ -111,6 +112,7 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     _client: FallbackClient = PrivateAttr()
     _observer: Observer = PrivateAttr()
+    _contexts: Contexts = PrivateAttr()
 
     def _construct(self, models: Sequence[str | ModelConfig] | None = None, **options: Any) -> None:
         if models is not None:
@@ -145,6 +147,7 @@ class OpenRouterFallback(FunctionCallingLLM):
             max_price=self.max_price,
         )
         self._observer = Observer()
+        self._contexts = Contexts()
 
     __signature__ = DeclaredSignature()
 
@@ -253,9 +256,21 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """The chain's: the smallest context window, and whether any of its models can call tools."""
+        """The chain's: the smallest context window, and whether any of its models can call tools.
+
+        Fetches the lists of models, and waits for them a while, where the context of one is not known yet.
+        """
         chain = self._client.chain()
-        known = [self._client.catalog.get(key) for key in chain]
+        if self.context_window is None and not all(info and info.context_length for info in self._known(chain)):
+            self._contexts.fetch(self._client)
+        return self._metadata(chain)
+
+    def to_payload(self) -> Json:
+        """What each call's event tells of this LLM; no call waits for a list of models."""
+        return {"class_name": self.class_name(), **self._metadata(self._client.chain()).model_dump()}
+
+    def _metadata(self, chain: Sequence[str]) -> LLMMetadata:
+        known = self._known(chain)
         windows = [info.context_length for info in known if info is not None and info.context_length is not None]
         tools = self.is_function_calling_model
         if tools is None:
@@ -267,6 +282,9 @@ class OpenRouterFallback(FunctionCallingLLM):
             is_function_calling_model=tools,
             model_name=chain[0] if chain else "unknown",
         )
+
+    def _known(self, chain: Sequence[str]) -> list[ModelInfo | None]:
+        return [self._client.catalog.get(key) for key in chain]
 
     # Calls
 
@@ -356,6 +374,8 @@ class OpenRouterFallback(FunctionCallingLLM):
         if not calls and error_on_no_tool_call:
             if response.additional_kwargs.get("invalid_tool_calls"):
                 raise ValueError("The model's tool call was cut off at the length limit; give more max_tokens.")
+            if refusal := response.message.additional_kwargs.get("refusal"):
+                raise ValueError(f"Expected at least one tool call, but the model refused: {refusal}")
             raise ValueError("Expected at least one tool call, but the model called no tool.")
         return [
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
@@ -425,7 +445,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.additional_kwargs}
         if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
             own = {name: value for name, value in own.items() if name not in _TOKEN_LIMITS}
-        return {**own, **kwargs}
+        return in_wire_form({**own, **kwargs})
 
 
 def _tool_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Json:

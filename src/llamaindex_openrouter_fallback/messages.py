@@ -33,6 +33,7 @@ Json = dict[str, Any]
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
 # What of a message's `additional_kwargs` goes on the wire, by role. Agents put other things there as well.
 _EXTRA = {"tool": ("tool_call_id", "name"), "function": ("name",), "assistant": ("name", "audio", "annotations")}
+_SIGNED = ("thinking", "redacted_thinking")
 _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
 
 
@@ -54,6 +55,8 @@ def _message(message: ChatMessage, position: int) -> Json:
     wire: Json = {"role": role, "content": None}
     if extra:
         wire.update({key: extra[key] for key in _EXTRA.get(role, ("name",)) if key in extra})
+        if role == "tool" and "tool_call_id" not in extra and "call_id" in extra:
+            wire["tool_call_id"] = extra["call_id"]  # as the Responses API has it
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and "tool_calls" not in extra:
         wire["content"] = blocks[0].text
         return wire
@@ -62,7 +65,10 @@ def _message(message: ChatMessage, position: int) -> Json:
     calls: list[ToolCallBlock] = []
     for number, block in enumerate(blocks):
         if isinstance(block, ThinkingBlock):
-            thinking.append(block)
+            if signed := _signed(block):
+                parts.append(signed)
+            else:
+                thinking.append(block)
         elif isinstance(block, ToolCallBlock):
             calls.append(block)
         elif isinstance(block, CachePoint):
@@ -90,19 +96,24 @@ def _assistant(
     position: int,
 ) -> list[Json]:
     """Put what only an assistant's message has where it belongs; what is left is its content."""
-    details = [one for block in thinking for one in block.additional_information.get("reasoning_details") or ()]
+    details = [one for block in thinking for one in _listed(block.additional_information.get("reasoning_details"))]
     if details:
         wire["reasoning_details"] = details
-    if reasoning := "\n".join(block.content for block in thinking if block.content):
+    reasoning = "\n".join(block.content for block in thinking if block.content)
+    if reasoning and not any(part["type"] in _SIGNED for part in parts):
         wire["reasoning"] = reasoning
     if calls:
         wire["tool_calls"] = [_call(call, number, position) for number, call in enumerate(calls)]
-    elif extra.get("tool_calls"):
-        wire["tool_calls"] = [_plain(call) for call in extra["tool_calls"]]
+    elif others := _listed(extra.get("tool_calls")):
+        wire["tool_calls"] = [_plain(call) for call in others]
     if images := [part for part in parts if part["type"] == "image_url"]:
         wire["images"] = images
     # Its own speech is known to its maker by an id (`audio`), not by the sound.
     return [part for part in parts if part["type"] not in ("image_url", "input_audio")]
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _content(parts: list[Json]) -> str | list[Json] | None:
@@ -114,13 +125,21 @@ def _content(parts: list[Json]) -> str | list[Json] | None:
     return parts
 
 
+def _signed(block: ThinkingBlock) -> Json | None:
+    """The thought of a Claude that another integration has left, as Anthropic writes it; the core knows that form."""
+    told = block.additional_information
+    if told.get("type") == "redacted_thinking" and told.get("data"):
+        return {"type": "redacted_thinking", "data": told["data"]}
+    if told.get("signature") and not told.get("reasoning_details"):
+        return {"type": "thinking", "thinking": block.content or "", "signature": told["signature"]}
+    return None
+
+
 def _mark(parts: list[Json], point: CachePoint) -> None:
-    """The provider caches up to the last text before the point."""
+    """The provider caches up to the part before the point, an image or a document too."""
     control = point.cache_control
-    for part in reversed(parts):
-        if part["type"] == "text":
-            part["cache_control"] = {"type": control.type, "ttl": control.ttl}
-            return
+    if parts:
+        parts[-1]["cache_control"] = {"type": control.type, "ttl": control.ttl}
 
 
 def _call(call: ToolCallBlock, number: int, position: int) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,8 @@ from llama_index.core.base.llms.types import (
 from openrouter_fallback import Attempt, Completion, Piece
 
 Json = dict[str, Any]
+
+_OF_USAGE = ("cost_details", "is_byok")
 
 
 def chat_response(completion: Completion, delta: str | None = None) -> ChatResponse:
@@ -159,17 +162,18 @@ def _text(completion: Completion) -> str:
 
 def _images(message: Json) -> list[ImageBlock]:
     urls = [(image.get("image_url") or {}).get("url") for image in message.get("images") or ()]
-    return [_image(url) for url in urls if isinstance(url, str)]
+    return [image for url in urls if isinstance(url, str) and (image := _image(url)) is not None]
 
 
-def _image(url: str) -> ImageBlock:
+def _image(url: str) -> ImageBlock | None:
+    """None for what is no URL; `raw` has it."""
     head, _, data = url.partition(";base64,")
-    if not data or not head.startswith("data:"):
+    if data and head.startswith("data:"):
+        with suppress(binascii.Error, ValueError):
+            return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
+    with suppress(ValueError):
         return ImageBlock(url=url)
-    try:
-        return ImageBlock(image=base64.b64decode(data, validate=True), image_mimetype=head.removeprefix("data:"))
-    except (binascii.Error, ValueError):
-        return ImageBlock(url=url)
+    return None
 
 
 def _audio(message: Json) -> list[AudioBlock]:
@@ -183,7 +187,8 @@ def _audio(message: Json) -> list[AudioBlock]:
 
 
 def _facts(completion: Completion) -> Json:
-    usage = completion.usage
+    usage, raw = completion.usage, completion.raw
+    told = raw["usage"] if isinstance(raw.get("usage"), dict) else {}
     facts: Json = {
         "model": completion.model,
         "provider": completion.provider,
@@ -191,6 +196,9 @@ def _facts(completion: Completion) -> Json:
         "cost": completion.cost,
         "attempts": [_attempt(attempt) for attempt in completion.attempts],
     }
+    more = {"service_tier": raw.get("service_tier"), "estimated": completion.estimated or None}
+    more |= {key: told.get(key) for key in _OF_USAGE}
+    facts |= {key: value for key, value in more.items() if value is not None}
     if usage is not None:
         facts |= {
             "prompt_tokens": usage.prompt_tokens,

@@ -1,4 +1,4 @@
-"""Classes filled in a stream, by a tool call, which comes whole and last.
+"""Classes as the form of an answer, and filled in a stream, by a tool call, which comes whole and last.
 
 LlamaIndex's own streamed program leaves the model free to answer in words instead, and yields an object without any
 field for each response that holds no tool call: of thinking, of text, of a call that was cut off.
@@ -6,19 +6,50 @@ field for each response that holds no tool call: of thinking, of text, of a call
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+import re
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools.types import BaseTool
+from pydantic import BaseModel
+
+from openrouter_fallback import ConfigError
 
 from .messages import Json
 
 if TYPE_CHECKING:
     from .llm import OpenRouterFallback
 
+_FORMATS = frozenset({"grammar", "json_object", "json_schema", "python", "text"})
+_OF_SCHEMAS = ("$defs", "$ref", "$schema", "allOf", "anyOf", "enum", "items", "oneOf", "properties", "title")
 _OURS = {"tool_required", "tool_choice", "allow_parallel_tool_calls"}
+
+
+def in_wire_form(params: Json) -> Json:
+    """The parameters of a call whose `tools` and `response_format` may be LlamaIndex's and pydantic's."""
+    tools, form = params.get("tools"), params.get("response_format")
+    if isinstance(tools, list | tuple) and any(isinstance(tool, BaseTool) for tool in tools):
+        params = {**params, "tools": [_tool(tool) for tool in tools]}
+    return params if form is None else {**params, "response_format": _answer_format(form)}
+
+
+def _tool(tool: object) -> object:
+    return tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool
+
+
+def _answer_format(form: Any) -> Any:
+    """OpenAI's form of a pydantic class or of a bare JSON schema; anything else as it is."""
+    if isinstance(form, type):
+        if not issubclass(form, BaseModel):
+            raise ConfigError(f"response_format={form.__name__} is no pydantic class; give one, or a JSON schema")
+        form = form.model_json_schema()
+    if not isinstance(form, Mapping) or form.get("type") in _FORMATS or form.keys().isdisjoint(_OF_SCHEMAS):
+        return form
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", str(form.get("title") or "answer"))[:64]
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": dict(form)}}
 
 
 def filling(

@@ -22,6 +22,7 @@ OF_A_CALL = (
     "idempotent",
     "mid_stream",
     "stall_timeout",
+    "thread_id",
     "timeout",
     "total_timeout",
 )

@@ -123,6 +123,7 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Completion:
         """Ask, and return one whole answer.
@@ -133,11 +134,12 @@ class FallbackClient:
         `{"prompt": 1, "completion": 5}`; a model whose price is not known does not pass. `accept` gets the completion
         and returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of
         one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
-        `idempotent=False`: never ask two models at once. Raises a `FallbackError`.
+        `idempotent=False`: never ask two models at once. `thread_id`: what `stick_to: thread` goes by; it is not sent.
+        Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
+        headers = sealed_headers(headers) if headers else headers
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
         ring = self._parts.keys.ring()
@@ -158,12 +160,13 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent)
+        headers = sealed_headers(headers) if headers else headers
+        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._parts.planner.answer(
             asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring()
@@ -184,6 +187,7 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
@@ -194,9 +198,16 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
-            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            self._goes_on(mid_stream),
+            idempotent=idempotent,
+            thread_id=thread_id,
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
         mailbox = SyncBridge(self._events)
@@ -222,14 +233,22 @@ class FallbackClient:
         stall_timeout: float | None = None,
         total_timeout: float | None = None,
         idempotent: bool = True,
+        thread_id: str | None = None,
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
-            messages, choice, accept, headers, params, self._goes_on(mid_stream), idempotent=idempotent
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            self._goes_on(mid_stream),
+            idempotent=idempotent,
+            thread_id=thread_id,
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 
@@ -277,15 +296,18 @@ class FallbackClient:
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
         messages: Messages | None = None,
+        thread_id: str | None = None,
         **params: Any,
     ) -> Route:
         """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
 
         Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
-        With the `messages` and parameters (`tools`, `response_format` ...) of a call: as its needs would have it.
+        With the `messages` and parameters (`tools`, `session_id` ...) of a call: as its needs would have it.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        return self._parts.planner.route(choice, Request(" " if messages is None else messages, params))
+        return self._parts.planner.route(
+            choice, Request(" " if messages is None else messages, params, thread_id=thread_id)
+        )
 
     def available(self, **routing: Any) -> tuple[str, ...]:
         """The models that a call with this routing may ask now, in order."""
@@ -378,15 +400,21 @@ class FallbackClient:
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""
         held = portal()
+        if self._parts.runtime.bills is not None:
+            self._parts.runtime.bills.close()
         if not held.here:
+            SyncBridge(self._events).run(self._parts.runtime.background.aclose)
             SyncBridge(self._events).run(self._parts.transport.aclose)
             if self._parts.store is not None:
                 SyncBridge(self._events).run(self._parts.store.aclose)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop. The client can still be used."""
+        if self._parts.runtime.bills is not None:
+            self._parts.runtime.bills.close()
         if self._parts.store is not None:
             self._parts.store.stop()
+        await self._parts.runtime.background.aclose()
         await self._parts.transport.aclose()
 
     def __enter__(self) -> Self:

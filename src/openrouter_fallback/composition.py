@@ -12,8 +12,10 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .call.bills import Bills
 from .call.planner import Planner
 from .call.portal import portal
 from .call.runtime import Runtime
@@ -26,7 +28,7 @@ from .config.models import (
     SpendLimit,
 )
 from .decision.commands import Hedging
-from .endpoints.api import Lists
+from .endpoints.api import Lists, generation_cost
 from .endpoints.destinations import Destinations, attribution
 from .endpoints.keys import ApiKey, Keys
 from .errors import ConfigError
@@ -34,7 +36,9 @@ from .events import Events
 from .failures.policy import policy
 from .health import HealthStore, MemoryHealth, Rules, SharedHealth
 from .health.shared.protocol import NO_ACCOUNT, SpendAccount
+from .http.protocol import Transport
 from .routes.router import Router
+from .routes.sticking import Sticking
 from .spending.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -98,8 +102,11 @@ def compose(
         policy=policy(settings.policy, settings.on_failure),
         events=events,
         ledger=ledger,
+        bills=bills_of(ledger, transport),
         lease=None if store is None else store.lease,
         known=_KnownIds(config, catalog),
+        sticking=Sticking(settings.stick_seconds),
+        stick_to=settings.stick_to,
     )
     router = Router(config, runtime.health, catalog)
     refresh = Refresh(catalog, kept if settings.catalog != "never" else ())
@@ -193,6 +200,11 @@ def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
         seed.update(f"\n{config.endpoints[name].base_url}\n{known[name]}".encode())
     secret = seed.digest()
     return SpendAccount(hashlib.sha256(secret).hexdigest()[:12], secret)
+
+
+def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
+    """Who asks for what cut attempts have cost; nobody where no limit is set."""
+    return Bills(partial(generation_cost, transport)) if ledger else None
 
 
 def ledger_of(limit: SpendLimit | None) -> Ledger:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 KEY_MASK: Final = "***"
@@ -30,6 +30,7 @@ _DENSE: Final = 4_000  # a prompt of so many bytes is looked up at each of its b
 _MOST_PLACES: Final = 16  # of one fingerprint in one slice, that are compared byte by byte
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
+_NAMES: Final = ("id", "model", "provider")
 _FOLDED: Final = b" \t\n\r\v\f\"'\\"
 
 _INVISIBLE: Final = re.compile(
@@ -67,6 +68,20 @@ class Redactor:
             if cleaned is not None:
                 return cleaned
         raise AssertionError("the last step returns the message")
+
+    def literally(self, text: str) -> str:
+        """`text` without the call's keys as they are: for ids and names, which are cut nowhere."""
+        found = [key for key in self._keys if len(key) >= _SHORTEST_KEY and key in text]
+        for key in sorted(found, key=len, reverse=True):
+            text = text.replace(key, KEY_MASK)
+        return text
+
+    def clean_names(self, body: dict[str, Any]) -> None:
+        """Take the call's keys out of an answer's id and names, which go into events, spans and logs."""
+        said = [name for name in _NAMES if isinstance(body.get(name), str)]
+        together = "\n".join([body[name] for name in said])
+        if self.literally(together) != together:
+            body.update({name: self.literally(body[name]) for name in said})
 
     def keyless(self, text: str) -> str:
         """`text` without the call's keys, also without the beginning of one that was cut off at its end."""

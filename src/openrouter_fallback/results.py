@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
@@ -23,7 +23,8 @@ class Attempt:
     `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
     `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
     reported none, it is `estimated` from its tokens and the catalog's prices. `notes` say what of the history the model
-    could not be sent, such as another model's signed reasoning.
+    could not be sent, such as another model's signed reasoning. `resent`: how many times the request was sent again,
+    since the kept connection that it was written to was lost (RFC 9112, section 9.3.1).
     """
 
     model: str
@@ -39,6 +40,7 @@ class Attempt:
     probe: bool = False
     estimated: bool = False
     notes: tuple[str, ...] = ()
+    resent: int = 0
 
     @property
     def answered(self) -> bool:
@@ -260,16 +262,20 @@ class Piece:
             raise no_attribute("a Piece", "piece", name, type(self).__slots__)
 
 
-def add_usage(last: Json | None, earlier: list[tuple[object, int]]) -> Json:
+def add_usage(last: Json | None, earlier: list[tuple[object, int]], supposed: tuple[int, int] = (0, 0)) -> Json:
     """The usage of an answer that several attempts have written.
 
     `earlier` holds, for each attempt that broke off, the usage that it reported and about how many tokens it has
-    written. Where it reported none, those count, for a prompt as long as the last one without them. The caller adds
-    the cost of the whole call; the last attempt's own breakdown is left out.
+    written. Where it reported none, those count, for a prompt as long as the last one without them. `supposed`: the
+    tokens of the last attempt's prompt and of what it has written, used where it reported none. The caller adds the
+    cost of the whole call; the last attempt's own breakdown is left out.
     """
     total: Json = {key: value for key, value in (last or {}).items() if key not in ("cost_details", "is_byok")}
     final = Usage.read(last) or Usage()
     prompt_tokens, completion_tokens = final.prompt_tokens, final.completion_tokens
+    if not (prompt_tokens and completion_tokens) and any(supposed):
+        prompt_tokens, completion_tokens = prompt_tokens or supposed[0], completion_tokens or supposed[1]
+        final, total["estimated"] = replace(final, prompt_tokens=prompt_tokens), True
     all_written = sum(written for _, written in earlier)
     for reported, written in earlier:
         known = Usage.read(reported)

@@ -56,13 +56,13 @@ _ANYWHERE = {
     "system_prompt": _SYSTEM,
     "system_message": _SYSTEM,
     "instructions": _SYSTEM,
-    "max_retries": _RETRIES,
-    "retries": _RETRIES,
-    "num_retries": _RETRIES,
+    **dict.fromkeys(("max_retries", "retries", "num_retries", "n_retries", "max_attempts", "retry"), _RETRIES),
     "model": _MODELS,
     "model_name": _MODELS,
     "fallbacks": _MODELS,
     "fallback_models": _MODELS,
+    "fallback": _MODELS,
+    "default_chain": _MODELS,
     "stream": _STREAM,
     "on_event": "use client.with_options(on_event=...) or client.subscribe(...)",
 }
@@ -78,7 +78,15 @@ _IN_A_CALL = {
     "total_timeout_seconds": "that is total_timeout=",
     "extra_headers": "that is headers=",
     "default_headers": "that is headers=",
-    "max_output_tokens": "that is max_tokens=",
+    **dict.fromkeys(("max_output_tokens", "max_new_tokens", "max_tokens_to_sample"), "that is max_tokens="),
+    "deadline": "that is total_timeout=",
+    "input": "the messages are the first argument",
+    **dict.fromkeys(
+        ("api_base", "openai_api_base"), "it is an argument of the client: FallbackClient(..., base_url=...)"
+    ),
+    "openai_api_key": "it is an argument of the client: FallbackClient(..., api_key=...)",
+    **dict.fromkeys(("callbacks", "callback"), "use client.with_options(on_event=...) or client.subscribe(...)"),
+    **dict.fromkeys(("response_model", "json_mode", "json_schema", "output_schema"), "that is response_format={...}"),
     "stop_sequences": "that is stop=",
 }
 _TO_A_CLIENT = {

@@ -112,6 +112,34 @@ def test_nothing_is_joined_before_the_end(name: str) -> None:
     assert _Counting.copied == 0
 
 
+class _Compared(str):
+    """A text that notes how often it is compared with another."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        _Compared.compared += 1
+        return str(self) == other
+
+
+def test_a_call_that_repeats_its_name_is_joined_rarely() -> None:
+    """A delta can only repeat the whole call if it is as long: each such part doubles what has come."""
+    _Compared.compared = 0
+    assembler = Accumulator()
+    for _ in range(2000):
+        assembler.add(delta(tool_calls=[part(0, None, "f", _Compared("{1"))]))
+    assert _Compared.compared <= 2
+
+
+def test_empty_arguments_are_not_kept() -> None:
+    assembler = Accumulator()
+    for _ in range(2000):
+        assembler.add(delta(tool_calls=[part(0, None, "f", "")]))
+    assert assembler._choices[0].tools._calls[0].arguments == []
+    assert assembler.body()["choices"][0]["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": ""}
+
+
 # Figures
 
 ABSURD = [-1, -0.5, math.inf, -math.inf, math.nan, 1e300, 10**400, "12", "inf", True, [1], {"a": 1}, None]

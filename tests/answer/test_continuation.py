@@ -415,3 +415,24 @@ def test_usage_adds_up(
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.estimated) == expected
     assert LAST["prompt_tokens"] == 15
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (None, (20 + 20 - 5, 5 + 7, 47, True)),
+        ({}, (35, 12, 47, True)),
+        ({"prompt_tokens": -1, "completion_tokens": "7"}, (35, 12, 47, True)),
+        ({"prompt_tokens": 15}, (15 + 10, 12, 37, True)),
+        (LAST, (25, 11, 36, True)),
+    ],
+)
+def test_a_last_attempt_that_reports_nothing_counts_as_estimated(
+    last: dict[str, Any] | None, expected: tuple[int, int, int, bool]
+) -> None:
+    usage = Usage.read(add_usage(last, [(None, 5)], (20, 7)))
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.estimated) == expected
+    known = Usage.read(add_usage(LAST, [(REPORTED, 4)], (20, 7)))
+    assert known is not None
+    assert (known.prompt_tokens, known.completion_tokens, known.estimated) == (25, 10, False)

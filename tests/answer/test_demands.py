@@ -144,14 +144,23 @@ def test_where_all_answer_in_prose_the_last_is_delivered(
         assert outcome.delivered == "Last prose."
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"tools": [TOOL], "tool_choice": "required"}, "a tool call was forced and none was made"),
+        ({"response_format": FORM}, "JSON was asked for and the answer is not JSON"),
+    ],
+    ids=["a call", "JSON"],
+)
 def test_a_streamed_answer_that_was_delivered_ends_with_a_warning(
-    raw: RawServer, caplog: pytest.LogCaptureFixture
+    raw: RawServer, caplog: pytest.LogCaptureFixture, asked: Json, said: str
 ) -> None:
-    raw.answer(Reply([sse(delta(content="I would look it up.", finish="stop"), "[DONE]")]))
-    with caplog.at_level(logging.WARNING, "openrouter_fallback"):
-        outcome = ask(client_for(raw.base_url, [FIRST]), "stream", "Hi", tools=[TOOL], tool_choice="required")
+    raw.answer(Reply([sse(delta(content="I would ")), sse(delta(content="look it up.", finish="stop"), "[DONE]")]))
+    with caplog.at_level(logging.WARNING, "openrouter_fallback"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)
+        outcome = ask(client_for(raw.base_url, [FIRST]), "stream", "Hi", **asked)
     assert outcome.delivered == outcome.answer.text == "I would look it up."
-    assert "a tool call was forced and none was made" in caplog.text
+    assert f"{FIRST}: {said}; its text was delivered as it came" in caplog.text
 
 
 # An end without words

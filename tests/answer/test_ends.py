@@ -153,7 +153,7 @@ def test_a_row_of_the_table(row: Finish) -> None:
 def test_names_are_unique() -> None:
     names = [row.name.lower().replace("_", "") for row in FINISHES]
     assert len(names) == len(set(names))
-    assert {meaning for meaning, _, _ in SIGNS} == {Meaning.FAILED, Meaning.FILTERED, Meaning.LENGTH}
+    assert {meaning for meaning, _, _ in SIGNS} == {Meaning.STOP, Meaning.FAILED, Meaning.FILTERED, Meaning.LENGTH}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +167,8 @@ def test_names_are_unique() -> None:
         ("stop", "MALFORMED_FUNCTION_CALL", Meaning.FAILED),
         ("stop", "MAX_TOKENS", Meaning.LENGTH),
         ("stop", "refusal", Meaning.FILTERED),
+        ("stop", "upstream_disconnected", Meaning.FAILED),
+        ("stop", "", Meaning.STOP),
         ("stop", "tool_use", Meaning.CALLS),
         ("tool_calls", "STOP", Meaning.CALLS),
         ("length", "stop", Meaning.LENGTH),
@@ -178,6 +180,25 @@ def test_names_are_unique() -> None:
         ("output_budget_exceeded", None, Meaning.LENGTH),
         ("policy_violation", None, Meaning.FILTERED),
         ("ran_dry", None, Meaning.UNKNOWN),
+        ("rate_limit", None, Meaning.FAILED),
+        ("quota_exceeded", None, Meaning.FAILED),
+        ("idle_timeout", None, Meaning.FAILED),
+        ("DEADLINE_EXCEEDED", None, Meaning.FAILED),
+        ("client_disconnected", None, Meaning.FAILED),
+        ("terminated", None, Meaning.FAILED),
+        ("partial", None, Meaning.FAILED),
+        ("unexpected_end", None, Meaning.FAILED),
+        ("stop_error", None, Meaning.FAILED),
+        ("content_moderation", None, Meaning.FILTERED),
+        ("unsafe_content", None, Meaning.FILTERED),
+        ("max_context_length", None, Meaning.LENGTH),
+        ("cutoff", None, Meaning.LENGTH),
+        ("</s>", None, Meaning.STOP),
+        ("<|endoftext|>", None, Meaning.STOP),
+        ("<｜end▁of▁sentence｜>", None, Meaning.STOP),
+        ("eos_found", None, Meaning.STOP),
+        ("stop_word", None, Meaning.STOP),
+        ("end_of_turn", None, Meaning.STOP),
         ("OTHER", None, Meaning.UNKNOWN),
     ],
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient
+from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient, ModelConfig
 
 from ..cases.answers import BAD, DONE, GOOD, USAGE, Good
 from ..support.bodies import Json, choice, delta
@@ -16,6 +16,8 @@ from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import SURFACES, ask
 
 FIRST, SECOND = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
+ONCE = [ModelConfig(FIRST, max_retries=1)]
+"""A chain that is not called twice."""
 FINE = Reply([sse(delta(content="Whole, from the second."), delta(finish="stop"), DONE)])
 
 
@@ -80,6 +82,27 @@ def test_a_bad_answer(raw: RawServer, client: FallbackClient, name: str, surface
     assert answer.text == "Whole, from the second."
 
 
+NOTHING_SAID = [
+    name
+    for name, row in BAD.items()
+    if row.kind is not FailureKind.CONTENT_POLICY and row.params.get("n") is None and "content" not in str(row.events)
+]
+WHITE = [name for name in BAD if "white space" in name]
+
+
+@pytest.mark.parametrize("surface", ["stream", "astream"])
+@pytest.mark.parametrize("name", [*NOTHING_SAID, *WHITE])
+def test_a_stream_that_says_nothing_starts_over(
+    raw: RawServer, client: FallbackClient, name: str, surface: str
+) -> None:
+    row = BAD[name]
+    raw.answer(Reply([sse(event) for event in row.events], ending=row.ending), FINE)
+    outcome = ask(client, surface, **row.params)
+    assert outcome.delivered == outcome.answer.text == "Whole, from the second."
+    assert [attempt.kind for attempt in outcome.answer.attempts] == [row.kind, None]
+    assert outcome.answer.seams == ()
+
+
 @pytest.mark.parametrize("surface", ["stream", "astream"])
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_answer_is_never_streamed_as_good(
@@ -87,7 +110,7 @@ def test_a_bad_answer_is_never_streamed_as_good(
 ) -> None:
     row = BAD[name]
     raw.answer(Reply([sse(*row.events)], ending=row.ending))
-    outcome = ask(client, surface, models=[FIRST], **row.params)
+    outcome = ask(client, surface, models=ONCE, **row.params)
     assert outcome.raised.attempts[0].kind is row.kind
 
 
@@ -124,7 +147,7 @@ WHOLE: dict[str, tuple[Json, str | None]] = {
 def test_a_body_that_comes_whole(raw: RawServer, client: FallbackClient, name: str, surface: str) -> None:
     body, says = WHOLE[name]
     raw.answer(Reply([json.dumps(body).encode()], content_type="application/json"))
-    outcome = ask(client, surface, models=[FIRST])
+    outcome = ask(client, surface, models=ONCE)
     if says:
         assert says in outcome.raised.attempts[0].message
     else:
@@ -152,7 +175,7 @@ def test_what_an_own_provider_key_costs(raw: RawServer, client: FallbackClient, 
     chunk = {**USAGE, "usage": {**USAGE["usage"], **usage}}
     raw.answer(Reply([sse(delta(content="Hi."), delta(finish="stop"), chunk, DONE)]))
     spent = client.spend().today
-    answer = ask(client, surface, models=[FIRST]).answer
+    answer = ask(client, surface, models=ONCE).answer
     assert answer.cost == pytest.approx(usd)
     assert answer.usage is not None
     assert answer.usage.cost == pytest.approx(usd)

@@ -32,7 +32,7 @@ PROMPT = "the launch code is swordfish-4711 and nobody may read it"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Emulator]:
-    with Emulator(api_key=SECRET) as emulator:
+    with Emulator(api_key=SECRET, strict=True) as emulator:
         yield emulator
 
 
@@ -473,7 +473,7 @@ def test_an_id_that_does_not_exist_is_warned_of_once_with_what_may_have_been_mea
 
 def test_what_may_have_been_meant_is_also_looked_for_in_the_list_of_models() -> None:
     with (
-        Emulator(models=MODELS) as emulator,
+        Emulator(models=MODELS, strict=True) as emulator,
         FallbackClient(["anthropic/claude-sonet-4.5"], base_url=emulator.base_url, api_key=emulator.api_key) as client,
     ):
         client.refresh_catalog()

@@ -24,8 +24,8 @@ from openrouter_fallback import (
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.http.protocol import Exchange
-from openrouter_fallback.http.transport import HttpTransport
-from openrouter_fallback.sealed import Headers, revealed
+from openrouter_fallback.http.transport import HttpTransport, revealed
+from openrouter_fallback.sealed import Headers
 
 from ..support.bodies import delta
 from ..support.rawserver import Gate, RawServer, Reply, sse
@@ -305,7 +305,7 @@ def test_the_names_of_headers_do_not_differ_by_case(
     sent: list[Mapping[str, str]] = []
     really = HttpTransport.open
 
-    async def noted(self: HttpTransport, url: str, headers: Headers, content: bytes, **options: bool) -> Exchange:
+    async def noted(self: HttpTransport, url: str, headers: Headers, content: bytes, **options: Any) -> Exchange:
         sent.append({name: revealed(value) for name, value in headers.items()})
         return await really(self, url, headers, content, **options)
 
@@ -352,7 +352,7 @@ def test_a_prompt_of_several_lines_that_is_sent_back_is_not_shown(
 @pytest.mark.parametrize("streamed", [True, False])
 def test_an_answer_that_was_turned_down_keeps_its_cost(streamed: bool) -> None:
     with (
-        Emulator() as emulator,
+        Emulator(strict=True) as emulator,
         FallbackClient(
             ["a/a", "b/b"],
             base_url=emulator.base_url,

@@ -205,8 +205,12 @@ def test_long_pieces_are_as_many_tokens_everywhere(raw: RawServer, surface: str)
         answer = ask(client, surface, max_tokens=200).answer
     raw.listing = None
     assert answer.usage is not None
-    assert answer.usage.completion_tokens == 160
-    assert answer.attempts[0].cost == pytest.approx(160e-6)
+    last = len("the rest of it") // CHARACTERS_PER_TOKEN
+    assert (answer.usage.completion_tokens, answer.usage.estimated) == (160 + last, True)
+    assert [attempt.cost for attempt in answer.attempts] == pytest.approx([160e-6, last * 1e-6])
+    assert answer.cost == pytest.approx((160 + last) * 1e-6)
+    assert 160 < answer.usage.prompt_tokens < 180  # the second's prompt holds what the first has written
+    assert answer.estimated
     assert raw.requests[1].body["max_tokens"] == 200 - 160
 
 

@@ -44,7 +44,7 @@ class _Transport:
         self.pieces: list[bytes] = []
         self.content_type = "text/event-stream"
 
-    async def open(self, url: str, headers: object, body: bytes | None, *, resend: bool = True) -> _Exchange:
+    async def open(self, url: str, headers: object, body: bytes | None, **options: object) -> _Exchange:
         return _Exchange(self.pieces, self.content_type)
 
     async def aclose(self) -> None:

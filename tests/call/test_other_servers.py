@@ -311,3 +311,16 @@ def test_a_refused_key_of_another_server_is_looked_for_there(server: RawServer) 
         told = str(ask(client, "chat").raised)
     assert "Next step: Check the key of the endpoint direct: its api_key_env or api_key" in told
     assert "sk-or" not in told
+
+
+@BOTH
+def test_the_bytes_of_a_body_are_no_tokens(server: RawServer, surface: str) -> None:
+    """A body that drips does not hold the call: it has no first token until it is whole."""
+    rest = server.gate()
+    server.answer(Reply([b'{"id": "gen-raw", ', rest], content_type="application/json"), Reply([EVENTS]))
+    with client_for(server, FIRST, SECOND, first_token_timeout_seconds=0.2) as client:
+        outcome = ask(client, surface)
+    rest.open()
+    assert outcome.answer.text == "hello"
+    assert [attempt.kind for attempt in outcome.answer.attempts] == [K.TIMED_OUT, None]
+    assert outcome.answer.attempts[0].message.startswith("first token deadline")

@@ -25,6 +25,21 @@ def call(index: int | None, finish: str | None = None, **function: Any) -> Json:
     return delta(finish=finish, tool_calls=[entry if index is None else {"index": index, **entry}])
 
 
+def call_without_id(number: int) -> Json:
+    """A chunk with one whole tool call that has neither id nor index."""
+    return delta(tool_calls=[{"function": {"name": "look_up", "arguments": f'{{"n": {number}}}'}}])
+
+
+def other_call() -> Json:
+    """Another whole tool call, without an index."""
+    return {"id": "other", "type": "function", "function": {"name": "other", "arguments": "{}"}}
+
+
+def tool(name: str) -> Json:
+    """A tool of a request."""
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+
+
 @dataclass(frozen=True, slots=True)
 class Good:
     """`text`, `calls` (name and arguments) and `finish` of the answer; `tokens` of its usage."""
@@ -56,6 +71,8 @@ def _at_zero(number: int) -> Json:
 
 
 _FIFTEEN = tuple(("look_up", {"n": number}) for number in range(15))
+
+_NO_ARGUMENTS: tuple[Any, ...] = ("None", [], "[]", {}, "", " ")
 
 GOOD: Mapping[str, Good] = {
     # The end
@@ -114,7 +131,126 @@ GOOD: Mapping[str, Good] = {
     "an unknown finish and a whole text": Good(
         [delta(content="It is whole."), delta(finish="ran_dry"), DONE], "It is whole.", (), "ran_dry"
     ),
+    "a finish that is an object": Good(
+        [delta(content="Hi."), {"choices": [{"index": 0, "delta": {}, "finish_reason": {"type": "stop"}}]}, DONE], "Hi."
+    ),
+    'a finish "null" until the end': Good(
+        [delta(finish="null", content="Hi"), delta(finish="null", content=" you"), delta(finish="stop")], "Hi you"
+    ),
+    "a whole message in one event": Good(
+        [{"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}],
+        "Hi.",
+    ),
+    "a message that repeats what has come": Good(
+        [
+            delta(content="Hi."),
+            {"choices": [{"index": 0, "delta": {}, "message": {"content": "Hi."}, "finish_reason": "stop"}]},
+        ],
+        "Hi.",
+    ),
+    "white space before a text": Good(
+        [delta(content="\n"), delta(content=" \n"), delta(content="Hi."), delta(content="\n"), delta(finish="stop")],
+        "\n \nHi.\n",
+    ),
+    "white space before a call": Good(
+        [delta(content="\n\n"), call(0), delta(finish="tool_calls")], "\n\n", _FIFTEEN[:1], "tool_calls"
+    ),
     # Tool calls
+    "a name that grows": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look", None)]),
+            delta(tool_calls=[part(0, "a", "look_up", '{"n": 0}')]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "a name in two equal parts": Good(
+        [
+            delta(tool_calls=[part(0, "a", "do", None)]),
+            delta(tool_calls=[part(0, None, "do", "{}")]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        [("dodo", {})],
+        "tool_calls",
+        params={"tools": [tool("dodo")]},
+    ),
+    "a name repeated, the arguments in parts": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", "")]),
+            delta(tool_calls=[part(0, "a", "look_up", '{"n":')]),
+            delta(tool_calls=[part(0, "a", "look_up", " 0}")]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "{} before the arguments": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", "{}")]),
+            delta(tool_calls=[part(0, None, None, '{"n":')]),
+            delta(tool_calls=[part(0, None, None, " 0}")]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "null before the arguments": Good(
+        [
+            delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look_up", "arguments": None}}]),
+            delta(tool_calls=[part(0, None, None, '{"n": 0}')]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "the arguments again behind their parts": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", '{"n":')]),
+            delta(tool_calls=[part(0, None, None, " 0}")]),
+            delta(tool_calls=[part(0, "a", None, '{"n": 0}')]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    **{
+        f"arguments {arguments!r}": Good(
+            [call(0, arguments=arguments), delta(finish="tool_calls")], "", [("look_up", {})], "tool_calls"
+        )
+        for arguments in _NO_ARGUMENTS
+    },
+    "arguments encoded twice": Good(
+        [call(0, arguments='"{\\"n\\": 0}"'), delta(finish="tool_calls")], "", _FIFTEEN[:1], "tool_calls"
+    ),
+    "an index that is a number and a text": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", '{"n":')]),
+            delta(tool_calls=[{"index": "0", "function": {"arguments": " 0}"}}]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "calls without ids and indexes": Good(
+        [call_without_id(0), call_without_id(1), delta(finish="tool_calls")], "", _FIFTEEN[:2], "tool_calls"
+    ),
+    "calls of one chunk without indexes": Good(
+        [
+            delta(tool_calls=[call(None)["choices"][0]["delta"]["tool_calls"][0], other_call()]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        [("look_up", {"n": 0}), ("other", {})],
+        "tool_calls",
+    ),
     "a name in two parts": Good(
         [
             delta(tool_calls=[part(0, "a", "look", None)]),
@@ -139,6 +275,41 @@ GOOD: Mapping[str, Good] = {
     ),
     "logprobs that are a number": Good(
         [{"choices": [{**delta(content="Hi.")["choices"][0], "logprobs": -0.5}]}, delta(finish="stop")], "Hi."
+    ),
+    **{
+        f"usage with {figure}": Good(
+            [
+                delta(content="Hi."),
+                f'{{"choices": [], "usage": {{"total_tokens": 7, "cost": {figure}}}}}',
+                delta(finish="stop"),
+            ],
+            "Hi.",
+            tokens=7,
+        )
+        for figure in ("Infinity", "-Infinity", "NaN", "-3", "1e999")
+    },
+    "logprobs with -Infinity": Good(
+        [
+            '{"choices": [{"index": 0, "delta": {"content": "Hi."}, "logprobs": {"content": [-Infinity]}}]}',
+            delta(finish="stop"),
+        ],
+        "Hi.",
+    ),
+    "usage in Groq's place": Good(
+        [
+            delta(content="Hi."),
+            {**delta(finish="stop"), "x_groq": {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}},
+        ],
+        "Hi.",
+        tokens=7,
+    ),
+    "usage in Moonshot's place": Good(
+        [
+            delta(content="Hi."),
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"total_tokens": 7}}]},
+        ],
+        "Hi.",
+        tokens=7,
     ),
     "usage null": Good([delta(content="Hi."), delta(finish="stop"), {"choices": [], "usage": None}, DONE], "Hi."),
 }
@@ -192,7 +363,30 @@ BAD: Mapping[str, Bad] = {
     "empty calls and details": Bad(
         [delta(tool_calls=[{}], reasoning_details=[{}]), delta(finish="stop")], says="empty"
     ),
+    'a finish "null", then a cut': Bad([delta(finish="null", content="Hi there.")], ending="cut"),
+    'a finish "null", then [DONE]': Bad([delta(content="Hi there."), delta(finish="null"), DONE], says="finish"),
+    "white space and reasoning": Bad(
+        [delta(reasoning="Hm"), delta(content="\n\n"), delta(reasoning=" so"), delta(finish="stop")], says="empty"
+    ),
+    "white space, then a cut": Bad([delta(content="\n\n")], ending="cut"),
+    "white space, then an error": Bad([delta(content="\n"), {"error": {"code": 503, "message": "full"}}], K.OVERLOADED),
     # Tool calls
+    "{} in a call, then one of the same name": Bad(
+        [
+            delta(tool_calls=[part(0, None, "look_up", "{}")]),
+            delta(tool_calls=[part(0, None, "look_up", '{"n": 0}')]),
+            delta(finish="tool_calls"),
+        ]
+    ),
+    "two objects as arguments": Bad(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", '{"n": 0}')]),
+            delta(tool_calls=[part(0, None, None, '{"n": 1}')]),
+            delta(finish="tool_calls"),
+        ]
+    ),
+    "arguments that are no object": Bad([call(0, arguments="[1]"), delta(finish="tool_calls")]),
+    "a call without a name": Bad([call(0, name=""), delta(finish="tool_calls")]),
     "a name that changes behind its arguments": Bad(
         [
             delta(tool_calls=[part(0, "a", "look_up", '{"n": ')]),

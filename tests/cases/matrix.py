@@ -47,7 +47,9 @@ TOOL = {
 class Case:
     """One row.
 
-    `kind` is that of the first model's attempts (None: it answers), `asked` how many requests it gets. `raises` instead
+    `kind` is that of the first model's attempts (None: it answers, after attempts of the kinds `before`), `asked` how
+    many requests it gets; one that it refuses for a parameter of ours is sent again without, and is no attempt.
+    `params` are the call's. `raises` instead
     of the second's answer. `text_first`: text may reach a streaming caller before the fault; then `interrupted` is
     raised. `everywhere`: the second has the same fault and gets `asked_second` requests. `hasty`: deadlines are short.
     `only_streamed`: the row means something else where the model is not asked to stream. `answer`: fields of the
@@ -71,6 +73,8 @@ class Case:
     second: str = SECOND
     answer: Mapping[str, Any] = field(default_factory=dict)
     no_arguments: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[K, ...] = ()
 
     @property
     def id(self) -> str:
@@ -78,7 +82,8 @@ class Case:
         where = f"@{self.first.partition(':')[0]}" if ":" in self.first else ""
         behind = f"+{self.second.partition(':')[0]}" if ":" in self.second else ""
         everyone = "-for-all" if self.everywhere else ""
-        return f"{self.fault}{where}{behind}{everyone}{f'[{details}]' if details else ''}"
+        given = "".join(f"-{name}={value}" for name, value in self.params.items())
+        return f"{self.fault}{where}{behind}{everyone}{given}{f'[{details}]' if details else ''}"
 
 
 # fault, kind, requests to the first model, what is raised (None: the second answers)
@@ -269,6 +274,7 @@ _FOR_ALL = (
 # As the world sends them: good answers oddly told, bad ones that look good, refusals in many servers' words.
 _ODDLY_TOLD = (
     *("finish_in_every_chunk", "finish_in_each_call", "names_repeated"),
+    *("name_grows", "empty_arguments_first", "arguments_repeated"),
     *("object_arguments", "usage_null", "usage_absurd", "usage_other_names", "byok"),
     # These refuse only what the request does not have.
     *("max_tokens_too_large", "tool_choice_refused", "free_limit"),
@@ -297,6 +303,12 @@ _WORLD = (
     Case("null_arguments", None, no_arguments=True),
     Case("finish_abort", K.UNAVAILABLE, 2, details=_LATE, text_first=True),
     Case("length_empty", K.BAD_ANSWER),
+    Case("white_space_only", K.BAD_ANSWER),
+    Case("finish_null", None, params={"max_tokens": 4000}, answer={"finish_reason": "length"}),
+    Case("finish_null", K.BAD_ANSWER, details=_LATE, text_first=True),
+    Case("cannot_afford", None, 2, before=(K.CREDITS,)),
+    Case("cannot_afford", K.CREDITS, params={"max_tokens": 4000}),
+    Case("stream_options_refused", None, 2, only_streamed=True),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _AT_ONCE),
     Case("choice_error_beside_stop", K.UNAVAILABLE, 2, _LATE, text_first=True),
     *(Case(f"overflow_{server}", K.CONTEXT_TOO_LONG) for server in ("moonshot", "xai")),
@@ -306,9 +318,6 @@ _WORLD = (
     Case("detail_error", K.OVERLOADED),
     Case("cloudflare_error", K.UNAVAILABLE, 2),
 )
-
-ELSEWHERE_TOLD = ("cannot_afford", "stream_options_refused", "finish_null", "white_space_only")
-"""Faults that do not fit a row: `tests/failures/test_refusals.py` and `tests/answer/` have theirs."""
 
 CASES = (
     *(_error(fault) for fault in _ROWS),

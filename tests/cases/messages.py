@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.call.log import LogLines
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import BreakerClosed
-from openrouter_fallback.telemetry.log_lines import LogLines
 
 A, B = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -198,6 +201,20 @@ DEEDS: Mapping[str, Deed] = {
     "a circuit, by hand": lambda _: LogLines().breaker(BreakerClosed(0, A, cause="overloaded", seconds=240.0)),
     "langchain argument": lambda _: ChatOpenRouterFallback(models=[A], temprature=1),  # type: ignore[call-arg]
     "langchain models": lambda _: ChatOpenRouterFallback(models=[A], model=A),
+    "langchain milliseconds": lambda _: ChatOpenRouterFallback(models=[A], timeout=30000),
+    "langchain block": lambda _: ChatOpenRouterFallback(models=[A], api_key="x").invoke(
+        [HumanMessage([{"type": "tool_result"}])]
+    ),
+    "langchain tool": lambda _: ChatOpenRouterFallback(models=[A], api_key="x").invoke("Hi", tools=[7]),
+    "langchain left out": lambda _: ChatOpenRouterFallback(models=[A], api_key="x").invoke(
+        [AIMessage([{"type": "server_tool_use"}])], tools=[7]
+    ),
+    "langchain exceptions": lambda _: ChatOpenRouterFallback.from_chat_model(
+        FakeListChatModel(responses=["x"]).with_fallbacks([], exceptions_to_handle=(KeyError,))
+    ),
+    "langchain schema": lambda _: ChatOpenRouterFallback(models=[A], api_key="x").invoke("Hi", response_format=int),
+    "langchain taken over": lambda _: ChatOpenRouterFallback.from_chat_model("x"),  # type: ignore[arg-type]
+    "llamaindex format": lambda _: OpenRouterFallback([A], api_key="x").complete("Hi", response_format=int),
     "langchain stream": lambda _: list(ChatOpenRouterFallback(models=[A], api_key="x").stream("Hi", n=2)),
     "llamaindex argument": lambda _: OpenRouterFallback([A], temprature=1),  # type: ignore[call-arg]
 }

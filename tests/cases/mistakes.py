@@ -154,6 +154,7 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
         "fallback.settings.retry_budget",
         ["found true"],
     ),
+    "stick_to": (SETTINGS + "    stick_to: user\n", 4, "fallback.settings.stick_to", ["session", "thread"]),
     "mid_stream": (SETTINGS + "    mid_stream: restart\n", 4, "fallback.settings.mid_stream", ["continue", "raise"]),
     **{
         f"health store {store}": (

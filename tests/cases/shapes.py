@@ -507,6 +507,38 @@ WAITS: list[Case] = [
         headers={"anthropic-ratelimit-requests-reset": "2026-08-06T07:07:10Z"},
         extras={"retry_after": 30.0},
     ),
+    Case(
+        "ietf's draft",
+        429,
+        b"",
+        K.RATE_LIMITED,
+        headers={"ratelimit": "limit=10, remaining=0, reset=30"},
+        extras={"retry_after": 30.0},
+    ),
+    Case(
+        "ietf's later draft",
+        429,
+        b"",
+        K.RATE_LIMITED,
+        headers={"ratelimit": '"default";r=0;t=30'},
+        extras={"retry_after": 30.0},
+    ),
+    Case("x-retry-after", 429, b"", K.RATE_LIMITED, headers={"x-retry-after": "9"}, extras={"retry_after": 9.0}),
+    *(
+        Case(f"the body says: {orjson.dumps(body).decode()}", 429, body, K.RATE_LIMITED, extras={"retry_after": wait})
+        for body, wait in (
+            ({"error": {"message": "x", "details": {"retry_after": 4}}}, 4.0),
+            ({"error": "x", "parameters": {"retry_after": 2}}, 2.0),
+            ({"error": "loading", "estimated_time": 20.5}, 20.5),
+            ({"error": {"message": "x", "data": {"retryAfter": 6}}}, 6.0),
+            ({"error": {"message": "x", "resets_at": NOW + 50}}, 50.0),
+            ({"error": {"message": "x", "reset_at": "2026-08-06T07:07:10Z"}}, 30.0),
+            (
+                {"error": {"message": "x", "details": [{"metadata": {"quotaResetTimeStamp": "2026-08-06T07:07:10Z"}}]}},
+                30.0,
+            ),
+        )
+    ),
     Case("ietf's reset", 429, b"", K.RATE_LIMITED, headers={"ratelimit-reset": "30"}, extras={"retry_after": 30.0}),
     Case(
         "github's reset",
@@ -548,6 +580,16 @@ WAITS: list[Case] = [
             "Please wait 2 minutes and try again": 120.0,
             "Try again in 1 hour and 5 minutes": 3900.0,
             "Your limit resets in 2h": 7200.0,
+            "Try again at 2026-08-06T07:07:10Z": 30.0,
+            "Your quota will reset at 2026-08-06 07:07:10": 30.0,
+            "retry_after: 20": 20.0,
+            "slow down (retry-after=20)": 20.0,
+            "Please slow down; next request allowed in 3 seconds": 3.0,
+            "Please retry your requests after 60 seconds": 60.0,
+            "请求过于频繁，请在 20 秒后重试": 20.0,
+            "请 2 分钟后重试": 120.0,
+            "Too many requests: 60 requests per minute": None,
+            "Model gpt-2024-01-01 is limited": None,
             "Please try again later": None,
             "Limit 30000, Requested 132819": None,
         }.items()

@@ -46,6 +46,7 @@ def text(said: str, **more: Any) -> Json:
     return {"type": "text", "text": said, **more}
 
 
+PICTURE: Json = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 MARKED = text("x", cache_control={"type": "ephemeral"})
 
 
@@ -77,6 +78,7 @@ WRONG: list[tuple[str, str, list[Json], Json, str, str]] = [
     ("openai_speakers", GPT, [{**SAID, "name": "my agent"}, ASKED], {}, "Invalid 'messages[1].name': string does not match pattern. Expected a string that matches the pattern '^[^\\s<|\\\\/>]+$'.", "OpenAI"),
     ("openai_results", GPT, [calls("a", "b"), result("a")], {}, "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: b", "OpenAI"),
     ("openai_results", GPT, [result("a")], {}, "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.", "OpenAI"),
+    ("openai_images", GPT, [calls("a"), {**result("a"), "content": [PICTURE]}], {}, "Invalid 'messages[2]'. Image URLs are only allowed for messages with role 'user', but this message with role 'tool' contains an image URL.", "OpenAI"),
     ("openai_encrypted", GPT, [{**SAID, "reasoning_details": [ENCRYPTED]}, ASKED], {}, "The encrypted content Zm9y...bg== could not be verified.", "OpenAI"),
     ("openai_encrypted", GPT, [{**SAID, "reasoning_details": [{**PLAIN, "signature": "Zm9yZWlnbg=="}]}, ASKED], {}, "could not be verified.", "OpenAI"),
     ("openai_encrypted", GROK, [{**SAID, "reasoning_details": [ENCRYPTED]}, ASKED], {}, "could not be verified.", "xAI"),
@@ -94,9 +96,11 @@ WRONG: list[tuple[str, str, list[Json], Json, str, str]] = [
     ("mistral_order", MISTRAL, [*loop("abcdefghi"), {"role": "system", "content": "Be brief."}], {}, "Unexpected role 'system' after role 'tool'", "Mistral"),
     ("mistral_order", MISTRAL, [result("abcdefghi")], {}, "Unexpected role 'tool' after role 'user'", "Mistral"),
     ("mistral_order", MISTRAL, [calls("abcdefghi", "abcdefghj"), result("abcdefghi")], {}, "Not the same number of function calls and responses", "Mistral"),
+    ("mistral_results_are_text", MISTRAL, [calls("abcdefghi"), {**result("abcdefghi"), "content": [PICTURE]}], {}, "Input should be <ChunkTypes.text: 'text'>", "Mistral"),
     ("mistral_last", MISTRAL, [SAID], {}, "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant", "Mistral"),
     ("mistral_reasoning", MISTRAL, [{**SAID, "reasoning": "Hm."}, ASKED], {}, "Reasoning input is not enabled for this model", "Mistral"),
     ("mistral_empty", MISTRAL, [EMPTY, ASKED], {}, "Assistant message must have either content or tool_calls", "Mistral"),
+    ("moonshot_results_are_text", "moonshotai/kimi-k2.5", [calls("functions.f:0"), {**result("functions.f:0"), "content": [PICTURE]}], {}, "tool message content only supports text", "Moonshot AI"),
     ("moonshot_reasoning", KIMI_THINKING, loop("functions.f:0"), {}, "thinking is enabled but reasoning_content is missing in assistant tool call message at index 1", "Moonshot AI"),
     ("moonshot_reasoning", "moonshotai/kimi-k2.5", loop("functions.f:0"), {}, "reasoning_content is missing", "Moonshot AI"),
     ("deepseek_reasoning", DEEPSEEK, loop("a"), REASON, "The `reasoning_content` in the thinking mode must be passed back to the API.", "DeepInfra"),
@@ -121,6 +125,8 @@ RIGHT: list[tuple[str, list[Json], Json]] = [
     (CLAUDE, [{**SAID, "reasoning": "Hm."}, ASKED], {}),
     (GPT, [*loop("functions.f:0"), SAID, ASKED, *loop("functions.f:0")], {}),
     (GPT, [{**SAID, "name": "my_agent-1"}, SAID], {}),
+    (GPT, [calls("a"), {**result("a"), "content": [text("42")]}, parts(PICTURE)], {}),
+    (CLAUDE, [calls("a"), {**result("a"), "content": [text("42"), PICTURE]}], {}),
     (GPT, [{**SAID, "reasoning_details": [PLAIN]}, ASKED], {}),
     (GEMINI_3, loop("a", "b", reasoning_details=[{**SKIP, "id": "a"}]), {}),
     (GEMINI_3, loop("", reasoning_details=[SKIP]), {}),

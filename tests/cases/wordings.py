@@ -131,6 +131,31 @@ _TOO_LONG: dict[str, tuple[str, ...]] = {
     "GPT4All": ("ERROR: The prompt size exceeds the context window size and cannot be processed.",),
     "LiteLLM": ("litellm.ContextWindowExceededError: too much",),
     IN_OTHER_WORDS: (
+        "Request too large: 500000 tokens > 200000",
+        "ctx-size exceeded: n_prompt=9000 n_ctx=8192",
+        "the prompt exceeds n_ctx",
+        "prompt length (9000) > max_model_len (8192)",
+        "Prompt token length 9000 larger than the limit 8192",
+        "messages token length must be in (0, 131072], but got 140000",
+        "This model's max context is 8192",
+        "Please shorten your prompt",
+        "input_length exceeds limit: 9000 > 8192",
+        "Exceeded the maximum prompt size",
+        "The message you submitted was too long, please reload the conversation and submit something shorter.",
+        "The token count (9000) exceeds 8192",
+        "The context is too long",
+        "Context too large",
+        "Input sequence too long (9000 > 8192)",
+        "validation error: length of input must be <= 8192 tokens",
+        "prompt_tokens(9000)+max_tokens(100) > 8192",
+        "your prompt is 9000 tokens long and the model supports 8192",
+        "prompt_too_long",
+        "This model only supports up to 8192 tokens of context",
+        "too large for the model's context",
+        "reduce the number of messages",
+        "the slot's context is full",
+        "上下文长度超限",
+        "tokens数量超过",
         "messages: context window exceeded",
         "Requested 5000 tokens exceeds the model's context window",
         "prompt length 50000 exceeds context window 32768",
@@ -165,6 +190,11 @@ _TOO_LONG: dict[str, tuple[str, ...]] = {
         "Your prompt has 9000 tokens but the model only supports 8192",
         "prompt exceeds the model's limit of 8192 tokens",
         "tokens (9000) exceed the model limit of 8192",
+    ),
+    "Poolside": (
+        "Input length 131393 exceeds the maximum allowed input length of 131040 tokens.",
+        "Input length (265330) exceeds model's maximum context length (262144).",
+        "Your input exceeds the model's context window",
     ),
     "mlx-serve": ("Prompt exceeds maximum context length",),
 }
@@ -309,6 +339,27 @@ _NOT_TOO_LONG: tuple[Row, ...] = (
         "The "
         "input or output tokens must be reduced in order to run successfully.",
         K.RATE_LIMITED,
+    ),
+)
+_NOT_TOO_LONG += (
+    ("Bedrock", 400, "Too many tokens, please wait before trying again.", K.RATE_LIMITED),
+    ("OpenAI", 429, "This request exceeds the limit of 30000 tokens per minute", K.RATE_LIMITED),
+    ("any", 400, "stop sequence too long", K.INVALID_REQUEST),
+    ("any", 400, "The file name is too long", K.INVALID_REQUEST),
+    ("any", 400, "The URL of the image is too long", K.INVALID_REQUEST),
+    ("any", 400, "Output length exceeds limit of 4096 tokens", K.INVALID_REQUEST),
+    (
+        "OpenAI",
+        400,
+        "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length 64.",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Invalid 'tools[0].function.description': string too long. Expected a string with maximum length 1024, but got "
+        "a string with length 2000 instead.",
+        K.REJECTED,
     ),
 )
 _HISTORY: tuple[Row, ...] = (
@@ -500,6 +551,7 @@ OTHERS: tuple[Row, ...] = (*_NOT_TOO_LONG, *_HISTORY, *_ABOUT_ONE_REQUEST, *_POL
 
 # The kind where `metadata.provider_name` names whose words they are, if not as above: its own affair.
 _OF_A_PROVIDER: dict[K, K] = {
+    K.INVALID_REQUEST: K.REJECTED,
     K.UNSUPPORTED: K.REJECTED,
     K.AUTH: K.REJECTED,
     K.CREDITS: K.REJECTED,

@@ -23,7 +23,8 @@ def main() -> int:
         failed = sum(findings.failed.values())
         print(f"seed {given.seed + number}: {calls} calls in {time.monotonic() - begun:.0f} s,", end=" ")
         print(f"{findings.answered} answered, {failed} raised {dict(findings.failed)},", end=" ")
-        print(f"the longest call {findings.longest:.1f} s, {sum(used.values())} requests")
+        seconds, which = findings.longest
+        print(f"the longest call {seconds:.1f} s ({which}), {sum(used.values())} requests, {findings.events} events")
         for line in findings.wrong[:20]:
             print("  WRONG:", line)
         wrong += len(findings.wrong)

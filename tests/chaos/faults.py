@@ -197,6 +197,14 @@ def echoes(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
     return [whole([json.dumps(body).encode()], False, f"x-generation-id: {key}\r\n", status=f"{code} {key}")]
 
 
+def echoes_in_answer(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
+    """The key in the id, the model and the provider of a right answer, its status line and its headers."""
+    names = b'{"model":"m %b","provider":"%b",' % (MARK, MARK)
+    body = [part.replace(b'{"id":"gen-', names + b'"id":"gen-' + MARK, 1) for part in parts]
+    key = MARK.decode()
+    return [whole(body, stream, f"x-generation-id: {key}\r\nx-more: {key}\r\n", status=f"200 {key}")]
+
+
 def odd_events(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
     if not stream:
         return [whole([b" \r\n\t" * 50, *parts], stream)]
@@ -249,6 +257,7 @@ FAULTS: tuple[Fault, ...] = (
     other_encoding,
     status,
     echoes,
+    echoes_in_answer,
     odd_events,
     bad_events,
 )

@@ -28,6 +28,7 @@ from llama_index.core.llms import ChatMessage
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, FallbackError, Settings
+from openrouter_fallback.events import Event
 
 from ..support.byteserver import Asked, ByteServer, Step
 from ..support.leaks import leaks
@@ -35,10 +36,9 @@ from . import faults
 
 KEY = "sk-or-v1-0123456789abcdef"
 OTHER_KEY = "tok~Other.9-xx_foreign+/="
-SECRETS = (KEY, OTHER_KEY)
+TOKEN = "header-of-an-endpoint.81!"
+SECRETS = (KEY, OTHER_KEY, TOKEN)
 AT_A_TIME = 8
-SEARCHED = 5
-"""Every so many errors one is searched with all that it leads to."""
 _FAULTY, _DOOMED = 0.7, 0.15
 """The share of faulty answers, and of calls whose every answer is faulty."""
 _LOGGERS = (
@@ -82,7 +82,8 @@ class Hostile:
         if said and text.startswith(said):
             text = text[len(said) :]
         stream = bool(asked.body.get("stream"))
-        key = asked.headers.get("authorization", "").removeprefix("Bearer ")
+        keys = [asked.headers.get("authorization", "").removeprefix("Bearer "), asked.headers.get("x-token")]
+        key = dice.choice([key for key in keys if key])
         return [
             step.replace(faults.MARK, key.encode()) if isinstance(step, bytes) else step
             for step in fault(dice, _body(dice, nonce, text, stream=stream), stream)
@@ -119,7 +120,10 @@ class Findings:
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    longest: float = 0.0
+    longest: tuple[float, str] = (0.0, "")
+    """The seconds of the longest call, and which that was."""
+    events: int = 0
+    _kept: list[tuple[str, BaseException]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, surface: str, nonce: str, text: str) -> None:
@@ -131,12 +135,34 @@ class Findings:
     def error(self, surface: str, nonce: str, error: BaseException) -> None:
         with self._lock:
             self.failed[type(error).__name__] += 1
-            number = sum(self.failed.values())
+            self._kept.append((f"{surface} {nonce}", error))
         if not isinstance(error, FallbackError):
             self.wrong.append(f"{surface} {nonce}: {type(error).__name__}: {error}"[:500])
-        roots = [error] if number % SEARCHED == 1 else [str(error), repr(error), vars(error), repr(vars(error))]
-        found = leaks([*roots, pickle.dumps(error)], SECRETS)
-        self.wrong += [f"{surface} {nonce}: a key at {path}" for path in found[:3]]
+        self._search(f"{surface} {nonce}", str(error), repr(error), vars(error), repr(vars(error)), pickle.dumps(error))
+
+    def event(self, event: Event) -> None:
+        """A subscriber: each event is searched."""
+        with self._lock:
+            self.events += 1
+        self._search(f"event {type(event).__name__}", event, repr(event), pickle.dumps(event))
+
+    def took(self, seconds: float, surface: str, nonce: str) -> None:
+        """A call is over."""
+        with self._lock:
+            self.longest = max(self.longest, (seconds, f"{surface} {nonce}"))
+
+    def search_kept(self) -> None:
+        """Search all errors with all that they lead to: causes, frames and their locals, the client.
+
+        Once no call is under way: the client leads to its connections, and the bytes that another call is just sending
+        there are not the error's.
+        """
+        for where, error in self._kept:
+            self._search(where, error)
+        self._kept.clear()
+
+    def _search(self, where: str, *roots: object) -> None:
+        self.wrong += [f"{where}: a key at {path}" for path in leaks(roots, SECRETS)[:3]]
 
 
 class _Keyless(logging.Handler):
@@ -175,7 +201,10 @@ def _logged(findings: Findings) -> Iterator[None]:
 def _config(url: str) -> FallbackConfig:
     return FallbackConfig(
         default_chain=("a/a", "other:b", "a/c"),
-        endpoints={"openrouter": EndpointConfig(url), "other": EndpointConfig(url, api_key=OTHER_KEY)},
+        endpoints={
+            "openrouter": EndpointConfig(url),
+            "other": EndpointConfig(url, api_key=OTHER_KEY, headers={"x-token": TOKEN}),
+        },
         settings=Settings(retry_budget=None, catalog="never", mid_stream="continue"),
     )
 
@@ -244,6 +273,8 @@ def run(calls: int, seed: int, *, threads: int = 4) -> tuple[Findings, Counter[s
         _logged(findings),
     ):
         surfaces = Surfaces(server.base_url)
+        for client in surfaces.clients:
+            client.subscribe(findings.event)
         nonces = iter([f"nonce-{seed}-{number}" for number in range(calls)])
         lock = threading.Lock()
 
@@ -262,6 +293,7 @@ def run(calls: int, seed: int, *, threads: int = 4) -> tuple[Findings, Counter[s
             ]
             for job in jobs:
                 job.result()
+        findings.search_kept()
         for client in surfaces.clients:
             if client.spend().held:
                 findings.wrong.append(f"money is held still: {client.spend().held}")
@@ -278,7 +310,7 @@ def _in_thread(take: Callable[[], str | None], surfaces: Surfaces, findings: Fin
             findings.answer(surface, nonce, surfaces.sync[surface](nonce))
         except Exception as error:
             findings.error(surface, nonce, error)
-        findings.longest = max(findings.longest, time.monotonic() - begun)
+        findings.took(time.monotonic() - begun, surface, nonce)
 
 
 def _in_loop(take: Callable[[], str | None], surfaces: Surfaces, findings: Findings) -> None:
@@ -289,7 +321,7 @@ def _in_loop(take: Callable[[], str | None], surfaces: Surfaces, findings: Findi
             findings.answer(surface, nonce, await surfaces.asynchronous[surface](nonce))
         except Exception as error:
             findings.error(surface, nonce, error)
-        findings.longest = max(findings.longest, time.monotonic() - begun)
+        findings.took(time.monotonic() - begun, surface, nonce)
 
     async def some() -> bool:
         batch = [nonce for _ in range(AT_A_TIME * 4) if (nonce := take()) is not None]

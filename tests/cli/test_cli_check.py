@@ -205,7 +205,7 @@ def test_a_model_that_goes_is_told_with_the_one_that_stays(days: int, status: in
     with Emulator([going, *TODAY_S], api_key=KEY) as emulator:
         done = run("check", "-m", "openai/gpt-4o", "--no-ask", "--json", "--base-url", emulator.base_url)
     report = json.loads(done.stdout)
-    # The key that is missing is a warning of its own.
+    # The key that is missing is a note of its own.
     told = [one for one in report["findings"] if one["about"] == "openai/gpt-4o"]
     assert (done.exit_code, [one["level"] for one in told]) == (status, [level] if level else [])
     assert all(str(until) in one["text"] and "openai/gpt-5.1" in one["step"] for one in told)
@@ -274,9 +274,7 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("how", "status", "level"), MISSING, ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value)
-)
+@pytest.mark.parametrize(("how", "status", "level"), MISSING)
 def test_a_missing_key_is_a_problem_only_where_it_is_needed(
     emulator: Emulator, how: tuple[str, ...], status: int, level: str
 ) -> None:

@@ -96,6 +96,22 @@ def test_an_outage_of_all_models_is_not_multiplied() -> None:
     assert sum(len(call.asks) for call in plain.calls[400:]) > 4 * 800, "what it would be without a budget"
 
 
+@pytest.mark.parametrize("calls_a_second", [1, 5, 20])
+def test_what_was_earned_before_an_outage_does_not_multiply_it(calls_a_second: int) -> None:
+    def dies(second: float) -> Reply:
+        return ok(0.1) if second < 60 else fails(E503)
+
+    world = World({"a": dies, "b": dies}, retry_budget=0.2)
+    for number in range(calls_a_second * 105):
+        world.call("a b", at=number / calls_a_second)
+    world.run()
+    calls = calls_a_second * 45
+    requests = sum(sent.at >= 60 for sent in world.sent)
+    floor = 10 * 6 + 10  # in each 10 s of 60, the last waits included; and ten more, where they came all at once
+    unseen = 2 * 3 + 2 * 3  # what each circuit takes to open, and its probes
+    assert requests <= 1.2 * calls + floor + unseen, "1 + budget for each call, and the floor"
+
+
 def test_the_error_says_that_the_budget_is_exhausted() -> None:
     world = outage(0.2)
     said = ["The retry budget is exhausted" in str(call.error) for call in world.calls]
@@ -167,7 +183,7 @@ def test_a_primary_that_is_back_is_probed_once_by_64_calls_and_then_used_by_all(
             world.call("a b", at=second)
     world.run()
     assert world.requests_to("a") == [10.0] + [11.5] * 64
-    assert len(world.requests_to("b")) == 64 + 63 + 64
+    assert len(world.requests_to("b")) == 64 + 63 + 64 + 1, "one beside the probe"
 
 
 def test_64_calls_fail_at_a_dead_primary_at_once() -> None:
@@ -394,6 +410,17 @@ def test_what_a_model_has_earned_is_used_up() -> None:
         extras += 1
     assert extras == 10 + 3 * 4, "the floor of the budget, and four for each success"
     assert not health.affords(0.0, ("a",))
+
+
+def test_what_a_model_has_earned_does_not_count_while_its_circuit_is_open() -> None:
+    health = MemoryHealth(Rules(), lambda: 0.0, retry_budget=0.2)
+    target = World({}).candidate("a").target
+    for second in range(6):
+        ticket = health.begin(target, float(second)) or pytest.fail("not admitted")
+        health.success(ticket, float(second)) if second < 3 else health.model_failed(ticket, float(second))
+    for _ in range(10):
+        assert health.begin(target, 6.0, forced=True, extra=True) is not None
+    assert not health.affords(6.0, ("a",))
 
 
 @pytest.mark.parametrize("apart", [0.05, 1.0, 5.0, 20.0, 60.0])

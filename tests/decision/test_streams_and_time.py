@@ -73,7 +73,10 @@ def test_a_call_with_little_time_left_still_reaches_its_second_model(emulator: E
     emulator.fault("silence", model=FIRST)
     client = client_for(emulator.base_url, first_token_timeout_seconds=None, total_timeout_seconds=LONGER)
     outcome = ask(client, surface)
-    assert kinds(outcome.answer) == [K.CANCELLED, None], "nothing ends it but the answer of the other"
+    assert kinds(outcome.answer) == [K.TIMED_OUT, None]
+    told = outcome.answer.attempts[0].message
+    assert told.startswith("first token overdue after"), "nothing ends it but the answer of the other"
+    assert told.endswith("another model was faster")
     assert outcome.answer.attempts[0].seconds >= LONGER / 2
     client.close()
 
@@ -84,7 +87,8 @@ def test_the_deadline_of_the_call(emulator: Emulator, client: FallbackClient, su
     outcome = ask(client, surface, total_timeout=SHORT)
     assert type(outcome.raised) is DeadlineExceededError
     assert isinstance(outcome.raised, TimeoutError)
-    assert [attempt.kind for attempt in outcome.raised.attempts] == [K.TIMED_OUT, K.TIMED_OUT]
+    once_more = [] if "stream" in surface else [K.TIMED_OUT]  # at half of the time, beside the silent two
+    assert [attempt.kind for attempt in outcome.raised.attempts] == [K.TIMED_OUT, K.TIMED_OUT, *once_more]
     emulator.wait_for(gone)
 
 
@@ -232,7 +236,7 @@ async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emu
 class _Silent:
     """A transport whose requests are never answered."""
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(self, url: str, headers: Headers, body: bytes | None, **options: object) -> Exchange:
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody answers")
 

@@ -177,8 +177,21 @@ def test_a_policy_is_raised_at_once(server: RawServer, client: FallbackClient, s
 @ON_EVERY_SURFACE
 def test_an_empty_account_is_asked_once(server: RawServer, client: FallbackClient, surface: str) -> None:
     server.answer(error(402, "Insufficient credits. Add more using https://openrouter.ai/credits"), ANSWER)
-    raised = ask(client, surface, "hi", models=[FIRST, SECOND, "some/third:free"]).raised
+    raised = ask(client, surface, "hi", models=[FIRST, SECOND]).raised
     assert (type(raised), asked(server)) == (InsufficientCreditsError, [FIRST])
+
+
+@ON_EVERY_SURFACE
+def test_a_free_model_of_an_empty_account_is_asked(server: RawServer, client: FallbackClient, surface: str) -> None:
+    empty = error(402, "Insufficient credits. This account never purchased credits.")
+    server.answer(empty, ANSWER)
+    chain = [FIRST, SECOND, "some/third:free", "some/fourth:free"]
+    assert ask(client, surface, "hi", models=chain).answer.text == "hello"
+    assert asked(server) == [FIRST, "some/third:free"]
+    client.reset()
+    server.answer(empty)  # a negative balance: free models are refused too
+    assert type(ask(client, surface, "hi", models=chain).raised) is InsufficientCreditsError
+    assert asked(server) == [FIRST, "some/third:free"]
 
 
 @ON_EVERY_SURFACE

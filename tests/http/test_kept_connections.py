@@ -43,9 +43,13 @@ async def test_all_are_answered_and_no_attempt_is_charged(death: Death) -> None:
             async def ask(nonce: str) -> str:
                 answer = await client.achat(nonce)
                 assert [attempt.kind for attempt in answer.attempts] == [None]
+                resent.append(answer.attempts[0].resent)
                 return answer.text
 
+            resent: list[int] = []
             await _all_answered(server, ask)
+            assert set(resent) == {0, 1}
+            assert sum(resent) == len(server.requests) - 2 * CALLS, "an attempt tells of each request beyond its first"
             assert client.health()["a/a"].success_rate == 1.0
 
 
@@ -91,6 +95,7 @@ async def test_a_request_that_is_not_idempotent_is_not_sent_twice_by_the_connect
             await client.achat("one", idempotent=False)
             answer = await client.achat("two", idempotent=False)
     assert [attempt.kind for attempt in answer.attempts] == ["connection", None]
+    assert [attempt.resent for attempt in answer.attempts] == [0, 0]
 
 
 @pytest.mark.parametrize("death", ["close", "reset"])

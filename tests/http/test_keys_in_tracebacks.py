@@ -140,12 +140,6 @@ def _silent_in_gzip(_: Asked) -> Iterable[Step]:
 SILENT = [_silent, _silent_later, _silent_in_gzip]
 
 
-async def _asked(server: ByteServer) -> None:
-    while not server.requests:  # noqa: ASYNC110 - the server has a loop of its own
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("script", SILENT)
 async def test_a_call_that_is_timed_out_by_its_caller(
     client_for: MakeClient, script: Callable[[Asked], Iterable[Step]]
@@ -162,10 +156,16 @@ async def test_a_call_that_is_timed_out_by_its_caller(
 
 @pytest.mark.parametrize("script", SILENT)
 async def test_a_call_that_is_cancelled(client_for: MakeClient, script: Callable[[Asked], Iterable[Step]]) -> None:
-    with ByteServer(script) as server:
+    loop, sent = asyncio.get_running_loop(), asyncio.Event()
+
+    def answer(asked: Asked) -> Iterable[Step]:
+        yield from script(asked)
+        loop.call_soon_threadsafe(sent.set)
+
+    with ByteServer(answer) as server:
         client = client_for(server)
         task = asyncio.create_task(client.achat("one", headers={"x-call": CALL_TOKEN}))
-        await _asked(server)
+        await sent.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
@@ -229,10 +229,17 @@ def test_other_mistakes_beside_a_key() -> None:
 
 async def test_a_healthy_call_leaves_no_key_behind(client_for: MakeClient) -> None:
     """The client, its open connections and an answer that is still being read."""
-    with ByteServer(lambda asked: [chunked(events(asked.nonce))]) as server:
+
+    def echoes(asked: Asked) -> list[Step]:
+        sent = "".join(f"x-echo-{name}: {value}\r\n" for name, value in asked.headers.items())
+        whole = chunked(events(asked.nonce), headers=f"x-generation-id: {KEY}\r\n{sent}")
+        return [whole.replace(b"200 OK", b"200 " + KEY.encode())]
+
+    with ByteServer(echoes) as server:
         client = client_for(server)
         completion = await client.achat("one", headers={"x-call": CALL_TOKEN})
         async with client.astream("two") as stream:
             await anext(stream)
             assert leaks([client, completion, stream], SECRETS) == []
+            assert completion.attempts[0].generation_id == "***"
         await client.aclose()

@@ -6,13 +6,16 @@ answer by anybody, in HTTP/1.1; the servers here send theirs before that.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
 from openrouter_fallback import FallbackClient
 
 from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain, reply
+from ..support.certificates import server_context
 
 _ANOTHER = plain(body("another call"))
 # Each in one segment: what arrives after the next request was written cannot be told from its answer.
@@ -119,3 +122,75 @@ def test_interim_answers_are_read_over(client_for: MakeClient, interim: int) -> 
         for nonce in ("one", "two"):
             assert client.chat(nonce).text == reply(nonce)
         assert [asked.connection for asked in server.requests] == [0, 0]
+
+
+# TLS: what stands behind an answer may wait in the answer's record, or in a record that was read with it.
+
+RECORD = 16_384
+"""The plain bytes of the longest record (RFC 8446, section 5.1)."""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    made = server_context(tmp_path_factory.mktemp("tls"))
+    if made is None:
+        pytest.skip("no openssl here, which makes the server's certificate")
+    return made
+
+
+@pytest.fixture
+def tls(certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
+    return certificate[0]
+
+
+def _padded(nonce: str) -> bytes:
+    """A whole answer that fills one record."""
+    short = plain(body(nonce) + b" " * (RECORD - 1000))
+    return plain(body(nonce) + b" " * (RECORD - 1000 + RECORD - len(short)))
+
+
+_BEHIND_TLS: dict[str, Callable[[str], list[Step]]] = {
+    **{
+        case: _BEHIND[case] for case in ("two answers in one segment", "an answer behind the last chunk", "junk behind")
+    },
+    "an answer in the next record": lambda nonce: [_padded(nonce) + _ANOTHER],
+    "half an answer in the next record": lambda nonce: [_padded(nonce) + _ANOTHER[:40]],
+}
+
+
+@pytest.mark.parametrize("surface", ["chat", "stream"])
+@pytest.mark.parametrize("case", list(_BEHIND_TLS))
+def test_what_stands_behind_an_answer_over_tls_is_nobodys(
+    client_for: MakeClient, tls: ssl.SSLContext, case: str, surface: str
+) -> None:
+    assert len(_padded("one")) == RECORD
+    with ByteServer(_served(_BEHIND_TLS[case]), tls=tls) as server:
+        client = client_for(server)
+        for nonce in ("one", "two", "three"):
+            if surface == "chat":
+                text = client.chat(nonce).text
+            else:
+                with client.stream(nonce) as stream:
+                    text = "".join(piece.text for piece in stream)
+            assert text == reply(nonce)
+        assert [asked.connection for asked in server.requests] == [0, 1, 2]
+
+
+def test_what_comes_on_an_idle_connection_over_tls_is_nobodys(client_for: MakeClient, tls: ssl.SSLContext) -> None:
+    with ByteServer(lambda asked: [plain(body(asked.nonce))], tls=tls) as server:
+        client = client_for(server)
+        assert client.chat("one").text == reply("one")
+        server.send(_ANOTHER)
+        answer = client.chat("two")
+        assert answer.text == reply("two")
+        assert len(answer.attempts) == 1
+        assert [asked.connection for asked in server.requests] == [0, 1]
+
+
+def test_a_clean_connection_over_tls_is_used_again(client_for: MakeClient, tls: ssl.SSLContext) -> None:
+    with ByteServer(lambda asked: [_padded(asked.nonce)], tls=tls) as server:
+        client = client_for(server)
+        for nonce in ("one", "two", "three"):
+            assert client.chat(nonce).text == reply(nonce)
+        assert [asked.connection for asked in server.requests] == [0, 0, 0]

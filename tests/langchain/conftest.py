@@ -17,7 +17,7 @@ Make = Callable[..., ChatOpenRouterFallback]
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
+    with Emulator(strict=True) as emulator:
         yield emulator
 
 

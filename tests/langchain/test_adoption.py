@@ -18,6 +18,7 @@ import openai
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import AzureChatOpenAI, ChatOpenAI
 from langchain_openai.chat_models.base import BaseChatOpenAI
 from langchain_openrouter import ChatOpenRouter
@@ -44,7 +45,7 @@ DIRECT = "openai/gpt-oss-20b"
 @pytest.fixture
 def direct() -> Iterator[Emulator]:
     """A provider's own API: another server, which takes only its own key."""
-    with Emulator(api_key="sk-proj-own") as emulator:
+    with Emulator(api_key="sk-proj-own", strict=True) as emulator:
         yield emulator
 
 
@@ -81,6 +82,23 @@ def test_it_is_not_asked_while_openrouter_answers(
     make(models=[GPT, openai_model]).invoke("hello")
     assert (emulator.count(), direct.count()) == (1, 0)
     assert "x-theirs" not in emulator.log[0].headers
+
+
+def test_annotations_go_back_to_openrouter_alone(
+    emulator: Emulator, make: Make, direct: Emulator, openai_model: ChatOpenAI
+) -> None:
+    notes = [{"type": "url_citation", "url_citation": {"url": "https://x.org"}}]
+    llm = make(models=[GPT, openai_model])
+    history = [
+        HumanMessage("hello"),
+        AIMessage("See there.", response_metadata={"annotations": notes}),
+        HumanMessage("?"),
+    ]
+    llm.invoke(history)
+    emulator.fault("temporarily_unavailable", model=GPT)
+    llm.invoke(history)
+    assert emulator.log[0].body["messages"][1]["annotations"] == notes
+    assert direct.log[0].body["messages"][1] == {"role": "assistant", "content": "See there."}
 
 
 def test_a_chat_openai_beside_a_configuration(
@@ -272,6 +290,82 @@ def test_the_settings_of_a_chat_openrouter(emulator: Emulator) -> None:
     assert {name: request.body[name] for name in expected} == expected
     assert (request.headers["http-referer"], request.headers["x-mine"]) == ("https://mine.org", "1")
     assert request.headers["x-openrouter-categories"] == "cli-agent"
+
+
+def test_a_chain_of_fallbacks_becomes_one(emulator: Emulator, direct: Emulator, openai_model: ChatOpenAI) -> None:
+    """Each model with what its own user has said of it; the client's settings are the first one's."""
+    one: dict[str, Any] = {"api_key": emulator.api_key, "base_url": emulator.base_url}
+    first = built(ChatOpenRouter, model=GPT, temperature=0.4, timeout=5000, **one)
+    second = built(
+        ChatOpenRouter,
+        model=CLAUDE,
+        temperature=0.7,
+        timeout=9000,
+        max_retries=0,
+        openrouter_provider={"order": ["anthropic"]},
+        **one,
+    )
+    llm = ChatOpenRouterFallback.from_chat_model(first.with_fallbacks([second]).with_fallbacks([openai_model]))
+
+    assert llm.models == [
+        GPT,
+        ModelConfig(
+            CLAUDE,
+            timeout=9.0,
+            max_retries=1,
+            params={"temperature": 0.7, "provider": {"order": ["anthropic"]}},
+        ),
+        ModelConfig(f"127.0.0.1:{DIRECT}"),
+    ]
+    assert (llm.request_timeout, llm.temperature) == (5.0, 0.4)
+    emulator.fault("temporarily_unavailable")
+    told = llm.invoke("hello").response_metadata
+    assert told["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
+    assert [emulator.count(model) > 0 for model in (GPT, CLAUDE)] == [True, True]
+    assert (direct.count(), emulator.log[1].body["provider"]) == (1, {"order": ["anthropic"]})
+
+
+def test_those_that_name_no_server_are_asked_where_the_environment_says(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+    monkeypatch.setenv("OPENROUTER_API_KEY", emulator.api_key)
+    emulator.fault("temporarily_unavailable", model=GPT)
+    chain = built(ChatOpenRouter, model=GPT).with_fallbacks([built(ChatOpenRouter, model=CLAUDE)])
+    assert ChatOpenRouterFallback.from_chat_model(chain).invoke("hello").response_metadata["model_name"] == CLAUDE
+
+
+def test_which_exceptions_led_on_is_the_policys(caplog: pytest.LogCaptureFixture) -> None:
+    theirs = built(ChatOpenRouter, model=GPT, api_key="k")
+    narrow = theirs.with_fallbacks([theirs], exceptions_to_handle=(KeyError, ValueError))
+    assert ChatOpenRouterFallback.from_chat_model(narrow).models == [GPT]
+    assert "exceptions_to_handle=(KeyError, ValueError)) is not taken over" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda llm: llm.with_fallbacks([llm], exception_key="error"), "hands no exception to its models"),
+        (lambda llm: llm.bind_tools([]).with_fallbacks([llm]), r"from_chat_model\(...\).bind_tools"),
+        (lambda llm: llm.with_retry(), "retries are its own"),
+        (lambda llm: llm.with_fallbacks([FakeListChatModel(responses=["x"])]), "holds a FakeListChatModel"),
+        (lambda llm: llm.with_fallbacks([built(ChatOpenRouter, model=CLAUDE, api_key="other")]), "URL and key"),
+        (lambda llm: "a/b", "found a str"),
+    ],
+    ids=["exception key", "tools", "retry", "another", "another key", "an id"],
+)
+def test_a_chain_that_cannot_be_taken_over_is_told(change: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        ChatOpenRouterFallback.from_chat_model(change(built(ChatOpenRouter, model=GPT, api_key="k")))
+
+
+def test_a_long_timeout_that_is_known_to_be_one_is_taken_over() -> None:
+    for theirs in (
+        built(ChatOpenAI, model=GPT, base_url="https://openrouter.ai/api/v1", api_key="k", timeout=1200),
+        built(ChatOpenRouter, model=GPT, api_key="k", timeout=1_200_000),
+    ):
+        settings = ChatOpenRouterFallback.from_chat_model(theirs).client.config.settings
+        assert settings.first_token_timeout_seconds == 1200
 
 
 def test_the_settings_of_a_chat_openai_on_openrouter(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import add
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelRetryMiddleware, SummarizationMiddleware
+from langchain.agents import middleware as middleware_module
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    ModelFallbackMiddleware,
+    ModelRetryMiddleware,
+    SummarizationMiddleware,
+)
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -60,7 +68,7 @@ def test_the_profile_is_what_all_can(make: Make) -> None:
 
 def test_structured_output_is_chosen_by_what_is_known_by_then() -> None:
     schema = {"title": "F", "type": "object", "properties": {}}
-    with Emulator(models=MODELS) as emulator:
+    with Emulator(models=MODELS, strict=True) as emulator:
         llm = ChatOpenRouterFallback(["openai/gpt-4o-audio-preview"], base_url=emulator.base_url, api_key="sk-or-v1-x")
         assert "response_format" in llm.with_structured_output(schema).first.kwargs  # type: ignore[attr-defined]
         llm.client.refresh_catalog()
@@ -79,17 +87,34 @@ async def test_the_profile_follows_the_catalog_and_the_routing(emulator: Emulato
 
 
 @pytest.mark.parametrize(
-    ("models", "native"), [([GPT, CLAUDE], True), ([GPT, "amazon/nova-pro-v1"], False)], ids=["all can", "one cannot"]
+    ("models", "native"),
+    [
+        ([GPT, CLAUDE], True),
+        ([GPT, "amazon/nova-pro-v1"], False),
+        ([GPT, "google/gemini-2.5-pro"], False),  # it takes a schema, but none beside tools
+        (["openai/gpt-4o-audio-preview"], False),  # by its name LangChain would think that it can
+    ],
+    ids=["all can", "one cannot", "one cannot beside tools", "not as named"],
 )
 async def test_agents_choose_the_strategy_by_the_profile(
     emulator: Emulator, make: Make, models: list[str], native: bool
 ) -> None:
     llm = make(models=models)
     await llm.client.catalog.refresh()
-    agent = agent_of(llm.with_routing(models=models), [look_up], response_format=Found)
-    result = await agent.ainvoke(asked("The number is 7"))
-    assert result["structured_response"] == Found(number=7)
-    assert ("response_format" in emulator.log[0].body) is native
+    one = make(model=models[0]) if len(models) == 1 else make(models=models)
+    one.core = llm.core  # whose list of models is there
+    for model in (llm.with_routing(models=models), one.with_routing(max_cost_tier=None)):
+        agent = agent_of(model, [look_up], response_format=Found)
+        result = await agent.ainvoke(asked("The number is 7"))
+        assert result["structured_response"] == Found(number=7)
+        assert ("response_format" in emulator.log[-1].body) is native
+
+
+async def test_without_tools_a_schema_is_asked_for_where_all_take_one(emulator: Emulator, make: Make) -> None:
+    llm = make(models=[GPT, "google/gemini-2.5-pro"])
+    await llm.client.catalog.refresh()
+    assert llm.with_structured_output(Found).invoke("The number is 7") == Found(number=7)
+    assert "response_format" in emulator.log[-1].body
 
 
 @pytest.mark.parametrize("faulty", [False, True])
@@ -123,6 +148,101 @@ def test_a_retry_middleware_does_not_multiply_an_outage(emulator: Emulator, make
         agent.invoke(asked())
     assert emulator.count() == 2 * once
     assert not raised.value.is_retryable
+
+
+def test_a_fallback_middleware_adds_its_chain_and_multiplies_nothing(emulator: Emulator, make: Make) -> None:
+    """Each chain is walked once, whatever the other has done; and what answers answers."""
+    emulator.fault("temporarily_unavailable", model=GPT)
+    emulator.fault("temporarily_unavailable", model=CLAUDE)
+    first, second = make(models=[GPT, CLAUDE]), make(models=[LLAMA])
+    undiced(first.client)
+    with pytest.raises(AllModelsFailedError):
+        first.invoke("hello")
+    once = emulator.count()
+    first.client.reset()
+    agent = agent_of(first, [look_up], middleware=[ModelFallbackMiddleware(second)])
+    messages = agent.invoke(asked())["messages"]
+    steps = 2  # a call of the tool, and the answer
+    assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
+    assert emulator.count(LLAMA) == steps
+    assert emulator.count() <= once + steps * (once + 1)
+
+
+def test_a_fallback_middleware_over_a_healthy_chain_asks_once(emulator: Emulator, make: Make) -> None:
+    emulator.fault("temporarily_unavailable", model=GPT)
+    agent = agent_of(make(), [look_up], middleware=[ModelFallbackMiddleware(make(models=[LLAMA]))])
+    agent.invoke(asked())
+    assert emulator.count(LLAMA) == 0
+
+
+class Router(AgentMiddleware[Any, Any, Any]):
+    """As LangChain's own, which needs a model that decides: a model for each call of the run."""
+
+    def __init__(self, model: BaseChatModel) -> None:
+        super().__init__()
+        self._model = model
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(model=self._model))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(model=self._model))
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_router_middleware_chooses_among_chains(emulator: Emulator, make: Make, native: bool) -> None:
+    """The strategy of the answer is that of the chain which was chosen."""
+    models = [CLAUDE, GPT] if native else [CLAUDE, "amazon/nova-pro-v1"]
+    llm = make(models=[LLAMA])
+    await llm.client.catalog.refresh()
+    emulator.fault("temporarily_unavailable", model=CLAUDE)
+    agent = agent_of(llm, [look_up], middleware=[Router(llm.with_routing(models=models))], response_format=Found)
+    result = await agent.ainvoke(asked("The number is 7"))
+    assert result["structured_response"] == Found(number=7)
+    assert {request.model for request in emulator.log} == set(models)
+    assert ("response_format" in emulator.log[-1].body) is native
+
+
+@pytest.mark.skipif(not hasattr(middleware_module, "ModelRouterMiddleware"), reason="langchain has it from 1.5 on")
+@pytest.mark.filterwarnings("ignore")  # it is in beta
+def test_langchains_router_middleware(emulator: Emulator, make: Make) -> None:
+    router: Any = middleware_module
+    choices = {
+        "fast": router.ModelChoice(model=make(models=[LLAMA, GPT]), criteria="simple tasks"),
+        "strong": router.ModelChoice(model=make(models=[CLAUDE]), criteria="others"),
+    }
+    emulator.fault("temporarily_unavailable", model=LLAMA)
+    decides = RunnableLambda(
+        lambda _: SimpleNamespace(choices={"model_route": SimpleNamespace(choice="fast", type="choice")})
+    )
+    middleware = router.ModelRouterMiddleware(choices=choices, instructions="Choose.", classifier=decides)
+    messages = agent_of(make(models=[CLAUDE]), [look_up], middleware=[middleware]).invoke(asked())["messages"]
+    assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
+    assert (emulator.count(CLAUDE), emulator.count(GPT)) == (0, 2)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "refused"])
+async def test_a_context_that_only_one_model_holds_is_routed(emulator: Emulator, make: Make, known: bool) -> None:
+    """Turn by turn an agent outgrows the small model; nothing is raised, and no middleware has to shorten anything."""
+    llm = make(models=[LLAMA, GPT])
+    if known:
+        await llm.client.catalog.refresh()
+
+    @tool
+    def read(query: str) -> str:
+        """Read something long."""
+        return f"{query}: " + "whales sing " * 12_000
+
+    agent = agent_of(llm, [read])
+    state: Any = {"messages": []}
+    for number in range(5):
+        if number == 3 and not known:
+            emulator.fault("context_length_exceeded", model=LLAMA)
+        state["messages"].append(HumanMessage(f"Please read 'book {number}'"))
+        state = await agent.ainvoke(state)
+    assert [message.type for message in state["messages"]] == ["human", "ai", "tool", "ai"] * 5
+    writers = [message.response_metadata["model_name"] for message in state["messages"] if message.type == "ai"]
+    assert (writers[:6], writers[-1]) == ([LLAMA] * 6, GPT)
 
 
 @pytest.mark.skipif(

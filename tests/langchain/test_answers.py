@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.content import KNOWN_BLOCK_TYPES
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 
@@ -17,6 +18,7 @@ from langchain_openrouter_fallback.errors import FallbackError
 from openrouter_fallback.emulator import Emulator
 
 from ..support.clients import undiced
+from ..support.rawserver import RawServer, Reply, sse
 from .conftest import CLAUDE, GPT, LLAMA, Make
 from .surfaces import STREAMED, SURFACES, Outcome, aask
 
@@ -126,6 +128,56 @@ async def test_logprobs_and_refusals(emulator: Emulator, make: Make, surface: st
     emulator.reply(refusal="I would rather not.")
     refused = await anyhow(make(), surface)
     assert (refused.text, refused.additional_kwargs["refusal"]) == ("", "I would rather not.")
+    blocks = [block for block in refused.content_blocks if block["type"] != "text"]
+    # LangChain has a block for it from langchain-core 1.7.5 on; the message of its v3 events has text only.
+    if surface in SURFACES:
+        assert blocks == [{"type": "refusal", "refusal": "I would rather not."}][: "refusal" in KNOWN_BLOCK_TYPES]
+
+
+@pytest.mark.parametrize("surface", ALL)
+async def test_what_openrouter_tells_of_an_answer(make: Make, surface: str) -> None:
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "cost": 0.25,
+        "is_byok": True,
+        "cost_details": {"upstream_inference_cost": 0.5},
+    }
+    first = {"content": "See", "annotations": [CITATION]}
+    chunks: list[Any] = [
+        {"choices": [{"index": 0, "delta": first, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {"content": " there."}, "finish_reason": "stop"}], "usage": usage},
+    ]
+    with RawServer() as server:
+        told = [{"id": "gen-1", "model": GPT, "service_tier": "priority", **chunk} for chunk in chunks]
+        server.answer(Reply([sse(*told, "[DONE]")]))
+        llm = make(base_url=server.base_url)
+        message = await anyhow(llm, surface)
+        llm.invoke(["hello", message, HumanMessage("And?")])
+    metadata = message.response_metadata
+    expected = {
+        "annotations": [CITATION],
+        "cost_details": {"upstream_inference_cost": 0.5},
+        "is_byok": True,
+        "service_tier": "priority",
+        "cost": 0.75,
+    }
+    assert {name: metadata[name] for name in expected} == expected
+    assert "estimated" not in metadata
+    assert message.text == "See there."
+    sent = server.requests[-1].body
+    assert sent is not None
+    assert sent["messages"][1]["annotations"] == [CITATION]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+async def test_an_estimate_is_marked(emulator: Emulator, make: Make, surface: str) -> None:
+    emulator.reply(tokens=30)
+    emulator.fault("cut", model=GPT, after_tokens=5)
+    message = (await aask(make(), surface)).answer
+    assert message.response_metadata["seams"]
+    assert message.response_metadata["estimated"] is True
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -94,7 +94,7 @@ def _checked(lab: Lab, case: Case, outcome: Outcome) -> str:
         _nothing_half_done(outcome)
     if case.kind is None:
         _the_first_answers(case, outcome)
-        cell, expected = "first", (1, 0)
+        cell, expected = "first", (case.asked, 0)
     elif outcome.delivered and outcome.error is not None:
         _interrupted(case, outcome)
         cell, expected = f"{type(outcome.error).__name__}, text out", (len(outcome.error.attempts), 0)
@@ -123,7 +123,7 @@ def _the_first_answers(case: Case, outcome: Outcome) -> None:
     assert answer.response_metadata["model_name"] == FIRST
     assert (answer.tool_calls, answer.invalid_tool_calls) == ([], [])
     assert len(answer.additional_kwargs.get("cut_tool_calls", [])) == (1 if case.tools else 0)
-    assert outcome.kinds == [None]
+    assert outcome.kinds == [*map(str, case.before), None]
 
 
 def _the_second_answers(case: Case, outcome: Outcome) -> None:

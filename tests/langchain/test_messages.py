@@ -33,6 +33,9 @@ DETAILS = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "forma
 CALL = {"name": "f", "args": {"a": "ä"}, "id": "1", "type": "tool_call"}
 WIRE_CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": '{"a": "ä"}'}}
 
+ANNOTATIONS = [{"type": "file", "file": {"hash": "h", "name": "a.pdf", "content": [{"type": "text", "text": "read"}]}}]
+SAID = {"role": "assistant", "content": [{"type": "text", "text": "hi"}]}
+
 MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
     (HumanMessage("hi", name="ann"), {"role": "user", "content": "hi", "name": "ann"}),
     (SystemMessage("be brief"), {"role": "system", "content": "be brief"}),
@@ -96,8 +99,60 @@ MESSAGES: list[tuple[BaseMessage, dict[str, Any]]] = [
             ],
             tool_calls=[CALL],
         ),
-        {"role": "assistant", "content": None, "tool_calls": [WIRE_CALL]},
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}],
+            "tool_calls": [WIRE_CALL],
+        },
     ),
+    # Without a message's own calls those of its blocks are.
+    (
+        AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {"a": "ä"}}]),
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"a": "ä"}}]},
+    ),
+    (AIMessage([{"type": "thinking", "thinking": "Hm."}, "hi"]), {**SAID, "reasoning": "Hm."}),
+    (
+        AIMessage([{"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}, "hi"]),
+        {**SAID, "reasoning": "Hm."},
+    ),
+    (
+        AIMessage("hi", additional_kwargs={"reasoning": {"id": "rs_1", "summary": [{"text": "Hm."}]}}),
+        {"role": "assistant", "content": "hi", "reasoning": "Hm."},
+    ),
+    (
+        AIMessage([{"type": "non_standard", "value": {"type": "redacted_thinking", "data": "eA=="}}, "hi"]),
+        {
+            "role": "assistant",
+            "content": [{"type": "redacted_thinking", "data": "eA=="}, {"type": "text", "text": "hi"}],
+        },
+    ),
+    (
+        AIMessage([{"type": "thinking", "signature": "x"}, "hi"], additional_kwargs={"reasoning_details": DETAILS}),
+        {**SAID, "reasoning_details": DETAILS},
+    ),
+    (AIMessage([{"type": "output_text", "text": "hi"}]), {**SAID, "content": [{"type": "output_text", "text": "hi"}]}),
+    (AIMessage([{"text": "hi"}]), {**SAID, "content": [{"text": "hi"}]}),
+    (
+        AIMessage([{"type": "refusal", "refusal": "No."}]),
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+    ),
+    (AIMessage("", additional_kwargs={"refusal": "No."}), {"role": "assistant", "content": "No."}),
+    (
+        AIMessage("hi", response_metadata={"annotations": ANNOTATIONS, "model_name": CLAUDE}),
+        {"role": "assistant", "content": "hi", "annotations": ANNOTATIONS, "model": CLAUDE},
+    ),
+    # A picture of the Responses API, and one of which only the id is left.
+    (
+        AIMessage([{"type": "image_generation_call", "id": "ig_1", "result": "QQ=="}, "hi"]),
+        {**SAID, "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}]},
+    ),
+    (AIMessage([{"type": "image_generation_call", "id": "ig_1"}, "hi"]), SAID),
+    # The record of a search that ran at the provider.
+    (
+        AIMessage([{"type": "server_tool_use", "id": "1"}, {"type": "web_search_tool_result", "content": []}, "hi"]),
+        SAID,
+    ),
+    (AIMessage([{"type": "web_search_call", "id": "ws_1"}, {"type": "text", "text": "hi"}]), SAID),
     (
         AIMessage([{"type": "text", "text": "Look:"}, {"type": "image", "base64": "QQ==", "mime_type": "image/webp"}]),
         {
@@ -192,6 +247,23 @@ BLOCKS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"type": "document", "source": {"type": "url", "url": "https://x.org/a.pdf"}, "title": "a.pdf"},
         {"type": "file", "file": {"file_data": "https://x.org/a.pdf", "filename": "a.pdf"}},
     ),
+    "document of blocks, Anthropic's": (
+        {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "hi"}]}},
+        {"type": "text", "text": "hi"},
+    ),
+    "document of content, Anthropic's": (
+        {"type": "document", "source": {"type": "content", "content": "hi"}},
+        {"type": "text", "text": "hi"},
+    ),
+    "search result, Anthropic's": (
+        {
+            "type": "search_result",
+            "title": "Whales",
+            "source": "a.txt",
+            "content": [{"type": "text", "text": "They sing."}, {"type": "text", "text": "Some."}],
+        },
+        {"type": "text", "text": "[Whales, a.txt]\nThey sing.\nSome."},
+    ),
     "non-standard": ({"type": "non_standard", "value": {"type": "new", "x": 1}}, {"type": "new", "x": 1}),
     "unknown": ({"type": "new", "x": 1}, {"type": "new", "x": 1}),
 }
@@ -208,6 +280,29 @@ def test_a_content_block(name: str) -> None:
     assert content([block]) == [wire]
 
 
+# Of Anthropic's API, Google's, the Responses form, and LangChain's names for them.
+ALIEN = [
+    "tool_result",
+    "tool_use",
+    "server_tool_use",
+    "mcp_tool_use",
+    "web_search_tool_result",
+    "container_upload",
+    "thinking",
+    "executable_code",
+    "code_execution_result",
+    "function_call",
+    "function_call_output",
+    "web_search_call",
+    "image_generation_call",
+    "mcp_approval_request",
+    "mcp_list_tools",
+    "reasoning",
+    "server_tool_call",
+    "tool_call_chunk",
+]
+
+
 @pytest.mark.parametrize(
     ("message", "told"),
     [
@@ -215,14 +310,65 @@ def test_a_content_block(name: str) -> None:
         (HumanMessage([{"type": "image"}]), "messages[1] (human): a block of type 'image' needs a url"),
         (HumanMessage([{"type": "audio", "url": "https://x.org/a.wav"}]), "an audio block needs its data"),
         (HumanMessage([{"type": "non_standard"}]), "a non_standard block needs its value"),
+        (
+            HumanMessage([{"type": "search_result", "content": [{"type": "image"}]}]),
+            "a block of type 'search_result' may hold text only",
+        ),
+        *(
+            (HumanMessage([{"type": kind}]), f"a block of type {kind!r} is known to its maker's API only")
+            for kind in ALIEN
+        ),
+        (ToolMessage([{"type": "tool_result"}], tool_call_id="1"), "a tool's result as a ToolMessage"),
+        (SystemMessage([{"type": "non_standard", "value": {"type": "thinking"}}]), "type 'thinking'"),
     ],
-    ids=["no role", "image", "audio", "non-standard"],
+    ids=lambda value: value[:40] if isinstance(value, str) else value.type,
 )
 def test_what_cannot_be_sent_is_told_with_its_place(message: BaseMessage, told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         wire_messages([HumanMessage("hi"), message])
     assert told in str(raised.value)
     assert "messages[1]" in str(raised.value)
+
+
+def test_what_a_conversation_goes_on_without_is_told_once(
+    emulator: Emulator, llm: ChatOpenRouterFallback, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "a block of type 'server_tool_use' of an AI message is not sent"
+    history = [HumanMessage("hi"), AIMessage([{"type": "server_tool_use", "id": "1"}, "hi"]), HumanMessage("And?")]
+    for model in (llm, llm, llm.with_routing(models=[CLAUDE])):
+        model.invoke(history)
+    assert [told in record.getMessage() for record in caplog.records] == [True]
+    assert body(emulator)["messages"][1] == SAID
+
+
+SIGNED = {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}
+WRITER = {"model_name": "claude-sonnet-4-5-20250929", "model_provider": "anthropic"}
+THOUGHTS: list[tuple[list[Any], list[dict[str, Any]]]] = [
+    ([{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}], [SIGNED]),
+    ([{"type": "reasoning", "reasoning": "Hm.", "extras": {"signature": "c2ln"}}], [SIGNED]),
+    (
+        [{"type": "redacted_thinking", "data": "eA=="}],
+        [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}],
+    ),
+]
+
+
+@pytest.mark.parametrize(("thoughts", "details"), THOUGHTS, ids=["Anthropic's", "standard", "redacted"])
+def test_the_thoughts_of_a_chat_anthropic_go_on_with_their_model_alone(
+    make: Make, thoughts: list[Any], details: list[dict[str, Any]]
+) -> None:
+    """Claude refuses a tool loop that began with thinking whose beginning is gone. The signature is made up."""
+    asked = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+    call = {"name": "f", "args": {}, "id": "toolu_1"}
+    history = [
+        HumanMessage("hi"),
+        AIMessage([*thoughts, asked], tool_calls=[call], response_metadata=WRITER),
+        ToolMessage("4", tool_call_id="toolu_1"),
+    ]
+    with Emulator(strict=False) as emulator:
+        for model in (CLAUDE, "openai/gpt-5.1"):
+            make(models=[model], base_url=emulator.base_url, api_key=emulator.api_key).invoke(history)
+    assert [request.body["messages"][1].get("reasoning_details") for request in emulator.log] == [details, None]
 
 
 def test_blocks_arrive_through_langchain(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
@@ -427,7 +573,7 @@ def test_langchains_names_for_openrouters_parameters(emulator: Emulator, make: M
     assert sent.headers["x-mine"] == "1"
 
 
-@pytest.mark.parametrize("name", ["api_key", "base_url", "max_retries", "endpoints", "app_title"])
+@pytest.mark.parametrize("name", ["app_categories", "api_key", "base_url", "max_retries", "endpoints", "app_title"])
 def test_what_only_a_constructor_takes_is_refused_in_a_call(
     emulator: Emulator, llm: ChatOpenRouterFallback, name: str
 ) -> None:

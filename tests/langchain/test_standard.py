@@ -51,7 +51,7 @@ class TestUnit(ChatModelUnitTests):
 class TestIntegration(ChatModelIntegrationTests):
     @pytest.fixture(autouse=True)
     def _emulator(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        with Emulator() as emulator:
+        with Emulator(strict=True) as emulator:
             self._upstream = emulator
             monkeypatch.setenv("OPENROUTER_API_KEY", emulator.api_key)
             monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)

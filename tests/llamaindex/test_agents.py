@@ -26,6 +26,7 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.emulator.http.log import Request
 
 from ..cases.matrix import FIRST, SECOND
+from .conftest import Make
 
 
 class Tools:
@@ -115,7 +116,8 @@ async def test_an_output_class(llm: OpenRouterFallback, emulator: Emulator, stre
     assert output.get_pydantic_model(Answer) == Answer(text="something", number=7)
 
 
-async def test_a_context_goes_into_a_file_and_back(llm: OpenRouterFallback, emulator: Emulator, tools: Tools) -> None:
+async def test_a_context_goes_into_a_file_and_back(make: Make, emulator: Emulator, tools: Tools) -> None:
+    llm = make([SECOND, FIRST])
     agent: Any = FunctionAgent(tools=[tools.look_up], llm=llm)
     context = Context(agent)
     emulator.reply(reasoning=True)

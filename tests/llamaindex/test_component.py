@@ -21,6 +21,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms.utils import resolve_llm
 from llama_index.core.rate_limiter import TokenBucketRateLimiter
+from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
 import llamaindex_openrouter_fallback
@@ -40,6 +41,7 @@ from openrouter_fallback.emulator import Emulator
 
 from ..cases.matrix import FIRST, SECOND
 from ..cases.settings import CHANGES, FILE
+from ..support.rawserver import RawServer, Reply
 
 KEY = "sk-or-v1-a-very-secret-key"
 ASKED = [ChatMessage("Say something")]
@@ -182,6 +184,66 @@ def test_settings_change_what_they_name(name: str) -> None:
     was = load_config(FILE).settings
     expected = {key: getattr(was, key) for key in FallbackSettings.model_fields} | other | {"max_retries_per_model": 5}
     assert {key: getattr(settings, key) for key in FallbackSettings.model_fields} == expected
+
+
+class Found(BaseModel):
+    """What was found."""
+
+    number: int
+
+
+@pytest.mark.parametrize("where", ["call", "constructor"])
+@pytest.mark.parametrize("form", [Found, Found.model_json_schema()], ids=["pydantic", "JSON schema"])
+def test_a_response_format(make: Make, emulator: Emulator, form: Any, where: str) -> None:
+    asked: dict[str, Any] = {"response_format": form}
+    if where == "call":
+        answer = make().chat([ChatMessage("It is 7")], **asked)
+    else:
+        answer = make(additional_kwargs=asked).chat([ChatMessage("It is 7")])
+    assert Found.model_validate_json(answer.message.content or "") == Found(number=7)
+    assert emulator.log[-1].body["response_format"]["json_schema"]["name"] == "Found"
+
+
+def test_formats_and_tools_that_a_call_may_have(make: Make, emulator: Emulator) -> None:
+    def look_up(query: str) -> str:
+        """Look something up."""
+        return query
+
+    emulator.reply(text="{}")
+    make().chat(ASKED, response_format={"type": "json_object"})
+    assert emulator.log[-1].body["response_format"] == {"type": "json_object"}
+    make().chat(ASKED, tools=[FunctionTool.from_defaults(look_up), {"type": "openrouter:web_search"}])
+    first, second = emulator.log[-1].body["tools"]
+    assert (first["function"]["name"], second["type"]) == ("look_up", "openrouter:web_search")
+    with pytest.raises(ConfigError, match="int is no pydantic class"):
+        make().chat(ASKED, response_format=int)
+
+
+def test_the_environment_of_the_openrouter_integration(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_BASE", emulator.base_url)
+    assert OpenRouterFallback([FIRST], api_key=emulator.api_key).chat(ASKED).message.content
+
+
+def test_the_context_is_known_before_the_first_call(make: Make, emulator: Emulator) -> None:
+    """Engines budget by it when they are made; 3,900 tokens, LlamaIndex's own default, would cut every prompt."""
+    models = ["anthropic/claude-sonnet-4.5", "google/gemini-2.5-pro"]
+    llm = make(models)
+    assert llm.metadata.context_window == 1_000_000
+    assert emulator.log == []
+    assert llm.with_options(models=models[1:]).metadata.context_window == 1_048_576
+    assert make(models, context_window=9_000).metadata.context_window == 9_000
+
+
+def test_a_list_that_does_not_come_is_not_waited_for_again(make: Make) -> None:
+    with RawServer() as server:
+        server.answer(Reply([b"{}"], status=503, content_type="application/json"))
+        llm = make(["anthropic/claude-sonnet-4.5"], api_base=server.base_url)
+        assert {llm.metadata.context_window, llm.with_options(task=None).metadata.context_window} == {3_900}
+        asked = len(server.requests)
+        assert asked >= 1
+        never = make(["anthropic/claude-sonnet-4.5"], api_base=server.base_url, settings={"catalog": "never"})
+        assert never.metadata.context_window == 3_900
+        assert len(server.requests) == asked
 
 
 def test_one_client_whatever_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
+from llama_index.core.prompts import PromptTemplate
+from pydantic import BaseModel
 
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from llamaindex_openrouter_fallback.messages import wire_messages
@@ -33,8 +35,10 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.request.handover import History, Target, rule_for, translate
 
 from ..call.test_wire_replay import ALL, Recording
+from ..cases.matrix import FIRST, SECOND
 from ..support.bodies import choice, delta
 from ..support.rawserver import RawServer, Reply, sse
+from .conftest import Make
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -67,6 +71,8 @@ def call(id: str, arguments: str) -> dict[str, Any]:
 DETAILS = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0}]
 POINT = CachePoint(cache_control=CacheControl(type="ephemeral", ttl="1h"))
 CACHED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+NOTES = [{"type": "url_citation", "url_citation": {"url": "https://example.com"}}]
 
 # What LlamaIndex has, what goes on the wire.
 MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
@@ -129,7 +135,25 @@ MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
     ),
     "cache point after an image": (
         user(ImageBlock(image=PNG), POINT),
-        {"role": "user", "content": [{**HELLO, **CACHED}, image(PNG_URL)]},
+        {"role": "user", "content": [HELLO, {**image(PNG_URL), **CACHED}]},
+    ),
+    "cache point after an image alone": (
+        ChatMessage(role="user", blocks=[ImageBlock(image=PNG), POINT, TextBlock(text="Hello")]),
+        {"role": "user", "content": [{**image(PNG_URL), **CACHED}, HELLO]},
+    ),
+    "cache point after a document": (
+        user(DocumentBlock(url="https://example.com/a.pdf", title="a.pdf"), POINT),
+        {
+            "role": "user",
+            "content": [
+                HELLO,
+                {
+                    "type": "file",
+                    "file": {"filename": "a.pdf", "file_data": "https://example.com/a.pdf"},
+                    **CACHED,
+                },
+            ],
+        },
     ),
     "citable": (
         ChatMessage(blocks=[CitableBlock(title="Seams", source="a.txt", content=[TextBlock(text="They join.")])]),
@@ -160,6 +184,40 @@ MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
         ),
         {"role": "assistant", "content": "Yes", "reasoning": "Hm.", "reasoning_details": DETAILS},
     ),
+    "thinking, signed, of the Anthropic integration": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                ThinkingBlock(content="Hm.", additional_information={"signature": "c2ln", "type": "thinking"}),
+                TextBlock(text="Hello"),
+            ],
+        ),
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}, HELLO]},
+    ),
+    "thinking, redacted, of the Anthropic integration": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                ThinkingBlock(additional_information={"type": "redacted_thinking", "data": "eA=="}),
+                ToolCallBlock(tool_call_id="1", tool_name="look_up"),
+            ],
+        ),
+        {
+            "role": "assistant",
+            "content": [{"type": "redacted_thinking", "data": "eA=="}],
+            "tool_calls": [call("1", "{}")],
+        },
+    ),
+    "thinking, of the Responses integration": (
+        ChatMessage(
+            role="assistant",
+            blocks=[
+                ThinkingBlock(content="Hm.", additional_information={"id": "rs_1", "encrypted_content": "x"}),
+                TextBlock(text="Hello"),
+            ],
+        ),
+        {"role": "assistant", "content": "Hello", "reasoning": "Hm."},
+    ),
     "tool calls": (
         ChatMessage(
             role="assistant",
@@ -188,6 +246,14 @@ MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
     "tool result": (
         ChatMessage("found", role="tool", additional_kwargs={"tool_call_id": "1", "name": "look_up"}),
         {"role": "tool", "content": "found", "tool_call_id": "1", "name": "look_up"},
+    ),
+    "tool result of the Responses integration": (
+        ChatMessage("found", role="tool", additional_kwargs={"call_id": "1"}),
+        {"role": "tool", "content": "found", "tool_call_id": "1"},
+    ),
+    "annotations": (
+        ChatMessage("See there", role="assistant", additional_kwargs={"annotations": NOTES}),
+        {"role": "assistant", "content": "See there", "annotations": NOTES},
     ),
     "tool result with an image": (
         ChatMessage(
@@ -254,8 +320,9 @@ def test_a_file_goes_out(
 
 
 @pytest.mark.parametrize("data", [WAV, b"only ascii"])
-def test_speech_from_an_open_file_goes_out(llm: OpenRouterFallback, emulator: Emulator, data: bytes) -> None:
+def test_speech_from_an_open_file_goes_out(make: Make, emulator: Emulator, data: bytes) -> None:
     """Twice, as a conversation does."""
+    llm = make(["google/gemini-2.5-pro"])
     message = user(AudioBlock(audio=BytesIO(data), format="wav"))
 
     llm.chat([message])
@@ -285,11 +352,18 @@ def test_a_call_that_cannot_be_sent(llm: OpenRouterFallback, emulator: Emulator)
     assert emulator.log == []
 
 
+class Answer(BaseModel):
+    """An answer."""
+
+    number: int
+
+
 def blocks(response: ChatResponse) -> list[str]:
     return [block.block_type for block in response.message.blocks]
 
 
-def test_everything_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> None:
+def test_everything_comes_in(make: Make, emulator: Emulator) -> None:
+    llm = make([SECOND])
     emulator.reply(
         text="Yes",
         reasoning="Hm.",
@@ -321,6 +395,40 @@ def test_everything_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> Non
         assert response.message.role == MessageRole.ASSISTANT
 
 
+async def test_what_openrouter_tells_of_an_answer(make: Any) -> None:
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "cost": 0.25,
+        "is_byok": True,
+        "cost_details": {"upstream_inference_cost": 0.5},
+    }
+    chunk = {**delta(content="Yes", finish="stop"), "service_tier": "priority", "usage": usage}
+    with RawServer() as server:
+        server.answer(Reply([sse(chunk, "[DONE]")]))
+        llm = make(["raw/model"], api_base=server.base_url)
+        asked = [ChatMessage("Hello")]
+        told = [
+            llm.chat(asked),
+            list(llm.stream_chat(asked))[-1],
+            await llm.achat(asked),
+            [response async for response in await llm.astream_chat(asked)][-1],
+            llm.complete("Hello"),
+        ]
+    for response in told:
+        expected = {"service_tier": "priority", "is_byok": True, "cost": 0.75, "cost_details": usage["cost_details"]}
+        assert {name: response.additional_kwargs[name] for name in expected} == expected
+        assert "estimated" not in response.additional_kwargs
+
+
+def test_an_estimate_is_marked(llm: OpenRouterFallback, emulator: Emulator) -> None:
+    emulator.reply(tokens=30)
+    emulator.fault("cut", model=FIRST, after_tokens=5)
+    last = list(llm.stream_chat([ChatMessage("Hello")]))[-1]
+    assert last.additional_kwargs["seams"]
+    assert last.additional_kwargs["estimated"] is True
+
+
 def test_speech_comes_in(llm: OpenRouterFallback, emulator: Emulator) -> None:
     data = base64.b64encode(WAV).decode()
     emulator.reply(audio={"id": "speech_1", "data": data, "transcript": "Hello", "format": "wav"})
@@ -342,8 +450,17 @@ def test_a_refusal_is_an_answer(llm: OpenRouterFallback, emulator: Emulator) -> 
     assert llm.complete("Hello").text == "I would rather not."
 
 
-def test_an_answer_goes_back_as_it_came(llm: OpenRouterFallback, emulator: Emulator) -> None:
+def test_a_refusal_in_place_of_a_call_is_told(make: Any) -> None:
+    with RawServer() as server:
+        server.answer(Reply([sse(delta(refusal="I would rather not.", finish="stop"), "[DONE]")]))
+        llm = make(["raw/model"], api_base=server.base_url)
+        with pytest.raises(ValueError, match="the model refused: I would rather not"):
+            llm.structured_predict(Answer, PromptTemplate("Hello"))
+
+
+def test_an_answer_goes_back_as_it_came(make: Make, emulator: Emulator) -> None:
     """Signed reasoning and tool calls: providers compare what they get back with what they have sent."""
+    llm = make([SECOND])
     call = {"name": "look_up", "arguments": '{"query":  "naïve"}', "id": "1"}
     emulator.reply(text="Let me see", reasoning="Hm.", tool_calls=[call])
     came = llm.chat([ChatMessage("Hello")])
@@ -369,6 +486,7 @@ RAW: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["tool_call"],
     ),
     "an image that is none": (choice(content="See", images=[image("data:image/png;base64,%%%")]), ["text", "image"]),
+    "an image whose URL is none": (choice(content="See", images=[image("not a URL")]), ["text"]),
     "speech that is none": (choice(content="Hear", audio={"data": 7}), ["text"]),
     "cut off by its length": (choice("length", content="To"), ["text"]),
 }

@@ -116,6 +116,53 @@ def test_what_is_never_closed_leaves_no_warning(emulator: Emulator, what: str) -
     assert {request.ended for request in log if request.model == FIRST} <= {"gone"}
 
 
+# What daemon threads do as the interpreter ends, some milliseconds later.
+IN_DAEMON_THREADS = {
+    "a call": 'client.chat("Hello")',
+    "a stream": '[None for piece in client.stream("Hello")]',
+    "calls, one after the other": """
+while True:
+    client.chat("Hello", models=[SECOND], accept=lambda answer: True)
+""",
+    "a function of the caller's": 'client.chat("Hello", models=[SECOND], accept=lambda answer: time.sleep(60) or True)',
+}
+
+
+@pytest.mark.parametrize("what", IN_DAEMON_THREADS)
+def test_a_thread_in_mid_call_leaves_no_traceback_as_the_interpreter_ends(emulator: Emulator, what: str) -> None:
+    script = f"""
+import threading, time
+def work():
+    {IN_DAEMON_THREADS[what].strip().replace(chr(10), chr(10) + "    ")}
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+sys.stdin.read()
+"""
+    command = [sys.executable, "-W", "error", "-c", _PRELUDE + script, emulator.base_url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        emulator.wait_for(lambda log: sum(request.tokens_sent > 2 for request in log) >= 3, timeout=20)
+        _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+    log = emulator.wait_for(lambda log: all(request.ended != "open" for request in log))
+    assert {request.ended for request in log if request.model == FIRST} <= {"gone"}
+
+
+def test_a_call_after_the_portal_was_closed_says_so(emulator: Emulator) -> None:
+    late = """
+import atexit
+def late():
+    try:
+        client.chat("Hello")
+    except Exception as error:
+        print(type(error).__name__, error)
+atexit.register(late)  # before the library: it is called after the library's own
+"""
+    command = [sys.executable, "-W", "error", "-c", f"{late}{_PRELUDE}client.close()", emulator.base_url]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    said = "LocalError The interpreter is ending: no call can be made any more.\n"
+    assert (process.returncode, process.stdout, process.stderr) == (0, said, "")
+
+
 UNDER_WAY = {
     "chat": 'client.chat("Hello")',
     "stream": '[None for piece in client.stream("Hello")]',

@@ -54,7 +54,8 @@ KEYS: Mapping[type[BaseModel], str] = {
     Settings: (
         "max_retries_per_model disable_duration_seconds health_window_minutes skip_threshold min_samples policy"
         " on_failure first_token_timeout_seconds stall_timeout_seconds total_timeout_seconds attempt_timeout_seconds"
-        " order_by stream_upstream mid_stream retry_budget hedge catalog health_store spend_limit_usd opentelemetry"
+        " order_by stream_upstream mid_stream stick_to stick_seconds"
+        " retry_budget hedge catalog health_store spend_limit_usd opentelemetry"
     ),
 }
 # Arguments and options, then what the exit status may be.
@@ -100,7 +101,7 @@ COMMANDS = {
 METRICS = (
     "gen_ai.client.operation.duration gen_ai.client.operation.time_to_first_chunk gen_ai.client.token.usage"
     " openrouter_fallback.cost openrouter_fallback.attempts openrouter_fallback.failovers openrouter_fallback.hedges"
-    " openrouter_fallback.breaker.changes openrouter_fallback.breaker.state"
+    " openrouter_fallback.resends openrouter_fallback.breaker.changes openrouter_fallback.breaker.state"
 )
 NAMES = {
     "openrouter_fallback.drill": (

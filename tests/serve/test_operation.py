@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ KEY = "serve-key-0123456789"
 PROMPT = "a prompt that stands in no log"
 CALL: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": PROMPT}]}
 PACE = 0.02
+MICRO, NANO = Decimal("1e-6"), Decimal("1e-9")
+DEAR, FREE = "anthropic/claude-sonnet-4.5", "openai/gpt-oss-20b:free"
 
 
 def post(base_url: str, body: dict[str, Any] = CALL, key: str = "", **headers: str) -> httpx2.Response:
@@ -153,6 +156,48 @@ def test_several_workers_share_health_through_redis(emulator: Emulator, tmp_path
             child.send_signal(signal.SIGTERM)
             child.communicate(timeout=15)
     assert child.returncode == 0
+
+
+@pytest.mark.skipif(not binaries(), reason="there is no Redis server here")
+def test_several_workers_keep_one_limit_per_day_through_redis(emulator: Emulator, tmp_path: Path) -> None:
+    """Only what is spent between two exchanges may exceed it: here each call is told before the next one."""
+    emulator.reply(tokens=1000, model=DEAR)
+    paid, free = {**CALL, "max_tokens": 1000}, {**CALL, "model": "task:free"}
+    limit, cost = Decimal("0.04"), Decimal("0.015")  # and the prompt: two calls, not three
+    file, before = tmp_path / "fallback.yaml", emulator.spent
+    with RedisServer(next(iter(binaries().values()))) as redis, redis.admin().monitor() as monitor:
+        settings = f"{{health_store: '{redis.url}', spend_limit_usd: {{per_day: {limit}}}, catalog: always}}"
+        chains = f"default_chain: [{DEAR}], task_chains: {{free: [{FREE}]}}"
+        file.write_text(f"fallback: {{{chains}, settings: {settings}}}")
+        seen = (one["command"] for one in monitor.listen())
+
+        sums: dict[str, Decimal] = {}
+
+        def told() -> None:
+            """All that was spent is in the store, and after four exchanges more both workers have heard of it."""
+            while sum(sums.values()) < emulator.spent - before - MICRO:
+                name, *words = next(seen).split()
+                if name == "HSET" and ":spent:" in words[0]:
+                    sums[words[1]] = int(words[2].partition(":")[0]) * NANO
+            assert [next(command for command in seen if command == "TIME") for _ in range(4)]
+
+        with process(emulator, "--config", str(file), "--workers", "2") as (child, url):
+            workers: set[str] = set()
+            while len(workers) < 2:  # a worker exchanges from its first call on
+                assert post(url, free).status_code == 200
+                clients = redis.admin().client_list()
+                workers = {one["id"] for one in clients if one["cmd"].split("|")[0] in ("exec", "hgetall", "time")}
+            answered = 0
+            while (answer := post(url, paid)).status_code == 200:
+                answered += 1
+                told()
+            refused = [post(url, paid) for _ in range(8)]  # either worker may answer
+            child.send_signal(signal.SIGTERM)
+            child.communicate(timeout=15)
+    assert {one.status_code for one in (answer, *refused)} == {402}
+    assert "per day" in answer.text
+    assert answered == emulator.count(DEAR) == 2
+    assert 2 * cost < emulator.spent - before <= limit
 
 
 def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emulator) -> None:

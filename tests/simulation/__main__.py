@@ -1,6 +1,6 @@
 """Play many worlds and say which invariants they break.
 
-python -m tests.simulation [--worlds 1000] [--first 0] [--shape blip] [--show 3]
+python -m tests.simulation [--worlds 1000] [--first 0] [--shape blip] [--show 3] [--fleets]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 
+from .fleet import LONGEST_SECONDS, fleet_of
 from .invariants import REFERENCES, judge, outweighed
 from .play import play
 from .worlds import SHAPES, world
@@ -21,12 +22,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=SHAPES)
     parser.add_argument("--show", type=int, default=3, help="violations shown per invariant")
+    parser.add_argument(
+        "--fleets", action="store_true", help="play worlds of at most a minute by a fleet, and no others"
+    )
     options = parser.parse_args()
     begun, broken = time.perf_counter(), Counter[str]()
     answered, lost, won = Counter[str](), Counter[str](), Counter[str]()
     calls = 0
     for seed in range(options.first, options.first + options.worlds):
-        judged = judge(play(world(seed, options.shape)))
+        here = world(seed, options.shape)
+        if options.fleets and here.calls[-1].at > LONGEST_SECONDS:
+            continue
+        judged = judge(play(here, fleet_of(here) if options.fleets else None))
         calls += judged.calls
         answered += judged.answered
         lost += judged.lost

@@ -2,10 +2,15 @@
 
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
 I2  no candidate's attempt fails: one request, but for probes and attempts beside
-I3  plain SDK and plain loop: not better than we are, in aggregate; per call where all phases last 2 s or more
+I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer
 I4  failing probes of one scope begin 20 s apart; a dead world gets (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
+I7  I1 for the processes of a fleet, whose store may be slow, silent or gone
+
+What I1 takes off the time in which a candidate is healthy: the call's earlier request to it while that is open, a
+cooldown of at most 60 s, the deadlines for first tokens of other candidates that are silent, and what a call lives no
+longer that ends for want of retry budget. Where the configured attempts at it are used up, it asks for no more.
 """
 
 from __future__ import annotations
@@ -17,19 +22,27 @@ from dataclasses import dataclass, field
 
 from . import references
 from .play import Played, Result
-from .worlds import SLOW_TO_FAIL, CallSpec, Model, World
+from .worlds import DRIP_SECONDS, SLOW_TO_FAIL, CallSpec, Model, World
 
 HEALTHY_SECONDS = 12.0
 HOME_SECONDS = 30.0
 LEARNT_SECONDS = 5.0
-"""The shortest deadline for a first token that is learnt."""
+LEARNT_SAMPLES = 250
+"""The shortest deadline for a first token that is learnt, and from so many it surely is."""
 PROBE_SECONDS = 20.0
 RETRY_BUDGET = 0.2
 BUDGET_FLOOR = 10
 FIRST_TOKEN_SECONDS = 30.0
 STALL_SECONDS = 30.0
-_MIN_SAMPLES = 3
+LONGEST_COOLDOWN_SECONDS = 60.0
+OWN_COOLDOWN_SECONDS = 16.0
+MOST_BESIDE = 3
+SLOW_START_SECONDS = 3.0
+COMES_HOME_SECONDS = 120.0
+COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
+_ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
+"""What a probe's end says of its model; a rate limit or a caller who leaves says nothing."""
 
 
 @dataclass
@@ -51,7 +64,7 @@ def judge(played: Played) -> Judged:
     for name, check in CHECKS.items():
         found = check(played)
         if found:
-            judged.violations[name] = found
+            judged.violations["I7" if name == "I1" and played.fleet is not None else name] = found
     for result in played.results:
         if result.left:
             continue
@@ -86,37 +99,88 @@ def healthy_spans(world: World, model: Model) -> list[tuple[float, float]]:
     return spans
 
 
-def patience(world: World, call: CallSpec, but: Model) -> float:
-    """What the call may spend on candidates that fail slowly before it comes to a healthy one."""
-    seconds = 0.0
+def patience(played: Played, call: CallSpec, but: Model) -> float:
+    """Seconds that the call may spend on other candidates that say nothing, before it comes to a healthy one."""
+    world = played.world
+    total = call.total or world.total
+    slow = [model for model in world.models if any(phase.kind in SLOW_TO_FAIL for phase in model.phases)]
+    seconds, silent = 0.0, 0
     for model in world.models:
-        slow = any(phase.kind in SLOW_TO_FAIL for phase in model.phases)
-        if slow and model is not but:
-            seconds += FIRST_TOKEN_SECONDS + STALL_SECONDS
-    holes = [blip for blip in world.blips if blip.kind in ("black_hole", "half_open")]
-    if holes:
-        seconds = math.inf  # a plain client hears no more of such a request either
-    return seconds
+        if model is but:
+            continue
+        kinds = {phase.kind for start, end, phase in model.spans() if start < call.at + total and call.at < end}
+        if kinds & {"silent", "slow"} or _swallowed(world, model, call):
+            learnt = _learnt(played, model, call.at) if len(slow) == 1 else FIRST_TOKEN_SECONDS
+            seconds += min(learnt, total / 2)
+            silent += 1
+        drips = [phase.value * DRIP_SECONDS for _, _, phase in model.spans() if phase.kind == "drip"]
+        if drips and call.streamed:
+            seconds += max(drips) + STALL_SECONDS  # what drips is delivered as long as it does
+        elif drips:
+            seconds += total / 2
+        elif call.streamed and _swallowed(world, model, call):
+            seconds += STALL_SECONDS
+    return math.inf if silent >= MOST_BESIDE else seconds
+
+
+def _learnt(played: Played, model: Model, at: float) -> float:
+    """The deadline for a first token that may be learnt from those that came within the last hour."""
+    tokens = [
+        request.reply.steps[1][0]
+        for request in played.requests
+        if request.model == model.key and request.reply.answered_after is not None and at - 3600.0 < request.at < at
+    ]
+    if played.fleet is not None or len(tokens) < LEARNT_SAMPLES:
+        return FIRST_TOKEN_SECONDS
+    p99 = sorted(tokens)[int(0.99 * len(tokens))]
+    return min(max(LEARNT_SECONDS, 4.0 * 1.2 * p99), FIRST_TOKEN_SECONDS)
+
+
+def _swallowed(world: World, model: Model, call: CallSpec) -> bool:
+    """Whether requests to the model may vanish in its endpoint's connections."""
+    until = call.at + (call.total or world.total)
+    return any(
+        blip.kind in ("black_hole", "half_open") and blip.start < until and call.at < blip.end + FIRST_TOKEN_SECONDS
+        for blip in world.blips_of(model.endpoint)
+    )
 
 
 def i1(played: Played) -> list[str]:
+    """A call whose attempts at a model are used up has had its healthy candidate; one that ends for want of budget
+    is missed only where the candidate was healthy for 12 s of the call's life.
+    """
     found = []
     for result in played.results:
         if result.answered or result.left:
             continue
         call, world = result.call, played.world
         deadline = call.at + (call.total or world.total)
+        tried = played.tried_by(call.number)
         for model in world.models:
-            need = HEALTHY_SECONDS + model.answer_seconds + patience(world, call, model)
+            own = [one for one in tried if one.model == model.key]
+            need = HEALTHY_SECONDS + model.answer_seconds + patience(played, call, model)
             for start, end in healthy_spans(world, model):
-                since, until = max(start, call.at), min(end, deadline)
-                lived = until if start <= call.at else min(until, result.ended)
-                before = sum(one.model == model.key and one.at < start for one in played.requests_of(call.number))
-                if before >= references.attempts(world):
+                if sum(one.began < start for one in own) >= references.attempts(world):
                     continue
-                if lived - since >= need and not _limited(model, call.at):
+                since = max(start, call.at, _pending(played, model, call.at))
+                # An attempt that fell silent before is not called again beside itself.
+                since = max([since, *(one.ended for one in own if one.began < start <= one.ended)])
+                until = min(end, deadline)
+                if "retry budget" in result.message:
+                    until = min(until, result.ended)
+                if until - since >= need:
                     found.append(f"{_name(result)}: {model.key} is healthy {since:.2f}-{until:.2f}")
     return found
+
+
+def _pending(played: Played, model: Model, at: float) -> float:
+    """Until when a cooldown holds that is short enough to be waited for: the server's own, or ours without one."""
+    ends = [
+        request.at + (request.reply.retry_after or OWN_COOLDOWN_SECONDS)
+        for request in played.requests
+        if request.model == model.key and request.reply.status == 429
+    ]
+    return max([end for end in ends if end - at <= LONGEST_COOLDOWN_SECONDS], default=0.0)
 
 
 def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
@@ -126,16 +190,8 @@ def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
     return lost > won and tail < alpha * 2**number
 
 
-def _limited(model: Model, at: float) -> bool:
-    """Whether a cooldown that a server asked for may still hold at the call's beginning."""
-    return any(
-        phase.kind == "limited" and phase.start <= at < end + max(phase.value, 16.0) for _, end, phase in model.spans()
-    )
-
-
 def i2(played: Played) -> list[str]:
     found = []
-    probed = {(model, round(at, 3)) for model, at, _ in played.probes}
     for result in played.results:
         requests = played.requests_of(result.call.number)
         if not result.answered or len(requests) < 2:
@@ -146,8 +202,7 @@ def i2(played: Played) -> list[str]:
             continue
         if any(attempt.kind == "cancelled" and attempt.seconds >= LEARNT_SECONDS for attempt in result.attempts):
             continue  # its first token was overdue: another was called beside it
-        beside = [one for one in requests if (one.model, round(one.at, 3)) in probed]
-        if len(requests) - len(beside) > 1 and not any(attempt.probe for attempt in result.attempts):
+        if not any(one.probe for one in played.tried_by(result.call.number)):
             found.append(f"{_name(result)}: {len(requests)} requests to {[one.model for one in requests]}")
     return found
 
@@ -157,14 +212,15 @@ def _slow(world: World, key: str, at: float) -> bool:
 
 
 def i3(played: Played) -> list[str]:
-    """Call by call, where no time of health lasts less than 2 s and nothing is left to chance."""
+    """Call by call, where each time of health has room for a pause of 2 s and an answer, and nothing is chance."""
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
         return []
     if any(blip.kind == "half_open" for blip in world.blips):
         return []  # the references have no idle connections
     # What is healthy at the beginning was so for ever.
-    if any(start > 0.0 and end - start < 2.0 for model in world.models for start, end in healthy_spans(world, model)):
+    spans = [(model, *span) for model in world.models for span in healthy_spans(world, model)]
+    if any(start > 0.0 and end - start < 2.0 + model.answer_seconds for model, start, end in spans):
         return []
     found = []
     for result in played.results:
@@ -172,96 +228,176 @@ def i3(played: Played) -> list[str]:
             continue
         for name, policy in REFERENCES.items():
             at = policy(world, result.call)
-            if at is not None and not _lucky(world, result.call, at):
+            if at is not None:
                 found.append(f"{_name(result)}: the plain {name} has its answer at {at:.2f}")
     return found
 
 
-def _lucky(world: World, call: CallSpec, answered: float) -> bool:
-    """Whether the answer hung on a moment: asked just after a recovery, or from a model that soon was ill."""
-    return any(
-        0.0 <= answered - model.answer_seconds - start < 0.1 or answered <= end < call.at + 2.0
-        for model in world.models
-        for start, end in healthy_spans(world, model)
-    )
-
-
 def i4(played: Played) -> list[str]:
+    """A store that does not answer lets each process of a fleet probe by itself."""
     found = []
     last: dict[str, float] = {}
-    for model, at, verdict in sorted(played.probes, key=lambda probe: probe[1]):
-        if not verdict:
+    alone = played.fleet is not None and bool(played.fleet.outages)
+    for probe in played.tried:
+        if probe.kind not in (*_ILL, "connection"):
             continue
-        soon = model in last and at - last[model] < PROBE_SECONDS - _SLACK
-        if soon and not _answered(played, model, last[model], at):
-            found.append(f"probes of {model} at {last[model]:.2f} and {at:.2f}")
-        last[model] = at
+        # A connection that fails says something of the endpoint, and nothing of the model.
+        scope = played.world.model(probe.model).endpoint if probe.kind == "connection" else probe.model
+        if scope not in probe.probes:
+            continue
+        if alone or (probe.kind == "connection" and played.fleet is not None):
+            scope += f" in process {probe.number % played.processes}"
+        at = probe.began
+        soon = scope in last and at - last[scope] < PROBE_SECONDS - _SLACK
+        if soon and not _answered(played, scope, last[scope], at):
+            found.append(f"probes of {scope} at {last[scope]:.2f} and {at:.2f}")
+        last[scope] = at
     world = played.world
+    found += _slow_start(played)
     if world.shape == "dead" and not world.blips:
         times = [call.at for call in world.calls]
-        periods = (max(request.at for request in played.requests) - times[0]) // 10.0 + 2
-        # The first request to each candidate is no extra one, where nothing is known of it yet.
-        most = (1 + RETRY_BUDGET) * len(times) + BUDGET_FLOOR * periods + _unlearnt(world)
+        # The floor at once, then at its pace: 10 more in each 10 s, of which the oldest twentieth is forgotten early.
+        periods = 1 + (max(request.at for request in played.requests) - times[0]) / 9.5
+        most = (1 + RETRY_BUDGET) * (len(times) + _free(played)) + BUDGET_FLOOR * periods * played.processes
         if len(played.requests) > most:
             found.append(f"{len(played.requests)} requests for {len(times)} calls, at most {most:.0f}")
     return found
 
 
-def _answered(played: Played, model: str, since: float, until: float) -> bool:
-    """Whether the model has answered anybody meanwhile: its circuit was closed then."""
+def _slow_start(played: Played) -> list[str]:
+    """The first 3 s after a probe has succeeded, where the next model is well: two attempts at a time, and a share."""
+    world = played.world
+    if len(world.models) == 1 or world.blips or any(phase.kind != "up" for phase in world.models[1].phases):
+        return []
+    found = []
+    first = world.models[0]
+    for probe in played.tried:
+        if probe.model != first.key or not probe.probe or probe.kind is not None:
+            continue
+        until = probe.ended + SLOW_START_SECONDS
+        calls = sum(probe.ended < result.call.at < until for result in played.results)
+        begun = sum(one.model == first.key and probe.ended < one.began < until for one in played.tried)
+        most = 2 * (1 + SLOW_START_SECONDS / first.answer_seconds) + calls * (SLOW_START_SECONDS / 10.0) ** 2
+        if begun > 1.5 * most * played.processes:
+            found.append(f"{begun} of {calls} calls begin at {first.key} just after {probe.ended:.2f}")
+    return found
+
+
+def _answered(played: Played, scope: str, since: float, until: float) -> bool:
+    """Whether the model or endpoint has answered anybody meanwhile: its circuit was closed then."""
     return any(
-        since < one.at < until for one in played.requests if one.model == model and one.reply.answered_after is not None
+        since < one.at < until and one.reply.answered_after is not None
+        for one in played.requests
+        if scope.split(" in ")[0] in (one.model, played.world.model(one.model).endpoint)
     )
 
 
-def _unlearnt(world: World) -> float:
-    """Requests to models of which nothing bad is known yet: what begins before failures can be seen, and probes."""
-    first, last = world.calls[0].at, world.calls[-1].at
-    at_once = sum(call.at < first + 1.0 for call in world.calls)
-    return len(world.models) * (at_once + 2 * _MIN_SAMPLES + (last - first) / PROBE_SECONDS + 1)
+def _free(played: Played) -> int:
+    """Requests after a call's first that cost no budget: a candidate's first, until all circuits are open; a probe."""
+    seen: set[tuple[int, str]] = set()
+    begun: set[int] = set()
+    free = 0
+    for one in played.tried:
+        first = (one.number, one.model) not in seen
+        free += first and one.number in begun and (one.probe or not one.dead)
+        seen.add((one.number, one.model))
+        begun.add(one.number)
+    return free
 
 
 def i5(played: Played) -> list[str]:
     """Of a chain's first model: calls after its last failure, until one of them has begun a request to it."""
     world = played.world
     first = world.models[0]
-    if len(world.models) == 1 or any(phase.kind == "limited" for phase in first.phases):
+    if len(world.models) == 1:
         return []
-    seen = [
-        request.at + (request.reply.failed_after or FIRST_TOKEN_SECONDS)
+    tried = [one for one in played.tried if one.model == first.key]
+    begun = {one.number for one in tried}
+    seen = sorted(one.ended for one in tried if one.kind not in (None, "cancelled"))
+    if "disable_duration_seconds" in world.settings:
+        return _as_the_user_said(played, begun)
+    pending = [
+        (request.at, request.at + request.reply.retry_after)
         for request in played.requests
-        if request.model == first.key and request.reply.answered_after is None
+        if request.model == first.key and request.reply.retry_after
     ]
-    seen += [blip.end for blip in world.blips if blip.endpoint == first.endpoint]
-    asked = [request for request in played.requests if request.model == first.key]
-    begun = {request.number for request in asked} | {
-        result.call.number for result in played.results if any(one.model == first.key for one in result.attempts)
-    }
     found = []
-    for failed, following in zip(sorted(seen), [*sorted(seen)[1:], float("inf")][: len(seen)], strict=True):
-        late = [r for r in played.results if failed + HOME_SECONDS < r.call.at < following and not r.left]
+    for failed, following in zip(seen, [*seen[1:], math.inf][: len(seen)], strict=True):
+        since = max([failed, *(until for at, until in pending if at <= failed)]) + HOME_SECONDS
+        late = [r for r in played.results if since < r.call.at < following and not r.left]
         late.sort(key=lambda one: one.call.at)
-        if len(late) < 2 or any(failed < request.at <= late[1].call.at for request in asked):
+        if len(late) < 2 or any(failed < one.began <= late[1].call.at for one in tried):
             continue
         if not {result.call.number for result in late[:2]} & begun:
             found.append(f"{_name(late[1])}: {first.key} failed last at {failed:.2f} and is not called")
-    return found + _after_one_event(played, begun)
+    for check in (_after_events, _unharmed, _comes_home):
+        found += check(played, begun)
+    return found
 
 
-def _after_one_event(played: Played, begun: set[int]) -> list[str]:
-    """One short reset in a world where all is well: calls more than a second later begin at the first model."""
+def _after_events(played: Played, begun: set[int]) -> list[str]:
+    """One or two short resets in a world where all is well: calls a second later begin at the first model."""
     world = played.world
     well = all(phase.kind == "up" for model in world.models for phase in model.phases)
-    if not well or len(world.blips) != 1 or world.blips[0].kind != "reset" or world.settings:
+    short = all(blip.kind == "reset" and blip.end - blip.start <= 0.01 for blip in world.blips)
+    if not well or not short or not 1 <= len(world.blips) < 3 or world.settings:
         return []
-    end = world.blips[0].end
-    if end - world.blips[0].start > 0.01:
-        return []
-    later = [result for result in played.results if result.call.at > end + 1.0 and not result.left]
+    later = [
+        result
+        for result in played.results
+        if any(blip.end + 1.0 < result.call.at for blip in world.blips)
+        and not any(blip.start <= result.call.at <= blip.end + 1.0 for blip in world.blips)
+        and not result.left
+    ]
     return [f"{_name(one)}: does not begin at {world.models[0].key}" for one in later if one.call.number not in begun]
 
 
+def _unharmed(played: Played, begun: set[int]) -> list[str]:
+    """Processes whose line is good, with a first model that fails nowhere: each of their calls begins at it."""
+    world = played.world
+    lines = {blip.process for blip in world.blips}
+    if None in lines or len(lines) > 1 or any(phase.kind != "up" for phase in world.models[0].phases):
+        return []
+    return [
+        f"{_name(one)}: does not begin at {world.models[0].key}, which never failed here"
+        for one in played.results
+        if one.call.number % played.processes not in lines and one.call.number not in begun and not one.left
+    ]
+
+
+def _comes_home(played: Played, begun: set[int]) -> list[str]:
+    """A first model that gives each first token within 10 s, for two minutes already, answers some calls."""
+    world = played.world
+    first, last = world.models[0], world.models[0].phases[-1]
+    well = last.kind == "up" or (last.kind == "slow" and last.value <= COMES_HOME_FIRST_TOKEN)
+    if not well or world.blips or len(world.models) == 1:
+        return []
+    late = [one for one in played.results if one.call.at > last.start + COMES_HOME_SECONDS and not one.left]
+    between = sum(last.start < one.call.at <= last.start + COMES_HOME_SECONDS for one in played.results)
+    home = any(attempt.model == first.key and attempt.answered for one in late for attempt in one.attempts)
+    if between < 10 or len(late) < 10 or home:
+        return []
+    return [f"{first.key} answers since {last.start:.2f} and none of {len(late)} calls is answered by it"]
+
+
+def _as_the_user_said(played: Played, begun: set[int]) -> list[str]:
+    """`any_error` leaves a model out after each failure, for as long as the user has set it."""
+    world, first = played.world, played.world.models[0]
+    seconds = world.settings.get("disable_duration_seconds")
+    if world.settings.get("policy") != "any_error" or seconds is None:
+        return []
+    tried = [one for one in played.tried if one.model == first.key]
+    found = []
+    for failed in [one.ended for one in tried if one.kind is not None]:
+        early = [one for one in tried if failed < one.began < failed + seconds - _SLACK]
+        found += [f"{first.key} failed at {failed:.2f} and is called at {one.began:.2f}" for one in early]
+        late = [one for one in played.results if one.call.at > failed + seconds + _SLACK]
+        found += [f"{_name(one)}: does not begin at {first.key}" for one in late if one.call.number not in begun]
+    return found
+
+
 def i6(played: Played) -> list[str]:
+    """The ledgers of a fleet also know what the other processes have told, so that only one process has to agree."""
     return [f"{what}: {value:g}" for what, value in played.rest.items() if value]
 
 
@@ -271,3 +407,4 @@ def _name(result: Result) -> str:
 
 
 CHECKS: Mapping[str, Callable[[Played], list[str]]] = {"I1": i1, "I2": i2, "I3": i3, "I4": i4, "I5": i5, "I6": i6}
+INVARIANTS = (*CHECKS, "I7")

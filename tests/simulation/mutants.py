@@ -5,34 +5,39 @@ A mutant names the invariant that it breaks, and worlds in which it does. Withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
 from openrouter_fallback.call import attempt
-from openrouter_fallback.decision import failover, rounds
+from openrouter_fallback.decision import failover, learning, rounds, starting, timeouts
+from openrouter_fallback.decision.candidates import CallState, CandidateState
 from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
-from openrouter_fallback.health import breaker
+from openrouter_fallback.health import Availability, AvailabilityStatus, breaker, memory
+from openrouter_fallback.health.shared import fleet, redis
+from openrouter_fallback.http import pool
+
+from . import targeted
+from .targeted import Played
+from .worlds import world
+
+IN_AGGREGATE = "I3 in aggregate"
 
 
-def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
-    """Every 404 means that the model does not exist."""
-    if status == 404:
-        return Failure(FailureKind.NOT_FOUND, "not found", status)
-    return classifier.from_response(status, *args, **more)
+def _seeds(shape: str, *seeds: int) -> tuple[Played, ...]:
+    return tuple((world(seed, shape), None) for seed in seeds)
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule without which an `invariant` breaks: the `patches` are (object, name, value)."""
+    """One rule without which an `invariant` breaks in the `worlds`: the `patches` are (object, name, value)."""
 
     rule: str
     invariant: str
-    shape: str
-    seeds: tuple[int, ...]
+    worlds: tuple[Played, ...]
     patches: tuple[tuple[Any, str, Any], ...]
 
     @contextmanager
@@ -43,38 +48,186 @@ class Mutant:
             yield
 
 
+# What stands in the place of a rule
+
+_send, _following, _failure = pool.Connections.send, rounds.following, breaker.Breaker.failure
+_first_token, _with_deadlines = timeouts.Timeouts.first_token, starting.with_deadlines
+
+
+async def _sent_once(one: pool.Connections, send: Callable[..., Any], *, resend: bool) -> Any:
+    return await _send(one, send, resend=False)
+
+
+def _all_failures(one: breaker.Breaker, now: float) -> bool:
+    good, bad = one.window.counts(now)
+    return good + bad >= one.rules.min_samples and good < one.rules.skip_threshold * (good + bad)
+
+
+def _full_jitter(call: CallState, attempts: int) -> float:
+    return call.random() * min(2.0 ** (attempts - 1), 4.0)
+
+
+def _refusing(call: CallState, state: CandidateState, now: float) -> AvailabilityStatus:
+    at = call.health.standing(state.candidate.target, now, call.traits.needs)
+    return replace(at, gate=Availability.DISABLED) if at.unreachable else at
+
+
+def _charged(call: CallState, now: float) -> rounds.Step:
+    step = _following(call, now)
+    if not isinstance(step, rounds.Start) or not call.started:
+        return step
+    return replace(step, extra=True) if call.affords(step.state, now) else rounds._await_budget(call, [], now)
+
+
+def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
+    """Every 404 means that the model does not exist."""
+    if status == 404:
+        return Failure(FailureKind.NOT_FOUND, "not found", status)
+    return classifier.from_response(status, *args, **more)
+
+
 def _doubling(one: breaker.Breaker) -> float:
     longest: float = min(10.0 * 2.0 ** min(one.trips + 1, 9), one.rules.longest_open)
     return longest * one._spread()
 
 
+def _not_as_told(one: breaker.Breaker, held: breaker.BreakerPermit, now: float, **more: Any) -> bool:
+    return _failure(one, held, now, **{**more, "open_for": None})
+
+
+def _killed(one: timeouts.Timeouts, *args: Any, **more: Any) -> tuple[float, bool]:
+    return _first_token(one, *args, **more)[0], True
+
+
+def _to_the_deadline(*args: Any, **more: Any) -> Any:
+    start, active = _with_deadlines(*args, **more)
+    active.half_at = None
+    return start, active
+
+
+def _mutant(rule: str, invariant: str, worlds: Played | tuple[Played, ...], *patches: tuple[Any, str, Any]) -> Mutant:
+    several: Any = worlds if isinstance(worlds[0], tuple) else (worlds,)
+    return Mutant(rule, invariant, several, patches)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     mutant.rule: mutant
     for mutant in (
-        Mutant(
-            "one event is one observation",
+        _mutant("1a a dead kept connection is replaced", "I1", targeted.RELOAD, (pool.Connections, "send", _sent_once)),
+        _mutant(
+            "1b one event is one observation",
             "I5",
-            "blip",
-            (61, 94),
-            ((breaker.Breaker, "_same_event", lambda *_: False),),
+            _seeds("blip", 61, 94),
+            (breaker.Breaker, "_same_event", lambda *_: False),
         ),
-        Mutant("a chain of one gets three requests", "I3", "alone", (39, 49), ((failover, "ATTEMPTS_OF_ONE", 1),)),
-        Mutant(
-            "a long cooldown is not waited for",
+        _mutant(
+            "1c the success rate counts events",
+            "I5",
+            targeted.TWO_RESETS,
+            (breaker.Breaker, "_too_low", _all_failures),
+        ),
+        _mutant(
+            "1d a backoff is half of its step at least",
             "I3",
-            "limited",
-            (20, 60),
-            ((rounds, "after_cooldown", lambda *_: None),),
+            targeted.SHORT_OUTAGES,
+            (learning, "backoff", _full_jitter),
+            (rounds, "backoff", _full_jitter),
         ),
-        Mutant("the budget waits", "I3", "blip", (21, 82), ((rounds, "BUDGET_WAIT_SECONDS", 0.0),)),
-        Mutant("open circuits do not grow", "I5", "home", (4, 23), ((breaker.Breaker, "_probe_seconds", _doubling),)),
-        Mutant("a probe keeps its slot", "I4", "home", (4, 5), ((breaker, "PROBE_SECONDS", 5.0),)),
-        Mutant(
-            "a 404 about an item disables nobody",
+        _mutant(
+            "1d a chain of one gets three requests",
+            "I3",
+            _seeds("alone", 39, 49),
+            (failover, "ATTEMPTS_OF_ONE", 1),
+        ),
+        _mutant(
+            "2a an endpoint's circuit only orders",
+            "I1",
+            targeted.REFUSED,
+            (CallState, "standing", _refusing),
+        ),
+        _mutant(
+            "2b the first request to a candidate is free",
+            "I3",
+            targeted.FAILING_OVER,
+            (failover, "following", _charged),
+        ),
+        _mutant(
+            "2c a long cooldown is not waited for",
+            "I3",
+            _seeds("limited", 20, 60),
+            (rounds, "after_cooldown", lambda *_: None),
+        ),
+        _mutant("3a the budget waits", "I3", targeted.ONE_RESET, (rounds, "BUDGET_WAIT_SECONDS", 0.0)),
+        _mutant(
+            "3b successes earn requests",
+            IN_AGGREGATE,
+            targeted.BROWN_OUT,
+            (memory, "EARNED_PER_SUCCESS", 0),
+        ),
+        _mutant(
+            "4a open circuits do not grow",
             "I5",
-            "lost_item",
-            (4, 6),
-            ((attempt, "from_response", _of_the_model),),
+            _seeds("home", 4, 23),
+            (breaker.Breaker, "_probe_seconds", _doubling),
         ),
+        _mutant("4b a probe keeps its slot", "I4", _seeds("home", 4, 5), (breaker, "PROBE_SECONDS", 5.0)),
+        _mutant(
+            "4d a circuit that closes starts slowly",
+            "I4",
+            targeted.RECOVERED,
+            (memory.MemoryHealth, "holds_back", lambda *_, **__: False),
+        ),
+        _mutant(
+            "4e the call that would probe asks for the lease",
+            "I5",
+            targeted.FEW_CALLS,
+            (redis.RedisStore, "lease", lambda *_: None),
+        ),
+        _mutant(
+            "4f one bad line steers no fleet",
+            "I5",
+            targeted.BAD_LINE,
+            (fleet.SharedHealth, "_believed", lambda *_: True),
+        ),
+        _mutant(
+            "4g a time that the user set is kept", "I5", targeted.ANY_ERROR, (breaker.Breaker, "failure", _not_as_told)
+        ),
+        _mutant(
+            "5a a 404 about an item disables nobody",
+            "I5",
+            _seeds("lost_item", 4, 6),
+            (attempt, "from_response", _of_the_model),
+        ),
+        _mutant(
+            "5b a lack is learnt where the message names it",
+            "I5",
+            targeted.COMBINATION,
+            (learning, "blamed", lambda message, needs: list(needs)),
+        ),
+        _mutant(
+            "5c a key that was just accepted is good",
+            "I1",
+            targeted.AUTH_BLIP,
+            (memory.MemoryHealth, "accepted", lambda *_: False),
+        ),
+        _mutant(
+            "6a deadlines for first tokens are learnt",
+            "I1",
+            targeted.SILENT_LATER,
+            (memory.MemoryHealth, "learnt_first_token", lambda *_: None),
+        ),
+        _mutant(
+            "6b only the user's own deadline ends an attempt",
+            "I3",
+            targeted.SLOW_ANSWER,
+            (timeouts.Timeouts, "first_token", _killed),
+        ),
+        _mutant(
+            "6c what was overtaken enters the statistics",
+            "I5",
+            targeted.SLOWER_NOW,
+            (memory.MemoryHealth, "outlasted", lambda *_: None),
+        ),
+        _mutant("7 half of a call's time", "I1", targeted.DRIP, (failover, "with_deadlines", _to_the_deadline)),
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,16 +40,20 @@ class Network:
     loop: VirtualLoop
     requests: list[Request] = field(default_factory=list)
     open: set[Connection] = field(default_factory=set)
+    process: Callable[[], int] = lambda: 0
+    """Which process of a fleet is running."""
 
     @property
     def now(self) -> float:
         return self.loop.time() - START
 
-    def blip(self, endpoint: str, now: float) -> Blip | None:
+    def blips(self, endpoint: str, process: int) -> list[Blip]:
+        """What befalls the connections of this process to the endpoint."""
+        return [blip for blip in self.world.blips if blip.endpoint == endpoint and blip.process in (None, process)]
+
+    def blip(self, endpoint: str, process: int, now: float) -> Blip | None:
         """What keeps connections from being made now."""
-        return next(
-            (blip for blip in self.world.blips if blip.endpoint == endpoint and blip.start <= now < blip.end), None
-        )
+        return next((blip for blip in self.blips(endpoint, process) if blip.start <= now < blip.end), None)
 
 
 class Backend(httpcore2.AsyncNetworkBackend):
@@ -67,7 +71,7 @@ class Backend(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         network, endpoint = self._network, HOSTS[host]
-        blip = network.blip(endpoint, network.now)
+        blip = network.blip(endpoint, network.process(), network.now)
         if blip is not None and blip.kind == "black_hole":
             await asyncio.sleep(timeout or 60.0)
             raise httpcore2.ConnectTimeout("no answer to the connection's first packet")
@@ -83,6 +87,8 @@ class Connection(httpcore2.AsyncNetworkStream):
     def __init__(self, network: Network, endpoint: str) -> None:
         self._network = network
         self._endpoint = endpoint
+        self._process = network.process()
+        self._blips = network.blips(endpoint, self._process)
         self._heard = b""
         self._out: deque[tuple[float, bytes, Request | None]] = deque()
         self._at = network.now
@@ -92,7 +98,7 @@ class Connection(httpcore2.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self._befall(idle=True)
-        blip = self._network.blip(self._endpoint, self._network.now)
+        blip = self._network.blip(self._endpoint, self._process, self._network.now)
         self._void = self._void or (blip is not None and blip.kind == "black_hole")
         self._heard += buffer
         head, separator, body = self._heard.partition(b"\r\n\r\n")
@@ -130,7 +136,7 @@ class Connection(httpcore2.AsyncNetworkStream):
     async def _until(self, now: float) -> None:
         """Wait for the next bytes, or for what befalls the connection before they come."""
         times = [self._out[0][0]] if self._out and not self._void else []
-        times += [blip.start for blip in self._network.world.blips if blip.start > now]
+        times += [blip.start for blip in self._blips if blip.start > now]
         loop = self._network.loop
         waiting: asyncio.Future[None] = loop.create_future()
         due = min(times, default=now + 86_400.0)
@@ -161,8 +167,8 @@ class Connection(httpcore2.AsyncNetworkStream):
     def _befall(self, *, idle: bool) -> None:
         """What has happened to the connection since it was last looked at."""
         now = self._network.now
-        for blip in self._network.world.blips:
-            if blip.endpoint != self._endpoint or not self._at < blip.start <= now:
+        for blip in self._blips:
+            if not self._at < blip.start <= now:
                 continue
             if blip.kind == "reset" or (idle and blip.kind == "reload" and self._used):
                 self._dead = True
@@ -192,7 +198,7 @@ def _set(waiting: asyncio.Future[None]) -> None:
 
 
 def _refusal(answer: Reply) -> bytes:
-    message = {404: "Item with id 'rs_1' not found.", 429: "Rate limit exceeded"}.get(answer.status, "overloaded")
+    message = answer.message or ("Rate limit exceeded" if answer.status == 429 else "overloaded")
     body = orjson.dumps({"error": {"code": answer.status, "message": message}})
     retry = b"" if answer.retry_after is None else b"Retry-After: %d\r\n" % int(answer.retry_after)
     return b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s" % (

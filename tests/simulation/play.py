@@ -6,25 +6,54 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
+from typing import Any, Protocol, TypeVar
 from unittest import mock
 
 import httpcore2
 
 from openrouter_fallback import Attempt, FallbackClient, FallbackError
 from openrouter_fallback.composition import parts_of
-from openrouter_fallback.events import AttemptEnded, Event, Subscriber
+from openrouter_fallback.events import AttemptEnded, AttemptStarted, Event, Subscriber
 
 from . import loop as virtual
+from .fleet import URL, Fleet, one_store
 from .network import COST, Backend, Network, Request
 from .worlds import CallSpec, World
 
-_ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
 AFTERWARDS = 400.0
 """Seconds given after the last call, in which whatever goes on by itself must come to its end."""
+EXCHANGE_ENDS_SECONDS = 35.0
+"""After so long every process of a fleet has noticed that its client is closed."""
+_TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+_number: ContextVar[int] = ContextVar("number")
+"""The number of the call that a task works for."""
+
+
+@dataclass(slots=True)
+class Tried:
+    """One attempt as the client tells of it: also one whose request reached no server.
+
+    `probes`: it probed this model, or its endpoint. `dead`: no circuit of the chain admitted an attempt then. `kind` is
+    None while it is under way, and if it answered.
+    """
+
+    number: int
+    model: str
+    began: float
+    dead: bool
+    ended: float = float("inf")
+    kind: str | None = None
+    probes: frozenset[str] = frozenset()
+
+    @property
+    def probe(self) -> bool:
+        return bool(self.probes)
 
 
 @dataclass(slots=True)
@@ -47,13 +76,46 @@ class Played:
     world: World
     results: list[Result]
     requests: list[Request]
-    probes: list[tuple[str, float, bool]] = field(default_factory=list)
-    """Probes that were not answered: the model, the second at which it began, and whether that says that it is ill."""
+    fleet: Fleet | None = None
+    tried: list[Tried] = field(default_factory=list)
+    """All attempts, in the order in which they began."""
     rest: dict[str, float] = field(default_factory=dict)
     """What should be 0 when all is over."""
 
     def requests_of(self, number: int) -> list[Request]:
-        return [request for request in self.requests if request.number == number]
+        """The requests of one call that reached a server."""
+        return self._requests_of.get(number, [])
+
+    def tried_by(self, number: int) -> list[Tried]:
+        """The attempts of one call."""
+        return self._tried_by.get(number, [])
+
+    @cached_property
+    def _requests_of(self) -> dict[int, list[Request]]:
+        return _by_call(self.requests)
+
+    @cached_property
+    def _tried_by(self) -> dict[int, list[Tried]]:
+        return _by_call(self.tried)
+
+    @property
+    def processes(self) -> int:
+        return 1 if self.fleet is None else self.fleet.processes
+
+
+class _OfACall(Protocol):
+    @property
+    def number(self) -> int: ...
+
+
+_One = TypeVar("_One", bound=_OfACall)
+
+
+def _by_call(several: Iterable[_One]) -> dict[int, list[_One]]:
+    found: dict[int, list[_One]] = {}
+    for one in several:
+        found.setdefault(one.number, []).append(one)
+    return found
 
 
 @contextmanager
@@ -67,7 +129,7 @@ def in_memory(network: Network) -> Iterator[None]:
         yield
 
 
-def client_for(world: World, loop: virtual.VirtualLoop) -> FallbackClient:
+def client_for(world: World, loop: virtual.VirtualLoop, process: int = 0, store: str = "memory") -> FallbackClient:
     """A client whose clocks are the loop's and whose dice are its own."""
     endpoints = {
         "openrouter": {"base_url": "http://one.test/api/v1"},
@@ -77,11 +139,11 @@ def client_for(world: World, loop: virtual.VirtualLoop) -> FallbackClient:
         config={
             "default_chain": [model.key for model in world.models],
             "endpoints": endpoints,
-            "settings": {"catalog": "never", **world.settings},
+            "settings": {"catalog": "never", "health_store": store, **world.settings},
         },
         api_key="sk-or-v1-simulated",
     )
-    dice = Random(f"{world.seed}/ours")
+    dice = Random(f"{world.seed}/ours/{process}" if process else f"{world.seed}/ours")
     engine = parts_of(client).runtime
     engine.clock = loop.time
     engine.random = dice.random
@@ -95,64 +157,98 @@ def client_for(world: World, loop: virtual.VirtualLoop) -> FallbackClient:
     return client
 
 
-def play(world: World) -> Played:
-    """Make all calls of the world and wait until everything is over."""
+def play(world: World, fleet: Fleet | None = None) -> Played:
+    """Make all calls of the world and wait until everything is over; the processes of a `fleet` take turns."""
     logger = logging.getLogger("openrouter_fallback")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return virtual.run(lambda loop: _play(world, loop))
+        return virtual.run(lambda loop: _play(world, fleet, loop))
     finally:
         logger.setLevel(level)
         if collecting:
             gc.enable()
 
 
-async def _play(world: World, loop: virtual.VirtualLoop) -> Played:
+async def _play(world: World, fleet: Fleet | None, loop: virtual.VirtualLoop) -> Played:
     network = Network(world, loop)
-    with in_memory(network):
-        client = client_for(world, loop)
-        played = Played(world, [Result(call) for call in world.calls], network.requests)
-        client.subscribe(_watcher(played, loop))
+    if fleet is not None:
+        network.process = lambda: _number.get(0) % fleet.processes
+    played = Played(world, [Result(call) for call in world.calls], network.requests, fleet)
+    with in_memory(network), one_store(world, fleet, loop) if fleet is not None else nullcontext():
+        if fleet is None:
+            clients = [client_for(world, loop)]
+        else:
+            clients = [client_for(world, loop, process, URL) for process in range(fleet.processes)]
+        for client in clients:
+            client.subscribe(_watcher(played, client, loop))
         tasks = []
         for result in played.results:
             await asyncio.sleep(max(0.0, virtual.START + result.call.at - loop.time()))
-            tasks.append(loop.create_task(_call(client, result, loop)))
+            tasks.append(loop.create_task(_call(clients[result.call.number % len(clients)], result, loop)))
         await asyncio.gather(*tasks)
+        if fleet is not None:
+            for client in clients:
+                store = parts_of(client).store
+                assert store is not None
+                store.stop()
+            await asyncio.sleep(EXCHANGE_ENDS_SECONDS)
         await asyncio.sleep(AFTERWARDS)
-        await client.aclose()
+        for client in clients:
+            await client.aclose()
         await asyncio.sleep(0)
-        engine = parts_of(client).runtime
-        spend = client.spend()
-        billed = COST * sum(request.billed for request in network.requests)
-        health = engine.health
-        breakers = [model.breaker for model in health._models.values()] + list(health._endpoints.values())
-        played.rest = {
-            "sockets": len(network.open),
-            "held": float(spend.held),
-            "owed": round(float(spend.today) - float(spend.estimated) - billed, 9),
-            "tasks": len(asyncio.all_tasks()) - 1,
-            "places": sum(512 - places._value for places in engine._places.values()),
-            "probes": sum(breaker.probe_holds(loop.time()) for breaker in breakers),
-        }
+        played.rest = _rest(clients, network, loop)
         return played
 
 
-def _watcher(played: Played, loop: virtual.VirtualLoop) -> Subscriber:
+def _rest(clients: Sequence[FallbackClient], network: Network, loop: virtual.VirtualLoop) -> dict[str, float]:
+    """What should be 0 when all is over."""
+    billed = COST * sum(request.billed for request in network.requests)
+    spends = [client.spend() for client in clients]
+    spent = sum(float(spend.today) - float(spend.estimated) for spend in spends)
+    engines = [parts_of(client).runtime for client in clients]
+    breakers = [model.breaker for engine in engines for model in engine.health._models.values()]
+    breakers += [breaker for engine in engines for breaker in engine.health._endpoints.values()]
+    return {
+        "sockets": len(network.open),
+        "held": sum(float(spend.held) for spend in spends),
+        "owed": round(spent - billed, 9) if len(clients) == 1 else 0.0,
+        "tasks": len(asyncio.all_tasks()) - 1,
+        "places": sum(512 - places._value for engine in engines for places in engine._places.values()),
+        "probes": sum(breaker.probe_holds(loop.time()) for breaker in breakers),
+    }
+
+
+def _watcher(played: Played, client: FallbackClient, loop: virtual.VirtualLoop) -> Subscriber:
+    under_way: dict[tuple[int, int], Tried] = {}
+
     def watch(event: Event) -> None:
-        if isinstance(event, AttemptEnded) and event.attempt.probe and event.attempt.kind is not None:
-            attempt = event.attempt
-            began = loop.time() - virtual.START - attempt.seconds
-            ill = attempt.kind in _ILL
-            played.probes.append((attempt.model, began, ill))
+        now = loop.time() - virtual.START
+        if isinstance(event, AttemptStarted):
+            health, world = parts_of(client).runtime.health, played.world
+            breakers = {key: model.breaker for key, model in health._models.items()}
+            endpoint = world.model(event.model).endpoint
+            dead = not any(
+                model.key not in breakers or breakers[model.key].admits(loop.time()) for model in world.models
+            )
+            scopes = ((event.model, breakers[event.model]), (endpoint, health._endpoints[endpoint]))
+            probes = [scope for scope, breaker in scopes if event.probe and breaker.open_until is not None]
+            one = Tried(_number.get(), event.model, now, dead, probes=frozenset(probes))
+            under_way[event.call, event.number] = one
+            played.tried.append(one)
+        elif isinstance(event, AttemptEnded):
+            one = under_way.pop((event.call, event.number))
+            one.ended = now
+            one.kind = None if event.attempt.kind is None else str(event.attempt.kind)
 
     return watch
 
 
 async def _call(client: FallbackClient, result: Result, loop: virtual.VirtualLoop) -> None:
     call = result.call
+    _number.set(call.number)
     work = asyncio.ensure_future(_ask(client, call))
     try:
         if call.leaves is not None:
@@ -171,10 +267,13 @@ async def _call(client: FallbackClient, result: Result, loop: virtual.VirtualLoo
 
 async def _ask(client: FallbackClient, call: CallSpec) -> tuple[Attempt, ...]:
     prompt = f"call {call.number} please"
+    more: dict[str, Any] = {"total_timeout": call.total, "idempotent": call.idempotent}
+    if call.tools:
+        more["tools"] = [_TOOL]
     if not call.streamed:
-        answer = await client.achat(prompt, total_timeout=call.total)
+        answer = await client.achat(prompt, **more)
         return answer.attempts
-    stream = client.astream(prompt, total_timeout=call.total)
+    stream = client.astream(prompt, **more)
     async with stream:
         async for _ in stream:
             pass

@@ -7,25 +7,26 @@ from collections import Counter
 
 import pytest
 
+from . import targeted
+from .fleet import LONGEST_SECONDS, Fleet, fleet_of
 from .invariants import REFERENCES, Judged, judge, outweighed
 from .loop import START, Stuck, VirtualLoop, run
-from .mutants import MUTANTS
+from .mutants import IN_AGGREGATE, MUTANTS
 from .play import play
-from .worlds import world
+from .worlds import World, world
 
 WORLDS = 500
 PART = 50
-KNOWN_LOSSES: dict[str, frozenset[str]] = {}
-"""What other rules are still to bring, by the shape of the world."""
+KNOWN_LOSSES: dict[int, str] = {445: "I1"}
+"""Worlds of which it is known that an invariant is broken there: as in `targeted.KNOWN_LOSSES`, the only model without
+an open circuit falls silent; nobody is called beside it, though the other one is well again."""
 STORMS = range(40)
+FLEETS = [seed for seed in range(60) if world(seed).calls[-1].at <= LONGEST_SECONDS][:12]
 
 
 def check(judged: Judged) -> None:
-    found = {
-        name: broken
-        for name, broken in judged.violations.items()
-        if name not in KNOWN_LOSSES.get(judged.world.shape, ())
-    }
+    known = KNOWN_LOSSES.get(judged.world.seed)
+    found = {name: broken for name, broken in judged.violations.items() if name != known}
     assert not found, f"{found}\n{judged.world.row()}"
 
 
@@ -38,6 +39,20 @@ def test_no_world_breaks_an_invariant(first: int) -> None:
         lost += judged.lost
         won += judged.won
     assert not [name for name in REFERENCES if outweighed(lost[name], won[name])]
+
+
+@pytest.mark.parametrize("seed", FLEETS)
+def test_no_fleet_loses_what_one_process_answers(seed: int) -> None:
+    here = world(seed)
+    fleet = fleet_of(here)
+    judged = judge(play(here, fleet))
+    assert not judged.violations, f"{judged.violations}\n{fleet}\n{here.row()}"
+
+
+@pytest.mark.parametrize("name", targeted.KNOWN_LOSSES)
+def test_no_more_is_lost_than_is_known(name: str) -> None:
+    here, fleet = targeted.KNOWN_LOSSES[name]
+    assert set(judge(play(here, fleet)).violations) <= targeted.BREAKS.get(name, set())
 
 
 def storms() -> tuple[int, int]:
@@ -53,11 +68,16 @@ def test_a_brown_out_answers_as_many_calls_as_a_plain_client_has() -> None:
 @pytest.mark.parametrize("rule", MUTANTS)
 def test_a_rule_that_is_switched_off_is_noticed(rule: str) -> None:
     mutant = MUTANTS[rule]
-    for seed in mutant.seeds:
-        here = world(seed, mutant.shape)
-        assert mutant.invariant not in judge(play(here)).violations, "the world holds with the rule"
+    for here, fleet in mutant.worlds:
+        assert not _broken(here, fleet), "the world holds with the rule"
         with mutant.alive():
-            assert mutant.invariant in judge(play(here)).violations, here.row()
+            assert mutant.invariant in _broken(here, fleet), here.row()
+
+
+def _broken(here: World, fleet: Fleet | None) -> list[str]:
+    judged = judge(play(here, fleet))
+    worse = outweighed(judged.lost["sdk"], judged.won["sdk"])
+    return [*judged.violations, *[IN_AGGREGATE for _ in range(worse)]]
 
 
 def test_the_same_seed_is_the_same_world_and_the_same_end() -> None:

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-Kind = Literal["up", "down", "error", "flaky", "limited", "silent", "drip", "slow", "cut", "lost_item"]
+Kind = Literal[
+    "up", "down", "error", "flaky", "limited", "silent", "drip", "slow", "cut", "lost_item", "unauthorized",
+    "combination",
+]  # fmt: skip
 BlipKind = Literal["reset", "refuse", "black_hole", "reload", "half_open"]
 
 FOREVER = math.inf
@@ -74,6 +77,8 @@ class Blip:
     start: float
     end: float
     kind: BlipKind
+    process: int | None = None
+    """The one process of a fleet whose line it is; None: of all."""
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.kind} {self.start:.2f}-{self.end:.2f}"
@@ -88,6 +93,9 @@ class CallSpec:
     streamed: bool = False
     total: float | None = None
     leaves: float | None = None
+    tools: bool = False
+    """Whether the request has tools; what is answered does not call them."""
+    idempotent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,7 @@ class Reply:
     status: int
     steps: tuple[tuple[float, Literal["head", "token", "finish", "cut"]], ...]
     retry_after: float | None = None
-    lost_item: bool = False
+    message: str = ""
 
     @property
     def answered_after(self) -> float | None:
@@ -175,20 +183,25 @@ def chance(world: World, model: str, at: float, number: int, what: str = "") -> 
     return int.from_bytes(hashlib.blake2b(told, digest_size=7).digest(), "big") / 2**56
 
 
+_REFUSALS: dict[Kind, Reply] = {
+    "down": Reply(503, ((0.01, "head"),)),
+    "error": Reply(500, ((0.01, "head"),)),
+    "lost_item": Reply(404, ((0.01, "head"),), message="Item with id 'rs_1' not found."),
+    "unauthorized": Reply(401, ((0.01, "head"),), message="No auth credentials found"),
+    "combination": Reply(404, ((0.01, "head"),), message="No endpoints found that support the provided tool_choice."),
+}
+
+
 def reply(world: World, model: Model, at: float, number: int) -> Reply:
     """What `model` does with call `number`'s request that arrives at second `at`."""
     phase = model.phase(at)
     kind = phase.kind
     if kind == "flaky":
         kind = "error" if chance(world, model.key, at, number) < phase.value else "up"
-    if kind == "down":
-        return Reply(503, ((0.01, "head"),))
-    if kind == "error":
-        return Reply(500, ((0.01, "head"),))
     if kind == "lost_item":
-        if chance(world, model.key, 0.0, number, "item") < phase.value:
-            return Reply(404, ((0.01, "head"),), lost_item=True)
-        kind = "up"
+        kind = "up" if chance(world, model.key, 0.0, number, "item") >= phase.value else kind
+    if kind in _REFUSALS:
+        return _REFUSALS[kind]
     if kind == "limited":
         return Reply(429, ((0.01, "head"),), retry_after=phase.value or None)
     if kind == "silent":

@@ -7,7 +7,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -419,14 +418,31 @@ def test_nothing_is_booked_for_a_connection_that_is_refused() -> None:
 
 
 class Biller:
-    """A server that sends three tokens, goes on for a while unheard, cuts, and bills what it has generated."""
+    """A server that sends three tokens, goes on unheard for a while of its clock, cuts, and bills what it generated.
 
-    PRICE, RATE = Decimal("0.00001"), 300
+    Calls come in waves: it cuts those of one when each call of the wave has its first token, or was refused.
+    """
+
+    PRICE, RATE, SECONDS, AT_A_TIME = Decimal("0.00001"), 300, 0.125, 64
     BEGINNING = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 
     def __init__(self) -> None:
         self.bill = Decimal(0)
         self.asked = 0
+        self.now = asyncio.get_running_loop().time()
+        self._due = 0
+        self._cut = asyncio.Event()
+
+    def begin(self) -> None:
+        """The next wave."""
+        self._due, self._cut = self.AT_A_TIME, asyncio.Event()
+
+    def came(self) -> None:
+        """A call of the wave has its first token, or was refused."""
+        self._due -= 1
+        if not self._due:
+            self.now += self.SECONDS
+            self._cut.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -436,39 +452,54 @@ class Biller:
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(listed) + listed)
         else:
             self.asked += 1
-            begun = time.monotonic()
+            begun, cut = self.now, self._cut
             length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
             limit = json.loads(await reader.readexactly(length))["max_tokens"]
             writer.write(self.BEGINNING + sse(*[{"choices": [{"index": 0, "delta": {"content": "tok "}}]}] * 3))
             await writer.drain()
-            await asyncio.sleep(0.1)
-            written = min(limit, int((time.monotonic() - begun) * self.RATE))
+            await cut.wait()
+            written = min(limit, int((self.now - begun) * self.RATE))
             self.bill += self.PRICE * max(3, written)
         writer.close()
 
 
 async def test_the_limit_holds_where_cut_attempts_are_billed_by_what_was_generated() -> None:
-    """64 calls at a time. The server's clock begins after the client's and ends before it."""
-    biller, limit = Biller(), Decimal("0.05")
+    """64 calls at a time. Each wave is as many as the rest of the day can hold; what was cut gives the rest back."""
+    biller, limit, waves, tokens = Biller(), Decimal("0.05"), 8, 100
     async with await asyncio.start_server(biller.serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
         settings = {"spend_limit_usd": {"per_day": limit}, "max_retries_per_model": 1, "mid_stream": "raise"}
         async with FallbackClient(["raw/model"], base_url=url, api_key="sk-or-x", settings=settings) as client:
             await client.catalog.refresh()
+            parts_of(client).runtime.clock = lambda: biller.now
             raised: list[FallbackError] = []
 
-            async def call(number: int) -> None:
+            async def read() -> None:
+                async with client.astream(PROMPT, max_tokens=tokens) as stream:
+                    try:
+                        await anext(stream)
+                    finally:
+                        biller.came()
+                    async for _ in stream:
+                        pass
+
+            async def call() -> None:
                 with pytest.raises(FallbackError) as error:
-                    await client.achat(PROMPT, max_tokens=100)
+                    await read()
                 raised.append(error.value)
                 client.enable("raw/model")
 
-            for _ in range(8):
-                await asyncio.gather(*(call(number) for number in range(64)))
+            for _ in range(waves):
+                biller.begin()
+                await asyncio.gather(*(call() for _ in range(biller.AT_A_TIME)))
             spend = client.spend()
-    assert sum(isinstance(error, SpendLimitError) for error in raised) > 64
-    assert biller.asked > 64, "more than the first calls: how many depends on how long each is booked for"
-    assert biller.bill <= spend.today <= limit
+    hold, booked = tokens * biller.PRICE, int(biller.RATE * biller.SECONDS) * biller.PRICE
+    sent = 0
+    for _ in range(waves):
+        sent += min(biller.AT_A_TIME, int((limit - sent * booked) / hold))
+    assert biller.asked == sent
+    assert sum(isinstance(error, SpendLimitError) for error in raised) == waves * biller.AT_A_TIME - sent
+    assert biller.bill == spend.today == sent * booked <= limit
     assert spend.held == 0
     reported = sum(attempt.cost or 0.0 for error in raised for attempt in error.attempts)
     assert 0 < reported < float(spend.today), "what an attempt says of itself is an estimate"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -50,15 +52,18 @@ class ByteServer:
     base_url: str = ""
     keep: bool = True
     """Whether requests are noted."""
+    tls: ssl.SSLContext | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet)
 
     def __enter__(self) -> ByteServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="byte-server", daemon=True)
         self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512, ssl=self.tls)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
-        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v1"
+        scheme = "http" if self.tls is None else "https"
+        self.base_url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v1"
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -84,6 +89,11 @@ class ByteServer:
 
         self.on_loop(write)
 
+    def reset_all(self) -> None:
+        """Reset every open connection; to be called on the server's loop, as a script is."""
+        for writer in list(self._open):
+            _reset(writer)
+
     @property
     def held(self) -> int:
         """How many connections are open."""
@@ -95,6 +105,10 @@ class ByteServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self.tls is not None:
+            for writer in list(self._closing):
+                writer.transport.abort()  # a client that is gone says no goodbye
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self.connections
@@ -113,6 +127,7 @@ class ByteServer:
             pass  # cancelled only by `_close`
         finally:
             self._open.discard(writer)
+            self._closing.add(writer)
             writer.close()
 
 
@@ -130,13 +145,17 @@ async def _carry_out(steps: Iterable[Step], writer: asyncio.StreamWriter) -> boo
         if step == "close":
             return False
         if step == "reset":
-            raw: socket.socket = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            writer.transport.abort()
+            _reset(writer)
             return False
         writer.write(step)
         await writer.drain()
     return True
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
 
 
 # Answers

@@ -22,7 +22,7 @@ all (a busy machine), nobody has seen the text and the second model answers, whi
 @contextmanager
 def served() -> Iterator[Emulator]:
     """One emulator for the whole matrix; what is waited for without a deadline of the row's own is short."""
-    with Emulator() as emulator, pytest.MonkeyPatch.context() as patch:
+    with Emulator(strict=True) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr("openrouter_fallback.decision.rounds.RECONNECT_SECONDS", 0.01)
         patch.setattr("openrouter_fallback.decision.deadlines.USAGE_SECONDS", 0.05)
         # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
@@ -68,7 +68,7 @@ def script(emulator: Emulator, case: Case, *, streamed: bool) -> dict[str, Any]:
         emulator.reply(text=FIRST_TEXT, model=FIRST)
         emulator.reply(text=SECOND_TEXT, model=SECOND)
     fault(emulator, case)
-    return {"tools": [TOOL], "tool_choice": "required"} if case.tools else {}
+    return {**case.params, **({"tools": [TOOL], "tool_choice": "required"} if case.tools else {})}
 
 
 def fault(emulator: Emulator, case: Case, **which: Any) -> None:

@@ -24,11 +24,12 @@ import orjson
 from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, FirstToken, Pieces, Reasoning, State
 from openrouter_fallback.answer.seam import ContinuationMode
 from openrouter_fallback.call.error_messages import error_for
-from openrouter_fallback.call.steps import OVERTAKEN, Delivery, Event, OutOfTime, ResponseStarted, Steps
+from openrouter_fallback.call.steps import OVERTAKEN, RUNS_ON, Delivery, Event, OutOfTime, ResponseStarted, Steps
 from openrouter_fallback.config.models import OPENROUTER
 from openrouter_fallback.decision.commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
 from openrouter_fallback.decision.deadlines import Deadlines
 from openrouter_fallback.decision.deadlines import OutOfTime as DeadlinePassed
+from openrouter_fallback.decision.detached import DetachedProbe
 from openrouter_fallback.decision.failover import Failover
 from openrouter_fallback.errors import FallbackError
 from openrouter_fallback.failures.kinds import Failure, FailureKind
@@ -445,6 +446,8 @@ class Call:
         if isinstance(event, FirstToken):
             one.times.first_token(now)
             self.first_token = now if self.first_token is None else self.first_token
+        if isinstance(event, Pieces):
+            one.times.delivered = True
         answered = isinstance(event, Ended) and event.failure is None
         if answered:
             core.choose(number, now)
@@ -456,7 +459,21 @@ class Call:
 
     def _close_overtaken(self) -> None:
         for number in self._core.overtaken():
-            self._core.drop(number, OVERTAKEN, self._world.now)
+            probe, one = self._core.detached(number), self._tries[number]
+            self._core.drop(number, OVERTAKEN if probe is None else RUNS_ON, self._world.now)
+            if probe is not None:
+                self._run_on(one, probe)
+
+    def _run_on(self, one: _Try, probe: DetachedProbe) -> None:
+        """The rest of an overtaken probe, which its call does not wait for."""
+        world = self._world
+        ends = min(probe.until, one.ask.total_by)
+        for at, step in one.steps:
+            if at <= ends and not isinstance(step, Held):
+                world.at(at, partial(_told, probe, step, world), lambda: probe.over)
+        world.at(
+            ends, lambda: probe.expired(world.now) if ends == probe.until else probe.undecided(), lambda: probe.over
+        )
 
     def _token(self, one: _Try, step: object) -> None:
         """A token of an answer without bytes."""
@@ -512,6 +529,15 @@ class Call:
                 probe=ask.ticket.probe,
             )
         )
+
+
+def _told(probe: DetachedProbe, step: Step, world: World) -> None:
+    if isinstance(step, Failure):
+        probe.failed(step, world.now)
+    elif step == "status":
+        probe.reached(world.now)
+    else:
+        probe.answered(world.now)
 
 
 def _brief(seconds: float) -> str:

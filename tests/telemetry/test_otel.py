@@ -261,6 +261,21 @@ def test_metrics(emulator: Emulator, telemetry: Callable[..., Telemetry]) -> Non
     assert cost.value == pytest.approx(4 * usages[0].cost)
     states = {key: point.value for key, point in made.points("openrouter_fallback.breaker.state").items()}
     assert states == {(A,): 2, (B,): 0}
+    assert made.points("openrouter_fallback.resends") == {}
+
+
+def test_a_request_that_is_sent_again_on_another_connection_is_counted(
+    emulator: Emulator, telemetry: Callable[..., Telemetry]
+) -> None:
+    made = telemetry([A])
+    emulator.fault("reset", model=A, requests=(2, 2))
+    for _ in range(3):
+        assert len(made.client.chat("Hello").attempts) == 1
+    assert emulator.count(A) == 4
+    counted = {key: point.value for key, point in made.points("openrouter_fallback.resends").items()}
+    assert counted == {("openrouter", A): 1}
+    attempts = [span.attributes or {} for span in made.spans.get_finished_spans() if span.name.startswith("attempt")]
+    assert [one.get("http.request.resend_count") for one in attempts] == [None, 1, None]
 
 
 def test_changes_of_breakers_are_counted_also_outside_a_call(

@@ -26,6 +26,7 @@ times; `Ended` once, and last.
 Promises:
 
 1. No piece is delivered before the first token: an empty role chunk commits nobody.
+   White space is delivered with the first other text behind it: an answer that holds nothing else is empty.
 2. A tool call is delivered only when the answer has ended well (`last_pieces`); the `raw` of a piece never holds an
    unfinished one.
 3. `[DONE]` ends the waiting and proves nothing: an answer needs a finish reason for every choice that has begun. A

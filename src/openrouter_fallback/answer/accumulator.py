@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from ..failures.classifier import find_error
 from ..results import Json, text_of
-from .calls import Calls
+from .calls import Calls, Offered, nothing_offered
+from .finishes import word
 
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
 """What counts as a token: not a role, not an empty delta or detail, not a keep-alive."""
+MORE_TEXT: Final = 256
+"""The chunk is the one before with another text in `choices[0].delta.content`, and nothing else: most chunks are."""
 
 MAX_CHOICES: Final = 128
 """OpenAI's bound for `n`."""
@@ -75,8 +78,9 @@ class _Choice:
 class Accumulator:
     """Collects the chunks of one stream.
 
-    `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
-    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer.
+    `add` returns flags that say what the chunk carried, so that the caller need not look again: `MORE_TEXT` alone, or
+    any of the others. `wanted` is the number of choices that the request asked for (`n`): while fewer have begun, only
+    a clean end ends the answer. `offered`: the functions that it offers.
     """
 
     __slots__ = (
@@ -85,20 +89,36 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
-        "_head",
+        "_going_on",
         "_keys",
+        "_like",
+        "_like_choice",
+        "_like_delta",
+        "_offered",
         "_provisional",
+        "_text",
         "_usage_came",
         "_wanted",
+        "head",
     )
 
-    def __init__(self, wanted: int = 1) -> None:
+    def __init__(self, wanted: int = 1, offered: Offered = nothing_offered) -> None:
         self._choices: dict[int, _Choice] = {}
-        self._head: Json = {}
+        self.head: Json = {}
+        """What stands beside the choices: the id, the model, the provider, the usage."""
         self._keys: object = None
+        self._going_on = False
+        """Whether the chunk before carried text and nothing else, so that one like it has only its text looked at."""
+        self._like: Json = {}
+        self._like_choice: Json = {}
+        self._like_delta: Json = {}
+        """That chunk, its choice and its delta; `choices`, `delta` and `content` in them are those of the next one."""
+        self._text: list[str] = []
+        """The text that such a chunk goes on."""
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
         self._wanted = wanted
+        self._offered = offered
 
     # The end
 
@@ -169,22 +189,42 @@ class Accumulator:
     @property
     def usage(self) -> object:
         """The `usage` object, if it has come."""
-        return self._head.get("usage")
+        return self.head.get("usage")
 
     @property
     def generation_id(self) -> str | None:
         """The answer's id."""
-        return self._head.get("id")
+        return self.head.get("id")
 
     def add(self, chunk: Json) -> int:
-        """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
+        """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is none."""
+        choices = chunk.get("choices")
+        if self._going_on and choices:
+            like = self._like
+            like["choices"] = choices
+            if chunk == like and len(choices) == 1:
+                choice, like = choices[0], self._like_choice
+                like["delta"] = delta = choice.get("delta")
+                if delta and choice == like:
+                    like = self._like_delta
+                    like["content"] = text = delta.get("content")
+                    if text and delta == like and isinstance(text, str):
+                        self._text.append(text)
+                        return MORE_TEXT
+        return self._add(chunk, choices)
+
+    def forget(self) -> None:
+        """No chunk follows: the one that others were compared with is of no use, and may repeat secrets."""
+        self._going_on = False
+        self._like = self._like_choice = self._like_delta = {}
+
+    def _add(self, chunk: Json, choices: Any) -> int:
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:
             self._keys = chunk.keys()
             flags = self._add_head(chunk)
         elif chunk.get("error"):
             flags = ERROR
-        choices = chunk.get("choices")
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
@@ -192,10 +232,14 @@ class Accumulator:
             flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
+        self._going_on = flags == TEXT and self._begun == 1 and not self._finished
+        if self._going_on:
+            self._like, self._like_choice, self._like_delta = dict(chunk), dict(choices[0]), dict(choices[0]["delta"])
+            self._text = next(iter(self._choices.values())).texts["content"]
         return flags
 
     def _add_head(self, chunk: Json) -> int:
-        head = self._head
+        head = self.head
         for key, value in chunk.items():
             if key in _CHUNK_ONLY or (value is None and key in head):
                 continue
@@ -209,13 +253,13 @@ class Accumulator:
     def _add_choice(self, choice: Json) -> int:
         state = self._choices.get(choice.get("index") or 0) or self._begin(choice.get("index") or 0)
         delta = choice.get("delta")
-        flags = _add_delta(state, delta) if delta else 0
+        flags = _add_delta(state, delta) if delta else _add_message(state, choice) if "message" in choice else 0
         finish = choice.get("finish_reason")
         if finish or choice.get("error"):
             if finish == "error" or choice.get("error"):
                 return flags | ERROR
-            self._add_finish(state, finish, token=flags & TOKEN > 0)
-            flags |= FINISH
+            if self._add_finish(state, finish, token=flags & TOKEN > 0):
+                flags |= FINISH
         elif state.finish is not None and flags & TOKEN:
             self._move(state, End.CONTRADICTED)
         if len(choice) > 3:
@@ -239,14 +283,19 @@ class Accumulator:
         self._begun += 1
         return state
 
-    def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> None:
-        if not isinstance(finish, str):
-            raise TypeError("a finish reason is not a string")
+    def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> bool:
+        """Note a finish reason; whether it is one."""
+        finish = word(finish)
+        if finish is None:
+            if state.finish is not None and token:
+                self._move(state, End.CONTRADICTED)
+            return False
         if state.finish is None:
             self._finished += 1
         if token or state.end is not End.ENDED:
             state.finish = finish
         self._move(state, _AFTER_FINISH[state.end, token])
+        return True
 
     def _move(self, state: _Choice, end: End) -> None:
         self._provisional += (end is End.PROVISIONAL) - (state.end is End.PROVISIONAL)
@@ -255,11 +304,11 @@ class Accumulator:
 
     def body(self) -> Json:
         """The assembled body, as the unstreamed request would have returned it."""
-        head = {key: value for key, value in self._head.items() if key != "usage"}
+        head = {key: value for key, value in self.head.items() if key != "usage"}
         body: Json = {"id": None, **head, "object": "chat.completion"}
-        body["choices"] = [_message(index, self._choices[index]) for index in sorted(self._choices)]
-        if "usage" in self._head:
-            body["usage"] = self._head["usage"]
+        body["choices"] = [_message(index, self._choices[index], self._offered) for index in sorted(self._choices)]
+        if "usage" in self.head:
+            body["usage"] = self.head["usage"]
         return body
 
 
@@ -309,14 +358,23 @@ def _add_other(state: _Choice, key: str, value: Any) -> int:
     return OTHER
 
 
-def _message(index: int, state: _Choice) -> Json:
+def _add_message(state: _Choice, choice: Json) -> int:
+    """A chunk with a whole `message` and no delta: the answer in one event, unless it repeats what has come."""
+    message = choice["message"]
+    if not isinstance(message, dict) or state.texts or state.tools or state.legacy:
+        return 0
+    choice["delta"] = message
+    return _add_delta(state, message)
+
+
+def _message(index: int, state: _Choice, offered: Offered) -> Json:
     message: Json = {"role": "assistant", "content": None, **state.extra}
     for key, parts in state.texts.items():
         message[key] = "".join(parts)
     message.update(state.lists)
     if state.details:
         message["reasoning_details"] = [detail.as_dict() for detail in state.details]
-    if calls := state.tools.as_list():
+    if calls := state.tools.as_list(offered):
         message["tool_calls"] = calls
     if state.legacy is not None and (legacy := state.legacy.as_list()):
         message["function_call"] = legacy[0]["function"]

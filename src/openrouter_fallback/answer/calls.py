@@ -3,10 +3,14 @@
 What belongs together: deltas of one `index`, of one `id`, or, without both, of the call before. A delta with a name
 begins a call where the call before it is complete. Where a delta could belong to either, ValueError is raised: a call
 with a name or arguments that the model did not write would be worse than a failed attempt.
+
+A name comes whole, in parts, repeated whole, or longer in each delta. Where two readings are possible, the one that the
+request offers as a function holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -17,21 +21,38 @@ _OWN: Final = frozenset({"id", "index", "type", "function"})
 _MAX_NAME: Final = 1024
 _MAX_CHECKS: Final = 16
 
+Offered = Callable[[], frozenset[str]]
+"""The functions that the request offers, by the names that the model was sent."""
+
+
+def nothing_offered() -> frozenset[str]:
+    """No function is known."""
+    return frozenset()
+
 
 class _Call:
-    __slots__ = ("arguments", "checks", "fields", "function", "name", "said")
+    __slots__ = ("arguments", "checks", "fields", "function", "name", "parts", "said", "size")
 
     def __init__(self) -> None:
         self.fields: Json = {}
         self.function: Json = {}
         self.name = ""
+        self.parts: str | None = ""  # the name, if all that came of it are parts; None: too long for one
         self.arguments: list[str] = []
+        """Their parts; no part is empty."""
+        self.size = 0
+        """Characters of the arguments: what can be told by it is told without joining them."""
         self.said = False
         self.checks = 0
 
     @property
     def begun(self) -> bool:
-        return any(self.arguments)
+        return bool(self.arguments)
+
+    @property
+    def placeholder(self) -> bool:
+        """Whether the arguments so far are `{}`: some servers open every call so."""
+        return self.size < 16 and "".join(self.arguments).strip() == "{}"
 
     @property
     def hollow(self) -> bool:
@@ -54,21 +75,33 @@ class _Call:
         """Whether this is the whole call again."""
         text = _text(arguments)
         return (
-            name == self.name and text.lstrip().startswith("{") and text == "".join(self.arguments) and self.complete()
+            name == self.name
+            and len(text) == self.size
+            and text.lstrip().startswith("{")
+            and text == "".join(self.arguments)
+            and self.complete()
         )
 
     def add_name(self, name: str) -> None:
-        """Append a part of the name, unless it is the name so far."""
-        if name == self.name:
+        """Append a part of the name, unless it is the name so far or begins with that."""
+        if self.begun:
+            if name != self.name:
+                raise ValueError("a tool call changes its name")
             return
-        if self.begun or len(self.name) + len(name) > _MAX_NAME:
-            raise ValueError("a tool call changes its name")
-        self.name += name
+        grown = name if name.startswith(self.name) else self.name + name
+        if len(grown) > _MAX_NAME:
+            raise ValueError("the name of a tool call is too long")
+        if self.parts is not None:
+            self.parts = self.parts + name if len(self.parts) + len(name) <= _MAX_NAME else None
+        self.name = grown
 
     def add_arguments(self, arguments: object) -> None:
         if arguments is not None:
             self.said = True
-            self.arguments.append(_text(arguments))
+            text = _text(arguments)
+            if text:
+                self.arguments.append(text)
+                self.size += len(text)
 
     def add_fields(self, part: Json, function: Json) -> None:
         for key, value in part.items():
@@ -78,8 +111,12 @@ class _Call:
             if key not in ("name", "arguments") and not self.function.get(key):
                 self.function[key] = value
 
-    def as_dict(self) -> Json:
-        function = {**({"name": self.name} if self.name else {}), **self.function}
+    def as_dict(self, offered: Offered) -> Json:
+        name = self.name
+        parts = self.parts
+        if parts is not None and name != parts and name not in (known := offered()) and parts in known:
+            name = parts
+        function = {**({"name": name} if name else {}), **self.function}
         if self.said:
             function["arguments"] = "".join(self.arguments)
         return {**self.fields, "function": function}
@@ -148,7 +185,11 @@ class Calls:
         if call_id and known and call_id != known:
             # Some servers send every call with index 0: a new id with a name of its own is a new call.
             return None if name else call
-        return None if name and not call_id and self._anew(call, name, arguments) else call
+        if name and not call_id and self._anew(call, name, arguments):
+            if name == call.name and call.placeholder:
+                raise ValueError("a tool call is opened with {}, or followed by another one of the same name")
+            return None
+        return call
 
     def _anew(self, call: _Call, name: str, arguments: object) -> bool:
         """Whether a part with a name begins another call: the one before is complete and not repeated."""
@@ -156,9 +197,9 @@ class Calls:
             return False
         return call.complete() and not call.repeated(name, arguments)
 
-    def as_list(self) -> list[Json]:
+    def as_list(self, offered: Offered = nothing_offered) -> list[Json]:
         """The calls; those of which the model has written nothing are left out."""
-        return [call.as_dict() for call in self._calls if not call.hollow]
+        return [call.as_dict(offered) for call in self._calls if not call.hollow]
 
 
 def _text(arguments: object) -> str:
@@ -171,6 +212,8 @@ def _text(arguments: object) -> str:
 def _index(value: object) -> int | str | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | str):
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and len(value) < 19 else value
+    if isinstance(value, int):
         return value
     return int(value) if isinstance(value, float) and value.is_integer() else None

@@ -14,7 +14,8 @@ from ..failures.classifier import find_error, from_error, from_event, from_trans
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
-from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .accumulator import ERROR, FINISH, MORE_TEXT, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .calls import Offered, nothing_offered
 from .demands import Demands, missed
 from .finishes import looks_whole
 from .pieces import calls_of, cut, pieces_of, reworded
@@ -28,6 +29,7 @@ SLICE_BYTES: Final = 64 * 1024
 """So much is decoded at a time where an event loop waits."""
 
 _STREAM_END = b"[DONE]"
+_SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 
@@ -90,8 +92,9 @@ class AnswerDecoder:
 
     `headers` are the response's (lower-case names). `streams`: a stream was asked for. `deliver`: pieces are wanted.
     `wants_json`: the answer must be JSON. `choices`: how many the request asks for. `max_tokens`: the request's limit.
-    `model`: the id that was asked for. `demands`: what the request demands beyond an answer. `prepare` is called with
-    the body before the verdict: it gives the caller's names back. `splice`: the answer continues a text that was
+    `model`: the id that was asked for. `demands`: what the request demands beyond an answer. `offered` tells the
+    functions that the model was sent. `prepare` is called with the body before the verdict: it gives the caller's
+    names back. `splice`: the answer continues a text that was
     delivered. Times of the day (`now`) are epoch seconds; they are used only to read a date in an error.
     """
 
@@ -100,6 +103,7 @@ class AnswerDecoder:
         "_demands",
         "_halves",
         "_headers",
+        "_held",
         "_max_tokens",
         "_model",
         "_prepare",
@@ -113,6 +117,7 @@ class AnswerDecoder:
         "_usage",
         "_waiting",
         "_wants_json",
+        "_was_body",
         "_whole",
         "assembler",
         "begun",
@@ -132,6 +137,7 @@ class AnswerDecoder:
         max_tokens: int | None = None,
         model: str = "",
         demands: Demands = _NOTHING_MORE,
+        offered: Offered = nothing_offered,
         prepare: Callable[[Json], None] | None = None,
         splice: SeamJoiner | None = None,
     ) -> None:
@@ -139,8 +145,8 @@ class AnswerDecoder:
         self.begun = False
         """Whether the first token has come."""
         self.tokens = 0
-        """How many chunks with a token have come; in BODY, how often bytes have come."""
-        self.assembler = Accumulator(choices)
+        """How many chunks with a token have come. The bytes of a BODY are none: it is an answer once it is whole."""
+        self.assembler = Accumulator(choices, offered)
         self._headers = headers
         self._streams = streams
         self._deliver = deliver
@@ -154,8 +160,10 @@ class AnswerDecoder:
         self._splice = splice
         self._reader = EventReader()
         self._whole = bytearray()
+        self._was_body = False
         self._halves: Halves | None = None
         self._waiting: list[Piece] = []
+        self._held: list[Piece] = []  # white space before any other text
         self._said: list[str] = []
         self._shown = False  # whether text of any choice was delivered
         self._rest = ""
@@ -224,8 +232,13 @@ class AnswerDecoder:
         if self._splice is not None:
             rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
         else:
-            rest = pieces_of(body) if self._whole else []
+            rest = pieces_of(body) if self._was_body else self._held
         return rest + calls_of(body)
+
+    def forget(self) -> None:
+        """The attempt is over: bytes that were not decoded are of no use, and may repeat secrets."""
+        self._reader, self._whole = EventReader(), bytearray()
+        self.assembler.forget()
 
     # Events or JSON
 
@@ -237,7 +250,7 @@ class AnswerDecoder:
             return State.HEAD
         events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
         if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
-            self.state = State.BODY
+            self.state, self._was_body = State.BODY, True
         elif start and not events and not content_type.startswith("text/event-stream"):
             return State.ENDED
         elif start:
@@ -257,13 +270,7 @@ class AnswerDecoder:
         if len(body) > MAX_BODY_BYTES:
             detail = f"the body exceeds {MAX_BODY_BYTES} bytes"
             return [self._fail(from_transport(TransportFault.OVERSIZED, detail))]
-        if not body:
-            return []
-        self.tokens += 1
-        if self.begun or not self._streams:
-            return []
-        self.begun = True
-        return [_FIRST_TOKEN]
+        return []
 
     # Events
 
@@ -275,15 +282,16 @@ class AnswerDecoder:
         add = assembler.add
         over = self.state in _OVER
         for payload in payloads:
-            if payload == _STREAM_END:
-                assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
-                self.state, over = State.DONE, True
-                continue
-            if not payload or payload.startswith(b":"):
-                continue  # some servers keep a connection alive with empty events, or with comments as data
+            if not payload.startswith(b"{"):
+                if payload == _STREAM_END:
+                    assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
+                    self.state, over = State.DONE, True
+                    continue
+                if not payload or payload.startswith(b":"):
+                    continue  # some servers keep a connection alive with empty events, or with comments as data
             try:
                 try:
-                    chunk = bounds.loads(payload)
+                    chunk = orjson.loads(payload) if len(payload) <= _SHALLOW else bounds.loads(payload)
                 except orjson.JSONDecodeError:
                     chunk = decode(payload)
                     self._halves = self._halves or Halves()
@@ -297,6 +305,12 @@ class AnswerDecoder:
             if over and not assembler.ended:
                 over = False  # more has come behind a finish, or another choice has begun
                 self.state = State.ANSWERING if self.begun else State.EVENTS
+            if flags == MORE_TEXT:
+                self.tokens += 1
+                if deliver:
+                    choice = chunk["choices"][0]
+                    pieces.append(Piece(choice["delta"]["content"], "", (), choice.get("index") or 0, False, chunk))
+                continue
             if flags & ERROR and not assembler.ended:
                 failure = self._error(chunk, now)
                 break
@@ -338,6 +352,8 @@ class AnswerDecoder:
             pieces, self._waiting = self._waiting + pieces, []
         if self._splice is not None:
             pieces, failure = self._join(self._splice, pieces)
+        elif not self._shown:
+            pieces = self._without_white_space(pieces)
         for piece in pieces:
             if piece.text:
                 self._shown = True
@@ -346,6 +362,14 @@ class AnswerDecoder:
         if pieces:
             events.append(Pieces(pieces))
         return failure
+
+    def _without_white_space(self, pieces: list[Piece]) -> list[Piece]:
+        """The pieces, without white space before any other text: an answer of nothing else is empty."""
+        if any(piece.text and not piece.text.isspace() for piece in pieces):
+            pieces, self._held = self._held + pieces, []
+            return pieces
+        self._held += [piece for piece in pieces if piece.text]
+        return [piece for piece in pieces if not piece.text]
 
     def _join(self, splice: SeamJoiner, pieces: list[Piece]) -> tuple[list[Piece], Failure | None]:
         """The pieces of a continuation, without what repeats the delivered text."""
@@ -430,7 +454,7 @@ class AnswerDecoder:
         """Put the delivered text before what this attempt has added."""
         message = body["choices"][0]["message"]
         try:
-            unread = bool(self._whole) and not splice.joined
+            unread = self._was_body and not splice.joined
             self._rest = splice.feed(text_of(message.get("content"))) if unread else ""
             self._rest += splice.finish(cut_off=body["choices"][0].get("finish_reason") == "length")
         except SeamNotFound as error:

@@ -66,6 +66,15 @@ class Demands:
                 return NO_CALL
         return ""
 
+    def said(self, message: Mapping[str, Any]) -> str:
+        """What is wrong with a message that was delivered as it came, for the log; empty where nothing is."""
+        if self.missed(message):
+            return "a tool call was forced and none was made"
+        text = message.get("content")
+        if self.json and isinstance(text, str) and text and not message.get("tool_calls") and not _is_json(text):
+            return "JSON was asked for and the answer is not JSON"
+        return ""
+
     def unwrap(self, body: dict[str, Any]) -> None:
         """Where the text of an answer is not the JSON that was asked for but holds it, leave only that in the body."""
         choices = body.get("choices")

@@ -118,24 +118,51 @@ FINISHES: Final[tuple[Finish, ...]] = (
 )
 
 SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
-    (Meaning.FAILED, _K.TIMED_OUT, r"time_?d?_?out"),
-    (Meaning.FAILED, _K.OVERLOADED, r"overload|resource|capacity|preempt"),
+    (Meaning.STOP, None, r"\A<.{1,60}>\Z"),  # the stop token itself: vespa#33327
+    (Meaning.FAILED, _K.TIMED_OUT, r"time_?d?_?out|deadline"),
+    (Meaning.FAILED, _K.RATE_LIMITED, r"rate[_ -]?limit|quota|throttl|too_?many_?requests"),
+    (Meaning.FAILED, _K.OVERLOADED, r"overload|resource|capacity|preempt|out_?of_?memory|\boom\b"),
     (
         Meaning.FAILED,
         _K.BAD_ANSWER,
-        r"malform|invalid|incomplet|repetit|loop",
+        r"malform|invalid|incomplet|repetit|loop|partial|premature|unfinish|unexpected",
     ),
     (
         Meaning.FAILED,
         _K.UNAVAILABLE,
-        r"err|fail|abort|cancel|interrupt|connect|network|crash|unavail|exception|kill|evict|shut_?down",
+        r"err|fail|abort|cancel|interrupt|connect|network|crash|unavail|exception|kill|evict|shut_?down"
+        r"|terminat|stall|reset|broken|lost|drop|panic|died",
     ),
-    (Meaning.FILTERED, None, r"filter|safety|polic|block|prohibit|guard|sensitiv|violat|toxic|moderat|refus|harm"),
-    (Meaning.LENGTH, None, r"length|max|limit|truncat|budget|exceed"),
+    (
+        Meaning.FILTERED,
+        None,
+        r"filter|safety|polic|block|prohibit|guard|sensitiv|violat|toxic|moderat|refus|harm"
+        r"|unsafe|copyright|complian",
+    ),
+    (Meaning.LENGTH, None, r"length|max|limit|truncat|budget|exceed|cut_?off|too_?long"),
+    (Meaning.STOP, None, r"\Astop|eos|eot|end_?of_?|complete"),
 )
 """What parts of a name say where the table does not know the name; the first match holds."""
 
 _NO_SOURCE: Final = "by its name"
+
+
+_NONE: Final = frozenset({"", "null", "none", "undefined"})
+"""Words in place of `null`: DashScope writes "null" while it generates, other servers what their language calls it."""
+
+
+def word(finish: object) -> str | None:
+    """A finish reason as a word; None where it says that there is none yet. TypeError where it is no word.
+
+    SGLang's own API wraps it in an object: `{"type": "stop", "matched": 2}`.
+    """
+    if isinstance(finish, dict):
+        finish = finish.get("type")
+    if finish is None:
+        return None
+    if not isinstance(finish, str):
+        raise TypeError("a finish reason is not a string")
+    return None if finish.strip().lower() in _NONE else finish
 
 
 def _folded(name: str) -> str:
@@ -161,7 +188,7 @@ def _known(name: str) -> Finish | None:
 def read(finish: str, native: object = None) -> Finish:
     """What a finish reason means. `native` is the provider's own word: it counts where it contradicts a good one."""
     said = known(finish) or _by_signs(finish)
-    own = known(native)
+    own = known(native) or (_by_signs(native) if isinstance(native, str) and native else None)
     if own is None or said.meaning not in (Meaning.STOP, Meaning.CALLS, Meaning.UNKNOWN):
         return said
     if own.meaning in (Meaning.FAILED, Meaning.FILTERED, Meaning.LENGTH):

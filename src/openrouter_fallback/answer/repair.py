@@ -7,6 +7,8 @@ objects, a tool call is an object with an object `function` whose `arguments` ar
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ import orjson
 
 from ..figures import number, used_up
 from ..results import Json
-from .finishes import WORDS, Meaning, read
+from .finishes import WORDS, Meaning, read, word
 
 
 def _text(value: object) -> str | None:
@@ -61,10 +63,16 @@ _FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
 def repair(body: Json, *, max_tokens: int | None = None) -> None:
     """Bring a body into shape, in place. `max_tokens`: the request's limit, for a finish reason that is missing."""
     choices = body.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
+    choices = choices if isinstance(choices, list) else []
+    if not isinstance(body.get("usage"), dict) and (found := _usage_elsewhere(body, choices)):
+        body["usage"] = found
+    for choice in choices:
         if not isinstance(choice, dict):
             continue
-        if choice.get("finish_reason") in (None, "") and used_up(body.get("usage"), max_tokens):
+        finish = choice.get("finish_reason")
+        if isinstance(finish, str | dict) and (said := word(finish)) != finish:
+            choice["finish_reason"] = finish = said
+        if finish is None and used_up(body.get("usage"), max_tokens):
             choice["finish_reason"] = "length"
         meaning = _repair_finish(choice)
         if not _good_logprobs(choice.get("logprobs")):
@@ -72,6 +80,14 @@ def repair(body: Json, *, max_tokens: int | None = None) -> None:
         message = choice.get("message")
         if isinstance(message, dict):
             _repair_message(message, cut_off=meaning is Meaning.LENGTH)
+
+
+def _usage_elsewhere(body: Json, choices: list[Any]) -> Json | None:
+    """Usage where Groq (`x_groq`) and Moonshot (the last choice) have it."""
+    for place in (body.get("x_groq"), *choices):
+        if isinstance(place, dict) and isinstance(place.get("usage"), dict):
+            return dict(place["usage"])
+    return None
 
 
 def _repair_finish(choice: Json) -> Meaning | None:
@@ -146,15 +162,52 @@ def _hollow(call: Json) -> bool:
 
 
 def _function(function: Json, *, cut_off: bool) -> Json:
-    """The function with its arguments as text: no arguments, null and "null" are `{}`.
+    """The function with its arguments as text: no arguments, null, "null" and an empty list are `{}`.
 
     Where the answer was cut off (`cut_off`), missing arguments of the last call did not come: they stay missing.
     """
     arguments = function.get("arguments")
-    if isinstance(arguments, str) and arguments.strip() == "null":
+    if isinstance(arguments, str) and _ODD.search(arguments):
+        return {**function, "arguments": _object_in(arguments) or arguments}
+    if arguments == []:
         return {**function, "arguments": "{}"}
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         return function if cut_off else {**function, "arguments": "{}"}
     if isinstance(arguments, dict):
         return {**function, "arguments": orjson.dumps(arguments).decode()}
     return function
+
+
+_ODD: Final = re.compile(r"\A\s*[^\s{]|\}\s*\{")
+_NOTHING: Final = frozenset({"null", "None", "undefined", "[]"})
+
+
+def _object_in(text: str) -> str | None:
+    """The object that odd arguments hold; None where that is in doubt.
+
+    Seen: a word for nothing in place of `{}`; the object encoded twice; `{}` or `null` first, as the opening of every
+    call (litellm#4537, ogx#5462); the whole object again behind its parts (codex-lb#284, eliza#16973).
+    """
+    text = text.strip()
+    if text in _NOTHING:
+        return "{}"
+    if text.startswith("null{"):
+        text = text[4:]
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    rest = text[end:].strip()
+    if isinstance(value, str):
+        return None if rest or not value.strip().startswith("{") else value
+    if not isinstance(value, dict):
+        return None
+    if not value and rest:
+        return _object_in(rest) if rest.startswith("{") else None
+    first = text[:end]
+    while rest.startswith(first):
+        rest = rest[len(first) :].strip()
+    return None if rest else first
+
+
+_DECODER: Final = json.JSONDecoder()

@@ -39,15 +39,35 @@ class EventReader:
         """The events that `data` completes. Raises `Oversized`."""
         if not data:
             return []
-        if data.startswith(b"data: ") and data.endswith(b"\n\n") and data.count(b"\n") == 2 and self._fresh(data):
-            # One whole event, as most reads are.
-            self._total += len(data) - 2
-            self._events += 1
-            return [data[6:-2]]
         if len(data) > SLICE_BYTES:
             slices = (data[start : start + SLICE_BYTES] for start in range(0, len(data), SLICE_BYTES))
             return [event for part in slices for event in self._feed(part)]
-        return self._feed(data)
+        if self._data or self._comment or self._carriage or b"\r" in data:
+            return self._feed(data)
+        return self._plain(b"".join(self._line) + data if self._line and b"\n" in data else data) or self._feed(data)
+
+    def _plain(self, data: bytes) -> list[bytes]:
+        """The events of lines of data, one for each event, as most reads bring them; none if there is anything else.
+
+        Comments may stand before them. Reads may end in the middle of a line.
+        """
+        start, end = 0, data.rfind(b"\n\n")
+        while data.startswith(b":", start) and data.find(b"\n", start) == (stop := data.find(b"\n\n", start)) < end:
+            start = stop + 2
+        if end < start or not data.startswith(b"data: ", start):
+            return []
+        events = data[start + 6 : end].split(b"\n\ndata: ")
+        breaks = 2 * len(events) - 2
+        if data.count(b"\n", start, end) != breaks:
+            return []
+        self._line.clear()
+        self._size = 0
+        self._total += end - start - breaks
+        self._events += len(events)
+        if end + 2 < len(data):
+            self._feed(data[end + 2 :])  # the beginning of another event
+        self._check()
+        return events
 
     def _feed(self, data: bytes) -> list[bytes]:
         if self._carriage and data.startswith(b"\n"):
@@ -82,22 +102,20 @@ class EventReader:
                 self._take(line, events)
         if last:
             self._keep(last)
+        self._events += len(events)
+        self._check()
+        return events
+
+    def _check(self) -> None:
+        """Raise `Oversized` if anything is beyond its bound."""
         if self._total > MAX_BODY_BYTES:
             raise Oversized(f"the body exceeds {MAX_BODY_BYTES} bytes")
         if self._size > MAX_EVENT_BYTES:
             raise Oversized(f"an event exceeds {MAX_EVENT_BYTES} bytes")
         if len(self._data) > MAX_EVENT_LINES:
             raise Oversized(f"an event exceeds {MAX_EVENT_LINES} lines")
-        self._events += len(events)
         if self._events > MAX_EVENTS:
             raise Oversized(f"the body exceeds {MAX_EVENTS} events")
-        return events
-
-    def _fresh(self, data: bytes) -> bool:
-        """Whether nothing is carried over from the last read and nothing is near a bound."""
-        carried = self._line or self._data or self._comment or self._carriage
-        small = len(data) < MAX_EVENT_BYTES > self._total and self._events < MAX_EVENTS
-        return small and not carried and b"\r" not in data
 
     def finish(self) -> list[bytes]:
         """The event that the end of the body leaves unterminated, if any."""

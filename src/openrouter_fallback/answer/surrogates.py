@@ -1,6 +1,8 @@
 """Characters that an endpoint has cut in two: one half of a surrogate pair in one event, the other in the next.
 
-`orjson` refuses a lone half, so such events are read here instead, and a half waits for its other one.
+`orjson` refuses a lone half, so such events are read here instead, and a half waits for its other one. So are events
+with `NaN` and `Infinity`, which servers in Python write for figures that JSON cannot hold (they become null), and with
+figures like 1e999 (they become infinite).
 """
 
 from __future__ import annotations
@@ -12,18 +14,18 @@ from typing import Any
 from ..figures import check_depth
 from ..results import Json
 
-_ESCAPED = re.compile(rb"\\u[dD][89a-fA-F]")
+_ODD = re.compile(rb"\\u[dD][89a-fA-F]|[:,\[\s-](?:NaN|Infinity)\b|\d[eE]\+?\d{3}")
 _LONE = re.compile("[\ud800-\udfff]")
 _TEXTS = ("content", "reasoning", "refusal")
 _REPLACEMENT = "\ufffd"
 
 
 def decode(event: bytes) -> Any:
-    """Decode JSON that holds lone surrogates; ValueError where it is no JSON for any other reason."""
-    if not _ESCAPED.search(event):
+    """Decode JSON that holds lone surrogates, NaN or Infinity; ValueError where it is no JSON for any other reason."""
+    if not _ODD.search(event):
         raise ValueError("it is not JSON")
     try:
-        value = json.loads(event, parse_constant=_refuse, parse_int=_integer)
+        value = json.loads(event, parse_constant=_nothing, parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     check_depth(value)
@@ -84,5 +86,5 @@ def _integer(text: str) -> int | float:
     return int(text) if len(text) < 19 else float(text)
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _nothing(constant: str) -> None:
+    """NaN and Infinity are no figures."""

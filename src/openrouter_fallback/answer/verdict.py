@@ -14,7 +14,7 @@ from ..failures.classifier import find_error, from_error, from_transport
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Json, ToolCall, Usage, text_of
 from .accumulator import is_error
-from .finishes import Finish, Meaning, looks_whole, read
+from .finishes import Finish, Meaning, looks_whole, read, word
 from .repair import repair
 
 EMPTY_END = "empty_end"
@@ -180,8 +180,10 @@ def _empty(message: Json, finish: Finish, usage: object) -> Failure | None:
 
 def _half_text(message: Json, finish: Finish) -> Failure | None:
     """A reason that nobody knows, and a text that stops in the middle."""
+    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls"):
+        return None
     text = text_of(message.get("content"))
-    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls") or not text or looks_whole(text):
+    if not text or looks_whole(text):
         return None
     return Failure(
         FailureKind.BAD_ANSWER,
@@ -224,4 +226,8 @@ def finished(body: Json) -> bool:
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         return False
-    return all(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
+    return all(isinstance(choice, dict) and _finished(choice.get("finish_reason")) for choice in choices)
+
+
+def _finished(finish: object) -> bool:
+    return bool(word(finish)) if isinstance(finish, str | dict) else bool(finish)

@@ -29,13 +29,14 @@ class CallArguments:
         mid_stream: str = "raise",
         *,
         idempotent: bool = True,
+        thread_id: str | None = None,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent)
+        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id)
         self.choice = choice
         self.accept = accept
-        self.headers = checked_headers(headers)
+        self.headers = {} if headers is None else checked_headers(headers)
 
 
 class InlineCallbacks:
@@ -52,7 +53,7 @@ class InlineCallbacks:
 
     @property
     def heard(self) -> bool:
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, State
+from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
 from ..answer.seam import SeamJoiner
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
@@ -55,7 +55,8 @@ _READING, _COLLECTING = Stage.READING, Stage.COLLECTING
 class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events, the last of them `Ended` or `OutOfTime`.
 
-    `send` sends the request and returns the open response. In a call that is not streamed to its caller (`deliver`
+    `send` sends the request and returns the open response; it calls its argument each time that the request is sent
+    again since a kept connection was lost. In a call that is not streamed to its caller (`deliver`
     False) there are no `Pieces`.
     """
 
@@ -87,6 +88,7 @@ class AttemptReader:
         "headers",
         "paused",
         "request",
+        "resent",
         "status",
         "stricter",
     )
@@ -95,7 +97,7 @@ class AttemptReader:
         self,
         ask: StartAttempt,
         request: Request,
-        send: Callable[[], Awaitable[Exchange]],
+        send: Callable[[Callable[[], None]], Awaitable[Exchange]],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -111,7 +113,9 @@ class AttemptReader:
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self._send: Callable[[], Awaitable[Exchange]] | None = send
+        self.resent = 0
+        """How many times the request was sent again."""
+        self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
@@ -181,6 +185,10 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
+        self._clean_names()
+        self._collected.clear()
+        if self._decoder is not None:
+            self._decoder.forget()
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.stop()
@@ -211,6 +219,11 @@ class AttemptReader:
             self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
         return self._decoder.text
 
+    def delivered(self) -> tuple[str, int]:
+        """`partial` and `said` together."""
+        text, decoder = self.partial, self._decoder
+        return text, 0 if decoder is None else decoder.said
+
     @property
     def body(self) -> Json | None:
         """The body that was judged, whatever the verdict; None before."""
@@ -227,11 +240,12 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.usage
 
     @property
-    def generation_id(self) -> object:
+    def generation_id(self) -> str | None:
         """The generation's id, of the headers or of the body."""
-        return self.headers.get("x-generation-id") or (
+        said = self.headers.get("x-generation-id") or (
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
+        return None if said is None else self._redactor.literally(said)
 
     @property
     def splice(self) -> SeamJoiner | None:
@@ -247,7 +261,7 @@ class AttemptReader:
         self._alarm = alarm = Watchdog(asyncio.get_running_loop(), self._due, self._look)
         alarm.watch()
         try:
-            self._exchange = exchange = await send()
+            self._exchange = exchange = await send(self._sent_again)
         except TransportError as error:
             self._events.append(Ended(from_transport(error.fault, error.detail)))
         except asyncio.CancelledError:
@@ -259,26 +273,33 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
+                request, own = self.request, self.ask.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
                     streams=self.ask.candidate.streams,
                     deliver=self._deliver,
-                    wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
-                    choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
+                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
+                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
                     model=self.ask.candidate.model,
                     demands=self.demands,
-                    prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
+                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
+                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
             alarm.rest()
 
+    def _sent_again(self) -> None:
+        self.resent += 1
+
     async def _read_error(self) -> None:
-        """Read what an error status says, as far as it comes in time."""
+        """Read what an error status says; where that does not end in time, the status alone decides."""
         alarm, exchange, body = self._alarm, self._exchange, bytearray()
         if alarm is None or exchange is None:
             raise RuntimeError("the attempt was closed")
+        self._times.refused(self._clock())
+        alarm.again()
         alarm.watch()
         try:
             while len(body) < MAX_ERROR_BYTES:
@@ -309,6 +330,8 @@ class AttemptReader:
         alarm.watch()
         try:
             while not events:
+                if alarm.moved:
+                    alarm.again()
                 data = await exchange.read()
                 if data is None:
                     alarm.rest()
@@ -324,6 +347,8 @@ class AttemptReader:
                     self._since_turn += len(data)
                     if self._since_turn > MAX_UNREAD_BYTES:
                         self._since_turn = 0
+                        if now >= self._due():  # the watchdog waits some turns for bytes, and they have come
+                            self._missed()
                         await asyncio.sleep(0)
                 else:
                     self._collect(data, alarm)
@@ -353,16 +378,18 @@ class AttemptReader:
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
             if decoder.state in _GRACE and self._alarm is not None:
-                self._alarm.again()
+                self._alarm.moved = True
         if events:
             self._events += events
+            if not times.delivered and type(events[-1]) is Pieces:
+                times.delivered = True
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
         if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
-            self._alarm.again()
+            self._alarm.moved = True
 
     # Bytes of a call that is not streamed: collected, and decoded together
 
@@ -374,7 +401,7 @@ class AttemptReader:
         else:
             self._collected_at = now
             self._collected.append(data)
-            alarm.again()
+            alarm.moved = True
         self._collected_bytes += len(data)
         return (
             self._collected_bytes > MAX_UNREAD_BYTES
@@ -401,7 +428,7 @@ class AttemptReader:
                             self._missed()
                             break
         if self._alarm is not None:
-            self._alarm.again()
+            self._alarm.moved = True
 
     def _joined(self) -> bytes:
         """The next collected bytes, together: about as many as are decoded at a time."""
@@ -435,8 +462,14 @@ class AttemptReader:
             return True
         if not self._collected or self._ended:
             return False
-        self._look_task = asyncio.get_running_loop().create_task(self._catch_up())
+        self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True
+
+    async def _catch_up_beside(self) -> None:
+        """Decode what was collected while the reading waits, and wait on."""
+        await self._catch_up()
+        if self._alarm is not None:
+            self._alarm.again()
 
     def _missed(self) -> None:
         """Waiting has ended: say which deadline it was. After the finish what has come is the answer."""
@@ -455,11 +488,19 @@ class AttemptReader:
 
     # The end
 
+    def _clean_names(self) -> None:
+        """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
+        if self._decoder is not None:
+            for names in (self._decoder.body, self._decoder.assembler.head):
+                if names:
+                    self._redactor.clean_names(names)
+
     async def _end(self, ended: Ended) -> Ended:
         """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        self._clean_names()
         if failure is None:
             return ended
         self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)

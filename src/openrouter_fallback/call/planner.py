@@ -19,7 +19,7 @@ from ..request.request import Request
 from ..results import Completion, Route, Skipped
 from ..routes.candidate import Candidate, Plan
 from ..routes.choice import Choice
-from ..routes.router import Router
+from ..routes.router import First, Router
 from ..suggest import did_you_mean
 from .arguments import CallArguments
 from .runner import CallRunner
@@ -58,7 +58,9 @@ class Planner:
             self.store.touch()
         plan = self.plan(arguments.choice, ring, arguments.request)
         begun, priceless = self.runtime.clock(), self._lacks_prices(plan)
-        self.refresh.soon(begun, needed=priceless)
+        look = self.refresh.next_look
+        if priceless or look is None or begun >= look:
+            self.refresh.soon(begun, needed=priceless)
         if priceless and await self.refresh.looked(limits.total / 2):
             plan = self.plan(arguments.choice, ring, arguments.request)
             limits = replace(limits, total=max(0.0, limits.total - (self.runtime.clock() - begun)))
@@ -66,16 +68,18 @@ class Planner:
         def destination(candidate: Candidate) -> Destination:
             return self.destinations.wire(candidate, ring, arguments.headers)
 
-        call = Call(arguments.request, plan, limits, destination, host, arguments.accept, ring.hint, ring.secrets)
+        secrets = ring.secrets(self.destinations.secrets(arguments.headers))
+        call = Call(arguments.request, plan, limits, destination, host, arguments.accept, ring.hint, secrets)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
         """The candidates of a call in order, and the models that it skips. Raises `AuthenticationError`."""
         now, needs = self.runtime.clock(), request.needs
         plan = self.router.plan(choice, now, ring.accounts, needs)
-        loop = loop_models(request.history, self.runtime.delivered)
-        if loop:
-            plan = self.router.with_loop(plan, loop, now, needs)
+        request.delivered = self.runtime.delivered
+        first = self._first(request, now)
+        if first is not None:
+            plan = self.router.with_first(plan, first, now, needs)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -84,10 +88,22 @@ class Planner:
         keyless = [Skipped(c.key, _NO_KEY) for c in plan.candidates if c.target.endpoint in ring.missing]
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
 
+    def _first(self, request: Request, now: float) -> First | None:
+        """The model that goes before its turn: the one that began the tool loop, else that of the session's stay."""
+        loop = loop_models(request.history, self.runtime.delivered)
+        if loop:
+            return First(loop, "its tool calls are answered")
+        stick_to = self.runtime.stick_to
+        session = request.session(stick_to)
+        stay = None if session is None else self.runtime.sticking.stay(session, now)
+        if stay is None:
+            return None
+        return First((stay.model,), f"this {stick_to} failed over to it, for {stay.until - now:.0f} s more")
+
     def route(self, choice: Choice, request: Request) -> Route:
         """What `plan` would give now, with the reason of every skipped model. Calls nothing, asks no key function."""
-        loop = loop_models(request.history, self.runtime.delivered)
-        route = self.router.route(choice, self.runtime.clock(), self.keys.accounts(), request.needs, loop)
+        now = self.runtime.clock()
+        route = self.router.route(choice, now, self.keys.accounts(), request.needs, self._first(request, now))
         missing = self.keys.missing()
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         if len(keyless) == len(route.candidates):
@@ -135,5 +151,5 @@ class Planner:
     def _lacks_prices(self, plan: Plan) -> bool:
         """Whether no model can be called, and prices may change that."""
         if plan.candidates:
-            return bool(self.runtime.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+            return self.runtime.ledger.limited and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self.catalog.get(skipped.model)) is None for skipped in plan.excluded)

@@ -3,6 +3,9 @@
 The caller's thread waits at a mailbox. What must run in it (its `accept=`, its subscribers) is put there too, so that
 such a function may itself call the client. After a fork the child makes a portal of its own and touches nothing of the
 inherited one: closing an inherited connection would end the parent's stream.
+
+When the interpreter ends, only daemon threads may still be in a call. Their calls are cancelled and their connections
+closed; such a thread then ends by `SystemExit`, of which `threading` prints nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from ..errors import LocalError
 from ..events import Event, Events
 from ..results import Piece
 
@@ -32,6 +36,8 @@ class Portal:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.process = os.getpid()
+        self.ending = False
+        """Whether the interpreter ends: no call can be made any more."""
         self._thread = threading.Thread(target=self._serve, name="openrouter-fallback", daemon=True)
         self._thread.start()
 
@@ -41,6 +47,7 @@ class Portal:
 
     def close(self) -> None:
         """At the process's end: end the calls under way, close their connections, then the loop."""
+        self.ending = True
         ending = asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop)
         with suppress(TimeoutError, asyncio.CancelledError):
             ending.result(CLOSING_SECONDS)
@@ -75,6 +82,22 @@ def portal() -> Portal:
         with _lock:
             if _portal is None:
                 _portal = Portal()
+    return _portal
+
+
+def portal_at_hand() -> Portal | None:
+    """The process's portal; None while it is being started, for instance further up in this very thread.
+
+    For what may run in a garbage collection.
+    """
+    global _portal
+    if _portal is None and _lock.acquire(blocking=False):
+        try:
+            _portal = _portal or Portal()
+        except RuntimeError:  # no thread can be started
+            return None
+        finally:
+            _lock.release()
     return _portal
 
 
@@ -124,8 +147,7 @@ class SyncBridge:
             while True:
                 item = self._box.get()
                 if isinstance(item, asyncio.Task):
-                    self._ended = True
-                    result: T = item.result()
+                    result: T = self._result(item)
                     return result
                 if not isinstance(item, list):
                     item()
@@ -138,12 +160,29 @@ class SyncBridge:
         """Start a coroutine on the portal's loop; its end comes into the box."""
 
         def start() -> None:
+            if self._portal.ending:
+                self._box.put(self._leave)
+                return
             self._task = self._portal.loop.create_task(work(), context=self._context)
             self._task.add_done_callback(self._box.put)
             if self._cancelled:
                 self._task.cancel()
 
-        self._portal.loop.call_soon_threadsafe(start)
+        self.soon(start)
+
+    def _result(self, task: asyncio.Task[Any]) -> Any:
+        """What the coroutine has returned; raises what it raised."""
+        self._ended = True
+        if task.cancelled() and self._portal.ending and not self._cancelled:
+            self._leave()
+        return task.result()
+
+    def _leave(self) -> NoReturn:
+        """The interpreter ends: so does the calling thread, without a traceback."""
+        self._ended = True
+        if threading.current_thread() is threading.main_thread():
+            raise LocalError("The interpreter is ending: no call can be made any more.")
+        raise SystemExit
 
     def receive(self) -> list[Piece] | None:
         """The next batch that was put; None when the coroutine has ended. Raises what it raised."""
@@ -152,14 +191,15 @@ class SyncBridge:
             if isinstance(item, list):
                 return item
             if isinstance(item, asyncio.Task):
-                self._ended = True
                 self._box.put(item)  # also for a thread that waits in `stop`, or reads on after it
-                item.result()
+                self._result(item)
                 return None
             item()
 
     def stop(self) -> None:
         """Cancel the coroutine and wait a moment until it has closed its connection."""
+        if self._portal.ending:
+            return  # it is cancelled already, and this thread may end at any moment
         self.soon(self.cancel)
         try:
             while True:
@@ -176,17 +216,22 @@ class SyncBridge:
 
     def abandon(self) -> None:
         """Cancel the coroutine; nobody waits. What its end tells the subscribers is told in a thread of its own."""
-        if self._ended:
+        if self._ended or self._portal.ending:
             return
-        # RuntimeError: the interpreter is ending, the loop is closed already and no thread can be started.
+        # RuntimeError: the interpreter is ending, no thread can be started.
         with suppress(RuntimeError):
             self.soon(self.cancel)
-            if self._events:
+            if self._events.heard:
                 threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
 
     def soon(self, callback: Callable[[], object]) -> None:
-        """Call it on the portal's loop."""
-        self._portal.loop.call_soon_threadsafe(callback)
+        """Call it on the portal's loop. Ends the calling thread where the interpreter ends, and the loop is closed."""
+        try:
+            self._portal.loop.call_soon_threadsafe(callback)
+        except RuntimeError:
+            if not self._portal.ending:
+                raise
+            self._leave()
 
     # On the portal's loop
 
@@ -219,7 +264,7 @@ class SyncBridge:
     @property
     def heard(self) -> bool:
         """Whether anybody listens."""
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         """Hand an event to the subscribers, in the caller's thread."""

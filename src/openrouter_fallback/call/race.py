@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from ..answer.decoder import Ended, FirstToken
 from .attempt import AttemptReader
@@ -49,15 +50,21 @@ class Race:
     def __getitem__(self, number: int) -> AttemptReader:
         return self._readings[number]
 
-    async def next(self, seconds: float | None = None) -> tuple[int, Event] | None:
-        """The next event of any attempt; None after `seconds`. One that shows an answer goes before a failure."""
+    async def next(
+        self, seconds: float | None = None, until: asyncio.Task[None] | None = None
+    ) -> tuple[int, Event] | None:
+        """The next event of any attempt; None after `seconds`, or once `until` is done.
+
+        One that shows an answer goes before a failure.
+        """
         readings, tasks = self._readings, self._tasks
         loop = asyncio.get_running_loop()
         for number, reading in readings.items():
             if number not in tasks:
                 tasks[number] = loop.create_task(self._read(number, reading))
         self.alone = None
-        await _first(loop, tasks.values(), seconds)
+        watched = tasks.values() if until is None else (*tasks.values(), until)
+        await _first(loop, watched, seconds)
         done = [number for number, task in tasks.items() if task.done()]
         if not done:
             return None
@@ -77,6 +84,11 @@ class Race:
         reading = self._readings.pop(number)
         self._count()
         return reading
+
+    def detach(self, number: int) -> tuple[AttemptReader, asyncio.Task[Event] | None]:
+        """An attempt that is read on elsewhere, with the task that waits for its next event, if there is one."""
+        pending = self._tasks.pop(number, None)
+        return self.take(number), pending
 
     async def close(self, *numbers: int) -> None:
         """Break off these attempts, or all, and close their connections."""
@@ -101,7 +113,7 @@ def _answers(task: asyncio.Task[Event]) -> bool:
     return isinstance(event, FirstToken) or (isinstance(event, Ended) and event.completion is not None)
 
 
-async def _first(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Event]], seconds: float | None) -> None:
+async def _first(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Any]], seconds: float | None) -> None:
     """Wait until one of the tasks is done, or so many seconds: `asyncio.wait` costs a healthy call more."""
     if any(task.done() for task in tasks):
         return

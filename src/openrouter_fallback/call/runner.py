@@ -7,18 +7,21 @@ decided stands in `Steps` and its machine, what an attempt does on the wire in `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
 
+from .. import figures
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
 from ..answer.verdict import EMPTY_END
+from ..config.models import OPENROUTER
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
@@ -38,14 +41,16 @@ from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
 from ..routes.needs import written_tokens
+from ..routes.sticking import is_failover
 from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
+from .detached import run_on
 from .error_messages import error_for, too_dear
 from .race import Race
 from .runtime import Call, Runtime, logger
-from .steps import OVERTAKEN, Delivery, OutOfTime, ResponseStarted, Steps
+from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of, was_cut
+from .summary import attempt_of, cost_of, tokens_of, was_cut
 
 _STAY = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
@@ -65,6 +70,12 @@ class Phase(Enum):
 
 # Looked up for every piece: a member of an Enum costs several times what a global does.
 _NEW, _OVER, _TEXT = Phase.NEW, Phase.OVER, Delivery.TEXT
+_DECIDING = frozenset({FirstToken, Ended, OutOfTime})
+"""After these the call goes on with an attempt, or with another one."""
+
+
+async def _awaited(asked: Awaitable[None]) -> None:
+    await asked
 
 
 class CallRunner:
@@ -106,8 +117,10 @@ class CallRunner:
         self._seams: list[Seam] = []
         self._resort: tuple[AttemptReader, int] | None = None
         self._silent = False
+        self._leasing: asyncio.Task[None] | None = None
+        """Asks whether this call may probe, while its first request is under way."""
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
-        self._observed = engine.events.observed
+        self._observed = bool(engine.events.observers) and engine.events.observed
 
     # For observers
 
@@ -188,7 +201,7 @@ class CallRunner:
             match command:
                 case KeepWaiting():
                     alone = self._race.alone
-                    if alone is not None and self._core.beside_at is None:
+                    if alone is not None and self._core.beside_at is None and self._leasing is None:
                         number, event = alone.ask.number, await alone.next()
                         if type(event) is Pieces:
                             return self._delivered(event.pieces)
@@ -215,8 +228,10 @@ class CallRunner:
         """Wait for what any attempt tells, or until another is wanted beside them."""
         at = self._core.beside_at
         seconds = None if at is None else max(0.0, at - self._engine.clock())
-        told = await self._race.next(seconds)
+        told = await self._race.next(seconds, self._leasing)
         self._still_open()
+        if self._leasing is not None and (told is None or type(told[1]) in _DECIDING):
+            await self._probe(self._leasing)
         if told is None:
             at = self._core.beside_at
             return _STAY if at is None or self._engine.clock() < at else await self._beside()
@@ -275,10 +290,6 @@ class CallRunner:
         else:
             await places.acquire()
         self._places, self._held = places, 1
-        if engine.lease is not None:
-            asked = engine.lease(candidate.target for candidate in call.plan.candidates)
-            if asked is not None:
-                await asked
         now = engine.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
@@ -286,7 +297,40 @@ class CallRunner:
             call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
         )
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(self._text))
+        if engine.lease is not None:
+            now = await self._ask_lease(engine.lease(candidate.target for candidate in call.plan.candidates), now)
         return self._steps.begin(now)
+
+    async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
+        """Ask whether this call may probe: beside its first request, or before it where there can be none beside it."""
+        if asked is None:
+            return now
+        work = self._engine.background.start(_awaited(asked))
+        if not self._costs.limited and self._core.machine.goes_without(now):
+            self._leasing = work
+            return now
+        await asyncio.shield(work)
+        return self._engine.clock()
+
+    async def _probe(self, leasing: asyncio.Task[None]) -> None:
+        """Start the probe beside those under way, if this process has got the lease.
+
+        Waits for the store's answer, 50 ms at most: so a lease cannot miss its call, however soon that is answered.
+        """
+        if not leasing.done():
+            await asyncio.wait([leasing])
+            self._still_open()
+        self._leasing = None
+        places = self._places
+        ask = self._core.probe(self._engine.clock(), place=places is not None and not places.locked())
+        if ask is not None:
+            await self._take_place()
+            self._start(ask)
+
+    async def _take_place(self) -> None:
+        if self._places is not None:
+            await self._places.acquire()
+            self._held += 1
 
     def _affordable(self, plan: Plan) -> Plan:
         """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
@@ -325,6 +369,8 @@ class CallRunner:
 
     def _withheld(self, ask: StartAttempt) -> str | None:
         """Hold what the request may cost; why it must not be sent, or None."""
+        if not self._costs.limited:
+            return None
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
@@ -357,11 +403,12 @@ class CallRunner:
             redactor=self._redactor,
         )
 
-    def _send(self, ask: StartAttempt, request: Request) -> Awaitable[Exchange]:
+    def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         wire = self._call.wire(ask.candidate)
         body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
-        return self._engine.transport.open(wire.url, wire.headers, body, resend=request.facts.idempotent)
+        resend = request.facts.idempotent
+        return self._engine.transport.open(wire.url, wire.headers, body, resend=resend, resent=resent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
         """The most tokens of an answer that the spend limits and the account leave; None: as the caller wants."""
@@ -374,9 +421,7 @@ class CallRunner:
         ask = self._core.beside(self._engine.clock(), place=places is not None and not places.locked())
         if ask is None:
             return _STAY
-        if places is not None:
-            await places.acquire()
-            self._held += 1
+        await self._take_place()
         return ask
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
@@ -384,7 +429,9 @@ class CallRunner:
         steps, kind = self._steps, type(event)
         if steps is None:
             return False
-        if kind is FirstToken and (self._deliver or len(steps.active) > 1):
+        if number not in steps.active:
+            return False  # it is detached
+        if kind is FirstToken and (self._deliver or len(steps.active) > 1 or self._leasing is not None):
             return False  # the caller gets pieces, or others are overtaken
         if kind is not FirstToken and kind is not ResponseStarted and kind is not Reasoning:
             return False
@@ -408,11 +455,40 @@ class CallRunner:
         gone = core.overtaken()
         if not gone:
             return
-        for number in gone:
+        closed = [number for number in gone if not self._runs_on(number, now)]
+        for number in closed:
             core.drop(number, OVERTAKEN, now)
-        await self._race.close(*gone)
-        self._give_back(len(core.active))
-        self._still_open()
+        if closed:
+            await self._race.close(*closed)
+            self._give_back(len(core.active))
+            self._still_open()
+
+    def _runs_on(self, number: int, now: float) -> bool:
+        """Let an overtaken probe run on, detached: with its place, and with what is held for it."""
+        probe = self._core.detached(number)
+        if probe is None:
+            return False
+        self._costs.detached.add(number)
+        self._core.drop(number, RUNS_ON, now)
+        reading, pending = self._race.detach(number)
+        places, self._held = self._places, self._held - 1
+
+        def settle() -> None:
+            if number not in self._costs.detached:
+                return  # once
+            self._costs.detached.discard(number)
+            failure = reading.failure or OVERTAKEN
+            self._settle(number, reading, failure, self._engine.clock(), *cost_of(reading))
+            if places is not None:
+                places.release()
+
+        def forsake() -> None:
+            probe.dropped()
+            settle()
+
+        work = run_on(probe, reading, pending, self._engine.clock, settle)
+        self._engine.background.start(work, forsake)
+        return True
 
     async def _close_all(self, why: Failure) -> None:
         if self._race:
@@ -518,10 +594,11 @@ class CallRunner:
         if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            self._partial = self._text = self._text + reading.partial
-            if reading.said:
+            text, said = reading.delivered()
+            self._partial = self._text = self._text + text
+            if said:
                 self._author = candidate.key
-                self._spent.append((reading.usage, written_tokens(reading.partial, reading.said)))
+                self._spent.append((reading.usage, written_tokens(text, said)))
 
     def _join(self, reading: AttemptReader, ended: Ended) -> None:
         """Note the seam, once a continuation has shown what it does."""
@@ -538,13 +615,17 @@ class CallRunner:
         completion.seams = tuple(self._seams)
         self._answering = reading
         self.completion = completion
-        key, calls = reading.ask.candidate.key, completion.message.get("tool_calls")
-        if isinstance(calls, list):
-            self._engine.delivered.add(calls, key)
-        if self._core.delivery is Delivery.TEXT and reading.demands.missed(completion.message):
-            logger.warning("%s: a tool call was forced and none was made", key)
+        key, message = reading.ask.candidate.key, completion.message
+        if "tool_calls" in message or "reasoning_details" in message:
+            self._engine.delivered.add(message, key)
+        session = self._call.request.session(self._engine.stick_to)
+        if session is not None and is_failover(self._call.plan.candidates[0].key, completion.attempts):
+            self._engine.sticking.failed_over(session, key, now)
+        if self._core.delivery is Delivery.TEXT and (said := reading.demands.said(message)):
+            logger.warning("%s: %s; its text was delivered as it came", key, said)
         if self._spent:
-            completion.raw["usage"] = {**add_usage(completion.raw.get("usage"), self._spent), "cost": completion.cost}
+            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reading))
+            completion.raw["usage"] = {**usage, "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
         reading = self._race[number]
@@ -591,12 +672,8 @@ class CallRunner:
         if failure is not None and reading.failure is not None:
             failure = reading.failure
         usd, estimated = cost_of(reading)
-        if was_cut(reading, failure):
-            ask = reading.ask
-            seconds, candidate = now - ask.ticket.started, ask.candidate
-            self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
-        else:
-            self._costs.settle(number, usd, estimated=estimated)
+        if number not in self._costs.detached:
+            self._settle(number, reading, failure, now, usd, estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)
@@ -604,6 +681,26 @@ class CallRunner:
             self._attempts.append(attempt)
         if self._heard:
             self._emit(AttemptEnded(self._number, number, attempt))
+
+    def _settle(
+        self,
+        number: int,
+        reading: AttemptReader,
+        failure: Failure | None,
+        now: float,
+        usd: Decimal | None,
+        estimated: bool,
+    ) -> None:
+        """Book what an attempt has cost: `usd`, which may be an estimate."""
+        if self._costs.limited and was_cut(reading, failure):
+            ask = reading.ask
+            seconds, candidate = now - ask.ticket.started, ask.candidate
+            booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
+            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._engine.bills is not None:
+                wire, generation = self._call.wire(candidate), figures.name(reading.generation_id)
+                self._engine.bills.look_up(wire, generation, booked)
+        else:
+            self._costs.settle(number, usd, estimated=estimated)
 
     def _report(self, ask: StartAttempt) -> None:
         """Say that the call goes on with another model."""
@@ -644,7 +741,7 @@ class CallRunner:
 
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER
-        self._costs.purse.close()
+        self._costs.close()
         self._steps = None
         if self._engine.health.changes.waiting:
             self._report_breakers()

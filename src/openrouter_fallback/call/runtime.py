@@ -18,14 +18,17 @@ from ..events import BreakerEvent, Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
-from ..request.handover import DeliveredCalls
+from ..request.handover import Delivered
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
+from ..routes.sticking import Sticking
 from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
-from ..telemetry.log_lines import LogLines, breaker_event
+from .bills import Bills
+from .detached import Background
+from .log import LogLines, breaker_event
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -33,6 +36,7 @@ _NO_LOOP = (
     "Async calls need a running asyncio event loop, and there is none. Under trio, call the synchronous method in a "
     "thread: await trio.to_thread.run_sync(client.chat, messages)."
 )
+
 
 Accept = Callable[[Completion], Any]
 """Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
@@ -79,11 +83,18 @@ class Runtime:
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
-    delivered: DeliveredCalls = field(default_factory=DeliveredCalls)
+    bills: Bills | None = None
+    """Where a spend limit holds: asks for what cut attempts have cost."""
+    delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """Where health is shared: asks for the lease of the probe that a call to these models would make."""
+    background: Background = field(default_factory=Background)
+    """What runs on after the calls."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
+    stick_to: str | None = None
+    """What stays with the model that it failed over to: `session`, `thread` or nothing."""
     known: Callable[[], Iterable[str]] = tuple
     """The ids that may have been meant by one that does not exist."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
@@ -137,6 +148,7 @@ class Runtime:
             raise LocalError(_NO_LOOP) from None
         places = self._places.get(loop)
         if places is None:
+            self.background.forsake()
             for old in list(self._places):
                 if old.is_closed():
                     self._places.pop(old, None)

@@ -18,11 +18,10 @@ virtual time. Only here the machine of a call (`Failover`) is told anything.
     OutOfTime                     the deadline of the whole call has passed
 
 An attempt's way: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
-(`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `note`. Nothing here assumes that a
-first token overtakes the others, nor that a second attempt starts before it: the driver calls `beside` whenever
-`beside_at` has come, and waits for the events of all active attempts alike. To let an overtaken attempt run to its
-end, detached, leave it in `active` and keep reading its events: `took` answers `KeepWaiting` for an attempt that the
-machine no longer has, notes its end with its own failure or answer, and tells the machine nothing.
+(`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `drop`. One for which `detached`
+gives a `DetachedProbe` is dropped too, but read on: what it tells goes to that probe, and no longer to this call.
+Nothing here assumes that a first token overtakes the others, nor that a second attempt starts before it: the driver
+calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from typing import Final, Protocol
 
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..decision.commands import Command, Fail, KeepWaiting, StartAttempt
+from ..decision.detached import DetachedProbe
 from ..decision.failover import Failover
 from ..failures.kinds import Failure, FailureKind
 from ..request.handover import Form
@@ -41,6 +41,7 @@ from ..results import Piece
 
 TOO_LATE: Final = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 OVERTAKEN: Final = Failure(FailureKind.CANCELLED, "another model was faster")
+RUNS_ON: Final = Failure(FailureKind.CANCELLED, "another model was faster; the probe of this one runs on")
 _STAY: Final = KeepWaiting()
 
 
@@ -129,6 +130,16 @@ class Steps:
         self._obey(_STAY if start is None else start)
         return start
 
+    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+        """A probe may be made by now: one more beside those under way, if the machine wants it."""
+        start = self.machine.probe(now, place=place)
+        self._obey(_STAY if start is None else start)
+        return start
+
+    def detached(self, number: int) -> DetachedProbe | None:
+        """The overtaken attempt, if it is a probe that runs on without this call: it is not closed, but `drop`ped."""
+        return self.machine.detached(number)
+
     def withheld(self, number: int, why: str, now: float) -> Command:
         """The attempt was not sent, since the call may not pay for it."""
         del self.active[number]
@@ -181,8 +192,11 @@ class Steps:
         return gone
 
     def drop(self, number: int, failure: Failure, now: float) -> None:
-        """An overtaken attempt is closed; `failure` is its own, if it had one before."""
+        """An overtaken attempt is closed. One that had missed a deadline is told as timed out."""
         del self.active[number]
+        missed = self.machine.overdue(number)
+        if missed is not None:
+            failure = Failure(FailureKind.TIMED_OUT, f"{missed}; another model was faster")
         self._note(number, failure, now)
 
     def deliver(self, pieces: list[Piece]) -> None:

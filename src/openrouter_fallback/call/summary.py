@@ -48,6 +48,7 @@ def attempt_of(
         cost=None if usd is None else float(usd),
         probe=ask.ticket.probe,
         estimated=estimated,
+        resent=reading.resent,
         notes=reading.request.handed(ask.candidate, ask.form).notes,
     )
 
@@ -57,14 +58,19 @@ def tokens_of(reading: AttemptReader) -> tuple[int, int]:
 
     The only estimate of an attempt's tokens: from its request's text and from what has come.
     """
-    known = Usage.read(reading.usage) or Usage()
+    return _tokens(reading, reading.usage)
+
+
+def _tokens(reading: AttemptReader, usage: object) -> tuple[int, int]:
+    known = (Usage.read(usage) if usage is not None else None) or Usage()
     return known.prompt_tokens or reading.request.tokens(), known.completion_tokens or _written(reading)
 
 
 def _written(reading: AttemptReader) -> int:
-    pieces, completion = max(reading.said, reading.tokens), reading.completion
+    completion, tokens, (text, said) = reading.completion, reading.tokens, reading.delivered()
+    pieces = max(said, tokens)
     if completion is None:
-        return written_tokens(reading.partial, pieces)
+        return written_tokens(text, pieces)
     messages = [choice.get("message") or {} for choice in completion.raw["choices"]]
     written = "".join(f"{text_of(one.get('content'))}{text_of(one.get('reasoning'))}" for one in messages)
     calls = "".join(call.arguments_json for call in completion.tool_calls)
@@ -74,13 +80,15 @@ def _written(reading: AttemptReader) -> int:
 
 def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
     """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
-    reported = figures.cost(reading.usage)
+    silent = reading.first_token_at is None and reading.completion is None
+    usage = reading.usage
+    reported = None if usage is None else figures.cost(usage)
     if reported is not None:
         return Decimal(str(reported)), False
-    info = reading.ask.candidate.info
-    if reading.first_token_at is None or info is None:
+    info = None if silent else reading.ask.candidate.info
+    if info is None:
         return None, False
-    estimate = cost(info, *tokens_of(reading))
+    estimate = cost(info, *_tokens(reading, usage))
     return estimate, estimate is not None
 
 
@@ -89,8 +97,9 @@ def was_cut(reading: AttemptReader, failure: Failure | None) -> bool:
 
     A server that tells an error, by its status or in the stream, has stopped; what never reached it costs nothing.
     """
-    if failure is None or Usage.read(reading.usage) is not None:
+    if failure is None or (reading.status is not None and not 200 <= reading.status < 300):
         return False
-    if reading.status is not None and not 200 <= reading.status < 300:
+    if failure.kind not in _CLOSED_BY_US and failure.code not in _BROKEN_OFF:
         return False
-    return failure.kind in _CLOSED_BY_US or failure.code in _BROKEN_OFF
+    usage = reading.usage
+    return usage is None or Usage.read(usage) is None

@@ -20,7 +20,7 @@ class Watchdog:
     their own; after that comes `again`.
     """
 
-    __slots__ = ("_base", "_due", "_handle", "_look", "_looks", "_loop", "_task", "rung")
+    __slots__ = ("_base", "_due", "_handle", "_look", "_looks", "_loop", "_task", "moved", "rung")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, due: Callable[[], float], look: Callable[[], bool] = lambda: False
@@ -32,13 +32,15 @@ class Watchdog:
         self._base = 0
         self._handle: asyncio.Handle | None = None
         self._looks = 0
+        self.moved = True
+        """Whether `due` may have become earlier: it is asked when a task waits."""
         self.rung = False
 
     def watch(self) -> None:
         """The current task is about to wait."""
         self._task = task = asyncio.current_task()
         self._base = task.cancelling() if task is not None else 0
-        if self._handle is None:
+        if self.moved or self._handle is None:
             self.again()
 
     def rest(self) -> None:
@@ -46,7 +48,8 @@ class Watchdog:
         self._task = None
 
     def again(self) -> None:
-        """`due` may have become earlier."""
+        """Ask `due` now."""
+        self.moved = False
         if self._handle is not None:
             self._handle.cancel()
         self._looks = 0

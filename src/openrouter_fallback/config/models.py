@@ -199,10 +199,17 @@ class Settings(Frozen):
     """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
 
     max_retries_per_model: StrictInt = Field(
-        default=2, ge=1, description="Attempts per model and call, the first included."
+        default=2,
+        ge=1,
+        description="Attempts per model and call, the first included; absent: 2, or 3 where the chain has one model.",
     )
     disable_duration_seconds: Seconds = Field(
-        default=300.0, description="The longest a failing model is left out, in seconds."
+        default=300.0,
+        description=(
+            "The longest a failing model is left out, in seconds. Under smart a circuit opens for 8 to 10 s, after a "
+            "failed probe until 20 to 25 s from its begin, if this is not shorter; exactly this long: models that do "
+            "not exist, `any_error` and `disable()`."
+        ),
     )
     health_window_minutes: Seconds = Field(default=10.0, description="How far back health looks, in minutes.")
     skip_threshold: Fraction = Field(
@@ -218,14 +225,22 @@ class Settings(Frozen):
     )
     first_token_timeout_seconds: Seconds | None = Field(
         default=None,
-        description="Seconds to the first token; absent: 30, or 120 for slow requests; a set one always holds.",
+        description=(
+            "Seconds to the first token, after which the attempt ends, also of the last candidate. Absent: after 30, "
+            "or 120 for slow requests (or as learnt) the next model is called beside the silent one; the last one may "
+            "wait as long as the call."
+        ),
     )
     stall_timeout_seconds: Seconds | None = Field(
         default=None,
         description="Seconds between two tokens; absent: 30, or 300 for slow requests; a set one always holds.",
     )
     total_timeout_seconds: Seconds = Field(
-        default=300.0, description="Seconds that a call may wait for its answer in all."
+        default=300.0,
+        description=(
+            "Seconds that a call may wait for its answer in all; of a stream, until it delivers something, unless "
+            "given for the call."
+        ),
     )
     attempt_timeout_seconds: Seconds | None = Field(
         default=None, description="Seconds that one attempt may take in all; absent: no limit of its own."
@@ -241,9 +256,19 @@ class Settings(Frozen):
         default="continue",
         description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
     )
+    stick_to: Literal["session", "thread"] | None = Field(
+        default=None,
+        description="What stays with the model that it failed over to: a session_id, or a thread_id; absent: nothing.",
+    )
+    stick_seconds: Seconds = Field(
+        default=300.0, description="How long stick_to holds, in seconds from the failover; calls do not renew it."
+    )
     retry_budget: Share | None = Field(
         default=0.2,
-        description="Extra requests per request over the last 10 s, ten at least; 0: none, null: no bound.",
+        description=(
+            "Extra requests per request over the last 10 s, ten at least; further ones wait up to 10 s for room, then "
+            "the call raises. 0: none, null: no bound."
+        ),
     )
     hedge: HedgeConfig | None = Field(
         default=None,

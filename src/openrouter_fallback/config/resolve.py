@@ -18,6 +18,8 @@ from .models import (
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
+API_BASE_ENV = "OPENROUTER_API_BASE"
+"""What LangChain's and LlamaIndex's own integrations of OpenRouter read; `BASE_URL_ENV` goes before it."""
 
 
 def resolve_config(
@@ -42,9 +44,9 @@ def resolve_config(
             raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
     if not isinstance(config, FallbackConfig):
         config = load_config(config)
-    url = base_url or (
-        os.environ.get(BASE_URL_ENV) if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL else None
-    )
+    url = base_url
+    if not url and config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL:
+        url = os.environ.get(BASE_URL_ENV) or os.environ.get(API_BASE_ENV)
     if url:
         openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
         config = config.with_endpoints({OPENROUTER: openrouter})

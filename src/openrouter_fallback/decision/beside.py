@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..failures.kinds import FailureKind
 from .candidates import ActiveAttempt, CallState
+from .detached import DetachedProbe, detached
 
 
 def beside_at(call: CallState) -> float | None:
@@ -14,7 +15,7 @@ def beside_at(call: CallState) -> float | None:
     if call.begun:
         times = [attempt.half_at for attempt in attempts.values() if attempt.half_at is not None]
     else:
-        dues = [at for one in attempts.values() for at in (one.hedge_at, one.doubt_at, one.half_at)]
+        dues = [at for one in attempts.values() for at in (one.hedge_at, one.doubt_at, one.half_at, one.probe_at)]
         times = [at for at in dues if at is not None]
     if call.later_at is not None and (call.to_the_end or not call.begun):
         times.append(call.later_at)
@@ -28,9 +29,16 @@ def mark_due(call: CallState, now: float) -> bool:
         if attempt.doubt_at is not None and attempt.doubt_at <= now:
             attempt.doubt_at, call.doubtful = None, True
             if not attempt.token:
+                call.overdue[attempt.start.number] = f"first token overdue after {now - attempt.ticket.started:.1f} s"
                 _overdue(call, attempt, now)
+        if attempt.probe_at is not None and attempt.probe_at <= now:
+            attempt.probe_at, attempt.probing = None, True
         if attempt.half_at is not None and attempt.half_at <= now:
             attempt.half_at, attempt.late, call.doubtful, call.to_the_end = None, True, True, True
+            waited = now - attempt.ticket.started
+            call.overdue.setdefault(
+                attempt.start.number, f"no whole answer after {waited:.1f} s, half of the call's time"
+            )
         if attempt.hedge_at is not None and attempt.hedge_at <= now:
             attempt.hedge_at, hedges = None, True
     return hedges
@@ -48,13 +56,28 @@ def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
         call.opened.append(candidate.key)
 
 
-def overtake(call: CallState, winner: ActiveAttempt, now: float) -> None:
-    """End all other attempts. The time waited so far is recorded as a lower bound of their time to first token."""
+def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[DetachedProbe]:
+    """End all other attempts; returns the probes among them that are to run on, detached.
+
+    The time that the others have waited is recorded as a lower bound of their time to first token.
+    """
+    probes = []
     for attempt in list(call.active.values()):
-        if attempt is not winner:
-            abandon(call, attempt, now, overtaken=True)
-            if attempt.state.candidate.streams:
-                call.health.outlasted(attempt.ticket, now)
+        if attempt is winner:
+            continue
+        if attempt.state is winner.state:  # one call is one outcome of a model: that of its winner
+            land(call, attempt)
+            call.health.ended(attempt.ticket)
+            continue
+        probe = detached(call, attempt)
+        if probe is not None and now < probe.until:
+            land(call, attempt)
+            probes.append(probe)
+            continue
+        abandon(call, attempt, now, overtaken=True)
+        if attempt.state.candidate.streams:
+            call.health.outlasted(attempt.ticket, now)
+    return probes
 
 
 def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: bool = False) -> None:
@@ -76,5 +99,5 @@ def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: b
 
 def land(call: CallState, attempt: ActiveAttempt) -> None:
     """The attempt is no longer under way."""
-    attempt.state.active = False
+    attempt.state.active -= 1
     del call.active[attempt.start.number]

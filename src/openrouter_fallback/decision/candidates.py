@@ -30,6 +30,7 @@ class CandidateState:
         "form",
         "held_back",
         "max_tokens",
+        "most_attempts",
         "pending_penalty",
         "ready_at",
         "retried",
@@ -38,8 +39,9 @@ class CandidateState:
         "why",
     )
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, most_attempts: int | None = None) -> None:
         self.candidate = candidate
+        self.most_attempts = candidate.attempts if most_attempts is None else most_attempts
         self.attempts = 0
         self.failure: Failure | None = None
         self.ready_at = 0.0
@@ -48,7 +50,8 @@ class CandidateState:
         self.retried = False
         self.excluded = False
         self.why = ""
-        self.active = False
+        self.active = 0
+        """How many attempts at it are under way."""
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
@@ -59,7 +62,7 @@ class CandidateState:
     @property
     def exhausted(self) -> bool:
         """Whether this call may not call the candidate (again)."""
-        return self.excluded or self.attempts >= self.candidate.attempts
+        return self.excluded or self.attempts >= self.most_attempts
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +70,8 @@ class ActiveAttempt:
     """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come.
 
     Another is called beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
-    overdue; at `half_at`, when half of the call's time is used without a whole answer. They are None once they have
-    passed. `late`: that half is over.
+    overdue; at `probe_at`, since it is a probe; at `half_at`, when half of the call's time is used without a whole
+    answer. They are None once they have passed. `late`: that half is over; `probing`: `probe_at` has passed.
     """
 
     state: CandidateState
@@ -76,7 +79,9 @@ class ActiveAttempt:
     hedge_at: float | None = None
     doubt_at: float | None = None
     half_at: float | None = None
+    probe_at: float | None = None
     late: bool = False
+    probing: bool = False
     reached: bool = False
     token: bool = False
 
@@ -93,7 +98,8 @@ class CallState:
     `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
-    call waits for the retry budget; `over_budget`: it may fail for that.
+    call waits for the retry budget; `over_budget`: it may fail for that. `overdue`: the deadlines that attempts, by
+    number, have missed while they went on.
     """
 
     candidates: list[CandidateState]
@@ -107,6 +113,7 @@ class CallState:
     active: dict[int, ActiveAttempt] = field(default_factory=dict)
     tickets: dict[str, Permit] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
+    overdue: dict[int, str] = field(default_factory=dict)
     started: int = 0
     queued: int = 0
     delivered: bool = False
@@ -119,6 +126,16 @@ class CallState:
 
     def __post_init__(self) -> None:
         self.timing = Timeouts(self.limits, self.traits, self.health)
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether this library may call two models at a time by itself."""
+        return self.traits.idempotent and not self.policy.any_error
+
+    @property
+    def others_wanted(self) -> bool:
+        """Whether candidates need not wait for the attempts under way: one of these is overdue, or a probe."""
+        return self.doubtful or any(attempt.probing for attempt in self.active.values())
 
     @property
     def begun(self) -> bool:
@@ -181,6 +198,19 @@ class CallState:
             return False
         at = self.standing(state, now)
         return at.gate is Availability.READY and not at.unreachable
+
+    def ready(self, state: CandidateState, now: float) -> bool:
+        """Whether this untried candidate may be called now, if only as a probe."""
+        if state.attempts or state.active or not self.open(state):
+            return False
+        at = self.standing(state, now)
+        return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
+
+    def probeable(self, state: CandidateState, now: float) -> bool:
+        """Whether this untried candidate is due for a probe."""
+        if state.attempts or state.active or not self.open(state):
+            return False
+        return self.standing(state, now).gate is Availability.PROBE
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether this untried candidate is one that the call can go on to."""

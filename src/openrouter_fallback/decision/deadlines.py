@@ -13,6 +13,8 @@ USAGE_SECONDS = 2.0
 """What is given for the usage chunk and for other choices after the finish, counted from the last token."""
 REUSE_SECONDS = 0.2
 """What is given for the body's end after `[DONE]`, so that the connection can be used again."""
+ERROR_BODY_SECONDS = 5.0
+"""What is given for the body of an error status. Its status is known already, and other models wait."""
 
 
 class OutOfTime(Exception):
@@ -22,18 +24,31 @@ class OutOfTime(Exception):
 class Deadlines:
     """What has happened when in an attempt, and until when it may wait.
 
-    `total_counts`: the call's deadline holds after the first token too.
+    `total_counts`: the call's deadline holds until the answer's end; else until the caller has a piece (`delivered`).
     """
 
-    __slots__ = ("_ask", "_owed", "_since", "_started", "_total_counts", "first_token_at", "last_token_at", "state")
+    __slots__ = (
+        "_ask",
+        "_error_by",
+        "_owed",
+        "_since",
+        "_started",
+        "_total_counts",
+        "delivered",
+        "first_token_at",
+        "last_token_at",
+        "state",
+    )
 
     def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
         self.last_token_at = self._started = self._since = ask.ticket.started
         self.state = State.HEAD
+        self.delivered = False
         self._ask = ask
         self._total_counts = total_counts
         self._owed = 0.0
+        self._error_by: float | None = None
 
     @property
     def ask(self) -> StartAttempt:
@@ -54,6 +69,10 @@ class Deadlines:
         """The answer has come so far."""
         self.state, self._since = state, now
 
+    def refused(self, now: float) -> None:
+        """An error status has come: its body is waited for."""
+        self._error_by = now + ERROR_BODY_SECONDS
+
     def paused(self, seconds: float) -> None:
         """The consumer has held a piece for so long, which does not count."""
         self.last_token_at += seconds
@@ -69,15 +88,17 @@ class Deadlines:
             return self._since + REUSE_SECONDS
         if self.first_token_at is None:
             due = min(ask.first_token_by, ask.total_by)
+            if self._error_by is not None:
+                due = min(due, self._error_by)
         else:
             due = self.last_token_at + (ask.tool_stall if state is State.IN_CALL else ask.stall)
-            if self._total_counts:
+            if self._total_counts or not self.delivered:
                 due = min(due, ask.total_by)
         return due if ask.attempt_by is None else min(due, ask.attempt_by)
 
     def total_passed(self, now: float) -> bool:
         """Whether the deadline of the whole call has passed, and counts."""
-        return now >= self.ask.total_by and (self._total_counts or self.first_token_at is None)
+        return now >= self.ask.total_by and (self._total_counts or not self.delivered)
 
     def missed(self, now: float) -> Failure:
         """Which deadline has passed. Raises `OutOfTime` if it is that of the whole call."""

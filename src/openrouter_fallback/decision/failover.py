@@ -7,7 +7,6 @@ Drive it with `begin`, then one event for each command. What comes next stands i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
@@ -23,8 +22,9 @@ from ..spending.quotes import LEAST_TOKENS
 from .beside import abandon, beside_at, land, mark_due, overtake
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
+from .detached import DetachedProbe
 from .learning import learn, put_aside, settle
-from .rounds import SAME_MODEL, Start, following, same_again
+from .rounds import SAME_MODEL, Start, following, once_more, same_again
 from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
@@ -60,8 +60,9 @@ class Failover:
         random: Callable[[], float],
     ) -> None:
         if len(candidates) == 1 and not candidates[0].attempts_set:
-            candidates = [replace(candidates[0], attempts=max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
-        states = [CandidateState(candidate) for candidate in candidates]
+            states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
+        else:
+            states = [CandidateState(candidate) for candidate in candidates]
         self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None
@@ -69,6 +70,7 @@ class Failover:
         self._streamed = False
         self._last_failure: Failure | None = None
         self._refused: Failure | None = None
+        self._detached: dict[int, DetachedProbe] = {}
         self.opened = self._call.opened
         """Models and endpoints whose breaker this call has opened."""
 
@@ -101,12 +103,24 @@ class Failover:
             attempt.token = True
             call.health.first_token(attempt.ticket, now)
         if len(call.active) > 1 and not call.to_the_end:
-            overtake(call, attempt, now)
+            self._overtake(attempt, now)
 
     def chosen(self, now: float, number: int) -> None:
         """The call goes on with this attempt: all others are overtaken, also where its answer came whole."""
         self._expect("asking")
-        overtake(self._call, self._attempt(number), now)
+        self._overtake(self._attempt(number), now)
+
+    def _overtake(self, winner: ActiveAttempt, now: float) -> None:
+        for probe in overtake(self._call, winner, now):
+            self._detached[probe.number] = probe
+
+    def overdue(self, number: int) -> str | None:
+        """The deadline of ours that an attempt had missed when another one was faster; None: it was in time."""
+        return self._call.overdue.get(number)
+
+    def detached(self, number: int) -> DetachedProbe | None:
+        """An overtaken probe that is to run on: whoever takes it feeds it from now on, also after the call's end."""
+        return self._detached.pop(number, None)
 
     def reasons(self, number: int | None = None) -> None:
         """The model has begun to reason; if the request did not ask for that, it is remembered."""
@@ -132,7 +146,7 @@ class Failover:
         call = self._call
         self._expect("asking")
         attempt = self._attempt(number)
-        overtake(call, attempt, now)
+        self._overtake(attempt, now)
         land(call, attempt)
         attempt.state.pending_penalty = None
         call.health.success(attempt.ticket, now, call.traits.needs)
@@ -202,11 +216,36 @@ class Failover:
         attempt = self._attempt(number)
         land(call, attempt)
         call.health.release(attempt.ticket)
-        state = self._last = attempt.state
-        state.excluded, state.why = True, why
+        state = attempt.state
         if not state.attempts:
             state.ticket = None
-        return KeepWaiting() if call.active else self._next(now)
+        if call.active:  # what these hold may be what it lacks
+            state.why = why
+            return KeepWaiting()
+        self._last = state
+        state.excluded, state.why = True, why
+        return self._next(now)
+
+    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+        """A probe may be made that could not be made when the call began: beside those under way, if there are any.
+
+        It is not charged. None: not in this call, or there is no place for one more request.
+        """
+        call = self._call
+        if self._state != "asking" or not place or call.begun or len(call.active) >= MOST_BESIDE:
+            return None
+        state = next((state for state in call.candidates if call.probeable(state, now)), None)
+        if state is None or not call.side_by_side or call.delivered or now >= call.deadline:
+            return None
+        ticket = call.health.begin(state.candidate.target, now, pace=call.timing.pace(state.candidate))
+        return None if ticket is None else self._send(state, ticket, now)
+
+    def goes_without(self, now: float) -> bool:
+        """Whether this call starts with a candidate that needs no probe, while it is asked whether it may probe."""
+        call = self._call
+        if not call.side_by_side or any(call.health.probes_alone(one.candidate.target) for one in call.candidates):
+            return False
+        return any(call.fresh(state, now) for state in call.candidates)
 
     @property
     def beside_at(self) -> float | None:
@@ -227,7 +266,7 @@ class Failover:
             return None
         if call.later_at is not None and call.later_at <= now:
             call.later_at = None
-        command = self._next(now) if call.doubtful else self._hedge(now, charged=True) if hedges else None
+        command = self._next(now) if call.others_wanted else self._hedge(now, charged=True) if hedges else None
         return command if isinstance(command, StartAttempt) else None
 
     def out_of_time(self, now: float) -> Fail:
@@ -376,13 +415,15 @@ class Failover:
     def _next(self, now: float) -> Command:
         call = self._call
         call.over_budget = False
-        if call.active and not call.doubtful:
+        if call.active and not call.others_wanted:
             return self._hedge(now, charged=False) or KeepWaiting()
         if call.active and (len(call.active) >= MOST_BESIDE or call.committed or now >= call.deadline):
             return KeepWaiting()
         if now >= call.deadline:
             return self._give_up("deadline", None, now)
         step = following(call, now)
+        if call.to_the_end and not isinstance(step, Start):
+            step = once_more(call, now) or step
         if isinstance(step, Start):
             return self._start(step.state, now, forced=step.forced, extra=step.extra)
         if isinstance(step, SleepUntil):
@@ -416,7 +457,7 @@ class Failover:
             if earlier is not None:
                 ticket.continue_from(earlier)
         state.ticket = call.tickets[endpoint] = ticket
-        state.active = True
+        state.active += 1
         self._last = state
         self._state = "asking"
         call.unpaid_since = None
@@ -458,6 +499,9 @@ class Failover:
         for state in call.candidates:
             if state.pending_penalty is not None:
                 settle(call, state, now)
+        for probe in self._detached.values():
+            probe.dropped()
+        self._detached.clear()
         self._state = "done"
 
     # Small things

@@ -115,7 +115,7 @@ def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:
     target = state.candidate.target
     if rule.action is Action.OTHER_ACCOUNT:
         for other in call.candidates:
-            other.excluded = other.excluded or other.candidate.target.account == target.account
+            other.excluded = other.excluded or _refused_too(state, other.candidate)
     elif rule.action is Action.RECONNECT:
         _reorder(call, lambda c: c.target.endpoint == target.endpoint)
     elif rule.action is Action.AFFORDABLE:
@@ -124,6 +124,13 @@ def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:
         _only_larger(call, state, state.failure)
     if not rule.again:
         state.excluded = True
+
+
+def _refused_too(state: CandidateState, other: Candidate) -> bool:
+    """Whether another candidate is refused for what the account lacks; one without credits may serve free models."""
+    empty = state.failure is not None and state.failure.kind is FailureKind.CREDITS
+    spared = empty and other.free and not state.candidate.free
+    return other.target.account == state.candidate.target.account and not spared
 
 
 def _only_larger(call: CallState, state: CandidateState, failure: Failure) -> None:

@@ -99,6 +99,21 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
     return after_cooldown(call, open_to, now)
 
 
+def once_more(call: CallState, now: float) -> Step:
+    """Half of the time is used and no other candidate can be called: a model under way, beside its own late attempt.
+
+    So a model that drips or is silent, and has recovered meanwhile, answers the call. Once for each model.
+    """
+    late = {id(attempt.state): attempt for attempt in call.active.values() if attempt.late}
+    for state in call.candidates:
+        if id(state) not in late or state.active > 1 or state.attempts + 1 >= state.candidate.attempts:
+            continue
+        at = call.standing(state, now)
+        if at.gate is Availability.READY and call.affords(state, now):
+            return Start(state, forced=at.unreachable, extra=True)
+    return None
+
+
 def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
     """All that are left cool down for longer than the call can wait: call them all the same, after a backoff."""
     cooling = [state for state, at in open_to if at.gate is Availability.COOLING]

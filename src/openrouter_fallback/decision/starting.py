@@ -9,6 +9,9 @@ from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import StartAttempt
 from .timeouts import SLOW_STALL_SECONDS
 
+PROBE_ALONE_SECONDS = 0.5
+"""How long a probe goes alone while another candidate is ready."""
+
 
 def with_deadlines(
     call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
@@ -17,15 +20,19 @@ def with_deadlines(
     candidate, limits, timing = state.candidate, call.limits, call.timing
     remaining = call.deadline - now
     others = any(call.still_to_come(other, now, forced=forced) for other in call.candidates if other is not state)
-    first_token, ends = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
+    probe = ticket.probe
+    first_token, ends = timing.first_token(candidate, remaining, others=others, probe=probe)
     ends = ends or call.policy.any_error
     first_token_by = now + first_token if ends and first_token < remaining else call.deadline
     hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
     doubt_at, half_at = first_token_by, None
     if not ends and others:
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
+    raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
+    ready = raced and any(call.ready(other, now) for other in call.candidates)
+    probe_at = now + PROBE_ALONE_SECONDS if ready else None
     rest = others or any(not other.exhausted for other in call.candidates if other is not state)
-    if limits.whole and rest and call.traits.idempotent and not call.policy.any_error:
+    if limits.whole and rest and call.side_by_side:
         half_at = now + remaining / 2
     start = StartAttempt(
         candidate=candidate,
@@ -49,6 +56,7 @@ def with_deadlines(
         hedge_at=hedge_at if hedge_at < first_token_by else None,
         doubt_at=doubt_at if doubt_at < first_token_by else None,
         half_at=half_at,
+        probe_at=probe_at,
     )
 
 

@@ -13,6 +13,8 @@ FIRST_TOKEN_SECONDS = 30.0
 SLOW_FIRST_TOKEN_SECONDS = 120.0
 STALL_SECONDS = 30.0
 SLOW_STALL_SECONDS = 300.0
+PROOF_SECONDS = 10.0
+"""A probe that another attempt has overtaken has at least so long for its first token."""
 HEDGE_SECONDS = 2.0
 """The hedge delay while a model's own times are not known."""
 
@@ -73,6 +75,17 @@ class Timeouts:
             return float("inf")
         learnt = self.health.learnt_first_token(candidate.key, self.pace(candidate), usual, now)
         return float("inf") if learnt is None or self.health.others_late(candidate.key, now) else learnt
+
+    def proof(self, candidate: Candidate, now: float) -> float:
+        """Seconds in which a probe that runs on, detached, shows by its first token that the model answers.
+
+        The deadline of its class, learnt or by default, but no less than `PROOF_SECONDS`.
+        """
+        usual, user_set = self.usual_first_token(candidate)
+        if not candidate.streams and not user_set:
+            return SLOW_FIRST_TOKEN_SECONDS
+        learnt = None if user_set else self.health.learnt_first_token(candidate.key, self.pace(candidate), usual, now)
+        return usual if user_set else max(PROOF_SECONDS, usual if learnt is None else learnt)
 
     def stall(self, candidate: Candidate) -> float:
         """The deadline between two tokens."""

@@ -121,7 +121,7 @@ def _totals(result: DrillResult) -> Mapping[str, Any]:
 
 def _who(run: Run, letters: Mapping[str, str]) -> str:
     by = run.answered_by
-    return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "nobody"
+    return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "none"
 
 
 def _breaker(run: Run, model: str) -> str:
@@ -137,7 +137,7 @@ def _yaml(scenario: Scenario) -> str:
 
 
 def _ms(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds * 1000:,.0f}"
+    return "–" if seconds is None else f"{max(0, round(seconds * 1000)):,}"  # two clocks: never before its call
 
 
 def _usd(amount: float) -> str:

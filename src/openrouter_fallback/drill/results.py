@@ -37,12 +37,12 @@ class ScenarioResult:
 
     @property
     def added_median(self) -> float | None:
-        """Seconds of a usual call above the baseline."""
+        """Seconds of a usual call above the baseline; 0 where it was faster, which is noise."""
         return self._added(self.with_failover.median_seconds)
 
     @property
     def added_worst(self) -> float | None:
-        """Seconds of the slowest call above the baseline."""
+        """Seconds of the slowest call above the baseline; 0 where it was faster, which is noise."""
         return self._added(self.with_failover.worst_seconds)
 
     @property
@@ -87,7 +87,7 @@ class ScenarioResult:
             found.append("no dead model was probed after its time was over")
         last = max(ours.calls, key=lambda call: call.at)
         if self.scenario.expect.recovers and last.model != self.primary:
-            found.append(f"the primary serves no more: the last call was answered by {last.model or 'nobody'}")
+            found.append(f"the primary no longer answers: {last.model or 'no model'} answered the last call")
         return found
 
     def _slow_or_dear(self) -> list[str]:
@@ -105,7 +105,7 @@ class ScenarioResult:
         ]
 
     def _added(self, seconds: float | None) -> float | None:
-        return None if seconds is None or self.baseline is None else seconds - self.baseline
+        return None if seconds is None or self.baseline is None else max(0.0, seconds - self.baseline)
 
     @property
     def verdict(self) -> Verdict:

@@ -162,9 +162,10 @@ class _Drill:
                 told.caller = caller
                 with stage.faults():
                     caller.make(workload.calls, workload.seconds)
-                    if failover and workload.calls_after and not caller.gave_up:
-                        caller.wait_for_primary()
-                        caller.make(workload.calls_after)
+                    if workload.calls_after and not caller.gave_up:
+                        if failover:
+                            caller.wait_for_primary()
+                        caller.make(workload.calls_after)  # without failover too: both runs make as many calls
             finally:
                 surface.close()
             return caller.run()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from .. import figures
 from ..config.models import OPENROUTER
 from ..errors import AuthenticationError, CatalogError, FallbackError
 from ..failures.classifier import from_response
 from ..http.protocol import Transport, TransportError
+from ..redaction import Redactor
+from ..sealed import Secrets, sealed_values
 from .destinations import Destination, Destinations
 from .keys import Keys
 
@@ -41,14 +45,33 @@ class Lists:
 async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]:
     """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
     body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    data = _data(body)
+    if data is None:
+        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
+    return data
+
+
+async def generation_cost(transport: Transport, wire: Destination) -> Decimal | None:
+    """USD that a generation has cost, as `GET /generation` says; None where it does not. Raises `CatalogError`.
+
+    With a provider key of the caller's own (`is_byok`) the provider's charge is added to OpenRouter's fee.
+    """
+    data = _data(await _get(transport, "openrouter: GET /generation failed", wire))
+    if data is None or data.get("id") != wire.url.rpartition("=")[2]:
+        return None
+    upstream = {"upstream_inference_cost": data.get("upstream_inference_cost")}
+    usd = figures.cost({"cost": data.get("total_cost"), "is_byok": data.get("is_byok"), "cost_details": upstream})
+    return None if usd is None else Decimal(str(usd))
+
+
+def _data(body: bytes) -> dict[str, Any] | None:
+    """The `data` of an answer; None where there is none."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        said = None
+        return None
     data = said.get("data") if isinstance(said, dict) else None
-    if not isinstance(data, dict):
-        raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
-    return data
+    return data if isinstance(data, dict) else None
 
 
 async def _get(
@@ -60,8 +83,12 @@ async def _get(
     except TimeoutError:
         why = f"no answer within {FETCH_SECONDS:g} s"
     except TransportError as error:
-        why = f"{error.fault.value.replace('_', ' ')}: {error.detail}"
+        why = f"{error.fault.value.replace('_', ' ')}: {_keyless(wire, error.detail)}"
     raise CatalogError(f"{what}: {why}")
+
+
+def _keyless(wire: Destination, text: str) -> str:
+    return Redactor(Secrets(sealed_values(wire.headers)), tuple).clean(text)
 
 
 async def _fetch(transport: Transport, what: str, wire: Destination, unauthorized: type[FallbackError]) -> bytes:
@@ -77,5 +104,5 @@ async def _fetch(transport: Transport, what: str, wire: Destination, unauthorize
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
         error = unauthorized if answer.status == 401 else CatalogError
-        raise error(f"{what}: {answer.status}, {failure.message}")
+        raise error(f"{what}: {answer.status}, {_keyless(wire, failure.message)}")
     return bytes(body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
@@ -12,7 +12,7 @@ from ..config.headers import headers_problem, value_problem
 from ..config.models import OPENROUTER, FallbackConfig
 from ..errors import ConfigError
 from ..routes.candidate import Candidate
-from ..sealed import Headers, sealed_headers
+from ..sealed import Headers, sealed_headers, sealed_values
 from .keys import KeyRing
 
 _MOST_WIRES = 256
@@ -25,7 +25,13 @@ class Destinations:
         self._config = config
         self._attribution = attribution
         self._headers = checked_headers(headers)
+        given = (self._headers, *(endpoint.headers for endpoint in config.endpoints.values()))
+        self._secrets = tuple(value for headers in given for value in sealed_values(headers))
         self._wires: dict[str, Destination] = {}
+
+    def secrets(self, extra: Headers) -> Iterable[SecretStr]:
+        """What no message of a call may hold beside its keys: the values of all headers given; `extra` are its own."""
+        return (*self._secrets, *sealed_values(extra)) if extra else self._secrets
 
     def wire(self, candidate: Candidate, ring: KeyRing, extra: Headers) -> Destination:
         """Where one candidate's chat requests go; `extra` are the call's own headers."""
@@ -96,3 +102,11 @@ class Destination:
 
     url: str
     headers: Headers = field(repr=False)
+
+    def generation(self, id: str) -> Destination:
+        """Where OpenRouter tells of a generation whose request went here. `id`: letters, digits, `-` and `_`."""
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in ("content-type", "accept")
+        }
+        base = self.url.removesuffix("chat/completions")
+        return Destination(f"{base}generation?id={id}", {**headers, "Accept": "application/json"})

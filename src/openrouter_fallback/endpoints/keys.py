@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +30,9 @@ class KeyRing:
     missing: frozenset[str]
     hint: str
 
-    @property
-    def secrets(self) -> Secrets:
-        """The keys, for the code that takes them out of messages."""
-        return Secrets(key for key in self.keys.values() if key is not None)
+    def secrets(self, others: Iterable[SecretStr]) -> Secrets:
+        """The keys and `others`, for the code that takes them out of messages."""
+        return Secrets([*(key for key in self.keys.values() if key is not None), *others])
 
 
 class Keys:

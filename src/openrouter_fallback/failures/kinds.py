@@ -45,8 +45,8 @@ class Failure:
     the model (an answer that `accept=` turned down, a 404 that does not name the model).
 
     `parameter` is the field of the request that the error names. `affordable_tokens` is how many tokens of an answer
-    the account can still pay for. `scope` is wider than the model: `account`, the account is empty; `free`, all `:free`
-    models of the key share the limit. `retry` is the header `x-should-retry`.
+    the account can still pay for. `scope` is wider than the model: `account`, the account is empty (only its free
+    models may answer); `free`, all `:free` models of the key share the limit. `retry` is the header `x-should-retry`.
     """
 
     kind: FailureKind

@@ -27,7 +27,7 @@ class Action(StrEnum):
     AFFORDABLE = "affordable"
     """Free models, models of unknown price, then models of other endpoints."""
     OTHER_ACCOUNT = "other_account"
-    """Only models that are reached with another key; none: raise."""
+    """Only models that are reached with another key, or free ones where the account is empty; none: raise."""
     QUEUE = "queue"
     """The same model as soon as this machine can, without using up an attempt."""
     RAISE = "raise"

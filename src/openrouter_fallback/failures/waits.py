@@ -20,12 +20,22 @@ _PART: Final = rf"(\d{{1,12}}(?:\.\d{{1,9}})?)\s{{0,2}}({_UNIT})?(?![a-z])"
 _DURATION: Final = re.compile(r"\s*(?:(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s))+\s*", re.IGNORECASE)
 _PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s)", re.IGNORECASE)
 _SAID: Final = re.compile(
-    r"\b(?:(?:re)?try(?:ing)?(?: your request| again| it)?|wait(?:ing)?|available(?: again)?|resets?|back)"
-    r"(?: after| in| for| at least| about| again in)*:?\s{1,3}"
+    r"\b(?:(?:re)?try(?:ing)?(?: (?:your|the) requests?| again| it)?|wait(?:ing)?|available(?: again)?|allowed"
+    r"|resets?|back)(?:[ _-]after| in| for| at least| about| again in)*[\"']?(?::\s{0,3}|=|\s{1,3})"
     rf"((?:{_PART}[\s,]{{0,2}}(?:and )?){{1,4}})",
     re.IGNORECASE,
 )
+_SAID_AT: Final = re.compile(
+    r"\b(?:again|retry|resets?|available|until|back)(?: (?:at|on|after|in))?:?\s{1,3}"
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)",
+    re.IGNORECASE,
+)
+_SAID_IN_CHINESE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s?(毫秒|秒钟?|分钟?|小时)\s?(?:之?后|内)?")
+_CHINESE: Final = {"毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0}
+_STRUCTURED: Final = re.compile(r"(?:\breset=|;\s?t=)(\d{1,9})", re.IGNORECASE)  # drafts of RateLimit, RFC 9651
 _WORDED: Final = re.compile(_PART, re.IGNORECASE)
+_MOMENTS: Final = ("resets_at", "reset_at", "resetAt", "reset_time", "resetTime", "retry_at", "quotaResetTimeStamp")
+"""Fields that say when, as a date or in epoch seconds or milliseconds."""
 # In bodies: the field, and how many of its unit are a second.
 _FIELDS: Final[Mapping[str, float]] = {
     "retry_after": 1.0,
@@ -42,6 +52,8 @@ _FIELDS: Final[Mapping[str, float]] = {
     "wait_seconds": 1.0,
     "reset_after": 1.0,
     "resets_in_seconds": 1.0,
+    "resets_in": 1.0,
+    "estimated_time": 1.0,
 }
 
 
@@ -72,7 +84,7 @@ def retry_after(
             if (found := _reset(given, now)) is not None:
                 return found
     if passing:
-        return next((wait for text in words if (wait := _said(text)) is not None), None)
+        return next((wait for text in words if (wait := _said(text, now)) is not None), None)
     return None
 
 
@@ -114,7 +126,7 @@ def _header(headers: Mapping[str, str], now: float) -> float | None:
     found = seconds(headers.get("retry-after-ms"), now, 0.001) if "retry-after-ms" in headers else None
     if found is None and "x-ms-retry-after-ms" in headers:
         found = seconds(headers["x-ms-retry-after-ms"], now, 0.001)
-    return seconds(headers.get("retry-after"), now) if found is None else found
+    return seconds(headers.get("retry-after", headers.get("x-retry-after")), now) if found is None else found
 
 
 def _field(fields: Mapping[str, object], now: float) -> float | None:
@@ -124,11 +136,16 @@ def _field(fields: Mapping[str, object], now: float) -> float | None:
         mapping(fields.get("metadata")),
         mapping(mapping(fields.get("metadata")).get("availability")),
         fields,
-        *(mapping(detail) for detail in (details[:8] if isinstance(details, list) else ())),
+        *(mapping(detail) for detail in (details[:8] if isinstance(details, list) else (details,))),
+        *(mapping(detail.get("metadata")) for detail in map(mapping, details[:8] if isinstance(details, list) else ())),
+        *(mapping(fields.get(name)) for name in ("parameters", "data", "rate_limit")),
     ]
     for place in places:
         for name, unit in _FIELDS.items():
             if name in place and (found := seconds(place[name], now, unit)) is not None:
+                return found
+        for name in _MOMENTS:
+            if name in place and (found := _moment(place[name], now)) is not None:
                 return found
     return None
 
@@ -138,6 +155,8 @@ def _reset(headers: Mapping[str, str], now: float) -> float | None:
     used_up: list[float] = []
     others: list[float] = []
     for name, value in headers.items():
+        if name == "ratelimit" and (structured := _STRUCTURED.search(value[:200])):
+            others.append(float(structured[1]))
         if "ratelimit" not in name.replace("-limit", "limit") or "reset" not in name:
             continue
         if (wait := _moment(value, now)) is not None:
@@ -156,10 +175,16 @@ def _moment(value: object, now: float) -> float | None:
     return _bounded(found - now if found >= _EPOCH_SECONDS else found)
 
 
-def _said(text: str) -> float | None:
-    """The wait in words like "try again in 1m30s", "Please retry after 20 seconds", "retry in 38.5s"."""
-    match = _SAID.search(text[:MAX_READ])
-    return _bounded(_sum(_WORDED.findall(match[1]))) if match else None
+def _said(text: str, now: float) -> float | None:
+    """The wait in words like "try again in 1m30s", "Please retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
+    text = text[:MAX_READ]
+    if match := _SAID_AT.search(text):
+        return _date(match[1], now)
+    if match := _SAID.search(text):
+        return _bounded(_sum(_WORDED.findall(match[1])))
+    if "重试" in text and (match := _SAID_IN_CHINESE.search(text)):
+        return _bounded(float(match[1]) * _CHINESE[match[2][0]])
+    return None
 
 
 def _sum(parts: Iterable[tuple[str, str]]) -> float:

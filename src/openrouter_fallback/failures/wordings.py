@@ -24,7 +24,12 @@ def _words(kind: FailureKind, *rows: tuple[str, str, str]) -> tuple[Sign, ...]:
 OVERFLOWS: Final = _words(
     _K.CONTEXT_TOO_LONG,
     ("OpenAI, DeepSeek, Azure", r"maximum context length (is|of) ", "chanzhaoyu/chatgpt-web#372"),
-    ("OpenAI", r"exceeds? the context window", OPENAI),
+    ("OpenAI", r"exceeds? (the |this )?(model'?s )?context window", "code-yeongyu/senpi#1466"),
+    (
+        "Poolside",
+        r"exceeds? the maximum allowed input length|exceeds? (the )?model'?s maximum context length",
+        "earendil-works/pi#4943",
+    ),
     ("OpenAI", r"input tokens exceed", OPENAI),
     ("OpenAI", r"'(messages|input)[\w.\[\]]*\.(content|text)[\w.\[\]]*': string too long", OPENAI),
     ("Anthropic", r"prompt is too long: \d", "stackblitz/bolt.new#2520"),
@@ -128,6 +133,42 @@ OVERFLOWS_OF_ANY: Final = _words(
         OPENROUTER,
     ),
     ("any", r"exceeds? (the )?(model'?s )?(maximum |max )?(allowed )?(input |prompt )?(token|context)", OPENROUTER),
+    (
+        "vLLM, llama.cpp, TabbyAPI",
+        r"\b(max_model_len|max_seq_len|max_position_embeddings|max_context_len\w*|n_ctx|num_ctx|ctx[_-]size)\b",
+        "https://docs.vllm.ai/en/latest/configuration/engine_args.html",
+    ),
+    ("llama.cpp", r"context shift|context (is )?full|out of context", "ggml-org/llama.cpp#15780"),
+    ("Lucebox", r"prompt \+ max_tokens exceeds", "Luce-Org/lucebox#423"),
+    (
+        "TGI",
+        r"(inputs?|tokens).? \+ .?max_(new_)?tokens.? must be|length of (the )?(input|prompt|messages?) must",
+        TGI,
+    ),
+    (
+        "any",
+        r"\b(prompt|context|conversation|chat|input sequence|messages?)\b.{0,30}\b(too (long|large)\b)|prompt_too_long",
+        OPENROUTER,
+    ),
+    (
+        "any",
+        r"\b(input|prompt|prefill|messages?)[_ ](token[_ ])?(length|size|count)\b.{0,30}(exceed|larger|greater"
+        r"|longer|must be|> ?\d)",
+        "earendil-works/pi#4943",
+    ),
+    (
+        "any",
+        r"\d+ tokens (> ?\d|long\b.{0,40}supports)|token count\b.{0,20}exceed"
+        r"|supports? .{0,20}tokens of context|prompt[_ ]tokens.{0,40}> ?\d",
+        "earendil-works/pi#5677",
+    ),
+    (
+        "any",
+        r"(shorten|reduce) (your|the) (prompt|input|messages?|conversation|context|number of messages)"
+        r"|max(imum)? (prompt|context)\b|for (the|this) (model'?s )?context",
+        OPENROUTER,
+    ),
+    ("in Chinese", r"(上下文|tokens? ?(总)?数量?|长度).{0,8}超", ZHIPU),
     ("any", r"messages?[\w.\[\]]*'?: string too long|\bstring too long\b(?!.{0,60}length \d{1,4}\b)", OPENROUTER),
 )
 
@@ -373,7 +414,9 @@ _PRIVACY: Final = r"data polic|privacy|paid model training"
 _REGION: Final = r"user location is not supported|not (available|supported) in your (country|region)|country, region"
 _GUARDRAIL: Final = r"(?<!your )guardrail|prompt injection|request blocked"
 _MODERATION: Final = r"moderation|\bflagged\b"
-_PER_TIME: Final = r"tokens per (min|day|hour)|\bTP[MD]\b|requests per (min|day)"
+_PER_TIME: Final = (
+    r"too many tokens,? (please )?wait|tokens per (min|day|hour|second)|\bTP[MD]\b|requests per (min|day)"
+)
 _LIMITED: Final = (
     r"rate[- _]?limit|too many requests|quota|\bthrottl|resource (has been |is )?exhausted|(concurrency|usage) limit"
 )

@@ -81,6 +81,7 @@ class Breaker:
         "_probe_until",
         "_repeats",
         "_why",
+        "alone",
         "closed_at",
         "epoch",
         "failures_in_a_row",
@@ -109,6 +110,8 @@ class Breaker:
         self.closed_at: float | None = None
         self.reason = self._why = ""
         self.report: Callable[[State, str, float | None], object] = _unheard
+        self.alone = False
+        """Whether the last probe was cut short beside another attempt: the next one goes alone, so that it can tell."""
         self._probe: BreakerPermit | None = None
         self._probe_token_at: float | None = None
         self._probe_until = 0.0
@@ -237,6 +240,7 @@ class Breaker:
         if self.open_until is not None:
             self.report(State.CLOSED, self.reason, now)
         self.epoch += 1
+        self.alone = False
         self.failures_in_a_row = self.trips = self.forced = 0
         self.open_until = self._probe = self._probe_token_at = None
         self.closed_at = now
@@ -246,6 +250,7 @@ class Breaker:
 
     def _open(self, now: float, seconds: float) -> None:
         self.epoch += 1
+        self.alone = False
         self.failures_in_a_row = self.forced = 0
         self.open_until = now + seconds
         self.reason = self._why

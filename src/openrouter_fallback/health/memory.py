@@ -279,7 +279,10 @@ class MemoryHealth:
         return self._extras.share == 0
 
     def _earned(self, model: _Model | None) -> bool:
-        return model is not None and model.earned > 0 and not self.retries_forbidden
+        """What a model has earned counts while its circuit is closed: in an outage old successes would multiply it."""
+        if model is None or model.earned <= 0 or self.retries_forbidden:
+            return False
+        return model.breaker.open_until is None
 
     # An attempt's life
 
@@ -358,6 +361,14 @@ class MemoryHealth:
             if len(self._accepted) < _MOST_COOLDOWNS or target.account in self._accepted:
                 self._accepted[target.account] = now
 
+    def proved(self, ticket: Permit, now: float) -> None:
+        """A probe that was overtaken has its first token: the model answers."""
+        with self._lock:
+            model = self._model(ticket.target)
+            self._record(model, ticket, now).token_at = now
+            model.breaker.success(ticket.model, now)
+            self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
+
     def ended(self, ticket: Permit) -> None:
         """The attempt is over, whatever is to be said of it later; the slot of a probe stays taken."""
         with self._lock:
@@ -390,6 +401,17 @@ class MemoryHealth:
         with self._lock:
             self._model(ticket.target).breaker.release(ticket.model)
             self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
+
+    def cut_short(self, ticket: Permit) -> None:
+        """A probe that another attempt had overtaken was closed before it could tell: the next one goes alone."""
+        with self._lock:
+            self._model(ticket.target).breaker.alone = True
+            self.release(ticket)
+
+    def probes_alone(self, target: HealthScopes) -> bool:
+        """Whether the next probe of the model goes alone."""
+        known = self._models.get(target.model)
+        return known is not None and known.breaker.alone
 
     # What one failure taught
 

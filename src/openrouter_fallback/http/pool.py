@@ -50,14 +50,14 @@ class Connections:
         self._idle: deque[tuple[float, Connection]] = deque()
 
     async def send(
-        self, request: Callable[[], httpcore2.Request], *, resend: bool
+        self, request: Callable[[], httpcore2.Request], *, resend: bool, resent: Callable[[], None] | None = None
     ) -> tuple[httpcore2.Response, Connection]:
         """Send a request and read the answer's head; the connection comes back through `take_back`.
 
         `request` makes the request: it holds the key, so no frame of ours holds it. Where a connection that was used
         before is lost without a byte of an answer, its origin's idle connections are closed too, and with `resend` the
         request goes out once more, on a new connection: the server closed it as the request was written (RFC 9112,
-        section 9.3.1).
+        section 9.3.1). Each time that it does, `resent` is called.
         """
         connection = await self._free()
         while True:
@@ -76,6 +76,8 @@ class Connections:
                 await self.close_idle()
                 if not resend:
                     raise
+                if resent is not None:
+                    resent()
             else:
                 _forget_headers(response)
                 stream = response.extensions["network_stream"]

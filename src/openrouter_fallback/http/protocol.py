@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ..failures.kinds import TransportFault
@@ -37,10 +37,19 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """Opens requests."""
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(
+        self,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        *,
+        resend: bool = True,
+        resent: Callable[[], None] | None = None,
+    ) -> Exchange:
         """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
 
         `resend`: a request whose connection, used before, is lost without a byte of an answer goes out once more.
+        `resent` is called each time that one does.
         """
 
     async def aclose(self) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import httpcore2
 
 from .chunks import Chunks
 
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WRITE_BYTES = 256 * 1024
 
 
@@ -60,20 +62,34 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         self._writing = False
         self._used = False
         self._tls: list[Any] = []
-        layer: Any = getattr(inner, "_stream", None)
+        self._stream = layer = getattr(inner, "_stream", None)
         while (below := getattr(layer, "transport_stream", None)) is not None:  # anyio's TLS
             self._tls.append(layer)
             layer = below
         self._protocol: Any = getattr(layer, "_protocol", None)
+        plain = not self._tls and hasattr(self._protocol, "write_event")
+        self._transport: Any = getattr(layer, "_transport", None) if plain else None
+        """asyncio's own, where nothing stands between: anyio's `send` lets the loop turn for each write."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
             await self._flush(timeout)
         self._writing = False
-        data = await self._inner.read(max_bytes, timeout)
+        data = await self._received(max_bytes, timeout)
         if data:
             self.answered = True
         return self._chunks.joined(data)
+
+    async def _received(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109
+        if timeout is not None or self._stream is None:
+            return await self._inner.read(max_bytes, timeout)
+        try:
+            received: bytes = await self._stream.receive(max_bytes)
+        except anyio.EndOfStream:
+            return b""
+        except _BROKEN as error:
+            raise httpcore2.ReadError(str(error)) from error
+        return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if buffer:
@@ -87,8 +103,13 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             self._begin()
         data, self._kept, self._size = b"".join(self._kept), [], 0
         # As httpcore2 does for a write of its own: the server may have answered before it hung up.
-        with suppress(httpcore2.WriteError):
-            await self._inner.write(data, timeout)
+        if self._transport is not None and timeout is None:
+            self._transport.write(data)
+            if not self._protocol.write_event.is_set():
+                await self._protocol.write_event.wait()
+        else:
+            with suppress(httpcore2.WriteError):
+                await self._inner.write(data, timeout)
 
     def _begin(self) -> None:
         """The first bytes of a request are about to leave: whatever came before them is the answer to another."""

@@ -12,16 +12,18 @@ import os
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
+from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..sealed import Headers, revealed
+from ..redaction import Redactor
+from ..sealed import Headers, Secrets, sealed_values
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
@@ -34,6 +36,7 @@ YIELD_BYTES = 256 * 1024
 """The loop runs others after so many bytes of a body at the latest; each piece counts a kilobyte more."""
 _PIECE_BYTES = 1024
 _MOST_PLACES = 256
+_ENCODING = "content-encoding"
 
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
 
@@ -46,7 +49,15 @@ class HttpTransport:
         self._ssl: ssl.SSLContext | None = None
         weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
 
-    async def open(self, url: str, headers: Headers, body: bytes | None, *, resend: bool = True) -> Exchange:
+    async def open(
+        self,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        *,
+        resend: bool = True,
+        resent: Callable[[], None] | None = None,
+    ) -> Exchange:
         """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
 
         Raises `ConfigError` where the environment names a proxy or certificates that cannot be used.
@@ -57,7 +68,7 @@ class HttpTransport:
         try:
             place = pools.places.get(url) or self._place(pools, url)
             send = functools.partial(_request, place, headers, body)
-            response, connection = await place.lines.send(send, resend=resend)
+            response, connection = await place.lines.send(send, resend=resend, resent=resent)
             return _Answer(response, _received(response, headers), place.lines, connection)
         except ConfigError:
             raise
@@ -145,15 +156,28 @@ def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.R
     return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
 
 
+def revealed(value: str | SecretStr) -> str:
+    """A header's value as it is sent."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
 def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
-    """The answer's headers; a key that the server sends back in one of them is masked."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-    key = revealed(sent.get("Authorization", "")).removeprefix("Bearer ")
-    if key:
-        for name, value in headers.items():
-            if key in value:
-                headers[name] = value.replace(key, "***")
-    return headers
+    """The answer's headers; a secret that the server sends back in one of them is masked.
+
+    The response forgets them as they came, and its reason phrase: it stays open for as long as its body is read.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        again = name == _ENCODING and name in headers
+        headers[name] = f"{headers[name]}, {value}" if again else value
+    response.headers = []
+    response.extensions.pop("reason_phrase", None)
+    redactor = Redactor(Secrets(sealed_values(sent)), tuple)
+    together = "\n".join(headers.values())
+    if redactor.literally(together) == together:
+        return headers
+    return {name: redactor.literally(value) for name, value in headers.items()}
 
 
 class _Once:
@@ -185,14 +209,13 @@ class _Answer:
         self._work = 0
         self.status = response.status
         self.headers = headers
-        if "content-encoding" in self.headers:
-            self._decode(response)
+        if _ENCODING in self.headers:
+            self._decode(self.headers[_ENCODING])
 
-    def _decode(self, response: httpcore2.Response) -> None:
+    def _decode(self, encoding: str) -> None:
         """A body that was compressed, although nobody asked for that or because somebody did."""
-        named = [value for name, value in response.headers if name.lower() == b"content-encoding"]
         try:
-            self._decoder = decoder(b", ".join(named).decode("latin-1"))
+            self._decoder = decoder(encoding)
         except Undecodable as error:
             self._bytes = _fails(error)
 

@@ -15,27 +15,32 @@ from ..catalog.prices import lower
 from ..errors import ConfigError
 from ..failures.kinds import Failure
 from ..results import Json, text_of
-from ..routes.candidate import Candidate
+from ..routes.candidate import NO_NEEDS, Candidate
 from ..routes.needs import (
     CHARACTERS_PER_TOKEN,
     TOKEN_LIMITS,
     RequestTraits,
+    may_be_long,
     most_tokens,
     needs,
     own_providers,
     slow,
     token_limits,
+    undemanding,
     wants_json,
 )
 from ..suggest import meant
 from .continuation import continued
 from .handover import (
+    Delivered,
     Form,
     Handover,
     History,
+    Rule,
     Target,
     asks_for_thinking,
     deliver,
+    name_signers,
     needs_strict,
     rule_for,
     tool_names,
@@ -72,19 +77,29 @@ class Request:
         "_as_it_is",
         "_common",
         "_handed",
+        "_joined",
         "_opening",
-        "_params",
         "_stream_options",
         "_tools",
+        "delivered",
         "facts",
         "history",
+        "max_tokens",
         "messages",
         "needs",
+        "params",
+        "thread",
         "wants_json",
     )
 
     def __init__(
-        self, messages: Messages, params: Mapping[str, Any], *, mid_stream: str = "continue", idempotent: bool = True
+        self,
+        messages: Messages,
+        params: Mapping[str, Any],
+        *,
+        mid_stream: str = "continue",
+        idempotent: bool = True,
+        thread_id: str | None = None,
     ) -> None:
         self.history = History(_checked_messages(messages))
         self.messages: Sequence[Mapping[str, Any]] = self.history.messages
@@ -95,35 +110,47 @@ class Request:
         if not isinstance(extra, Mapping):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
         given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
+        if not isinstance(thread_id, str | None):
+            raise ConfigError(f"thread_id is a {type(thread_id).__name__}; it must be a string")
+        self.thread = thread_id
         for key in given:
             if key not in PARAMETERS and (problem := refusal(key)) is not None:
                 raise ConfigError(problem)
         for name in ("model", "messages", "stream"):
             if name in extra:
                 raise ConfigError(f"extra_body may not hold {name}: {meant('call', name)}")
-        self._params: Json = {**given, **extra}
+        self.params: Json = {**given, **extra}
+        """What the caller has given besides the messages."""
         self._as_it_is = frozenset(extra)
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
-        self._common = _encode({"messages": self.messages, **self._params})
-        self._tools = tool_names(self._params)
+        self._common = _encode({"messages": self.messages, **self.params})
+        self._tools = tool_names(self.params)
+        self._joined = False
+        self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
-        self.wants_json = wants_json(self._params)
-        self.needs = needs(self._params, self.messages, len(self._common))
+        size, special = len(self._common), not undemanding(self.params)
+        self.wants_json = special and wants_json(self.params)
+        looked_at = special or self.history.lists or may_be_long(size)
+        self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
+        self.max_tokens = most_tokens(self.params, {}) if self.params else None
+        """The most tokens of an answer that the caller asks for."""
         self.facts = RequestTraits(
-            slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
-            own_providers=own_providers(self._params),
-            continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
+            own_providers=special and own_providers(self.params),
+            continues=mid_stream == "continue" and not self.wants_json and self.params.get("n") in (None, 1),
             idempotent=idempotent,
-            bounded=most_tokens(self._params, {}) is not None,
-            size=bisect_right(PROMPT_CLASSES, len(self._common)),
+            bounded=self.max_tokens is not None,
+            size=bisect_right(PROMPT_CLASSES, size),
         )
 
-    @property
-    def params(self) -> Json:
-        """What the caller has given besides the messages."""
-        return self._params
+    def session(self, stick_to: str | None) -> str | None:
+        """What the request is part of, for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
+        if stick_to is None:
+            return None
+        found = self.params.get("session_id") if stick_to == "session" else self.thread
+        return found if isinstance(found, str) and found else None
 
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
         """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
@@ -132,14 +159,17 @@ class Request:
         other.history = History(other.messages)
         other.history.writers.update(self.history.writers)
         other._tools, other._handed, other._opening = self._tools, {}, None
+        other._joined = True
+        other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs = self.facts, self.needs
+        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
-        other._params = dict(self._params)
+        other.params = dict(self.params)
         for name in TOKEN_LIMITS:
-            if isinstance(other._params.get(name), int):
-                other._params[name] = max(1, other._params[name] - tokens)
-        other._common = _encode({"messages": other.messages, **other._params})
+            if isinstance(other.params.get(name), int):
+                other.params[name] = max(1, other.params[name] - tokens)
+        other.max_tokens = None if self.max_tokens is None else max(1, self.max_tokens - tokens)
+        other._common = _encode({"messages": other.messages, **other.params})
         return other
 
     def handed(self, candidate: Candidate, form: Form = Form.NORMAL) -> Handover:
@@ -148,15 +178,21 @@ class Request:
             return self._opening
         known = self._handed.get((candidate.key, form))
         if known is None:
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
-            thinking = asks_for_thinking(self._params, candidate.params)
+            if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
+                name_signers(self.history, self.delivered)
+            slug = _slug(candidate)
+            thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
-            rule = rule_for(candidate.model, slug, candidate.host)
-            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
+            target = Target(
+                self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form
+            )
             known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
         return known
+
+    @staticmethod
+    def _rule(candidate: Candidate) -> Rule:
+        return rule_for(candidate.model, _slug(candidate), candidate.host)
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
         """The form in which the candidate may take the history after this refusal; None where none would change it."""
@@ -171,18 +207,29 @@ class Request:
 
     def demands(self, candidate: Candidate) -> Demands:
         """What the request demands of this candidate's answer."""
-        if _DEMANDING.isdisjoint(self._params) and _DEMANDING.isdisjoint(candidate.params):
+        if _DEMANDING.isdisjoint(self.params) and _DEMANDING.isdisjoint(candidate.params):
             return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
-        return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
+        return Demands.of({**candidate.params, **self.params}, self.history.roles[-1])
+
+    def offered(self, candidate: Candidate, form: Form) -> frozenset[str]:
+        """The functions that this candidate may call, by the names that it was sent."""
+        functions = self.handed(candidate, form).functions
+        return frozenset(functions.get(name, name) for name in self._tools)
 
     def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
-        """Give an answer the caller's names of functions, and its calls ids that are new to the history."""
+        """Give an answer the caller's names of functions, and its calls ids that are new to the history.
+
+        What goes on from delivered text loses signatures that bind it to this request: its instruction is no part of
+        the history.
+        """
         choices = body.get("choices")
-        if not isinstance(choices, list) or not any(map(_calls, choices)):
+        unsigned = self._joined and self._rule(candidate).binds
+        if not isinstance(choices, list) or not (unsigned or any(map(_calls, choices))):
             return
         functions = self.handed(candidate, form).functions
-        known = {call.id for call in self.history.calls}
-        deliver(body, known, {written: given for given, written in functions.items()})
+        deliver(
+            body, set(self.history.ids), {written: given for given, written in functions.items()}, unsigned=unsigned
+        )
 
     def body(
         self,
@@ -198,7 +245,7 @@ class Request:
         `max_tokens`: what may be paid for, where neither of them gives any. `without`: what the endpoint refuses.
         `form`: that of the history.
         """
-        params, own = self._params, candidate.params
+        params, own = self.params, candidate.params
         handed = self.handed(candidate, form)
         messages = handed.messages
         if not candidate.on_openrouter:
@@ -238,16 +285,16 @@ class Request:
                 params = {**params, "provider": provider}
             else:
                 head["provider"] = provider
-        unchanged = params is self._params and messages is self.messages
+        unchanged = params is self.params and messages is self.messages
         common = self._common if unchanged else _encode({"messages": messages, **params})
         return orjson.dumps(head)[:-1] + b"," + common[1:]
 
     def _elsewhere(self, candidate: Candidate) -> Json:
         """The parameters for a server that is not OpenRouter's."""
-        kept = {key: value for key, value in self._params.items() if key not in _OPENROUTERS - self._as_it_is}
+        kept = {key: value for key, value in self.params.items() if key not in _OPENROUTERS - self._as_it_is}
         if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
             kept[candidate.limit] = kept.pop("max_tokens")
-        return self._params if kept == self._params else kept
+        return self.params if kept == self.params else kept
 
     def tokens(self) -> int:
         """About how many tokens its text has."""
@@ -256,6 +303,12 @@ class Request:
     def texts(self) -> list[str]:
         """The texts of the prompt, which no message may quote."""
         return [text for message in self.messages if (text := text_of(message.get("content")))]
+
+
+def _slug(candidate: Candidate) -> str | None:
+    """The candidate's id in the catalog."""
+    info = candidate.info
+    return info.canonical_slug if info is not None else None
 
 
 def _calls(choice: object) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..answer.seam import ContinuationMode
@@ -24,6 +25,13 @@ from .needs import Needs
 logger = logging.getLogger("openrouter_fallback")
 
 _MOST_REMEMBERED = 1024
+
+
+class First(NamedTuple):
+    """A model that goes before its turn: the names by which it is known, the surest first, and why it does."""
+
+    models: Sequence[str]
+    why: str
 
 
 class Router:
@@ -61,11 +69,12 @@ class Router:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
-    def with_loop(self, plan: Plan, models: Sequence[str], now: float, needs: Needs = NO_NEEDS) -> Plan:
-        """The plan with the model first that began the tool loop, known by the names `models`.
+    def with_first(self, plan: Plan, first: First, now: float, needs: Needs = NO_NEEDS) -> Plan:
+        """The plan with this model before the others.
 
         Only the order changes, and only while that model's circuit is closed and nothing else speaks against it.
         """
+        models, why = first
         found = next((c for name in models if (c := _named(plan.candidates, name)) is not None), None)
         if found is None or found is plan.candidates[0]:
             return plan
@@ -73,7 +82,7 @@ class Router:
         if standing.gate is not Availability.READY or self._health.account_standing(found.target, now) is not None:
             return plan
         others = (candidate for candidate in plan.candidates if candidate is not found)
-        return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: its tool calls are answered")
+        return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: {why}")
 
     def route(
         self,
@@ -81,12 +90,12 @@ class Router:
         now: float,
         accounts: Mapping[str, str],
         needs: Needs = NO_NEEDS,
-        loop: Sequence[str] = (),
+        first: First | None = None,
     ) -> Route:
-        """The plan as it stands now, for people to read; `loop`: as in `with_loop`."""
+        """The plan as it stands now, for people to read; `first`: as in `with_first`."""
         plan = self.plan(choice, now, accounts, needs)
-        if loop:
-            plan = self.with_loop(plan, loop, now, needs)
+        if first is not None:
+            plan = self.with_first(plan, first, now, needs)
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:

@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import FallbackClient
-from ..events import AttemptEnded, BreakerClosed, BreakerEvent, BreakerOpened, CallEnded, Event, FailedOver
+from ..events import AttemptEnded, BreakerEvent, CallEnded, Event, FailedOver
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 DIRECTORY_ENV = "PROMETHEUS_MULTIPROC_DIR"
@@ -83,7 +83,7 @@ class Metrics:
         elif isinstance(event, FailedOver):
             self._failovers.labels(event.failed, event.kind).inc()
         elif isinstance(event, BreakerEvent):
-            self._changes.labels(event.scope, event.name, _state(event)).inc()
+            self._changes.labels(event.scope, event.name, event.state).inc()
         elif isinstance(event, CallEnded):
             for seam in event.seams:
                 self._seams.labels(seam.before, seam.after).inc()
@@ -91,12 +91,6 @@ class Metrics:
     def page(self) -> bytes:
         """All numbers as they stand."""
         return generate_latest(self._pages)
-
-
-def _state(event: BreakerEvent) -> str:
-    if isinstance(event, BreakerOpened):
-        return "open"
-    return "closed" if isinstance(event, BreakerClosed) else "half_open"
 
 
 class _Breakers(Collector):

@@ -12,8 +12,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 ZERO = Decimal(0)
@@ -65,6 +65,8 @@ class Ledger:
         day: Callable[[], int] = today,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.limited = per_call is not None or per_day is not None
+        """Whether there is any limit."""
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
@@ -80,9 +82,6 @@ class Ledger:
         """Nano-dollars that each of the fleet's other processes has spent on this day."""
         self._others = ZERO
         _live.add(self)
-
-    def __bool__(self) -> bool:
-        return self.per_call is not None or self.per_day is not None
 
     def purse(self) -> CallBudget:
         """The purse of one call."""
@@ -149,6 +148,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What was booked for a request, an estimate, until its server tells what it has cost."""
+
+    _ledger: Ledger = field(repr=False)
+    _forks: int
+    _day: int
+    usd: Decimal
+
+    def correct(self, usd: Decimal) -> None:
+        """The request has cost so much: called once at most. What was booked yesterday stays as it is."""
+        ledger = self._ledger
+        with ledger._lock:
+            ledger._turn()
+            if self._forks == ledger._forks and self._day == ledger._day:
+                ledger._spent += usd - self.usd
+                ledger._estimated -= self.usd
+
+
 class CallBudget:
     """What one call may spend. For each request: `hold` before it is sent, `settle` after it; `close` at the end."""
 
@@ -180,26 +198,28 @@ class CallBudget:
         """What is put aside for request `number`."""
         return self._held.get(number, ZERO)
 
-    def settle(self, number: int, paid: Decimal, *, estimated: bool = False) -> None:
+    def settle(self, number: int, paid: Decimal, *, estimated: bool = False) -> Booking:
         """The request has cost so much; what was held for it is free again."""
         ledger = self._ledger
         with ledger._lock:
             if self._forks != ledger._forks:
-                return  # a call of the parent's, ended in its child too
+                return Booking(ledger, self._forks, ledger._day, ZERO)  # a call of the parent's, ended in its child too
             ledger._turn()
             ledger._held -= self._held.pop(number, ZERO)
             ledger._spent += paid
             self.spent += paid
             if estimated:
                 ledger._estimated += paid
+            return Booking(ledger, self._forks, ledger._day, paid)
 
-    def close(self) -> None:
-        """The call is over: what was held and never asked for is free again."""
+    def close(self, running: Collection[int] = ()) -> None:
+        """The call is over: what was held and never asked for is free again, but for requests that are `running`."""
         ledger = self._ledger
         with ledger._lock:
-            if self._forks == ledger._forks:
-                ledger._held -= sum(self._held.values(), ZERO)
-            self._held.clear()
+            for number in [number for number in self._held if number not in running]:
+                held = self._held.pop(number)
+                if self._forks == ledger._forks:
+                    ledger._held -= held
 
     def _left(self) -> tuple[Decimal | None, Decimal | None]:
         ledger = self._ledger

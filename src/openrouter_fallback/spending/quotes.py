@@ -12,7 +12,7 @@ import orjson
 from ..catalog import prices
 from ..catalog.listing import ModelInfo
 from ..routes.needs import most_tokens
-from .ledger import ZERO, Ledger
+from .ledger import ZERO, Booking, Ledger
 
 BYTES_PER_TOKEN = 3
 """Text counts more tokens than most models see in it: English has four bytes and more, code and other scripts three."""
@@ -138,9 +138,11 @@ class CostReservation:
 
     def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
         self.purse = ledger.purse()
-        self.limited = bool(ledger)
+        self.limited = ledger.limited
         self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
         self._params = params
+        self.detached: set[int] = set()
+        """Requests that run on after the call, which settles them no more."""
         self.bounds: dict[int, int] = {}
         """`max_tokens` that are to be sent, by request."""
 
@@ -172,13 +174,17 @@ class CostReservation:
             self.bounds[number] = found.max_tokens
         return None
 
+    def close(self) -> None:
+        """The call is over: nothing is held any more, but for its detached requests."""
+        self.purse.close(self.detached)
+
     def settle(self, number: int, cost: Decimal | None, *, estimated: bool) -> None:
         """Request `number` has cost so much (USD; None: nothing is known of it), and its hold ends."""
         self.purse.settle(number, cost or ZERO, estimated=estimated)
 
     def settle_cut(
         self, number: int, cost: Decimal | None, info: ModelInfo | None, own: Mapping[str, Any], seconds: float
-    ) -> None:
+    ) -> Booking:
         """Request `number` was cut after so many seconds, before it said what it has cost; `cost` is an estimate.
 
         A server may bill what it has generated and not sent. So under a limit as much is booked as a fast model writes
@@ -188,7 +194,7 @@ class CostReservation:
         if self.limited and info is not None and info.completion_price is not None:
             written = int(TOKENS_PER_SECOND * seconds) * self._choices(own)
             paid = max(paid, min(self.purse.held(number), prices.cost(info, self._prompt, written) or ZERO))
-        self.purse.settle(number, paid, estimated=paid > ZERO)
+        return self.purse.settle(number, paid, estimated=paid > ZERO)
 
     def _choices(self, own: Mapping[str, Any]) -> int:
         choices = self._params.get("n", own.get("n"))

@@ -33,7 +33,6 @@ from ..events import (
 )
 from ..failures.kinds import FailureKind
 from ..results import Completion
-from .log_lines import state_of
 from .otel_messages import input_messages, output_messages
 
 CONTENT_ENV = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -133,6 +132,11 @@ class OpenTelemetry:
             "openrouter_fallback.breaker.changes",
             unit="{change}",
             description="Changes of circuit breakers, by model or endpoint and new state.",
+        )
+        self._resends = meter.create_counter(
+            "openrouter_fallback.resends",
+            unit="{request}",
+            description="Requests sent again since a kept connection was lost.",
         )
         self._meters = meter_provider
         self._states = states
@@ -243,7 +247,7 @@ class OpenTelemetry:
 
     def _breaker(self, event: BreakerEvent) -> None:
         """Count a change, and note it on the span of the call that reports it."""
-        state = state_of(event)
+        state = event.state
         name = {"openrouter_fallback.name": event.name}
         self._changes.add(1, {**name, "openrouter_fallback.breaker.state": state, "error.type": event.cause})
         call = self._calls.get(event.call)
@@ -271,6 +275,8 @@ class OpenTelemetry:
         aim = self._aim(attempt.model)
         labels = {name: aim[name] for name in ("gen_ai.provider.name", "gen_ai.request.model")}
         self._attempts.add(1, {**labels, "openrouter_fallback.outcome": outcome})
+        if attempt.resent:
+            self._resends.add(attempt.resent, labels)
         if attempt.cost:
             self._cost.add(attempt.cost, labels)
         call = self._calls[event.call]
@@ -283,6 +289,7 @@ class OpenTelemetry:
         facts = {
             "gen_ai.response.id": attempt.generation_id,
             "gen_ai.response.time_to_first_chunk": attempt.first_token,
+            "http.request.resend_count": attempt.resent or None,
             "http.response.status_code": attempt.status,
             "openrouter_fallback.cost": attempt.cost,
             "openrouter_fallback.outcome": outcome,

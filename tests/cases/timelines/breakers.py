@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openrouter_fallback.decision.commands import Limits
+from openrouter_fallback.routes.needs import RequestTraits
 
 from ...support.timeline import MUTE, SILENT, World, fails, ok
 from .words import (
@@ -78,7 +79,7 @@ BREAKERS = [
     ),
     Case(
         "half-open: one probe, its answer closes and clears",
-        "a b", {}, "a*@0", "a @1", before=left_out(a=-10), health={"a": HEALTHY},
+        "a b", {}, "a*@0 b&@0.5", "a @1", before=left_out(a=-10), health={"a": HEALTHY},
     ),
     Case(
         "a failed probe: 25 s from its begin, and it is not retried",
@@ -87,12 +88,12 @@ BREAKERS = [
     ),
     Case(
         "a probe with the first token and 5 s without failure has succeeded",
-        "a b", {"a": always(((1, "text"), (7, EMPTY)))}, "a*@0 b@7", "b @8", before=left_out(a=-10),
+        "a b", {"a": always(((1, "text"), (7, EMPTY)))}, "a*@0 b&@0.5 b@7", "b @8", before=left_out(a=-10),
         health={"a": ONE_FAILED},
     ),
     Case(
         "a probe that fails before that has failed",
-        "a b", {"a": always(((1, "text"), (5, EMPTY)))}, "a*@0 b@5", "b @6", before=left_out(a=-10),
+        "a b", {"a": always(((1, "text"), (5, EMPTY)))}, "a*@0 b&@0.5 b@5", "b @6", before=left_out(a=-10),
         health={"a": "open +0 -3 bad_answer 19s"},
     ),
     Case(
@@ -102,7 +103,7 @@ BREAKERS = [
     ),
     Case(
         "a probe that is cancelled gives its slot back",
-        "a b", {"a": always(SILENT)}, "a*@0", "left @3", leaves=3, before=left_out(a=-10),
+        "a b", dict.fromkeys("ab", always(SILENT)), "a*@0 b&@0.5", "left @3", leaves=3, before=left_out(a=-10),
         health={"a": "half_open +0 -3 half-open"},
     ),
     Case(
@@ -117,8 +118,8 @@ BREAKERS = [
         health={"a": "open +0 -3 overloaded 12.5s"},
     ),
     Case(
-        "the probe of an endpoint that is silent before the status gives its slot back",
-        "a groq:b", {"a": always(MUTE)}, "a*@0 groq:b&@30", "groq:b @31", before=cut_off("openrouter", -10),
+        "the probe of an endpoint that is silent before the status has failed",
+        "a groq:b", {"a": always(MUTE)}, "a*@0 groq:b&@0.5", "groq:b @1.5", before=cut_off("openrouter", -10),
         health={"a": "closed +0 -1 half-open"}, endpoints={"openrouter": "half_open 0"},
     ),
     Case(
@@ -221,6 +222,69 @@ VERDICTS = [
         "next holds under any_error, and the model is disabled",
         "a b", {"a": always(E503)}, "a@0 b@0", "b @1", policy="any_error", on_failure={K.OVERLOADED: "next"},
         health={"a": "open +0 -1 overloaded 299s"},
+    ),
+]  # fmt: skip
+
+BESIDE_PROBES = [
+    Case(
+        "a probe that answers within half a second is the only request",
+        "a b", {"a": always(ok(0.4))}, "a*@0", "a @0.4", before=left_out(a=-10), health={"a": HEALTHY},
+    ),
+    Case(
+        "a silent probe costs its caller half a second",
+        "a b", {"a": always(SILENT)}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10),
+        health={"a": "half_open +0 -3 half-open"},
+    ),
+    Case(
+        "a probe runs on when it is overtaken: its first token after 3 s brings the model home",
+        "a b", {"a": always(ok(3.0))}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10), health={"a": HEALTHY},
+    ),
+    Case(
+        "an overtaken probe that fails has failed",
+        "a b", {"a": always(fails(E503, after=3.0))}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10),
+        health={"a": "open +0 -3 overloaded 22s"},
+    ),
+    Case(
+        "an overtaken probe that is rate-limited gives its slot back",
+        "a b", {"a": always(fails(limited(20), after=3.0))}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10),
+        health={"a": "half_open +0 -3 rate-limited 20s"},
+    ),
+    Case(
+        "an overtaken probe of an endpoint has shown enough with its status",
+        "a groq:b", {"a": always(((3.0, "status"), (60.0, "text")))}, "a*@0 groq:b&@0.5", "groq:b @1.5",
+        before=cut_off("openrouter", -10), endpoints={"openrouter": "closed 0"},
+    ),
+    Case(
+        "a probe that fails beside a young attempt starts no third one",
+        "a b c", {"a": always(fails(E503, after=0.7))}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10),
+        health={"a": "open +0 -3 overloaded 23.5s"},
+    ),
+    Case(
+        "a model that fails beside a probe is followed by the next one",
+        "a b c", {"a": always(SILENT), "b": always(E503)}, "a*@0 b&@0.5 c&@0.5", "c @1.5", before=left_out(a=-10),
+    ),
+    Case(
+        "two probes, and a model that is ready: half a second for each",
+        "a b c", dict.fromkeys("ab", always(SILENT)), "a*@0 b*&@0.5 c&@1", "c @2", before=left_out(a=-10, b=-10),
+    ),
+    Case(
+        "a probe goes alone where no other model is ready",
+        "a b", {"a": always(ok(3.0))}, "a*@0", "a @3", before=left_out(a=-10, b=-3), health={"a": HEALTHY},
+    ),
+    Case(
+        "a probe goes alone where the request must not run twice",
+        "a b", {"a": always(ok(3.0))}, "a*@0", "a @3", before=left_out(a=-10), health={"a": HEALTHY},
+        facts=RequestTraits(idempotent=False),
+    ),
+    Case(
+        "a probe goes alone under any_error",
+        "a b", {"a": always(ok(3.0))}, "a*@0", "a @3", before=left_out(a=-10), health={"a": HEALTHY},
+        policy="any_error",
+    ),
+    Case(
+        "an overtaken probe of a slow model has as long as its class",
+        "a b", {"a": always(ok(60.0))}, "a*@0 b&@0.5", "b @1.5", before=left_out(a=-10), health={"a": HEALTHY},
+        facts=RequestTraits(slow=True),
     ),
 ]  # fmt: skip
 

@@ -44,7 +44,30 @@ CHOICE_ERROR = {
     "id": "g",
     "choices": [{"index": 1, "delta": {}, "finish_reason": "error", "error": {"code": 503, "message": "overloaded"}}],
 }
+NOTHING = chunk(tool_calls=[{}], reasoning_details=[{}])
+PART = chunk(tool_calls=[{"index": 0, "function": {"arguments": "1"}}])
+CALLED, TEXT = chunk(tool_calls=[call("f", "")]), chunk(content="x")
 STREAMS = [
+    Case(
+        "tool calls and reasoning details with nothing in them are no tokens",
+        "a b", {"a": always(chunks(*((float(second), NOTHING) for second in range(1, 100))))},
+        "a@0 b&@30", "b @31", streamed=True,
+    ),
+    Case(
+        "nor do they keep an answer alive",
+        "a b", {"a": always(((1.0, "reasoning"), *chunks(*((float(second), NOTHING) for second in range(2, 100)))))},
+        "a@0 b@31", "b @32", streamed=True, limits=Limits(wall_clock=False),
+    ),
+    Case(
+        "the call's deadline holds for a tool call of which nothing was delivered",
+        "a", {"a": always(chunks((1.0, CALLED), *((float(at), PART) for at in range(2, 400))))},
+        "a@0", "DeadlineExceededError @300", streamed=True, limits=Limits(wall_clock=False),
+    ),
+    Case(
+        "the call's deadline does not hold for a tool call behind delivered text",
+        "a", {"a": always(chunks((1.0, TEXT), (2.0, CALLED), (290.0, TEXT), (500.0, TOOL_END)))},
+        "a@0", "a @500", streamed=True, limits=Limits(wall_clock=False),
+    ),
     Case(
         "finish_reason length with half a tool call: an answer",
         "a b", {"a": always(chunks((1, chunk(tool_calls=[call("f", '{"x": ')])), (2, chunk(finish="length"))))},
@@ -63,7 +86,12 @@ STREAMS = [
     Case(
         "a tool call's arguments have 300 s",
         "a b", {"a": always(((0, "status"), (1, chunk(tool_calls=[call("f", "")])), *chunks((200, TOOL_END))))},
-        "a@0", "a @200", streamed=True, limits=Limits(total=60, wall_clock=False),
+        "a@0", "a @200", streamed=True, limits=Limits(wall_clock=False),
+    ),
+    Case(
+        "and no more than the call, as long as nothing was delivered",
+        "a b", {"a": always(((0, "status"), (1, chunk(tool_calls=[call("f", "")])), *chunks((200, TOOL_END))))},
+        "a@0", "DeadlineExceededError @60", streamed=True, limits=Limits(total=60, wall_clock=False),
     ),
     Case(
         "one choice of two in error before any text",

@@ -8,7 +8,7 @@ from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ...support.timeline import MUTE, SILENT, START, Held, World, fails, ok
-from .words import E400, E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
+from .words import E400, E500, E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
 
 WHOLE = Limits(total=6.0, whole=True)
 
@@ -81,6 +81,21 @@ OVERDUE = [
         "the last candidate is silent: at half of the time those that failed are called again beside it",
         "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@3", "a @4", limits=WHOLE,
         health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "a drip, and the others have failed: the model once more beside itself, since it may have recovered",
+        "a b", {"a": [every(100, "text"), ok()], "b": always(E500)}, "a@0 b&@3 a&@3", "a @4", limits=WHOLE,
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "silence, and the others have failed: the model once more beside itself",
+        "a b", {"a": [SILENT, ok()], "b": always(E500)}, "a@0 b&@3 a&@3", "a @4", limits=WHOLE,
+        facts=RequestTraits(slow=True),
+    ),
+    Case(
+        "a model that may be called once is not called beside itself",
+        "a b", {"a": always(every(5, "text", "answer")), "b": always(E500)}, "a@0 b&@3", "a @5", limits=WHOLE,
+        models={"a": {"attempts": 1}, "b": {"attempts": 1}},
     ),
     Case(
         "a drip and nobody else", "a", {"a": always(every(100, "text"))}, "a@0", "DeadlineExceededError @6",

@@ -146,12 +146,21 @@ NONE_LEFT = [
     Case("moderation everywhere", "a b", dict.fromkeys("ab", always(MODERATION)), "a@0 b@0", "ContentPolicyError @0"),
     Case("no credits anywhere", "a b", dict.fromkeys("ab", always(E402)), "a@0 b@0", "InsufficientCreditsError @0"),
     Case(
-        "an empty account: only other endpoints, free models neither",
-        "a b:free groq:c", {"a": always(EMPTY_ACCOUNT)}, "a@0 groq:c@0", "groq:c @1", health={"a": HEALTHY},
+        "an empty account: other endpoints",
+        "a b groq:c", {"a": always(EMPTY_ACCOUNT)}, "a@0 groq:c@0", "groq:c @1", health={"a": HEALTHY},
+    ),
+    Case(
+        "an empty account: a free model that could answer is asked",
+        "a b c:free groq:d", {"a": always(EMPTY_ACCOUNT)}, "a@0 c:free@0", "c:free @1", health={"a": HEALTHY},
     ),
     Case(
         "an empty account and nobody else: one request",
-        "a b c:free", {"a": always(EMPTY_ACCOUNT)}, "a@0", "InsufficientCreditsError @0",
+        "a b c", {"a": always(EMPTY_ACCOUNT)}, "a@0", "InsufficientCreditsError @0",
+    ),
+    Case(
+        "an account that is refused free models too: they are not all asked",
+        "a b:free c:free", dict.fromkeys(("a", "b:free"), always(EMPTY_ACCOUNT)), "a@0 b:free@0",
+        "InsufficientCreditsError @0",
     ),
     Case(
         "what is affordable is asked for once, as no attempt",

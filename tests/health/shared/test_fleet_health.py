@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.health import Availability, HealthScopes, Permit, Rules, SharedHealth
+from openrouter_fallback.health.shared.fleet import UNEASY_SECONDS
 from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
 from openrouter_fallback.health.shared.redis import RedisStore
 
@@ -348,6 +349,49 @@ def test_a_lease_that_is_refused_for_ever_is_nobodys() -> None:
             break
         refused += 1
     assert refused == 60
+
+
+@pytest.mark.parametrize(
+    ("open_before", "here", "happens", "asked"),
+    [
+        (False, True, "answer", 0),
+        (False, True, "failure", 1),
+        (False, True, "opening", 3),
+        (False, False, "opening", 0),
+        (True, True, "probe", 1),
+        (True, False, "probe", 0),
+    ],
+)
+async def test_who_sees_a_model_fail_or_recover_exchanges_soon(
+    open_before: bool, here: bool, happens: str, asked: int
+) -> None:
+    """What was heard of others is not told again."""
+    board, names = Board(), iter("ab")
+    fleet = Fleet(lambda clock, rules: Member(board, next(names), clock, rules), 2)
+    ours = fleet.members[0]
+    who = ours if here else fleet.members[1]
+    if open_before:
+        fleet.fail(who)
+        await fleet.step()
+        await fleet.step(seconds=10.0)
+    hurried: list[float] = []
+    ours.health.hurry = lambda: hurried.append(fleet.time.now)
+    match happens:
+        case "answer":
+            fleet.succeed(who)
+        case "probe":
+            permit = await fleet.call(who)
+            assert permit is not None
+            who.health.success(permit, fleet.time.now)
+        case "failure" | "opening":
+            fleet.fail(who, times=1 if happens == "failure" else 3)
+    assert ours.health.uneasy(fleet.time.now) is (here and happens in ("failure", "opening"))
+    for _ in range(2):
+        await fleet.step()
+    assert fleet.gates() == (["left_out"] * 2 if happens == "opening" else ["ready"] * 2)
+    assert len(hurried) == asked
+    assert ours.health.uneasy(fleet.time.now) is (happens == "failure"), "all is told, but the next call may fail too"
+    assert not ours.health.uneasy(fleet.time.now + UNEASY_SECONDS + 0.1)
 
 
 async def test_the_order_in_the_store_decides(fleet: Fleet) -> None:

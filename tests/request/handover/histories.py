@@ -141,7 +141,7 @@ def _message(
 
 MESSAGES = st.builds(
     _message,
-    st.sampled_from(["system", "developer", "user", "assistant", "assistant", "tool", "tool"]),
+    st.sampled_from(["system", "developer", "user", "assistant", "assistant", "tool", "tool", "function"]),
     _CONTENTS,
     _CALLS,
     _IDS,

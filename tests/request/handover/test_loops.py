@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from openrouter_fallback.request.handover import DeliveredCalls, History, loop_models
+from openrouter_fallback.request.handover import Delivered, History, loop_models, name_signers
 from openrouter_fallback.request.handover.loops import MOST_CALLS
 
-from .histories import Json, call, calling, result, user
+from .histories import Json, call, calling, encrypted, result, signed, user
 
 LOOP = [user(), calling(call("call_1", city="Rome")), result("call_1")]
 
 
 def test_the_message_names_its_writer() -> None:
     messages = [user(), {**LOOP[1], "model": "openai/gpt-5.1"}, result("call_1")]
-    assert loop_models(History(messages), DeliveredCalls()) == ("openai/gpt-5.1",)
+    assert loop_models(History(messages), Delivered()) == ("openai/gpt-5.1",)
 
 
 def test_a_delivered_call_is_known_by_its_id_and_what_it_says() -> None:
-    delivered = DeliveredCalls()
-    delivered.add(LOOP[1]["tool_calls"], "a")
+    delivered = Delivered()
+    delivered.add(LOOP[1], "a")
     assert loop_models(History(LOOP), delivered) == ("a",)
     written_anew = {**call("call_1"), "function": {"name": "get_weather", "arguments": '{ "city":\n"R\\u006fme"}'}}
     assert loop_models(History([user(), calling(written_anew), result("call_1")]), delivered) == ("a",)
@@ -28,8 +30,8 @@ def test_a_delivered_call_is_known_by_its_id_and_what_it_says() -> None:
 
 
 def test_what_the_message_says_goes_first() -> None:
-    delivered = DeliveredCalls()
-    delivered.add(LOOP[1]["tool_calls"], "a")
+    delivered = Delivered()
+    delivered.add(LOOP[1], "a")
     messages = [user(), {**LOOP[1], "model": "b"}, result("call_1")]
     assert loop_models(History(messages), delivered) == ("b", "a")
 
@@ -39,20 +41,39 @@ def test_what_the_message_says_goes_first() -> None:
     [[user()], [*LOOP, user("And now?")], [*LOOP, {"role": "assistant", "content": "Sunny."}], [result("call_1")]],
 )
 def test_a_loop_is_over_at_the_next_message_of_the_user(messages: list[Json]) -> None:
-    delivered = DeliveredCalls()
-    delivered.add(LOOP[1]["tool_calls"], "a")
+    delivered = Delivered()
+    delivered.add(LOOP[1], "a")
     assert loop_models(History(messages), delivered) == ()
 
 
 def test_the_oldest_calls_are_forgotten() -> None:
-    delivered = DeliveredCalls()
+    delivered = Delivered()
     for number in range(MOST_CALLS + 1):
-        delivered.add([call(f"call_{number}")], "a")
-    assert delivered.model([call("call_0")]) is None
-    assert delivered.model([call("call_1")]) == "a"
+        delivered.add(calling(call(f"call_{number}")), "a")
+    assert delivered.caller(calling(call("call_0"))) is None
+    assert delivered.caller(calling(call("call_1"))) == "a"
 
 
 def test_what_is_no_call_is_passed_over() -> None:
-    delivered = DeliveredCalls()
-    delivered.add([None, {}, {"id": 1}, call(None), {"id": "a", "function": {"arguments": "{broken"}}], "a")
-    assert delivered.model([None, call("b"), {"id": "a", "function": {"arguments": "{broken"}}]) == "a"
+    delivered = Delivered()
+    broken: Any = {"id": "a", "function": {"arguments": "{broken"}}
+    odd: Any = [None, {}, {"id": 1}, call(None), broken]
+    delivered.add(calling(*odd, reasoning_details=[None, {}, {"signature": 1}]), "a")
+    delivered.add({"role": "assistant", "tool_calls": 1, "reasoning_details": 1}, "a")
+    assert delivered.caller(calling(odd[0], call("b"), broken)) == "a"
+
+
+def test_the_maker_of_a_signature_is_known_where_the_message_does_not_say() -> None:
+    delivered = Delivered()
+    delivered.add({"role": "assistant", "reasoning_details": [signed(signature="c2ln"), {"type": "x"}]}, "a")
+    delivered.add({"role": "assistant", "reasoning_details": [encrypted("openai-responses-v1", "gAAA")]}, "b")
+    messages = [
+        user(),
+        {"role": "assistant", "content": "Hi", "reasoning_details": [signed(signature="c2ln")]},
+        {"role": "assistant", "content": "Hi", "reasoning_details": [encrypted("openai-responses-v1", "gAAA")]},
+        {"role": "assistant", "content": "Hi", "reasoning_details": [signed(signature="b3RoZXI=")]},
+        {"role": "assistant", "content": "Hi", "reasoning_details": [signed(signature="c2ln")], "model": "c"},
+    ]
+    history = History(messages)
+    name_signers(history, delivered)
+    assert history.writers == {1: "a", 2: "b", 4: "c"}

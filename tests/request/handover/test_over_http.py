@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,8 +26,14 @@ KIMI, CLAUDE, MISTRAL, GPT = (
     "openai/gpt-5.1",
 )
 DOWN = Reply([b'{"error": {"code": 503, "message": "down"}}'], status=503, content_type="application/json")
+LATER = Reply(
+    [b'{"error": {"code": 429, "message": "Rate limited, try again in 100s"}}'],
+    status=429,
+    content_type="application/json",
+)
 HI = Reply([sse(delta(content="Sunny.", finish="stop"), "[DONE]")])
 TOOL: Json = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+SERVERS: Json = {"type": "reasoning.server_tool_call", "id": "1"}
 LOOP = [user(), calling(call("functions.get_weather:0"), reasoning="Hm."), result("functions.get_weather:0")]
 
 
@@ -199,6 +206,36 @@ def test_what_could_not_be_brought_along_is_logged_once(raw: RawServer, caplog: 
     assert said == [("INFO", line), ("DEBUG", line)]
 
 
+# Signatures
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_what_another_model_of_the_family_signed_stays_out(raw: RawServer, surface: str) -> None:
+    """The message does not say who wrote it; this client has delivered it."""
+    opus = "anthropic/claude-opus-4.5"
+    thought = Reply([sse(delta(reasoning_details=[signed()]), delta(content="Sunny.", finish="stop"), "[DONE]")])
+    raw.answer(thought, DOWN, HI)
+    client = _client(raw, [CLAUDE, opus])
+    began = ask(client, surface, [user()]).answer
+    ask(client, surface, [user(), began.message, user()])
+    (_, _), (_, own), (reader, others) = _sent(raw)
+    assert own[1]["reasoning_details"] == [signed()]
+    assert reader == opus
+    assert "reasoning_details" not in others[1]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_what_goes_on_from_delivered_text_is_not_signed(raw: RawServer, surface: str) -> None:
+    """Claude's signature would hold for a request with the instruction to go on, which the history will not have."""
+    goes_on = Reply(
+        [sse(delta(reasoning_details=[signed(), SERVERS]), delta(content=" and warm.", finish="stop"), "[DONE]")]
+    )
+    raw.answer(Reply([sse(delta(content="Sunny"))]), goes_on)
+    answer = ask(_client(raw, [GPT, ModelConfig(CLAUDE, continues="instruct")]), surface, [user()]).answer
+    assert answer.text == "Sunny and warm."
+    assert answer.message["reasoning_details"] == [SERVERS]
+
+
 # A loop stays with its model
 
 
@@ -230,7 +267,7 @@ def test_the_writer_that_a_framework_names_goes_first(raw: RawServer) -> None:
     assert "model" not in messages[1]
 
 
-@pytest.mark.parametrize("why", ["disabled", "not in this chain", "open"])
+@pytest.mark.parametrize("why", ["disabled", "not in this chain", "open", "half-open", "cooling down"])
 def test_only_the_order_changes_and_only_while_it_is_healthy(raw: RawServer, why: str) -> None:
     client = _client(raw, [KIMI, CLAUDE], min_samples=1)
     raw.answer(HI)
@@ -238,10 +275,17 @@ def test_only_the_order_changes_and_only_while_it_is_healthy(raw: RawServer, why
     more: Json = {}
     if why == "disabled":
         client.disable(CLAUDE)
-    elif why == "open":
+    elif why in ("open", "half-open"):
         raw.answer(DOWN, HI)
         client.chat([user()], models=[CLAUDE, GPT])
         assert client.health()[CLAUDE].state == "open"
+        if why == "half-open":
+            parts_of(client).runtime.clock = lambda: time.monotonic() + 1000.0
+            assert client.health()[CLAUDE].state == "half_open"
+        raw.answer(HI)
+    elif why == "cooling down":
+        raw.answer(LATER, HI)
+        client.chat([user()], models=[CLAUDE, GPT])
         raw.answer(HI)
     else:
         more = {"models": [KIMI, GPT]}

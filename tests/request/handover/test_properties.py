@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 
@@ -27,6 +28,19 @@ def test_translating_what_was_translated_changes_nothing(messages: list[Json], t
     again = translate(History(list(once.messages)), target)
     assert list(again.messages) == list(once.messages)
     assert again.without_reasoning == once.without_reasoning
+
+
+@_MANY
+@given(HISTORIES, TARGETS)
+def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
+    messages: list[Json], target: Target
+) -> None:
+    """The quick look at all messages finds each rule that the long way applies."""
+    quick = translate(History(messages), target)
+    with patch("openrouter_fallback.request.handover.translate._stays", return_value=False):
+        slow = translate(History(messages), target)
+    assert list(quick.messages) == list(slow.messages)
+    assert quick.without_reasoning == slow.without_reasoning
 
 
 @_MANY
@@ -63,7 +77,7 @@ def test_no_result_and_no_text_of_the_user_is_lost(messages: list[Json], target:
     handed = translate(history, target)
     said = "\n".join(str(message.get("content")) for message in handed.messages)
     for message in messages:
-        if message["role"] in ("user", "tool", "system", "developer"):
+        if message["role"] in ("user", "tool", "function", "system", "developer"):
             content = message["content"]
             parts = [content] if isinstance(content, str) else content or ()
             for part in parts:

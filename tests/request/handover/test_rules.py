@@ -138,6 +138,16 @@ REASONING: list[tuple[str, str, Json, Json]] = [
     ("nothing at Kimi that does not think", "moonshotai/kimi-k2-0905", calling(call("a")), {}),
     ("plain at Claude", CLAUDE, calling(call("a"), reasoning="Hm."), {}),
     ("plain at Mistral", MISTRAL, calling(call("a"), reasoning="Hm."), {}),
+    (
+        "plain at Mistral, as OpenRouter's details",
+        MISTRAL,
+        calling(
+            call("abcdefghi"),
+            reasoning="Hm.",
+            reasoning_details=[{"type": "reasoning.text", "text": "Hm.", "format": "unknown", "index": 0}],
+        ),
+        {},
+    ),
     ("plain at R1", "deepseek/deepseek-r1", calling(call("a"), reasoning="Hm."), {}),
     ("plain at Grok", "x-ai/grok-4.1-fast", calling(call("a"), reasoning="Hm."), {"reasoning": "Hm."}),
     (

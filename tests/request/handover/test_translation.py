@@ -143,6 +143,53 @@ def test_calls_that_are_objects_of_an_sdk() -> None:
     assert got[2]["tool_call_id"] == _ids(got)[0] != "call_1"
 
 
+# Older functions, and images in tool results
+
+
+def test_functions_become_tools() -> None:
+    messages = [
+        user(),
+        {"role": "assistant", "content": None, "function_call": {"name": "get_weather", "arguments": "{}"}},
+        {"role": "function", "name": "get_weather", "content": "sunny"},
+    ]
+    _, called, answer = sent(messages, GPT)
+    (one,) = called["tool_calls"]
+    assert one["function"] == {"name": "get_weather", "arguments": "{}"}
+    assert "function_call" not in called
+    assert answer == {"role": "tool", "name": "get_weather", "content": "sunny", "tool_call_id": one["id"]}
+
+
+SHOWN = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+TELLING = {"type": "text", "text": "sunny"}
+
+
+def _pictured() -> list[Json]:
+    one = {**result("abcdefghi"), "content": [TELLING, SHOWN]}
+    two = {**result("ABCDEFGHI"), "content": [SHOWN]}
+    return [user(), calling(call("abcdefghi"), call("ABCDEFGHI")), one, two]
+
+
+@pytest.mark.parametrize("model", [GPT, MISTRAL])
+@pytest.mark.parametrize("form", [Form.NORMAL, Form.STRICT])
+def test_images_of_tool_results_go_to_the_user(model: str, form: Form) -> None:
+    """Behind all results of the step; nothing is lost."""
+    got = sent(_pictured(), model, form=form)
+    assert [message["role"] for message in got[2:4]] == ["tool", "tool"]
+    assert got[2]["content"] in ([TELLING], "sunny")
+    assert got[3]["content"] == "(see below)"
+    assert got[-1] == {
+        "role": "user",
+        "content": [{"type": "text", "text": "From the tool results above:"}, SHOWN, SHOWN],
+    }
+    between = ["assistant"] if model == MISTRAL or form is Form.STRICT else []
+    assert [message["role"] for message in got[4:-1]] == between
+
+
+def test_images_of_tool_results_stay_where_they_are_read() -> None:
+    messages = _pictured()
+    assert handed(messages, CLAUDE).messages is messages
+
+
 # Delivered ids
 
 

@@ -12,7 +12,8 @@ from ... import FallbackConfig, ModelInfo
 from ...suggest import did_you_mean
 
 Level = Literal["problem", "warning", "note"]
-"""A note says what could not be looked at; it fails no check."""
+"""The worse first. A note says what was not looked at, as asked for; it never fails a check."""
+LEVELS: tuple[Level, ...] = ("problem", "warning", "note")
 
 OPENROUTER = "openrouter"
 SOON_DAYS = 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from ... import CatalogError, FallbackClient, FallbackError, ModelInfo
-from ..analysis.audit import OPENROUTER, Chain, Finding, Level, chains, expiry, misfits
+from ..analysis.audit import LEVELS, OPENROUTER, Chain, Finding, Level, chains, expiry, misfits
 from ..analysis.costs import ChainCost, Load, chain_cost
 from ..analysis.successors import replacement
 from ..credentials import REACH, KeyState, key_state, said
@@ -17,7 +17,6 @@ _AT_ONCE = 8
 _PROMPT = "Answer with one word: ready"
 _MAX_TOKENS = 16  # the least that every provider takes
 _NEXT_STEP = "Next step: "
-_ORDER: tuple[Level, ...] = ("problem", "warning", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ async def check(
         models=models,
         costs=tuple((chain, chain_cost(chain.models, catalog.get, wishes.load)) for chain in known),
         load=wishes.load,
-        findings=tuple(sorted(found, key=lambda finding: _ORDER.index(finding.level))),
+        findings=tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))),
     )
 
 

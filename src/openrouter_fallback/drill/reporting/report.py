@@ -30,9 +30,9 @@ VERDICT = {"passed": ("PASS", "green"), "degraded": ("WARN", "yellow"), "failed"
 """The word and the style for each."""
 
 _LEGEND = (
-    ("without, with", "calls answered whole: by {A} alone, asked once, and with failover"),
-    ("by", "who answered with failover"),
-    ("asked", "requests to {A} + to all others; a refused one reaches nobody (?)"),
+    ("without, with", "calls answered whole: by {A} alone with one request, and with failover"),
+    ("by", "the models that answered with failover"),
+    ("asked", "requests to {A} + to all others; ? where a refused connection cannot be counted"),
     ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
     ("once dead", "requests to a model while it was known to be dead"),
 )
@@ -101,7 +101,7 @@ def _answered_by(run: Run, letters: dict[str, str]) -> str:
     by = run.answered_by
     if len(by) == 1:
         return letters[next(iter(by))]
-    return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "nobody"
+    return ", ".join(f"{letters[name]} {by[name]}" for name in letters if name in by) or "none"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -102,7 +102,10 @@ def _finish_in_each_call(scene: Scene, details: Details) -> Plan:
 
 
 def _finish_null(scene: Scene, details: Details) -> Plan:
-    body = with_choice(scene, {}, None)
+    message = deepcopy(scene.body["choices"][0]["message"])
+    if details["after_tokens"] is not None:
+        completion.shorten(message, details["after_tokens"])
+    body = with_choice(scene, message, None)
     limit = scene.request.get("max_completion_tokens") or scene.request.get("max_tokens")
     if limit:
         body["usage"] |= {"completion_tokens": limit, "total_tokens": body["usage"]["prompt_tokens"] + limit}
@@ -168,6 +171,65 @@ def _names_repeated(scene: Scene, details: Details) -> Plan:
         return chunks
 
     return _chunks(scene, change)
+
+
+def _name_grows(scene: Scene, details: Details) -> Plan:
+    def change(chunks: list[Chunk]) -> list[Chunk]:
+        changed = []
+        for chunk in chunks:
+            if (call := _opening_call(chunk)) is not None:
+                half = deepcopy(chunk)
+                name = call["function"]["name"]
+                opening = {**call, "function": {"name": name[: max(1, len(name) // 2)], "arguments": ""}}
+                half["choices"][0]["delta"]["tool_calls"] = [opening]
+                changed.append(half)
+            changed.append(chunk)
+        return changed
+
+    return _chunks(scene, change)
+
+
+def _empty_arguments_first(scene: Scene, details: Details) -> Plan:
+    def change(chunks: list[Chunk]) -> list[Chunk]:
+        changed = []
+        for chunk in chunks:
+            call = _opening_call(chunk)
+            changed.append(chunk)
+            if call is not None:
+                rest = deepcopy(chunk)
+                arguments = call["function"].get("arguments") or ""
+                rest["choices"][0]["delta"]["tool_calls"] = [
+                    {"index": call["index"], "function": {"arguments": arguments}}
+                ]
+                call["function"]["arguments"] = "{}"
+                changed += [rest] if arguments else []
+        return changed
+
+    return _chunks(scene, change)
+
+
+def _arguments_repeated(scene: Scene, details: Details) -> Plan:
+    calls = _own_calls(scene)
+    if not scene.stream:
+        for call in calls:
+            call["function"]["arguments"] *= 2
+        return _with_calls(scene, calls)
+
+    def change(chunks: list[Chunk]) -> list[Chunk]:
+        *before, end, usage = chunks
+        again = deepcopy(end)
+        again["choices"][0] |= {
+            "delta": {
+                "tool_calls": [
+                    {"index": n, "id": call["id"], "function": {"arguments": call["function"]["arguments"]}}
+                    for n, call in enumerate(calls)
+                ]
+            },
+            "finish_reason": None,
+        }
+        return [*before, again, end, usage]
+
+    return _chunks(scene, change) if calls else healthy(scene)
 
 
 def _opening_call(chunk: Chunk) -> _JSON | None:
@@ -273,7 +335,11 @@ SHAPES: dict[str, Kind] = {
         source=_GEMINI,
     ),
     "finish_null": Kind(
-        "No finish at the end; usage says that `max_tokens` are used up.", _finish_null, source="recordings of Grok"
+        "No finish at the end (with `after_tokens` no more tokens than these); where the request has `max_tokens`, "
+        "usage says that they are used up.",
+        _finish_null,
+        {"after_tokens": None},
+        source="recordings of Grok",
     ),
     "finish_abort": Kind(
         "Half an answer with a foreign `finish`: `abort`, or any other (`network_error`, `sensitive`, `ERROR` ...).",
@@ -298,6 +364,19 @@ SHAPES: dict[str, Kind] = {
     "name_in_two_parts": Kind("A function's name in two deltas.", _name_in_two_parts, source="continue#5849"),
     "names_repeated": Kind(
         "A function's name again in each delta of its call.", _names_repeated, source="hermes-agent#8259"
+    ),
+    "name_grows": Kind(
+        "A function's name in two deltas, the second with the whole name.", _name_grows, source="cumulative streams"
+    ),
+    "empty_arguments_first": Kind(
+        "Each call is opened with the arguments `{}`; its own follow.",
+        _empty_arguments_first,
+        source="litellm#4537, ogx#5462",
+    ),
+    "arguments_repeated": Kind(
+        "The whole arguments of each call again behind their parts.",
+        _arguments_repeated,
+        source="codex-lb#284, eliza#16973",
     ),
     "null_arguments": Kind(
         "Arguments are null, or with `value` the string `null`.",

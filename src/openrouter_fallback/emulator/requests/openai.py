@@ -91,6 +91,21 @@ def results(history: History) -> Complaint | None:
     )
 
 
+def images(history: History) -> Complaint | None:
+    """Images stand in messages of the user."""
+    for index, message in enumerate(history.messages):
+        content = message.get("content")
+        if message["role"] in ("user", "assistant") or not isinstance(content, list):
+            continue
+        if any(part["type"] == "image_url" for part in content):
+            words = (
+                f"Invalid 'messages[{index}]'. Image URLs are only allowed for messages with role 'user', but this "
+                f"message with role '{message['role']}' contains an image URL."
+            )
+            return Complaint(words, f"messages[{index}]", "invalid_value")
+    return None
+
+
 def items(history: History) -> Complaint | None:
     """Ids of items that no response has stored, without the encrypted content that would stand in for them."""
     for _, detail in history.details():

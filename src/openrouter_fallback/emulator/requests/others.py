@@ -58,6 +58,14 @@ def mistral_order(history: History) -> Complaint | None:
     return Complaint("Not the same number of function calls and responses", code=_ORDER) if waiting else None
 
 
+def mistral_results_are_text(history: History) -> Complaint | None:
+    for message in history.messages:
+        content = message.get("content")
+        if message["role"] == "tool" and isinstance(content, list) and any(p["type"] != "text" for p in content):
+            return Complaint("Input should be <ChunkTypes.text: 'text'> (ToolMessage, content.list[TextChunk].type)")
+    return None
+
+
 def mistral_last(history: History) -> Complaint | None:
     last = history.messages[-1]
     if last["role"] == "assistant" and not last.get("prefix"):
@@ -78,6 +86,14 @@ def mistral_empty(history: History) -> Complaint | None:
     for message in history.messages:
         if message["role"] == "assistant" and not message.get("tool_calls") and not message.get("content"):
             return Complaint("Assistant message must have either content or tool_calls, but not none.", code="3240")
+    return None
+
+
+def kimi_results_are_text(history: History) -> Complaint | None:
+    for message in history.messages:
+        content = message.get("content")
+        if message["role"] == "tool" and isinstance(content, list) and any(p["type"] != "text" for p in content):
+            return Complaint("Invalid request: tool message content only supports text")
     return None
 
 

@@ -90,6 +90,9 @@ RULES: Mapping[str, Rule] = {
     "openai_results": Rule(
         _GPT, "results stand behind their calls, one for each", openai.results, "OpenAI, function calling"
     ),
+    "openai_images": Rule(
+        _GPT, "images stand in messages of the user, not in tool results", openai.images, "OpenHands#7700"
+    ),
     "openai_items": Rule(
         _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
     ),
@@ -126,6 +129,9 @@ RULES: Mapping[str, Rule] = {
         others.mistral_order,
         "crush#279, datapizza-ai#98",
     ),
+    "mistral_results_are_text": Rule(
+        _MISTRAL, "tool results hold text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
+    ),
     "mistral_last": Rule(
         _MISTRAL, "an assistant message is the last only with `prefix: true`", others.mistral_last, "rig#1130"
     ),
@@ -137,6 +143,9 @@ RULES: Mapping[str, Rule] = {
     ),
     "mistral_empty": Rule(
         _MISTRAL, "an assistant message has content or calls", others.mistral_empty, "mistral-common"
+    ),
+    "moonshot_results_are_text": Rule(
+        (_F.MOONSHOT,), "tool results hold text only", others.kimi_results_are_text, "vllm#43203"
     ),
     "moonshot_reasoning": Rule(
         (_F.MOONSHOT,),

@@ -11,6 +11,8 @@ Pure as the rest of health: a store carries an `SyncRequest` out and an `SyncRes
 - A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe asks
   for it (`unleased`, `leased`), so that the lease cannot miss its call. Without the store, one probe per process; also
   where a lease has been refused for a minute, since then nobody alive holds it.
+- A process that sees a model fail, or its circuit change, exchanges soon (`hurry`): so a dead model costs a fleet few
+  more requests than the process that opens the circuit first has made.
 - Cooldowns and refusals of a key hold for all who use that key, and nobody else.
 """
 
@@ -28,6 +30,10 @@ from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncRespo
 
 PERIOD_SECONDS = 1.0
 """How often a process tells and hears."""
+SOON_SECONDS = 0.1
+"""How soon a process exchanges that has something to tell, or to ask, of a failing model."""
+UNEASY_SECONDS = 2.0
+"""For so long after a failure in a closed circuit's row a process goes on to exchange soon."""
 PERIODS_ALONE = 3
 """Exchanges missed until a process goes by itself."""
 LEASE_SECONDS = 20.0
@@ -98,9 +104,26 @@ class SharedBreaker(Breaker):
         self.answered = max(self.answered, held.began)
         super().success(held, now)
 
+    def failure(
+        self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True, why: str = ""
+    ) -> bool:
+        opened = super().failure(held, now, open_for=open_for, counts=counts, why=why)
+        if self.uneasy(now):
+            self.fleet.hurry()
+        return opened
+
+    def uneasy(self, now: float) -> bool:
+        """Whether its state is to be told, or calls of this process have failed here just now."""
+        if self.open_until is not None:
+            return self.told[0] != self.epoch
+        at = self._event_at
+        return self.failures_in_a_row > 0 and at is not None and now - at <= UNEASY_SECONDS
+
     def close(self, now: float | None = None) -> None:
         super().close(now)
         self.rebase, self.refused_since = True, None
+        if now is not None:  # by an answer here, not by what was heard
+            self.fleet.hurry()
 
     def _open(self, now: float, seconds: float) -> None:
         super()._open(now, seconds)
@@ -144,6 +167,8 @@ class SharedHealth(MemoryHealth):
         self.longest_open = rules.longest_open
         self.in_step_until = _NEVER
         """The clock's time up to which this process counts as one of the fleet."""
+        self.hurry: Callable[[], None] = _nothing
+        """Asks for an exchange soon; called under the lock, from any thread. Whoever carries exchanges sets it."""
         self._places = dict(places)
         self._idents = {name: f"{name}@{place}" for name, place in places.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
@@ -220,6 +245,11 @@ class SharedHealth(MemoryHealth):
     def _breakers(self) -> list[SharedBreaker]:
         known = (model.breaker for model in self._models.values())
         return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
+
+    def uneasy(self, now: float) -> bool:
+        """Whether the next exchange should come soon: a model fails, or its circuit has changed."""
+        with self._lock:
+            return any(breaker.uneasy(now) for breaker in self._breakers())
 
     # Telling
 
@@ -371,6 +401,10 @@ class SharedHealth(MemoryHealth):
     def _account(self, account: str) -> str:
         name, _, fingerprint = account.rpartition("#")
         return f"{self._idents.get(name, name)}#{fingerprint}"
+
+
+def _nothing() -> None:
+    """Nobody carries exchanges."""
 
 
 def _change(breaker: SharedBreaker, now: float) -> HealthEvent:

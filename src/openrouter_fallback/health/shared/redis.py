@@ -27,7 +27,7 @@ from redis.exceptions import ResponseError
 from ..admission import HealthScopes
 from ..window import BUCKETS
 from .codec import BadValue, counts_of, heard_of, news_json, sum_text, sums_of
-from .fleet import LEASE_SECONDS, PERIODS_ALONE, SharedHealth
+from .fleet import LEASE_SECONDS, PERIODS_ALONE, SOON_SECONDS, SharedHealth
 from .protocol import NO_ACCOUNT, ReceivedEvent, SpendAccount, SpendCounter, SyncRequest, SyncResponse
 from .transaction import Answers, Transaction
 
@@ -79,13 +79,15 @@ class RedisStore:
         self._deadline = deadline or health.period
         self._till = till
         self._account = account
-        self._process: int | None = None
+        self._process = os.getpid()
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inherited: list[object] = []
         self._turn: object = None
         self._one = asyncio.Lock()
         self._forget()
+        me = weakref.ref(self)
+        health.hurry = lambda: None if (store := me()) is None else store._hurry()
         self._client()  # a URL with unknown options is told of here, not in the background
 
     def __repr__(self) -> str:
@@ -96,7 +98,7 @@ class RedisStore:
         self._ahead: float | None = None
         self._last: bytes | None = None
         self._misses = 0
-        self._down = False
+        self._down = self._hurries = False
         self._warned = self._spoilt = False
         self._foreign: set[str] = set()
         """Keys of another type, to be deleted at the next exchange."""
@@ -107,7 +109,7 @@ class RedisStore:
 
     def _here(self) -> None:
         """In a forked child: begin anew."""
-        if self._process not in (None, os.getpid()):
+        if self._process != os.getpid():
             # Not closed and never collected: the connection is the parent's.
             self._inherited += [self._redis, self._loop]
             self._redis = self._loop = None
@@ -122,6 +124,14 @@ class RedisStore:
         me, turn, sleep = weakref.ref(self), object(), self._sleep
         self._turn = turn
         self._spawn(lambda: _keep_in_step(me, turn, sleep))
+
+    def _hurry(self) -> None:
+        """Exchange soon, and again while a model fails; not where Redis does not answer."""
+        if self._hurries or self._misses or self._turn is None or self._process != os.getpid():
+            return
+        self._hurries = True
+        me, turn, sleep = weakref.ref(self), self._turn, self._sleep
+        self._spawn(lambda: _exchange_soon(me, turn, sleep))
 
     async def exchange(self) -> bool:
         self._here()
@@ -418,6 +428,24 @@ async def _keep_in_step(
         if redis is not None:
             with suppress(Exception):
                 await redis.aclose()
+
+
+async def _exchange_soon(
+    store: weakref.ref[RedisStore], turn: object, sleep: Callable[[float], Awaitable[object]]
+) -> None:
+    """Exchange every 0.1 s while a model fails here, beside the exchanges of `_keep_in_step`."""
+    again = True
+    try:
+        while again:
+            await sleep(SOON_SECONDS)
+            held = store()
+            again = held is not None and held._turn is turn and await held.exchange()
+            again = again and held is not None and held.health.uneasy(held._clock())
+            del held
+    finally:
+        held = store()
+        if held is not None:
+            held._hurries = False
 
 
 def _parsed(url: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from .blocks import tools_without_marks, unsendable
 from .forms import Form, Target, asks_for_thinking, needs_strict
 from .history import History
 from .ids import delivered_ids
-from .loops import DeliveredCalls, loop_models
+from .loops import Delivered, loop_models, name_signers
 from .names import restore_names, tool_names, translated_params
 from .rules import FORMATS, RULES, Reasoning, Rule, rule_for
 from .translate import Handover, translate
@@ -17,7 +17,7 @@ from .translate import Handover, translate
 __all__ = [
     "FORMATS",
     "RULES",
-    "DeliveredCalls",
+    "Delivered",
     "Family",
     "Form",
     "Handover",
@@ -30,6 +30,7 @@ __all__ = [
     "delivered_ids",
     "family_of",
     "loop_models",
+    "name_signers",
     "needs_strict",
     "restore_names",
     "rule_for",

@@ -7,26 +7,40 @@ from typing import Any
 
 from .ids import new_ids
 from .names import restore_names
+from .reasoning import is_bound
 
 Json = dict[str, Any]
 
 
-def deliver(body: Json, known: Collection[str], original: Mapping[str, str]) -> None:
+def deliver(body: Json, known: Collection[str], original: Mapping[str, str], *, unsigned: bool = False) -> None:
     """Change the body of an answer so that it can be delivered.
 
     `known` are the ids of the history's calls, `original` the caller's names of functions by what stands for them. An
-    entry of `reasoning_details` that names a call by its id follows it.
+    entry of `reasoning_details` that names a call by its id follows it. `unsigned`: signed entries are left out, since
+    the request held what the caller's history will not hold.
     """
     choices = body.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(message, dict):
             continue
+        if unsigned:
+            _unsign(message)
         if original:
             restore_names(message, original)
         calls = message.get("tool_calls")
         if calls and isinstance(calls, list):
             _number(message, calls, known)
+
+
+def _unsign(message: Json) -> None:
+    details = message.get("reasoning_details")
+    if isinstance(details, list):
+        kept = [detail for detail in details if not is_bound(detail)]
+        if kept:
+            message["reasoning_details"] = kept
+        else:
+            del message["reasoning_details"]
 
 
 def _number(message: Json, calls: list[Any], known: Collection[str]) -> None:

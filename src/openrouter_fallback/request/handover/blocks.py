@@ -15,6 +15,7 @@ Message = Mapping[str, Any]
 CACHE: Final = "cache_control"
 PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "video_url", "input_video"})
 """The types of content blocks that OpenRouter describes."""
+_MEDIA: Final = PARTS - {"text"}
 _ANTHROPIC: Final = "anthropic-claude-v1"
 _AUDIO: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
 # Blocks that only the API of their maker knows, in a message that the caller wrote.
@@ -37,6 +38,8 @@ _ALIEN: Final = frozenset(
 
 def normal_message(message: Message) -> Message:
     """The message with its blocks in OpenAI's shape; the same object where nothing changes."""
+    if message.get("role") == "function" or "function_call" in message:
+        message = _of_tools(message)
     calls = message.get("tool_calls")
     if isinstance(calls, list) and any(hasattr(call, "model_dump") for call in calls):
         plain = [call.model_dump(exclude_none=True) if hasattr(call, "model_dump") else call for call in calls]
@@ -50,6 +53,31 @@ def normal_message(message: Message) -> Message:
     if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     return {**message, "content": blocks}
+
+
+def _of_tools(message: Message) -> Message:
+    """A message of OpenAI's older functions as one of tools, which every provider knows. Their calls have no ids."""
+    rest = {key: value for key, value in message.items() if key != "function_call"}
+    if message.get("role") == "function":
+        return {"tool_call_id": "", **rest, "role": "tool"}
+    call = message["function_call"]
+    if message.get("role") != "assistant" or not isinstance(call, Mapping) or message.get("tool_calls"):
+        return message
+    return {**rest, "tool_calls": [{"id": "", "type": "function", "function": dict(call)}]}
+
+
+def has_media(content: Any) -> bool:
+    """Whether a content holds something else than text."""
+    return isinstance(content, list | tuple) and any(_kind(block) in _MEDIA for block in content)
+
+
+def text_and_media(content: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """The blocks of a content that are text or unknown, and those that are media."""
+    kinds = [_kind(block) in _MEDIA for block in content]
+    return (
+        [block for block, media in zip(content, kinds, strict=True) if not media],
+        [block for block, media in zip(content, kinds, strict=True) if media],
+    )
 
 
 def unsendable(messages: Sequence[Message]) -> str:

@@ -8,11 +8,14 @@ one by one only where they are out of order. Whatever has not the shape of OpenA
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
-from .blocks import CACHE, PARTS, normal_message
+from .blocks import CACHE, PARTS, has_media, normal_message
 
 Message = Mapping[str, Any]
 
@@ -36,8 +39,9 @@ class History:
 
     `writers` are the models that wrote the messages, by position, where that is known; `keys` all keys of messages.
     `lists`: some content is a list; `marks`: there is `cache_control`; `voids`: some content is empty or blank;
-    `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and its results stand
-    directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
+    `pictured`: some tool result holds media;
+    `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and
+    its results stand directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -48,23 +52,31 @@ class History:
         self.lists = not kinds <= _PLAIN
         self.marks = CACHE in keys
         blank_block = False
-        if WRITER in keys or (self.lists and not _known(contents)):
+        self.roles: list[str] = list(map(_ROLE, messages))
+        self.speakers = frozenset(self.roles)
+        legacy = "function_call" in keys or "function" in self.speakers
+        if WRITER in keys or legacy or (self.lists and not _known(contents)):
             messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
+            self.roles = list(map(_ROLE, messages))
+            self.speakers = frozenset(self.roles)
+        self.pictured = False
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
             blank_block = any(map(_void_block, blocks))
+            self.pictured = any(
+                role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
+            )
         self.messages: Sequence[Message] = messages
         self.keys = keys
-        self.roles: list[str] = [message["role"] for message in messages]
         self.tidy = True
         self.callers: list[int] = []
         self.ids: list[str] = []
         self.names: frozenset[str] = frozenset()
-        if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.roles:
+        if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.speakers:
             self._look_at_calls()
-        self.voids = blank_block or self._has_voids(contents)
+        self.voids = blank_block or self._has_voids(contents, kinds)
 
     @property
     def opening(self) -> bool:
@@ -97,10 +109,12 @@ class History:
             callers = [n for n, calls in zip(callers, listed, strict=True) if calls]
             listed = [messages[n]["tool_calls"] for n in callers]
         self.callers = callers
+        results = [n for n, role in enumerate(roles) if role == "tool"]
         try:
-            ids = [call["id"] for calls in listed for call in calls]
-            names = {call["function"]["name"] for calls in listed for call in calls}
-            given = [message["tool_call_id"] for message in messages if "tool_call_id" in message]
+            calls = list(chain.from_iterable(listed))
+            ids = list(map(_ID, calls))
+            names = set(map(_NAME, map(_FUNCTION, calls)))
+            given = [messages[n]["tool_call_id"] for n in results]
             known = set(ids)
             "".join(ids)  # raises TypeError where one is no string
             behind = [n + 1 for n in callers]
@@ -113,7 +127,7 @@ class History:
                 ids == given
                 and len(known) == len(ids)
                 and "" not in known
-                and behind == [n for n, role in enumerate(roles) if role == "tool"]
+                and behind == results
                 and {roles[n] for n in callers} <= _ASSISTANT
                 and set(map(type, names)) <= _STRINGS
             )
@@ -125,13 +139,24 @@ class History:
         self.ids = [call.id for call in self.calls]
         self.names = frozenset(call.name for call in self.calls)
 
-    def _has_voids(self, contents: Sequence[Any]) -> bool:
+    def _has_voids(self, contents: Sequence[Any], kinds: AbstractSet[type]) -> bool:
         """Whether a content is empty or blank, but for that of a message with calls, which needs none."""
-        if not all(contents):
-            empty = [n for n, content in enumerate(contents) if not content]
-            if contents.count(None) != len(empty) or (empty != self.callers and not set(empty).issubset(self.callers)):
-                return True
-        return any(map(str.isspace, [content for content in contents if content.__class__ is str]))
+        said = list(filter(None, contents))
+        missing = contents.count(None)
+        if len(said) + missing != len(contents) or missing > [contents[n] for n in self.callers].count(None):
+            return True
+        texts = said if kinds <= _PLAIN else [content for content in said if content.__class__ is str]
+        return any(map(str.isspace, texts))
+
+    @property
+    def last_caller(self) -> int | None:
+        """The position of the message whose call the last message answers, if that is a tool result."""
+        if not self.roles or self.roles[-1] != "tool":
+            return None
+        if self.tidy:
+            return self.callers[-1]
+        number = self.answers.get(len(self.roles) - 1)
+        return None if number is None else self.calls[number].position
 
     @cached_property
     def calls(self) -> tuple[Call, ...]:
@@ -173,7 +198,11 @@ class History:
         return answers
 
 
-_PLAIN: Final = frozenset({str, type(None)})
+_ROLE: Final = itemgetter("role")
+_ID: Final = itemgetter("id")
+_FUNCTION: Final = itemgetter("function")
+_NAME: Final = itemgetter("name")
+_PLAIN: Final[frozenset[type]] = frozenset({str, type(None)})
 _STRINGS: Final = frozenset({str})
 _TEXT: Final = frozenset({"role", "content"})
 _PROMPT: Final = ["user"]

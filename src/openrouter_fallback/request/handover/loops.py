@@ -1,66 +1,100 @@
-"""A tool loop stays with its model: which model made the calls that a request's tool results answer.
+"""Which model wrote what a client has delivered: the calls that tool results answer, and signed reasoning.
 
-That is known by the message's writer, else by the calls that this client has delivered; never from an id's form.
+A tool loop stays with the model that made its calls, and signed reasoning goes back to its maker alone. Both are known
+by the message's writer, else by what this client has delivered; never from an id's form.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import orjson
 
-from .history import History, calls_of
+from ...routes.model_families import same_model
+from .history import History, Message, calls_of
 
 MOST_CALLS: Final = 4096
+_Key = tuple[str, int]
 
 
-class DeliveredCalls:
-    """The tool calls that a client has delivered, with the model that made each; the last 4,096 of them.
+class Delivered:
+    """The tool calls and signatures that a client has delivered, with the model that made each; the last 4,096 of them.
 
-    A call is known by its id and a hash of its name and arguments. Safe to use from several threads.
+    A call is known by its id and a hash of its name and arguments, a signature by a hash. Safe to use from several
+    threads.
     """
 
     def __init__(self) -> None:
-        self._models: OrderedDict[tuple[str, int], str] = OrderedDict()
+        self._models: OrderedDict[_Key, str] = OrderedDict()
+        self._signers: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
-    def add(self, calls: Sequence[Any], model: str) -> None:
-        """Remember the `tool_calls` of an answer of `model`."""
+    def add(self, message: Message, model: str) -> None:
+        """Remember the calls and the signatures in the message of an answer of `model`."""
+        keys = [key for call in calls_of(message) if (key := _key(call)) is not None]
+        signed = _signatures(message)
         with self._lock:
-            for call in calls:
-                key = _key(call)
-                if key is not None:
-                    self._models[key] = model
-                    self._models.move_to_end(key)
+            if signed:
+                self._signers |= {model}
+            keys += signed
+            for key in keys:
+                self._models[key] = model
+                self._models.move_to_end(key)
             while len(self._models) > MOST_CALLS:
                 self._models.popitem(last=False)
 
-    def model(self, calls: Sequence[Any]) -> str | None:
-        """The model that made the first of these calls that is known."""
-        keys = [key for call in calls if (key := _key(call)) is not None]
+    def caller(self, message: Message) -> str | None:
+        """The model that made the first of a message's calls that is known."""
+        return self._first(key for call in calls_of(message) if (key := _key(call)) is not None)
+
+    def signer(self, message: Message) -> str | None:
+        """The model that made the first of a message's signatures that is known."""
+        return self._first(_signatures(message))
+
+    def signed_elsewhere(self, model: str) -> bool:
+        """Whether another model than this one has signed something that was delivered."""
+        return any(not same_model(signer, model) for signer in self._signers)
+
+    def _first(self, keys: Iterable[_Key]) -> str | None:
         with self._lock:
             return next((self._models[key] for key in keys if key in self._models), None)
 
 
-def loop_models(history: History, delivered: DeliveredCalls) -> tuple[str, ...]:
+def name_signers(history: History, delivered: Delivered) -> None:
+    """Note in `history.writers` who made the signed reasoning of messages that do not name their writer."""
+    if "reasoning_details" not in history.keys:
+        return
+    for position, message in enumerate(history.messages):
+        if "reasoning_details" in message and position not in history.writers:
+            model = delivered.signer(message)
+            if model is not None:
+                history.writers[position] = model
+
+
+def loop_models(history: History, delivered: Delivered) -> tuple[str, ...]:
     """The model whose calls the last tool results answer, by the names that are known of it, the surest first.
 
     Empty where the history does not end with tool results, or nothing is known.
     """
-    if not history.roles or history.roles[-1] != "tool" or not history.calls:
+    position = history.last_caller
+    if position is None:
         return ()
-    number = history.answers.get(len(history.roles) - 1)
-    if number is None:
-        return ()
-    position = history.calls[number].position
-    names = (history.writers.get(position), delivered.model(calls_of(history.messages[position])))
+    names = (history.writers.get(position), delivered.caller(history.messages[position]))
     return tuple(name for name in names if name is not None)
 
 
-def _key(call: object) -> tuple[str, int] | None:
+def _signatures(message: Message) -> list[_Key]:
+    details = message.get("reasoning_details")
+    if not isinstance(details, list | tuple):
+        return []
+    found = [detail.get("signature") or detail.get("data") for detail in details if isinstance(detail, Mapping)]
+    return [("", hash(one)) for one in found if isinstance(one, str) and one]
+
+
+def _key(call: object) -> _Key | None:
     if not isinstance(call, Mapping):
         return None
     id, function = call.get("id"), call.get("function")

@@ -7,6 +7,8 @@ which names a family. Where they cannot go, plain reasoning takes their place if
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
@@ -51,7 +53,7 @@ def with_reasoning(
             message = _signed_call(message)
     changed = _put(message, target, details, kept, said)
     note = ""
-    if lost and any(_bound(detail) for detail in details):
+    if lost and any(is_bound(detail) for detail in details):
         note = "signed reasoning of another model"
     elif text and not said and not kept:
         note = "reasoning of another model"
@@ -73,23 +75,26 @@ def reasoning_stays(history: History, target: Target) -> bool:
         return True
     if not target.signed or any(_other(target, writer) for writer in set(history.writers.values())):
         return False
-    lists = [details for m in messages if (details := m.get("reasoning_details"))]
-    if rule.reasoning is Reasoning.REFUSED:
-        # What is said without details is refused; what comes with them goes along.
-        if any(m.get("reasoning") and not m.get("reasoning_details") for m in messages if "reasoning" in m):
-            return False
-        if "reasoning_content" in keys:
-            return False
+    thoughtful = [m for m in messages if "reasoning_details" in m or "reasoning" in m]
+    lists = [m.get("reasoning_details") for m in thoughtful]
+    if not all(lists):
+        if rule.reasoning is Reasoning.REFUSED and any("reasoning" in m for m in thoughtful if not m.get(_DETAILS)):
+            return False  # what is said without details is refused; what comes with them goes along
+        lists = list(filter(None, lists))
+    if rule.reasoning is Reasoning.REFUSED and "reasoning_content" in keys:
+        return False
     return _details_stay(lists, target)
 
 
 def _details_stay(lists: Sequence[Any], target: Target) -> bool:
     rule = target.rule
     try:
-        details = [detail for listed in lists for detail in listed]
-        if "id" in set().union(*details) or not {detail["type"] for detail in details} <= _TYPES:
+        details = list(chain.from_iterable(lists))
+        if "id" in set().union(*details) or not set(map(_TYPE, details)) <= _TYPES:
             return False
-        if not {detail.get("index").__class__ for detail in details} <= _COUNTS:
+        if not set(map(type, [detail.get("index") for detail in details])) <= _COUNTS:
+            return False
+        if not rule.formats and rule.reasoning is Reasoning.REFUSED and details:
             return False
         if not {detail.get("format") for detail in details} <= (rule.formats or _OPEN):
             return False
@@ -102,6 +107,8 @@ def _details_stay(lists: Sequence[Any], target: Target) -> bool:
         return False
 
 
+_DETAILS: Final = "reasoning_details"
+_TYPE: Final = itemgetter("type")
 _COUNTS: Final = frozenset({int, type(None)})
 _OPEN: Final = frozenset({"unknown", None})
 
@@ -109,7 +116,7 @@ _OPEN: Final = frozenset({"unknown", None})
 def owns_signed(message: Message) -> bool:
     """Whether a message, as sent, begins with signed or encrypted reasoning."""
     details = message.get("reasoning_details")
-    return isinstance(details, list | tuple) and any(_bound(detail) for detail in details)
+    return isinstance(details, list | tuple) and any(is_bound(detail) for detail in details)
 
 
 def merged(details: Sequence[Any]) -> Sequence[Any]:
@@ -188,7 +195,7 @@ def _goes(detail: Any, target: Target, writer: str | None) -> bool:
     rule = target.rule
     given = detail.get("format")
     maker = FORMATS.get(given) if isinstance(given, str) else None
-    bound = _bound(detail)
+    bound = is_bound(detail)
     if bound and not target.signed:
         return False
     if maker is not None:
@@ -210,7 +217,7 @@ def _stranger(target: Target, writer: str | None) -> bool:
     return writer is not None and _other(target, writer) and family_of(writer) is not target.rule.family
 
 
-def _bound(detail: object) -> bool:
+def is_bound(detail: object) -> bool:
     """Whether only its maker can read an entry."""
     if not isinstance(detail, Mapping):
         return False

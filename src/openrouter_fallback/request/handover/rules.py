@@ -63,11 +63,11 @@ class Rule:
     demanded of every assistant message, not only of those with tool calls; `thinks`: models that think unasked.
     `formats`: the `format` of the signed or encrypted reasoning that it reads (none: it has no such reasoning).
     `signature`: a tool call without a signature is refused. `thinking_first`: with thinking switched on, a tool loop
-    must begin with signed thinking. `marks`: `cache_control` means something to it. `empties`: empty contents are
-    accepted. `alternates`: user and assistant must take turns, and an assistant message must stand between a tool
-    result and a user message. `system`: where system messages may stand: `anywhere`, `first` (any number) or `one`.
-    `developer`: the role is known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it
-    is not sent there.
+    must begin with signed thinking. `binds`: its signatures bind all that stands before them. `marks`: `cache_control`
+    means something to it. `empties`: empty contents are accepted. `alternates`: user and assistant must take turns, and
+    an assistant message must stand between a tool result and a user message. `system`: where system messages may stand:
+    `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read. `developer`: the role is
+    known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it is not sent there.
     """
 
     family: Family
@@ -81,10 +81,12 @@ class Rule:
     formats: frozenset[str] = frozenset()
     signature: bool = False
     thinking_first: bool = False
+    binds: bool = False
     marks: bool = False
     empties: bool = False
     alternates: bool = False
     system: str = "anywhere"
+    pictures: bool = False
     developer: bool = False
     field: str = ""
     sources: tuple[str, ...] = ()
@@ -120,12 +122,16 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         formats=_formats(Family.ANTHROPIC),
         thinking_first=True,
+        binds=True,
         marks=True,
         system="first",
+        pictures=True,
         sources=(
             "langchain#37756, openclaw#10223: tool_use.id matches [a-zA-Z0-9_-]+; 64 on Bedrock: " + _BEDROCK,
             "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
+            "litellm#20403: images in tool results are read; no other family's model did",
             "agno#8794: a thinking block needs its whole text and its signature",
+            "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
             "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
             _EMPTY,
         ),
@@ -150,6 +156,7 @@ RULES: Final[tuple[Rule, ...]] = (
         developer=True,
         sources=(
             "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
+            "OpenHands#7700: images stand in messages of the user only; openai-openapi#523: others are not seen",
             "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
             "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
             "langchain#37777: ids rs_... of responses that are not stored are unknown",
@@ -183,7 +190,9 @@ RULES: Final[tuple[Rule, ...]] = (
         formats=_formats(Family.GOOGLE),
         signature=True,
         marks=True,
+        pictures=True,
         sources=(
+            "ai.google.dev/gemini-api/docs/function-calling: from Gemini 3 on a function response may hold images",
             "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
             "skip_thought_signature_validator stands for that of a history which another model wrote",
             "MassGen#624, claude-code-router#1081: the refusal through OpenRouter (reasoning details to be preserved)",
@@ -201,6 +210,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "opencode#1680, openclaw#52548 (through OpenRouter, code 3280): exactly 9 of a-z, A-Z, 0-9",
             "hermes-agent#20154, avante.nvim#2695, crush#279 (code 3230): no user message behind a tool result",
             "suitenumerique/conversations#402: reasoning in the history is refused",
+            "LibreChat-AI/agents#344: a tool result holds text only",
         ),
     ),
     Rule(
@@ -224,6 +234,7 @@ RULES: Final[tuple[Rule, ...]] = (
         sources=(
             "MoonshotAI/Kimi-K2, docs/tool_call_guidance.md: functions.{func_name}:{idx}, read from the prompt",
             "kimchi#1066, exo#1413: with other ids the model goes silent or is confused",
+            "vllm#43203: images in a tool result are refused",
             "gptme#1187, oh-my-pi#787, deer-flow#3043: reasoning_content is missing in assistant tool call message",
             "crush#2696: an empty reasoning_content is refused",
         ),

@@ -20,7 +20,7 @@ from .names import changed_names, message_name
 from .reasoning import owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
-_NOT_ELSEWHERE: Final = "images"
+_NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
 
 
@@ -50,13 +50,15 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     if not history.tidy:
         messages = turns.results_in_place(messages, history)
     rule = target.rule
+    if history.pictured and (target.strict or not rule.pictures):
+        messages = turns.media_outside_results(messages)
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
         final = len(messages) - 1
         messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
     roles = [message["role"] for message in messages]
-    if turns.needs_turns(roles, rule, strict=target.strict):
+    if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
         messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
     without = _thinking_refused(messages, target)
@@ -79,6 +81,8 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
         return False
+    if history.pictured and not rule.pictures:
+        return False
     if (history.voids and not rule.empties) or (history.marks and not rule.marks):
         return False
     if history.ids and not holds(target.ids, history, functions):
@@ -87,7 +91,9 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if _SPEECH in keys and rule.family is not Family.OPENAI:
         return False
-    if (_NOT_ELSEWHERE in keys and not target.on_openrouter) or turns.needs_turns(history.roles, rule, strict=False):
+    if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(keys)) or turns.needs_turns(
+        history.roles, history.speakers, rule, strict=False
+    ):
         return False
     return reasoning_stays(history, target) and not _thinking_refused(history.messages, target)
 
@@ -171,8 +177,8 @@ def _other(message: Message, target: Target) -> Message:
             message = {**message, "name": written}
     if not rule.marks or target.strict:
         message = without_marks(message)
-    if not target.on_openrouter and _NOT_ELSEWHERE in message:
-        message = {key: value for key, value in message.items() if key != _NOT_ELSEWHERE}
+    if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(message)):
+        message = {key: value for key, value in message.items() if key not in _NOT_ELSEWHERE}
     if _SPEECH in message and rule.family is not Family.OPENAI and message["role"] == "assistant":
         message = _unspoken(message)
     return message

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from .blocks import plain_text, without_blank_text
+from .blocks import has_media, plain_text, text_and_media, without_blank_text
 from .history import History, Message, calls_of
 from .rules import Rule
 
 EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
+_SEE_BELOW: Final = "(see below)"
+_SHOWN: Final = "From the tool results above:"
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
 _ORPHAN: Final = "Result of an earlier tool call:"
 
@@ -64,6 +66,24 @@ def _no_result(message: Message, number: int) -> Json:
     return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
 
 
+def media_outside_results(messages: Sequence[Message]) -> list[Message]:
+    """The messages with the images and sounds of tool results in a message of the user behind all results of a step."""
+    placed: list[Message] = []
+    shown: list[Any] = []
+    for message in messages:
+        if message["role"] == "tool" and has_media(message.get("content")):
+            text, media = text_and_media(message["content"])
+            shown += media
+            message = {**message, "content": text or _SEE_BELOW}
+        elif message["role"] != "tool" and shown:
+            placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+            shown = []
+        placed.append(message)
+    if shown:
+        placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+    return placed
+
+
 def filled(message: Message, *, last: bool) -> Message:
     """The message with something in it: providers refuse empty contents and blank text blocks."""
     content = without_blank_text(message.get("content"))
@@ -82,11 +102,11 @@ def filled(message: Message, *, last: bool) -> Message:
     return message if content is message.get("content") else {**message, "content": content}
 
 
-def needs_turns(roles: Sequence[str], rule: Rule, *, strict: bool) -> bool:
-    """Whether the roles' order breaks the rule."""
-    if "developer" in roles and not rule.developer:
+def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, strict: bool) -> bool:
+    """Whether the roles' order breaks the rule; `speakers` are all of them."""
+    if "developer" in speakers and not rule.developer:
         return True
-    if "system" in roles or "developer" in roles:
+    if not _SYSTEM.isdisjoint(speakers):
         front = next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
         if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
             return True

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from openrouter_fallback import AllModelsFailedError, FallbackClient
+from openrouter_fallback.call.log import LogLines, breaker_event, duration
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import BreakerClosed, BreakerEvent, BreakerHalfOpened, BreakerOpened, Event, FailedOver
 from openrouter_fallback.failures.kinds import FailureKind
 from openrouter_fallback.health import BreakerChange, State
-from openrouter_fallback.telemetry.log_lines import LogLines, breaker_event, duration
 
 A, B = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
 KEY = "sk-or-v1-of-the-test"

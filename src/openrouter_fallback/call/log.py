@@ -17,7 +17,6 @@ from ..health import BreakerChange, State
 
 logger = logging.getLogger("openrouter_fallback")
 
-_STATES = {BreakerOpened: "open", BreakerHalfOpened: "half_open", BreakerClosed: "closed"}
 _QUIET_SECONDS = 60.0
 _NAMED = 3
 """So many failed models are named in one line."""
@@ -30,11 +29,6 @@ def breaker_event(call: int, change: BreakerChange) -> BreakerEvent:
     if change.state is State.OPEN:
         return BreakerOpened(*known, change.next_probe, change.again)
     return BreakerHalfOpened(*known) if change.state is State.HALF_OPEN else BreakerClosed(*known)
-
-
-def state_of(event: BreakerEvent) -> str:
-    """`open`, `half_open` or `closed`."""
-    return _STATES[type(event)]
 
 
 def duration(seconds: float) -> str:
@@ -84,7 +78,7 @@ class LogLines:
         level, text = _said(event, hint)
         facts = asdict(event)
         facts["model"], facts["endpoint"] = (None, event.name) if event.scope == "endpoint" else (event.name, None)
-        facts["state"] = state_of(event)
+        facts["state"] = event.state
         facts.setdefault("next_probe", None)
         del facts["name"]  # a record has one of its own
         logger.log(level, "%s", text, extra=facts)

@@ -1,0 +1,153 @@
+"""Worlds made by hand, each for one rule: what dice rarely make, or only in worlds of many calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .fleet import Fleet
+from .worlds import Blip, CallSpec, Kind, Model, Phase, World
+
+Played = tuple[World, Fleet | None]
+"""A world, and the fleet that plays it; None: one process."""
+
+
+def model(place: int, *phases: tuple[float, Kind] | tuple[float, Kind, float], first: float = 0.2) -> Model:
+    """The model at this place of the chain, up where no phase says otherwise; three tokens follow the first."""
+    told = tuple(Phase(*phase) for phase in ((0.0, "up"), *phases))
+    return Model(f"lab/m{place}", "openrouter", first, 3, 0.02, told)
+
+
+def calls(*waves: tuple[float, int, float], **common: Any) -> tuple[CallSpec, ...]:
+    """Waves of calls: when the first begins, how many, and how many seconds apart."""
+    times = sorted(start + number * gap for start, count, gap in waves for number in range(count))
+    return tuple(CallSpec(number, at, **common) for number, at in enumerate(times))
+
+
+def world(
+    shape: str,
+    models: tuple[Model, ...],
+    when: tuple[CallSpec, ...],
+    *,
+    blips: tuple[Blip, ...] = (),
+    fleet: Fleet | None = None,
+    **settings: Any,
+) -> Played:
+    """A world of these models and calls; `settings` are the client's."""
+    return World(0, shape, models, blips, when, settings, 60.0, seen=False), fleet
+
+
+def _blip(at: float, kind: Any, lasts: float = 0.0, process: int | None = None) -> Blip:
+    return Blip("openrouter", at, at + lasts, kind, process)
+
+
+UP = model(1)
+RELOAD = world(
+    "reload", (model(0),), calls((0.0, 10, 0.01), (3.0, 10, 0.01)), blips=(_blip(2.0, "reload"),),
+    max_retries_per_model=1,
+)  # fmt: skip
+ONE_RESET = world("blip", (model(0, first=1.0),), calls((0.0, 60, 0.005)), blips=(_blip(0.6, "reset", 0.005),))
+TWO_RESETS = world(
+    "blip", (model(0, first=1.0), UP), calls((0.0, 40, 0.005), (4.0, 40, 0.005), (7.0, 20, 0.05)),
+    blips=(_blip(0.5, "reset", 0.005), _blip(4.5, "reset", 0.005)),
+)  # fmt: skip
+_EPISODES: list[tuple[float, Kind]] = []
+for _n in range(6):
+    _EPISODES += [(20.0 * _n, "down"), (20.0 * _n + 0.9, "up")]
+SHORT_OUTAGES = world(
+    "alone", (model(0, *_EPISODES, first=0.05),), calls(*((20.0 * n + 0.01, 5, 0.001) for n in range(6)))
+)
+_FLASHES: tuple[tuple[float, Kind], ...] = ((0.0, "down"), (19.0, "up"))
+REFUSED = world(
+    "blip", (model(0),), calls((0.0, 3, 0.1), (1.0, 40, 0.01), (3.1, 40, 0.01)), blips=(_blip(0.9, "refuse", 2.0),)
+)
+FAILING_OVER = world(
+    "failing_over", (model(0, (0.0, "down")), model(1, first=11.0)), calls((0.0, 60, 0.001)), max_retries_per_model=1
+)
+RECOVERED = world("home", (model(0, (0.0, "down"), (5.0, "up")), UP), calls((0.0, 10, 0.5), (9.0, 400, 0.01)))
+FEW_CALLS = world(
+    "home", (model(0, (0.0, "down"), (12.0, "up")), UP), calls((0.0, 5, 0.5), (10.0, 16, 5.0)), fleet=Fleet(1)
+)
+BAD_LINE = world(
+    "home", (model(0, first=3.0), UP), calls((0.0, 24, 0.0), (9.0, 120, 0.5)), fleet=Fleet(3),
+    blips=(_blip(8.0, "black_hole", 50.0, process=0),),
+)  # fmt: skip
+ANY_ERROR = world(
+    "home", (model(0, (5.0, "error"), (6.0, "up")), UP), calls((0.0, 90, 1.0)), policy="any_error",
+    disable_duration_seconds=60.0,
+)  # fmt: skip
+COMBINATION = world(
+    "lost_item", (model(0, (0.0, "combination"), (1.0, "up")), UP), calls((0.0, 5, 0.1), (40.0, 5, 1.0), tools=True)
+)
+AUTH_BLIP = world("home", (model(0, (5.0, "unauthorized"), (6.0, "up")), UP), calls((0.0, 3, 0.5), (5.1, 5, 0.1)))
+SILENT_LATER = world(
+    "silent", (model(0, (100.0, "silent")), model(1, (126.0, "down"))), calls((0.0, 260, 0.38), (100.5, 4, 0.1)),
+    total_timeout_seconds=120.0,
+)  # fmt: skip
+SLOW_ANSWER = world(
+    "silent", (model(0, (0.0, "slow", 40.0)), model(1, (0.0, "down"))), calls((0.0, 4, 1.0)), total_timeout_seconds=60.0
+)
+SLOWER_NOW = world("silent", (model(0, (106.0, "slow", 8.0)), UP), calls((0.0, 700, 0.15), (106.0, 140, 1.0)))
+DRIP = world("drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 4, 0.1)), total_timeout_seconds=60.0)
+BROWN_OUT = world("storm", (model(0, (0.0, "flaky", 0.5)),), calls((0.0, 400, 0.02)))
+
+# What is known to be lost: `docs/do-no-harm.md` has the figures.
+
+KNOWN_LOSSES: dict[str, Played] = {
+    "a chain of one that answers every twentieth request, 50 calls a second": world(
+        "storm", (model(0, (0.0, "flaky", 0.95)),), calls((0.0, 300, 0.02))
+    ),
+    "a model that is well for one second in twenty, 5 calls a second": world(
+        "alone",
+        (model(0, *[(20.0 * n + after, kind) for n in range(4) for after, kind in _FLASHES]),),
+        calls((1.0, 300, 0.2)),
+    ),
+    "all models are down, 50 calls a second": world(
+        "dead", (model(0, (0.0, "down")), model(1, (0.0, "down"))), calls((0.0, 300, 0.02))
+    ),
+    "idempotent=False and one attempt: kept connections die": (
+        replace(RELOAD[0], calls=calls((0.0, 10, 0.01), (3.0, 10, 0.01), idempotent=False)), None,
+    ),
+    "first_token_timeout_seconds: 2, and a model that needs 3 s": world(
+        "silent", (model(0, first=3.0),), calls((0.0, 20, 1.0)), first_token_timeout_seconds=2.0
+    ),
+    "a stream that drips until the call's deadline, 60 s": world(
+        "drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=60.0)
+    ),
+    "a stream of 20 s whose model falls silent after its first tokens": world(
+        "silent", (model(0, (0.0, "drip", 5.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=20.0)
+    ),
+    "a limit without Retry-After, over after 70 s, one model": world(
+        "limited", (model(0, (0.0, "limited"), (70.0, "up")),), calls((0.0, 45, 1.5))
+    ),
+    "the only model without an open circuit falls silent, streamed": world(
+        "mixed",
+        (model(0, (2.0, "error"), (60.0, "up")), model(1, (9.0, "silent"))),
+        calls((0.0, 40, 0.5), streamed=True),
+    ),
+    "a limit of 120 s that another call's answer has lifted": world(
+        "limited",
+        (model(0, (1.0, "limited", 120.0), (1.2, "up")), model(1, (0.0, "limited", 120.0))),
+        calls((0.9, 1, 0.0), (1.05, 1, 0.0)),
+        total_timeout_seconds=60.0,
+    ),
+    "a limit with Retry-After 5, after others without, one model": world(
+        "limited",
+        (model(0, (0.0, "limited"), (310.0, "limited", 5.0), (317.0, "up")),),
+        calls(*((at, 1, 0.0) for at in (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 150.0, 230.0, 311.0))),
+        total_timeout_seconds=60.0,
+    ),
+    "three silent models before one that is well": world(
+        "silent", (*(model(place, (0.0, "silent")) for place in range(3)), model(3)), calls((0.0, 10, 1.0))
+    ),
+}  # fmt: skip
+
+BREAKS: dict[str, set[str]] = {
+    "idempotent=False and one attempt: kept connections die": {"I1", "I3"},
+    "first_token_timeout_seconds: 2, and a model that needs 3 s": {"I1", "I3"},
+    "a limit without Retry-After, over after 70 s, one model": {"I1"},
+    "the only model without an open circuit falls silent, streamed": {"I1"},
+    "a limit of 120 s that another call's answer has lifted": {"I1", "I3"},
+    "a limit with Retry-After 5, after others without, one model": {"I3"},
+}
+"""What those worlds break: where the user forbids it by a value, and where the rules are not good enough yet."""
