@@ -101,7 +101,7 @@ COMMANDS = {
 METRICS = (
     "gen_ai.client.operation.duration gen_ai.client.operation.time_to_first_chunk gen_ai.client.token.usage"
     " openrouter_fallback.cost openrouter_fallback.attempts openrouter_fallback.failovers openrouter_fallback.hedges"
-    " openrouter_fallback.resends openrouter_fallback.breaker.changes openrouter_fallback.breaker.state"
+    " openrouter_fallback.breaker.changes openrouter_fallback.resends openrouter_fallback.breaker.state"
 )
 NAMES = {
     "openrouter_fallback.drill": (

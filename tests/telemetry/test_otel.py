@@ -468,7 +468,7 @@ def test_by_configuration_and_without_an_sdk(emulator: Emulator) -> None:
     assert not parts_of(client).runtime.events.observed, (
         "nothing is made, and nobody woken, for an observer that sleeps"
     )
-    assert not parts_of(client).runtime.events
+    assert not parts_of(client).runtime.events.heard
     assert client.chat("Hello").text == TEXT
     assert asyncio.run(client.achat("Hello")).text == TEXT
     client.close()
