@@ -1,4 +1,4 @@
-"""A call's arguments, checked, and where an async caller's own functions run."""
+"""The checked arguments of a call, and the callback host of an async caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .runtime import Accept
 
 
 class CallArguments:
-    """A call's arguments, checked."""
+    """The checked arguments of a call."""
 
     __slots__ = ("accept", "choice", "headers", "request")
 
@@ -40,7 +40,7 @@ class CallArguments:
 
 
 class InlineCallbacks:
-    """The host of an async caller: its functions run in its own loop."""
+    """The callback host of an async caller: its functions run in the caller's event loop."""
 
     __slots__ = ("_events",)
 

@@ -1,4 +1,4 @@
-"""What a failed call tells its user: what happened, what was tried, and the next step. Text only, no decisions."""
+"""The error messages of failed calls: what happened, what was tried, what to do next. Text only, no decisions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {
     _K.INVALID_REQUEST: InvalidRequestError,
     _K.LOCAL: LocalError,
 }
-"""Kinds with an exception of their own, for when they decide alone; all others are `AllModelsFailedError`."""
+"""Exceptions by the kind that decides a failure; other kinds, and mixed failures, are `AllModelsFailedError`."""
 
 NEXT_STEP: Mapping[FailureKind, str] = {
     _K.RATE_LIMITED: "Add models of other providers to the chain, or credits to the account: limits are per key.",
@@ -90,7 +90,7 @@ def error_for(
     key_hint: str,
     meant: Callable[[str], str | None] = lambda key: None,
 ) -> FallbackError:
-    """The exception that a failed call raises. `meant`: the id that is meant by one that does not exist."""
+    """The exception of a failed call. `meant` returns the id that a non-existent id probably means."""
     failed = [attempt for attempt in attempts if attempt.kind is not None and attempt.kind is not _K.CANCELLED]
     skipped = (*given_up.skipped, *excluded)
     kinds = {attempt.kind for attempt in failed if attempt.kind is not None}
@@ -111,9 +111,9 @@ def error_for(
 
 
 def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float, *, priceless: bool = False) -> SpendLimitError:
-    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day.
+    """The exception of a call whose models would all exceed the spend limits; `wall` is the time of day.
 
-    `priceless`: of some of them the price is unknown.
+    `priceless`: some of the models have no known price.
     """
     limits = [
         f"{dollars(most)} USD per {what}" for what, most in (("call", spend.per_call), ("day", spend.per_day)) if most

@@ -1,4 +1,4 @@
-"""From a call's arguments to its runner: the models that the call may use, with the keys that it has."""
+"""Turns a call's arguments into its runner: the models that the call may use, and their keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NO_KEY = "no API key"
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans the calls of one client. Knows the router, the keys and the addresses; the runner knows only the plan."""
+    """Plans the calls of one client. Uses the router, the keys and the addresses; the runner gets only the plan."""
 
     config: FallbackConfig
     runtime: Runtime
@@ -43,7 +43,7 @@ class Planner:
     hedging: Hedging | None
 
     async def answer(self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
-        """Run a call to its whole answer. Raises a `FallbackError`."""
+        """Run a call until its complete answer. Raises a `FallbackError`."""
         runner = await self.begin(arguments, limits, host, ring, deliver=False)
         await runner.advance()
         if runner.completion is None:
@@ -53,7 +53,7 @@ class Planner:
     async def begin(
         self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool
     ) -> CallRunner:
-        """The runner of a call. Waits only where no model can be called for want of prices."""
+        """The runner of a call. Waits only if no model can be called without the catalog's prices."""
         if self.store is not None:
             self.store.touch()
         plan = self.plan(arguments.choice, ring, arguments.request)
@@ -89,7 +89,7 @@ class Planner:
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
 
     def _first(self, request: Request, now: float) -> First | None:
-        """The model that goes before its turn: the one that began the tool loop, else that of the session's stay."""
+        """The model that is called first: the model that began the tool loop, else the session's current model."""
         loop = loop_models(request.history, self.runtime.delivered)
         if loop:
             return First(loop, "its tool calls are answered")
@@ -116,7 +116,7 @@ class Planner:
     def limits(
         self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
     ) -> Limits:
-        """The deadlines of a call, in seconds: its arguments over the settings. Raises `ConfigError`."""
+        """The deadlines of a call in seconds: arguments override settings. Raises `ConfigError`."""
         settings = self.config.settings
         given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
         for name, value in given.items():
@@ -133,7 +133,7 @@ class Planner:
         )
 
     def candidate(self, model: str, own: Iterable[str]) -> Candidate:
-        """The candidate behind `model`: an id of the configuration, of `own`, or one that a call has named.
+        """The candidate for `model`: an id of the configuration, of `own`, or of a call's arguments.
 
         Raises `ConfigError` for an id that no call of this client could use.
         """
@@ -149,7 +149,7 @@ class Planner:
         return self.router.candidate(model, self.keys.accounts())
 
     def _lacks_prices(self, plan: Plan) -> bool:
-        """Whether no model can be called, and prices may change that."""
+        """Whether no model can be called, but the catalog's prices may change that."""
         if plan.candidates:
             return self.runtime.ledger.limited and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self.catalog.get(skipped.model)) is None for skipped in plan.excluded)

@@ -1,4 +1,4 @@
-"""An attempt as the caller and the events are told of it, and what it cost."""
+"""The public record of an attempt, for the caller and the events, and its cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BROKEN_OFF: frozenset[str] = frozenset(
 def attempt_of(
     reading: AttemptReader, failure: Failure | None, now: float, usd: Decimal | None, estimated: bool
 ) -> Attempt:
-    """The attempt that `reading` carried out, which ends `now` with `failure` or with an answer."""
+    """The record of the attempt of `reading`, which ends `now` with `failure` or with an answer."""
     ask = reading.ask
     started = ask.ticket.started
     assembled = reading.completion.raw if reading.completion is not None else None
@@ -54,9 +54,9 @@ def attempt_of(
 
 
 def tokens_of(reading: AttemptReader) -> tuple[int, int]:
-    """The tokens of an attempt's prompt and of what it has written, reported or estimated.
+    """The tokens of an attempt's prompt and of its answer, reported or estimated.
 
-    The only estimate of an attempt's tokens: from its request's text and from what has come.
+    The only estimate of an attempt's tokens in this library: from the request's text and from the answer so far.
     """
     return _tokens(reading, reading.usage)
 
@@ -79,7 +79,7 @@ def _written(reading: AttemptReader) -> int:
 
 
 def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
-    """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
+    """The USD of an attempt, and whether they are an estimate: the attempt produced tokens and reported no cost."""
     silent = reading.first_token_at is None and reading.completion is None
     usage = reading.usage
     reported = None if usage is None else figures.cost(usage)
@@ -93,9 +93,9 @@ def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
 
 
 def was_cut(reading: AttemptReader, failure: Failure | None) -> bool:
-    """Whether an attempt was broken off without usage, so that its server may have generated more than has come.
+    """Whether an attempt was cut without usage, so that its server may have generated more than was received.
 
-    A server that tells an error, by its status or in the stream, has stopped; what never reached it costs nothing.
+    A server that reports an error, by status or in the stream, has stopped. A request that never arrived costs nothing.
     """
     if failure is None or (reading.status is not None and not 200 <= reading.status < 300):
         return False

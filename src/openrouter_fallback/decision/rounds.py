@@ -1,4 +1,4 @@
-"""What comes next: which candidate is called, or until when the call waits. Functions over the candidates' states."""
+"""The next step: which candidate to call, or until when to wait. Functions over the candidates' states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .learning import backoff
 
 RECONNECT_SECONDS = 1.0
 LONGEST_COOLDOWN_SECONDS = 60.0
-"""A longer cooldown is not waited for where every model cools down: they are called all the same."""
+"""The longest wait for a cooldown, if every model cools down; for a longer one the models are called nevertheless."""
 BUDGET_WAIT_SECONDS = 10.0
 """How long a request waits for the retry budget before the call fails."""
 BUDGET_LOOK_SECONDS = 0.5
@@ -23,7 +23,7 @@ SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Call this candidate. `forced`: though a circuit is open; `extra`: the retry budget is charged."""
+    """Call this candidate. `forced`: although a circuit is open; `extra`: charge the retry budget."""
 
     state: CandidateState
     forced: bool = False
@@ -31,11 +31,11 @@ class Start:
 
 
 Step = Start | SleepUntil | None
-"""None: there is no candidate left to call, nor one to wait for."""
+"""None: no candidate is left to call or to wait for."""
 
 
 def following(call: CallState, now: float) -> Step:
-    """The next candidate in the order of the chain; where all were tried, see `_again`."""
+    """The next untried candidate in the order of the chain; if all were tried, see `_again`."""
     states = [state for state in call.candidates if call.open(state) and not state.active]
     open_to = [(state, call.standing(state, now)) for state in states]
     ready = [
@@ -58,7 +58,7 @@ def _holds_back(
     ready: list[tuple[CandidateState, AvailabilityStatus]],
     now: float,
 ) -> bool:
-    """Whether this call spares a model that has only just recovered; decided once."""
+    """Whether this call spares a model that has recovered within the last 10 s; decided once per call."""
     if state.held_back is None:
         target = state.candidate.target
         elsewhere = any(other.candidate.target.endpoint != target.endpoint for other, _ in ready)
@@ -67,7 +67,7 @@ def _holds_back(
 
 
 def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
-    """Every candidate that may be called was called: later rounds, then open circuits, then cooldowns."""
+    """All available candidates were tried: later rounds, then open circuits, then cooldowns."""
     unpaid = False
     rounds = [
         (state, at) for state, at in open_to if state.attempts and at.gate in (Availability.READY, Availability.PROBE)
@@ -100,9 +100,9 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
 
 
 def once_more(call: CallState, now: float) -> Step:
-    """Half of the time is used and no other candidate can be called: a model under way, beside its own late attempt.
+    """Half of the time has passed and no other candidate can be called: retry a model beside its own late attempt.
 
-    So a model that drips or is silent, and has recovered meanwhile, answers the call. Once for each model.
+    So a silent or slow model that has recovered since can answer the call. Once per model.
     """
     late = {id(attempt.state): attempt for attempt in call.active.values() if attempt.late}
     for state in call.candidates:
@@ -115,7 +115,7 @@ def once_more(call: CallState, now: float) -> Step:
 
 
 def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
-    """All that are left cool down for longer than the call can wait: call them all the same, after a backoff."""
+    """All remaining models cool down for longer than the call can wait: call them nevertheless, after a backoff."""
     cooling = [state for state, at in open_to if at.gate is Availability.COOLING]
     if not cooling or call.policy.any_error:
         return None
@@ -142,7 +142,7 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
 
 
 def same_again(call: CallState, state: CandidateState, action: Action, now: float) -> Step:
-    """The rules that call the same model before any other; None where they do not hold."""
+    """Retry the same model before any other, if the rule's action says so; else None."""
     if action is Action.QUEUE:
         state.attempts -= 1
         call.queued += 1
@@ -166,11 +166,11 @@ def same_again(call: CallState, state: CandidateState, action: Action, now: floa
 
 
 def _pause(call: CallState, until: float) -> SleepUntil | None:
-    """Wait for one candidate; None if the call has not that much time."""
+    """Wait for one candidate; None if the call's deadline comes first."""
     return SleepUntil(until, call.deadline) if until < call.deadline else None
 
 
 def _turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
-    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
+    """Sort key of unavailable candidates: fewest attempts, soonest to recover; those that lack a feature come last."""
     state, at = left_out
     return at.gate is Availability.UNFIT, state.attempts, at.forced, at.until or 0.0

@@ -1,4 +1,4 @@
-"""What an attempt starts with: its deadlines, and what the request to its model leaves out."""
+"""How an attempt starts: its deadlines, and what its request omits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .commands import StartAttempt
 from .timeouts import SLOW_STALL_SECONDS
 
 PROBE_ALONE_SECONDS = 0.5
-"""How long a probe goes alone while another candidate is ready."""
+"""Seconds in which a probe runs alone while another candidate is ready."""
 
 
 def with_deadlines(
     call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
 ) -> tuple[StartAttempt, ActiveAttempt]:
-    """What an attempt starts with. `forced`: circuits do not keep candidates out."""
+    """The command and the state of a new attempt. `forced`: candidates with an open circuit may follow."""
     candidate, limits, timing = state.candidate, call.limits, call.timing
     remaining = call.deadline - now
     others = any(call.still_to_come(other, now, forced=forced) for other in call.candidates if other is not state)
@@ -61,7 +61,7 @@ def with_deadlines(
 
 
 def _ignored(call: CallState, state: CandidateState) -> tuple[str, ...]:
-    """On a retry of the same model: the provider that has just failed, where OpenRouter names one."""
+    """On a retry of the same model: the provider that has failed, if OpenRouter has named one."""
     failure = state.failure
     if (
         failure is None
