@@ -21,7 +21,7 @@ from .config.resolve import resolve_config
 from .endpoints.api import key_info
 from .endpoints.keys import KEYS_PAGE, ApiKey
 from .errors import AuthenticationError, ConfigError
-from .events import Events, Subscriber
+from .events import NO_CALL, Events, Subscriber
 from .health import ModelHealth
 from .request.request import Messages, Request
 from .results import Completion, Route
@@ -350,6 +350,7 @@ class FallbackClient:
     def enable(self, model: str) -> None:
         """Undo `disable`, close the model's breaker and end its cooldowns."""
         self._parts.runtime.health.enable(self._candidate(model).target)
+        self._report_breakers()
 
     def reset(self, model: str | None = None) -> None:
         """Forget what was learnt about `model`, or about all models, endpoints and keys."""
@@ -357,6 +358,14 @@ class FallbackClient:
             self._parts.runtime.health.reset()
         else:
             self._parts.runtime.health.forget(self._candidate(model).target)
+        self._report_breakers()
+
+    def _report_breakers(self) -> None:
+        """Report the changes of circuit breakers that were made by hand."""
+        for event in self._parts.runtime.breaker_events():
+            if self._parts.events.observed:
+                self._parts.events.observe(event, NO_CALL)
+            self._events.emit(event)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""

@@ -43,7 +43,13 @@ def _rebuild(cls: type[FallbackError], message: str) -> FallbackError:
 
 
 class ConfigError(FallbackError, ValueError):
-    """A configuration or an argument that cannot be used; the message says where, what was found, what is allowed."""
+    """A configuration or an argument that cannot be used; the message says where, what was found, what is allowed.
+
+    `mistakes`: those of a configuration, each as file, line (None where it has none), key and text; all of them, where
+    the message shows the first ten.
+    """
+
+    mistakes: tuple[tuple[str, int | None, str, str], ...] = ()
 
 
 class AllModelsFailedError(FallbackError):

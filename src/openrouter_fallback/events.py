@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol
 from weakref import WeakSet
 
 from .failures.kinds import FailureKind
@@ -58,7 +59,7 @@ class FailedOver:
 
 @dataclass(frozen=True, slots=True)
 class Hedged:
-    """A second model is asked at the side of one whose first token has not come for so many `seconds`."""
+    """A second model is called beside one whose first token has not come for so many `seconds`."""
 
     call: int
     silent: str
@@ -68,10 +69,51 @@ class Hedged:
 
 @dataclass(frozen=True, slots=True)
 class BreakerOpened:
-    """The breaker of a model or an endpoint has opened: it is left out for a while."""
+    """A circuit breaker is open: calls use other models until `next_probe` seconds have passed.
 
+    `call`: the call that reports it, 0 outside a call; `name`: the model or the endpoint, as `scope` says; `cause`: the
+    failure kind; `count`: failures that the health window held; `seconds`: since the circuit opened first; `again`: it
+    was open before, and its probe has failed.
+    """
+
+    state: ClassVar[str] = "open"
     call: int
     name: str
+    scope: Literal["model", "endpoint"] = "model"
+    cause: str = ""
+    count: int = 0
+    seconds: float = 0.0
+    next_probe: float | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerHalfOpened:
+    """A circuit breaker is half-open: one request, the probe, finds out whether the model is back.
+
+    The fields are those of `BreakerOpened`.
+    """
+
+    state: ClassVar[str] = "half_open"
+    call: int
+    name: str
+    scope: Literal["model", "endpoint"] = "model"
+    cause: str = ""
+    count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed:
+    """A circuit breaker is closed again, after so many `seconds`. The fields are those of `BreakerOpened`."""
+
+    state: ClassVar[str] = "closed"
+    call: int
+    name: str
+    scope: Literal["model", "endpoint"] = "model"
+    cause: str = ""
+    count: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +130,10 @@ class CallEnded:
     seams: tuple[Seam, ...] = ()
 
 
-Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerOpened | CallEnded
-"""Anything that is told of a call."""
+BreakerEvent = BreakerOpened | BreakerHalfOpened | BreakerClosed
+"""A change of a circuit breaker."""
+Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerEvent | CallEnded
+"""Anything that is reported of a call."""
 Subscriber = Callable[[Event], object]
 """A function that is called with every event; what it returns is not looked at."""
 
@@ -115,6 +159,18 @@ class Seen(Protocol):
 
 
 Observer = Callable[[Event, Seen], object]
+
+
+class _NoCall:
+    """What an observer sees of an event outside a call."""
+
+    completion: Completion | None = None
+    messages: Sequence[Mapping[str, Any]] = ()
+    params: Mapping[str, Any] = MappingProxyType({})
+    streamed = False
+
+
+NO_CALL = _NoCall()
 
 
 class Events:

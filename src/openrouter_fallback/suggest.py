@@ -121,6 +121,18 @@ _TO_LLAMAINDEX = {
     "reasoning": "additional_kwargs={'reasoning': ...}",
     "is_chat_model": "left out: every model is asked as a chat model",
 }
+_IN_SETTINGS = {
+    "timeout": "first_token_timeout_seconds, the seconds to the first token, or total_timeout_seconds, those of a call",
+    "request_timeout": "total_timeout_seconds, the seconds of a call, or attempt_timeout_seconds, those of an attempt",
+    "timeout_seconds": "first_token_timeout_seconds, the seconds to the first token, or total_timeout_seconds",
+    "stream_timeout": "first_token_timeout_seconds, and stall_timeout_seconds between two tokens",
+    **dict.fromkeys(("max_retries", "num_retries", "retries"), "max_retries_per_model, the attempts of a model"),
+    **dict.fromkeys(("cooldown", "cooldown_time", "cooldown_seconds"), "disable_duration_seconds"),
+    **dict.fromkeys(("allowed_fails", "failure_threshold"), "min_samples, and skip_threshold for the share"),
+    **dict.fromkeys(("redis", "redis_url", "redis_host"), "health_store, a URL such as redis://host:6379/0"),
+    **dict.fromkeys(("max_budget", "budget", "spend_limit"), "spend_limit_usd: {per_day: 20}"),
+    **dict.fromkeys(("telemetry", "tracing", "otel"), "opentelemetry"),
+}
 _OF_AN_ANSWER = {
     "content": "the text is `.text`",
     "output_text": "the text is `.text`",
@@ -148,6 +160,7 @@ _OF_THE_CALL = dict.fromkeys(("completions", "create", "stream", "parse"), _CALL
 _KNOWN: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "call": (_IN_A_CALL, _ANYWHERE),
     "client": (_TO_A_CLIENT, _ANYWHERE),
+    "settings": (_IN_SETTINGS,),
     "copy": (_ANYWHERE,),
     "ChatOpenRouterFallback": (_TO_LANGCHAIN,),
     "OpenRouterFallback": (_TO_LLAMAINDEX,),

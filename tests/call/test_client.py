@@ -464,7 +464,7 @@ def test_an_id_that_does_not_exist_is_warned_of_once_with_what_may_have_been_mea
     client.chat("hi")
     assert emulator.count(wrong) == 2
     said = [record.getMessage() for record in caplog.records if "does not exist" in record.getMessage()]
-    assert said == [f"{wrong} does not exist: left out for 300 s. Did you mean {right!r}?"]
+    assert said == [f"{wrong} does not exist: circuit open, next probe in 5 min. Did you mean {right!r}?"]
     client.enable(wrong)
     with pytest.raises(lib.AllModelsFailedError, match=f"Next step: Did you mean {right!r} by {wrong!r}?"):
         client.chat("hi", models=[wrong])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import FakeListChatModel
@@ -10,8 +11,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import FallbackClient
+from openrouter_fallback import FallbackClient, FallbackError
+from openrouter_fallback.call.log import LogLines
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.events import BreakerClosed
 
 A, B = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -107,6 +110,7 @@ FILES: Mapping[str, str] = {
     "model twice": "fallback:\n  default_chain: [a/b, a/b]\n",
     "no chain uses it": "fallback:\n  default_chain: [openai/gpt-5.1]\n  models: {openia/gpt-5.1: {timeout: 3}}\n",
     "yaml boolean": "fallback:\n  default_chain: [openai/gpt-5.1]\n  task_chains: {on: [a/b]}\n",
+    "a setting of another library": "fallback:\n  default_chain: [a/b]\n  settings: {timeout: 3}\n",
     "a word for a number": "fallback:\n  default_chain: [a/b]\n  settings: {min_samples: three}\n",
     "out of bounds": "fallback:\n  default_chain: [a/b]\n  settings: {skip_threshold: 3}\n",
     "no such choice": "fallback:\n  default_chain: [a/b]\n  settings: {policy: smrt}\n",
@@ -124,6 +128,15 @@ FILES: Mapping[str, str] = {
     "dollars": "fallback:\n  default_chain: [a/b]\n  settings: {spend_limit_usd: {per_day: 0}}\n",
     "missing": "fallback:\n  default_chain: [a/b]\n  endpoints: {x: {}}\n",
 }
+
+
+def _circuit(client: FallbackClient) -> None:
+    """A circuit that opens, and the line of one that has closed."""
+    with FallbackClient([A, B], base_url=NOWHERE, api_key="sk-or-x") as gone:
+        for _ in range(3):
+            with suppress(FallbackError):
+                gone.chat("Hello", total_timeout=0.2)
+    LogLines().breaker(BreakerClosed(1, A, cause="overloaded", count=3, seconds=240.0))
 
 
 def _disabled(client: FallbackClient) -> None:
@@ -184,6 +197,8 @@ DEEDS: Mapping[str, Deed] = {
     "pickle": lambda client: client.__reduce__(),
     "unread": lambda client: client.stream("Hello").completion,
     "all disabled": _disabled,
+    "a circuit": _circuit,
+    "a circuit, by hand": lambda _: LogLines().breaker(BreakerClosed(0, A, cause="overloaded", seconds=240.0)),
     "langchain argument": lambda _: ChatOpenRouterFallback(models=[A], temprature=1),  # type: ignore[call-arg]
     "langchain models": lambda _: ChatOpenRouterFallback(models=[A], model=A),
     "langchain milliseconds": lambda _: ChatOpenRouterFallback(models=[A], timeout=30000),
@@ -213,16 +228,20 @@ COMMANDS: Sequence[Sequence[str]] = (
     ("drill", "--report", "nowhere/report.html"),
     ("emulate", "--models", "nowhere.json"),
     ("models", "--offline"),
-    ("status",),
+    ("status", "-c", "fallback.yaml"),
     ("models", "--min-context", "much"),
     ("emulate", "--script", "script.yaml"),
     ("chat", "Hello"),
-    ("serve",),
+    ("check", "fallback.yaml", "-c", "other.yaml"),
+    ("check", "--no-ask", "-c", "redis.yaml"),
     ("serve", "-c", "fallback.yaml", "--host", "0.0.0.0"),
     ("serve", "-c", "fallback.yaml", "--api-keys-file", "fallback.yaml"),
     ("serve", "-c", "fallback.yaml", "--api-keys-file", "keys.yaml"),
 )
 """Run where `fallback.yaml` is there already, without a key. The script has a misspelt kind, the keys are too short."""
+
+NOTHING_THERE: Sequence[Sequence[str]] = (("status",), ("serve",), ("check",))
+"""Run where there is no configuration."""
 
 WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("init",)),

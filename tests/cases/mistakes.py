@@ -90,6 +90,18 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
     ),
     # keys
     "no wrapper, near": ("falback:\n  default_chain: [a/b]\n", 1, "falback", ["Did you mean 'fallback'?"]),
+    "a setting by another library's name": (
+        SETTINGS + "    timeout: 3\n",
+        4,
+        "fallback.settings.timeout",
+        ["Here it is first_token_timeout_seconds", "total_timeout_seconds", "Known here"],
+    ),
+    "a section by another library's name": (
+        SETTINGS + "    redis_url: redis://x\n",
+        4,
+        "fallback.settings.redis_url",
+        ["Here it is health_store"],
+    ),
     "beside the wrapper": (CHAIN + "settings: {}\n", 3, "settings", ["beside `fallback`", "Indent it"]),
     "wrapper empty": ("fallback:\n", 1, "fallback", ["found nothing", "at least one chain"]),
     "section misspelt": (CHAIN + "  setings: {}\n", 3, "fallback.setings", ["Did you mean 'settings'?", "Known here"]),

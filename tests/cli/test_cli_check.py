@@ -15,6 +15,7 @@ import pytest
 from openrouter_fallback.emulator import MODELS, Emulator
 
 from ..support.commands import KEY, command, run
+from ..support.redis_server import free_port
 
 TODAY_S = (
     "anthropic/claude-sonnet-4.5",
@@ -82,7 +83,7 @@ def checked(text: str, *args: str, **options: Any) -> tuple[int, dict[str, Any]]
     """The exit status of a check of this configuration, and what it says in JSON."""
     Path("fallback.yaml").write_text(text)
     done = run("check", "--json", *args, **options)
-    assert done.stderr == ""
+    assert done.stderr == "Configuration: fallback.yaml (in this directory)\n"
     return done.exit_code, json.loads(done.stdout)
 
 
@@ -129,7 +130,7 @@ def test_what_is_shown_to_people(emulator: Emulator, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "100")
     Path("fallback.yaml").write_text(GOOD.replace("openai/gpt-5.1", "openai/gpt-4-turbo"))
     done = run("check")
-    assert (done.exit_code, done.stderr) == (1, "")
+    assert (done.exit_code, done.stderr) == (1, "Configuration: fallback.yaml (in this directory)\n")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert lines[0] == "key of openrouter from OPENROUTER_API_KEY: accepted"
     row = next(line.split() for line in lines if line.startswith("anthropic/claude-sonnet-4.5"))
@@ -292,6 +293,71 @@ def test_an_endpoint_without_its_key_is_told_once(emulator: Emulator, monkeypatc
     assert [one["text"] for one in report["findings"]] == ["NEAR_KEY is not set"]
 
 
+# Where it stands
+
+
+def test_a_finding_names_file_line_and_key(emulator: Emulator) -> None:
+    text = GOOD.replace("deepseek/deepseek-chat", "openai/gpt-51")
+    status, report = checked(text, "--no-ask")
+    assert (status, found(report)) == (1, [("problem", "openai/gpt-51")])
+    [finding] = report["findings"]
+    at = [finding[name] for name in ("file", "line", "key")]
+    assert at == ["fallback.yaml", 4, "fallback.task_chains.coding[1]"]
+    assert finding["step"].startswith("Did you mean openai/gpt-5.1 (")
+
+
+def test_a_workflow_of_github_gets_annotations(emulator: Emulator) -> None:
+    Path("fallback.yaml").write_text(GOOD.replace("deepseek/deepseek-chat", "openai/gpt-51"))
+    done = run("check", "--no-ask", "--format", "github")
+    assert done.exit_code == 1
+    [line] = done.stdout.splitlines()
+    head = "::error file=fallback.yaml,line=4,title=fallback.task_chains.coding[1]::"
+    assert line.startswith(f"{head}openai/gpt-51: does not exist%0ADid you mean openai/gpt-5.1 (")
+    assert done.stderr.splitlines()[-1] == "1 problem"
+
+
+BROKEN = "fallback:\n  default_chain: [openai/gpt-5.1]\n  settings: {timeout: 3, min_samples: three}\n"
+
+
+def test_mistakes_of_a_file_are_annotations_too(emulator: Emulator) -> None:
+    Path("fallback.yaml").write_text(BROKEN)
+    done = run("check", "--format", "github")
+    assert done.exit_code == 2
+    first, second = sorted(done.stdout.splitlines())
+    assert first.startswith("::error file=fallback.yaml,line=3,title=fallback.settings.min_samples::found 'three'")
+    assert second.startswith("::error file=fallback.yaml,line=3,title=fallback.settings.timeout::unknown key. Here it")
+    Path("fallback.yaml").write_text("fallback: [")
+    assert run("check", "--format", "github").stdout.startswith("::error file=fallback.yaml,line=1::fallback.yaml")
+
+
+def test_mistakes_of_a_file_are_in_the_json(emulator: Emulator) -> None:
+    Path("fallback.yaml").write_text(BROKEN)
+    told = json.loads(run("check", "--format", "json").stdout)["mistakes"]
+    assert {(one["file"], one["line"], one["key"]) for one in told} == {
+        ("fallback.yaml", 3, "fallback.settings.timeout"),
+        ("fallback.yaml", 3, "fallback.settings.min_samples"),
+    }
+
+
+def test_the_redis_server_is_tried(emulator: Emulator) -> None:
+    pytest.importorskip("redis")
+    text = f"{GOOD}  settings: {{health_store: 'redis://127.0.0.1:{free_port()}'}}\n"
+    status, report = checked(text, "--no-ask")
+    assert (status, found(report)) == (1, [("problem", "health store")])
+    finding = report["findings"][0]
+    assert (finding["line"], finding["key"]) == (5, "fallback.settings.health_store")
+    assert checked(text, "--offline", "--strict", env={"OPENROUTER_API_KEY": ""})[0] == 0
+
+
+def test_warnings_are_not_green(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    green, yellow = "\x1b[32m", "\x1b[33m"
+    for text, colour in ((GOOD, green), (GOOD.replace("coding", "vision"), yellow)):
+        Path("fallback.yaml").write_text(text)
+        done = run("check", "--no-ask")
+        assert (done.exit_code, done.stdout.splitlines()[-1].startswith(colour)) == (0, True)
+
+
 # Ends
 
 
@@ -365,5 +431,5 @@ def test_an_interrupt_ends_a_check_quietly(emulator: Emulator) -> None:
         emulator.wait_for(lambda log: len(log) == 3, timeout=30)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (130, "", "")
+    assert (child.returncode, out, err) == (130, "", "Configuration: fallback.yaml (in this directory)\n")
     emulator.wait_for(lambda log: all(request.ended == "gone" for request in log))

@@ -117,6 +117,8 @@ MISSPELT = [
     ("Anthropic/Claude-Sonnet-4.5", "anthropic/claude-sonnet-4.5"),
     ("meta/llama-3.3-70b-instruct", "meta-llama/llama-3.3-70b-instruct"),
     ("openai/gpt5.1", "openai/gpt-5.1"),
+    ("openai/gpt-51", "openai/gpt-5.1"),
+    ("openai/gpt-5-1", "openai/gpt-5.1"),
     ("openai/gpt-5-minni", "openai/gpt-5-mini"),
     ("anthropic/claude-sonnet-4.6", None),
     ("meta-llama/llama-3.3-7b-instruct", None),

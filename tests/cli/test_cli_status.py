@@ -50,7 +50,7 @@ def test_table(fleet: tuple[Path, str]) -> None:
     result = run("--config", str(fleet[0]), "--base-url", fleet[1])
     assert result.exit_code == 0
     head, first, second = result.stdout.splitlines()
-    assert head.split() == ["model", "breaker", "success", "answered", "failed", "left", "out", "for"]
+    assert head.split() == ["model", "breaker", "success", "answered", "failed", "skipped", "for"]
     assert first.split()[:5] == [PRIMARY, "open", "0.0%", "0", "3"]
     assert first.split()[-1] == "overloaded"
     assert second.split() == [SECOND, "closed", "100.0%", "3", "0"]
@@ -69,6 +69,19 @@ def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
         "failures": 3,
         "reason": "overloaded",
     }
+
+
+def test_nothing_known_is_not_all_well(fleet: tuple[Path, str], server: RedisServer) -> None:
+    elsewhere = run("--model", PRIMARY, "--redis", f"{server.url}?prefix=staging", "--base-url", fleet[1])
+    assert elsewhere.exit_code == 0
+    told = " ".join(elsewhere.stderr.split())
+    assert "Nothing is known under the prefix 'staging': no process has reported a call of these models" in told
+    well = run("--model", SECOND, "--config", str(fleet[0]), "--base-url", fleet[1])
+    assert "All circuits are closed, and no model is skipped." in well.stderr
+    assert "closed, and" not in run("--config", str(fleet[0]), "--base-url", fleet[1]).stderr
+    for url, known in ((f"{server.url}?prefix=staging", False), (server.url, True)):
+        found = json.loads(run("--model", SECOND, "--redis", url, "--base-url", fleet[1], "--json").stdout)
+        assert found["known"] is known
 
 
 def test_a_model_that_is_not_in_the_configuration(fleet: tuple[Path, str]) -> None:

@@ -19,7 +19,7 @@ from openrouter_fallback.emulator import Emulator
 
 from ..support.commands import KEY, command, process, run
 
-COMMANDS = ("init", "check", "models", "chat", "route", "drill", "emulate", "serve", "status", "spend")
+COMMANDS = ("init", "check", "models", "chat", "route", "drill", "emulate", "serve", "status", "spend", "schema")
 A = "anthropic/claude-sonnet-4.5"
 
 

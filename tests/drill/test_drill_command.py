@@ -17,12 +17,14 @@ from openrouter_fallback.drill.stage import DEADLINES
 from ..support.commands import process, run
 
 ROOT = Path(__file__).parents[2]
-NAMES = [scenario.name for scenario in shipped()]
+NAMED = {scenario.name: scenario for scenario in shipped()}
+NAMES = [*NAMED]
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Temporary reports go here, and no configuration of the machine is used."""
+    """Reports go here, and no configuration of the machine is used."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("COLUMNS", "80")
@@ -42,8 +44,24 @@ def test_it_prints_the_table_the_report_and_what_to_type_next(monkeypatch: pytes
     assert "export OPENROUTER_API_KEY=sk-or-" in done.stdout
     assert "--config examples/fallback.yaml" in done.stdout
     report = Path(done.stdout.splitlines()[-1].removeprefix("The report, for a browser: "))
-    assert report.parent == tmp_path
+    assert report == tmp_path / "cache/openrouter-fallback/last-drill.html"
     assert report.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_drill_replaces_the_report_of_the_last_one_and_leaves_no_file(tmp_path: Path) -> None:
+    kept = tmp_path / "cache/openrouter-fallback/last-drill.html"
+    for name in ("rate-limited", "refused"):
+        assert str(kept) in drill("--scenario", name).stdout
+        assert NAMED[name].title in kept.read_text()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
+        "cache/openrouter-fallback/last-drill.html"
+    ]
+
+
+def test_where_there_is_no_cache_directory_the_report_is_a_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    [report] = [line for line in drill("-s", "rate-limited").stdout.splitlines() if line.endswith(".html")]
+    assert Path(report.removeprefix("The report, for a browser: ")).parent == tmp_path
 
 
 def test_a_pipe_gets_a_line_for_each_scenario() -> None:

@@ -18,7 +18,7 @@ from openrouter_fallback.emulator import MODELS, Emulator
 from openrouter_fallback.failures.kinds import TransportFault
 from openrouter_fallback.failures.signs import TRANSPORT
 
-from ..cases.messages import COMMANDS, DEEDS, FILES, MISSING, OUTAGES, WITH_A_KEY, A, fail
+from ..cases.messages import COMMANDS, DEEDS, FILES, MISSING, NOTHING_THERE, OUTAGES, WITH_A_KEY, A, fail
 from ..support.commands import run
 from ..support.pages import ROOT
 
@@ -122,8 +122,15 @@ def _deed(name: str) -> str:
 
 
 def _commands(folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    (folder / "fallback.yaml").unlink()
+    for command in NOTHING_THERE:
+        done = run(*command)
+        assert done.exit_code == 2, command
+        yield ("where nothing is", *command), done.output
     (folder / "fallback.yaml").write_text("fallback: {default_chain: [a/b]}")
     (folder / "script.yaml").write_text("faults: [{kind: rate_limit}]")
+    store = "settings: {health_store: 'redis://127.0.0.1:9'}"
+    (folder / "redis.yaml").write_text(f"fallback: {{default_chain: [a/b], {store}}}")
     (folder / "keys.yaml").write_text("keys: [{name: web, key: short}]")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -131,7 +138,7 @@ def _commands(folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
         for command in [*COMMANDS, ("emulate", "--port", port), serve]:
             done = run(*command)
             assert done.exit_code in (1, 2), command
-            yield tuple(command), done.output
+            yield tuple(command), "\n".join(FOUND.findall(done.output)) if "redis.yaml" in command else done.output
     with Emulator(MODELS) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
         for key, command in WITH_A_KEY:

@@ -36,7 +36,9 @@ EVENTS = {
     "AttemptEnded": "call number attempt",
     "FailedOver": "call failed next kind status seconds",
     "Hedged": "call silent next seconds",
-    "BreakerOpened": "call name",
+    "BreakerOpened": "call name scope cause count seconds next_probe again",
+    "BreakerHalfOpened": "call name scope cause count seconds",
+    "BreakerClosed": "call name scope cause count seconds",
     "CallEnded": "call outcome model attempts seconds error seams",
 }
 KINDS = (
@@ -60,8 +62,8 @@ KEYS: Mapping[type[BaseModel], str] = {
 COMMANDS = {
     "init": ("file --force --offline --base-url --json", "012"),
     "check": (
-        "--config -c --model -m --needs --no-ask --offline --strict --prompt-tokens --completion-tokens --timeout"
-        " --base-url --json",
+        "file --config -c --model -m --needs --no-ask --offline --strict --prompt-tokens --completion-tokens --timeout"
+        " --format --base-url --json",
         "012",
     ),
     "models": (
@@ -78,7 +80,10 @@ COMMANDS = {
         "--model -m --config -c --task --max-cost-tier --max-price --primary-provider --base-url --json",
         "02",
     ),
-    "drill": ("--config -c --scenario -s --task --surface --fail-on --report --no-report --list --json", "012"),
+    "drill": (
+        "--config -c --model -m --scenario -s --task --surface --fail-on --report --no-report --list --json",
+        "012",
+    ),
     "serve": (
         "--config -c --model -m --host --port --api-keys-file --cors-origin --drain-seconds --max-calls --max-body "
         "--workers --no-access-log --base-url --json",
@@ -91,11 +96,12 @@ COMMANDS = {
     ),
     "status": ("--config -c --model -m --redis --base-url --json", "012"),
     "spend": ("--config -c --redis --base-url --json", "012"),
+    "schema": ("--json", "0"),
 }
 METRICS = (
     "gen_ai.client.operation.duration gen_ai.client.operation.time_to_first_chunk gen_ai.client.token.usage"
     " openrouter_fallback.cost openrouter_fallback.attempts openrouter_fallback.failovers openrouter_fallback.hedges"
-    " openrouter_fallback.resends openrouter_fallback.breaker.state"
+    " openrouter_fallback.breaker.changes openrouter_fallback.resends openrouter_fallback.breaker.state"
 )
 NAMES = {
     "openrouter_fallback.drill": (

@@ -53,7 +53,10 @@ def process(emulator: Emulator, *args: str, **variables: str) -> Iterator[tuple[
     with subprocess.Popen(started, env={**environment, **variables}, **pipes) as child:
         assert child.stderr is not None
         try:
-            found = re.search(r"http://\S+/v1", child.stderr.readline())
+            told = child.stderr.readline()
+            if told.startswith("Configuration: "):
+                told = child.stderr.readline()
+            found = re.search(r"http://\S+/v1", told)
             assert found is not None
             yield child, found[0]
         finally:
@@ -345,6 +348,7 @@ def test_the_metrics_tell_attempts_failovers_seams_cost_and_breakers(
         f'openrouter_fallback_failovers_total{{kind="bad_answer",model="{FIRST}"}} 1.0',
         f'openrouter_fallback_seams_total{{after="{SECOND}",before="{FIRST}"}} 1.0',
         f'openrouter_fallback_breaker{{model="{SECOND}",state="open"}} 1.0',
+        f'openrouter_fallback_breaker_changes_total{{name="{SECOND}",scope="model",state="open"}} 1.0',
         'openrouter_fallback_first_token_seconds_count{chain="default"} 1.0',
         'openrouter_fallback_call_seconds_count{chain="default"} 2.0',
         "openrouter_fallback_calls_in_flight 0.0",

@@ -295,6 +295,8 @@ class Reader:
         self.servers.append(server)
         assert server.stderr is not None
         told = server.stderr.readline()
+        if told.startswith("Configuration: "):
+            told = server.stderr.readline()
         url = re.search(r"http://\S+/v1", told)
         assert url is not None, told
         self.patch.setenv("OPENAI_BASE_URL", url[0])

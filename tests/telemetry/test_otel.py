@@ -278,6 +278,22 @@ def test_a_request_that_is_sent_again_on_another_connection_is_counted(
     assert [one.get("http.request.resend_count") for one in attempts] == [None, 1, None]
 
 
+def test_changes_of_breakers_are_counted_also_outside_a_call(
+    emulator: Emulator, telemetry: Callable[..., Telemetry]
+) -> None:
+    made = telemetry([A, B])
+    emulator.fault("model_not_found", model=A)
+    made.client.chat("Hello")
+    made.client.enable(A)
+    changes = made.points("openrouter_fallback.breaker.changes")
+    assert {key: point.value for key, point in changes.items()} == {
+        ("not_found", "closed", A): 1,
+        ("not_found", "open", A): 1,
+    }
+    call, _ = made.tree()
+    assert [event.name for event in call.events] == ["failover", "breaker_opened"]
+
+
 @pytest.mark.parametrize("switch", ["", "NO_CONTENT", "EVENT_ONLY"])
 def test_content_stays_out(
     switch: str,
@@ -452,7 +468,7 @@ def test_by_configuration_and_without_an_sdk(emulator: Emulator) -> None:
     assert not parts_of(client).runtime.events.observed, (
         "nothing is made, and nobody woken, for an observer that sleeps"
     )
-    assert not parts_of(client).runtime.events
+    assert not parts_of(client).runtime.events.heard
     assert client.chat("Hello").text == TEXT
     assert asyncio.run(client.achat("Hello")).text == TEXT
     client.close()

@@ -11,9 +11,7 @@ from typing import Any
 
 from ..answer.decoder import Ended, FirstToken
 from ..decision.detached import DetachedProbe
-from ..events import BreakerOpened
 from .attempt import AttemptReader
-from .log import log
 from .steps import Event, OutOfTime, ResponseStarted
 
 
@@ -63,14 +61,13 @@ class Background:
 
 
 async def run_on(
-    number: int,
     probe: DetachedProbe,
     reading: AttemptReader,
     pending: asyncio.Task[Event] | None,
     clock: Callable[[], float],
     settle: Callable[[], None],
 ) -> None:
-    """Read a detached probe of call `number` until its verdict, then close it and `settle` it."""
+    """Read a detached probe until its verdict, then close it and `settle` it; the next call reports the outcome."""
     try:
         try:
             async with asyncio.timeout(max(0.0, probe.until - clock())):
@@ -88,8 +85,6 @@ async def run_on(
         probe.dropped()
         await _close(reading, settle)
         raise
-    for name in probe.opened:
-        log(BreakerOpened(number, name))
     await _close(reading, settle)
 
 

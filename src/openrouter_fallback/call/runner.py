@@ -28,7 +28,6 @@ from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedErro
 from ..events import (
     AttemptEnded,
     AttemptStarted,
-    BreakerOpened,
     CallEnded,
     CallStarted,
     Event,
@@ -47,7 +46,6 @@ from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .detached import run_on
 from .error_messages import error_for, too_dear
-from .log import log
 from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
@@ -260,6 +258,8 @@ class CallRunner:
     async def _rest(self, wait: SleepUntil) -> None:
         """Wait without a connection slot: a call that sends nothing takes no slot from other calls."""
         clock, places = self._engine.clock, self._places
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
         self._give_back(0)
         await asyncio.sleep(max(0.0, wait.until - clock()))
         if places is not None:
@@ -355,6 +355,8 @@ class CallRunner:
         if why is not None:
             return self._core.withheld(ask.number, why, self._engine.clock())
         self._report(ask)
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
         if self._heard:
             silent = self._race.readings
             if ask.hedges and silent:
@@ -484,7 +486,7 @@ class CallRunner:
             probe.dropped()
             settle()
 
-        work = run_on(self._number, probe, reading, pending, self._engine.clock, settle)
+        work = run_on(probe, reading, pending, self._engine.clock, settle)
         self._engine.background.start(work, forsake)
         return True
 
@@ -706,9 +708,16 @@ class CallRunner:
         if self._failed is not None and self._failed[0] != key:
             name, failure = self._failed
             event = FailedOver(self._number, name, key, failure.kind, failure.status, self._attempts[-1].seconds)
-            log(event)
+            candidates = self._call.plan.candidates
+            endpoint = next((one.target.endpoint for one in candidates if one.key == name), None)
+            self._engine.lines.failed_over(event, endpoint)
             self._emit(event)
         self._failed = None
+
+    def _report_breakers(self) -> None:
+        """Report what circuit breakers have done; called only where something waits."""
+        for event in self._engine.breaker_events(self._number):
+            self._emit(event)
 
     @property
     def _heard(self) -> bool:
@@ -733,11 +742,11 @@ class CallRunner:
     def _over_with(self, outcome: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER
         self._costs.close()
-        steps, self._steps = self._steps, None
-        for name in steps.machine.opened if steps is not None else ():
-            opened = BreakerOpened(self._number, name)
-            log(opened)
-            self._emit(opened)
+        self._steps = None
+        if self._engine.health.changes.waiting:
+            self._report_breakers()
+        if self._engine.lines.held:
+            self._engine.lines.call_ended()
         if self._heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
             seconds = self._engine.clock() - self._started

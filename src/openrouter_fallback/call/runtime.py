@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ..decision.commands import Limits
 from ..endpoints.destinations import Destination
 from ..errors import LocalError
-from ..events import Event, Events
+from ..events import BreakerEvent, Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
@@ -28,6 +28,7 @@ from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
 from .bills import Bills
 from .detached import Background
+from .log import LogLines, breaker_event
 
 logger = logging.getLogger("openrouter_fallback")
 _MOST_WARNINGS = 1000
@@ -97,6 +98,8 @@ class Runtime:
     known: Callable[[], Iterable[str]] = tuple
     """The known ids, to suggest one for an id that does not exist."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
+    _unsaid: set[str] = field(default_factory=set)
+    lines: LogLines = field(default_factory=LogLines)
     _left_out: set[tuple[str, str]] = field(default_factory=set)
 
     def number(self) -> int:
@@ -104,13 +107,27 @@ class Runtime:
         return next(self._numbers)
 
     def not_found(self, candidate: Candidate) -> None:
-        """Say once for each id that it does not exist, and what may have been meant."""
+        """Note once for each id that it does not exist, and what may have been meant."""
         key = candidate.key
         if key in self._not_found or len(self._not_found) > _MOST_WARNINGS:
             return
-        near = self._not_found[key] = nearest(key, {one for one in self.known() if one != key}, VERY_CLOSE)
-        meant = f" Did you mean {near!r}?" if near else " Check the id at https://openrouter.ai/models."
-        logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
+        self._not_found[key] = nearest(key, {one for one in self.known() if one != key}, VERY_CLOSE)
+        self._unsaid.add(key)
+
+    def _hint(self, key: str) -> str | None:
+        """What to say of an id that does not exist; None if that was said before."""
+        if key not in self._unsaid:
+            return None
+        self._unsaid.discard(key)
+        near = self._not_found.get(key)
+        return f" Did you mean {near!r}?" if near else " Check the id at https://openrouter.ai/models."
+
+    def breaker_events(self, call: int = 0) -> list[BreakerEvent]:
+        """The changes of circuit breakers since the last time, logged; `call` is the one that reports them."""
+        events = [breaker_event(call, change) for change in self.health.take_changes(self.clock())]
+        for event in events:
+            self.lines.breaker(event, self._hint)
+        return events
 
     def left_out(self, key: str, notes: Iterable[str]) -> None:
         """Log the parts of a history that a model was not sent: once for each model and part, and at debug per call."""

@@ -17,6 +17,7 @@ from .options import (
     BaseUrl,
     Config,
     FailOn,
+    Format,
     MaxCostTier,
     MaxPrice,
     Models,
@@ -35,7 +36,10 @@ _ABOUT = """A chain of models on OpenRouter behind one command: if a model fails
   openrouter-fallback init               write fallback.yaml
   export OPENROUTER_API_KEY=sk-or-...    from openrouter.ai/settings/keys
   openrouter-fallback check              is all right, does each model answer?
-  openrouter-fallback chat "Hello" --config fallback.yaml
+  openrouter-fallback chat "Hello"
+
+The configuration is the first of these: --config, the variable
+OPENROUTER_FALLBACK_CONFIG, ./fallback.yaml. stderr names it.
 
 Without a key: drill rehearses outages on this machine, emulate is an OpenRouter for your own tests. Each command's
 --help is a page with examples. With --json a command prints one JSON object, also of an error.
@@ -52,8 +56,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from .. import __version__
 
         typer.echo(__version__)
@@ -63,7 +67,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _app(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
@@ -97,6 +101,7 @@ def init(
 
 @app.command(short_help="Look for what is wrong with a configuration.")
 def check(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The configuration, as --config.")] = None,
     config: Config = None,
     models: Models = None,
     needs: Annotated[
@@ -108,20 +113,20 @@ def check(
     prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 1000,
     completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 300,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The longest to wait for a model.")] = 60.0,
+    form: Annotated[Format, typer.Option("--format", help="github: annotations of a workflow.")] = Format.TEXT,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong with a configuration, and for what will be.
 
     Is it valid? Is the key there, and accepted? Does each model exist, does it stay, can it do what its chain is for,
-    and does it answer a tiny prompt (a fraction of a cent for all)? What do 1,000 calls of each chain cost? A model
-    that is gone is named with the one that can take its place.
-
-    Without --config and --model the file fallback.yaml is checked.
+    and does it answer a tiny prompt (a fraction of a cent for all)? Does the Redis server answer, if health is shared?
+    What do 1,000 calls of each chain cost? A model that is gone is named with the one that can take its place.
 
     \b
       openrouter-fallback check
-      openrouter-fallback check --no-ask --strict        # in CI, without a key
+      openrouter-fallback check fallback.yaml --no-ask --strict   # CI, no key
+      openrouter-fallback check --offline --strict --format github
       openrouter-fallback check -m openai/gpt-5.1 --needs tools --needs image
 
     Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
@@ -130,9 +135,13 @@ def check(
     from .analysis.costs import Load
     from .commands.check import Wishes
 
+    as_json = as_json or form is Format.JSON
+    form = Format.JSON if as_json else form
+    if file is not None and config is not None and file != config:
+        raise typer.BadParameter(f"two configurations: {file} and --config {config}; name one")
     with failures(as_json=as_json, warnings=False):
         wishes = Wishes(offline, not no_ask, tuple(needs or ()), timeout, Load(prompt_tokens, completion_tokens))
-        passed = checking.run(config, models, base_url, wishes, strict=strict, as_json=as_json)
+        passed = checking.run(file or config, models, base_url, wishes, strict=strict, form=form)
     if not passed:
         raise typer.Exit(1)
 
@@ -259,6 +268,7 @@ def route(
 @app.command(short_help="Rehearse outages on loopback.")
 def drill(
     config: Config = None,
+    models: Models = None,
     names: Annotated[
         list[str] | None,
         typer.Option("--scenario", "-s", metavar="NAME", help="Only this scenario, or one of your own in a YAML file."),
@@ -269,7 +279,7 @@ def drill(
     ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="The verdict from which on the exit status is 1.")] = FailOn.DEGRADED,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the HTML report here, not to a temporary file.")
+        Path | None, typer.Option(metavar="FILE", help="Write the HTML report here, not over the last one.")
     ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no HTML report.")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="Print the scenarios and end.")] = False,
@@ -278,7 +288,8 @@ def drill(
     """Put the models of a chain through outages on loopback: no key is used, nothing leaves.
 
     Each scenario runs with failover and without, against an emulator. The result is a table, and an HTML report of
-    one file. Without --config an example chain is drilled; --task takes another chain than the default one.
+    one file. Without a configuration and --model an example chain is drilled; --task takes another chain than the
+    default one.
 
     \b
       openrouter-fallback drill
@@ -292,10 +303,12 @@ def drill(
     with failures(as_json=as_json):
         with needs_emulator("The drill", as_json=as_json):
             from .commands import drill as rehearsal
+            from .configuration import find
         if list_only:
             rehearsal.show_list(as_json=as_json)
             return
-        wanted = rehearsal.Wanted(config, tuple(names or ()), task, surface.value if surface is not None else None)
+        chosen = find(config), tuple(models or ()), tuple(names or ())
+        wanted = rehearsal.Wanted(*chosen, task, surface.value if surface is not None else None)
         target = rehearsal.Target(report, wanted=report is not None or not (as_json or no_report))
         verdict = rehearsal.run(wanted, target, as_json=as_json)
     if rehearsal.as_bad_as(verdict, fail_on.value):
@@ -360,3 +373,21 @@ def emulate(
 app.command(short_help="Be an OpenAI-compatible server.")(serve)
 app.command(short_help="Print the fleet's health, from Redis.")(status)
 app.command(short_help="Print what was spent today.")(spend)
+
+
+@app.command(short_help="Print the JSON Schema of a configuration.")
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema (2020-12) of a configuration, for editors and other tools. --json changes nothing.
+
+    \b
+      openrouter-fallback schema > fallback.schema.json
+
+    \b
+    In an editor with the YAML language server, the file's first line:
+      # yaml-language-server: $schema=fallback.schema.json
+
+    Exit status: 0 printed.
+    """
+    from .. import config_schema
+
+    print_json(config_schema())

@@ -32,8 +32,8 @@ _VENDORS = (
 class KeyState:
     """What is known of one endpoint's key.
 
-    `source` is where it is looked for; `accepted` is None where nobody was asked; `left` the USD that it may still
-    spend, None without a limit; `usable`: whether asking models makes sense.
+    `source` is where it is looked for; `accepted` is None where that was not tried; `left` the USD that it may still
+    spend, None without a limit; `usable`: whether calling models makes sense.
     """
 
     endpoint: str

@@ -11,14 +11,17 @@ import typer
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 CONFIG_FILE = Path("fallback.yaml")
-"""What `init` writes and `check` reads where nothing else is named."""
+"""What `init` writes, and every command reads where nothing else is named."""
 
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="ID", help="A model; several in the order of the chain."),
 ]
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", envvar=CONFIG_ENV, help="A YAML configuration.")
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help=f"A YAML configuration; or {CONFIG_ENV}, or ./{CONFIG_FILE} if there."
+    ),
 ]
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="Use the chain of this task.")]
 MaxCostTier = Annotated[str | None, typer.Option(metavar="TIER", help="Use no model above this cost tier.")]
@@ -41,11 +44,19 @@ class Sort(StrEnum):
 
 
 class Surface(StrEnum):
-    """Who calls in a drill."""
+    """The surfaces through which a drill calls."""
 
     CORE = "core"
     LANGCHAIN = "langchain"
     LLAMAINDEX = "llamaindex"
+
+
+class Format(StrEnum):
+    """How the result of a check is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
 
 
 class FailOn(StrEnum):

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import ConfigError
 from ..source import Mistake, Path, Source, quote
-from ..suggest import did_you_mean
+from ..suggest import did_you_mean, meant
 
 SHOWN = 10  # mistakes listed in one error
 WIDTH = 60  # characters of a found value
@@ -160,7 +160,9 @@ def _explain(error: dict[str, Any], place: Callable[[Path], Place], texts: Mappi
         return Mistake(path, str(context["text"]))
     known, meaning = place(loc)
     if kind == "extra_forbidden":
-        return Mistake(path, f"unknown key.{did_you_mean(str(loc[-1]), known)} Known here: {listed(known)}.")
+        named = meant("settings", str(loc[-1])) if loc[:-1] == ("settings",) else None
+        hint = did_you_mean(str(loc[-1]), known) if named is None else f" Here it is {named}."
+        return Mistake(path, f"unknown key.{hint} Known here: {listed(known)}.")
     if kind == "missing":
         return Mistake(path, f"is missing. {meaning}".rstrip())
     value, text = error["input"], texts.get(path)
@@ -198,6 +200,9 @@ def report(source: Source, mistakes: Sequence[Mistake]) -> ConfigError:
         for line, one in found
     ]
     if len(told) == 1:
-        return ConfigError(f"{source.name}{'' if told[0].startswith(':') else ', '}{told[0]}")
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    return ConfigError("\n  - ".join([f"{source.name} has {len(told)} mistakes:", *told[:SHOWN], *more]))
+        error = ConfigError(f"{source.name}{'' if told[0].startswith(':') else ', '}{told[0]}")
+    else:
+        more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+        error = ConfigError("\n  - ".join([f"{source.name} has {len(told)} mistakes:", *told[:SHOWN], *more]))
+    error.mistakes = tuple((source.name, line or None, where(one.path), one.text) for line, one in found)
+    return error

@@ -2,6 +2,7 @@
 
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Rules, State
+from .changes import BreakerChange
 from .learnt import Fact, Learnt, LearntFacts
 from .memory import MemoryHealth, ModelHealth
 from .shared.fleet import SharedHealth
@@ -12,6 +13,7 @@ __all__ = [
     "READY",
     "Availability",
     "AvailabilityStatus",
+    "BreakerChange",
     "Fact",
     "HealthScopes",
     "HealthStore",

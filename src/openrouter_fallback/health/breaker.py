@@ -54,6 +54,10 @@ class BreakerPermit:
         self.ended = False
 
 
+def _unheard(state: State, cause: str, at: float | None) -> None:
+    """Where nobody hears of changes."""
+
+
 class Breaker:
     """The health of one model or endpoint.
 
@@ -65,6 +69,8 @@ class Breaker:
 
     A probe's slot is taken for 20 to 25 s from its begin, however it ends; only an end that says nothing of health
     (a rate limit, a caller that leaves soon) gives it back.
+
+    `report` is called at each change of state: the new one, what opened the circuit, the time if it is known.
     """
 
     __slots__ = (
@@ -74,6 +80,7 @@ class Breaker:
         "_probe_token_at",
         "_probe_until",
         "_repeats",
+        "_why",
         "alone",
         "closed_at",
         "epoch",
@@ -82,6 +89,7 @@ class Breaker:
         "in_flight",
         "open_until",
         "reason",
+        "report",
         "rules",
         "trips",
         "window",
@@ -100,7 +108,8 @@ class Breaker:
         self.in_flight = 0
         self.open_until: float | None = None
         self.closed_at: float | None = None
-        self.reason = ""
+        self.reason = self._why = ""
+        self.report: Callable[[State, str, float | None], object] = _unheard
         self.alone = False
         """Whether the last probe was overtaken and closed without a verdict: the next probe runs alone."""
         self._probe: BreakerPermit | None = None
@@ -149,6 +158,7 @@ class Breaker:
         if held.probe:
             self._probe, self._probe_token_at = held, None
             self._probe_until = now + self._probe_seconds()
+            self.report(State.HALF_OPEN, self.reason, now)
         if held.forced:
             self.forced += 1
         return held
@@ -173,11 +183,14 @@ class Breaker:
         if state is not State.CLOSED and (held.probe or held.forced):
             self.close(now)
 
-    def failure(self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
+    def failure(
+        self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True, why: str = ""
+    ) -> bool:
         """The attempt's call failed here; returns whether the breaker opened.
 
-        `open_for`: open at once, that long; `counts`: whether it is a failure in the window too.
+        `open_for`: open at once, that long; `counts`: whether it is a failure in the window too; `why`: its kind.
         """
+        self._why = why
         state = self.state(now)
         self.end(held)
         if held.forced and held.epoch == self.epoch and state is not State.CLOSED:
@@ -224,6 +237,8 @@ class Breaker:
 
     def close(self, now: float | None = None) -> None:
         """Closed, with an empty window. `now`: by an answer; the circuit starts slowly."""
+        if self.open_until is not None:
+            self.report(State.CLOSED, self.reason, now)
         self.epoch += 1
         self.alone = False
         self.failures_in_a_row = self.trips = self.forced = 0
@@ -238,7 +253,9 @@ class Breaker:
         self.alone = False
         self.failures_in_a_row = self.forced = 0
         self.open_until = now + seconds
+        self.reason = self._why
         self._probe = self._probe_token_at = self.closed_at = None
+        self.report(State.OPEN, self.reason, now)
 
     def _same_event(self, held: BreakerPermit, now: float) -> bool:
         """Whether the attempt was under way at the last failure in the row, at most a second ago."""

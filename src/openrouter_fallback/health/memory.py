@@ -13,6 +13,7 @@ from functools import partial
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
+from .changes import BreakerChange, Changes
 from .learnt import Fact, Learnt, LearntFacts
 from .window import Latencies
 
@@ -122,6 +123,7 @@ class MemoryHealth:
         self._accepted: dict[str, float] = {}
         self._late: dict[str, float] = {}
         self._learnt = LearntFacts()
+        self.changes = Changes()
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
         _live.add(self)
@@ -384,9 +386,7 @@ class MemoryHealth:
         """Record a failure of the model. Returns whether its breaker opened."""
         with self._lock:
             breaker = self._model(ticket.target).breaker
-            opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts)
-            if opened:
-                breaker.reason = reason
+            opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts, why=reason)
             # It says nothing about the endpoint, whose probe this may have been.
             self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
             return opened
@@ -394,7 +394,7 @@ class MemoryHealth:
     def endpoint_failed(self, ticket: Permit, now: float) -> bool:
         """Record that the endpoint could not be reached. Returns whether its breaker opened."""
         with self._lock:
-            return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now)
+            return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now, why="connection")
 
     def endpoint_answered(self, ticket: Permit, now: float) -> None:
         """Record an HTTP status. Any status is a success of the endpoint."""
@@ -501,6 +501,11 @@ class MemoryHealth:
         with self._lock:
             return self._learnt.about(scopes, now)
 
+    def take_changes(self, now: float) -> list[BreakerChange]:
+        """The changes of breakers that have not been reported yet."""
+        with self._lock:
+            return self.changes.take(now)
+
     # By hand
 
     def disable(self, target: HealthScopes, until: float) -> None:
@@ -523,13 +528,17 @@ class MemoryHealth:
     def forget(self, target: HealthScopes) -> None:
         """Forget the health of one model, its cooldowns and its learnt facts."""
         with self._lock:
-            self._models.pop(target.model, None)
+            known = self._models.pop(target.model, None)
+            if known is not None:
+                known.breaker.close()
             self._learnt.forget(target.model)
             self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if key[1] != target.model}
 
     def reset(self) -> None:
         """Forget all health, cooldowns and learnt facts."""
         with self._lock:
+            for breaker in (*(known.breaker for known in self._models.values()), *self._endpoints.values()):
+                breaker.close()
             self._models.clear()
             self._learnt.clear()
             self._endpoints.clear()
@@ -545,14 +554,15 @@ class MemoryHealth:
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
             breaker = self._breaker(rules, target.endpoint, target.model)
-            known = _Model(breaker, Latencies(self._rules.window_seconds))
+            known = _Model(self.changes.watch(breaker, "model", target.model), Latencies(self._rules.window_seconds))
             self._models[target.model] = known
         return known
 
     def _endpoint(self, name: str) -> Breaker:
         known = self._endpoints.get(name)
         if known is None:
-            known = self._endpoints[name] = self._breaker(self._rules, name, None)
+            breaker = self._breaker(self._rules, name, None)
+            known = self._endpoints[name] = self.changes.watch(breaker, "endpoint", name)
         return known
 
     def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:

@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from .. import FallbackClient
-from ..events import AttemptEnded, CallEnded, Event, FailedOver
+from ..events import AttemptEnded, BreakerEvent, CallEnded, Event, FailedOver
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 DIRECTORY_ENV = "PROMETHEUS_MULTIPROC_DIR"
@@ -61,6 +61,12 @@ class Metrics:
             ("before", "after"),
             registry=registry,
         )
+        self._changes = Counter(
+            "openrouter_fallback_breaker_changes",
+            "Changes of circuit breakers: open, half_open or closed.",
+            ("scope", "name", "state"),
+            registry=registry,
+        )
         self._cost = Counter("openrouter_fallback_cost_usd", "USD of all attempts.", ("model",), registry=registry)
         if DIRECTORY_ENV in os.environ:  # several processes: what is read is what all of them have written there
             self._pages = CollectorRegistry()
@@ -76,6 +82,8 @@ class Metrics:
                 self._cost.labels(attempt.model).inc(attempt.cost)
         elif isinstance(event, FailedOver):
             self._failovers.labels(event.failed, event.kind).inc()
+        elif isinstance(event, BreakerEvent):
+            self._changes.labels(event.scope, event.name, event.state).inc()
         elif isinstance(event, CallEnded):
             for seam in event.seams:
                 self._seams.labels(seam.before, seam.after).inc()

@@ -1,7 +1,7 @@
 """Calls as OpenTelemetry spans and metrics, after the semantic conventions for generative AI (extra `otel`: API only).
 
 One span for each call, `chat <first model>`, with all that the conventions know of it; below it one for each attempt.
-Tokens stand on the call's span only, so that whoever adds up spans counts them once. What the conventions have no word
+Tokens stand on the call's span only, so that a sum over spans counts them once. What the conventions have no word
 for is named `openrouter_fallback.*`. Prompts and answers are recorded only if the conventions' own switch says so.
 """
 
@@ -23,7 +23,7 @@ from ..config.models import FallbackConfig
 from ..events import (
     AttemptEnded,
     AttemptStarted,
-    BreakerOpened,
+    BreakerEvent,
     CallEnded,
     CallStarted,
     Event,
@@ -124,7 +124,14 @@ class OpenTelemetry:
             description="Times that a call went on with another model.",
         )
         self._hedges = meter.create_counter(
-            "openrouter_fallback.hedges", unit="{hedge}", description="Times that a second model was asked at the side."
+            "openrouter_fallback.hedges",
+            unit="{hedge}",
+            description="Times that a second model was called beside one.",
+        )
+        self._changes = meter.create_counter(
+            "openrouter_fallback.breaker.changes",
+            unit="{change}",
+            description="Changes of circuit breakers, by model or endpoint and new state.",
         )
         self._resends = meter.create_counter(
             "openrouter_fallback.resends",
@@ -144,6 +151,9 @@ class OpenTelemetry:
         if isinstance(event, CallStarted):
             self._begin(event, seen)
             return
+        if isinstance(event, BreakerEvent):
+            self._breaker(event)
+            return
         if event.call not in self._calls:
             return
         match event:
@@ -157,13 +167,11 @@ class OpenTelemetry:
                 between = {"openrouter_fallback.silent": event.silent, "openrouter_fallback.next": event.next}
                 self._hedges.add(1, between)
                 self._calls[event.call].span.add_event("hedged", between)
-            case BreakerOpened():
-                self._calls[event.call].span.add_event("breaker_opened", {"openrouter_fallback.name": event.name})
             case CallEnded():
                 self._end(event, seen)
 
     def awake(self) -> bool:
-        """Whether anybody gets what is recorded."""
+        """Whether a provider receives what is recorded."""
         return self._given or _configured()
 
     def end(self) -> None:
@@ -177,7 +185,7 @@ class OpenTelemetry:
             call.span.end()
 
     def _aim(self, key: str) -> Attributes:
-        """Whom a request to the model goes to."""
+        """The endpoint and the model of a request."""
         endpoint, model = self._config.split(key)
         return {"gen_ai.provider.name": endpoint, "gen_ai.request.model": model, **self._places[endpoint]}
 
@@ -236,6 +244,16 @@ class OpenTelemetry:
         }
         self._failovers.add(1, attributes)
         self._calls[event.call].span.add_event("failover", attributes)
+
+    def _breaker(self, event: BreakerEvent) -> None:
+        """Count a change, and note it on the span of the call that reports it."""
+        state = event.state
+        name = {"openrouter_fallback.name": event.name}
+        self._changes.add(1, {**name, "openrouter_fallback.breaker.state": state, "error.type": event.cause})
+        call = self._calls.get(event.call)
+        if call is not None:
+            happened = {"open": "breaker_opened", "half_open": "breaker_half_opened", "closed": "breaker_closed"}
+            call.span.add_event(happened[state], {**name, "error.type": event.cause})
 
     # Its attempts
 
@@ -311,7 +329,7 @@ def _place(url: str) -> Attributes:
 
 
 def _request(params: Mapping[str, Any], *, streamed: bool) -> Attributes:
-    """What the request asks for, as far as it is of the type that the conventions give it."""
+    """The parameters of the request that have the type of the conventions."""
     attributes: Attributes = {
         name: kind(value)
         for key, (name, kind) in _PARAMS.items()

@@ -1,4 +1,4 @@
-"""What is known of a configuration without asking a model: what each chain is for, whether its models fit. Pure."""
+"""What is known of a configuration without calling a model: what each chain is for, whether its models fit. Pure."""
 
 from __future__ import annotations
 
@@ -40,12 +40,18 @@ NEEDS = (*_WORDS, "image", "audio", "file", "video")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, or will be: with what, what it is, and the next step."""
+    """Something that is wrong, or will be: with what, what it is, and the next step.
+
+    `file`, `line` and `key` say where in the configuration, if that is known.
+    """
 
     level: Level
     about: str
     text: str
     step: str
+    file: str | None = None
+    line: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def purpose(name: str) -> frozenset[str]:
 def misfits(
     id: str, model: ModelInfo, chains: Iterable[Chain], needs: Iterable[str], params: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """What the model is known not to be able to do, though its settings, the user or a chain's name ask for it."""
+    """What the model is known not to be able to do, though its settings, the user or a chain's name require it."""
     for need in sorted({*needs, *(name for name in params if name in _WORDS and params[name])}):
         if model.can(need) is False:
             yield Finding("problem", id, f"cannot {_can(need)}", f"Models that can: {_search(need)}")

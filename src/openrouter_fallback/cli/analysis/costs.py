@@ -39,7 +39,7 @@ def per_thousand(model: ModelInfo | None, load: Load) -> Decimal | None:
 
 
 def chain_cost(chain: Iterable[str], look_up: Callable[[str], ModelInfo | None], load: Load) -> ChainCost:
-    """What 1,000 calls of a chain cost, depending on who answers them."""
+    """What 1,000 calls of a chain cost, depending on the model that answers."""
     costs = [per_thousand(look_up(id), load) for id in chain]
     known = [cost for cost in costs if cost is not None]
     return ChainCost(costs[0] if costs else None, min(known, default=None), max(known, default=None))

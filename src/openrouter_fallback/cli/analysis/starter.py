@@ -18,7 +18,7 @@ from .successors import name, newest_first
 PER_CHAIN = 3
 _LEAST_CONTEXT = 32_000
 _LEAST_DAYS = 180  # that a model must have left, if it is to go at all
-_DEAREST = Decimal(40)  # USD per 1,000 usual calls; what costs more is for those who know why
+_DEAREST = Decimal(40)  # USD per 1,000 usual calls; dearer models are a choice of their own
 _USUAL = Load()
 _PASSING = ("preview", "-exp", "beta", "experimental")
 
@@ -163,14 +163,14 @@ _TEMPLATE = """\
 # Written by `openrouter-fallback init` on {today}, from the models that exist on that day; change what you like.
 #
 #   openrouter-fallback check --config {file}           is all of it right, and does every model answer?
-#   openrouter-fallback route --config {file}           which models would be asked, in which order?
-#   openrouter-fallback chat "Hello" --config {file}    ask
+#   openrouter-fallback route --config {file}           which models would be called, in which order?
+#   openrouter-fallback chat "Hello" --config {file}    make a call
 #   openrouter-fallback drill --config {file}           rehearse outages, without a key
 #
 # In Python: FallbackClient.from_config("{file}"). The key comes from OPENROUTER_API_KEY.
 # Prices are USD per million tokens.
 fallback:
-  default_chain:                              # asked in this order; the next one takes over when one fails
+  default_chain:                              # called in this order; the next one takes over when one fails
 {default}
 
   task_chains:                                # chosen with task="coding" or --task coding
@@ -189,9 +189,9 @@ fallback:
 
   settings:
     max_retries_per_model: 2                  # attempts per model and call, the first one included
-    disable_duration_seconds: 300             # the longest a failing model is left out
+    disable_duration_seconds: 300             # the longest that a circuit is open
     health_window_minutes: 10                 # how far back its health looks
-    skip_threshold: 0.3                       # the success rate below which it is left out ...
+    skip_threshold: 0.3                       # the success rate below which a circuit opens ...
     min_samples: 3                            # ... once there are this many calls
     total_timeout_seconds: 300                # the longest a call waits for its answer in all
     # first_token_timeout_seconds: 30         # the longest for the first token of one attempt

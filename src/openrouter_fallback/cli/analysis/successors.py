@@ -92,9 +92,13 @@ def _priced(model: ModelInfo) -> str:
 
 
 def meant(id: str, existing: Iterable[str]) -> str | None:
-    """The id that was misspelt; another version or size is another model."""
+    """The id that was misspelt; another version or size is another model, `gpt-51` for `gpt-5.1` is not."""
     from rapidfuzz import fuzz, process
 
+    existing = list(existing)
+    squeezed = [one for one in existing if _squeezed(one) == _squeezed(id)]
+    if squeezed:
+        return squeezed[0]
     numbers = _numbers(id)
     alike = {one: _spelt(one) for one in existing if _numbers(one) == numbers}
     found = [
@@ -136,6 +140,10 @@ def newest_first(id: str) -> tuple[object, ...]:
 
 def _spelt(id: str) -> str:
     return re.sub(r"[-_/:. ]+", " ", id.lower())
+
+
+def _squeezed(id: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", id.lower())
 
 
 def _numbers(id: str) -> list[str]:

@@ -22,13 +22,14 @@ from ... import (
     Route,
 )
 from ..analysis.audit import OPENROUTER
+from ..configuration import find
 from ..credentials import REACH
 from ..output.terminal import point_to_check, say, stderr, stdout, tame
 
 Messages = list[dict[str, str]]
 
 CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct", "openrouter/auto")
-"""What is asked where neither a configuration nor a model is named; the last one chooses among what exists."""
+"""The chain where neither a configuration nor a model is named; the last one chooses among what exists."""
 
 
 def client(
@@ -41,6 +42,7 @@ def client(
     primary_provider: str | None = None,
 ) -> FallbackClient:
     """The client that the options describe. With both, the models stand in for the configuration's chains."""
+    config = find(config)
     if config is not None:
         made = FallbackClient(config=config, base_url=base_url).with_options(models=models or None)
     else:
@@ -73,7 +75,7 @@ def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool =
                 raise CatalogError(f"{error}\nNext step: {REACH}") from None
             say(f"{error}\nWhat follows was fetched at {catalog.fetched(endpoint):%Y-%m-%d %H:%M} UTC.", "yellow")
     if not catalog.models(endpoint):
-        raise CatalogError(f"{endpoint}: no list of models is kept on this machine yet; leave out --offline once")
+        raise CatalogError(f"{endpoint}: no list of models is kept on this machine yet; run it once without --offline")
     return catalog.models(endpoint)
 
 
@@ -98,7 +100,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def show(client: FallbackClient, messages: Messages, *, stream: bool) -> None:
-    """Ask, print the answer on stdout, and on stderr who failed and who answered."""
+    """Make the call, print the answer on stdout, and on stderr which models failed and which one answered."""
     out = _Out()
     try:
         if stream:

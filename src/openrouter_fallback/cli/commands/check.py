@@ -24,7 +24,7 @@ class Wishes:
     """What the check may do and assume; `needs` of every model; `timeout` in seconds per model."""
 
     offline: bool = False
-    ask: bool = True
+    calls: bool = True
     needs: tuple[str, ...] = ()
     timeout: float = 60.0
     load: Load = field(default_factory=Load)
@@ -32,7 +32,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of asking a model: seconds, USD; without an answer, the error in one line and what to do."""
+    """What became of a call to a model: seconds, USD; without an answer, the error in one line and what to do."""
 
     seconds: float
     cost: float | None = None
@@ -81,19 +81,19 @@ class Report:
 async def check(
     client: FallbackClient, wishes: Wishes, today: date, told: Callable[[int, int], object] = lambda done, of: None
 ) -> Report:
-    """Look at everything; `told` hears how many models have been asked, and of how many."""
+    """Look at everything; `told` is called with the number of models that were called, and of all."""
     config, catalog = client.config, client.catalog
     ids = config.ids()
-    asks = wishes.ask and not wishes.offline
+    calls = wishes.calls and not wishes.offline
     endpoints = tuple(dict.fromkeys(config.split(id)[0] for id in ids))
     async with client:
-        keys = [await key_state(client, name, offline=wishes.offline, needed=asks) for name in endpoints]
+        keys = [await key_state(client, name, offline=wishes.offline, needed=calls) for name in endpoints]
         keyless = {key.endpoint for key in keys if key.source and not key.present} - {OPENROUTER}
         there = [name for name in endpoints if name not in keyless]  # that a key is missing is said once
         unlisted = _unlisted(client, endpoints) if wishes.offline else await _refresh(client, there)
         usable = {key.endpoint for key in keys if key.usable}
-        asked = [id for id in ids if asks and config.split(id)[0] in usable]
-        answers = await _ask_all(client, asked, wishes.timeout, told)
+        called = [id for id in ids if calls and config.split(id)[0] in usable]
+        answers = await _call_all(client, called, wishes.timeout, told)
     known = chains(config)
     models = tuple(_examined(client, id, known, wishes.needs, answers.get(id), today) for id in ids)
     found = [*(one for key in keys for one in key.findings), *unlisted]
@@ -112,7 +112,7 @@ def _unlisted(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding
     """Endpoints of whose models no list is kept on this machine."""
     unknown = [name for name in endpoints if client.catalog.fetched(name) is None]
     text = "their list is not kept on this machine, so it is not known which of them exist"
-    return tuple(Finding("note", f"models of {name}", text, "Leave out --offline once.") for name in unknown)
+    return tuple(Finding("note", f"models of {name}", text, "Run it once without --offline.") for name in unknown)
 
 
 async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding, ...]:
@@ -127,27 +127,27 @@ async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Fi
     return tuple(found)
 
 
-async def _ask_all(
+async def _call_all(
     client: FallbackClient, ids: Sequence[str], longest: float, told: Callable[[int, int], object]
 ) -> dict[str, Answer]:
-    """Ask each model, some at a time."""
+    """Call each model, some at a time."""
     places = asyncio.Semaphore(_AT_ONCE)
     answers: dict[str, Answer] = {}
 
-    async def ask(id: str) -> None:
+    async def call(id: str) -> None:
         async with places:
-            answers[id] = await _ask(client, id, longest)
+            answers[id] = await _call(client, id, longest)
         told(len(answers), len(ids))
 
     if ids:
         told(0, len(ids))
     async with asyncio.TaskGroup() as group:
         for id in ids:
-            group.create_task(ask(id))
+            group.create_task(call(id))
     return answers
 
 
-async def _ask(client: FallbackClient, id: str, longest: float) -> Answer:
+async def _call(client: FallbackClient, id: str, longest: float) -> Answer:
     """One tiny question, tried as often as the configuration says."""
     try:
         answer = await client.achat(_PROMPT, models=[id], max_tokens=_MAX_TOKENS, total_timeout=longest)
@@ -177,8 +177,8 @@ def _examined(
         found.append(Finding(going[0], id, going[1], replacement(endpoint, model, living)))
     gone = info is None and bool(there)
     if gone and (answer is None or answer.error is not None):
-        asked = f" ({answer.error.partition(':')[0]})" if answer is not None and answer.error is not None else ""
-        found.append(Finding("problem", id, f"does not exist{asked}", replacement(endpoint, model, living)))
+        tried = f" ({answer.error.partition(':')[0]})" if answer is not None and answer.error is not None else ""
+        found.append(Finding("problem", id, f"does not exist{tried}", replacement(endpoint, model, living)))
     elif gone:
         text = f"it answers, although {endpoint} does not list it: it may be going"
         found.append(Finding("warning", id, text, replacement(endpoint, model, living)))

@@ -15,18 +15,20 @@ from typing import Literal
 
 import typer
 
-from ... import ConfigError, load_config
+from ... import ConfigError
 from ...drill import VERDICTS, DrillResult, Scenario, Verdict, read_scenario, run_drill, shipped
 from ...drill.reporting.live import watching
 from ...drill.reporting.report import listing
 from ...drill.reporting.report import report as print_report
 from ...suggest import nearest
+from ..configuration import narrowed
 from ..output.shapes import scenarios_json
 from ..output.terminal import print_json, say, stderr, stdout
 
 _EXAMPLE = Path("examples/fallback.yaml")
 _YAML = (".yaml", ".yml")
 _PROGRAM = "openrouter-fallback"
+_LAST = "last-drill.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Wanted:
     """What is drilled, as typed."""
 
     config: Path | None
+    models: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     task: str | None = None
     surface: Literal["core", "langchain", "llamaindex"] | None = None
@@ -42,13 +45,14 @@ class Wanted:
         """What one types to do it again."""
         given = {"--config": self.config, "--task": self.task, "--surface": self.surface}
         options = [[name, str(value)] for name, value in given.items() if value is not None]
+        options += [["--model", id] for id in self.models]
         options += [["--scenario", name] for name in self.names]
         return shlex.join([_PROGRAM, "drill", *(word for option in options for word in option)])
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the report goes, if one is wanted; None: a temporary file."""
+    """Where the report goes, if one is wanted; None: the file of the last report, in the user's cache directory."""
 
     path: Path | None
     wanted: bool
@@ -65,7 +69,7 @@ def show_list(*, as_json: bool) -> None:
 def run(wanted: Wanted, target: Target, *, as_json: bool) -> Verdict:
     """Drill, print, write the report; the verdict. Raises `ConfigError` and `typer.BadParameter`."""
     scenarios = _chosen(wanted.names)
-    config = load_config(wanted.config) if wanted.config is not None else None
+    config = narrowed(wanted.config, wanted.models)
     missing = _missing(target)
     with nullcontext(_unseen) if as_json else watching(stderr()) as watch:
         result = run_drill(config, scenarios, task=wanted.task, surface=wanted.surface, watch=watch)
@@ -93,7 +97,7 @@ def _unseen(progress: object) -> None:
 
 
 def _missing(target: Target) -> str:
-    """What to install for a report; raises where one was asked for by name, before anything is drilled."""
+    """What to install for a report; raises if one was named, before anything is drilled."""
     if not target.wanted:
         return ""
     if target.path is not None and (why := _unwritable(target.path)):
@@ -128,10 +132,23 @@ def _unwritable(file: Path) -> str:
 def _write(result: DrillResult, target: Target, command: str) -> Path:
     from ...drill.page import write_page
 
+    path = target.path or _last_report()
     try:
-        return write_page(result, target.path, command=command)
+        return write_page(result, path, command=command)
     except OSError as error:
-        raise ConfigError(f"--report {target.path or 'to a temporary file'}: {error.strerror}") from None
+        raise ConfigError(f"--report {path or 'to a temporary file'}: {error.strerror}") from None
+
+
+def _last_report() -> Path | None:
+    """One file per user, which the next drill replaces: drills leave no files behind. None: it cannot be had."""
+    from platformdirs import user_cache_path
+
+    try:
+        folder = user_cache_path("openrouter-fallback", appauthor=False)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home directory
+        return None
+    return None if _unwritable(folder / _LAST) else folder / _LAST
 
 
 def _chosen(names: Sequence[str]) -> list[Scenario]:

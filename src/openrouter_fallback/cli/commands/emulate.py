@@ -18,7 +18,7 @@ from ... import ConfigError
 from ...emulator import MODELS, Emulator
 from ..output.terminal import print_json, say
 
-_KEPT = 100  # requests in the log, which nobody reads here: it may serve for days
+_KEPT = 100  # requests in the log, which is not read here: it may serve for days
 
 
 def models(ids: Sequence[str] | None, file: str | None) -> list[Any] | None:

@@ -22,7 +22,7 @@ def serve(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; not loopback: needs keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes a free one.")] = 8788,
     api_keys_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML: who may call, and which chains; or set SERVE_API_KEY.")
+        Path | None, typer.Option(metavar="FILE", help="YAML: the API keys and their chains; or set SERVE_API_KEY.")
     ] = None,
     cors_origin: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="A web page that may call; may be repeated.")
@@ -53,6 +53,7 @@ def serve(
     Exit status: 0 stopped, 2 it could not be started as asked.
     """
     from ... import ConfigError
+    from .. import configuration
     from . import calls
 
     with failures(as_json=as_json), _numbers(workers):
@@ -76,7 +77,7 @@ def serve(
             access_log=not no_access_log,
             bounds=serving.Bounds(calls=max_calls, body_bytes=max_body * 2**20),
         )
-        if config is None and not models:
+        if config is None and not models and not configuration.there():
             raise ConfigError("nothing to serve: give --config fallback.yaml, or models with --model")
         client = calls.client(models, config, base_url)
 

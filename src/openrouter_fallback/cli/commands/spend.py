@@ -39,8 +39,10 @@ def spend(
     """
     import asyncio
 
+    from ..configuration import find
+
     with failures(as_json=as_json):
-        client = _client(config, redis, base_url)
+        client = _client(find(config), redis, base_url)
         with client:
             fleet = _fleet(client)
             key = asyncio.run(_key(client))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
@@ -38,9 +39,10 @@ def status(
     Exit status: 0 printed, 1 Redis does not answer, 2 it could not be read as asked.
     """
     from ... import ConfigError
+    from ..configuration import find
 
     with failures(as_json=as_json):
-        client = _client(config, models, redis, base_url)
+        client = _client(find(config), models, redis, base_url)
         known = client.config.ids()
         for model in models or ():
             if model not in known:
@@ -56,10 +58,15 @@ def status(
                     say(told, "red")
                 raise typer.Exit(1) from None
         shown = [one for key, one in seen.items() if not models or key in models]
+        known_of = any(_known(one) for one in shown)
         if as_json:
-            print_json({"models": [_json(one) for one in shown]})
-        else:
-            _show(shown)
+            print_json({"known": known_of, "models": [_json(one) for one in shown]})
+            return
+        _show(shown)
+        if not known_of:
+            say(f"{_nothing(client)}", "yellow")
+        elif all(one.state == "closed" and one.seconds_left is None for one in shown):
+            say("All circuits are closed, and no model is skipped.", "green")
 
 
 _PASSWORD = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the variable's name
@@ -79,6 +86,24 @@ def _client(config: Path | None, models: list[str] | None, redis: str | None, ba
             "health is not shared here: name the Redis server in settings.health_store, or give --redis redis://host"
         )
     return FallbackClient(config=chosen, base_url=base_url, settings=settings)
+
+
+def _known(health: ModelHealth) -> bool:
+    """Whether any process has reported something of the model."""
+    return bool(health.successes or health.failures or health.state != "closed" or health.seconds_left is not None)
+
+
+def _nothing(client: FallbackClient) -> str:
+    """What to look at where no process has reported anything: this is not the same as all being well."""
+    store = client.config.settings.health_store
+    url = urlsplit(store if isinstance(store, str) else store.get_secret_value())
+    prefix = dict(parse_qsl(url.query)).get("prefix")
+    under = f"the prefix {tame(prefix)!r}" if prefix else "the default prefix"
+    minutes = client.config.settings.health_window_minutes
+    return (
+        f"Nothing is known under {under}: no process has reported a call of these models in the last {minutes:g} min. "
+        "Compare host, database and prefix of health_store, and base_url, with those of the service."
+    )
 
 
 def _json(health: ModelHealth) -> dict[str, Any]:

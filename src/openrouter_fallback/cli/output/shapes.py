@@ -7,7 +7,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ... import Attempt, Completion, FallbackError, ModelInfo, Route, Skipped
+from ... import Attempt, Completion, ConfigError, FallbackError, ModelInfo, Route, Skipped
 from ..analysis.costs import per_million
 
 if TYPE_CHECKING:
@@ -39,7 +39,15 @@ def error_json(error: FallbackError) -> dict[str, Any]:
         "error": {"type": type(error).__name__, "message": str(error), "retry_after": error.retry_after},
         "attempts": _attempts(error.attempts),
         "skipped": _skipped(error.skipped),
+        **_mistakes(error),
     }
+
+
+def _mistakes(error: FallbackError) -> dict[str, Any]:
+    """Of a configuration that cannot be used: where."""
+    if not isinstance(error, ConfigError) or not error.mistakes:
+        return {}
+    return {"mistakes": [dict(zip(("file", "line", "key", "text"), one, strict=True)) for one in error.mistakes]}
 
 
 def _attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ def stdout() -> Console:
     """Results."""
     from rich.console import Console  # Here and in its like: neither help nor completion nor --json needs it.
 
-    # What is piped is not folded: whoever cuts columns out of it wants each row in one line.
+    # A pipe is not folded: a program that cuts columns out of it needs each row in one line.
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
     return Console(highlight=False, width=wide)
 
@@ -90,7 +90,7 @@ def print_json(value: dict[str, Any]) -> None:
 
 
 def print_error(kind: str, message: str) -> None:
-    """An error in which no model was asked, as JSON on stdout and in words on stderr."""
+    """An error before any model was called, as JSON on stdout and in words on stderr."""
     print_json({"error": {"type": kind, "message": message, "retry_after": None}, "attempts": [], "skipped": []})
     say(message, "red")
 
@@ -103,7 +103,7 @@ def say(text: str, style: str = "") -> None:
 
 
 def point_to_check(attempts: Iterable[Attempt]) -> None:
-    """Where an id does not exist, say who knows a better one."""
+    """If an id does not exist, say which command knows a better one."""
     gone = dict.fromkeys(attempt.model for attempt in attempts if attempt.kind == "not_found")
     if gone:
         named = " ".join(f"-m {id}" for id in gone)
@@ -114,13 +114,13 @@ class _Warnings(logging.Handler):
     """The library's warnings on stderr, but for those of attempts, of which the command tells at its end."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.module not in ("runtime", "events", "log"):
+        if record.module not in ("runtime", "log"):
             say(record.getMessage(), "yellow")
 
 
 @contextmanager
 def failures(*, as_json: bool, warnings: bool = True) -> Iterator[None]:
-    """End the command as its exit status says: 1 for a failed call, 2 for one that could not be made as asked.
+    """End the command as its exit status says: 1 for a failed call, 2 for wrong options or a wrong configuration.
 
     `warnings`: whether the library's are shown.
     """
@@ -131,7 +131,7 @@ def failures(*, as_json: bool, warnings: bool = True) -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read; who reads it says what is wrong
+        sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read; the reader says what is wrong
     logger, handler = logging.getLogger("openrouter_fallback"), _Warnings() if warnings else logging.NullHandler()
     logger.addHandler(handler)
     try:

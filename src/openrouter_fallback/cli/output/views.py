@@ -73,7 +73,7 @@ def show_report(report: Report, *, passed: bool) -> None:
         out.print()
         out.print(_findings(report.findings))
     out.print()
-    out.print(_verdict(report, passed=passed))
+    out.print(verdict(report, passed=passed))
 
 
 def _findings(findings: Sequence[Finding]) -> Table:
@@ -132,7 +132,7 @@ def _said(model: CheckedModel) -> tuple[Text, str, str]:
     if model.listed is False and (answer is None or answer.error is not None):
         return Text("does not exist", "red"), "", ""
     if answer is None:
-        return Text("not asked", "dim"), "", ""
+        return Text("not called", "dim"), "", ""
     answered = Text("failed", "red") if answer.error is not None else Text("answered", "green")
     return answered, f"{answer.seconds:.2f} s", usd(answer.cost) if answer.cost is not None else ""
 
@@ -153,10 +153,12 @@ def _span(cost: ChainCost) -> str:
     return f"{usd(cost.cheapest)} to {usd(cost.dearest)}" if cost.cheapest != cost.dearest else usd(cost.dearest)
 
 
-def _verdict(report: Report, *, passed: bool) -> Text:
-    counts = {level: sum(one.level == level for one in report.findings) for level in ("problem", "warning")}
+def verdict(report: Report, *, passed: bool) -> Text:
+    """One line: green only if there is nothing to do."""
+    counts = {level: sum(finding.level == level for finding in report.findings) for level in ("problem", "warning")}
     said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
-    return Text(", ".join(said) or "Everything is as it should be.", "green" if passed else "red")
+    style = "red" if not passed else "yellow" if said else "green"
+    return Text(", ".join(said) or "Everything is as it should be.", style)
 
 
 def _table(*columns: tuple[str, str]) -> Table:

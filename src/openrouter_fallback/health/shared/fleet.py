@@ -103,8 +103,10 @@ class SharedBreaker(Breaker):
         self.answered = max(self.answered, held.began)
         super().success(held, now)
 
-    def failure(self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True) -> bool:
-        opened = super().failure(held, now, open_for=open_for, counts=counts)
+    def failure(
+        self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True, why: str = ""
+    ) -> bool:
+        opened = super().failure(held, now, open_for=open_for, counts=counts, why=why)
         if self.uneasy(now):
             self.fleet.hurry()
         return opened
@@ -134,8 +136,8 @@ class SharedBreaker(Breaker):
     def follow(self, until: float, trips: int, why: str) -> None:
         """Open the breaker, since another process has opened its own."""
         if self.open_until is None:
+            self._why = why
             super()._open(until, 0.0)
-            self.reason = why
         else:
             self.open_until = max(self.open_until, until)
         self.refused_since = None
