@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -53,7 +54,7 @@ def test_the_image_installs_what_it_starts_and_checks(tmp_path: Path, emulator: 
     command = [str(place / "bin" / program), *args, "--port", port]
     probe = json.loads(translated(last("HEALTHCHECK").removeprefix("CMD ")))
     body = {"model": "default", "messages": [{"role": "user", "content": "Hello"}]}
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "cwd": tmp_path}
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "cwd": tmp_path}
     with subprocess.Popen(command, env={**environment, "SERVE_API_KEY": KEY}, text=True, **pipes) as child:
         try:
             assert child.stderr is not None
