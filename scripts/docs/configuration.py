@@ -34,9 +34,9 @@ SECTIONS: Final[tuple[tuple[str, str, str, type[Frozen]], ...]] = (
     ("Spend limits", "fallback.settings.spend_limit_usd", "spend_limit_usd", SpendLimit),
 )
 ENVIRONMENT: Final = {
-    DEFAULT_KEY_ENV: "OpenRouter's key, unless `api_key=` or `endpoints.openrouter` says otherwise",
-    BASE_URL_ENV: "where OpenRouter is, unless `base_url=` or `endpoints.openrouter.base_url` says otherwise",
-    API_BASE_ENV: f"the same where `{BASE_URL_ENV}` is not set: other integrations of OpenRouter read this name",
+    DEFAULT_KEY_ENV: "OpenRouter's key, unless `api_key=` or `endpoints.openrouter` sets it",
+    BASE_URL_ENV: "OpenRouter's URL, unless `base_url=` or `endpoints.openrouter.base_url` sets it",
+    API_BASE_ENV: f"the same if `{BASE_URL_ENV}` is not set: other integrations of OpenRouter read this name",
     CONFIG_ENV: "the configuration file of a client that is given neither `models` nor `config`",
     PASSWORD_ENV: "the password of the Redis server in `health_store`",
 }
@@ -58,9 +58,9 @@ fallback:
 
 _HEAD: Final = f"""# Configuration
 
-A YAML file, a mapping, or the classes of the same names ([reference](reference/configuration.md)). One of
-`default_chain`, `task_chains` and `cost_tiers` is needed; everything else has a default. This page is made from the
-models that read the file: a test fails when it is stale.
+A configuration is a YAML file, a mapping, or an object of the class `FallbackConfig`
+([reference](reference/configuration.md)). One of `default_chain`, `task_chains` and `cost_tiers` is needed. Everything
+else has a default. This page is made from the classes that read the file. A test fails when it is stale.
 
 ```yaml
 {EXAMPLE}```
@@ -69,45 +69,51 @@ models that read the file: a test fails when it is stale.
 from openrouter_fallback import FallbackClient
 
 client = FallbackClient.from_config("fallback.yaml", task="fast")
+print(client.route().candidates)
 ```
 
-`openrouter-fallback init` writes a file of models that exist today, `openrouter-fallback check` says what is wrong with
-one. Mistakes come all at once, each with file, line, key, what was found and what is allowed.
+```text
+('anthropic/claude-haiku-4.5', 'openai/gpt-5-mini')
+```
 
-- The outer key `fallback` may be left out. A file with only `default_chain`, `task_chains` and
-  `max_retries_per_model`, `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key
-  has an older spelling.
-- Environment variables in the file are not expanded; secrets are named by variable (`api_key_env`).
-- In an editor: `python -c "import json, openrouter_fallback as o; print(json.dumps(o.config_schema()))" > schema.json`,
+`openrouter-fallback init` writes a file with models that exist today. `openrouter-fallback check` finds the mistakes of
+a file. All mistakes are reported together, each with file, line, key, what was found and what is allowed.
+
+- The outer key `fallback` is optional. A file with only `default_chain`, `task_chains` and `max_retries_per_model`,
+  `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key has an older spelling.
+- Environment variables in the file are not expanded. Name the variable that holds a secret (`api_key_env`).
+- For completion in an editor:
+  `python -c "import json, openrouter_fallback as o; print(json.dumps(o.config_schema()))" > schema.json`,
   and as the first line of the YAML file `# yaml-language-server: $schema=schema.json`.
 """
 
 _LEVELS: Final = """\
 ### Which models a call may use
 
-`task`, `models`, `max_cost_tier`, `primary_provider` and `max_price` can be said in four places. The nearest one holds:
+You can set `task`, `models`, `max_cost_tier`, `primary_provider` and `max_price` in four places. The first of these
+that sets one of them decides it:
 
-1. an argument of the call: `client.chat("...", task="fast")`;
-2. the context: `with routing(task="fast"): ...`, an inner context before an outer one;
-3. the client's own routing: `client.with_options(task="fast")`, `from_config(..., task="fast")`, the constructor of a
-   LangChain or LlamaIndex model;
-4. the configuration: `default_chain`.
+1. An argument of the call: `client.chat("...", task="fast")`.
+2. The context: `with routing(task="fast"): ...`. An inner context comes before an outer one.
+3. The client's own routing: `client.with_options(task="fast")`, `from_config(..., task="fast")`, the constructor of a
+   LangChain or LlamaIndex model.
+4. The configuration: `default_chain`.
 
-- `task` and `models` both say which models. Whichever is nearer replaces the other: `chat("...", task="fast")` uses the
-  chain `fast`, also where the context or the copy has `models`. Said in the same place, `models` holds.
-- `max_cost_tier`, `primary_provider` and `max_price` hold beside them, each as the nearest place says: a call with a
-  `task` stays below the copy's `max_cost_tier` and `max_price`.
-- The routing is fixed when the call is made: a stream that is read outside of `with routing(...)` keeps it. A coroutine
+- `task` and `models` both choose the chain, so the earlier place replaces the other: `chat("...", task="fast")` uses
+  the chain `fast`, even if the context or the copy has `models`. In the same place, `models` comes first.
+- `max_cost_tier`, `primary_provider` and `max_price` apply in addition, each from the earliest place that sets it: a
+  call with a `task` stays below the copy's `max_cost_tier` and `max_price`.
+- The routing is fixed when the call is made. A stream that is read outside of `with routing(...)` keeps it. A coroutine
   (`achat`) is made when it is awaited or becomes a task.
-- A task that is not configured, and a provider of which the chain has no model, are logged once as a warning."""
+- An unknown task, and a provider of which the chain has no model, are logged once as a warning."""
 
 _NOTES: Final[Mapping[str, str]] = {
     "fallback": _LEVELS,
-    "models": 'In Python also in the chain itself: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
+    "models": 'In Python you can also put them into the chain: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
     "endpoints": f"`openrouter` is always there, with the key in `{DEFAULT_KEY_ENV}`; name it here to change it.",
-    "settings": "`settings=` beside `config=` changes what it names; the rest of the file holds, in the client, in\n"
-    'LangChain and in LlamaIndex: `FallbackClient(config=..., settings={"policy": "any_error"})`, and\n'
-    "`config.with_settings({...})` for a configuration.\n\n"
+    "settings": "`settings=` together with `config=` changes only the keys that it names, in the client, in\n"
+    'LangChain and in LlamaIndex: `FallbackClient(config=..., settings={"policy": "any_error"})`. Of a\n'
+    "configuration object it is `config.with_settings({...})`.\n\n"
     f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",
 }
 

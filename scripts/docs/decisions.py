@@ -39,17 +39,17 @@ DONE_NEXT: Final[Mapping[Action, tuple[str, str]]] = {
     Action.AFFORDABLE: ("models that may cost less", "or of unknown price, then other endpoints"),
     Action.OTHER_ACCOUNT: ("another key", "models that are reached with one; else raise"),
     Action.QUEUE: ("the same model", "as soon as this machine can"),
-    Action.RAISE: ("raise", "nobody else is asked"),
+    Action.RAISE: ("raise", "no other model is called"),
     Action.USE_UP: ("the same model", "until its attempts are used up, then the next"),
 }
 """What an action means, and more of it."""
 
-HURTS: Final = {"model": "the model", "endpoint": "the endpoint", None: "nobody"}
+HURTS: Final = {"model": "the model", "endpoint": "the endpoint", None: "nothing"}
 
 
 def whose(rule: Rule) -> str:
     """Against whose health a failure counts."""
-    return "the model: it is left out at once" if rule.disables else HURTS[rule.hurts]
+    return "the model: its circuit opens at once" if rule.disables else HURTS[rule.hurts]
 
 
 def made(docs: Path) -> dict[str, str]:
@@ -68,15 +68,15 @@ def made(docs: Path) -> dict[str, str]:
 # The breaker
 
 _SHORT: Final = {
-    "a call made because all are left out is answered": "asked all the same, it answers",
-    f"the first token came {PROBE_SETTLES_SECONDS:g} s ago": f"for {PROBE_SETTLES_SECONDS:g} s it has been answering",
+    "a forced call is answered": "a forced call is answered",
+    f"the first token came {PROBE_SETTLES_SECONDS:g} s ago": f"its first token came {PROBE_SETTLES_SECONDS:g} s ago",
 }
 _PROBE: Final = {"a call is answered": "the probe is answered", "a call fails": "the probe fails"}
 _WIDTH: Final = 760
 _BREAKER_BOXES: Final = {
-    State.CLOSED: Box(5, 100, 150, 90, "closed", ("every call may ask it",), "good"),
-    State.OPEN: Box(305, 100, 150, 90, "open", ("it is left out",), "bad"),
-    State.HALF_OPEN: Box(605, 100, 150, 90, "half-open", ("one call may: the probe",), "wary"),
+    State.CLOSED: Box(5, 100, 150, 90, "closed", ("every call is admitted",), "good"),
+    State.OPEN: Box(305, 100, 150, 90, "open", ("the model is skipped",), "bad"),
+    State.HALF_OPEN: Box(605, 100, 150, 90, "half-open", ("one call: the probe",), "wary"),
 }
 _BREAKER_ARROWS: Final = {
     (State.CLOSED, State.OPEN): (Arrow("M155 122H303", 229, 28, middle=True), 24),
@@ -118,7 +118,7 @@ def breaker_table() -> str:
     """What every event does in every state."""
     led = {(step.event, step.source): step.target for step in breaker_steps()}
     rows = ["| | " + " | ".join(f"in {_words(state)}" for state in State) + " |", "|---|---|---|---|"]
-    rows.append("| may ask it | " + " | ".join(admitted()[state] for state in State) + " |")
+    rows.append("| admitted | " + " | ".join(admitted()[state] for state in State) + " |")
     for event in BREAKER_EVENTS:
         cells = [_cell(state, led.get((event, state))) for state in State]
         rows.append(f"| {_code(event)} | {' | '.join(cells)} |")
@@ -141,16 +141,17 @@ def _open_times() -> str:
     times = [f"{seconds:g}" for seconds in open_seconds()[:-1]]
     less = round((1 - least_open_share()) * 100)
     return (
-        f"A breaker is open for {', '.join(times[:-1])} s, and then {times[-1]} s from the begin of each probe that"
-        f" fails; never longer than `disable_duration_seconds`, and up to {less} % less by chance, so that many"
-        " processes do not probe at once. So a model is back within 30 s of an outage of any length.\n"
+        f"A breaker is open for {', '.join(times[:-1])} s, and then for {times[-1]} s from the start of each probe that"
+        " fails. It is never open for longer than `disable_duration_seconds`. Each time is shortened at random by up to"
+        f" {less} %, so that many processes do not probe at once. So a model is back within 30 s of an outage of any"
+        " length.\n"
     )
 
 
 def _deadlines() -> str:
-    slow = f"{SLOW_FIRST_TOKEN_SECONDS:g} s where reasoning, images, server tools or a long prompt make it slow"
-    slow_stall = f"{SLOW_STALL_SECONDS:g} s where it is slow, and in a tool call"
-    total = f"{Settings().total_timeout_seconds:g} s; of a stream it bounds the waiting, unless given for the call"
+    slow = f"{SLOW_FIRST_TOKEN_SECONDS:g} s if reasoning, images, server tools or a long prompt make the request slow"
+    slow_stall = f"{SLOW_STALL_SECONDS:g} s for slow requests, and in a tool call"
+    total = f"{Settings().total_timeout_seconds:g} s; for a stream it bounds the waiting, unless given with the call"
     keys = "`first_token_timeout_seconds`, a model's `timeout`"
     rows = (
         ("deadline", "runs from", "without a setting", "key"),
@@ -167,44 +168,44 @@ def _deadlines() -> str:
 
 _CALL_BOXES: Final = {
     "begun": Box(230, 12, 190, 54, "begin", ("the plan is made",)),
-    "asking": Box(230, 150, 190, 84, "asking", ("one attempt is under way,", "or two side by side"), "wary"),
+    "calling": Box(230, 150, 190, 84, "calling", ("one attempt is under way,", "or two side by side"), "wary"),
     "waiting": Box(230, 350, 190, 84, "waiting", ("for a moment, a cooldown", "or a breaker"), "wary"),
     "answered": Box(600, 140, 130, 64, "answered", ("one whole answer",), "good"),
     "raised": Box(600, 260, 130, 78, "raised", ("one error that says", "what was tried"), "bad"),
-    "left": Box(600, 420, 130, 64, "left", ("all is closed",)),
+    "left": Box(600, 420, 130, 64, "left", ("connections close",)),
 }
 _CALL_ARROWS: Final = {
-    ("begun", "asking"): Arrow("M325 66V148", 333, 112),
+    ("begun", "calling"): Arrow("M325 66V148", 333, 112),
     ("begun", "waiting"): Arrow("M230 39H25Q10 39 10 54V377Q10 392 25 392H228", 20, 62),
     ("begun", "raised"): Arrow("M420 39H733Q748 39 748 54V284Q748 299 733 299H732", 430, 31),
-    ("asking", "asking"): Arrow("M230 168H205Q190 168 190 183V203Q190 218 205 218H228", 20, 152),
-    ("asking", "waiting"): Arrow("M290 234V348", 245, 296),
-    ("waiting", "asking"): Arrow("M355 350V236", 363, 296),
+    ("calling", "calling"): Arrow("M230 168H205Q190 168 190 183V203Q190 218 205 218H228", 20, 152),
+    ("calling", "waiting"): Arrow("M290 234V348", 245, 296),
+    ("waiting", "calling"): Arrow("M355 350V236", 363, 296),
     ("waiting", "waiting"): Arrow("M270 434V459Q270 474 285 474H310Q325 474 325 459V436", 137, 462),
-    ("asking", "answered"): Arrow("M420 172H598", 430, 164),
-    ("asking", "raised"): Arrow("M420 196H457Q472 196 472 211V265Q472 280 487 280H598", 480, 216),
+    ("calling", "answered"): Arrow("M420 172H598", 430, 164),
+    ("calling", "raised"): Arrow("M420 196H457Q472 196 472 211V265Q472 280 487 280H598", 480, 216),
     ("waiting", "raised"): Arrow("M420 370H505Q520 370 520 355V333Q520 318 535 318H598", 535, 356),
-    ("asking", "left"): Arrow("M420 218H430Q445 218 445 233V425Q445 440 460 440H598", 456, 432),
+    ("calling", "left"): Arrow("M420 218H430Q445 218 445 233V425Q445 440 460 440H598", 456, 432),
     ("waiting", "left"): Arrow("M380 434V449Q380 464 395 464H598", 400, 481),
 }
 _CALL_WORDS: Final = {
-    ("begun", "asking", "begin"): "somebody may be asked",
+    ("begun", "calling", "begin"): "a candidate is ready",
     ("begun", "waiting", "begin"): "all are rate-limited,\nand there is time to wait",
-    ("begun", "raised", "begin"): "nobody may be asked",
-    ("asking", "asking", "failed"): "failed: the same, or\nthe next candidate",
-    ("asking", "asking", "withheld"): "too dear: the next",
-    ("asking", "asking", "hedge"): "silent: one more beside",
-    ("asking", "asking", "first_token"): "first token: others end",
-    ("asking", "waiting", "failed"): "failed",
-    ("asking", "waiting", "withheld"): "",
-    ("asking", "answered", "succeeded"): "its answer is whole",
-    ("asking", "raised", "failed"): "failed: raise at\nonce, or nobody\nis left",
-    ("asking", "raised", "withheld"): "",
-    ("asking", "raised", "out_of_time"): "time is over",
-    ("asking", "left", "left"): "the caller left",
-    ("waiting", "asking", "woke"): "the wait\nis over",
-    ("waiting", "waiting", "woke"): "it must wait longer",
-    ("waiting", "raised", "woke"): "nobody is left",
+    ("begun", "raised", "begin"): "no candidate is allowed",
+    ("calling", "calling", "failed"): "failed: the same, or\nthe next candidate",
+    ("calling", "calling", "withheld"): "too expensive: the next",
+    ("calling", "calling", "hedge"): "silent: one more attempt",
+    ("calling", "calling", "first_token"): "first token: others end",
+    ("calling", "waiting", "failed"): "failed",
+    ("calling", "waiting", "withheld"): "",
+    ("calling", "answered", "succeeded"): "the answer is whole",
+    ("calling", "raised", "failed"): "failed: raise at\nonce, or no model\nis left",
+    ("calling", "raised", "withheld"): "",
+    ("calling", "raised", "out_of_time"): "time is over",
+    ("calling", "left", "left"): "the caller left",
+    ("waiting", "calling", "woke"): "the wait\nis over",
+    ("waiting", "waiting", "woke"): "the wait is longer",
+    ("waiting", "raised", "woke"): "no model is left",
     ("waiting", "raised", "out_of_time"): "time is over",
     ("waiting", "left", "left"): "the caller left",
 }
@@ -254,7 +255,7 @@ def failures_drawing() -> str:
         parts.append(Box(463, top, 294, height, DONE_NEXT[action][0], DONE_NEXT[action][1:], tone).svg())
         told.append(f"{', '.join(kinds)}: {', '.join(DONE_NEXT[action])}")
         top += height + 14
-    key = "● counts against the model   ■ against its endpoint   × leaves the model out at once   ○ against nobody"
+    key = "● counts against the model   ■ against its endpoint   × opens the circuit at once   ○ against nothing"
     parts.append(text(12, top + 12, [key], "s"))
     title = "What each kind of failure leads to"
     return drawing("failures", _WIDTH, top + 24, title, "; ".join(told), parts)

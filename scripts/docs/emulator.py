@@ -12,26 +12,29 @@ from openrouter_fallback.emulator.requests.strict import RULES, SILENCE, SILENT,
 
 _HEAD: Final = """# What the emulator imitates
 
-Every fault that [the emulator](testing-your-app.md) can play and every rule that its strict mode checks, made from the
-code's tables: a test fails when this page is stale. "Seen in" names threads of public repositories (without the owner
-where the name tells), a provider's documentation, or recordings.
+This page lists every fault that [the emulator](testing-your-app.md) can play and every rule that its strict mode
+checks. It is made from the code's tables. A test fails when it is stale. "Seen in" names threads of public repositories
+(without the owner if the name is enough), the documentation of a provider, or recordings.
 
 """
 _RULES: Final = """## Strict mode
 
-`Emulator(strict=True)`, `--strict`, or `strict: true` in a script. Each history is checked as the servers of the
-model's family check it; the family and the generation are read from the model's id. What is refused is a 400
-"Provider returned error" (404 where the rule says so), streamed or not, with the provider's own body in
-`metadata.raw`. Other families, and open weights such as Gemma and gpt-oss, have only
-[the rules of all](testing-your-app.md#what-it-refuses).
+Strict mode is `Emulator(strict=True)`, `--strict`, or `strict: true` in a script. Each history is checked as the
+servers of the model's family check it. The family and the generation come from the model's id. A refused history gets
+a 400 "Provider returned error" (404 if the rule says so), streamed or not, with the provider's own body in
+`metadata.raw`. Other families, and open weights such as Gemma and gpt-oss, have only [the rules of all
+models](testing-your-app.md#what-it-refuses).
 
 """
 _WRITING: Final = """
-In strict mode the answers are written as each family writes them: ids of tool calls (`toolu_...`, `call_...`, nine
-characters at Mistral, `functions.NAME:0` at Kimi in every turn, none or `tool_0_NAME` at Gemini), and
-`reasoning_details` for a request that asks for reasoning: signed text (Claude), a summary and encrypted reasoning with
-an id `rs_...` (OpenAI, xAI), a signature for the first call (Gemini 3, asked for or not), plain text (others).
-Signatures are digests of what they are bound to, so another emulator with the same `api_key` takes them back.
+In strict mode the answers have the form of each family:
+
+- **Ids of tool calls**: `toolu_...`, `call_...`, nine characters at Mistral, `functions.NAME:0` at Kimi in every turn,
+  none or `tool_0_NAME` at Gemini.
+- **`reasoning_details`**, for a request with reasoning: signed text (Claude), a summary and encrypted reasoning with an
+  id `rs_...` (OpenAI, xAI), a signature for the first call (Gemini 3, also without reasoning), plain text (others).
+
+Signatures are digests of the content that they belong to, so another emulator with the same `api_key` accepts them.
 """
 
 

@@ -48,16 +48,16 @@ _ATTEMPTED: Final = (Attempt("a/b", "openrouter", _K.UNAVAILABLE, 0.0),)
 
 TYPICAL: Final[Mapping[FailureKind, str]] = {
     _K.RATE_LIMITED: "too many requests for this key, or for this model",
-    _K.OVERLOADED: "the model's providers have no capacity left",
+    _K.OVERLOADED: "the providers of the model have no capacity left",
     _K.UNAVAILABLE: "the provider, or OpenRouter, fails",
     _K.TIMED_OUT: "no token in time, or none after the last one",
-    _K.CONNECTION: "nobody could be reached, or the connection was lost before an answer began",
-    _K.BAD_ANSWER: "an answer that is none: empty, cut off, not JSON, or turned down by `accept=`",
+    _K.CONNECTION: "the server could not be reached, or the connection was lost before an answer began",
+    _K.BAD_ANSWER: "the answer is unusable: empty, cut off, not JSON, or refused by `accept=`",
     _K.CONTEXT_TOO_LONG: "the request is longer than the model's context",
     _K.REJECTED: "a provider refused what another one may take",
     _K.MODERATION: "this model's moderation flagged the input",
     _K.CONTENT_POLICY: "the content was refused",
-    _K.NOT_FOUND: "a wrong id, or a model that is no more",
+    _K.NOT_FOUND: "a wrong id, or a model that no longer exists",
     _K.UNSUPPORTED: "the model cannot do what the request needs: tools, images, a JSON schema",
     _K.CREDITS: "the account is empty, or a key has reached its limit",
     _K.AUTH: "the key was not accepted",
@@ -65,49 +65,58 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
     _K.GUARDRAIL: "a guardrail of the account",
     _K.INVALID_REQUEST: "the request itself is wrong",
     _K.LOCAL: "the cause is on this machine",
-    _K.CANCELLED: "the caller left: cancelled, closed, or broken off",
+    _K.CANCELLED: "the caller left: it cancelled the call, closed the stream, or stopped reading",
 }
 # What no table of the code says, since it comes from elsewhere than an error's fields.
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
-    _K.BAD_ANSWER: "`accept=` returned false (counts against nobody)",
-    _K.CREDITS: "an empty account (`Insufficient credits`): free models, and models that are reached with another key;"
-    " `can only afford N`: once more for N tokens, where nobody has set `max_tokens`",
+    _K.BAD_ANSWER: "`accept=` returned false (counts against nothing)",
+    _K.CREDITS: "an empty account (`Insufficient credits`): then free models, and models that are called with another"
+    " key; `can only afford N`: then once more for N tokens, unless `max_tokens` is set",
     _K.RATE_LIMITED: "the limit of free models (`free-models-per-day`): all `:free` models of the key wait for its"
     " reset",
-    _K.NOT_FOUND: "a 404 that does not name the model counts against nobody; one about an item of the request is"
-    " `rejected`, one about a parameter's value `unsupported`",
+    _K.NOT_FOUND: "a 404 that does not name the model counts against nothing; a 404 about an item of the request is"
+    " `rejected`, a 404 about a parameter's value `unsupported`",
     _K.MODERATION: "`metadata.reasons` or `metadata.flagged_input`",
     _K.GUARDRAIL: "`metadata.patterns`",
     _K.REJECTED: f"{', '.join(f'`{kind}`' for kind in sorted(REFUSALS))} with `metadata.provider_name`; a limit or a"
-    " field of this endpoint (a range of values, how many tools or images, a parameter that it does not know): another"
-    " model may take it, so that a value that all refuse costs one request for each model before it raises",
-    _K.UNAVAILABLE: "any other status of 500 and above, and whatever else nothing is known of",
+    " field of this endpoint (a range of values, how many tools or images, a parameter that it does not know). Another"
+    " model may take it, so a value that all models refuse costs one request per model before the call raises",
+    _K.UNAVAILABLE: "any other status of 500 and above, and every failure that no table knows",
     _K.INVALID_REQUEST: "any other status of 300 to 499",
 }
 _HEAD: Final = """# Failures
 
-Everything that can go wrong becomes one of these kinds, and the kind decides what is done next. `Attempt.kind` and the
-log name it. This page is made from the code's tables (`failures/`, `call/error_messages.py`): a test fails when it is
-stale.
+Every failure has one of these kinds, and the kind decides what happens next. `Attempt.kind` and the log name it. This
+page is made from the code's tables (`failures/`, `call/error_messages.py`). A test fails when the page is stale.
 
-An error is read in whatever shape it comes: OpenRouter's, Google's, Anthropic's, FastAPI's, Bedrock's, a text, a page
-of a proxy, JSON inside `metadata.raw`; with any status, 200 too, in a whole body and in a stream. The first of these
-that says something decides: `availability`, the metadata of moderation and guardrails, `error_type`, codes of other
-servers, the status, the message. Then the message may refine the kind.
+An error is recognised in many shapes: OpenRouter's, Google's, Anthropic's, FastAPI's, Bedrock's, a text, a page of a
+proxy, JSON inside `metadata.raw`. It is recognised with any status, 200 too, in a whole body and in a stream. The first
+of these that is present decides the kind:
+
+1. `availability`
+2. the metadata of moderation and guardrails
+3. `error_type`
+4. codes of other servers
+5. the status
+6. the message
+
+Then the message may refine the kind.
 
 """
 _AFTER: Final = """
-- **Counts against**: whose [breaker](how-it-decides.md#4-who-is-left-out-the-breaker) learns of it.
-- **Alone, it raises**: the exception when this kind decides by itself, because it raises at once or was the only one.
-  Several kinds: `AllModelsFailedError`. The call's own time is over: `DeadlineExceededError`. After delivered text:
-  `StreamInterruptedError`, but content policy and deadlines keep their own class. All derive from
-  [`FallbackError`](reference/errors.md).
-- `openrouter-fallback chat` exits with {exits} and where there is no key.
+- **Counts against**: the [breaker](how-it-decides.md#4-circuit-breakers) that counts this failure: of the model, of its
+  endpoint, or none.
+- **Alone, it raises**: the exception of a call that raises at once because of this kind, or in which no other kind
+  occurred. After several kinds it is `AllModelsFailedError`. When the call's own time is over it is
+  `DeadlineExceededError`. After delivered text it is `StreamInterruptedError`, but content policy and deadlines keep
+  their own class. All derive from [`FallbackError`](reference/errors.md).
+- `openrouter-fallback chat` exits with {exits} and if there is no key.
 
-`on_failure: {{content_policy: next}}` in `settings` changes a verdict: `next`, `raise`, or `retry` (the same model once
-more, then the next). With `policy: any_error` every kind but {kept} uses up its model's attempts and goes on;
-then the model is left out for `disable_duration_seconds`, but not for {harmless}.
+`on_failure: {{content_policy: next}}` in `settings` changes what follows: `next`, `raise`, or `retry` (the same model
+once more, then the next). With `policy: any_error` every kind except {kept} uses up its model's attempts, and then the
+next model is called. The circuit of the failed model then opens for `disable_duration_seconds`, but not after
+{harmless}.
 
 """
 
@@ -151,7 +160,7 @@ def _overview() -> str:
 
 def _raised(kind: FailureKind) -> str:
     if kind is _K.CANCELLED:
-        return "nothing of ours"
+        return "no exception of this library"
     name = OWN_CLASS.get(kind, AllModelsFailedError).__name__
     return f"[`{name}`](reference/errors.md#openrouter_fallback.{name})"
 
@@ -160,10 +169,10 @@ def _section(kind: FailureKind) -> str:
     rule = SMART[kind]
     said = [f"## {kind}\n", f"{TYPICAL[kind][0].upper()}{TYPICAL[kind][1:]}.\n"]
     said += [f"- {what}: {', '.join(values)}" for what, values in _recognised(kind).items() if values]
-    again = f"; when all were tried, it is {'' if rule.again else 'not '}asked again"
+    again = f"; when all models were tried, the model is {'' if rule.again else 'not '}called again"
     said.append(f"- **then** {_then(kind)}{'' if rule.action is Action.RAISE else again}")
     if kind not in (_K.LOCAL, _K.CANCELLED):
-        said.append(f"- where `a`, `b` and, on another endpoint, `c` all fail so: {rehearsed(kind)}")
+        said.append(f"- if `a`, `b` and, on another endpoint, `c` all fail like this: {rehearsed(kind)}")
     said.append(f"- counts against {whose(rule)}")
     if kind not in OVERRIDABLE:
         said.append("- `on_failure` cannot change it")
@@ -173,7 +182,9 @@ def _section(kind: FailureKind) -> str:
 
 
 def _then(kind: FailureKind) -> str:
-    return "stop: its connections are closed" if kind is _K.CANCELLED else ", ".join(DONE_NEXT[SMART[kind].action])
+    if kind is _K.CANCELLED:
+        return "stop: the connections of the call are closed"
+    return ", ".join(DONE_NEXT[SMART[kind].action])
 
 
 def _recognised(kind: FailureKind) -> dict[str, list[str]]:
@@ -195,23 +206,23 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
 
 _FINISHES: Final = """## Finish reasons
 
-What the last words of an answer mean. Names are compared without case, underscores and other signs. OpenRouter passes
-the provider's own word on as `native_finish_reason`: where that is a failure, a filter or a limit, it goes before a
-good `finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish.
+What each finish reason means. Names are compared without case, underscores and other signs. OpenRouter passes the
+provider's own finish reason on as `native_finish_reason`. If that is a failure, a filter or a limit, it takes
+precedence over a good `finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish reason.
 
 """
 _MEANINGS: Final[Mapping[Meaning, str]] = {
     Meaning.STOP: "the answer is whole: `stop`",
-    Meaning.LENGTH: "a limit on its tokens has cut it off: `length`",
-    Meaning.CALLS: "it calls tools: `tool_calls`; without a call `bad_answer`",
-    Meaning.FILTERED: "a filter has stopped it: `content_policy`",
-    Meaning.FAILED: "it has failed",
-    Meaning.UNKNOWN: "says nothing: judged by what is there",
+    Meaning.LENGTH: "a token limit has cut the answer off: `length`",
+    Meaning.CALLS: "the answer calls tools: `tool_calls`; without a call `bad_answer`",
+    Meaning.FILTERED: "a filter has stopped the answer: `content_policy`",
+    Meaning.FAILED: "the answer has failed",
+    Meaning.UNKNOWN: "no meaning: the content decides",
 }
 _UNKNOWN: Final = """
-A name that is not there is judged by its parts, the first match of these; without any, by what is there: calls, or a
-text that ends as whole answers do (behind a sentence, a closed bracket or block, one short word), are an answer, half a
-text is `bad_answer`.
+A name that is not in this table is judged by its parts; the first match in the table below decides. Without a match the
+content decides. Tool calls are an answer. A text is an answer if it ends as whole answers do: after a sentence, a
+closed bracket or block, or as one short word. Half a text is `bad_answer`.
 
 """
 
@@ -261,9 +272,9 @@ _WORDS: Final = tuple(
 )
 _SOURCES: Final = """## Codes and words of other servers
 
-The rows by which an error of another server becomes a kind, with their sources: a documentation page, or a public
-thread (`owner/repository#number`). Codes are compared in lower case. Words are regular expressions, upper and lower
-case alike. For one status the first match holds; what is too long but not the context comes before the context.
+By these rows an error of another server gets its kind. The source of each row is a documentation page or a public
+thread (`owner/repository#number`). Codes are compared in lower case. Words are regular expressions that ignore case.
+For one status the first match decides. Other lengths that are too long come before the context.
 """
 
 

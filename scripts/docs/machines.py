@@ -144,11 +144,11 @@ BREAKER_EVENTS: Final[dict[str, Event]] = {
     f"{RULES.min_samples} calls in a row fail": _row,
     f"the success rate falls below {RULES.skip_threshold:g}": _low,
     "the model does not exist": _gone,
-    "its time is over": _waited,
+    "the open time is over": _waited,
     f"the first token came {PROBE_SETTLES_SECONDS:g} s ago": _settled,
     "a call ends in a way that is not the model's fault": _released,
-    "a call made because all are left out is answered": _forced_success,
-    "a call made because all are left out fails": _forced_failure,
+    "a forced call is answered": _forced_success,
+    "a forced call fails": _forced_failure,
     "a call that began in an earlier state is answered": _earlier(lambda b, held, now: b.success(held, now)),
     "a call that began in an earlier state fails": _earlier(lambda b, held, now: b.failure(held, now)),
     "client.enable()": _by_hand,
@@ -156,7 +156,7 @@ BREAKER_EVENTS: Final[dict[str, Event]] = {
 
 
 def breaker_steps() -> Iterator[Step]:
-    """Every event in every state of the breaker; those that cannot happen there are left out."""
+    """Every event in every state of the breaker; without those that cannot happen there."""
     for make in (_closed, _open, _half_open):
         for name, event in BREAKER_EVENTS.items():
             breaker, now = make()
@@ -169,7 +169,7 @@ def breaker_steps() -> Iterator[Step]:
 
 
 def admitted() -> dict[str, str]:
-    """Whom each state lets through."""
+    """Which calls each state admits."""
     said = {}
     for make in (_closed, _open, _half_open):
         breaker, now = make()
@@ -219,7 +219,7 @@ def failure(kind: FailureKind) -> Failure:
 
 
 class Driven:
-    """One call, driven by hand; `state` is begun, asking, waiting, answered, raised or left."""
+    """One call, driven by hand; `state` is begun, calling, waiting, answered, raised or left."""
 
     def __init__(self, models: Sequence[str] = MODELS, *, hedge: bool = False, prepared: str = "") -> None:
         self.now = 0.0
@@ -229,7 +229,7 @@ class Driven:
         limits = Limits(hedge=Hedging(after=2.0) if hedge else None)
         self.machine = Failover(candidates, policy("smart"), health, limits, RequestTraits(), self.now, lambda: 0.5)
         self.state = "begun"
-        self.asked: list[StartAttempt] = []
+        self.started: list[StartAttempt] = []
         self.until = 0.0
         self.gave_up: Fail | None = None
 
@@ -243,7 +243,7 @@ class Driven:
 
     def under_way(self) -> StartAttempt | None:
         """The latest attempt that has not ended."""
-        return next((ask for ask in reversed(self.asked) if self.machine.under_way(ask.number)), None)
+        return next((one for one in reversed(self.started) if self.machine.under_way(one.number)), None)
 
     def do(self, event: str) -> bool:
         """Whether the event can happen now; if so it has."""
@@ -257,7 +257,7 @@ class Driven:
             case "failed" if flight is not None:
                 self._follow(self.machine.failed(failure(FailureKind(kind)), self.now, number=flight.number))
             case "withheld" if flight is not None:
-                self._follow(self.machine.withheld("too dear", self.now, flight.number))
+                self._follow(self.machine.withheld("too expensive", self.now, flight.number))
             case "succeeded" if flight is not None:
                 self._follow(self.machine.succeeded(self.now, flight.number))
             case "hedge" if flight is not None:
@@ -273,9 +273,9 @@ class Driven:
                 self.now = self.until
                 self._others(kind)
                 self._follow(self.machine.woke(self.now))
-            case "out_of_time" if self.state in ("asking", "waiting"):
+            case "out_of_time" if self.state in ("calling", "waiting"):
                 self._follow(self.machine.out_of_time(self.now))
-            case "left" if self.state in ("asking", "waiting"):
+            case "left" if self.state in ("calling", "waiting"):
                 self.machine.left(self.now)
                 self.state = "left"
             case _:
@@ -285,8 +285,8 @@ class Driven:
     def _follow(self, command: Command) -> None:
         match command:
             case StartAttempt():
-                self.asked.append(command)
-                self.state = "asking"
+                self.started.append(command)
+                self.state = "calling"
             case SleepUntil(until):
                 self.until, self.state = until, "waiting"
             case Succeed():
@@ -325,7 +325,7 @@ def call_steps() -> list[Step]:
                     source = driven.state
                     if driven.do(event):
                         found[Step(source, event.partition(" ")[0], driven.state)] = None
-                        if driven.state in ("asking", "waiting"):
+                        if driven.state in ("calling", "waiting"):
                             longer.append((*path, event))
             paths = longer
     return list(found)
@@ -337,8 +337,8 @@ def rehearsed(kind: FailureKind) -> str:
     driven.do("begin")
     said, told = [], 0
     for _ in range(40):
-        if driven.state == "asking":
-            said.append(driven.asked[-1].candidate.key.rpartition(":")[2])
+        if driven.state == "calling":
+            said.append(driven.started[-1].candidate.key.rpartition(":")[2])
             told += 1
             driven.do(f"failed {kind}")
         elif driven.state == "waiting":

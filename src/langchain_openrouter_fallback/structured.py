@@ -116,7 +116,7 @@ def _raise_refusal(result: list[Generation]) -> None:
 def _called(parsed: Any, result: list[Generation], *, partial: bool) -> Any:
     if parsed is None and not partial:
         raise OutputParserException(
-            "the model answered without the tool call that structured output was asked for with",
+            "the model answered without the tool call of the structured output",
             llm_output=result[0].text if result else "",
         )
     return parsed

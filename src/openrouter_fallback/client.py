@@ -138,7 +138,7 @@ class FallbackClient:
         Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         mailbox = SyncBridge(self._events)
@@ -165,7 +165,7 @@ class FallbackClient:
     ) -> Completion:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         return await self._parts.planner.answer(
@@ -198,7 +198,7 @@ class FallbackClient:
         on). `accept` is asked only where nothing has been delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
             messages,
             choice,
@@ -239,7 +239,7 @@ class FallbackClient:
     ) -> AsyncStream:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
-        headers = sealed_headers(headers)
+        headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(
             messages,
             choice,

@@ -1,4 +1,4 @@
-"""What happened, as frozen dataclasses. Logging listens here, and so may you: `client.subscribe(print)`.
+"""What happened, as frozen dataclasses. You may listen too: `client.subscribe(print)`.
 
 Events hold model ids, kinds and seconds, never a key, a prompt or an answer.
 """
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from .failures.kinds import FailureKind
 from .results import Attempt, Completion, Seam
@@ -124,33 +125,45 @@ class Events:
     a call is asked once, when it begins: those that sleep cost it nothing else.
     """
 
-    __slots__ = ("_observers", "_others", "_subscribers")
+    __slots__ = ("__weakref__", "_copies", "_others", "_subscribers", "heard", "observers")
 
     def __init__(self, others: Events | None = None) -> None:
+        self.heard: bool = others is not None and others.heard
+        """Whether there is a subscriber."""
+        self.observers: tuple[tuple[Observer, Callable[[], bool]], ...] = ()
+        """With each, the function that says whether it is awake."""
         self._others = others
+        self._copies: WeakSet[Events] = WeakSet()
         self._subscribers: tuple[Subscriber, ...] = ()
-        self._observers: tuple[tuple[Observer, Callable[[], bool]], ...] = ()
+        if others is not None:
+            others._copies.add(self)
 
-    def __bool__(self) -> bool:
-        return bool(self._subscribers or self._others)
+    def _set(self, subscribers: tuple[Subscriber, ...]) -> None:
+        self._subscribers = subscribers
+        self._look()
+
+    def _look(self) -> None:
+        self.heard = bool(self._subscribers) or (self._others is not None and self._others.heard)
+        for copy in list(self._copies):
+            copy._look()
 
     @property
     def observed(self) -> bool:
         """Whether an observer is awake."""
-        return any(awake() for _, awake in self._observers)
+        return any(awake() for _, awake in self.observers)
 
     def add_observer(self, observer: Observer, awake: Callable[[], bool]) -> Callable[[], None]:
         """Let `observer` see the calls that begin from now on while it is `awake`; returns what ends that."""
-        self._observers = (*self._observers, (observer, awake))
+        self.observers = (*self.observers, (observer, awake))
 
         def remove() -> None:
-            self._observers = tuple(known for known in self._observers if known[0] is not observer)
+            self.observers = tuple(known for known in self.observers if known[0] is not observer)
 
         return remove
 
     def observe(self, event: Event, seen: Seen) -> None:
         """Tell the observers."""
-        for observer, _ in self._observers:
+        for observer, _ in self.observers:
             try:
                 observer(event, seen)
             except Exception:
@@ -158,10 +171,10 @@ class Events:
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event from now on; returns what ends that."""
-        self._subscribers = (*self._subscribers, subscriber)
+        self._set((*self._subscribers, subscriber))
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(known for known in self._subscribers if known is not subscriber)
+            self._set(tuple(known for known in self._subscribers if known is not subscriber))
 
         return unsubscribe
 
@@ -174,14 +187,3 @@ class Events:
                 subscriber(event)
             except Exception:
                 logger.exception("a subscriber failed on %s; the call goes on", type(event).__name__)
-
-
-def log(event: Event) -> None:
-    """One line for each failover, one for each breaker that opens."""
-    if isinstance(event, FailedOver):
-        status = f" {event.status}" if event.status is not None else ""
-        logger.warning(
-            "%s failed (%s%s, %.2f s), going on with %s", event.failed, event.kind, status, event.seconds, event.next
-        )
-    elif isinstance(event, BreakerOpened):
-        logger.warning("%s keeps failing and is left out for a while", event.name)

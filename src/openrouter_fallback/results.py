@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
@@ -311,10 +312,12 @@ class Route:
     """What a call would do now: the models it would ask, in order, and every skipped one with its reason.
 
     `learnt` are facts about these models and their endpoints that decide what is sent to them; `notes` say why a model
-    goes before its turn.
+    goes before its turn. `first_token_overdue`: by candidate, the seconds after which this request's first token is
+    overdue, so that another model is called beside it; only those that were learnt and hold now.
     """
 
     candidates: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     learnt: tuple[Learnt, ...] = ()
     notes: tuple[str, ...] = ()
+    first_token_overdue: Mapping[str, float] = field(default_factory=dict, hash=False)

@@ -17,11 +17,6 @@ def sealed(value: Any) -> Any:
     return SecretStr(value) if isinstance(value, str) else value
 
 
-def revealed(value: str | SecretStr) -> str:
-    """A value as it is sent."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
 def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
     """A user's headers, whose values may be secrets, masking themselves; what cannot be headers stays as it is."""
     return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers

@@ -9,11 +9,20 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openrouter_fallback import Completion, Failure, FailureKind
-from openrouter_fallback.answer.accumulator import ERROR, FINISH, REASONING, TEXT, TOOL, USAGE, Accumulator
+from openrouter_fallback.answer.accumulator import (
+    ERROR,
+    FINISH,
+    MORE_TEXT,
+    REASONING,
+    TEXT,
+    TOOL,
+    USAGE,
+    Accumulator,
+)
 from openrouter_fallback.answer.verdict import judge
 from openrouter_fallback.emulator.answers.chunks import split
 from openrouter_fallback.emulator.answers.completion import Script, Stamp, answer
@@ -127,6 +136,50 @@ def test_a_stream_cut_anywhere_before_its_last_finish_is_not_finished(
     begun = {choice["index"] for choice in kept.body()["choices"]}
     complete = {choice["index"] for choice in kept.body()["choices"] if choice["finish_reason"]}
     assert kept.finished is (bool(begun) and begun == complete)
+
+
+ODD_DELTAS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.sampled_from(["a", "b", "", None, [{"type": "text", "text": "c"}]]),
+        "role": st.just("assistant"),
+        "refusal": st.sampled_from([None, "", "no"]),
+        "reasoning": st.sampled_from(["", "r"]),
+        "tool_calls": st.just([{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]),
+    },
+)
+ODD_CHOICES = st.fixed_dictionaries(
+    {"delta": ODD_DELTAS},
+    optional={
+        "index": st.sampled_from([0, 1]),
+        "finish_reason": st.sampled_from([None, "", "stop"]),
+        "native_finish_reason": st.sampled_from([None, "end"]),
+        "logprobs": st.sampled_from([None, {"content": [{"token": "a", "logprob": -1.0}]}]),
+        "error": st.sampled_from([None, {"code": 500}]),
+    },
+)
+ODD_CHUNKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.just("gen-1"),
+        "choices": st.lists(ODD_CHOICES, max_size=2),
+        "usage": st.sampled_from([None, {"completion_tokens": 1}]),
+        "error": st.sampled_from([None, {"code": 500}]),
+    },
+)
+
+
+@example([({"choices": [{"delta": {"content": "a"}}]}, 2)])
+@given(st.lists(st.tuples(ODD_CHUNKS, st.integers(1, 3)), max_size=6))
+def test_a_chunk_means_the_same_behind_one_that_is_like_it(chunks: list[tuple[Json, int]]) -> None:
+    alike, apart = Accumulator(), Accumulator()
+    for chunk, times in chunks:
+        for _ in range(times):
+            apart.add({})  # what comes next is like nothing that came before
+            flags = alike.add(deepcopy(chunk))
+            assert apart.add(deepcopy(chunk)) == (TEXT if flags == MORE_TEXT else flags)
+            assert (alike.end, alike.ended, alike.open_tool_call) == (apart.end, apart.ended, apart.open_tool_call)
+    assert alike.body() == apart.body()
 
 
 def test_the_flags_say_what_a_chunk_carried() -> None:

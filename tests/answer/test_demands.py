@@ -215,7 +215,7 @@ def test_an_answer_that_is_no_json_is_the_last_resort(raw: RawServer) -> None:
     answer = client.chat("Hi", response_format=FORM)
     assert answer.text == "Ann."
     assert [one.model for one in answer.attempts] == [SECOND, FIRST]
-    assert answer.attempts[-1].notes == ("JSON was asked for and the answer is not JSON",)
+    assert answer.attempts[-1].notes == ("the request wants JSON and the answer is not JSON",)
 
 
 def test_a_better_answer_goes_first(raw: RawServer) -> None:

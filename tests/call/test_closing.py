@@ -24,8 +24,8 @@ from openrouter_fallback import (
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.http.protocol import Exchange
-from openrouter_fallback.http.transport import HttpTransport
-from openrouter_fallback.sealed import Headers, revealed
+from openrouter_fallback.http.transport import HttpTransport, revealed
+from openrouter_fallback.sealed import Headers
 
 from ..support.bodies import delta
 from ..support.rawserver import Gate, RawServer, Reply, sse

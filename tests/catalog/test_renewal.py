@@ -285,7 +285,7 @@ def test_a_forked_child_fetches_by_itself(raw: RawServer) -> None:
     script = """
         print(client.chat("hi").text, flush=True)
         if os.fork() == 0:
-            parts_of(client).refresh._next = 0.0   # the two seconds are over
+            parts_of(client).refresh.next_look = 0.0   # the two seconds are over
             print(client.chat("hi").text)
             for thread in threading.enumerate():
                 if thread.name == renewal.THREAD_NAME:

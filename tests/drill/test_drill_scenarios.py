@@ -64,7 +64,7 @@ MISTAKES = [
     ("expect: {answered: 2}", "line 1, expect.answered: found 2; allowed is a number not above 1"),
     ("faults: [{kind: stall, model: primery}]", "there is no model 'primery'"),
     ("models: [a/a]", "models: a scenario has the models of the chain that is drilled"),
-    ("{refused: true, workload: {concurrency: 2}}", "refused: who knocks at a refusing port"),
+    ("{refused: true, workload: {concurrency: 2}}", "refused: refused connections need concurrency 1"),
     ("settings: {min_sample: 5}", "settings"),
     ("a: b: c", "line 1: YAML syntax"),
 ]

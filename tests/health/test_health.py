@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -94,11 +95,24 @@ def test_without_a_figure_it_cools_1_2_4_seconds_until_an_answer() -> None:
     assert known.rate_limited(A, now, None) == now + 1.0
 
 
-def test_its_own_steps_end_at_disable_duration() -> None:
+@pytest.mark.parametrize(("disable_duration", "longest"), [(300.0, 16.0), (5.0, 5.0)])
+def test_its_own_steps_are_short(disable_duration: float, longest: float) -> None:
     known, now = health(), 0.0
+    target = replace(A, longest_open=disable_duration)
     for _ in range(12):
+        now = known.rate_limited(target, now, None)
+    assert known.rate_limited(target, now, None) == now + longest
+
+
+def test_the_servers_word_replaces_a_guess() -> None:
+    known, now = health(), 0.0
+    for _ in range(4):
         now = known.rate_limited(A, now, None)
-    assert known.rate_limited(A, now, None) == now + 300.0
+    assert known.rate_limited(A, now, None) == now + 16.0
+    assert known.rate_limited(A, now + 1.0, 5.0) == now + 6.0
+    assert known.standing(A, now + 5.9).gate is Availability.COOLING
+    assert known.standing(A, now + 6.0).gate is Availability.READY
+    assert known.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
 
 
 def test_a_burst_is_one_step() -> None:

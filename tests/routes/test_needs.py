@@ -11,7 +11,7 @@ import pytest
 
 from openrouter_fallback import AllModelsFailedError, ContextLengthError, FallbackClient, FallbackError
 from openrouter_fallback.request.request import Request
-from openrouter_fallback.routes.needs import Needs, blamed, needs, own_providers, slow
+from openrouter_fallback.routes.needs import SPECIAL, Needs, blamed, needs, own_providers, slow, undemanding, wants_json
 
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import SURFACES, ask
@@ -50,6 +50,28 @@ DETECTED: list[tuple[str, Any, Json, set[str]]] = [
     ("in extra_body", "hi", {"extra_body": {"tools": [TOOL]}}, {"tools"}),
     ("what is no list", "hi", {"modalities": 5, "plugins": 5}, set()),
 ]
+
+
+class Looked(dict[str, Any]):
+    """Parameters that note which of them are looked at."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+def test_a_request_without_special_parameters_is_looked_at_no_further() -> None:
+    looked = Looked()
+    long = [{"role": "user", "content": "x" * 30_000}]
+    assert not any(look(looked) for look in (wants_json, slow, own_providers))
+    assert not needs(looked, long, 30_000).abilities
+    assert looked.names == SPECIAL
+    assert undemanding({"temperature": 1, "max_tokens": 5})
+    assert not any(undemanding({name: None}) for name in SPECIAL)
+
 
 # parameters -> whether the first token may take minutes
 SLOW: list[tuple[Json, bool]] = [

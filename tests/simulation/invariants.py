@@ -38,6 +38,7 @@ LONGEST_COOLDOWN_SECONDS = 60.0
 OWN_COOLDOWN_SECONDS = 16.0
 MOST_BESIDE = 3
 SLOW_START_SECONDS = 3.0
+PROBE_COSTS_SECONDS = 1.0
 COMES_HOME_SECONDS = 120.0
 COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
@@ -253,7 +254,7 @@ def i4(played: Played) -> list[str]:
             found.append(f"probes of {scope} at {last[scope]:.2f} and {at:.2f}")
         last[scope] = at
     world = played.world
-    found += _slow_start(played)
+    found += _slow_start(played) + _paid_for_probes(played)
     if world.shape == "dead" and not world.blips:
         times = [call.at for call in world.calls]
         # The floor at once, then at its pace: 10 more in each 10 s, of which the oldest twentieth is forgotten early.
@@ -261,6 +262,22 @@ def i4(played: Played) -> list[str]:
         most = (1 + RETRY_BUDGET) * (len(times) + _free(played)) + BUDGET_FLOOR * periods * played.processes
         if len(played.requests) > most:
             found.append(f"{len(played.requests)} requests for {len(times)} calls, at most {most:.0f}")
+    return found
+
+
+def _paid_for_probes(played: Played) -> list[str]:
+    """A call whose first request is a probe waits at most a second longer than the next model's answer takes."""
+    world = played.world
+    if len(world.models) == 1 or world.blips or any(phase.kind != "up" for phase in world.models[1].phases):
+        return []
+    if any(phase.kind in ("drip", "cut") for phase in world.models[0].phases):
+        return []  # its first token comes, and more is not asked of a probe
+    found = []
+    for result in played.results:
+        tried = played.tried_by(result.call.number)
+        waited = result.ended - result.call.at - world.models[1].answer_seconds
+        if result.answered and tried[0].probe and tried[0].kind is not None and waited > PROBE_COSTS_SECONDS:
+            found.append(f"{_name(result)}: waits {waited:.2f} s for a probe of {tried[0].model}")
     return found
 
 

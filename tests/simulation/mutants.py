@@ -172,6 +172,9 @@ MUTANTS: Mapping[str, Mutant] = {
         ),
         _mutant("4b a probe keeps its slot", "I4", _seeds("home", 4, 5), (breaker, "PROBE_SECONDS", 5.0)),
         _mutant(
+            "4c a probe goes beside the next model", "I4", targeted.SILENT, (starting, "PROBE_ALONE_SECONDS", 3600.0)
+        ),
+        _mutant(
             "4d a circuit that closes starts slowly",
             "I4",
             targeted.RECOVERED,

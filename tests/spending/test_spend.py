@@ -359,7 +359,7 @@ def test_a_call_that_is_collected_inside_the_lock_settles_all_the_same() -> None
 
 def test_without_limits_everything_is_allowed_and_counted() -> None:
     ledger = Ledger(None, None, Calendar())
-    assert not ledger
+    assert not ledger.limited
     purse = ledger.purse()
     assert purse.hold(1, USD(1_000_000))
     purse.settle(1, USD(3))

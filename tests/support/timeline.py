@@ -456,6 +456,8 @@ class Call:
         self._close_overtaken()
         if not isinstance(command, KeepWaiting) or self._over(one):
             self._obey(command)
+        else:
+            self._look_beside()
 
     def _close_overtaken(self) -> None:
         for number in self._core.overtaken():

@@ -1,6 +1,6 @@
-"""The deltas of a stream as one body: the body that the same request would have given unstreamed.
+"""Collects the deltas of a stream into one body: the body of the same request without streaming.
 
-Nothing is dropped: text and calls behind a finish belong to the answer. `End` says what the finishes are worth.
+Nothing is dropped: text and calls after a finish belong to the answer. `End` says whether finishes end the answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from .finishes import word
 
 TEXT, REASONING, TOOL, MEDIA, FINISH, ERROR, OTHER, USAGE = 1, 2, 4, 8, 16, 32, 64, 128
 TOKEN = TEXT | REASONING | TOOL | MEDIA
-"""What counts as a token: not a role, not an empty delta or detail, not a keep-alive."""
+"""Flags that count as a token: not a role, an empty delta or detail, or a keep-alive."""
+MORE_TEXT: Final = 256
+"""The chunk differs from the previous one only in the text of `choices[0].delta.content`. Most chunks do."""
 
 MAX_CHOICES: Final = 128
 """OpenAI's bound for `n`."""
@@ -30,11 +32,11 @@ _ERROR_KEYS = frozenset({"errors", "detail", "message", "code", "error_type", "e
 
 
 class End(StrEnum):
-    """What the finishes of a choice, or of all, say.
+    """The state that follows from the finish reasons of one choice, or of all choices.
 
-    `open`: there is none yet. `provisional`: a finish stood in a chunk with content; more may come. `ended`: a finish
-    stood in a chunk without content. `contradicted`: tokens came behind a finish, so that finishes mean nothing and
-    only a clean end (`[DONE]`, or a body that ends properly) ends the answer.
+    `open`: no finish yet. `provisional`: the finish came in a chunk with content; more may come. `ended`: the finish
+    came in a chunk without content. `contradicted`: tokens came after a finish, so that only a clean end (`[DONE]`, or
+    a body that ends properly) ends the answer.
     """
 
     OPEN = "open"
@@ -53,7 +55,7 @@ _AFTER_FINISH: Final = {
     (End.CONTRADICTED, False): End.CONTRADICTED,
     (End.CONTRADICTED, True): End.CONTRADICTED,
 }
-"""(state, whether the chunk with the finish carries a token) -> the state after it."""
+"""(state, whether the chunk with the finish carries a token) -> the next state."""
 
 
 class _Choice:
@@ -76,9 +78,9 @@ class _Choice:
 class Accumulator:
     """Collects the chunks of one stream.
 
-    `add` returns flags that say what the chunk carried, so that the caller need not look again. `wanted` is the number
-    of choices that the request asked for (`n`): while fewer have begun, only a clean end ends the answer. `offered`:
-    the functions that it offers.
+    `add` returns flags for the content of the chunk: `MORE_TEXT` alone, or any of the others. `wanted` is the number of
+    choices in the request (`n`): while fewer have begun, only a clean end ends the answer. `offered`: the functions
+    that the request offers.
     """
 
     __slots__ = (
@@ -87,9 +89,14 @@ class Accumulator:
         "_clean",
         "_contradicted",
         "_finished",
+        "_going_on",
         "_keys",
+        "_like",
+        "_like_choice",
+        "_like_delta",
         "_offered",
         "_provisional",
+        "_text",
         "_usage_came",
         "_wanted",
         "head",
@@ -98,8 +105,16 @@ class Accumulator:
     def __init__(self, wanted: int = 1, offered: Offered = nothing_offered) -> None:
         self._choices: dict[int, _Choice] = {}
         self.head: Json = {}
-        """What stands beside the choices: the id, the model, the provider, the usage."""
+        """The fields beside the choices: the id, the model, the provider, the usage."""
         self._keys: object = None
+        self._going_on = False
+        """Whether the previous chunk carried only text: of a chunk like that, only the text is read."""
+        self._like: Json = {}
+        self._like_choice: Json = {}
+        self._like_delta: Json = {}
+        """The previous chunk, its choice and its delta; their `choices`, `delta` and `content` are the next chunk's."""
+        self._text: list[str] = []
+        """The text that such a chunk continues."""
         self._begun = self._finished = self._provisional = 0
         self._contradicted = self._clean = self._usage_came = False
         self._wanted = wanted
@@ -119,7 +134,7 @@ class Accumulator:
 
     @property
     def end(self) -> End:
-        """What the finishes of all choices say together."""
+        """The combined state of all choices."""
         if self._contradicted:
             return End.CONTRADICTED
         if not self.finished:
@@ -128,17 +143,17 @@ class Accumulator:
 
     @property
     def provisional(self) -> bool:
-        """Whether a finish stood in a chunk with content and nothing has confirmed it."""
+        """Whether a finish came in a chunk with content and is not confirmed."""
         return self.end is End.PROVISIONAL
 
     @property
     def contradicted(self) -> bool:
-        """Whether tokens came behind a finish."""
+        """Whether tokens came after a finish."""
         return self._contradicted
 
     @property
     def ended(self) -> bool:
-        """Whether the answer has ended, so that only usage and other choices are waited for."""
+        """Whether the answer has ended: only usage and other choices may follow."""
         if not self.finished:
             return False
         if self._clean:
@@ -149,18 +164,18 @@ class Accumulator:
 
     @property
     def survives_a_cut(self) -> bool:
-        """Whether a connection that breaks now leaves an answer."""
+        """Whether the answer is complete if the connection breaks now."""
         return self.finished and (self._clean or not (self._contradicted or self._begun < self._wanted))
 
     def ends_cleanly(self) -> None:
         """`[DONE]` has come, or the body has ended properly."""
         self._clean = True
 
-    # What came
+    # The answer so far
 
     @property
     def open_tool_call(self) -> bool:
-        """Whether an unfinished choice is in the middle of a tool call."""
+        """Whether an unfinished choice has a tool call that is not complete."""
         return self._finished < self._begun and any(
             choice.tools and choice.finish is None for choice in self._choices.values()
         )
@@ -182,14 +197,34 @@ class Accumulator:
         return self.head.get("id")
 
     def add(self, chunk: Json) -> int:
-        """Merge one decoded chunk. Raises AttributeError, TypeError or ValueError if it is none."""
+        """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is not a chunk."""
+        choices = chunk.get("choices")
+        if self._going_on and choices:
+            like = self._like
+            like["choices"] = choices
+            if chunk == like and len(choices) == 1:
+                choice, like = choices[0], self._like_choice
+                like["delta"] = delta = choice.get("delta")
+                if delta and choice == like:
+                    like = self._like_delta
+                    like["content"] = text = delta.get("content")
+                    if text and delta == like and isinstance(text, str):
+                        self._text.append(text)
+                        return MORE_TEXT
+        return self._add(chunk, choices)
+
+    def forget(self) -> None:
+        """No chunk follows: drop the previous chunk, which may hold secrets."""
+        self._going_on = False
+        self._like = self._like_choice = self._like_delta = {}
+
+    def _add(self, chunk: Json, choices: Any) -> int:
         flags = 0
         if chunk.keys() != self._keys or "usage" in chunk:
             self._keys = chunk.keys()
             flags = self._add_head(chunk)
         elif chunk.get("error"):
             flags = ERROR
-        choices = chunk.get("choices")
         if choices:
             for choice in choices:
                 flags |= self._add_choice(choice)
@@ -197,6 +232,10 @@ class Accumulator:
             flags = ERROR
         if flags & USAGE or self._usage_came:
             self._usage_came = not flags & TOKEN
+        self._going_on = flags == TEXT and self._begun == 1 and not self._finished
+        if self._going_on:
+            self._like, self._like_choice, self._like_delta = dict(chunk), dict(choices[0]), dict(choices[0]["delta"])
+            self._text = next(iter(self._choices.values())).texts["content"]
         return flags
 
     def _add_head(self, chunk: Json) -> int:
@@ -224,7 +263,7 @@ class Accumulator:
         elif state.finish is not None and flags & TOKEN:
             self._move(state, End.CONTRADICTED)
         if len(choice) > 3:
-            # What stands beside the delta: `native_finish_reason`, `logprobs`, fields of one server.
+            # The fields beside the delta: `native_finish_reason`, `logprobs`, fields of one server.
             for key, value in choice.items():
                 if value is None:
                     if key not in _CHOICE_ONLY:
@@ -245,7 +284,7 @@ class Accumulator:
         return state
 
     def _add_finish(self, state: _Choice, finish: object, *, token: bool) -> bool:
-        """Note a finish reason; whether it is one."""
+        """Record a finish reason. Returns whether it is one."""
         finish = word(finish)
         if finish is None:
             if state.finish is not None and token:
@@ -320,7 +359,7 @@ def _add_other(state: _Choice, key: str, value: Any) -> int:
 
 
 def _add_message(state: _Choice, choice: Json) -> int:
-    """A chunk with a whole `message` and no delta: the answer in one event, unless it repeats what has come."""
+    """Merge a chunk with a complete `message` and no delta: the answer in one event, or a repetition of it."""
     message = choice["message"]
     if not isinstance(message, dict) or state.texts or state.tools or state.legacy:
         return 0
@@ -357,7 +396,7 @@ _SOUND: Final = ("data", "transcript")
 
 
 def _add_audio(audio: dict[str, Any], delta: Json) -> bool:
-    """Merge a delta of sound; data and transcript are kept in parts."""
+    """Merge a delta of audio; data and transcript are kept in parts."""
     for key, value in delta.items():
         if key in _SOUND and isinstance(value, str):
             parts = audio.get(key)
@@ -371,7 +410,7 @@ def _add_audio(audio: dict[str, Any], delta: Json) -> bool:
 
 
 class _Detail:
-    """One of `reasoning_details`; what streams in parts is kept in parts."""
+    """One entry of `reasoning_details`; its streamed fields are kept in parts."""
 
     __slots__ = ("fields", "joined", "parts")
 
@@ -385,7 +424,7 @@ class _Detail:
         self.parts = [text] if isinstance(text, str) else []
 
     def takes(self, part: Json) -> bool:
-        """Whether the part goes on from this detail."""
+        """Whether the part continues this entry."""
         known = self.fields
         if self.joined is None or known.get("type") != part.get("type") or known.get("index") != part.get("index"):
             return False
@@ -403,7 +442,7 @@ class _Detail:
 
 
 def _add_details(details: list[_Detail], parts: list[Any]) -> bool:
-    """Merge details; returns whether any of them says something."""
+    """Merge entries. Returns whether any of them has content."""
     token = False
     for part in parts:
         if not isinstance(part, dict) or not part:

@@ -1,11 +1,11 @@
-"""Tool calls out of their deltas. Time is linear in the bytes: the parts of arguments are joined once, at the end.
+"""Assembles tool calls from their deltas. Time is linear in the bytes: the parts of arguments are joined once.
 
-What belongs together: deltas of one `index`, of one `id`, or, without both, of the call before. A delta with a name
-begins a call where the call before it is complete. Where a delta could belong to either, ValueError is raised: a call
-with a name or arguments that the model did not write would be worse than a failed attempt.
+Deltas with one `index` or one `id` belong to one call; a delta without both belongs to the previous call. A delta with
+a name begins a call if the previous call is complete. An ambiguous delta raises ValueError: a call with a name or
+arguments that the model did not write would be worse than a failed attempt.
 
-A name comes whole, in parts, repeated whole, or longer in each delta. Where two readings are possible, the one that the
-request offers as a function holds.
+A name comes complete, in parts, repeated, or longer in each delta. If two readings are possible, the function that the
+request offers is taken.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_NAME: Final = 1024
 _MAX_CHECKS: Final = 16
 
 Offered = Callable[[], frozenset[str]]
-"""The functions that the request offers, by the names that the model was sent."""
+"""Returns the functions that the request offers, by the names that the model was sent."""
 
 
 def nothing_offered() -> frozenset[str]:
@@ -37,11 +37,11 @@ class _Call:
         self.fields: Json = {}
         self.function: Json = {}
         self.name = ""
-        self.parts: str | None = ""  # the name, if all that came of it are parts; None: too long for one
+        self.parts: str | None = ""  # the name, if it came in parts; None: too long for a name
         self.arguments: list[str] = []
-        """Their parts; no part is empty."""
+        """The parts of the arguments; no part is empty."""
         self.size = 0
-        """Characters of the arguments: what can be told by it is told without joining them."""
+        """Characters of the arguments, for checks that need not join the parts."""
         self.said = False
         self.checks = 0
 
@@ -51,12 +51,12 @@ class _Call:
 
     @property
     def placeholder(self) -> bool:
-        """Whether the arguments so far are `{}`: some servers open every call so."""
+        """Whether the arguments so far are `{}`: some servers begin every call with this."""
         return self.size < 16 and "".join(self.arguments).strip() == "{}"
 
     @property
     def hollow(self) -> bool:
-        """Whether the model has written nothing of the call."""
+        """Whether the model has written no part of the call."""
         return not (self.name or self.begun or any(self.fields.get(key) for key in self.fields if key not in _OWN))
 
     def complete(self) -> bool:
@@ -72,7 +72,7 @@ class _Call:
             return False
 
     def repeated(self, name: str, arguments: object) -> bool:
-        """Whether this is the whole call again."""
+        """Whether the delta repeats the whole call."""
         text = _text(arguments)
         return (
             name == self.name
@@ -83,7 +83,7 @@ class _Call:
         )
 
     def add_name(self, name: str) -> None:
-        """Append a part of the name, unless it is the name so far or begins with that."""
+        """Append a part of the name. A part that begins with the name so far replaces the name."""
         if self.begun:
             if name != self.name:
                 raise ValueError("a tool call changes its name")
@@ -136,7 +136,7 @@ class Calls:
         return bool(self._calls)
 
     def add(self, parts: list[Any]) -> bool:
-        """Merge the entries of one delta; returns whether the model has written anything in them."""
+        """Merge the entries of one delta. Returns whether they hold content of the model."""
         token = False
         for position, part in enumerate(parts):
             if isinstance(part, dict) and self._add(part, later=position > 0):
@@ -172,7 +172,7 @@ class Calls:
     def _find(
         self, index: int | str | None, call_id: str, name: str, arguments: object, *, later: bool
     ) -> _Call | None:
-        """The call that a part belongs to; None: it begins one."""
+        """The call to which a part belongs; None: the part begins a call."""
         if index is None:
             if call_id:
                 return self._by_id.get(call_id)
@@ -183,7 +183,7 @@ class Calls:
             return None if name or not call_id else self._by_id.get(call_id)
         known = call.fields.get("id")
         if call_id and known and call_id != known:
-            # Some servers send every call with index 0: a new id with a name of its own is a new call.
+            # Some servers send every call with index 0: a new id with a name begins a new call.
             return None if name else call
         if name and not call_id and self._anew(call, name, arguments):
             if name == call.name and call.placeholder:
@@ -192,18 +192,18 @@ class Calls:
         return call
 
     def _anew(self, call: _Call, name: str, arguments: object) -> bool:
-        """Whether a part with a name begins another call: the one before is complete and not repeated."""
+        """Whether a part with a name begins another call: the previous call is complete, and this is no repetition."""
         if not call.begun or (name == call.name and not _text(arguments).lstrip().startswith("{")):
             return False
         return call.complete() and not call.repeated(name, arguments)
 
     def as_list(self, offered: Offered = nothing_offered) -> list[Json]:
-        """The calls; those of which the model has written nothing are left out."""
+        """The calls, without those of which the model has written no part."""
         return [call.as_dict(offered) for call in self._calls if not call.hollow]
 
 
 def _text(arguments: object) -> str:
-    """Arguments as text: some servers write the object itself."""
+    """Arguments as text: some servers send the object itself."""
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else orjson.dumps(arguments).decode()

@@ -1,4 +1,4 @@
-"""The decoder of one response body. Its states, its events and its promises: see the page of this package."""
+"""The decoder of one response body. Its states, events and promises: see the docstring of this package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..failures.classifier import find_error, from_error, from_event, from_trans
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Completion, Json, Piece, text_of
 from . import bounds
-from .accumulator import ERROR, FINISH, REASONING, TOKEN, TOOL, USAGE, Accumulator
+from .accumulator import ERROR, FINISH, MORE_TEXT, REASONING, TOKEN, TOOL, USAGE, Accumulator
 from .calls import Offered, nothing_offered
 from .demands import Demands, missed
 from .finishes import looks_whole
@@ -26,15 +26,16 @@ from .verdict import EMPTY_END, error_in, finished, judge
 
 SEAM_LOST: Final = "seam_lost"
 SLICE_BYTES: Final = 64 * 1024
-"""So much is decoded at a time where an event loop waits."""
+"""The most bytes that are decoded before other tasks of an event loop run."""
 
 _STREAM_END = b"[DONE]"
+_SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
 _EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
 
 
 class State(Enum):
-    """What has come of an answer."""
+    """The progress of an answer."""
 
     HEAD = "head"
     EVENTS = "events"
@@ -65,9 +66,9 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The answer is over: with a `completion`, or with the `failure` that says why there is none.
+    """The answer is over: with a `completion`, or with the `failure` that is the reason for none.
 
-    `joined` says what a continuation did once its seam was found (`went_on`, `restarted`, `overlapped`), else "".
+    `joined`: what a continuation did, once its seam was found (`went_on`, `restarted`, `overlapped`), else "".
     """
 
     failure: Failure | None = None
@@ -77,7 +78,7 @@ class Ended:
 
 Event = FirstToken | Reasoning | Pieces | Ended
 
-# Looked up for every chunk: a member of an Enum costs several times what a global does.
+# Globals, since they are read for every chunk: reading an Enum member costs several times more.
 _HEAD, _BODY, _DECODER_ENDED = State.HEAD, State.BODY, State.ENDED
 _FIRST_TOKEN = FirstToken()
 _REASONING = Reasoning()
@@ -89,12 +90,12 @@ _NOTHING_MORE = Demands()
 class AnswerDecoder:
     """Decodes one response body.
 
-    `headers` are the response's (lower-case names). `streams`: a stream was asked for. `deliver`: pieces are wanted.
-    `wants_json`: the answer must be JSON. `choices`: how many the request asks for. `max_tokens`: the request's limit.
-    `model`: the id that was asked for. `demands`: what the request demands beyond an answer. `offered` tells the
-    functions that the model was sent. `prepare` is called with the body before the verdict: it gives the caller's
-    names back. `splice`: the answer continues a text that was
-    delivered. Times of the day (`now`) are epoch seconds; they are used only to read a date in an error.
+    `headers`: the response's, with lower-case names. `streams`: the request demands a stream. `deliver`: return pieces.
+    `wants_json`: the answer must be JSON. `choices`: the number of choices in the request. `max_tokens`: the request's
+    limit. `model`: the id in the request. `demands`: the request's demands on the answer. `offered` returns the
+    functions that the model was sent. `prepare` is called with the body before the verdict, and restores the caller's
+    names. `splice`: joins the answer with the delivered text. Times of day (`now`) are epoch seconds, used only to
+    read a date in an error.
     """
 
     __slots__ = (
@@ -144,7 +145,7 @@ class AnswerDecoder:
         self.begun = False
         """Whether the first token has come."""
         self.tokens = 0
-        """How many chunks with a token have come. The bytes of a BODY are none: it is an answer once it is whole."""
+        """The number of chunks with a token. The bytes of a BODY do not count: it is an answer only when complete."""
         self.assembler = Accumulator(choices, offered)
         self._headers = headers
         self._streams = streams
@@ -155,14 +156,14 @@ class AnswerDecoder:
         self._demands = demands
         self._prepare = prepare
         self.body: Json | None = None
-        """The body that was judged, whatever the verdict."""
+        """The complete body, whatever the verdict on it."""
         self._splice = splice
         self._reader = EventReader()
         self._whole = bytearray()
         self._was_body = False
         self._halves: Halves | None = None
         self._waiting: list[Piece] = []
-        self._held: list[Piece] = []  # white space before any other text
+        self._held: list[Piece] = []  # white space before the first other text
         self._said: list[str] = []
         self._shown = False  # whether text of any choice was delivered
         self._rest = ""
@@ -172,7 +173,7 @@ class AnswerDecoder:
     # Bytes in, events out
 
     def feed(self, data: bytes, now: float) -> list[Event]:
-        """What these bytes mean."""
+        """Decode bytes into events."""
         state = self.state
         if state is _HEAD:
             state = self._kind_of_body(data)
@@ -203,22 +204,22 @@ class AnswerDecoder:
         return [*events, self._verdict(now)]
 
     def broken(self, failure: Failure, now: float) -> list[Event]:
-        """The body can be read no further, or is waited for no longer: where the answer survives a cut, it is whole."""
+        """The body was cut, by a fault or a deadline. If the answer is complete by then, it is an answer."""
         if self.state is State.ENDED:
             return []
         whole = self.state in _OVER or self.assembler.survives_a_cut
         return [self._verdict(now) if whole else self._fail(failure)]
 
-    # What has come
+    # The answer so far
 
     @property
     def text(self) -> str:
-        """The text that was delivered; where nothing is, all that has come."""
+        """The delivered text; without `deliver`, all text that has come."""
         return "".join(self._said) if self._deliver else self.assembler.text
 
     @property
     def said(self) -> int:
-        """How many pieces with text were delivered: about its tokens."""
+        """The number of delivered pieces with text: about the tokens of the text."""
         return len(self._said)
 
     @property
@@ -227,7 +228,7 @@ class AnswerDecoder:
         return self._usage or self.assembler.usage
 
     def last_pieces(self, body: Json) -> list[Piece]:
-        """What an answer still has to deliver: its tool calls, or all of it where the body came whole."""
+        """The pieces that are not delivered yet: the tool calls of a stream, or all pieces of one JSON body."""
         if self._splice is not None:
             rest = [Piece(text=self._rest, raw=reworded(body, self._rest))] if self._rest else []
         else:
@@ -235,13 +236,14 @@ class AnswerDecoder:
         return rest + calls_of(body)
 
     def forget(self) -> None:
-        """The attempt is over: bytes that were not decoded are of no use, and may repeat secrets."""
+        """The attempt is over: drop bytes that were not decoded, which may hold secrets."""
         self._reader, self._whole = EventReader(), bytearray()
+        self.assembler.forget()
 
     # Events or JSON
 
     def _kind_of_body(self, data: bytes) -> State:
-        """Whether events come or one body, by the first bytes that are not white space; ENDED: neither."""
+        """EVENTS or BODY, by the first bytes that are not white space; ENDED: neither."""
         content_type = self._headers.get("content-type", "").lower()
         start = data.lstrip(_WHITE)
         if not start and "json" not in content_type and self._streams:
@@ -254,7 +256,7 @@ class AnswerDecoder:
         elif start:
             self.state = State.EVENTS
         else:
-            return State.EVENTS  # white space where no stream was asked for; the reader skips it
+            return State.EVENTS  # white space without a requested stream; the reader skips it
         return self.state
 
     def _wrong_content_type(self) -> Ended:
@@ -280,15 +282,16 @@ class AnswerDecoder:
         add = assembler.add
         over = self.state in _OVER
         for payload in payloads:
-            if payload == _STREAM_END:
-                assembler.ends_cleanly()  # with a finish or without, nothing more is waited for
-                self.state, over = State.DONE, True
-                continue
-            if not payload or payload.startswith(b":"):
-                continue  # some servers keep a connection alive with empty events, or with comments as data
+            if not payload.startswith(b"{"):
+                if payload == _STREAM_END:
+                    assembler.ends_cleanly()  # with or without a finish, no more chunks are expected
+                    self.state, over = State.DONE, True
+                    continue
+                if not payload or payload.startswith(b":"):
+                    continue  # some servers send empty events, or comments as data, as keep-alives
             try:
                 try:
-                    chunk = bounds.loads(payload)
+                    chunk = orjson.loads(payload) if len(payload) <= _SHALLOW else bounds.loads(payload)
                 except orjson.JSONDecodeError:
                     chunk = decode(payload)
                     self._halves = self._halves or Halves()
@@ -300,8 +303,14 @@ class AnswerDecoder:
                     failure = from_event(payload, now=now)
                 break
             if over and not assembler.ended:
-                over = False  # more has come behind a finish, or another choice has begun
+                over = False  # a token came after a finish, or another choice has begun
                 self.state = State.ANSWERING if self.begun else State.EVENTS
+            if flags == MORE_TEXT:
+                self.tokens += 1
+                if deliver:
+                    choice = chunk["choices"][0]
+                    pieces.append(Piece(choice["delta"]["content"], "", (), choice.get("index") or 0, False, chunk))
+                continue
             if flags & ERROR and not assembler.ended:
                 failure = self._error(chunk, now)
                 break
@@ -326,7 +335,7 @@ class AnswerDecoder:
         return events
 
     def _turn(self) -> None:
-        """A tool call has begun, or the answer has ended."""
+        """Update the state: a tool call may have begun, or the answer may have ended."""
         if self.assembler.ended:
             if self.state is not State.DONE:
                 self.state = State.FINISHED
@@ -334,7 +343,7 @@ class AnswerDecoder:
             self.state = State.IN_CALL if self.assembler.open_tool_call else State.ANSWERING
 
     def _release(self, pieces: list[Piece], events: list[Event]) -> Failure | None:
-        """Deliver pieces, once there is a token; returns the failure where a seam is lost."""
+        """Deliver pieces after the first token. Returns a failure if the seam is not found."""
         if not self.begun:
             self._waiting += pieces
             return None
@@ -355,7 +364,7 @@ class AnswerDecoder:
         return failure
 
     def _without_white_space(self, pieces: list[Piece]) -> list[Piece]:
-        """The pieces, without white space before any other text: an answer of nothing else is empty."""
+        """The pieces, without white space before the first other text: an answer of white space alone is empty."""
         if any(piece.text and not piece.text.isspace() for piece in pieces):
             pieces, self._held = self._held + pieces, []
             return pieces
@@ -363,7 +372,7 @@ class AnswerDecoder:
         return [piece for piece in pieces if not piece.text]
 
     def _join(self, splice: SeamJoiner, pieces: list[Piece]) -> tuple[list[Piece], Failure | None]:
-        """The pieces of a continuation, without what repeats the delivered text."""
+        """The pieces of a continuation, without the repetition of delivered text."""
         joined: list[Piece] = []
         for piece in pieces:
             try:
@@ -389,7 +398,7 @@ class AnswerDecoder:
         return self._splice.how if self._splice is not None and self._splice.joined else ""
 
     def _verdict(self, now: float) -> Ended:
-        """The body is all there is: an answer, or why it is none."""
+        """Judge the complete body: an answer or a failure."""
         body = self._body(now)
         if isinstance(body, Failure):
             return self._fail(body)
@@ -431,18 +440,18 @@ class AnswerDecoder:
         return self.assembler.body()
 
     def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
-        """Whether a continuation ended properly and empty behind a text that looks whole: only its finish was lost."""
+        """Whether an empty continuation ended properly and the delivered text looks complete: only a finish is lost."""
         return failure.code == EMPTY_END and not "".join(self._said).strip() and looks_whole(splice.delivered)
 
     def _error(self, payload: object, now: float) -> Failure:
-        """The error that a chunk or a body carries."""
+        """The failure for the error in a chunk or body."""
         found = find_error(payload)
         if found is None and isinstance(payload, dict):
             found = error_in(payload)
         return from_error(found, headers=self._headers, now=now, model=self._model)
 
     def _complete(self, splice: SeamJoiner, body: Json) -> Failure | None:
-        """Put the delivered text before what this attempt has added."""
+        """Put the delivered text before the text of this attempt."""
         message = body["choices"][0]["message"]
         try:
             unread = self._was_body and not splice.joined
@@ -459,7 +468,7 @@ def _seam_lost(error: SeamNotFound) -> Failure:
 
 
 def _loaded(body: bytes) -> Any:
-    """A body that came whole; None if it is not JSON."""
+    """The decoded JSON of a complete body; None if it is not JSON."""
     try:
         return bounds.loads(body)
     except figures.TooManyValues:

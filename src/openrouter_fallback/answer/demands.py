@@ -1,6 +1,6 @@
-"""What a request demands of its answer beyond being one: a forced tool call, JSON of a schema, words after a result.
+"""The demands of a request on its answer: a forced tool call, JSON of a schema, text after a tool result.
 
-Pure. Looked at before anything is delivered; an answer that misses a demand is kept as the call's last resort.
+Pure. Checked before anything is delivered; an answer that misses a demand is kept as the call's last resort.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import orjson
 from ..failures.kinds import Failure, FailureKind
 
 NO_CALL: Final = "no_tool_call"
-"""The code of a failure: `tool_choice` forces a call and the answer is prose."""
+"""Code of a failure: `tool_choice` forces a tool call and the answer is text."""
 NOT_JSON: Final = "not_json_answer"
-"""The code of a failure: JSON was asked for and the answer holds none that fits."""
+"""Code of a failure: the request demands JSON and the answer holds no fitting JSON."""
 
 _FENCE: Final = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _OPENING: Final = re.compile(r"[{\[]")
@@ -27,10 +27,10 @@ _DEEPEST: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What a request demands of its answer.
+    """The demands of a request on its answer.
 
-    `call`: a tool must be called, one of `functions` where any are named. `json`: the answer must be JSON, of `schema`
-    where there is one. `after_result`: the history ends with a tool's result; an end without words may be meant.
+    `call`: the answer must call a tool, one of `functions` if any are named. `json`: the answer must be JSON, of
+    `schema` if there is one. `after_result`: the history ends with a tool result; an empty answer may be intended.
     """
 
     call: bool = False
@@ -41,7 +41,7 @@ class Demands:
 
     @classmethod
     def of(cls, params: Mapping[str, Any], last_role: str) -> Demands:
-        """What these parameters demand; `last_role` is that of the history's last message."""
+        """The demands of these parameters; `last_role` is the role of the history's last message."""
         choice = params.get("tool_choice")
         choice = choice if isinstance(choice, str | Mapping) else None
         named = _function(choice) or _function({"function": params.get("function_call")})
@@ -58,7 +58,7 @@ class Demands:
         )
 
     def missed(self, message: Mapping[str, Any]) -> str:
-        """The code of the demand that the message of an answer misses; empty where it misses none."""
+        """The code of the demand that an answer's message misses; empty if it meets all."""
         calls = message.get("tool_calls") or ([message["function_call"]] if message.get("function_call") else [])
         if self.call and not message.get("refusal"):
             names = {_name(call) for call in calls}
@@ -67,7 +67,7 @@ class Demands:
         return ""
 
     def said(self, message: Mapping[str, Any]) -> str:
-        """What is wrong with a message that was delivered as it came, for the log; empty where nothing is."""
+        """The missed demand of a message that is already delivered, for the log; empty if it meets all."""
         if self.missed(message):
             return "a tool call was forced and none was made"
         text = message.get("content")
@@ -76,7 +76,7 @@ class Demands:
         return ""
 
     def unwrap(self, body: dict[str, Any]) -> None:
-        """Where the text of an answer is not the JSON that was asked for but holds it, leave only that in the body."""
+        """If the text of an answer contains the demanded JSON among other text, reduce the text to the JSON."""
         choices = body.get("choices")
         for choice in choices if self.json and isinstance(choices, list) else ():
             message = choice.get("message") if isinstance(choice, dict) else None
@@ -90,7 +90,7 @@ class Demands:
                 message["content"] = inside
 
     def unwrapped(self, text: str) -> str | None:
-        """The JSON that a text is or holds, in a fence or with prose around it; None where none fits the demand."""
+        """The JSON that a text is or contains, in a fence or among prose; None if none fits the demand."""
         if self._fits(text):
             return text
         found = [inside for match in _FENCE.finditer(text) if self._fits(inside := match[1].strip())]
@@ -107,9 +107,9 @@ class Demands:
 
 
 def missed(body: Mapping[str, Any], demands: Demands, failure: Failure | None) -> Failure | None:
-    """The verdict on a whole body with its demands looked at: `failure` is what the verdict found so far.
+    """Check the demands on a complete body; `failure` is the verdict so far.
 
-    None of these failures speaks of the model's health.
+    None of these failures counts against the model's health.
     """
     if failure is not None:
         odd = demands.json and failure.kind is FailureKind.BAD_ANSWER and failure.harmless and failure.code is None
@@ -121,7 +121,7 @@ def missed(body: Mapping[str, Any], demands: Demands, failure: Failure | None) -
 
 
 def ends_without_words(body: Mapping[str, Any] | None, demands: Demands) -> bool:
-    """Whether an empty answer may be meant: behind a tool's result, ended by the model itself (langchain#33390)."""
+    """Whether an empty answer may be intended: after a tool result, ended by the model itself (langchain#33390)."""
     if body is None or not demands.after_result or demands.call or demands.json:
         return False
     choices = body.get("choices")
@@ -132,7 +132,7 @@ _FORCING: Final = ("required", "any")
 
 
 def _own_tools(params: Mapping[str, Any]) -> bool:
-    """Whether all tools are the caller's functions: a server's tool is called there, and leaves no call behind."""
+    """Whether all tools are the caller's functions: a server tool runs on the server and leaves no call."""
     tools = params.get("tools")
     if isinstance(tools, list | tuple) and tools:
         return all(isinstance(tool, Mapping) and tool.get("type") == "function" for tool in tools)
@@ -142,7 +142,7 @@ def _own_tools(params: Mapping[str, Any]) -> bool:
 def fits(value: object, schema: Mapping[str, Any]) -> bool:
     """Whether a value has the shape of a JSON schema: types, required properties, items, enumerations, alternatives.
 
-    What else a schema says (formats, patterns, bounds) is not looked at: this tells the answer from prose around it.
+    Formats, patterns and bounds are not checked: the purpose is to find the answer among prose.
     """
     return _fits(value, schema, schema, 0)
 
@@ -215,7 +215,7 @@ def _is_json(text: str) -> bool:
 
 
 def _values(text: str) -> Sequence[str]:
-    """The outermost JSON objects and lists in a text, as far as brackets tell them; 20 beginnings are tried."""
+    """The outermost JSON objects and lists in a text, found by brackets; 20 beginnings are tried."""
     found: list[str] = []
     position = 0
     for _ in range(_MOST_TRIED):
@@ -230,7 +230,7 @@ def _values(text: str) -> Sequence[str]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the value that begins at `start` ends; -1 where it does not."""
+    """The end of the value that begins at `start`; -1 if it has none."""
     depth, quoted, escaped = 0, False, False
     for position in range(start, len(text)):
         character = text[position]

@@ -1,7 +1,7 @@
-"""What a finish reason means: a table with sources, and a rule for the reasons that no table knows.
+"""The meaning of finish reasons: a table with sources, and rules for reasons that are not in the table.
 
 OpenAI documents `stop`, `length`, `tool_calls`, `function_call` and `content_filter`. Other servers write their own
-words, and OpenRouter passes a provider's word on as `native_finish_reason`. Names are compared without case,
+words, and OpenRouter passes on a provider's word as `native_finish_reason`. Names are compared without case,
 underscores and other signs: `MAX_TOKENS`, `max-tokens` and `maxTokens` are one name.
 """
 
@@ -22,7 +22,7 @@ _K = FailureKind
 
 
 class Meaning(StrEnum):
-    """The kinds of finish. `unknown`: judged by what the answer holds."""
+    """The kinds of finish. `unknown`: the content of the answer decides."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -42,7 +42,7 @@ WORDS: Final[Mapping[Meaning, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """One row: the name as the server writes it, its meaning, the failure's kind where it is none, and the source."""
+    """One row: the name as the server writes it, its meaning, the kind of its failure (if it is one), the source."""
 
     name: str
     meaning: Meaning
@@ -62,7 +62,7 @@ _BEDROCK = "Amazon Bedrock API reference, Converse stopReason"
 _RESPONSES = "OpenAI API reference, status of a response"
 
 FINISHES: Final[tuple[Finish, ...]] = (
-    # The answer is whole.
+    # The answer is complete.
     *_rows(Meaning.STOP, _OPENAI, "stop"),
     *_rows(Meaning.STOP, _ANTHROPIC, "end_turn", "stop_sequence"),
     *_rows(Meaning.STOP, _COHERE, "COMPLETE"),
@@ -71,7 +71,7 @@ FINISHES: Final[tuple[Finish, ...]] = (
     *_rows(Meaning.STOP, "Text Generation Inference; TGI#2344, dstack#2229", "eos_token"),
     *_rows(Meaning.STOP, "servers that name the stop token; vespa#33327", "stop_token", "<|eot_id|>", "<|im_end|>"),
     *_rows(Meaning.STOP, "proxies", "finish", "finished", "done", "end", "normal", "success"),
-    # The answer was cut off by a limit on its tokens.
+    # A token limit cut the answer off.
     *_rows(Meaning.LENGTH, _OPENAI, "length"),
     *_rows(Meaning.LENGTH, _ANTHROPIC, "max_tokens", "model_context_window_exceeded"),
     *_rows(Meaning.LENGTH, _RESPONSES, "max_output_tokens"),
@@ -82,7 +82,7 @@ FINISHES: Final[tuple[Finish, ...]] = (
     *_rows(Meaning.CALLS, _OPENAI, "tool_calls", "function_call"),
     *_rows(Meaning.CALLS, _ANTHROPIC, "tool_use"),
     *_rows(Meaning.CALLS, _COHERE, "TOOL_CALL"),
-    # A filter has stopped the answer.
+    # A content filter stopped the answer.
     *_rows(Meaning.FILTERED, _OPENAI, "content_filter"),
     *_rows(Meaning.FILTERED, _ANTHROPIC, "refusal"),
     *_rows(Meaning.FILTERED, _BEDROCK, "content_filtered", "guardrail_intervened"),
@@ -90,7 +90,7 @@ FINISHES: Final[tuple[Finish, ...]] = (
     *_rows(Meaning.FILTERED, "Z.AI API reference; dify#7559, promptfoo#9905", "sensitive"),
     *_rows(Meaning.FILTERED, _GEMINI, "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
     *_rows(Meaning.FILTERED, _GEMINI, "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"),
-    # Something failed.
+    # The model or server failed.
     *_rows(Meaning.FAILED, "OpenRouter API reference; Mistral, Cohere", "error", kind=_K.UNAVAILABLE),
     *_rows(Meaning.FAILED, "vLLM, SGLang; vllm#57082, llmgateway#1701", "abort", "aborted", kind=_K.UNAVAILABLE),
     *_rows(Meaning.FAILED, "proxies; llmgateway#1701", "cancelled", "canceled", kind=_K.UNAVAILABLE),
@@ -112,7 +112,7 @@ FINISHES: Final[tuple[Finish, ...]] = (
     ),
     *_rows(Meaning.FAILED, _BEDROCK, "malformed_model_output", "malformed_tool_use", kind=_K.BAD_ANSWER),
     *_rows(Meaning.FAILED, "vLLM: repetition detection", "repetition", kind=_K.BAD_ANSWER),
-    # The reason is known to say nothing.
+    # The reason has no meaning.
     *_rows(Meaning.UNKNOWN, _GEMINI, "OTHER", "FINISH_REASON_UNSPECIFIED"),
     *_rows(Meaning.UNKNOWN, "Vercel AI SDK, proxies", "unknown"),
 )
@@ -142,17 +142,17 @@ SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
     (Meaning.LENGTH, None, r"length|max|limit|truncat|budget|exceed|cut_?off|too_?long"),
     (Meaning.STOP, None, r"\Astop|eos|eot|end_?of_?|complete"),
 )
-"""What parts of a name say where the table does not know the name; the first match holds."""
+"""The meaning of parts of a name that is not in the table; the first match is taken."""
 
 _NO_SOURCE: Final = "by its name"
 
 
 _NONE: Final = frozenset({"", "null", "none", "undefined"})
-"""Words in place of `null`: DashScope writes "null" while it generates, other servers what their language calls it."""
+"""Words used for `null`: DashScope sends "null" while it generates, other servers their language's word."""
 
 
 def word(finish: object) -> str | None:
-    """A finish reason as a word; None where it says that there is none yet. TypeError where it is no word.
+    """A finish reason as a word; None if there is none yet. Raises TypeError if it is not a word.
 
     SGLang's own API wraps it in an object: `{"type": "stop", "matched": 2}`.
     """
@@ -173,11 +173,11 @@ _BY_NAME: Final = {_folded(finish.name): finish for finish in FINISHES}
 
 
 def known(name: object) -> Finish | None:
-    """The row of the table for a finish reason; None where it has none."""
+    """The row of the table for a finish reason; None if there is none."""
     return _known(name[:_LONGEST]) if isinstance(name, str) else None
 
 
-_LONGEST: Final = 80  # characters of a name that are looked at
+_LONGEST: Final = 80  # characters of a name that are read
 
 
 @lru_cache(maxsize=256)
@@ -186,7 +186,7 @@ def _known(name: str) -> Finish | None:
 
 
 def read(finish: str, native: object = None) -> Finish:
-    """What a finish reason means. `native` is the provider's own word: it counts where it contradicts a good one."""
+    """The meaning of a finish reason. `native` is the provider's word, which counts if it contradicts a good finish."""
     said = known(finish) or _by_signs(finish)
     own = known(native) or (_by_signs(native) if isinstance(native, str) and native else None)
     if own is None or said.meaning not in (Meaning.STOP, Meaning.CALLS, Meaning.UNKNOWN):
@@ -208,7 +208,7 @@ _ONE_WORD: Final = 24
 
 
 def looks_whole(text: str) -> bool:
-    """Whether a text ends as whole answers do: after a sentence, a closed bracket or block, or as one short word."""
+    """Whether a text ends like a complete answer: after a sentence, a closed bracket or block, or as one short word."""
     text = text.strip()
     if not text or only_by_prefill(text):
         return False

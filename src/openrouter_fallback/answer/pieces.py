@@ -1,4 +1,4 @@
-"""Chunks and bodies as the pieces that a caller gets. What a piece's `raw` holds is never an unfinished call."""
+"""Turns chunks and bodies into pieces for the caller. The `raw` of a piece never holds an unfinished tool call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _CALLS = frozenset({"tool_calls", "function_call"})
 
 
 def cut(chunk: Json, pieces: list[Piece]) -> None:
-    """Add a chunk's pieces, one for each choice that says something; unfinished calls stay behind."""
+    """Append a chunk's pieces, one for each choice with content; tool calls are left for `calls_of`."""
     choices = chunk.get("choices") or ()
     for choice in choices:
         delta = choice.get("delta")
@@ -30,7 +30,7 @@ def cut(chunk: Json, pieces: list[Piece]) -> None:
 
 
 def pieces_of(body: Json) -> list[Piece]:
-    """A body that came whole, one piece for each choice, without its calls."""
+    """The pieces of one JSON body, one for each choice, without tool calls."""
     pieces = []
     for choice in body["choices"]:
         message = {key: value for key, value in choice["message"].items() if key not in _CALLS}
@@ -56,7 +56,7 @@ def calls_of(body: Json) -> list[Piece]:
 
 
 def reworded(chunk: Json, text: str) -> Json:
-    """The chunk (or body) with another text."""
+    """A copy of the chunk (or body) with another text."""
     first = (chunk.get("choices") or [{}])[0]
     choice = {key: value for key, value in first.items() if key not in ("message", "delta")}
     delta = {**(first.get("delta") or {"role": "assistant"}), "content": text}

@@ -1,6 +1,6 @@
-"""A decoded body in the shape that OpenAI documents: fields of other types are dropped, foreign words translated.
+"""Brings a decoded body into OpenAI's documented shape: drops fields of wrong types, translates foreign words.
 
-Nothing that the model wrote is changed. Every reader behind it, also in the two framework packages, may rely on:
+The model's own text is not changed. All later readers, also in the two framework packages, may rely on this:
 `refusal` is text, `images`, `annotations` and `reasoning_details` are lists of objects, `audio` and `logprobs` are
 objects, a tool call is an object with an object `function` whose `arguments` are text.
 """
@@ -57,11 +57,11 @@ _FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
     "audio": _audio,
     "function_call": _object,
 }
-"""What each field of a message may be; what is of another type becomes None or is left out of its list."""
+"""The type of each field of a message; a value of another type becomes None, or is dropped from its list."""
 
 
 def repair(body: Json, *, max_tokens: int | None = None) -> None:
-    """Bring a body into shape, in place. `max_tokens`: the request's limit, for a finish reason that is missing."""
+    """Bring a body into shape, in place. `max_tokens`: the request's limit, to fill in a missing finish reason."""
     choices = body.get("choices")
     choices = choices if isinstance(choices, list) else []
     if not isinstance(body.get("usage"), dict) and (found := _usage_elsewhere(body, choices)):
@@ -83,7 +83,7 @@ def repair(body: Json, *, max_tokens: int | None = None) -> None:
 
 
 def _usage_elsewhere(body: Json, choices: list[Any]) -> Json | None:
-    """Usage where Groq (`x_groq`) and Moonshot (the last choice) have it."""
+    """Usage from the places of Groq (`x_groq`) and Moonshot (the last choice)."""
     for place in (body.get("x_groq"), *choices):
         if isinstance(place, dict) and isinstance(place.get("usage"), dict):
             return dict(place["usage"])
@@ -91,7 +91,7 @@ def _usage_elsewhere(body: Json, choices: list[Any]) -> Json | None:
 
 
 def _repair_finish(choice: Json) -> Meaning | None:
-    """OpenAI's word in place of a foreign one that means the same; that becomes the native one."""
+    """Replace a foreign finish reason by OpenAI's word for it; the foreign word becomes the native reason."""
     finish, native = choice.get("finish_reason"), choice.get("native_finish_reason")
     if not isinstance(finish, str) or not finish:
         return None
@@ -144,7 +144,7 @@ def _repair_message(message: Json, *, cut_off: bool) -> None:
 
 
 def _calls(calls: object, *, cut_off: bool) -> list[Any]:
-    """The calls of which the model has written something, with arguments as text."""
+    """The calls with content of the model, their arguments as text."""
     found = [call for call in calls if isinstance(call, dict) and not _hollow(call)] if isinstance(calls, list) else []
     return [
         {**call, "function": _function(call["function"], cut_off=cut_off and position == len(found) - 1)}
@@ -162,9 +162,9 @@ def _hollow(call: Json) -> bool:
 
 
 def _function(function: Json, *, cut_off: bool) -> Json:
-    """The function with its arguments as text: no arguments, null, "null" and an empty list are `{}`.
+    """The function with its arguments as text: no arguments, null, "null" and an empty list become `{}`.
 
-    Where the answer was cut off (`cut_off`), missing arguments of the last call did not come: they stay missing.
+    If the answer was cut off (`cut_off`), missing arguments of the last call stay missing.
     """
     arguments = function.get("arguments")
     if isinstance(arguments, str) and _ODD.search(arguments):
@@ -183,10 +183,10 @@ _NOTHING: Final = frozenset({"null", "None", "undefined", "[]"})
 
 
 def _object_in(text: str) -> str | None:
-    """The object that odd arguments hold; None where that is in doubt.
+    """The object in malformed arguments; None if it is not certain.
 
-    Seen: a word for nothing in place of `{}`; the object encoded twice; `{}` or `null` first, as the opening of every
-    call (litellm#4537, ogx#5462); the whole object again behind its parts (codex-lb#284, eliza#16973).
+    Known cases: a word for null instead of `{}`; the object encoded twice; `{}` or `null` at the beginning of every
+    call (litellm#4537, ogx#5462); the whole object repeated after its parts (codex-lb#284, eliza#16973).
     """
     text = text.strip()
     if text in _NOTHING:

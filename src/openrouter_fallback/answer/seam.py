@@ -1,9 +1,9 @@
-"""Going on after text was delivered: what the next model is asked, and where its text joins. Pure: text in, text out.
+"""The continuation of delivered text by another model: where the new text joins. Pure: text in, text out.
 
-The next candidate gets the conversation and the delivered text, as an assistant message to go on from (`prefill`) or
-with a plain instruction (`instruct`). What it answers may go on, start over, repeat the end, or open with a preface.
-A `SeamJoiner` holds it back until that is clear and then gives exactly the missing text; where it cannot be told, it
-raises `SeamNotFound`: nothing is guessed.
+The next candidate gets the conversation and the delivered text, as an assistant message to continue (`prefill`) or
+with an instruction (`instruct`). Its answer may continue the text, start over, repeat the end, or begin with a preface.
+A `SeamJoiner` holds the answer back until this is clear, and then returns exactly the missing text. If it stays
+unclear, the joiner raises `SeamNotFound`: it never guesses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from enum import StrEnum
 
 OVERLAP_CHARACTERS = 20
-"""So many characters tell a repetition from chance."""
+"""The least length of a repetition; shorter ones may be chance."""
 PREFACE_CHARACTERS = 160
 
 
@@ -29,7 +29,7 @@ _PREFACE = re.compile(
 )
 
 OPENER_CHARACTERS = 64
-"""So much of a continuation is looked at for an opener; it begins with a capital, as sentences do."""
+"""The characters of a continuation that are searched for an opener, which begins with a capital letter."""
 _MISSING = r"(?:rest|remain|continu)"
 _STARTS = (
     r"(?:I['’]m|I am|We['’]re) (?:so |very |really |truly )?(?:sorry|afraid)",
@@ -56,17 +56,17 @@ _FIRST = (
     "|Continued|Continuation|Picking|Resuming|Let|Let's|Let’s|Allow|It|That|Your|As|How|What|Could"
 )
 _FIRST_WORDS = frozenset(_FIRST.split("|"))
-"""How models begin that speak to the user in place of going on: an apology, an assent, an announcement."""
+"""First words of models that address the user instead of continuing: an apology, an assent, an announcement."""
 
 _OUTRIGHT = re.compile(r"\b(?:the (?:rest|remain\w*|continuation)|continuing|left off|cut off)\b", re.IGNORECASE)
-"""Without these words a line that goes on after its colon may be text as well.
+"""With these words, a line with text after its colon is a preface; without them the line may belong to the text.
 
-With them it is a preface; whether the blank after the colon belongs to the text shows only where one was delivered.
+Whether the blank after the colon belongs to the text is known only if a blank was delivered.
 """
 
 
 class ContinuationMode(StrEnum):
-    """How a model goes on from a text: by prefill, by instruction, or not at all (`continues` in its settings)."""
+    """How a model continues a text: by prefill, by instruction, or not at all (`continues` in its settings)."""
 
     PREFILL = "prefill"
     INSTRUCT = "instruct"
@@ -74,11 +74,11 @@ class ContinuationMode(StrEnum):
 
 
 class SeamNotFound(Exception):
-    """The continuation neither clearly goes on nor clearly repeats: joining it would be a guess."""
+    """The continuation neither clearly continues nor clearly repeats the text: joining it would be a guess."""
 
 
 def only_by_prefill(text: str) -> bool:
-    """Whether `text` stops inside a code fence or unfinished JSON, where an instruction would break the form."""
+    """Whether `text` ends inside a code fence or unfinished JSON, which an answer to an instruction would break."""
     if len(re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)) % 2:
         return True
     start = text.lstrip()[:1]
@@ -102,9 +102,9 @@ def _balanced(text: str) -> bool:
 class SeamJoiner:
     """Joins one continuation to the delivered text.
 
-    `feed` takes the continuation's text as it comes and returns what may be delivered now, `finish` the rest; both
-    raise `SeamNotFound`. `trusted`: the model is known to go on, so that only blanks are looked at. Afterwards `how`
-    says what it did (`went_on`, `restarted`, `overlapped`, `completed`) and `dropped` how many characters are left out.
+    `feed` takes the continuation's text as it comes and returns the text to deliver now, `finish` the rest; both raise
+    `SeamNotFound`. `trusted`: the model is known to continue, so that only blanks are compared. Afterwards `how` says
+    what the model did (`went_on`, `restarted`, `overlapped`, `completed`), and `dropped` counts the omitted characters.
     """
 
     def __init__(self, delivered: str, *, trusted: bool = False) -> None:
@@ -125,14 +125,14 @@ class SeamJoiner:
         return self._joined
 
     def feed(self, text: str) -> str:
-        """Take more of the continuation; returns what may be delivered now."""
+        """Take more of the continuation. Returns the text to deliver now."""
         if self._joined:
             return text
         self._held += text
         return self._join(final=False)
 
     def finish(self, *, cut_off: bool = False) -> str:
-        """The continuation has ended properly, or by its length (`cut_off`); returns what was still held back."""
+        """The continuation has ended properly, or by its length (`cut_off`). Returns the text that was held back."""
         if self._joined:
             return ""
         if cut_off and self._held and not (self._joining or self._trusted) and self._unclear():
@@ -140,7 +140,7 @@ class SeamJoiner:
         return self._join(final=True)
 
     def complete(self) -> None:
-        """The continuation has ended properly and had nothing to add: the delivered text was whole."""
+        """The continuation has ended properly without text: the delivered text was complete."""
         if not self._joined:
             self.dropped += len(self._held)
         self.how, self._joined, self._held = "completed", True, ""
@@ -154,7 +154,7 @@ class SeamJoiner:
             self.dropped += drop
             self._held = self._held[drop:]
             self._joining = True
-        # The prefill had no trailing blanks: those that were delivered come again, or not.
+        # The prefill was sent without trailing blanks: the model may or may not repeat the delivered ones.
         held, blanks = self._held, self._blanks
         if not final and len(held) < len(blanks) and blanks.startswith(held):
             return ""
@@ -164,7 +164,7 @@ class SeamJoiner:
         return held[again:]
 
     def _find(self, *, final: bool) -> tuple[str, int] | None:
-        """What the continuation does and how much of it to drop; None while that is open."""
+        """What the continuation does, and how many characters to drop; None while this is unclear."""
         if not self._prefill:
             return "went_on", 0
         start = self._repeated_from_start(final=final)
@@ -177,7 +177,7 @@ class SeamJoiner:
             preface = _PREFACE.match(self._held)
             if preface is not None and (final or preface.end() < len(self._held)):
                 if preface[0].endswith(" ") and not (self._blanks and _OUTRIGHT.search(preface[0])):
-                    raise SeamNotFound("the continuation may open with a preface or go on alike")
+                    raise SeamNotFound("the continuation may open with a preface or continue the same way")
                 self._prefaced = True
                 self.dropped += preface.end()
                 self._held = self._held[preface.end() :]
@@ -188,7 +188,7 @@ class SeamJoiner:
         return "went_on", 0
 
     def _behind_an_opener(self, *, final: bool) -> tuple[str, int] | None:
-        """What a continuation does that may speak to the user first; None while that is open."""
+        """What a continuation with a possible preface does; None while this is unclear."""
         held = self._held.lstrip()
         if not final and len(held) < OPENER_CHARACTERS and _may_be_opener(held):
             return None
@@ -203,10 +203,10 @@ class SeamJoiner:
             return self._find(final=final)
         if not final and len(held) < PREFACE_CHARACTERS + OVERLAP_CHARACTERS:
             return None
-        raise SeamNotFound("the continuation opens by speaking to the user, or goes on alike")
+        raise SeamNotFound("the continuation opens by speaking to the user, or continues the same way")
 
     def _open(self, *, final: bool) -> bool:
-        """Whether what is held could still become a repetition."""
+        """Whether the held text could still become a repetition."""
         held = self._held.lstrip()
         return not final and (not held or self._prefill.lstrip().startswith(held) or self._held in self.delivered)
 
@@ -220,7 +220,7 @@ class SeamJoiner:
         held, start = self._held.lstrip(), self._prefill.lstrip()
         same = _common(held, start)
         if same == len(start):
-            # A short text, one that has repeated itself before, or one on a new line may as well be new.
+            # A short text, a text that repeats itself, or one on a new line may be new text.
             if (
                 len(start) < OVERLAP_CHARACTERS
                 or (self._held[:1].isspace() and not self.delivered[:1].isspace())
@@ -228,7 +228,7 @@ class SeamJoiner:
                 or _periodic(start)
                 or _opens_like_preface(start)
             ):
-                raise SeamNotFound("the continuation may repeat the answer or go on alike")
+                raise SeamNotFound("the continuation may repeat the answer or continue the same way")
             return "restarted", len(self._held) - len(held) + len(start)
         if same == len(held) and not final:
             return None
@@ -246,12 +246,12 @@ class SeamJoiner:
                     _border(tail) >= OVERLAP_CHARACTERS
                     or _periodic(tail)
                     or _opens_like_preface(tail)
-                    # What has come twice may be meant a third time.
+                    # A text that has come twice may be intended a third time.
                     or text.find(tail.strip()) < len(end) - length
                 ):
-                    raise SeamNotFound("the continuation may repeat the end or go on alike")
+                    raise SeamNotFound("the continuation may repeat the end or continue the same way")
                 if end is text:
-                    self._blanks = ""  # they are part of what was repeated
+                    self._blanks = ""  # the blanks belong to the repetition
                 return "overlapped", length
         if final and len(held) >= OVERLAP_CHARACTERS and held in text:
             raise SeamNotFound("the continuation is a part of the answer")
@@ -259,7 +259,7 @@ class SeamJoiner:
 
 
 def _common(one: str, other: str) -> int:
-    """The length of the common beginning."""
+    """The length of the common prefix."""
     length = min(len(one), len(other))
     if one[:length] == other[:length]:
         return length
@@ -274,7 +274,7 @@ def _common(one: str, other: str) -> int:
 
 
 def _prefix_function(text: str) -> list[int]:
-    """For each position the longest proper border of the text up to it (Knuth, Morris, Pratt)."""
+    """For each position, the length of the longest proper border of the text up to it (Knuth, Morris, Pratt)."""
     borders = [0] * len(text)
     for position in range(1, len(text)):
         length = borders[position - 1]
@@ -289,16 +289,16 @@ def _border(text: str) -> int:
 
 
 def _periodic(text: str) -> bool:
-    """Whether the text consists of a shorter one, repeated at least twice."""
+    """Whether the text is a shorter text, repeated at least twice."""
     return bool(text) and len(text) - _border(text) <= len(text) // 2
 
 
 def _overlap(end: str, begin: str) -> int:
-    """The longest end of `end` that `begin` begins with."""
+    """The length of the longest suffix of `end` that is a prefix of `begin`."""
     size = min(len(end), len(begin))
     if not size:
         return 0
-    # The characters are told apart from any separator by position, so that no text can hold it.
+    # The two texts are separated by position and not by a character, which a text could contain.
     borders = _prefix_function(begin[:size])
     length = 0
     for character in end[-size:]:
@@ -316,7 +316,7 @@ def _may_be_preface(held: str) -> bool:
 
 
 def _may_be_opener(held: str) -> bool:
-    """Whether a text begins with the first word of an opener, or with a part of one."""
+    """Whether a text begins with the first word of an opener, or is the beginning of one."""
     start = held.lstrip('*_>#"“([')
     word = _WORD.match(start)
     if word is None:

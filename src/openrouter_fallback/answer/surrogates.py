@@ -1,8 +1,8 @@
-"""Characters that an endpoint has cut in two: one half of a surrogate pair in one event, the other in the next.
+"""Joins surrogate pairs that an endpoint has split: one half in one event, the other half in the next.
 
-`orjson` refuses a lone half, so such events are read here instead, and a half waits for its other one. So are events
-with `NaN` and `Infinity`, which servers in Python write for figures that JSON cannot hold (they become null), and with
-figures like 1e999 (they become infinite).
+`orjson` refuses a lone half, so such events are decoded here, and a half is held until the other half comes. So are
+events with `NaN` and `Infinity`, which Python servers write for numbers that JSON cannot hold (they become null), and
+with numbers like 1e999 (they become infinite).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REPLACEMENT = "\ufffd"
 
 
 def decode(event: bytes) -> Any:
-    """Decode JSON that holds lone surrogates, NaN or Infinity; ValueError where it is no JSON for any other reason."""
+    """Decode JSON with lone surrogates, NaN or Infinity. Raises ValueError if it is invalid for another reason."""
     if not _ODD.search(event):
         raise ValueError("it is not JSON")
     try:
@@ -44,13 +44,13 @@ def whole(value: Any) -> Any:
 
 
 class Halves:
-    """The halves of one stream that wait for their other ones. Give it every chunk, once there was a lone surrogate."""
+    """The held halves of one stream. After the first lone surrogate, every chunk must go through `mend`."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, str], str] = {}
 
     def mend(self, chunk: Json) -> Json:
-        """The chunk with whole characters: a half is held back until the next text of its kind, or the finish."""
+        """The chunk with complete characters: a half is held back until the next text of its kind, or the finish."""
         for choice in chunk.get("choices") or ():
             index, last = choice.get("index") or 0, bool(choice.get("finish_reason"))
             delta = choice.get("delta") or {}
@@ -82,9 +82,9 @@ class Halves:
 
 
 def _integer(text: str) -> int | float:
-    """As `orjson` does: what 64 bits cannot hold is a float."""
+    """As in `orjson`: an integer beyond 64 bits is a float."""
     return int(text) if len(text) < 19 else float(text)
 
 
 def _nothing(constant: str) -> None:
-    """NaN and Infinity are no figures."""
+    """NaN and Infinity become null."""

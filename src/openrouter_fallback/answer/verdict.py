@@ -1,6 +1,6 @@
-"""Whether a whole body is an answer: one rule for streams and bodies, text, calls, reasoning and media.
+"""Decides whether a complete body is an answer: one rule for streams and bodies, text, calls, reasoning and media.
 
-The verdict judges and changes nothing. `judge` brings a body into shape first and takes cut-off calls out afterwards.
+`verdict` changes nothing. `judge` brings a body into shape before the verdict, and removes cut-off calls after it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .finishes import Finish, Meaning, looks_whole, read, word
 from .repair import repair
 
 EMPTY_END = "empty_end"
-"""The code of an answer that ended with `stop` and says nothing: after a tool result that may be an answer."""
+"""Code of an empty answer that ended with `stop`; after a tool result it may be intended."""
 EMPTY_LENGTH = "empty_length"
-"""The code of an answer whose tokens were used up before it said anything."""
+"""Code of an answer whose tokens were used up before any content."""
 
 _PROSE = frozenset({"text", "output_text", "input_text", "thinking", "redacted_thinking", "reasoning", "summary"})
 _MEDIA = ("refusal", "images", "audio")
@@ -28,7 +28,7 @@ _MEDIA = ("refusal", "images", "audio")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`failure`: why the body is no answer. `cut`: the tool calls that `length` cut off, by choice and position."""
+    """`failure`: why the body is not an answer. `cut`: tool calls that `length` cut off, by choice and position."""
 
     failure: Failure | None = None
     cut: tuple[tuple[int, int], ...] = ()
@@ -37,9 +37,9 @@ class Verdict:
 def judge(
     body: Json, *, wants_json: bool, now: float, max_tokens: int | None = None
 ) -> tuple[Failure | None, tuple[Json, ...]]:
-    """Bring a body into shape, judge it, and take out the tool calls that `length` cut off; returns those too.
+    """Bring a body into shape, judge it, and remove the tool calls that `length` cut off; returns those too.
 
-    `max_tokens` is the limit that the request set; `now` the wall clock, for errors that say when to come back.
+    `max_tokens` is the request's limit; `now` is the wall clock, for errors that name the time of a retry.
     """
     repair(body, max_tokens=max_tokens)
     found = verdict(body, wants_json=wants_json, now=now)
@@ -77,7 +77,7 @@ def verdict(body: Json, *, wants_json: bool, now: float) -> Verdict:
 
 
 def error_in(payload: Json) -> object | None:
-    """The error that a body or chunk carries or is; None if there is none."""
+    """The error in a body or chunk, or the body itself if it is one; else None."""
     found = find_error(payload)
     if found:
         return found
@@ -145,9 +145,9 @@ def _no_call(message: Json, finish: Finish) -> Failure | None:
 
 
 def says_something(message: Json) -> bool:
-    """Whether a message holds an answer: text that is not only white space, a call, a refusal or media.
+    """Whether a message has content: text other than white space, a call, a refusal or media.
 
-    Reasoning alone is no answer.
+    Reasoning alone does not count.
     """
     content = message.get("content")
     if text_of(content).strip() or message.get("tool_calls") or message.get("function_call"):
@@ -179,9 +179,11 @@ def _empty(message: Json, finish: Finish, usage: object) -> Failure | None:
 
 
 def _half_text(message: Json, finish: Finish) -> Failure | None:
-    """A reason that nobody knows, and a text that stops in the middle."""
+    """The failure for an unknown finish reason with a text that ends in the middle of a sentence."""
+    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls"):
+        return None
     text = text_of(message.get("content"))
-    if finish.meaning is not Meaning.UNKNOWN or message.get("tool_calls") or not text or looks_whole(text):
+    if not text or looks_whole(text):
         return None
     return Failure(
         FailureKind.BAD_ANSWER,
@@ -197,12 +199,12 @@ def _not_json(message: Json, finish: Finish) -> Failure | None:
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
-        return Failure(FailureKind.BAD_ANSWER, "JSON was asked for and the answer is not JSON", harmless=True)
+        return Failure(FailureKind.BAD_ANSWER, "the request wants JSON and the answer is not JSON", harmless=True)
     return None
 
 
 def _without(body: Json, cut: tuple[tuple[int, int], ...]) -> tuple[Json, ...]:
-    """Take the cut-off calls out of the body's messages; returns them."""
+    """Remove the cut-off calls from the body's messages; returns them."""
     taken: list[Json] = []
     for number, choice in enumerate(body["choices"]):
         message = choice["message"]
@@ -220,7 +222,7 @@ def _without(body: Json, cut: tuple[tuple[int, int], ...]) -> tuple[Json, ...]:
 
 
 def finished(body: Json) -> bool:
-    """Whether a whole body has choices and each of them a finish reason: then an error beside them changes nothing."""
+    """Whether a complete body has choices, each with a finish reason: then an error beside them does not count."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices:
         return False

@@ -1,4 +1,4 @@
-"""A call's arguments, checked, and where an async caller's own functions run."""
+"""The checked arguments of a call, and the callback host of an async caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .runtime import Accept
 
 
 class CallArguments:
-    """A call's arguments, checked."""
+    """The checked arguments of a call."""
 
     __slots__ = ("accept", "choice", "headers", "request")
 
@@ -36,11 +36,11 @@ class CallArguments:
         self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id)
         self.choice = choice
         self.accept = accept
-        self.headers = checked_headers(headers)
+        self.headers = {} if headers is None else checked_headers(headers)
 
 
 class InlineCallbacks:
-    """The host of an async caller: its functions run in its own loop."""
+    """The callback host of an async caller: its functions run in the caller's event loop."""
 
     __slots__ = ("_events",)
 
@@ -53,7 +53,7 @@ class InlineCallbacks:
 
     @property
     def heard(self) -> bool:
-        return bool(self._events)
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
         self._events.emit(event)

@@ -1,4 +1,4 @@
-"""One attempt on the wire: its deadlines and its bytes, until it is an answer or a failure. It returns events."""
+"""One attempt over a connection: reads bytes under deadlines until an answer or a failure. Returns events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
 MAX_UNREAD_BYTES = 256 * 1024
-"""So much is collected before it is decoded, and so much is decoded before the loop turns."""
+"""The most bytes that are collected before they are decoded, and decoded before the event loop runs other tasks."""
 MAX_ERROR_BYTES = 1024 * 1024
 
 _DONE_LINE = b"[DONE]\n\n"
@@ -35,29 +35,29 @@ _GRACE = frozenset({State.FINISHED, State.DONE})
 
 
 class Stage(Enum):
-    """What an attempt does next."""
+    """The next step of an attempt."""
 
     NEW = "new"
-    """It sends its request."""
+    """Send the request."""
     REFUSED = "refused"
-    """The status is an error: it reads what that says."""
+    """The status is an error: read its body."""
     READING = "reading"
-    """It decodes bytes as they come."""
+    """Decode bytes as they come."""
     COLLECTING = "collecting"
-    """Its call is not streamed and the first token has come: bytes are decoded together, now and then."""
+    """The call is not streamed and the first token has come: collect bytes, and decode them together."""
     OVER = "over"
 
 
-# Looked up for every chunk: a member of an Enum costs several times what a global does.
+# Globals, since they are read for every chunk: reading an Enum member costs several times more.
 _READING, _COLLECTING = Stage.READING, Stage.COLLECTING
 
 
 class AttemptReader:
-    """Carries out one `StartAttempt`: `next` returns its events, the last of them `Ended` or `OutOfTime`.
+    """Carries out one `StartAttempt`: `next` returns its events; the last is `Ended` or `OutOfTime`.
 
-    `send` sends the request and returns the open response; it calls its argument each time that the request is sent
-    again since a kept connection was lost. In a call that is not streamed to its caller (`deliver`
-    False) there are no `Pieces`.
+    `send` sends the request and returns the open response. It calls its argument each time that it sends the request
+    again after the loss of a kept connection. In a call that is not streamed to its caller (`deliver` is False) there
+    are no `Pieces`.
     """
 
     __slots__ = (
@@ -109,12 +109,12 @@ class AttemptReader:
         self.ask = ask
         self.request = request
         self.failure: Failure | None = None
-        """What went wrong, once the attempt is over: without keys and without the prompt."""
+        """The failure of an attempt that has ended, without keys and without the prompt."""
         self.completion: Completion | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
         self.resent = 0
-        """How many times the request was sent again."""
+        """How often the request was sent again."""
         self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
         self._clock = clock
         self._wall = wall
@@ -123,7 +123,7 @@ class AttemptReader:
         self._splice = splice
         self._times = times = Deadlines(ask, total_counts=total_counts)
         self.paused = times.paused
-        """To be called with the seconds that the consumer has held a piece: no clock ran."""
+        """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
         self._stage = Stage.NEW
         self._events: deque[Event] = deque()
         self._decoder: AnswerDecoder | None = None
@@ -138,14 +138,14 @@ class AttemptReader:
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
         self.demands = request.demands(ask.candidate)
-        """What the request demands of this answer."""
+        """The request's demands on this answer."""
         self.stricter: Form | None = None
-        """The form of the history that the model may take, after a refusal that names what stands in it."""
+        """The form of history that the model may accept, after a refusal that names a part of the history."""
 
-    # For whoever drives it
+    # For the driver
 
     async def next(self) -> Event:
-        """What has happened next."""
+        """The next event."""
         events = self._events
         while not events:
             stage = self._stage
@@ -165,12 +165,12 @@ class AttemptReader:
         return event
 
     def turn_down(self) -> Ended:
-        """The caller's `accept=` did not take the answer; how the attempt has ended now."""
+        """The caller's `accept=` has rejected the answer. Returns the attempt's new end."""
         self.completion, self.failure = None, _TURNED_DOWN
         return Ended(_TURNED_DOWN)
 
     def settle(self) -> Ended:
-        """Take an answer that was turned down as the answer after all; how the attempt has ended now."""
+        """Use a rejected answer nevertheless. Returns the attempt's new end."""
         body = self.body
         if body is None:
             raise RuntimeError("the attempt holds no answer")
@@ -178,7 +178,7 @@ class AttemptReader:
         return Ended(completion=self.completion)
 
     def last_pieces(self) -> list[Piece]:
-        """What a finished answer still has to deliver."""
+        """The pieces of a finished answer that are not delivered yet."""
         if self.completion is None or self._decoder is None:
             return []
         return self._decoder.last_pieces(self.completion.raw)
@@ -198,45 +198,50 @@ class AttemptReader:
         if exchange is not None:
             await exchange.aclose()
 
-    # What has come so far
+    # The answer so far
 
     @property
     def first_token_at(self) -> float | None:
-        """When the first token came."""
+        """The clock's time of the first token."""
         return self._times.first_token_at
 
     @property
     def said(self) -> int:
-        """How many pieces with text the caller has from this attempt: about its tokens."""
+        """The number of pieces with text that the caller has from this attempt: about its tokens."""
         return 0 if self._decoder is None else self._decoder.said
 
     @property
     def partial(self) -> str:
-        """The text that the caller has; in a call that is not streamed to it, all that has come."""
+        """The text that the caller has; in a call that is not streamed, all text that has come."""
         if self._decoder is None:
             return ""
         while self._collected and not self._decoding.locked() and not self._ended:
             self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
         return self._decoder.text
 
+    def delivered(self) -> tuple[str, int]:
+        """`partial` and `said` together."""
+        text, decoder = self.partial, self._decoder
+        return text, 0 if decoder is None else decoder.said
+
     @property
     def body(self) -> Json | None:
-        """The body that was judged, whatever the verdict; None before."""
+        """The complete body, whatever the verdict on it; None before the verdict."""
         return None if self._decoder is None else self._decoder.body
 
     @property
     def tokens(self) -> int:
-        """How many chunks with tokens have come and were decoded, reasoning and tool calls among them."""
+        """The number of decoded chunks with tokens, including reasoning and tool calls."""
         return self._tokens
 
     @property
     def usage(self) -> object:
-        """The `usage` object that the attempt reported, if it did."""
+        """The `usage` object that the attempt has reported, if any."""
         return None if self._decoder is None else self._decoder.usage
 
     @property
     def generation_id(self) -> str | None:
-        """The generation's id, of the headers or of the body."""
+        """The generation's id, from the headers or the body."""
         said = self.headers.get("x-generation-id") or (
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
@@ -244,7 +249,7 @@ class AttemptReader:
 
     @property
     def splice(self) -> SeamJoiner | None:
-        """How a continuation joins the delivered text."""
+        """Joins a continuation with the delivered text; None for other attempts."""
         return self._splice
 
     # The request
@@ -268,17 +273,18 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
+                request, own = self.request, self.ask.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
                     streams=self.ask.candidate.streams,
                     deliver=self._deliver,
-                    wants_json=self.request.wants_json or wants_json(self.ask.candidate.params),
-                    choices=wanted if isinstance(wanted := self.request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(self.request.params, self.ask.candidate.params),
+                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
+                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
+                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
                     model=self.ask.candidate.model,
                     demands=self.demands,
-                    offered=partial(self.request.offered, self.ask.candidate, self.ask.form),
-                    prepare=partial(self.request.deliver, candidate=self.ask.candidate, form=self.ask.form),
+                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
+                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
                     splice=self._splice,
                 )
         finally:
@@ -288,7 +294,7 @@ class AttemptReader:
         self.resent += 1
 
     async def _read_error(self) -> None:
-        """Read what an error status says; where that does not end in time, the status alone decides."""
+        """Read the body of an error status. If the body does not end in time, the status alone decides."""
         alarm, exchange, body = self._alarm, self._exchange, bytearray()
         if alarm is None or exchange is None:
             raise RuntimeError("the attempt was closed")
@@ -316,7 +322,7 @@ class AttemptReader:
     # Bytes
 
     async def _read(self) -> None:
-        """Read until there is an event."""
+        """Read until an event is due."""
         alarm, exchange, decoder = self._alarm, self._exchange, self._decoder
         if alarm is None or exchange is None or decoder is None:
             raise RuntimeError("the attempt was closed")
@@ -324,6 +330,8 @@ class AttemptReader:
         alarm.watch()
         try:
             while not events:
+                if alarm.moved:
+                    alarm.again()
                 data = await exchange.read()
                 if data is None:
                     alarm.rest()
@@ -339,7 +347,7 @@ class AttemptReader:
                     self._since_turn += len(data)
                     if self._since_turn > MAX_UNREAD_BYTES:
                         self._since_turn = 0
-                        if now >= self._due():  # the watchdog waits some turns for bytes, and they have come
+                        if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
                         await asyncio.sleep(0)
                 else:
@@ -358,7 +366,7 @@ class AttemptReader:
             alarm.rest()
 
     def _feed(self, decoder: AnswerDecoder, data: bytes, at: float) -> None:
-        """Decode bytes that came then; note what has happened."""
+        """Decode bytes that came at `at`, and record their events."""
         events = decoder.feed(data, self._wall())
         times = self._times
         if decoder.tokens != self._tokens:
@@ -370,7 +378,7 @@ class AttemptReader:
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
             if decoder.state in _GRACE and self._alarm is not None:
-                self._alarm.again()
+                self._alarm.moved = True
         if events:
             self._events += events
             if not times.delivered and type(events[-1]) is Pieces:
@@ -381,19 +389,19 @@ class AttemptReader:
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
         if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
-            self._alarm.again()
+            self._alarm.moved = True
 
-    # Bytes of a call that is not streamed: collected, and decoded together
+    # Bytes of a call that is not streamed are collected, and decoded together
 
     def _collect(self, data: bytes, alarm: Watchdog) -> bool:
-        """Keep bytes; whether they are to be decoded now."""
+        """Collect bytes. Returns whether they should be decoded now."""
         now = self._last_bytes_at = self._clock()
         if self._collected:
             self._collected.append(data)
         else:
             self._collected_at = now
             self._collected.append(data)
-            alarm.again()
+            alarm.moved = True
         self._collected_bytes += len(data)
         return (
             self._collected_bytes > MAX_UNREAD_BYTES
@@ -402,11 +410,11 @@ class AttemptReader:
         )
 
     async def _catch_up(self) -> None:
-        """Decode what was collected, in slices between which the loop turns; only the call's deadline ends that."""
+        """Decode the collected bytes in slices, between which other tasks run. Only the call's deadline ends this."""
         decoder, collected = self._decoder, self._collected
         if decoder is None or not collected:
             return
-        async with self._decoding:  # the reader, or a look at what it has collected
+        async with self._decoding:  # the reader and `_look` exclude each other
             while collected and not self._ended:
                 data = self._joined()
                 self._collected_bytes -= len(data)
@@ -420,10 +428,10 @@ class AttemptReader:
                             self._missed()
                             break
         if self._alarm is not None:
-            self._alarm.again()
+            self._alarm.moved = True
 
     def _joined(self) -> bytes:
-        """The next collected bytes, together: about as many as are decoded at a time."""
+        """The next collected bytes, joined: about `SLICE_BYTES`."""
         collected = self._collected
         data = collected.popleft()
         if not collected or len(data) >= SLICE_BYTES:
@@ -438,27 +446,33 @@ class AttemptReader:
 
     @property
     def _ended(self) -> bool:
-        """Whether the last event is there."""
+        """Whether the last event is in the queue."""
         return bool(self._events) and isinstance(self._events[-1], Ended | OutOfTime)
 
     def _due(self) -> float:
-        """When waiting ends, as things stand."""
+        """The time at which the wait ends, from the events so far."""
         if self._ended:
             return self._clock()
         due = self._times.due()
         return min(due, self._collected_at + LOOK_SECONDS) if self._collected else due
 
     def _look(self) -> bool:
-        """Before a deadline holds: whether bytes that were collected are decoded first, beside the reading."""
+        """At a deadline: whether collected bytes are decoded first, in a task beside the reader."""
         if self._decoding.locked():
             return True
         if not self._collected or self._ended:
             return False
-        self._look_task = asyncio.get_running_loop().create_task(self._catch_up())
+        self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True
 
+    async def _catch_up_beside(self) -> None:
+        """Decode the collected bytes while the reader waits, then check the deadline again."""
+        await self._catch_up()
+        if self._alarm is not None:
+            self._alarm.again()
+
     def _missed(self) -> None:
-        """Waiting has ended: say which deadline it was. After the finish what has come is the answer."""
+        """The wait has ended: the missed deadline is the failure. After the finish, the answer so far is complete."""
         if self._ended:
             return
         decoder, now = self._decoder, self._clock()
@@ -482,7 +496,7 @@ class AttemptReader:
                     self._redactor.clean_names(names)
 
     async def _end(self, ended: Ended) -> Ended:
-        """The one way by which a failure leaves an attempt. The loop turns while a long prompt is looked through."""
+        """End the attempt: remove keys and prompt from its failure. Other tasks run while a long prompt is searched."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure

@@ -1,8 +1,7 @@
-"""What cut attempts have cost, as OpenRouter tells it afterwards. Beside the calls: none waits for it.
+"""The real costs of cut attempts, which OpenRouter reports later. Runs beside the calls: no call waits for them.
 
-An attempt that was cut, overtaken or left reports no cost, so under a spend limit an estimate is booked for it. A task
-in the portal's loop asks `GET /generation` for the generation a while later and books the difference. Where there is no
-answer the estimate stays.
+An attempt that was cut, overtaken or left reports no cost, so an estimate is booked under a spend limit. Later a task
+in the portal's loop requests `GET /generation` and books the difference. Without an answer the estimate stays.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from ..spending.ledger import Booking
 from .portal import portal_at_hand
 
 LOOK_AFTER_SECONDS = (2.0, 8.0, 20.0)
-"""When a generation is asked for, from the last look or the cut; the record is there some seconds after its end."""
+"""Seconds before each look-up, from the cut or the last look-up. A record appears some seconds after its end."""
 MOST_LOOKS = 64
-"""Generations that are asked for at a time in one client; of more the estimates stay."""
+"""The most look-ups at a time in one client; beyond that, the estimates stay."""
 _GENERATION_ID = re.compile(r"gen-[A-Za-z0-9_-]{1,120}")
 
 Fetch = Callable[[Destination], Awaitable[Decimal | None]]
@@ -33,7 +32,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "Future[None] | None"]
 
 
 def spawned(work: Coroutine[Any, Any, None]) -> Future[None] | None:
-    """Run it in the portal's loop; None where there is no loop to be had any more."""
+    """Run `work` in the portal's loop; None if no loop is available any more."""
     held = portal_at_hand()
     if held is not None:
         with suppress(RuntimeError):  # the interpreter is ending
@@ -43,7 +42,7 @@ def spawned(work: Coroutine[Any, Any, None]) -> Future[None] | None:
 
 
 class Bills:
-    """The generations of one client that are asked for. `fetch` gives the USD of one, None where they are not told."""
+    """The look-ups of one client. `fetch` returns the USD of a generation, or None if they are not known."""
 
     def __init__(
         self, fetch: Fetch, spawn: Spawn = spawned, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
@@ -55,8 +54,8 @@ class Bills:
         self._process = os.getpid()
 
     def look_up(self, wire: Destination, generation: str | None, booking: Booking) -> None:
-        """Ask for a generation by and by, and correct its booking. `wire`: where its request went. Raises nothing."""
-        if self._process != os.getpid():  # those of a parent process
+        """Look up a generation's cost later, and correct its booking. `wire`: its destination. Raises nothing."""
+        if self._process != os.getpid():  # a forked child: the look-ups are the parent's
             self._pending, self._process = set(), os.getpid()
         if generation is None or not _GENERATION_ID.fullmatch(generation) or len(self._pending) >= MOST_LOOKS:
             return
@@ -66,7 +65,7 @@ class Bills:
             looks.add_done_callback(self._pending.discard)
 
     def close(self) -> None:
-        """Ask for nothing more; the estimates stay."""
+        """Stop the look-ups; the estimates stay."""
         for looks in list(self._pending):
             looks.cancel()
 

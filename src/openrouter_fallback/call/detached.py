@@ -1,6 +1,6 @@
-"""Work that outlives its call: overtaken probes that run on, and the questions whether this process may probe.
+"""Work that outlives its call: overtaken probes that run on, and requests for the lease of a probe.
 
-It ends with its client or its event loop, at the latest.
+The work ends with its client or its event loop at the latest.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 from ..answer.decoder import Ended, FirstToken
 from ..decision.detached import DetachedProbe
-from ..events import BreakerOpened, log
+from ..events import BreakerOpened
 from .attempt import AttemptReader
+from .log import log
 from .steps import Event, OutOfTime, ResponseStarted
 
 
@@ -30,10 +31,10 @@ class Background:
     def start(self, work: Coroutine[Any, Any, None], forsake: Callable[[], None] = lambda: None) -> asyncio.Task[None]:
         """Run `work` on the running loop until it ends, or until `aclose` on that loop.
 
-        `forsake` gives back what it holds, once its loop is closed and it can do nothing itself.
+        `forsake` releases what `work` holds if the loop was closed before `work` could.
         """
         task = asyncio.get_running_loop().create_task(work)
-        # A loop that is closed without cancelling its tasks would complain of this one.
+        # A loop that is closed without cancelling its tasks would log a warning about this task.
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         self._tasks[task] = forsake
         task.add_done_callback(lambda task: self._tasks.pop(task, None))
@@ -46,12 +47,12 @@ class Background:
             await asyncio.wait(tasks)
 
     def forsake(self) -> None:
-        """Give back what tasks of closed loops held."""
+        """Release what the tasks of closed loops held."""
         for task in [task for task in list(self._tasks) if task.get_loop().is_closed()]:
             self._tasks.pop(task, lambda: None)()
 
     async def aclose(self) -> None:
-        """End the tasks of the running loop, and wait until they have closed what they hold."""
+        """Cancel the tasks of the running loop, and wait until they have closed what they hold."""
         self.forsake()
         loop = asyncio.get_running_loop()
         tasks = [task for task in list(self._tasks) if task.get_loop() is loop]
@@ -79,7 +80,7 @@ async def run_on(
                     _tell(probe, event, clock())
         except TimeoutError:
             probe.expired(clock())
-    except GeneratorExit:  # its loop is gone: nothing can be awaited
+    except GeneratorExit:  # the loop is gone: nothing can be awaited
         probe.dropped()
         settle()
         raise

@@ -1,4 +1,4 @@
-"""What a failed call tells its user: what happened, what was tried, and the next step. Text only, no decisions."""
+"""The error messages of failed calls: what happened, what was tried, what to do next. Text only, no decisions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..spending.quotes import dollars
 STATUS_PAGE = "https://status.openrouter.ai"
 _SHOWN = 12
 _OVER_BUDGET = (
-    "The retry budget is exhausted: too many of the last 10 s' requests were retries, so nobody was asked again."
+    "The retry budget is exhausted: too many requests of the last 10 s were retries, so no model was called again."
 )
 _NONE_ALLOWED = (
     "enable a disabled model, allow a higher max_cost_tier or max_price (prices come with client.refresh_catalog()),"
@@ -50,7 +50,7 @@ OWN_CLASS: Mapping[FailureKind, type[FallbackError]] = {
     _K.INVALID_REQUEST: InvalidRequestError,
     _K.LOCAL: LocalError,
 }
-"""Kinds with an exception of their own, for when they decide alone; all others are `AllModelsFailedError`."""
+"""Exceptions by the kind that decides a failure; other kinds, and mixed failures, are `AllModelsFailedError`."""
 
 NEXT_STEP: Mapping[FailureKind, str] = {
     _K.RATE_LIMITED: "Add models of other providers to the chain, or credits to the account: limits are per key.",
@@ -58,18 +58,18 @@ NEXT_STEP: Mapping[FailureKind, str] = {
     _K.UNAVAILABLE: f"The providers fail; {STATUS_PAGE} says whether it is OpenRouter. Trying again later may help.",
     _K.TIMED_OUT: "Raise the model's timeout if it is known to be slow, or put a faster model behind it.",
     _K.CONNECTION: f"Check the network, proxy, base_url, OPENROUTER_BASE_URL; {STATUS_PAGE} says if OpenRouter is up.",
-    _K.BAD_ANSWER: "The models answered with something that is no whole answer; another model may do better.",
+    _K.BAD_ANSWER: "The models gave no whole answer; another model may do better.",
     _K.CONTEXT_TOO_LONG: "Shorten the messages or max_tokens, or add a model with a larger context to the chain.",
     _K.REJECTED: "Every provider refused the request; check its parameters against what the models support.",
     _K.MODERATION: "The model's moderation flagged the input; change it, or use a model without moderation.",
-    _K.CONTENT_POLICY: "Change the request; on_failure: {content_policy: next} would ask the next model instead.",
+    _K.CONTENT_POLICY: "Change the request; on_failure: {content_policy: next} would call the next model instead.",
     _K.NOT_FOUND: "Check that the model id, like 'openai/gpt-5.1', exists; base_url must end before /chat/completions.",
     _K.UNSUPPORTED: "Use models that support what the request needs: tools, images, a JSON schema.",
     _K.CREDITS: "Add credits at https://openrouter.ai/settings/credits, lower max_tokens, or use another endpoint too.",
     _K.AUTH: "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys.",
     _K.FORBIDDEN: "Check the account's privacy and region settings at https://openrouter.ai/settings/privacy.",
     _K.GUARDRAIL: "A guardrail of the account forbids this request; its owner can change that.",
-    _K.INVALID_REQUEST: "The request itself is wrong, so no other model was asked; correct it as the message says.",
+    _K.INVALID_REQUEST: "The request itself is wrong, so no other model was called; correct it as the message says.",
     _K.LOCAL: "The cause is on this machine: raise the limit of open files (ulimit -n), or close what is open.",
 }
 
@@ -90,7 +90,7 @@ def error_for(
     key_hint: str,
     meant: Callable[[str], str | None] = lambda key: None,
 ) -> FallbackError:
-    """The exception that a failed call raises. `meant`: the id that is meant by one that does not exist."""
+    """The exception of a failed call. `meant` returns the id that a non-existent id probably means."""
     failed = [attempt for attempt in attempts if attempt.kind is not None and attempt.kind is not _K.CANCELLED]
     skipped = (*given_up.skipped, *excluded)
     kinds = {attempt.kind for attempt in failed if attempt.kind is not None}
@@ -111,9 +111,9 @@ def error_for(
 
 
 def too_dear(skipped: Sequence[Skipped], spend: Spend, wall: float, *, priceless: bool = False) -> SpendLimitError:
-    """The exception of a call whose every model would cost more than the limits leave; `wall` is the time of day.
+    """The exception of a call whose models would all exceed the spend limits; `wall` is the time of day.
 
-    `priceless`: of some of them the price is unknown.
+    `priceless`: some of the models have no known price.
     """
     limits = [
         f"{dollars(most)} USD per {what}" for what, most in (("call", spend.per_call), ("day", spend.per_day)) if most
@@ -151,7 +151,7 @@ def _headline(
             return OWN_CLASS.get(given_up.failure.kind, AllModelsFailedError), _words(given_up.failure)
     if not failed:
         return OWN_CLASS.get(deciding, AllModelsFailedError) if deciding else AllModelsFailedError, (
-            "All models exhausted: none may be asked now."
+            "All models exhausted: none may be called now."
         )
     if deciding is not None and deciding in OWN_CLASS and len(failed) == 1:
         status = f" ({failed[0].status})" if failed[0].status is not None else ""
@@ -196,8 +196,8 @@ def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Ca
     moved = next((one.endpoint for one in failed if one.status is not None and 300 <= one.status < 400), None)
     if kind is _K.INVALID_REQUEST and moved is not None:
         return (
-            f"Set base_url of the endpoint {moved} to what it was redirected to, up to /chat/completions: a redirect"
-            " is not followed, because the key would go along."
+            f"Set base_url of the endpoint {moved} to the URL of the redirect, up to /chat/completions: redirects are"
+            " not followed, because they would get the key."
         )
     if kind is not _K.AUTH:
         return step

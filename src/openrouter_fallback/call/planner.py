@@ -1,7 +1,8 @@
-"""From a call's arguments to its runner: the models that the call may use, with the keys that it has."""
+"""Turns a call's arguments into its runner: the models that the call may use, and their keys."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from ..catalog.prices import price
 from ..catalog.refresh import Refresh
 from ..config.models import FallbackConfig
 from ..decision.commands import Hedging, Limits
+from ..decision.timeouts import Timeouts
 from ..endpoints.destinations import Destination, Destinations
 from ..endpoints.keys import KeyRing, Keys
 from ..errors import AuthenticationError, ConfigError
@@ -30,7 +32,7 @@ _NO_KEY = "no API key"
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans the calls of one client. Knows the router, the keys and the addresses; the runner knows only the plan."""
+    """Plans the calls of one client. Uses the router, the keys and the addresses; the runner gets only the plan."""
 
     config: FallbackConfig
     runtime: Runtime
@@ -43,7 +45,7 @@ class Planner:
     hedging: Hedging | None
 
     async def answer(self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
-        """Run a call to its whole answer. Raises a `FallbackError`."""
+        """Run a call until its complete answer. Raises a `FallbackError`."""
         runner = await self.begin(arguments, limits, host, ring, deliver=False)
         await runner.advance()
         if runner.completion is None:
@@ -53,12 +55,14 @@ class Planner:
     async def begin(
         self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool
     ) -> CallRunner:
-        """The runner of a call. Waits only where no model can be called for want of prices."""
+        """The runner of a call. Waits only if no model can be called without the catalog's prices."""
         if self.store is not None:
             self.store.touch()
         plan = self.plan(arguments.choice, ring, arguments.request)
         begun, priceless = self.runtime.clock(), self._lacks_prices(plan)
-        self.refresh.soon(begun, needed=priceless)
+        look = self.refresh.next_look
+        if priceless or look is None or begun >= look:
+            self.refresh.soon(begun, needed=priceless)
         if priceless and await self.refresh.looked(limits.total / 2):
             plan = self.plan(arguments.choice, ring, arguments.request)
             limits = replace(limits, total=max(0.0, limits.total - (self.runtime.clock() - begun)))
@@ -77,7 +81,7 @@ class Planner:
         request.delivered = self.runtime.delivered
         first = self._first(request, now)
         if first is not None:
-            plan = self.router.with_first(plan, first, now, needs)
+            plan = self.router.with_first(plan, first, now, needs, ring.missing)
         if not ring.missing:
             return plan
         kept = tuple(c for c in plan.candidates if c.target.endpoint not in ring.missing)
@@ -87,7 +91,7 @@ class Planner:
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *keyless))
 
     def _first(self, request: Request, now: float) -> First | None:
-        """The model that goes before its turn: the one that began the tool loop, else that of the session's stay."""
+        """The model that is called first: the model that began the tool loop, else the session's current model."""
         loop = loop_models(request.history, self.runtime.delivered)
         if loop:
             return First(loop, "its tool calls are answered")
@@ -100,21 +104,27 @@ class Planner:
 
     def route(self, choice: Choice, request: Request) -> Route:
         """What `plan` would give now, with the reason of every skipped model. Calls nothing, asks no key function."""
-        now = self.runtime.clock()
-        route = self.router.route(choice, now, self.keys.accounts(), request.needs, self._first(request, now))
-        missing = self.keys.missing()
+        now, accounts, missing = self.runtime.clock(), self.keys.accounts(), self.keys.missing()
+        first = self._first(request, now)
+        candidates = self.router.plan(choice, now, accounts, request.needs).candidates
+        if all(candidate.target.endpoint in missing for candidate in candidates):
+            missing = frozenset()  # without any key, the route of a client that has one
+        route = self.router.route(choice, now, accounts, request.needs, first, missing)
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
-        if len(keyless) == len(route.candidates):
-            return route  # without any key, the route of a client that has one
-        candidates = tuple(key for key in route.candidates if key not in keyless)
+        asked = tuple(key for key in route.candidates if key not in keyless)
+        timing = Timeouts(self.limits(None, None, None, deliver=False), request.facts, self.runtime.health)
+        learnt = {candidate.key: timing.learnt(candidate, now) for candidate in candidates}
         return replace(
-            route, candidates=candidates, skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless))
+            route,
+            candidates=asked,
+            skipped=(*route.skipped, *(Skipped(key, _NO_KEY) for key in keyless)),
+            first_token_overdue={key: learnt[key] for key in asked if learnt[key] < math.inf},
         )
 
     def limits(
         self, timeout: float | None, stall_timeout: float | None, total_timeout: float | None, *, deliver: bool
     ) -> Limits:
-        """The deadlines of a call, in seconds: its arguments over the settings. Raises `ConfigError`."""
+        """The deadlines of a call in seconds: arguments override settings. Raises `ConfigError`."""
         settings = self.config.settings
         given = {"timeout": timeout, "stall_timeout": stall_timeout, "total_timeout": total_timeout}
         for name, value in given.items():
@@ -131,7 +141,7 @@ class Planner:
         )
 
     def candidate(self, model: str, own: Iterable[str]) -> Candidate:
-        """The candidate behind `model`: an id of the configuration, of `own`, or one that a call has named.
+        """The candidate for `model`: an id of the configuration, of `own`, or of a call's arguments.
 
         Raises `ConfigError` for an id that no call of this client could use.
         """
@@ -147,7 +157,7 @@ class Planner:
         return self.router.candidate(model, self.keys.accounts())
 
     def _lacks_prices(self, plan: Plan) -> bool:
-        """Whether no model can be called, and prices may change that."""
+        """Whether no model can be called, but the catalog's prices may change that."""
         if plan.candidates:
-            return bool(self.runtime.ledger) and all(price(candidate.info) is None for candidate in plan.candidates)
+            return self.runtime.ledger.limited and all(price(candidate.info) is None for candidate in plan.candidates)
         return any(price(self.catalog.get(skipped.model)) is None for skipped in plan.excluded)

@@ -1,11 +1,11 @@
 """The event loop thread that serves synchronous callers: one daemon thread for each process, started on first use.
 
-The caller's thread waits at a mailbox. What must run in it (its `accept=`, its subscribers) is put there too, so that
-such a function may itself call the client. After a fork the child makes a portal of its own and touches nothing of the
-inherited one: closing an inherited connection would end the parent's stream.
+The caller's thread waits at a queue. Functions that must run in this thread (`accept=`, subscribers) come through the
+same queue, so that they may call the client themselves. After a fork the child makes its own portal and does not touch
+the inherited one: closing an inherited connection would end the parent's stream.
 
 When the interpreter ends, only daemon threads may still be in a call. Their calls are cancelled and their connections
-closed; such a thread then ends by `SystemExit`, of which `threading` prints nothing.
+closed; each thread then ends with `SystemExit`, for which `threading` prints nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Portal:
         self.loop = asyncio.new_event_loop()
         self.process = os.getpid()
         self.ending = False
-        """Whether the interpreter ends: no call can be made any more."""
+        """Whether the interpreter ends: no call can start any more."""
         self._thread = threading.Thread(target=self._serve, name="openrouter-fallback", daemon=True)
         self._thread.start()
 
@@ -46,7 +46,7 @@ class Portal:
         self.loop.run_forever()
 
     def close(self) -> None:
-        """At the process's end: end the calls under way, close their connections, then the loop."""
+        """At the end of the process: end active calls, close their connections, then close the loop."""
         self.ending = True
         ending = asyncio.run_coroutine_threadsafe(self._wind_up(), self.loop)
         with suppress(TimeoutError, asyncio.CancelledError):
@@ -71,7 +71,7 @@ class Portal:
 
 _lock = threading.Lock()
 _portal: Portal | None = None
-# Never read: what a parent process owns must not even be garbage-collected in its child.
+# Never read. Keeps the parent's portals from being garbage-collected in the child.
 _inherited: list[Portal] = []
 
 
@@ -86,9 +86,9 @@ def portal() -> Portal:
 
 
 def portal_at_hand() -> Portal | None:
-    """The process's portal; None while it is being started, for instance further up in this very thread.
+    """The process's portal; None while the portal is starting, for instance further up in this thread's stack.
 
-    For what may run in a garbage collection.
+    For code that may run during a garbage collection.
     """
     global _portal
     if _portal is None and _lock.acquire(blocking=False):
@@ -120,7 +120,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class SyncBridge:
-    """One synchronous call's way between its thread and the portal's loop; a `Host` for the engine."""
+    """Connects the thread of one synchronous call with the portal's loop; the call's `CallbackHost`."""
 
     def __init__(self, events: Events) -> None:
         self._portal = portal()
@@ -135,13 +135,13 @@ class SyncBridge:
 
     @property
     def process(self) -> int:
-        """The process this belongs to."""
+        """The id of the process that made this bridge."""
         return self._portal.process
 
     # In the caller's thread
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine on the portal's loop and wait for it. An interrupt (Ctrl-C) cancels it and goes on up."""
+        """Run a coroutine on the portal's loop and wait for its result. Ctrl-C cancels the coroutine and is raised."""
         self.spawn(work)
         try:
             while True:
@@ -152,12 +152,12 @@ class SyncBridge:
                 if not isinstance(item, list):
                     item()
         except BaseException:
-            if not self._ended:  # also where it is done: what its subscribers are still to be told is in the box
+            if not self._ended:  # also if the task is done: events for subscribers are in the queue
                 self.stop()
             raise
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Start a coroutine on the portal's loop; its end comes into the box."""
+        """Start a coroutine on the portal's loop; its end is put into the queue."""
 
         def start() -> None:
             if self._portal.ending:
@@ -171,35 +171,35 @@ class SyncBridge:
         self.soon(start)
 
     def _result(self, task: asyncio.Task[Any]) -> Any:
-        """What the coroutine has returned; raises what it raised."""
+        """The result of the coroutine. Raises the coroutine's exception."""
         self._ended = True
         if task.cancelled() and self._portal.ending and not self._cancelled:
             self._leave()
         return task.result()
 
     def _leave(self) -> NoReturn:
-        """The interpreter ends: so does the calling thread, without a traceback."""
+        """The interpreter ends: end the calling thread without a traceback."""
         self._ended = True
         if threading.current_thread() is threading.main_thread():
             raise LocalError("The interpreter is ending: no call can be made any more.")
         raise SystemExit
 
     def receive(self) -> list[Piece] | None:
-        """The next batch that was put; None when the coroutine has ended. Raises what it raised."""
+        """The next batch in the queue; None when the coroutine has ended. Raises the coroutine's exception."""
         while True:
             item = self._box.get()
             if isinstance(item, list):
                 return item
             if isinstance(item, asyncio.Task):
-                self._box.put(item)  # also for a thread that waits in `stop`, or reads on after it
+                self._box.put(item)  # for a thread that waits in `stop` or reads after it
                 self._result(item)
                 return None
             item()
 
     def stop(self) -> None:
-        """Cancel the coroutine and wait a moment until it has closed its connection."""
+        """Cancel the coroutine and wait briefly until it has closed its connection."""
         if self._portal.ending:
-            return  # it is cancelled already, and this thread may end at any moment
+            return  # already cancelled, and this thread may end at any moment
         self.soon(self.cancel)
         try:
             while True:
@@ -215,17 +215,17 @@ class SyncBridge:
             pass
 
     def abandon(self) -> None:
-        """Cancel the coroutine; nobody waits. What its end tells the subscribers is told in a thread of its own."""
+        """Cancel the coroutine without waiting. Subscribers get its last events in a new thread."""
         if self._ended or self._portal.ending:
             return
-        # RuntimeError: the interpreter is ending, no thread can be started.
+        # RuntimeError: the interpreter ends, no thread can be started.
         with suppress(RuntimeError):
             self.soon(self.cancel)
-            if self._events:
+            if self._events.heard:
                 threading.Thread(target=self.stop, name="openrouter-fallback-goodbye", daemon=True).start()
 
     def soon(self, callback: Callable[[], object]) -> None:
-        """Call it on the portal's loop. Ends the calling thread where the interpreter ends, and the loop is closed."""
+        """Call `callback` on the portal's loop. If the interpreter ends and the loop is closed, ends this thread."""
         try:
             self._portal.loop.call_soon_threadsafe(callback)
         except RuntimeError:
@@ -236,24 +236,24 @@ class SyncBridge:
     # On the portal's loop
 
     def cancel(self) -> None:
-        """Cancel the coroutine, or see that it ends as soon as it starts."""
+        """Cancel the coroutine, or make it end as soon as it starts."""
         self._cancelled = True
         if self._task is not None:
             self._task.cancel()
 
     def put(self, batch: list[Piece]) -> None:
-        """Hand a batch to the caller's thread."""
+        """Pass a batch to the caller's thread."""
         self._box.put(batch)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run the caller's function in the caller's thread; what it returns is awaited here if it can be."""
+        """Run the caller's function in the caller's thread. An awaitable result is awaited on the portal's loop."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def there() -> None:
             result, raised = None, None
             try:
                 result = function(*args)
-            except Exception as error:  # noqa: BLE001 - it is raised again in the call
+            except Exception as error:  # noqa: BLE001 - raised again in the call
                 raised = error
             self.soon(lambda: _settle(answer, result, raised))
 
@@ -263,11 +263,11 @@ class SyncBridge:
 
     @property
     def heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._events)
+        """Whether there are subscribers."""
+        return self._events.heard
 
     def emit(self, event: Event) -> None:
-        """Hand an event to the subscribers, in the caller's thread."""
+        """Pass an event to the subscribers, in the caller's thread."""
         self._box.put(lambda: self._events.emit(event))
 
 
@@ -275,7 +275,7 @@ def _settle(answer: asyncio.Future[Any], result: object, error: Exception | None
     if answer.done():
         return
     if isinstance(error, StopIteration):
-        # A future takes none; a generator that raises one raises this.
+        # A future refuses StopIteration; generators raise RuntimeError instead, too.
         wrapped = RuntimeError("a function of the caller's raised StopIteration")
         wrapped.__cause__ = error
         answer.set_exception(wrapped)

@@ -13,12 +13,12 @@ from .steps import Event
 
 
 class Race:
-    """The active attempts of one call, by number. Whatever is in here, `close` closes.
+    """The active attempts of one call, by number. `close` closes all that are left.
 
-    `next` waits for an event of any of them, each in a task of its own. One that is `alone` can be read in the caller's
-    task. An attempt may stay in here for as long as its driver likes, also after it was overtaken.
+    `next` waits for an event of any attempt, each in its own task. A single attempt (`alone`) can be read in the
+    caller's task. An attempt stays until the driver takes, detaches or closes it, also after it was overtaken.
 
-    `tell` may take an event at once, in the attempt's task, and returns whether it did: the caller's task sleeps on.
+    `tell` may handle an event in the attempt's task. If it returns True, the caller's task is not woken.
     """
 
     __slots__ = ("_readings", "_tasks", "_tell", "alone")
@@ -28,14 +28,14 @@ class Race:
         self._readings: dict[int, AttemptReader] = {}
         self._tasks: dict[int, asyncio.Task[Event]] = {}
         self.alone: AttemptReader | None = None
-        """The only attempt, where it can be read without a task of its own."""
+        """The only attempt, if it can be read without its own task."""
 
     def __len__(self) -> int:
         return len(self._readings)
 
     @property
     def readings(self) -> list[AttemptReader]:
-        """All of them, in the order of their start."""
+        """All attempts in the order of their start."""
         return list(self._readings.values())
 
     def _count(self) -> None:
@@ -43,7 +43,7 @@ class Race:
         self.alone = next(iter(self._readings.values())) if alone else None
 
     def start(self, number: int, reading: AttemptReader) -> None:
-        """One more attempt; it sends its request when it is first waited for."""
+        """Add an attempt; it sends its request when it is first read."""
         self._readings[number] = reading
         self._count()
 
@@ -55,7 +55,7 @@ class Race:
     ) -> tuple[int, Event] | None:
         """The next event of any attempt; None after `seconds`, or once `until` is done.
 
-        One that shows an answer goes before a failure.
+        An event that shows an answer comes before a failure.
         """
         readings, tasks = self._readings, self._tasks
         loop = asyncio.get_running_loop()
@@ -74,31 +74,31 @@ class Race:
         return number, event
 
     async def _read(self, number: int, reading: AttemptReader) -> Event:
-        """The next event that `tell` does not take."""
+        """The next event that `tell` does not handle."""
         while self._tell(number, event := await reading.next()):
             pass
         return event
 
     def take(self, number: int) -> AttemptReader:
-        """An attempt that is over, or is to be closed, is its taker's to close."""
+        """Remove an attempt; the caller closes the attempt."""
         reading = self._readings.pop(number)
         self._count()
         return reading
 
     def detach(self, number: int) -> tuple[AttemptReader, asyncio.Task[Event] | None]:
-        """An attempt that is read on elsewhere, with the task that waits for its next event, if there is one."""
+        """Remove an attempt that is read elsewhere; returns the attempt and the task of its next event, if any."""
         pending = self._tasks.pop(number, None)
         return self.take(number), pending
 
     async def close(self, *numbers: int) -> None:
-        """Break off these attempts, or all, and close their connections."""
+        """Cancel these attempts, or all, and close their connections."""
         gone = numbers or tuple(self._readings)
         readings = [self._readings.pop(number) for number in gone if number in self._readings]
         tasks = [self._tasks.pop(number) for number in gone if number in self._tasks]
         self._count()
         for task in tasks:
             task.cancel()
-        async with AsyncExitStack() as closing:  # each is closed, whatever comes between
+        async with AsyncExitStack() as closing:  # closes each one, even if another one raises
             for reading in reversed(readings):
                 closing.push_async_callback(reading.aclose)
             if tasks:
@@ -106,7 +106,7 @@ class Race:
 
 
 def _answers(task: asyncio.Task[Event]) -> bool:
-    """Whether an event shows that a model answers."""
+    """Whether the task's event shows that a model answers."""
     if task.cancelled() or task.exception() is not None:
         return False
     event = task.result()
@@ -114,7 +114,7 @@ def _answers(task: asyncio.Task[Event]) -> bool:
 
 
 async def _first(loop: asyncio.AbstractEventLoop, tasks: Iterable[asyncio.Task[Any]], seconds: float | None) -> None:
-    """Wait until one of the tasks is done, or so many seconds: `asyncio.wait` costs a healthy call more."""
+    """Wait for the first task, at most `seconds`. Cheaper for a healthy call than `asyncio.wait`."""
     if any(task.done() for task in tasks):
         return
     waiting: asyncio.Future[None] = loop.create_future()

@@ -1,7 +1,7 @@
-"""One call under way: carries out what its `Steps` command, and tells them what its attempts tell.
+"""Drives one call over real connections: carries out the commands of its `Steps`, and passes on attempts' events.
 
-The driver of `call.steps.Steps` over real connections. It sends, sleeps, closes and holds places and money; what is
-decided stands in `Steps` and its machine, what an attempt does on the wire in `AttemptReader`.
+The runner sends, sleeps, closes, and holds connection slots and reserved costs. `Steps` and its machine decide;
+`AttemptReader` reads one attempt's response.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -33,7 +34,6 @@ from ..events import (
     Event,
     FailedOver,
     Hedged,
-    log,
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
@@ -47,6 +47,7 @@ from ..spending.quotes import CostReservation, Quote, Unaffordable
 from .attempt import AttemptReader
 from .detached import run_on
 from .error_messages import error_for, too_dear
+from .log import log
 from .race import Race
 from .runtime import Call, Runtime, logger
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
@@ -58,21 +59,21 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 class _AcceptTooLate(Exception):
-    """The deadline of the call has passed while `accept=` was asked."""
+    """The deadline of the call has passed while `accept=` ran."""
 
 
 class Phase(Enum):
-    """How far a call has come."""
+    """The progress of a call."""
 
     NEW = "new"
     RUNNING = "running"
     OVER = "over"
 
 
-# Looked up for every piece: a member of an Enum costs several times what a global does.
+# Globals, since they are read for every piece: reading an Enum member costs several times more.
 _NEW, _OVER, _TEXT = Phase.NEW, Phase.OVER, Delivery.TEXT
 _DECIDING = frozenset({FirstToken, Ended, OutOfTime})
-"""After these the call goes on with an attempt, or with another one."""
+"""Events after which the call chooses an attempt or starts another one."""
 
 
 async def _awaited(asked: Awaitable[None]) -> None:
@@ -80,16 +81,16 @@ async def _awaited(asked: Awaitable[None]) -> None:
 
 
 class CallRunner:
-    """One call under way. `advance` until it returns None; then `completion` is there.
+    """One call under way. Call `advance` until it returns None; then `completion` holds the answer.
 
-    `deliver`: its pieces go to the caller as they come.
+    `deliver`: the call is streamed to the caller.
     """
 
     def __init__(self, engine: Runtime, call: Call, *, deliver: bool) -> None:
         self.completion: Completion | None = None
         self._engine = engine
         if deliver and not all(candidate.streams for candidate in call.plan.candidates):
-            # What is delivered as a stream is always streamed from the model.
+            # A call that is streamed to the caller is always streamed from the model.
             streamed = tuple(replace(candidate, streams=True) for candidate in call.plan.candidates)
             call = replace(call, plan=replace(call.plan, candidates=streamed))
         self._call = call
@@ -102,7 +103,7 @@ class CallRunner:
         self._command: Command = _STAY
         self._race = Race(self._tell)
         self._held_at: float | None = None
-        """Since when the caller holds a piece."""
+        """The clock's time since which the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places: asyncio.Semaphore | None = None
         self._held = 0
@@ -119,9 +120,9 @@ class CallRunner:
         self._resort: tuple[AttemptReader, int] | None = None
         self._silent = False
         self._leasing: asyncio.Task[None] | None = None
-        """Asks whether this call may probe, while its first request is under way."""
+        """Requests the lease of a probe while the first attempt is under way."""
         self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
-        self._observed = engine.events.observed
+        self._observed = bool(engine.events.observers) and engine.events.observed
 
     # For observers
 
@@ -147,12 +148,12 @@ class CallRunner:
             pieces = await self._advance()
         except Exception as error:
             if self._over:
-                return None  # closed from elsewhere while this waited
+                return None  # another task closed the call during the wait
             self._leave("the call ended in an error")
             await self._end("failed", error)
             raise
         except GeneratorExit:
-            self.forsake()  # the waiting coroutine was dropped: nothing can be awaited here any more
+            self.forsake()  # the coroutine was dropped while it waited: nothing can be awaited here
             raise
         except BaseException:
             await self.aclose()
@@ -162,14 +163,14 @@ class CallRunner:
         return pieces
 
     async def aclose(self) -> None:
-        """The caller leaves: close the upstream connection at once."""
+        """The caller leaves: close the connections at once."""
         if self._over:
             return
         self._leave("the caller left")
         await self._end("cancelled" if self.completion is None else "answered")
 
     def forsake(self) -> None:
-        """The reader is gone without `aclose`: account for the call; its loop, if it still runs, closes the rest."""
+        """The stream was dropped without `aclose`: record the end. A loop that still runs closes the connections."""
         if self._over:
             return
         self._leave("the caller left")
@@ -186,7 +187,7 @@ class CallRunner:
         task.add_done_callback(_closing.discard)
 
     def _leave(self, why: str) -> None:
-        """Account for attempts that are still under way: their end says nothing of their models."""
+        """Record the end of active attempts; this says nothing about their models."""
         if self._steps is not None:
             self._steps.left(Failure(FailureKind.CANCELLED, why), self._engine.clock())
 
@@ -226,7 +227,7 @@ class CallRunner:
                     raise self._error(command)
 
     async def _side_by_side(self) -> Pieces | Command:
-        """Wait for what any attempt tells, or until another is wanted beside them."""
+        """Wait for an event of any attempt, or until another attempt should start beside them."""
         at = self._core.beside_at
         seconds = None if at is None else max(0.0, at - self._engine.clock())
         told = await self._race.next(seconds, self._leasing)
@@ -240,7 +241,7 @@ class CallRunner:
         return event if isinstance(event, Pieces) else await self._took(number, event)
 
     def _go_on(self, held_at: float) -> None:
-        """The caller wants more: no clock ran while it held its last piece."""
+        """The caller continues: move all deadlines by the time for which it held the last piece."""
         held, self._held_at = self._engine.clock() - held_at, None
         if held and self._steps is not None:
             self._steps.paused(held)
@@ -257,7 +258,7 @@ class CallRunner:
         return pieces
 
     async def _rest(self, wait: SleepUntil) -> None:
-        """Wait without a place for a request: a call that sends nothing keeps no other from sending."""
+        """Wait without a connection slot: a call that sends nothing takes no slot from other calls."""
         clock, places = self._engine.clock, self._places
         self._give_back(0)
         await asyncio.sleep(max(0.0, wait.until - clock()))
@@ -273,7 +274,7 @@ class CallRunner:
         try:
             if self._costs.limited:
                 call = self._call = replace(call, plan=self._affordable(call.plan))
-        finally:  # an observer that sees the end of a call has seen its start
+        finally:  # so that observers see a start before every end
             if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
         places = engine.places()
@@ -301,7 +302,7 @@ class CallRunner:
         return self._steps.begin(now)
 
     async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
-        """Ask whether this call may probe: beside its first request, or before it where there can be none beside it."""
+        """Request the lease of a probe: beside the first attempt, or before it if no attempt may run beside it."""
         if asked is None:
             return now
         work = self._engine.background.start(_awaited(asked))
@@ -312,9 +313,9 @@ class CallRunner:
         return self._engine.clock()
 
     async def _probe(self, leasing: asyncio.Task[None]) -> None:
-        """Start the probe beside those under way, if this process has got the lease.
+        """Start the probe beside the active attempts, if this process has got the lease.
 
-        Waits for the store's answer, 50 ms at most: so a lease cannot miss its call, however soon that is answered.
+        Waits for the store's answer, 50 ms at most, so that even a call that is answered sooner uses its lease.
         """
         if not leasing.done():
             await asyncio.wait([leasing])
@@ -332,7 +333,7 @@ class CallRunner:
             self._held += 1
 
     def _affordable(self, plan: Plan) -> Plan:
-        """The candidates that the spend limits leave; raises `SpendLimitError` where that is none."""
+        """The candidates that the spend limits allow. Raises `SpendLimitError` if there are none."""
         offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
         kept = tuple(one for one, found in offers if isinstance(found, Quote))
         refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
@@ -349,7 +350,7 @@ class CallRunner:
     # Attempts
 
     def _start(self, ask: StartAttempt) -> Command:
-        """Start an attempt, unless the call may not pay for it."""
+        """Start an attempt, unless its cost exceeds a spend limit."""
         why = self._withheld(ask)
         if why is not None:
             return self._core.withheld(ask.number, why, self._engine.clock())
@@ -365,7 +366,9 @@ class CallRunner:
         return _STAY
 
     def _withheld(self, ask: StartAttempt) -> str | None:
-        """Hold what the request may cost; why it must not be sent, or None."""
+        """Reserve the possible cost of the request. Returns why the request must not be sent, or None."""
+        if not self._costs.limited:
+            return None
         candidate = ask.candidate
         delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
         why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
@@ -376,11 +379,11 @@ class CallRunner:
 
     @property
     def _written(self) -> int:
-        """About how many tokens of the answer have been delivered by attempts that broke off."""
+        """The approximate number of tokens that failed attempts have delivered."""
         return sum(written for _, written in self._spent)
 
     def _prepared(self, ask: StartAttempt) -> AttemptReader:
-        """What will carry out an ask."""
+        """The reader that carries out a `StartAttempt`."""
         call, engine = self._call, self._engine
         request, splice = call.request, None
         if ask.way is not None:
@@ -406,12 +409,12 @@ class CallRunner:
         return self._engine.transport.open(wire.url, wire.headers, body, resend=resend, resent=resent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
-        """The most tokens of an answer that the spend limits and the account leave; None: as the caller wants."""
+        """The longest answer in tokens that the spend limits and the account allow; None: as the caller says."""
         bounds = [bound for bound in (self._costs.bounds.get(ask.number), ask.max_tokens) if bound is not None]
         return min(bounds, default=None)
 
     async def _beside(self) -> Command:
-        """One more at the side of those under way, if the machine wants it and there is a place."""
+        """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
         places = self._places
         ask = self._core.beside(self._engine.clock(), place=places is not None and not places.locked())
         if ask is None:
@@ -420,21 +423,21 @@ class CallRunner:
         return ask
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
-        """Tell the machine from the attempt's own task, where nothing follows that the caller's task has to do."""
+        """Pass an event to the machine in the attempt's task, if the caller's task has nothing to do after it."""
         steps, kind = self._steps, type(event)
         if steps is None:
             return False
         if number not in steps.active:
-            return False  # it is detached
+            return False  # a detached attempt
         if kind is FirstToken and (self._deliver or len(steps.active) > 1 or self._leasing is not None):
-            return False  # the caller gets pieces, or others are overtaken
+            return False  # the caller gets pieces, or other attempts are overtaken
         if kind is not FirstToken and kind is not ResponseStarted and kind is not Reasoning:
             return False
         steps.took(number, event, self._engine.clock())
         return True
 
     async def _took(self, number: int, event: AttemptEvent) -> Command:
-        """An attempt has told something else than pieces."""
+        """Handle an attempt's event, other than `Pieces`."""
         if isinstance(event, Ended):
             return await self._ended(number, event)
         if isinstance(event, OutOfTime):
@@ -445,7 +448,7 @@ class CallRunner:
         return command
 
     async def _close_overtaken(self) -> None:
-        """Close the attempts that another one has overtaken, at once, and give their places back."""
+        """Close overtaken attempts at once, and release their connection slots."""
         core, now = self._core, self._engine.clock()
         gone = core.overtaken()
         if not gone:
@@ -459,7 +462,7 @@ class CallRunner:
             self._still_open()
 
     def _runs_on(self, number: int, now: float) -> bool:
-        """Let an overtaken probe run on, detached: with its place, and with what is held for it."""
+        """Detach an overtaken probe, which runs on with its connection slot and its reserved cost."""
         probe = self._core.detached(number)
         if probe is None:
             return False
@@ -472,7 +475,8 @@ class CallRunner:
             if number not in self._costs.detached:
                 return  # once
             self._costs.detached.discard(number)
-            self._settle(number, reading, reading.failure or OVERTAKEN, self._engine.clock())
+            failure = reading.failure or OVERTAKEN
+            self._settle(number, reading, failure, self._engine.clock(), *cost_of(reading))
             if places is not None:
                 places.release()
 
@@ -501,7 +505,7 @@ class CallRunner:
     # The end of an attempt
 
     async def _ended(self, number: int, ended: Ended) -> Command:
-        """The attempt is over: an answer for the caller, or a failure for the machine."""
+        """An attempt has ended: with an answer for the caller, or a failure for the machine."""
         reading, core = self._race[number], self._core
         ended = self._reconsidered(reading, ended)
         if ended.completion is not None:
@@ -528,7 +532,7 @@ class CallRunner:
         return command
 
     def _reconsidered(self, reading: AttemptReader, ended: Ended) -> Ended:
-        """Keep an answer that misses what was asked for as the last resort; take a second end without words."""
+        """Keep an answer that misses a demand as the last resort. Accept the second of two empty answers."""
         failure = ended.failure
         if failure is None or self._core.delivery is Delivery.TEXT:
             return ended
@@ -541,7 +545,7 @@ class CallRunner:
         return ended
 
     def _last_resort(self, reading: AttemptReader, number: int) -> list[Piece] | None:
-        """No model has given what was asked for: deliver the last answer as what it is."""
+        """No answer has met the request's demands: deliver the last one as it is."""
         failure, attempt = reading.failure, self._attempts.pop(number)
         said = failure.message if failure is not None else ""
         completion = reading.settle().completion
@@ -559,7 +563,7 @@ class CallRunner:
         return pieces
 
     async def _accepted(self, reading: AttemptReader, ended: Ended) -> Ended:
-        """Ask `accept=`, where nothing was delivered yet."""
+        """Call `accept=`, if no text was delivered yet."""
         accept, completion = self._call.accept, ended.completion
         if accept is None or completion is None or self._core.delivery is Delivery.TEXT:
             return ended
@@ -577,24 +581,25 @@ class CallRunner:
         except TimeoutError:
             if deadline.expired():
                 raise _AcceptTooLate from None
-            raise  # the function's own
+            raise  # raised by `accept=`
         return ended if taken else reading.turn_down()
 
     def _broke_off(self, reading: AttemptReader, failure: Failure) -> None:
-        """Keep what a failed attempt leaves: what to report, and the text that it has delivered."""
+        """Keep the failure of an attempt for the report, and the text that the attempt has delivered."""
         candidate = reading.ask.candidate
         self._failed = (candidate.key, failure)
         gone = failure.kind is FailureKind.NOT_FOUND and not failure.harmless
         if gone and not (reading.ask.ignore or candidate.max_price):
             self._engine.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            self._partial = self._text = self._text + reading.partial
-            if reading.said:
+            text, said = reading.delivered()
+            self._partial = self._text = self._text + text
+            if said:
                 self._author = candidate.key
-                self._spent.append((reading.usage, written_tokens(reading.partial, reading.said)))
+                self._spent.append((reading.usage, written_tokens(text, said)))
 
     def _join(self, reading: AttemptReader, ended: Ended) -> None:
-        """Note the seam, once a continuation has shown what it does."""
+        """Record the seam, once a continuation has joined the delivered text."""
         splice = reading.splice
         if splice is None or not ended.joined:
             return
@@ -640,7 +645,7 @@ class CallRunner:
         self._core.deliver(pieces)
         return pieces
 
-    # What is told
+    # Errors, events and costs
 
     def _error(self, given_up: Fail) -> FallbackError:
         seconds = self._engine.clock() - self._started
@@ -660,13 +665,13 @@ class CallRunner:
         return error
 
     def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
-        """An attempt is over. One that had failed by itself before it was closed keeps its own failure."""
+        """Record the end of an attempt. An attempt that failed before it was closed keeps its failure."""
         reading = self._race[number]
         if failure is not None and reading.failure is not None:
             failure = reading.failure
         usd, estimated = cost_of(reading)
         if number not in self._costs.detached:
-            self._settle(number, reading, failure, now)
+            self._settle(number, reading, failure, now, usd, estimated)
         attempt = attempt_of(reading, failure, now, usd, estimated)
         if attempt.notes:
             self._engine.left_out(attempt.model, attempt.notes)
@@ -675,10 +680,17 @@ class CallRunner:
         if self._heard:
             self._emit(AttemptEnded(self._number, number, attempt))
 
-    def _settle(self, number: int, reading: AttemptReader, failure: Failure | None, now: float) -> None:
-        """Book what an attempt has cost."""
-        usd, estimated = cost_of(reading)
-        if was_cut(reading, failure):
+    def _settle(
+        self,
+        number: int,
+        reading: AttemptReader,
+        failure: Failure | None,
+        now: float,
+        usd: Decimal | None,
+        estimated: bool,
+    ) -> None:
+        """Book the cost of an attempt: `usd`, which may be an estimate."""
+        if self._costs.limited and was_cut(reading, failure):
             ask = reading.ask
             seconds, candidate = now - ask.ticket.started, ask.candidate
             booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
@@ -689,7 +701,7 @@ class CallRunner:
             self._costs.settle(number, usd, estimated=estimated)
 
     def _report(self, ask: StartAttempt) -> None:
-        """Say that the call goes on with another model."""
+        """Report a failover to another model."""
         key = ask.candidate.key
         if self._failed is not None and self._failed[0] != key:
             name, failure = self._failed

@@ -1,4 +1,4 @@
-"""What all calls of a client share, and a call as the client hands it over; `run.py` carries it out."""
+"""What all calls of a client share, and one call as the client passes it to `runner`."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ _NO_LOOP = (
     "thread: await trio.to_thread.run_sync(client.chat, messages)."
 )
 
+
 Accept = Callable[[Completion], Any]
-"""Whether an answer will do; if not, the next model is asked. For async calls it may be a coroutine function."""
+"""Whether to accept an answer; if not, the next model is called. For async calls also a coroutine function."""
 
 
 class CallbackHost(Protocol):
-    """Where the caller's own functions run: in the loop of an async caller, in the thread of a synchronous one."""
+    """Runs the caller's functions: in the loop of an async caller, in the thread of a synchronous caller."""
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call it, and await what it returns if that can be awaited."""
+        """Call `function`, and await its result if it is awaitable."""
 
     @property
     def heard(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there are subscribers."""
 
     def emit(self, event: Event) -> None:
-        """Hand an event to the subscribers."""
+        """Pass an event to the subscribers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as the client hands it to the engine."""
+    """One call as the client passes it to the runner."""
 
     request: Request
     plan: Plan
@@ -82,19 +83,19 @@ class Runtime:
     random: Callable[[], float] = random.random
     ledger: Ledger = field(default_factory=Ledger)
     bills: Bills | None = None
-    """Where a spend limit holds: asks for what cut attempts have cost."""
+    """Under a spend limit: looks up the costs of cut attempts."""
     delivered: Delivered = field(default_factory=Delivered)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
-    """Where health is shared: asks for the lease of the probe that a call to these models would make."""
+    """With shared health: requests the lease of the probe that a call to these models would make."""
     background: Background = field(default_factory=Background)
-    """What runs on after the calls."""
+    """Tasks that run on after their calls."""
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
     stick_to: str | None = None
-    """What stays with the model that it failed over to: `session`, `thread` or nothing."""
+    """What stays with the model after a failover: a `session`, a `thread` or nothing (None)."""
     known: Callable[[], Iterable[str]] = tuple
-    """The ids that may have been meant by one that does not exist."""
+    """The known ids, to suggest one for an id that does not exist."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
     _left_out: set[tuple[str, str]] = field(default_factory=set)
 
@@ -112,18 +113,18 @@ class Runtime:
         logger.warning("%s does not exist: left out for %.0f s.%s", key, candidate.target.longest_open, meant)
 
     def left_out(self, key: str, notes: Iterable[str]) -> None:
-        """Say what of a history a model was not sent: once for each model and thing, and at debug for each call."""
+        """Log the parts of a history that a model was not sent: once for each model and part, and at debug per call."""
         for note in notes:
             first = (key, note) not in self._left_out and len(self._left_out) < _MOST_WARNINGS
             self._left_out.add((key, note))
             logger.log(logging.INFO if first else logging.DEBUG, "%s, in what was sent to it: %s", key, note)
 
     def meant(self, key: str) -> str | None:
-        """What may have been meant by an id that does not exist."""
+        """The known id that a non-existent id probably means."""
         return self._not_found.get(key)
 
     def places(self) -> asyncio.Semaphore:
-        """The running loop's places for requests: those without one queue here, before any of their clocks runs."""
+        """The connection slots of the running loop. Calls queue for a slot before any of their deadlines runs."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -1,27 +1,27 @@
-"""The core of a call: carries what its attempts tell to its machine, and keeps which attempts are under way.
+"""The core of a call: passes the attempts' events to the call's machine, and keeps the active attempts.
 
-Pure: no event loop, no HTTP, no clock. `CallRunner` drives it over real connections, `tests/support/timeline.py` in
-virtual time. Only here the machine of a call (`Failover`) is told anything.
+Pure: no event loop, no HTTP, no clock. `CallRunner` drives the core over real connections, `tests/support/timeline.py`
+in virtual time. Only the core passes events to the machine of a call (`Failover`).
 
     command                       what the driver does
-    StartAttempt                  starts an attempt: it is one of `active` now. `beside` is to be called at `beside_at`.
+    StartAttempt                  starts an attempt, which is in `active` now, and calls `beside` at `beside_at`
     KeepWaiting                   waits for the next event of any active attempt, or for `beside_at`
     SleepUntil                    sleeps, then `woke`
     Succeed, Fail                 ends the call
 
     an attempt's event            what it means here
     ResponseStarted               the endpoint is reached
-    FirstToken                    the call goes on with this attempt; one that the machine no longer has is overtaken
+    FirstToken                    the call takes this attempt; attempts that the machine no longer has are overtaken
     Reasoning                     the model reasons
-    Pieces                        the caller has something, or text: `Delivery`
-    Ended                         an answer, a failure, or the end of one that was overtaken
+    Pieces                        the caller has reasoning or text: `Delivery`
+    Ended                         an answer, a failure, or the end of an overtaken attempt
     OutOfTime                     the deadline of the whole call has passed
 
-An attempt's way: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
-(`Failover.under_way`). `overtaken()` lists those: the driver closes them and calls `drop`. One for which `detached`
-gives a `DetachedProbe` is dropped too, but read on: what it tells goes to that probe, and no longer to this call.
-Nothing here assumes that a first token overtakes the others, nor that a second attempt starts before it: the driver
-calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
+States of an attempt: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
+(`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. If `detached` returns a
+`DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not to this
+call. The core does not assume that a first token overtakes the others, or that a second attempt starts before it: the
+driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Event = ResponseStarted | FirstToken | Reasoning | Pieces | Ended | OutOfTime
 
 
 class Progress(Enum):
-    """How far an active attempt has come."""
+    """The progress of an active attempt."""
 
     STARTED = "started"
     ANSWERING = "answering"
@@ -74,13 +74,13 @@ class Delivery(Enum):
     NOTHING = "nothing"
     REASONING = "reasoning"
     VOID = "void"
-    """Reasoning of an attempt that failed: the next piece says that the answer starts over."""
+    """Reasoning of a failed attempt: the next piece tells the caller that the answer starts over."""
     TEXT = "text"
-    """Text or tool calls: from now on the answer can only be continued."""
+    """Text or tool calls: the answer can only be continued from now on."""
 
 
 class Noting(Protocol):
-    """Keeps how an attempt ended. `counts`: it is one of the call's attempts (a refused prefill is none)."""
+    """Records the end of an attempt. `counts`: the attempt counts as one (a refused prefill does not)."""
 
     def __call__(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None: ...
 
@@ -94,10 +94,10 @@ class Active:
 
 
 class Steps:
-    """Drive it with `begin`; then carry out each command, and tell it what comes of it.
+    """The core of one call. Call `begin`; then carry out each command, and pass in the events that follow.
 
-    `note` is called once for each attempt that was started, when it is over. `only_prefill` returns whether the
-    delivered text stops where an instruction would break its form.
+    `note` is called once for each attempt, when it is over. `only_prefill` returns whether an instruction at the end
+    of the delivered text would break the form of the text.
     """
 
     __slots__ = ("_note", "_only_prefill", "active", "beside_at", "delivery", "machine", "paused")
@@ -105,11 +105,11 @@ class Steps:
     def __init__(self, machine: Failover, note: Noting, only_prefill: Callable[[], bool] = lambda: False) -> None:
         self.machine = machine
         self.paused = machine.held
-        """To be called with the seconds that the caller has held a piece."""
+        """The driver calls this with the seconds for which the caller has held a piece."""
         self.active: dict[int, Active] = {}
-        """By number, in the order of their start."""
+        """The active attempts by number, in the order of their start."""
         self.beside_at: float | None = None
-        """When `beside` is to be called, as things stand; None: not while the attempts go on like this."""
+        """The time at which `beside` must be called; None: not before the next event of an active attempt."""
         self.delivery = Delivery.NOTHING
         self._note = note
         self._only_prefill = only_prefill
@@ -125,23 +125,23 @@ class Steps:
         return self._obey(self.machine.woke(now))
 
     def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
-        """Those under way are silent, or doubtful: one more, if the machine wants it and there is a `place` for it."""
+        """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free."""
         start = self.machine.beside(now, place=place)
         self._obey(_STAY if start is None else start)
         return start
 
     def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
-        """A probe may be made by now: one more beside those under way, if the machine wants it."""
+        """This process may make a probe now: start the probe beside the active attempts, if the machine commands it."""
         start = self.machine.probe(now, place=place)
         self._obey(_STAY if start is None else start)
         return start
 
     def detached(self, number: int) -> DetachedProbe | None:
-        """The overtaken attempt, if it is a probe that runs on without this call: it is not closed, but `drop`ped."""
+        """The detached probe of an overtaken attempt, if it runs on without this call: `drop` it, do not close it."""
         return self.machine.detached(number)
 
     def withheld(self, number: int, why: str, now: float) -> Command:
-        """The attempt was not sent, since the call may not pay for it."""
+        """The attempt was not sent, since its cost exceeds a spend limit."""
         del self.active[number]
         return self._obey(self.machine.withheld(why, now, number))
 
@@ -154,7 +154,7 @@ class Steps:
     # Events of attempts
 
     def took(self, number: int, event: Event, now: float, *, stricter: Form | None = None) -> Command:
-        """An attempt has told something; what is to be done. `stricter`: see `Failover.failed`."""
+        """Take an attempt's event; returns the next command. `stricter`: see `Failover.failed`."""
         kind = type(event)
         if kind is ResponseStarted:
             self.machine.reached(now, number)
@@ -177,13 +177,13 @@ class Steps:
             self.beside_at = self.machine.beside_at
 
     def choose(self, number: int, now: float) -> None:
-        """The call goes on with this attempt, whose answer came whole."""
+        """The call takes this attempt, whose answer is complete."""
         if len(self.active) > 1 and self.machine.under_way(number):
             self.machine.chosen(now, number)
             self.beside_at = self.machine.beside_at
 
     def overtaken(self) -> Sequence[int]:
-        """The attempts that the machine no longer has: they are to be closed and noted."""
+        """The attempts that the machine no longer has, which the driver must close and `drop`."""
         if len(self.active) == 1:
             return ()
         gone = [number for number in self.active if not self.machine.under_way(number)]
@@ -192,7 +192,7 @@ class Steps:
         return gone
 
     def drop(self, number: int, failure: Failure, now: float) -> None:
-        """An overtaken attempt is closed. One that had missed a deadline is told as timed out."""
+        """An overtaken attempt is closed. If it had missed a deadline, it is noted as timed out."""
         del self.active[number]
         missed = self.machine.overdue(number)
         if missed is not None:
@@ -200,7 +200,7 @@ class Steps:
         self._note(number, failure, now)
 
     def deliver(self, pieces: list[Piece]) -> None:
-        """The caller gets these pieces."""
+        """Pass these pieces to the caller."""
         delivery = self.delivery
         if delivery is Delivery.TEXT:
             return
@@ -235,17 +235,17 @@ class Steps:
     # The end
 
     def out_of_time(self, now: float) -> Fail:
-        """The deadline of the call has passed; all that is under way is noted as too late."""
+        """The deadline of the call has passed: note all active attempts as too late."""
         self._note_all(TOO_LATE, now)
         return self.machine.out_of_time(now)
 
     def left(self, why: Failure, now: float) -> None:
-        """The call ends from outside: the caller left, or something broke."""
+        """The call ends from outside: the caller has left, or an error was raised."""
         self._note_all(why, now)
         self.machine.left(now)
 
     def rest(self, why: Failure, now: float) -> None:
-        """The call is over; whatever is still under way is noted so, and is to be closed."""
+        """The call is over: note the active attempts, which the driver must close."""
         self._note_all(why, now)
 
     def _note_all(self, why: Failure, now: float) -> None:

@@ -1,4 +1,4 @@
-"""An attempt as the caller and the events are told of it, and what it cost."""
+"""The public record of an attempt, for the caller and the events, and its cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BROKEN_OFF: frozenset[str] = frozenset(
 def attempt_of(
     reading: AttemptReader, failure: Failure | None, now: float, usd: Decimal | None, estimated: bool
 ) -> Attempt:
-    """The attempt that `reading` carried out, which ends `now` with `failure` or with an answer."""
+    """The record of the attempt of `reading`, which ends `now` with `failure` or with an answer."""
     ask = reading.ask
     started = ask.ticket.started
     assembled = reading.completion.raw if reading.completion is not None else None
@@ -54,18 +54,23 @@ def attempt_of(
 
 
 def tokens_of(reading: AttemptReader) -> tuple[int, int]:
-    """The tokens of an attempt's prompt and of what it has written, reported or estimated.
+    """The tokens of an attempt's prompt and of its answer, reported or estimated.
 
-    The only estimate of an attempt's tokens: from its request's text and from what has come.
+    The only estimate of an attempt's tokens in this library: from the request's text and from the answer so far.
     """
-    known = Usage.read(reading.usage) or Usage()
+    return _tokens(reading, reading.usage)
+
+
+def _tokens(reading: AttemptReader, usage: object) -> tuple[int, int]:
+    known = (Usage.read(usage) if usage is not None else None) or Usage()
     return known.prompt_tokens or reading.request.tokens(), known.completion_tokens or _written(reading)
 
 
 def _written(reading: AttemptReader) -> int:
-    pieces, completion = max(reading.said, reading.tokens), reading.completion
+    completion, tokens, (text, said) = reading.completion, reading.tokens, reading.delivered()
+    pieces = max(said, tokens)
     if completion is None:
-        return written_tokens(reading.partial, pieces)
+        return written_tokens(text, pieces)
     messages = [choice.get("message") or {} for choice in completion.raw["choices"]]
     written = "".join(f"{text_of(one.get('content'))}{text_of(one.get('reasoning'))}" for one in messages)
     calls = "".join(call.arguments_json for call in completion.tool_calls)
@@ -74,24 +79,27 @@ def _written(reading: AttemptReader) -> int:
 
 
 def cost_of(reading: AttemptReader) -> tuple[Decimal | None, bool]:
-    """USD of an attempt, and whether that is an estimate: it produced tokens and did not say what they cost."""
-    reported = figures.cost(reading.usage)
+    """The USD of an attempt, and whether they are an estimate: the attempt produced tokens and reported no cost."""
+    silent = reading.first_token_at is None and reading.completion is None
+    usage = reading.usage
+    reported = None if usage is None else figures.cost(usage)
     if reported is not None:
         return Decimal(str(reported)), False
-    info = reading.ask.candidate.info
-    if (reading.first_token_at is None and reading.completion is None) or info is None:
+    info = None if silent else reading.ask.candidate.info
+    if info is None:
         return None, False
-    estimate = cost(info, *tokens_of(reading))
+    estimate = cost(info, *_tokens(reading, usage))
     return estimate, estimate is not None
 
 
 def was_cut(reading: AttemptReader, failure: Failure | None) -> bool:
-    """Whether an attempt was broken off without usage, so that its server may have generated more than has come.
+    """Whether an attempt was cut without usage, so that its server may have generated more than was received.
 
-    A server that tells an error, by its status or in the stream, has stopped; what never reached it costs nothing.
+    A server that reports an error, by status or in the stream, has stopped. A request that never arrived costs nothing.
     """
-    if failure is None or Usage.read(reading.usage) is not None:
+    if failure is None or (reading.status is not None and not 200 <= reading.status < 300):
         return False
-    if reading.status is not None and not 200 <= reading.status < 300:
+    if failure.kind not in _CLOSED_BY_US and failure.code not in _BROKEN_OFF:
         return False
-    return failure.kind in _CLOSED_BY_US or failure.code in _BROKEN_OFF
+    usage = reading.usage
+    return usage is None or Usage.read(usage) is None

@@ -1,7 +1,7 @@
 """One timer for one attempt: it wakes a task that waits too long for bytes.
 
-The hot path only notes when a token came. The timer asks `due` when it fires and sleeps again if that has moved on, so
-a chunk costs no timer of its own. A timer that fires late (a blocked loop) first lets the loop read what has arrived.
+The hot path only records the time of a token. When the timer fires it calls `due`, and sleeps again if `due` is later
+now, so a chunk needs no timer. A timer that fires late (a blocked loop) first lets the loop read the arrived bytes.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import asyncio
 from collections.abc import Callable
 
 _SECOND_LOOKS = 8
-"""Turns of the loop given to bytes that have arrived: socket, TLS, HTTP and the task take one or two each."""
+"""Turns of the loop granted to arrived bytes: socket, TLS, HTTP and the task need one or two each."""
 
 
 class Watchdog:
-    """Guards the reads of one attempt. `due` returns the time (of `loop.time`) at which waiting ends.
+    """Guards the reads of one attempt. `due` returns the time (of `loop.time`) at which the wait ends.
 
-    `look` is called before a task is woken: it returns whether bytes that have arrived are decoded first, in a task of
-    their own; after that comes `again`.
+    `look` is called before a task is woken. It returns whether arrived bytes are decoded first, in another task, which
+    then calls `again`.
     """
 
-    __slots__ = ("_base", "_due", "_handle", "_look", "_looks", "_loop", "_task", "rung")
+    __slots__ = ("_base", "_due", "_handle", "_look", "_looks", "_loop", "_task", "moved", "rung")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, due: Callable[[], float], look: Callable[[], bool] = lambda: False
@@ -32,13 +32,15 @@ class Watchdog:
         self._base = 0
         self._handle: asyncio.Handle | None = None
         self._looks = 0
+        self.moved = True
+        """Whether `due` may be earlier now: the next wait calls `due`."""
         self.rung = False
 
     def watch(self) -> None:
-        """The current task is about to wait."""
+        """Guard the current task, which is about to wait."""
         self._task = task = asyncio.current_task()
         self._base = task.cancelling() if task is not None else 0
-        if self._handle is None:
+        if self.moved or self._handle is None:
             self.again()
 
     def rest(self) -> None:
@@ -46,21 +48,22 @@ class Watchdog:
         self._task = None
 
     def again(self) -> None:
-        """`due` may have become earlier."""
+        """Call `due` now."""
+        self.moved = False
         if self._handle is not None:
             self._handle.cancel()
         self._looks = 0
         self._handle = self._loop.call_at(self._due(), self._ring)
 
     def stop(self) -> None:
-        """No more."""
+        """Stop the timer."""
         self._task = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def took(self) -> bool:
-        """Whether the cancellation that has just arrived is this alarm's own and no one else's."""
+        """Whether the cancellation that has just arrived comes from this watchdog alone."""
         task = asyncio.current_task()
         if not self.rung or task is None:
             return False

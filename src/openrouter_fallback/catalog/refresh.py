@@ -40,17 +40,18 @@ class Refresh:
     def __init__(self, catalog: Catalog, endpoints: Iterable[str]) -> None:
         self._catalog = catalog
         self._endpoints = tuple(endpoints)
-        self._next: float | None = None
+        self.next_look: float | None = None
+        """When it is looked again whether a list is old; None before the first call."""
         self._failures = 0
         self._under_way: tuple[threading.Thread, Future[None]] | None = None
 
     def soon(self, now: float, *, needed: bool = False) -> None:
         """Begin if it is time; `now` is the monotonic clock. `needed`: no delay. Returns at once."""
-        if self._next is None or (needed and self._under_way is None):
-            self._next = now if needed else now + DELAY_SECONDS
-        if now < self._next:
+        if self.next_look is None or (needed and self._under_way is None):
+            self.next_look = now if needed else now + DELAY_SECONDS
+        if now < self.next_look:
             return
-        self._next = now + LOOK_SECONDS
+        self.next_look = now + LOOK_SECONDS
         if self._endpoints and sum(thread.name == THREAD_NAME for thread in threading.enumerate()) < MOST_THREADS:
             ended: Future[None] = Future()
             thread = threading.Thread(target=self._look_once, args=(ended,), name=THREAD_NAME, daemon=True)
@@ -86,7 +87,7 @@ class Refresh:
         except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
             wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
             self._failures = min(self._failures + 1, 10)
-            self._next = time.monotonic() + wait
+            self.next_look = time.monotonic() + wait
             logger.debug("the list of models was not renewed, next try in %.0f s: %s", wait, error)
 
 

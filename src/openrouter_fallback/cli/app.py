@@ -29,7 +29,7 @@ from .options import (
 )
 from .output.terminal import Commands, failures, needs_emulator, print_json
 
-_ABOUT = """A model that does not go down: ask a chain of models on OpenRouter, in which the next one takes over.
+_ABOUT = """A chain of models on OpenRouter behind one command: if a model fails, the next one answers.
 
 \b
   openrouter-fallback init               write fallback.yaml
@@ -102,7 +102,7 @@ def check(
     needs: Annotated[
         list[str] | None, typer.Option("--needs", metavar="WHAT", help="What every model must be able to do: tools ...")
     ] = None,
-    no_ask: Annotated[bool, typer.Option("--no-ask", help="Ask no model: no cost, and no key needed.")] = False,
+    no_ask: Annotated[bool, typer.Option("--no-ask", help="Call no model: no cost, and no key needed.")] = False,
     offline: Offline = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail the check too.")] = False,
     prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 1000,
@@ -188,7 +188,7 @@ def models_(
         raise typer.Exit(1)
 
 
-@app.command(short_help="Ask, and print the answer as it comes.")
+@app.command(short_help="Make a call, and print the answer as it comes.")
 def chat(
     prompt: Annotated[str, typer.Argument(help='The prompt; "-" reads it from stdin.')],
     models: Models = None,
@@ -202,9 +202,9 @@ def chat(
     as_json: AsJson = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer once it is whole.")] = False,
 ) -> None:
-    """Ask, and print the answer as it comes; then say which models failed and which one answered.
+    """Make a call and print the answer as it comes; then say which models failed and which one answered.
 
-    The key comes from OPENROUTER_API_KEY. Without --config and --model a chain of well-known models is asked.
+    The key comes from OPENROUTER_API_KEY. Without a configuration and --model a chain of well-known models is used.
 
     \b
       openrouter-fallback chat "Why do fallbacks need a budget?"
@@ -226,7 +226,7 @@ def chat(
                 calls.show(client, messages, stream=not no_stream)
 
 
-@app.command(short_help="Print which models a call would ask.")
+@app.command(short_help="Print which models a call would use.")
 def route(
     models: Models = None,
     config: Config = None,
@@ -237,7 +237,7 @@ def route(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the models that a call would ask, in order, and the skipped ones with the reason. Asks no model.
+    """Print the models that a call would use, in order, and the skipped ones with the reason. Calls no model.
 
     \b
       openrouter-fallback route --config fallback.yaml

@@ -15,7 +15,7 @@ CONFIG_FILE = Path("fallback.yaml")
 
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", metavar="ID", help="A model; several in the order in which they are asked."),
+    typer.Option("--model", "-m", metavar="ID", help="A model; several in the order of the chain."),
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", envvar=CONFIG_ENV, help="A YAML configuration.")

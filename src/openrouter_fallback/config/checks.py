@@ -103,7 +103,7 @@ def _ids(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
             if not isinstance(id, str):
                 continue
             if id in seen:
-                text = f"found {show(id)} again, first at position {seen[id] + 1}; each model stands once in a chain."
+                text = f"found {show(id)} again, first at position {seen[id] + 1}; each model may be once in a chain."
                 yield mistake((*path, index), text)
             elif problem := id_problem(id, endpoints, [*used, *models]):
                 yield mistake((*path, index), problem)
@@ -141,7 +141,7 @@ def _tiers(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
             text = f"unknown tier {show(tier)}.{did_you_mean(tier, tiers)} `cost_tiers` has {listed(tiers) or 'none'}."
             yield mistake(("tier_order", index), text)
         elif tier in order[:index]:
-            yield mistake(("tier_order", index), f"found {show(tier)} again; each tier stands once in the order.")
+            yield mistake(("tier_order", index), f"found {show(tier)} again; each tier may be once in the order.")
     missing = [tier for tier in tiers if tier not in order]
     if missing and order and set(order) <= set(tiers):
         yield mistake(("tier_order",), f"{listed(map(show, missing))} is missing; the order must name every tier.")

@@ -214,7 +214,7 @@ def _base_url(value: str) -> str:
         raise refuse(f"found {show(value)}; allowed is an http or https URL, as in 'https://host/v1'.")
     base = value.rstrip("/")
     if base.endswith("/chat/completions"):
-        raise refuse("found a URL with /chat/completions at its end; give what stands before that.")
+        raise refuse("found a URL with /chat/completions at its end; give the part before that.")
     return base
 
 

@@ -67,7 +67,7 @@ DEFAULT_KEY_ENV = "OPENROUTER_API_KEY"
 
 
 class ModelConfig(Frozen):
-    """One model's own settings; what is left out is taken from `Settings`.
+    """Settings of one model. `Settings` has the values of absent keys.
 
     `ModelConfig("openai/gpt-5.1", priority=1)`; `ConfigError` if something does not fit.
     """
@@ -76,7 +76,7 @@ class ModelConfig(Frozen):
 
     id: ModelId = Field(description="The model's id, `author/model` on OpenRouter or `endpoint:model`.")
     priority: StrictInt = Field(
-        default=0, description="Place in every chain, lower first; equal ones keep the chain's order."
+        default=0, description="Position in every chain, lower first; equal ones keep the chain's order."
     )
     max_retries: StrictInt | None = Field(
         default=None,
@@ -88,7 +88,7 @@ class ModelConfig(Frozen):
     )
     disable_duration: Seconds | None = Field(
         default=None,
-        description="The longest this model is left out, in seconds; default: settings.disable_duration_seconds.",
+        description="The longest its circuit stays open, in seconds; default: settings.disable_duration_seconds.",
     )
     params: Params = Field(
         default_factory=FrozenDict,
@@ -96,7 +96,7 @@ class ModelConfig(Frozen):
     )
     continues: Literal["prefill", "instruct", "never"] | None = Field(
         default=None,
-        description="How it goes on from an answer that broke off: known to continue a prefill, by instruction, never.",
+        description="How the model continues an answer that broke off: from a prefill, by an instruction, or never.",
     )
 
     if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class EndpointConfig(Frozen):
         default=None, description="The environment variable that holds the key; absent: no key is sent."
     )
     api_key: SecretStr | None = Field(
-        default=None, description="The key itself, which goes before `api_key_env`; better kept in the environment."
+        default=None, description="The key itself, used before `api_key_env`; better kept in the environment."
     )
     headers: Headers = Field(
         default_factory=SealedHeaders, repr=False, description="Extra HTTP headers of every request to this endpoint."
@@ -157,7 +157,7 @@ class EndpointConfig(Frozen):
 
 
 class HedgeConfig(Frozen):
-    """When a second model is asked at the side of a silent one: the first token wins, the other is closed at once."""
+    """When a second model is called beside a silent one. The first token wins; the other attempt is closed at once."""
 
     after: Delay = Field(
         default="p95",
@@ -196,7 +196,7 @@ class SpendLimit(Frozen):
 
 
 class Settings(Frozen):
-    """How calls are tried, timed and judged. All times in seconds but where the name says minutes."""
+    """How calls are tried, timed and judged. Times are in seconds, unless the name says minutes."""
 
     max_retries_per_model: StrictInt = Field(
         default=2,
@@ -206,22 +206,22 @@ class Settings(Frozen):
     disable_duration_seconds: Seconds = Field(
         default=300.0,
         description=(
-            "The longest a failing model is left out, in seconds. Under smart a circuit opens for 8 to 10 s, after a "
-            "failed probe until 20 to 25 s from its begin, if this is not shorter; exactly this long: models that do "
+            "The longest a model's circuit stays open, in seconds. Under smart a circuit opens for 8 to 10 s, after a "
+            "failed probe until 20 to 25 s from its start, if this is not shorter; exactly this long: models that do "
             "not exist, `any_error` and `disable()`."
         ),
     )
     health_window_minutes: Seconds = Field(default=10.0, description="How far back health looks, in minutes.")
     skip_threshold: Fraction = Field(
-        default=0.3, description="The success rate, 0 to 1, below which a model is left out."
+        default=0.3, description="The success rate, 0 to 1, below which a model's circuit opens."
     )
     min_samples: StrictInt = Field(default=3, ge=1, description="Calls before a model's health is judged.")
     policy: Literal["smart", "any_error"] = Field(
         default="smart",
-        description="What failures lead to: judged by kind (smart), or always to the next model (any_error).",
+        description="What follows a failure: decided by its kind (smart), or always the next model (any_error).",
     )
     on_failure: Annotated[Mapping[Kind, Verdict], AfterValidator(FrozenDict)] = Field(
-        default_factory=FrozenDict, description="The verdict on single kinds of failure: next, raise or retry."
+        default_factory=FrozenDict, description="What follows single kinds of failure: next, raise or retry."
     )
     first_token_timeout_seconds: Seconds | None = Field(
         default=None,
@@ -238,12 +238,12 @@ class Settings(Frozen):
     total_timeout_seconds: Seconds = Field(
         default=300.0,
         description=(
-            "Seconds that a call may wait for its answer in all; of a stream, until it delivers something, unless "
+            "Seconds that a whole call may wait for its answer; of a stream, until it delivers something, unless "
             "given for the call."
         ),
     )
     attempt_timeout_seconds: Seconds | None = Field(
-        default=None, description="Seconds that one attempt may take in all; absent: no limit of its own."
+        default=None, description="Seconds that one whole attempt may take; absent: no limit of its own."
     )
     order_by: Literal["priority", "health", "latency", "price"] = Field(
         default="priority",
@@ -254,7 +254,7 @@ class Settings(Frozen):
     )
     mid_stream: Literal["continue", "raise"] = Field(
         default="continue",
-        description="After a failure in mid-answer: the next model goes on from the delivered text, or raise.",
+        description="After a failure in mid-answer: the next model continues the delivered text, or the call raises.",
     )
     stick_to: Literal["session", "thread"] | None = Field(
         default=None,
@@ -272,11 +272,11 @@ class Settings(Frozen):
     )
     hedge: HedgeConfig | None = Field(
         default=None,
-        description="A second model at the side of one that is slow to begin, within the retry budget; absent: off.",
+        description="A second attempt beside a model that is slow to begin, within the retry budget; absent: off.",
     )
     catalog: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="Whether old lists of models are fetched in the background; auto: but for servers on this machine.",
+        description="Whether old lists of models are fetched in the background; auto: not from this machine.",
     )
     health_store: HealthStoreUrl = Field(
         default=MEMORY,
@@ -286,7 +286,7 @@ class Settings(Frozen):
         default=None, description="The most that may be spent, per call and per day; absent: no limit."
     )
     opentelemetry: StrictBool = Field(
-        default=False, description="Whether calls become OpenTelemetry spans and metrics, by the global providers."
+        default=False, description="Whether calls become OpenTelemetry spans and metrics, with the global providers."
     )
 
     @classmethod
@@ -306,7 +306,7 @@ class Settings(Frozen):
 
 
 class FallbackConfig(Frozen):
-    """Everything the user says about models. One of `default_chain`, `task_chains`, `cost_tiers` is needed.
+    """The whole configuration. One of `default_chain`, `task_chains`, `cost_tiers` is needed.
 
     Chains may hold `ModelConfig` objects, whose settings go to `models`. Immutable; `ConfigError` names every mistake.
     """
@@ -321,7 +321,7 @@ class FallbackConfig(Frozen):
     )
     tier_order: Names | None = Field(
         default=None,
-        description="The tiers of cost_tiers, cheapest first; needed for names but budget, standard and premium.",
+        description="The tiers of cost_tiers, cheapest first; needed unless they are budget, standard and premium.",
     )
     providers: Annotated[Mapping[StrictStr, Names], AfterValidator(FrozenDict)] = Field(
         default_factory=FrozenDict, description="Model ids per provider; absent: derived from the ids' prefixes."

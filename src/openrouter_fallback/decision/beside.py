@@ -1,4 +1,4 @@
-"""Attempts side by side: when another may start, and what ends those that another one has overtaken."""
+"""Attempts side by side: when another attempt may start, and how overtaken attempts end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .detached import DetachedProbe, detached
 
 
 def beside_at(call: CallState) -> float | None:
-    """When `beside` is to be called, as things stand; None: not while the attempts under way go on like this."""
+    """The time at which `beside` must be called; None: not before the next event of an active attempt."""
     attempts = call.active
     if not attempts:
         return None
@@ -23,7 +23,7 @@ def beside_at(call: CallState) -> float | None:
 
 
 def mark_due(call: CallState, now: float) -> bool:
-    """Mark what has become due of the attempts under way; returns whether a hedge is."""
+    """Mark the deadlines that active attempts have reached. Returns whether a hedge is due."""
     hedges = False
     for attempt in list(call.active.values()):
         if attempt.doubt_at is not None and attempt.doubt_at <= now:
@@ -45,10 +45,10 @@ def mark_due(call: CallState, now: float) -> bool:
 
 
 def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
-    """The first token should have come. The attempt goes on, but others need not wait for it."""
+    """The first token is overdue: record that in health. The attempt stays under way."""
     health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
     health.late(candidate.key, now)
-    if not candidate.streams or health.spoke_since(ticket):
+    if not candidate.streams or health.spoke_since(ticket) or not call.goes_on(attempt.state, now):
         return
     waited = now - ticket.started
     ill = waited >= call.timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)
@@ -57,15 +57,15 @@ def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
 
 
 def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[DetachedProbe]:
-    """End all other attempts; returns the probes among them that are to run on, detached.
+    """End all other attempts. Returns the probes among them, which run on, detached.
 
-    The time that the others have waited is recorded as a lower bound of their time to first token.
+    Records the time that each other attempt has waited as a lower bound of its model's time to first token.
     """
     probes = []
     for attempt in list(call.active.values()):
         if attempt is winner:
             continue
-        if attempt.state is winner.state:  # one call is one outcome of a model: that of its winner
+        if attempt.state is winner.state:  # one call records one outcome per model: the winner's
             land(call, attempt)
             call.health.ended(attempt.ticket)
             continue
@@ -81,7 +81,7 @@ def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[Detache
 
 
 def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: bool = False) -> None:
-    """End an attempt without an outcome of its own; only a silence longer than the model's patience counts."""
+    """End an attempt that has no outcome. A failure is recorded only for a silence longer than `health.patience`."""
     land(call, attempt)
     health, ticket, key = call.health, attempt.ticket, attempt.state.candidate.key
     if attempt.reached:
@@ -98,6 +98,6 @@ def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: b
 
 
 def land(call: CallState, attempt: ActiveAttempt) -> None:
-    """The attempt is no longer under way."""
+    """Remove the attempt from the active attempts."""
     attempt.state.active -= 1
     del call.active[attempt.start.number]

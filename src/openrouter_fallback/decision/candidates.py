@@ -1,4 +1,4 @@
-"""What one call knows: of itself, of its candidates, and of the attempts that are under way."""
+"""The state of one call, of its candidates and of its active attempts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .timeouts import Timeouts
 
 
 class CandidateState:
-    """A candidate within one call."""
+    """The state of one candidate within one call."""
 
     __slots__ = (
         "active",
@@ -30,6 +30,7 @@ class CandidateState:
         "form",
         "held_back",
         "max_tokens",
+        "most_attempts",
         "pending_penalty",
         "ready_at",
         "retried",
@@ -38,8 +39,9 @@ class CandidateState:
         "why",
     )
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Candidate, most_attempts: int | None = None) -> None:
         self.candidate = candidate
+        self.most_attempts = candidate.attempts if most_attempts is None else most_attempts
         self.attempts = 0
         self.failure: Failure | None = None
         self.ready_at = 0.0
@@ -49,7 +51,7 @@ class CandidateState:
         self.excluded = False
         self.why = ""
         self.active = 0
-        """How many attempts at it are under way."""
+        """The number of active attempts at this candidate."""
         self.pending_penalty: Rule | None = None
         self.ticket: Permit | None = None
         self.way: ContinuationMode | None = None
@@ -59,17 +61,17 @@ class CandidateState:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this call may not call the candidate (again)."""
-        return self.excluded or self.attempts >= self.candidate.attempts
+        """Whether the candidate is excluded from this call or has used all its attempts."""
+        return self.excluded or self.attempts >= self.most_attempts
 
 
 @dataclass(slots=True, eq=False)
 class ActiveAttempt:
-    """An attempt under way. `reached`: the endpoint has given an HTTP status; `token`: the first token has come.
+    """An attempt under way. `reached`: the endpoint has sent an HTTP status; `token`: the first token has come.
 
-    Another is called beside it at `hedge_at`, if the user wants hedges, and at `doubt_at`, when its first token is
-    overdue; at `probe_at`, since it is a probe; at `half_at`, when half of the call's time is used without a whole
-    answer. They are None once they have passed. `late`: that half is over; `probing`: `probe_at` has passed.
+    Another model is called beside this attempt at `hedge_at` (the user's `hedge`), `doubt_at` (the first token is
+    overdue), `probe_at` (the attempt is a probe) and `half_at` (half of the call's time has passed without a complete
+    answer). Each is None once it has passed. `late`: `half_at` has passed; `probing`: `probe_at` has passed.
     """
 
     state: CandidateState
@@ -85,19 +87,19 @@ class ActiveAttempt:
 
     @property
     def ticket(self) -> Permit:
-        """Its admission."""
+        """The attempt's admission."""
         return self.start.ticket
 
 
 @dataclass(slots=True, eq=False)
 class CallState:
-    """What the parts of one call's machine share. Times are times of the clock.
+    """The state that the parts of one call's machine share. Times are times of the clock.
 
     `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
-    call waits for the retry budget; `over_budget`: it may fail for that. `overdue`: the deadlines that attempts, by
-    number, have missed while they went on.
+    call waits for the retry budget, and `unpaid_seconds`: how long it did so before; `over_budget`: it may fail for
+    that. `overdue`: the deadlines that attempts, by number, have missed while they went on.
     """
 
     candidates: list[CandidateState]
@@ -121,32 +123,33 @@ class CallState:
     over_budget: bool = False
     later_at: float | None = None
     unpaid_since: float | None = None
+    unpaid_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.timing = Timeouts(self.limits, self.traits, self.health)
 
     @property
     def side_by_side(self) -> bool:
-        """Whether this library may call two models at a time by itself."""
+        """Whether two models may be called at a time without a `hedge` of the user."""
         return self.traits.idempotent and not self.policy.any_error
 
     @property
     def others_wanted(self) -> bool:
-        """Whether candidates need not wait for the attempts under way: one of these is overdue, or a probe."""
+        """Whether another candidate may be called now: an active attempt is overdue, or a probe past its `probe_at`."""
         return self.doubtful or any(attempt.probing for attempt in self.active.values())
 
     @property
     def begun(self) -> bool:
-        """Whether an attempt under way has its first token."""
+        """Whether an active attempt has its first token."""
         return any(attempt.token for attempt in self.active.values())
 
     @property
     def committed(self) -> bool:
-        """Whether the call has chosen an attempt: none is called beside it, but where its answer takes too long."""
+        """Whether an active attempt has its first token and the first token wins: no model is called beside it."""
         return self.begun and not self.to_the_end
 
     def standing(self, state: CandidateState, now: float) -> AvailabilityStatus:
-        """How a candidate stands. The open circuit of an endpoint only orders: alone it keeps nobody out."""
+        """The availability of a candidate. An endpoint's open circuit only matters if another endpoint is available."""
         candidate = state.candidate
         at = self.health.standing(candidate.target, now, self.traits.needs)
         if candidate.unfit:
@@ -156,7 +159,7 @@ class CallState:
         return at
 
     def reachable_elsewhere(self, state: CandidateState, now: float) -> bool:
-        """Whether another candidate, of another endpoint, may be called."""
+        """Whether a candidate of another endpoint may be called."""
         endpoint = state.candidate.target.endpoint
         return any(
             other.candidate.target.endpoint != endpoint
@@ -166,16 +169,16 @@ class CallState:
         )
 
     def all_circuits_open(self, now: float) -> bool:
-        """Whether the circuit of every model of the chain is open: no model is believed to answer."""
+        """Whether the circuit of every candidate that is not excluded is open."""
         candidates = [state for state in self.candidates if not state.excluded]
         return all(self.standing(state, now).gate is Availability.LEFT_OUT for state in candidates)
 
     def open(self, state: CandidateState) -> bool:
-        """Whether the candidate may be called (again), and can go on from what was delivered."""
+        """Whether the candidate may be called (again), and can continue the delivered text, if there is any."""
         return not state.exhausted and (not self.delivered or self.way(state) is not None)
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
-        """How this model would go on from the delivered text; None: not at all."""
+        """How this model would continue the delivered text; None: it cannot."""
         way = (
             state.way
             or state.candidate.continues
@@ -186,32 +189,46 @@ class CallState:
         return way
 
     def affords(self, state: CandidateState, now: float) -> bool:
-        """Whether the retry budget has room for a request; the first one is free, and so is one that only queued."""
+        """Whether the retry budget has room for a request. The first request is free; so is one after a full queue."""
         free = self.started <= self.queued or self.policy.any_error
         return free or self.health.affords(now, (state.candidate.key,))
 
     def fresh(self, state: CandidateState, now: float) -> bool:
-        """Whether the candidate was not tried yet and its circuits are closed."""
+        """Whether the candidate is untried in this call and its circuits are closed."""
         if state.failure is not None or state.active or not self.open(state):
             return False
         at = self.standing(state, now)
         return at.gate is Availability.READY and not at.unreachable
 
     def ready(self, state: CandidateState, now: float) -> bool:
-        """Whether this untried candidate may be called now, if only as a probe."""
+        """Whether the candidate is untried and may be called now, be it as a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
         at = self.standing(state, now)
         return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
 
     def probeable(self, state: CandidateState, now: float) -> bool:
-        """Whether this untried candidate is due for a probe."""
+        """Whether the candidate is untried and due for a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
         return self.standing(state, now).gate is Availability.PROBE
 
+    def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
+        """Whether there is an untried candidate besides this one that the call can go on to."""
+        return any(self.still_to_come(other, now, forced=forced) for other in self.candidates if other is not state)
+
+    def may_recover(self, state: CandidateState, now: float) -> bool:
+        """Whether another candidate, whose circuits are open, may be called beside this one if it is silent."""
+        return self.side_by_side and any(
+            other is not state
+            and not other.active
+            and self.open(other)
+            and self.standing(other, now).gate is Availability.LEFT_OUT
+            for other in self.candidates
+        )
+
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
-        """Whether this untried candidate is one that the call can go on to."""
+        """Whether the candidate is untried and may be called before the call's deadline."""
         if state.attempts or state.active or not self.open(state):
             return False
         at = self.standing(state, now)

@@ -1,4 +1,4 @@
-"""The words between the machine of one call and its driver: the limits of the call, and the commands."""
+"""The types between the machine of one call and its driver: the limits of the call, and the commands."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..routes.candidate import Candidate
 
 @dataclass(frozen=True, slots=True)
 class Hedging:
-    """When a second candidate is called beside a silent one: `after` seconds, or after a `quantile` of the
-    model's own times to the first token; at most `max_parallel` attempts are under way at once.
+    """When a second candidate is called beside a silent one: after `after` seconds, or after a `quantile` of the
+    model's times to first token. At most `max_parallel` attempts are under way at once.
     """
 
     after: float | None = None
@@ -29,8 +29,8 @@ class Hedging:
 class Limits:
     """The time a call may take, in seconds.
 
-    `total` bounds the waiting; `wall_clock`: it bounds the whole call, also while tokens flow; `whole`: the caller gets
-    the answer as a whole, not as a stream. The others are None where the user has not set them.
+    `total` bounds the time until the caller has an answer; with `wall_clock` the whole call, also while tokens flow.
+    `whole`: the call is not streamed to the caller. The others are None if the user has not set them.
     """
 
     total: float = 300.0
@@ -46,9 +46,9 @@ class Limits:
 class StartAttempt:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
-    `ignore` names providers that OpenRouter should leave out of this attempt; `way`: go on from the delivered text;
+    `ignore` names providers that OpenRouter should not use for this attempt; `way`: how to continue the delivered text;
     `hedges`: another attempt is under way. `without`: parameters that the endpoint refuses; `max_tokens`: the longest
-    answer that the account can pay for; `form`: that of the history.
+    answer that the account can pay for; `form`: the form of the history.
     """
 
     candidate: Candidate
@@ -67,7 +67,7 @@ class StartAttempt:
     form: Form = Form.NORMAL
 
     def later(self, seconds: float) -> StartAttempt:
-        """The same with its deadlines moved: no clock runs while a consumer holds a piece."""
+        """The same command with its deadlines moved by `seconds`, for which the consumer has held a piece."""
         return replace(
             self,
             first_token_by=self.first_token_by + seconds,
@@ -78,7 +78,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, slots=True)
 class SleepUntil:
-    """Call no model until then (a time of the clock); then comes `woke`. `total_by`: the call's deadline."""
+    """Call no model until `until` (a time of the clock), then send `woke`. `total_by`: the call's deadline."""
 
     until: float
     total_by: float = math.inf
@@ -86,7 +86,7 @@ class SleepUntil:
 
 @dataclass(frozen=True, slots=True)
 class KeepWaiting:
-    """Start nothing: another attempt of this call is under way."""
+    """Start no attempt: another attempt of this call is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Succeed:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The call has failed. `why` says how; `failure` is the one that decided, `retry_after` seconds if known.
+    """The call has failed. `why` says how; `failure` is the deciding failure; `retry_after`: seconds, if known.
 
     `over_budget`: a model could be called again, but the retry budget is exhausted.
     """

@@ -1,4 +1,4 @@
-"""When the waiting of one attempt ends. The reader brings the times; none counts while the consumer holds a piece."""
+"""The deadlines of one attempt. The reader passes the times; they stand still while the consumer holds a piece."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..failures.kinds import Failure
 from .commands import StartAttempt
 
 LOOK_SECONDS = 1.0
-"""Bytes that were only collected are decoded after so long: whether they held tokens decides what may be waited for."""
+"""Seconds after which collected bytes are decoded: whether they hold tokens decides which deadline applies."""
 USAGE_SECONDS = 2.0
-"""What is given for the usage chunk and for other choices after the finish, counted from the last token."""
+"""Seconds allowed for the usage chunk and for other choices after the finish, counted from the last token."""
 REUSE_SECONDS = 0.2
-"""What is given for the body's end after `[DONE]`, so that the connection can be used again."""
+"""Seconds allowed for the end of the body after `[DONE]`, so that the connection can be reused."""
 ERROR_BODY_SECONDS = 5.0
-"""What is given for the body of an error status. Its status is known already, and other models wait."""
+"""Seconds allowed for the body of an error status: the status is known, and other models are ready."""
 
 
 class OutOfTime(Exception):
@@ -22,7 +22,7 @@ class OutOfTime(Exception):
 
 
 class Deadlines:
-    """What has happened when in an attempt, and until when it may wait.
+    """The times of an attempt's events, and the deadline that follows from them.
 
     `total_counts`: the call's deadline holds until the answer's end; else until the caller has a piece (`delivered`).
     """
@@ -66,21 +66,21 @@ class Deadlines:
         self.first_token_at = self.last_token_at = now
 
     def enter(self, state: State, now: float) -> None:
-        """The answer has come so far."""
+        """The answer has reached this state."""
         self.state, self._since = state, now
 
     def refused(self, now: float) -> None:
-        """An error status has come: its body is waited for."""
+        """An error status has come: its body follows."""
         self._error_by = now + ERROR_BODY_SECONDS
 
     def paused(self, seconds: float) -> None:
-        """The consumer has held a piece for so long, which does not count."""
+        """The consumer has held a piece for `seconds`: move the deadlines."""
         self.last_token_at += seconds
         self._since += seconds
         self._owed += seconds
 
     def due(self) -> float:
-        """When waiting ends, as things stand."""
+        """The time at which the wait ends, from the events so far."""
         ask, state = self.ask, self.state
         if state is State.FINISHED:
             return max(self._since, self.last_token_at) + USAGE_SECONDS
@@ -101,7 +101,7 @@ class Deadlines:
         return now >= self.ask.total_by and (self._total_counts or not self.delivered)
 
     def missed(self, now: float) -> Failure:
-        """Which deadline has passed. Raises `OutOfTime` if it is that of the whole call."""
+        """The failure for the deadline that has passed. Raises `OutOfTime` for the deadline of the whole call."""
         ask = self.ask
         if self.total_passed(now):
             raise OutOfTime

@@ -1,4 +1,4 @@
-"""A probe that another attempt has overtaken: it runs on, detached, until it has shown whether its model answers."""
+"""An overtaken probe: it runs on, detached from its call, until it has shown whether its model answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .learning import learn, settle
 
 @dataclass(slots=True, eq=False)
 class DetachedProbe:
-    """What is left to be told of an overtaken probe. `until`: the clock's time at which silence is a failure.
+    """Records the outcome of an overtaken probe. `until`: the clock's time from which silence is a failure.
 
-    Its call may be over long since: it has a view of the call of its own, and changes nothing in the call. `over`: the
-    verdict is told, and the attempt is to be closed.
+    The call may have ended already: the probe has its own copy of the call's state, and changes nothing in the call.
+    `over`: the outcome is recorded, and the attempt must be closed.
     """
 
     number: int
@@ -25,11 +25,11 @@ class DetachedProbe:
 
     @property
     def opened(self) -> list[str]:
-        """Models and endpoints whose breaker its failure has opened."""
+        """Models and endpoints whose breaker the probe's failure has opened."""
         return self.call.opened
 
     def reached(self, now: float) -> None:
-        """The endpoint has given an HTTP status. Where only the endpoint was probed, that is the verdict."""
+        """The endpoint has sent an HTTP status. If only the endpoint was probed, that is the outcome."""
         self.attempt.reached = True
         self.call.health.endpoint_answered(self.attempt.ticket, now)
         if not self.attempt.ticket.model.probe:
@@ -37,12 +37,12 @@ class DetachedProbe:
             self.call.health.ended(self.attempt.ticket)
 
     def answered(self, now: float) -> None:
-        """The first token has come, or the whole answer: the model answers."""
+        """The first token or the complete answer has come: a success."""
         self.over = True
         self.call.health.proved(self.attempt.ticket, now)
 
     def failed(self, failure: Failure, now: float) -> None:
-        """The attempt has failed by itself."""
+        """The attempt has failed."""
         self.over = True
         state = self.attempt.state
         state.attempts, state.failure = 1, failure
@@ -50,7 +50,7 @@ class DetachedProbe:
         settle(self.call, state, now)
 
     def expired(self, now: float) -> None:
-        """No first token until `until`. Silence proves nothing of a model whose answers are not streamed."""
+        """No first token came until `until`. For a model without streaming, silence is no failure."""
         self.over = True
         call, attempt = self.call, self.attempt
         health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
@@ -64,19 +64,19 @@ class DetachedProbe:
             call.opened.append(candidate.key)
 
     def undecided(self) -> None:
-        """It ended without a verdict; the slot of the probe stays taken."""
+        """The probe ended without an outcome. It keeps its slot."""
         self.over = True
         self.call.health.ended(self.attempt.ticket)
 
     def dropped(self) -> None:
-        """It was closed with its client or its event loop: the slot of the probe is free again."""
+        """The probe was closed with its client or event loop: it gives its slot back."""
         if not self.over:
             self.over = True
             self.call.health.cut_short(self.attempt.ticket)
 
 
 def detached(call: CallState, attempt: ActiveAttempt) -> DetachedProbe | None:
-    """The rest of an overtaken attempt, where it is a probe that has shown nothing so far; None for all others."""
+    """The detached probe of an overtaken attempt, if it is a probe without an outcome so far; else None."""
     ticket, candidate = attempt.ticket, attempt.state.candidate
     open_question = ticket.model.probe or (ticket.endpoint.probe and not attempt.reached)
     if attempt.token or not open_question or call.policy.any_error:

@@ -1,13 +1,12 @@
-"""The machine of one call: events in, commands out, the time as an argument. See the page of this package.
+"""The machine of one call: events in, commands out, the time as an argument. See the docstring of this package.
 
-Drive it with `begin`, then one event for each command. What comes next stands in `rounds`, what a failure teaches in
-`learning`, which attempts run side by side in `beside`; here are the events, and what they change in the call.
+`rounds` picks the next candidate, `learning` records failures, `beside` runs attempts side by side. This module has
+the events, and what they change in the call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
@@ -29,25 +28,25 @@ from .rounds import SAME_MODEL, Start, following, once_more, same_again
 from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
-"""Attempts at the only model of a chain, where the user has set no number of them."""
+"""Attempts at the only model of a chain, if the user has not set a number."""
 MOST_BESIDE = 3
-"""Attempts of one call under way at a time, where first tokens are overdue."""
+"""The most active attempts of one call while first tokens are overdue."""
 NO_PLACE_SECONDS = 0.5
 UNSIGNED_SECONDS = 600.0
-"""A signature that was not verified is a matter of one conversation; other forms are the model's rule."""
+"""How long `Form.UNSIGNED` is remembered: an invalid signature concerns one conversation, other forms the model."""
 
 _REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
-"""What the refusal of a prefill may be taken for: which words a provider finds for it cannot be known."""
+"""Kinds that a refused prefill may have: providers word this refusal differently."""
 
 
 class WrongOrder(RuntimeError):
-    """An event that cannot come in this state: a bug in whoever drives the machine."""
+    """An event that cannot come in this state: a bug in the driver."""
 
 
 class Failover:
     """One call. Drive it with `begin`, then one of the events for each command, until `Succeed` or `Fail`.
 
-    An event of an attempt names it by its `number`; without one, the only attempt under way is meant.
+    `number` names the attempt of an event; without a number, the event belongs to the only active attempt.
     """
 
     def __init__(
@@ -61,8 +60,9 @@ class Failover:
         random: Callable[[], float],
     ) -> None:
         if len(candidates) == 1 and not candidates[0].attempts_set:
-            candidates = [replace(candidates[0], attempts=max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
-        states = [CandidateState(candidate) for candidate in candidates]
+            states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
+        else:
+            states = [CandidateState(candidate) for candidate in candidates]
         self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None
@@ -82,17 +82,17 @@ class Failover:
         return self._next(now)
 
     def reached(self, now: float, number: int | None = None) -> None:
-        """The endpoint has given an HTTP status, whatever it is: a probe of the endpoint has succeeded."""
+        """The endpoint has sent an HTTP status; any status is the success of an endpoint probe."""
         call = self._call
         if self._state != "asking" or (number is not None and number not in call.active):
-            return  # the caller has left meanwhile, or another attempt was faster
+            return  # the caller has left, or another attempt was faster
         attempt = self._attempt(number)
         attempt.reached = True
         if attempt.ticket.endpoint.probe or attempt.ticket.endpoint.forced:
             call.health.endpoint_answered(attempt.ticket, now)
 
     def first_token(self, now: float, number: int | None = None) -> None:
-        """The attempt has produced its first token: content, reasoning or a tool call. All others are overtaken."""
+        """The attempt has its first token: content, reasoning or a tool call. All other attempts are overtaken."""
         call = self._call
         self._expect("asking")
         if number is not None and number not in call.active:
@@ -106,7 +106,7 @@ class Failover:
             self._overtake(attempt, now)
 
     def chosen(self, now: float, number: int) -> None:
-        """The call goes on with this attempt: all others are overtaken, also where its answer came whole."""
+        """The call takes this attempt's answer, also one without a first token. All other attempts are overtaken."""
         self._expect("asking")
         self._overtake(self._attempt(number), now)
 
@@ -115,34 +115,34 @@ class Failover:
             self._detached[probe.number] = probe
 
     def overdue(self, number: int) -> str | None:
-        """The deadline of ours that an attempt had missed when another one was faster; None: it was in time."""
+        """The deadline of this library that an overtaken attempt had missed; None: it was in time."""
         return self._call.overdue.get(number)
 
     def detached(self, number: int) -> DetachedProbe | None:
-        """An overtaken probe that is to run on: whoever takes it feeds it from now on, also after the call's end."""
+        """An overtaken probe that runs on. The driver passes its further events to the probe, even after the call."""
         return self._detached.pop(number, None)
 
     def reasons(self, number: int | None = None) -> None:
-        """The model has begun to reason; if the request did not ask for that, it is remembered."""
+        """The model reasons. Recorded in health if the request did not ask for reasoning."""
         call = self._call
         if not call.traits.slow and (number is None or number in call.active):
             call.health.learn_reasons(self._attempt(number).state.candidate.target)
             call.timing.forget()
 
     def streamed(self) -> None:
-        """Something has been delivered to the caller, be it reasoning only."""
+        """The caller has received a piece, at least reasoning."""
         self._streamed = True
 
     def delivered(self) -> None:
-        """Text has been delivered to the caller: no model can start over now."""
+        """The caller has received text: no model can start over now."""
         self._streamed = self._call.delivered = True
 
     def held(self, seconds: float) -> None:
-        """The consumer held a piece for so long; the call's time does not include that."""
+        """The consumer has held a piece for `seconds`: move the call's deadline."""
         self._call.deadline += seconds
 
     def succeeded(self, now: float, number: int | None = None) -> Succeed:
-        """The attempt gave a whole answer."""
+        """The attempt has a complete answer."""
         call = self._call
         self._expect("asking")
         attempt = self._attempt(number)
@@ -157,7 +157,7 @@ class Failover:
         return Succeed()
 
     def joined(self, how: str) -> None:
-        """A continuation has joined the delivered text; what the model did is remembered."""
+        """A continuation has joined the delivered text. Records in health how the model continued the text."""
         start = self._attempt(None).start
         if start.way is ContinuationMode.PREFILL:
             way = ContinuationMode.INSTRUCT if how == "restarted" else ContinuationMode.PREFILL
@@ -172,9 +172,9 @@ class Failover:
         only_prefill: bool = False,
         stricter: Form | None = None,
     ) -> Command:
-        """The attempt failed. `only_prefill`: the delivered text stops where an instruction would break its form.
+        """The attempt failed. `only_prefill`: at the end of the delivered text, an instruction would break its form.
 
-        `stricter`: the form in which the model may take the history, after a refusal that names what stands in it.
+        `stricter`: the form of history that the model may accept, after a refusal that names a part of the history.
         """
         call = self._call
         self._expect("asking")
@@ -204,13 +204,13 @@ class Failover:
             ours = failure.kind is FailureKind.INVALID_REQUEST and attempt.start.way is not None
             if not call.traits.continues or (rule.action is Action.RAISE and not ours):
                 return self._give_up("interrupted", failure, now)
-            # A model that broke off is called again only when no other is left, and not at once.
+            # A model that failed in mid-answer is called again only after all others, and not at once.
             state.failed_mid_stream = True
             rule = Rule(Action.NEXT, again=rule.again) if ours or rule.action in SAME_MODEL else rule
         return self._react(attempt, rule, failure, now)
 
     def withheld(self, why: str, now: float, number: int) -> Command:
-        """The request was not sent, since the call may not pay for it: another model may be cheaper."""
+        """The request was not sent, since its cost exceeds a spend limit. Another model may be cheaper."""
         call = self._call
         self._expect("asking")
         attempt = self._attempt(number)
@@ -219,7 +219,7 @@ class Failover:
         state = attempt.state
         if not state.attempts:
             state.ticket = None
-        if call.active:  # what these hold may be what it lacks
+        if call.active:  # their reserved costs may become free
             state.why = why
             return KeepWaiting()
         self._last = state
@@ -227,9 +227,9 @@ class Failover:
         return self._next(now)
 
     def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
-        """A probe may be made that could not be made when the call began: beside those under way, if there are any.
+        """This process may make a probe now, which it could not when the call began: start it beside active attempts.
 
-        It is not charged. None: not in this call, or there is no place for one more request.
+        The probe is not charged to the retry budget. None: this call makes no probe, or has no connection slot for one.
         """
         call = self._call
         if self._state != "asking" or not place or call.begun or len(call.active) >= MOST_BESIDE:
@@ -241,7 +241,7 @@ class Failover:
         return None if ticket is None else self._send(state, ticket, now)
 
     def goes_without(self, now: float) -> bool:
-        """Whether this call starts with a candidate that needs no probe, while it is asked whether it may probe."""
+        """Whether this call can start with a candidate that needs no probe, while the store decides on its lease."""
         call = self._call
         if not call.side_by_side or any(call.health.probes_alone(one.candidate.target) for one in call.candidates):
             return False
@@ -249,13 +249,13 @@ class Failover:
 
     @property
     def beside_at(self) -> float | None:
-        """When `beside` is to be called, as things stand; None: not while the attempts under way go on like this."""
+        """The time at which `beside` must be called; None: not before the next event of an active attempt."""
         return beside_at(self._call)
 
     def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
-        """`beside_at` has come: the next candidate beside those that are silent or slow, if one may be called.
+        """`beside_at` has come: call the next candidate beside the silent or slow attempts, if one may be called.
 
-        `place`: whether there is a place for one more request; if not, this is looked at again soon.
+        `place`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
         """
         if self._state != "asking":
             return None
@@ -286,7 +286,7 @@ class Failover:
         return self._next(now)
 
     def left(self, now: float) -> None:
-        """The caller has gone: cancelled, closed, or broken off."""
+        """The caller has cancelled or closed the call."""
         if self._state != "done":
             self._finish(now)
 
@@ -297,7 +297,7 @@ class Failover:
     # Attempts side by side
 
     def _hedge(self, now: float, *, charged: bool) -> StartAttempt | None:
-        """One more attempt as the user's `hedge` allows it: a hedge is `charged`, going on from a failed one is not."""
+        """One more attempt, if `hedge` allows one. A hedge is `charged`; the next attempt after a failure is not."""
         call = self._call
         hedging = call.limits.hedge
         if hedging is None or not call.traits.idempotent or self._state != "asking" or now >= call.deadline:
@@ -315,18 +315,18 @@ class Failover:
     # The same request in another form
 
     def prefill_refused(self, failure: Failure, number: int | None = None) -> bool:
-        """Whether the attempt failed only because it was to go on from a prefill."""
+        """Whether the attempt failed only because the endpoint refused the prefill."""
         attempt = self._attempt(number)
         if attempt.start.way is not ContinuationMode.PREFILL or attempt.token:
             return False
         return failure.status == 400 and failure.kind in _REFUSALS
 
     def form_refused(self, stricter: Form | None, number: int | None = None) -> bool:
-        """Whether the attempt failed only because of the history's form: there is a `stricter` one."""
+        """Whether the attempt failed only because of the history's form, and a `stricter` form is left."""
         return stricter is not None and not self._attempt(number).token
 
     def _again_otherwise(self, attempt: ActiveAttempt, now: float, form: Form | None) -> Command:
-        """A refused prefill or form: no failure, no attempt; the same model at once by instruction, or in `form`."""
+        """After a refused prefill or form: call the model again at once, by instruction or in `form`. Not counted."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -339,7 +339,7 @@ class Failover:
         return self._next(now) if call.only_prefill else self._start(state, now)
 
     def corrects(self, failure: Failure, number: int | None = None) -> bool:
-        """Whether only what this library had added was refused: it is sent again without, and no attempt is counted."""
+        """Whether the endpoint refused only an addition of this library, which the next request omits."""
         attempt = self._attempt(number)
         return self.prefill_refused(failure, number) or self._refused_parameter(failure, attempt) is not None
 
@@ -347,7 +347,7 @@ class Failover:
         return None if attempt.token or self._call.delivered else refused_parameter(failure, attempt.start.without)
 
     def _again_without(self, attempt: ActiveAttempt, parameter: str, now: float) -> Command:
-        """Send the same request again at once, without a parameter that the endpoint refuses; remember that."""
+        """Send the request again at once without a parameter that the endpoint refuses. Remembers the refusal."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -367,7 +367,7 @@ class Failover:
         )
 
     def _again_for_less(self, attempt: ActiveAttempt, failure: Failure, now: float) -> Command:
-        """Send the request again at once, for no more tokens than the account can pay for. It is not charged."""
+        """Send the request again at once, limited to the tokens that the account can pay for. No retry is charged."""
         call = self._call
         state, ticket = attempt.state, attempt.ticket
         call.health.endpoint_answered(ticket, now)
@@ -375,14 +375,14 @@ class Failover:
         state.max_tokens = failure.affordable_tokens
         return self._start(state, now)
 
-    # What comes next
+    # The next candidate
 
     def _react(self, attempt: ActiveAttempt, rule: Rule, failure: Failure, now: float) -> Command:
         """Carry out the rule of a failure."""
         call = self._call
         state, action = attempt.state, rule.action
         if failure.kind is FailureKind.INVALID_REQUEST and action is Action.RAISE and call.active:
-            # An attempt under way may show that another model takes the request.
+            # Another model, whose attempt is under way, may accept the request.
             self._refused, state.excluded = failure, True
             return KeepWaiting()
         if action is Action.RAISE or (action is Action.QUEUE and attempt.token):
@@ -407,7 +407,7 @@ class Failover:
         return self._next(now)
 
     def _pause(self, state: CandidateState, until: float, now: float) -> Command:
-        """Wait for one candidate."""
+        """Wait until the next attempt at one candidate."""
         self._resume = state
         wait = self._wait(until)
         return self.woke(now) if until <= now else wait
@@ -460,7 +460,9 @@ class Failover:
         state.active += 1
         self._last = state
         self._state = "asking"
-        call.unpaid_since = None
+        if call.unpaid_since is not None:
+            call.unpaid_seconds += now - call.unpaid_since
+            call.unpaid_since = None
         call.started += 1
         call.later_at = None
         start, attempt = with_deadlines(call, state, ticket, now, forced=forced)
@@ -487,7 +489,7 @@ class Failover:
                 left = max(0.0, standing.until - now) if standing.until is not None else None
                 if standing.gate is Availability.COOLING and standing.until is not None:
                     ready.append(standing.until)
-                skipped.append(Skipped(state.candidate.key, state.why or standing.reason or "not asked", left))
+                skipped.append(Skipped(state.candidate.key, state.why or standing.reason or "not called", left))
         self._finish(now)
         retry_after = max(0.0, min(ready) - now) if ready else None
         return Fail(why, failure, retry_after, tuple(skipped), call.over_budget)
@@ -504,7 +506,7 @@ class Failover:
         self._detached.clear()
         self._state = "done"
 
-    # Small things
+    # Helpers
 
     def _attempt(self, number: int | None) -> ActiveAttempt:
         call = self._call

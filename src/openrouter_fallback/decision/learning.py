@@ -1,4 +1,4 @@
-"""What a failure teaches: health, cooldowns, penalties, and what it means for the call's other candidates."""
+"""What a failure changes: health, cooldowns, penalties, and the call's other candidates."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 4.0
 
 _AUTH_SERVICE = Rule(Action.RETRY, again=True)
-"""For a refused key that was accepted a moment ago."""
+"""The rule for a 401 with a key that was accepted within the last hour."""
 
 
 def names_model(failure: Failure) -> bool:
-    """Whether a 404 is about the model, and not about an item, a value or the URL of the request."""
+    """Whether a 404 concerns the model, and not an item, a value or the URL of the request."""
     return not failure.harmless
 
 
 def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> Rule:
-    """Tell health what a failure shows, and note what it means for this candidate. Returns the rule that holds."""
+    """Record a failure in health and in its candidate's state. Returns the rule for the failure."""
     rule = call.policy.rule(failure)
     state, ticket, kind = attempt.state, attempt.ticket, failure.kind
     health, target = call.health, state.candidate.target
@@ -44,7 +44,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
         free = failure.scope == "free"
         state.ready_at = health.rate_limited(target, now, failure.retry_after, free=free)
-        for sibling in call.candidates if free else ():  # one limit for all of them: none is called to hear it again
+        for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
             if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
                 sibling.excluded, sibling.why = True, "the free models of this API key are used up"
     else:
@@ -53,7 +53,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
         health.out_of_credits(target, now, failure.retry_after)
     elif kind is FailureKind.AUTH:
         if rule.action is Action.OTHER_ACCOUNT and health.accepted(target, now):
-            rule = _AUTH_SERVICE  # the key is good: the service that checks keys is not
+            rule = _AUTH_SERVICE  # the key is valid: the service that checks keys fails
         else:
             health.unauthorized(target, now)
     elif kind is FailureKind.UNSUPPORTED:
@@ -67,7 +67,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
         if ticket.probe:
             settle(call, state, now)
     elif kind is FailureKind.TIMED_OUT and failure.status is None:
-        health.ended(ticket)  # silence that proves nothing, but a probe was made
+        health.ended(ticket)  # silence without an outcome: a probe keeps its slot
     else:
         health.release(ticket)
     if kind is FailureKind.TIMED_OUT and failure.status is None and not attempt.token and state.candidate.streams:
@@ -78,7 +78,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
 def _hurts(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> bool:
     """Whether a failure counts against the model's health.
 
-    A deadline that the call made shorter than the model's own does not, unless it was long.
+    A deadline that the call made shorter than the model's usual one only counts if it exceeds `health.patience`.
     """
     start = attempt.start
     if failure.kind is not FailureKind.TIMED_OUT or failure.status is not None or attempt.token:
@@ -86,20 +86,20 @@ def _hurts(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float
     usual = call.timing.usual_first_token(start.candidate)[0]
     own_deadline = start.attempt_by is not None and now >= start.attempt_by
     if start.candidate.streams and not own_deadline and call.health.spoke_since(start.ticket):
-        return False  # the model answers other calls meanwhile: all wait longer, none in vain
+        return False  # the model has answered another call since: it is slow, not dead
     if own_deadline or start.first_token_by >= start.ticket.started + usual:
         return True
     return start.candidate.streams and now - start.ticket.started > call.health.patience(start.candidate.key)
 
 
 def backoff(call: CallState, attempts: int) -> float:
-    """Seconds before the next attempt at a model that has failed so often: half of its step to all of it."""
+    """Seconds before the next attempt at a model after so many `attempts`: a random half to whole of the step."""
     step = min(BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 9), LONGEST_BACKOFF_SECONDS)
     return (0.5 + 0.5 * call.random()) * step
 
 
 def settle(call: CallState, state: CandidateState, now: float) -> None:
-    """Record the call's one outcome for a model that it is leaving."""
+    """Record the call's one outcome for a model when the call leaves the model."""
     rule, state.pending_penalty = state.pending_penalty, None
     if rule is None or state.ticket is None:
         return
@@ -111,7 +111,7 @@ def settle(call: CallState, state: CandidateState, now: float) -> None:
 
 
 def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:
-    """What the failure means for the call's other candidates, and for this one in later rounds."""
+    """Apply the rule of a failure to the call's other candidates, and to this candidate's later rounds."""
     target = state.candidate.target
     if rule.action is Action.OTHER_ACCOUNT:
         for other in call.candidates:
@@ -127,14 +127,14 @@ def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:
 
 
 def _refused_too(state: CandidateState, other: Candidate) -> bool:
-    """Whether another candidate is refused for what the account lacks; one without credits may serve free models."""
+    """Whether the account's refusal also applies to `other`. An account without credits may still use free models."""
     empty = state.failure is not None and state.failure.kind is FailureKind.CREDITS
     spared = empty and other.free and not state.candidate.free
     return other.target.account == state.candidate.target.account and not spared
 
 
 def _only_larger(call: CallState, state: CandidateState, failure: Failure) -> None:
-    """Exclude models whose context is no larger than that of the model that found the request too long."""
+    """Exclude models whose context is not larger than that of the model for which the request was too long."""
     held = state.candidate.context
     if held is None or failure.code == "max_tokens_exceeded" or call.policy.any_error:
         return

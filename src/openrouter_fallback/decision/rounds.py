@@ -1,4 +1,4 @@
-"""What comes next: which candidate is called, or until when the call waits. Functions over the candidates' states."""
+"""The next step: which candidate to call, or until when to wait. Functions over the candidates' states."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from .learning import backoff
 
 RECONNECT_SECONDS = 1.0
 LONGEST_COOLDOWN_SECONDS = 60.0
-"""A longer cooldown is not waited for where every model cools down: they are called all the same."""
+"""The longest wait for a cooldown, if every model cools down; for a longer one the models are called nevertheless."""
 BUDGET_WAIT_SECONDS = 10.0
-"""How long a request waits for the retry budget before the call fails."""
+"""How long a call waits for the retry budget before it fails, all its requests together."""
 BUDGET_LOOK_SECONDS = 0.5
+SPARED_LOOK_SECONDS = 1.0
+"""How often a call whose attempts are silent looks whether the probe of another call has closed a circuit."""
 
 SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Call this candidate. `forced`: though a circuit is open; `extra`: the retry budget is charged."""
+    """Call this candidate. `forced`: although a circuit is open; `extra`: charge the retry budget."""
 
     state: CandidateState
     forced: bool = False
@@ -31,11 +33,11 @@ class Start:
 
 
 Step = Start | SleepUntil | None
-"""None: there is no candidate left to call, nor one to wait for."""
+"""None: no candidate is left to call or to wait for."""
 
 
 def following(call: CallState, now: float) -> Step:
-    """The next candidate in the order of the chain; where all were tried, see `_again`."""
+    """The next untried candidate in the order of the chain; if all were tried, see `_again`."""
     states = [state for state in call.candidates if call.open(state) and not state.active]
     open_to = [(state, call.standing(state, now)) for state in states]
     ready = [
@@ -58,7 +60,7 @@ def _holds_back(
     ready: list[tuple[CandidateState, AvailabilityStatus]],
     now: float,
 ) -> bool:
-    """Whether this call spares a model that has only just recovered; decided once."""
+    """Whether this call spares a model that has recovered within the last 10 s; decided once per call."""
     if state.held_back is None:
         target = state.candidate.target
         elsewhere = any(other.candidate.target.endpoint != target.endpoint for other, _ in ready)
@@ -67,42 +69,58 @@ def _holds_back(
 
 
 def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
-    """Every candidate that may be called was called: later rounds, then open circuits, then cooldowns."""
+    """All available candidates were tried: later rounds, then open circuits, then cooldowns."""
     unpaid = False
     rounds = [
         (state, at) for state, at in open_to if state.attempts and at.gate in (Availability.READY, Availability.PROBE)
     ]
     forced = [(state, at) for state, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
     cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
-    rounds.sort(key=lambda one: (one[0].failed_mid_stream, one[0].ready_at))
+    if call.active:  # these may take long: the last attempts of a model whose circuit is open are spared until then
+        spared = [(state, at) for state, at in forced if state.attempts and at.gate is Availability.LEFT_OUT]
+        forced = [one for one in forced if one not in spared]
+        cooling += [max(at.until or now, now + SPARED_LOOK_SECONDS) for _, at in spared]
+    due = {id(state): _due(call, state, now) for state, _ in (*rounds, *forced)}
+    rounds.sort(key=lambda one: (one[0].failed_mid_stream, due[id(one[0])]))
     if rounds and call.health.retries_forbidden and not call.policy.any_error:
         rounds, unpaid = [], True
-    if rounds and rounds[0][0].ready_at > now:
-        soonest = min([rounds[0][0].ready_at, *cooling])
+    if rounds and due[id(rounds[0][0])] > now:
+        soonest = min([due[id(rounds[0][0])], *cooling])
         if soonest < call.deadline:
             return SleepUntil(soonest, call.deadline)
     for state, at in rounds:
-        if state.ready_at <= now and call.affords(state, now):
+        if due[id(state)] <= now and call.affords(state, now):
             return Start(state, forced=at.unreachable, extra=True)
-        unpaid = unpaid or state.ready_at <= now
+        unpaid = unpaid or due[id(state)] <= now
     everything = call.all_circuits_open(now)
     for state, _ in sorted(forced, key=_turn):
         extra = state.attempts > 0 or everything
-        if state.ready_at <= now and (not extra or call.affords(state, now)):
+        if due[id(state)] <= now and (not extra or call.affords(state, now)):
             return Start(state, forced=True, extra=extra)
-        unpaid = unpaid or state.ready_at <= now
+        unpaid = unpaid or due[id(state)] <= now
     if unpaid:
         return _await_budget(call, cooling, now)
-    soonest = min([*(state.ready_at for state, _ in forced), *cooling], default=now)
+    soonest = min([*(due[id(state)] for state, _ in forced), *cooling], default=now)
     if now < soonest < call.deadline and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
         return SleepUntil(soonest, call.deadline)
     return after_cooldown(call, open_to, now)
 
 
-def once_more(call: CallState, now: float) -> Step:
-    """Half of the time is used and no other candidate can be called: a model under way, beside its own late attempt.
+def _due(call: CallState, state: CandidateState, now: float) -> float:
+    """When a candidate that does not cool down may be called (again).
 
-    So a model that drips or is silent, and has recovered meanwhile, answers the call. Once for each model.
+    It is the time that its server has named, where the call can wait so long, and the end of its backoff otherwise: the
+    cooldown that this call was told of is over for other calls, if one of them was answered.
+    """
+    if state.ready_at - now <= LONGEST_COOLDOWN_SECONDS and state.ready_at < call.deadline:
+        return state.ready_at
+    return min(state.ready_at, state.backoff_until)
+
+
+def once_more(call: CallState, now: float) -> Step:
+    """Half of the time has passed and no other candidate can be called: retry a model beside its own late attempt.
+
+    So a silent or slow model that has recovered since can answer the call. Once per model.
     """
     late = {id(attempt.state): attempt for attempt in call.active.values() if attempt.late}
     for state in call.candidates:
@@ -115,7 +133,7 @@ def once_more(call: CallState, now: float) -> Step:
 
 
 def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
-    """All that are left cool down for longer than the call can wait: call them all the same, after a backoff."""
+    """All remaining models cool down for longer than the call can wait: call them nevertheless, after a backoff."""
     cooling = [state for state, at in open_to if at.gate is Availability.COOLING]
     if not cooling or call.policy.any_error:
         return None
@@ -128,21 +146,28 @@ def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, Availabi
 
 
 def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
-    """Wait for at most `BUDGET_WAIT_SECONDS` until the retry budget has room, or a candidate has earned a request."""
+    """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
+
+    A cooldown that is waited for after that is another wait: whoever wakes has all its seconds again, for all calls
+    that waited for it wake at once.
+    """
     call.over_budget = True
     if call.unpaid_since is None:
         call.unpaid_since = now
-    until = call.unpaid_since + BUDGET_WAIT_SECONDS
+    until = call.unpaid_since + BUDGET_WAIT_SECONDS - call.unpaid_seconds
     if call.health.retries_forbidden or now >= until:
         soonest = min(cooling, default=now)
-        return SleepUntil(soonest, call.deadline) if now < soonest < call.deadline else None
+        if not now < soonest < call.deadline:
+            return None
+        call.unpaid_since, call.unpaid_seconds = None, 0.0
+        return SleepUntil(soonest, call.deadline)
     look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     soonest = min([look, until, *cooling])
     return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
 
 
 def same_again(call: CallState, state: CandidateState, action: Action, now: float) -> Step:
-    """The rules that call the same model before any other; None where they do not hold."""
+    """Retry the same model before any other, if the rule's action says so; else None."""
     if action is Action.QUEUE:
         state.attempts -= 1
         call.queued += 1
@@ -166,11 +191,11 @@ def same_again(call: CallState, state: CandidateState, action: Action, now: floa
 
 
 def _pause(call: CallState, until: float) -> SleepUntil | None:
-    """Wait for one candidate; None if the call has not that much time."""
+    """Wait for one candidate; None if the call's deadline comes first."""
     return SleepUntil(until, call.deadline) if until < call.deadline else None
 
 
 def _turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
-    """The order of those that are left out: rotating, soonest to recover first, and last who cannot do it."""
+    """Sort key of unavailable candidates: fewest attempts, soonest to recover; those that lack a feature come last."""
     state, at = left_out
     return at.gate is Availability.UNFIT, state.attempts, at.forced, at.until or 0.0

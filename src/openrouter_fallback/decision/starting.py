@@ -1,4 +1,4 @@
-"""What an attempt starts with: its deadlines, and what the request to its model leaves out."""
+"""How an attempt starts: its deadlines, and what its request omits."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from .commands import StartAttempt
 from .timeouts import SLOW_STALL_SECONDS
 
 PROBE_ALONE_SECONDS = 0.5
-"""How long a probe goes alone while another candidate is ready."""
+"""Seconds in which a probe runs alone while another candidate is ready."""
 
 
 def with_deadlines(
     call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
 ) -> tuple[StartAttempt, ActiveAttempt]:
-    """What an attempt starts with. `forced`: circuits do not keep candidates out."""
+    """The command and the state of a new attempt. `forced`: candidates with an open circuit may follow."""
     candidate, limits, timing = state.candidate, call.limits, call.timing
     remaining = call.deadline - now
-    others = any(call.still_to_come(other, now, forced=forced) for other in call.candidates if other is not state)
-    first_token, ends = timing.first_token(candidate, remaining, others=others, probe=ticket.probe)
+    probe = ticket.probe
+    others = call.goes_on(state, now, forced=forced)
+    beside = others or call.may_recover(state, now)
+    first_token, ends = timing.first_token(candidate, remaining, others=beside, probe=probe)
     ends = ends or call.policy.any_error
     first_token_by = now + first_token if ends and first_token < remaining else call.deadline
-    hedge_at = now + timing.hedge_after(candidate) if others and limits.hedge is not None else first_token_by
+    hedge_at = now + timing.hedge_after(candidate) if beside and limits.hedge is not None else first_token_by
     doubt_at, half_at = first_token_by, None
-    if not ends and others:
+    if not ends and beside:
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
-    raced = ticket.probe and call.side_by_side and not call.health.probes_alone(candidate.target)
+    raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
     rest = others or any(not other.exhausted for other in call.candidates if other is not state)
@@ -40,7 +42,7 @@ def with_deadlines(
         first_token_by=first_token_by,
         total_by=call.deadline,
         attempt_by=now + limits.attempt if limits.attempt is not None else None,
-        stall=timing.stall(candidate),
+        stall=timing.stall(candidate, remaining, others=beside),
         tool_stall=limits.stall or SLOW_STALL_SECONDS,
         ignore=_ignored(call, state),
         way=call.way(state) if call.delivered else None,
@@ -60,7 +62,7 @@ def with_deadlines(
 
 
 def _ignored(call: CallState, state: CandidateState) -> tuple[str, ...]:
-    """On a retry of the same model: the provider that has just failed, where OpenRouter names one."""
+    """On a retry of the same model: the provider that has failed, if OpenRouter has named one."""
     failure = state.failure
     if (
         failure is None

@@ -14,14 +14,14 @@ SLOW_FIRST_TOKEN_SECONDS = 120.0
 STALL_SECONDS = 30.0
 SLOW_STALL_SECONDS = 300.0
 PROOF_SECONDS = 10.0
-"""A probe that another attempt has overtaken has at least so long for its first token."""
+"""The least time for the first token of an overtaken probe."""
 HEDGE_SECONDS = 2.0
-"""The hedge delay while a model's own times are not known."""
+"""The hedge delay while the model's times to first token are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """One call's view of time, in seconds. `slow_models`: what `slow` has found, by candidate."""
+    """The timeouts of one call, in seconds. `slow_models` keeps the results of `slow` by candidate."""
 
     limits: Limits
     facts: RequestTraits
@@ -29,7 +29,7 @@ class Timeouts:
     slow_models: dict[int, bool] = field(default_factory=dict)
 
     def slow(self, candidate: Candidate) -> bool:
-        """Whether this request to this model may take long without anything being wrong."""
+        """Whether this request to this model is expected to take long."""
         if self.facts.slow:
             return True
         known = self.slow_models.get(id(candidate))
@@ -39,15 +39,15 @@ class Timeouts:
         return known
 
     def forget(self) -> None:
-        """A model has shown that it reasons."""
+        """Drop the kept results of `slow`: a model has been found to reason."""
         self.slow_models.clear()
 
     def pace(self, candidate: Candidate) -> int:
-        """The class in which this request's time to the first token is compared with others."""
+        """The class of requests with which this request's time to first token is compared."""
         return 2 * self.facts.size + self.slow(candidate)
 
     def usual_first_token(self, candidate: Candidate) -> tuple[float, bool]:
-        """The model's own deadline for the first token, and whether the user has set it."""
+        """The model's deadline for the first token, and whether the user has set it."""
         chosen = self.limits.first_token if self.limits.first_token is not None else candidate.timeout
         if chosen is not None:
             return chosen, True
@@ -58,9 +58,9 @@ class Timeouts:
     def first_token(self, candidate: Candidate, remaining: float, *, others: bool, probe: bool) -> tuple[float, bool]:
         """Seconds to the first token, and whether that time ends the attempt.
 
-        `remaining` seconds are left to the call. Only what the user has set ends it. The last candidate left may use
-        all that remains; while there are `others`, half of it is kept for them, and where the time has passed another
-        is asked beside this one.
+        The call has `remaining` seconds left. Only a deadline of the user ends the attempt. The last candidate may use
+        all of them; while there are `others`, half is kept for them, and after this deadline another model is called
+        beside this one.
         """
         usual, user_set = self.usual_first_token(candidate)
         share = remaining / 4 if probe else remaining / 2
@@ -69,7 +69,7 @@ class Timeouts:
         return (min(usual, share) if others else remaining), not self.facts.idempotent
 
     def learnt(self, candidate: Candidate, now: float) -> float:
-        """As far as the model's own first tokens show it, how long this request's may take."""
+        """The deadline for this request's first token, learnt from the model's first tokens; `inf` if not known."""
         usual, user_set = self.usual_first_token(candidate)
         if user_set or not candidate.streams:
             return float("inf")
@@ -77,9 +77,9 @@ class Timeouts:
         return float("inf") if learnt is None or self.health.others_late(candidate.key, now) else learnt
 
     def proof(self, candidate: Candidate, now: float) -> float:
-        """Seconds in which a probe that runs on, detached, shows by its first token that the model answers.
+        """The deadline for the first token of a detached probe, after which the probe has failed.
 
-        The deadline of its class, learnt or by default, but no less than `PROOF_SECONDS`.
+        The user's deadline; else that of its class, learnt or by default, but at least `PROOF_SECONDS`.
         """
         usual, user_set = self.usual_first_token(candidate)
         if not candidate.streams and not user_set:
@@ -87,17 +87,23 @@ class Timeouts:
         learnt = None if user_set else self.health.learnt_first_token(candidate.key, self.pace(candidate), usual, now)
         return usual if user_set else max(PROOF_SECONDS, usual if learnt is None else learnt)
 
-    def stall(self, candidate: Candidate) -> float:
-        """The deadline between two tokens."""
-        return self.limits.stall or (SLOW_STALL_SECONDS if self.slow(candidate) else STALL_SECONDS)
+    def stall(self, candidate: Candidate, remaining: float, *, others: bool) -> float:
+        """The deadline between two tokens.
+
+        A stream that must end within `remaining` seconds leaves half of them to the `others`, which can go on with it.
+        """
+        if self.limits.stall is not None or self.slow(candidate):
+            return self.limits.stall or SLOW_STALL_SECONDS
+        shared = others and self.limits.wall_clock and not self.limits.whole
+        return min(STALL_SECONDS, remaining / 2) if shared else STALL_SECONDS
 
     def hedge_after(self, candidate: Candidate) -> float:
-        """How long a first token is waited for before the next candidate is called too."""
+        """Seconds without a first token after which the next candidate is called too."""
         hedging = self.limits.hedge
         if hedging is None or not self.facts.idempotent:
             return float("inf")
         if hedging.after is not None:
             return hedging.after
         if not candidate.streams:
-            return float("inf")  # when its first token comes is never known
+            return float("inf")  # without a stream, the time of the first token is unknown
         return self.health.usual_first_token(candidate.key, hedging.quantile) or HEDGE_SECONDS

@@ -84,7 +84,7 @@ class ScenarioResult:
         if twice:
             found.append(f"{twice} calls probed a dead model more than once")
         if self.scenario.workload.calls_after and ours.known_dead and not ours.probes:
-            found.append("no dead model was probed after its time was over")
+            found.append("no dead model was probed after the open time of its circuit")
         last = max(ours.calls, key=lambda call: call.at)
         if self.scenario.expect.recovers and last.model != self.primary:
             found.append(f"the primary no longer answers: {last.model or 'no model'} answered the last call")

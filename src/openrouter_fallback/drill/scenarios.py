@@ -103,7 +103,7 @@ def read_scenario(path: str | os.PathLike[str]) -> Scenario:
     if scenario.models is not None:
         raise ConfigError(f"{path}, models: a scenario has the models of the chain that is drilled; remove the key.")
     if scenario.refused and scenario.workload.concurrency > 1:
-        raise ConfigError(f"{path}, refused: who knocks at a refusing port can only be told one call at a time.")
+        raise ConfigError(f"{path}, refused: refused connections need concurrency 1, so that each belongs to one call.")
     try:
         Settings(**scenario.settings)
     except (ConfigError, TypeError) as error:

@@ -351,7 +351,8 @@ def _parameter(said: Report) -> str | None:
 
 def _line(text: str) -> str:
     """One bounded line without control characters."""
-    return " ".join(visible(text[:MAX_READ]).split())
+    text = text[:MAX_READ]
+    return " ".join((text if text.isprintable() else visible(text)).split())
 
 
 def _clean(text: str, prompt: str = "") -> str:
@@ -365,7 +366,7 @@ def _clean(text: str, prompt: str = "") -> str:
     text = _line(text)
     if len(prompt) >= _MIN_PROMPT:
         text = text.replace(prompt, "***")
-    text = without_keys(text)
+    text = without_keys(text) if text else ""
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1].rstrip() + "…"
 
 

@@ -1,4 +1,4 @@
-"""Health: windows, breakers, cooldowns, and what was learnt about models."""
+"""Health: windows, breakers, cooldowns, and facts learnt about models."""
 
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Rules, State

@@ -10,9 +10,9 @@ from .breaker import BreakerPermit
 
 @dataclass(frozen=True, slots=True)
 class HealthScopes:
-    """What an attempt is aimed at: the scopes in which its outcome is kept.
+    """The scopes of an attempt, in which its outcome is recorded.
 
-    `model` is the candidate's key, `account` the endpoint with the key's fingerprint: 429, 402 and 401 belong to it.
+    `model` is the candidate's key. `account` is the endpoint with the API key's fingerprint (for 429, 402 and 401).
     """
 
     model: str
@@ -22,7 +22,7 @@ class HealthScopes:
 
 
 class Availability(StrEnum):
-    """Whether a model may be asked now."""
+    """Whether a model may be called now."""
 
     READY = "ready"
     PROBE = "probe"
@@ -34,9 +34,9 @@ class Availability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityStatus:
-    """A model's gate with the reason and the clock's time at which it opens (None: by an event, not by time).
+    """A model's availability, the reason, and the clock's time until which it holds (None: until an event).
 
-    `unreachable`: only the endpoint's circuit is open; the model's own is not.
+    `unreachable`: the endpoint's circuit is open, the model's own is closed.
     """
 
     gate: Availability
@@ -51,7 +51,7 @@ READY = AvailabilityStatus(Availability.READY)
 
 @dataclass(slots=True)
 class Permit:
-    """One attempt's admission, given back with its outcome. `pace`: the class of its request, see `Pace`."""
+    """The admission of one attempt, returned with its outcome. `pace`: the class of the request (`Timeouts.pace`)."""
 
     target: HealthScopes
     started: float
@@ -65,7 +65,7 @@ class Permit:
         return self.model.probe or self.endpoint.probe
 
     def continue_from(self, earlier: Permit) -> None:
-        """This attempt belongs to the same call: what was counted for its model or endpoint stays one outcome."""
+        """Take over the failure that an `earlier` attempt of the same call has counted: one call is one outcome."""
         if earlier.target.model == self.target.model:
             self.model.failed_at = earlier.model.failed_at
         if earlier.target.endpoint == self.target.endpoint:

@@ -9,14 +9,14 @@ from enum import StrEnum
 from .window import Window
 
 OPEN_SECONDS = 10.0
-"""How long a circuit is open before its first probe; up to a fifth less by chance."""
+"""Seconds from the opening of a circuit to its first probe, less a random part of up to a fifth."""
 PROBE_SECONDS = 25.0
-"""From the begin of a probe to the next one, while probes fail or say nothing; up to a fifth less by chance."""
+"""Seconds from the start of one probe to the start of the next, less a random part of up to a fifth."""
 PROBE_SETTLES_SECONDS = 5.0
 SAME_EVENT_SECONDS = 1.0
-"""Failures of attempts that were all under way when the first of them failed are one event for so long."""
+"""Failures within so many seconds of a first one are one event, if their attempts were under way at the first."""
 SLOW_START_SECONDS = 10.0
-"""How long after it has closed a circuit admits only a share of the calls, where another model is ready."""
+"""Seconds after its closing in which a circuit admits only a share of the calls, while another model is ready."""
 SLOW_START_ATTEMPTS = 2
 _JITTER = 0.2
 _MOST_TRIPS = 40
@@ -41,7 +41,7 @@ class Rules:
 
 
 class BreakerPermit:
-    """One attempt's admission: when it began, and what the breaker looked like then."""
+    """The admission of one attempt: its start, and the breaker's epoch at that time."""
 
     __slots__ = ("began", "ended", "epoch", "failed_at", "forced", "probe")
 
@@ -57,11 +57,11 @@ class BreakerPermit:
 class Breaker:
     """The health of one model or endpoint.
 
-    One event is one observation: a failure of an attempt that was under way when another one failed, seen within a
-    second of that, counts in the window but not in the row of failures. So a reset of all connections opens nothing.
+    Failures of one event count once: if an attempt fails within a second of another failure, and was under way then,
+    its failure counts in the window but not in the row of failures. So a reset of all connections opens no circuit.
 
-    An attempt that began before the last change of state carries an older epoch and counts in the window only. A
-    forced attempt (all candidates were left out) takes no probe slot: its failure changes nothing, its success closes.
+    An attempt that began before the last change of state has an older epoch and counts in the window only. A forced
+    attempt (all circuits were open) takes no probe slot: its failure changes nothing, its success closes the circuit.
 
     A probe's slot is taken for 20 to 25 s from its begin, however it ends; only an end that says nothing of health
     (a rate limit, a caller that leaves soon) gives it back.
@@ -102,7 +102,7 @@ class Breaker:
         self.closed_at: float | None = None
         self.reason = ""
         self.alone = False
-        """Whether the last probe was cut short beside another attempt: the next one goes alone, so that it can tell."""
+        """Whether the last probe was overtaken and closed without a verdict: the next probe runs alone."""
         self._probe: BreakerPermit | None = None
         self._probe_token_at: float | None = None
         self._probe_until = 0.0
@@ -117,22 +117,22 @@ class Breaker:
         return State.OPEN if now < self.open_until else State.HALF_OPEN
 
     def admits(self, now: float) -> bool:
-        """Whether an attempt may begin unforced: closed, or half-open with the probe's slot free."""
+        """Whether an unforced attempt may begin: the circuit is closed, or half-open with a free probe slot."""
         if self.open_until is None:
             return True
         state = self.state(now)
         return state is State.CLOSED or (state is State.HALF_OPEN and not self.probe_holds(now))
 
     def probe_holds(self, now: float) -> bool:
-        """Whether a probe's slot is taken."""
+        """Whether the probe slot is taken."""
         return self._probe is not None and now < self._probe_until
 
     def holds_back(self, now: float, chance: float) -> bool:
-        """Whether a call should rather go to another model that is ready: this one has only just recovered.
+        """Whether a call should go to another ready model, since this circuit has closed within the last 10 s.
 
         `chance` is a random number of the call, in [0, 1).
         """
-        if self.closed_at is None:  # as almost always
+        if self.closed_at is None:  # the common case
             return False
         share = (now - self.closed_at) / SLOW_START_SECONDS
         if share >= 1.0:
@@ -141,7 +141,7 @@ class Breaker:
         return self.in_flight >= SLOW_START_ATTEMPTS and chance >= share * share
 
     def begin(self, now: float, *, forced: bool = False) -> BreakerPermit:
-        """Admit one attempt; half-open and not forced, it takes the probe's slot."""
+        """Admit one attempt. In a half-open breaker an attempt that is not `forced` takes the probe slot."""
         state = self.state(now)
         probe, forced = state is State.HALF_OPEN and not forced, forced and state is not State.CLOSED
         held = BreakerPermit(now, self.epoch, probe=probe, forced=forced)
@@ -159,7 +159,7 @@ class Breaker:
             self._probe_token_at = now
 
     def success(self, held: BreakerPermit, now: float) -> None:
-        """The attempt's call was answered through this breaker's model."""
+        """Count a success; it replaces a failure of the same call. A probe's or forced success closes the circuit."""
         state = self.state(now)
         self.end(held)
         if held.failed_at is not None:
@@ -183,7 +183,7 @@ class Breaker:
         if held.forced and held.epoch == self.epoch and state is not State.CLOSED:
             return False
         if held.epoch == self.epoch and held.probe and held is not self._probe and self._probe is not None:
-            return False  # it took so long that another probe has begun, which will tell
+            return False  # a later probe has the slot: its outcome decides
         if held.epoch == self.epoch and held.probe:
             self.trips = min(self.trips + 1, _MOST_TRIPS)
             self._open(now, max(0.0, self._probe_until - now) if open_for is None else open_for)
@@ -192,7 +192,7 @@ class Breaker:
         if counts and not again:
             self._count_bad(held, now)
         if held.epoch != self.epoch:
-            # Counted, but an attempt from before the last change cannot change the state again.
+            # An attempt from before the last change of state counts, but cannot change the state again.
             return False
         if open_for is not None:
             self._open(now, open_for)
@@ -211,13 +211,13 @@ class Breaker:
         return False
 
     def release(self, held: BreakerPermit) -> None:
-        """Any other end: a probe gives its slot back, nothing is counted."""
+        """End the attempt without an outcome: nothing is counted, and a probe gives its slot back."""
         self.end(held)
         if held is self._probe:
             self._probe = self._probe_token_at = None
 
     def end(self, held: BreakerPermit) -> None:
-        """The attempt is no longer under way; the slot of a probe stays taken."""
+        """End the attempt. A probe keeps its slot."""
         if not held.ended:
             held.ended = True
             self.in_flight -= 1
@@ -241,12 +241,12 @@ class Breaker:
         self._probe = self._probe_token_at = self.closed_at = None
 
     def _same_event(self, held: BreakerPermit, now: float) -> bool:
-        """Whether the attempt was under way when the last failure was seen, which was just now."""
+        """Whether the attempt was under way at the last failure in the row, at most a second ago."""
         at = self._event_at
         return at is not None and held.began < at and now - at <= SAME_EVENT_SECONDS
 
     def _too_low(self, now: float) -> bool:
-        """Whether the success rate is too low, where all failures of one event are one."""
+        """Whether the success rate is below the threshold. All failures of one event count as one."""
         good, bad = self.window.counts(now)
         events = good + max(0, bad - self._repeats.counts(now)[1])
         return events >= self.rules.min_samples and good < self.rules.skip_threshold * events

@@ -1,4 +1,4 @@
-"""A budget of requests: so many extra ones for each ordinary one, so that an outage is not multiplied."""
+"""A budget of extra requests, in proportion to ordinary requests, so that retries do not multiply an outage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ HEDGE_FLOOR = 1
 
 
 class Budget:
-    """Extra requests may be `share` of the ordinary ones of the last `seconds`; with little traffic, `floor` of them.
+    """Allows `share` extra requests for each ordinary request of the last `seconds`, but at least `floor` of them.
 
-    Where those came all at once, single ones are still allowed at the floor's pace, so that somebody finds out that an
-    outage is over. A `share` of 0 allows none, None allows all.
+    When these are used up, one more is still allowed every `seconds / floor`, so that the end of an outage is noticed.
+    A `share` of 0 allows none, None allows all.
     """
 
     __slots__ = ("_floor", "_pace", "_taken_at", "_window", "share")
@@ -29,11 +29,11 @@ class Budget:
         self._window = Window(seconds)
 
     def count(self, now: float) -> None:
-        """An ordinary request."""
+        """Count an ordinary request."""
         self._window.good(now)
 
     def allows(self, now: float) -> bool:
-        """Whether there is room for an extra request."""
+        """Whether the budget has room for an extra request."""
         if self.share is None:
             return True
         ordinary, extra = self._window.counts(now)
@@ -41,6 +41,6 @@ class Budget:
         return room or (self._floor > 0 and now - self._taken_at >= self._pace)
 
     def take(self, now: float) -> None:
-        """An extra request."""
+        """Count an extra request."""
         self._window.bad(now)
         self._taken_at = now

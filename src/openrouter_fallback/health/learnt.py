@@ -1,7 +1,7 @@
-"""What was learnt about models and endpoints beyond their health: one store of facts, each with an expiry.
+"""Facts learnt about models and endpoints beyond their health: one store, each fact with an expiry.
 
-A prefill that was refused, a feature that is missing, a parameter or a form of the history that an endpoint does not
-take: each is asked for once, and not again until the fact expires, an answer shows the opposite, or it is forgotten.
+Examples: a refused prefill, a missing feature, a parameter or form of history that an endpoint refuses. Each is tried
+once, and again only when the fact expires, an answer shows the opposite, or the fact is forgotten.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Fact(StrEnum):
-    """A kind of fact; what it is about stands in `subject`, how it turned out in `value`."""
+    """A kind of fact. `subject` names the feature or parameter, `value` the way or form."""
 
     CONTINUES = "continues"
-    """How the model goes on from delivered text (`value`: `prefill`, `instruct`)."""
+    """How the model continues delivered text (`value`: `prefill`, `instruct`)."""
     LACKS = "lacks"
-    """A feature that the model does not serve (`subject`: `tools`, `image` ...)."""
+    """A feature that the model does not support (`subject`: `tools`, `image` ...)."""
     REFUSES = "refuses"
-    """A parameter that the endpoint does not take (`subject`: its name)."""
+    """A parameter that the endpoint refuses (`subject`: its name)."""
     FORM = "form"
-    """The form of a history that the model takes (`value`: `unsigned`, `strict`, `strict_reasoned`)."""
+    """The form of history that the model accepts (`value`: `unsigned`, `strict`, `strict_reasoned`)."""
     REASONS = "reasons"
-    """The model reasons without being asked."""
+    """The model reasons although the request does not ask for reasoning."""
 
 
 SECONDS: Final = {
@@ -37,7 +37,7 @@ SECONDS: Final = {
     Fact.FORM: 86_400.0,
     Fact.REASONS: None,
 }
-"""How long each kind holds; None: until it is forgotten."""
+"""Seconds for which each kind of fact holds; None: until it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Learnt:
 
 
 class LearntFacts:
-    """The facts of one process, at most 4,096: the oldest goes first. Not locked: its owner is.
+    """The facts of one process, at most 4,096; the oldest is dropped first. Not thread-safe: its owner holds a lock.
 
-    Times are seconds of any monotonic clock, given as `now`; without one, a fact is looked up whatever its age.
+    Times are seconds of any monotonic clock, given as `now`; without `now`, a fact is returned whatever its age.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class LearntFacts:
     def learn(
         self, scope: str, fact: Fact, now: float, *, subject: str = "", value: str = "", seconds: float | None = None
     ) -> None:
-        """Remember a fact for `seconds`, by default as long as its kind holds."""
+        """Remember a fact for `seconds`, by default for the time in `SECONDS`."""
         seconds = SECONDS[fact] if seconds is None else seconds
         key = scope, fact, subject
         self._remove(key)
@@ -77,7 +77,7 @@ class LearntFacts:
         self._scopes[scope] = self._scopes.get(scope, 0) + 1
 
     def get(self, scope: str, fact: Fact, now: float | None = None, subject: str = "") -> Learnt | None:
-        """A fact that holds; None where nothing is known."""
+        """The fact, if it is known and has not expired, else None."""
         if scope not in self._scopes:
             return None
         known = self._facts.get((scope, fact, subject))
@@ -87,19 +87,19 @@ class LearntFacts:
         return None
 
     def first(self, scope: str, fact: Fact, subjects: Iterable[str], now: float) -> Learnt | None:
-        """The first of several subjects of which a fact is known."""
+        """The fact about the first of these subjects for which one is known, else None."""
         if scope not in self._scopes:
             return None
         return next((known for one in subjects if (known := self.get(scope, fact, now, one)) is not None), None)
 
     def subjects(self, scope: str, fact: Fact, now: float) -> frozenset[str]:
-        """All subjects of which a fact is known."""
+        """All subjects for which a fact of this kind is known."""
         if scope not in self._scopes:
             return _NOTHING
         return frozenset(known.subject for known in self.about((scope,), now) if known.fact is fact)
 
     def about(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
-        """All facts about these scopes that hold, for people to read."""
+        """All facts about these scopes that have not expired, for display."""
         wanted = set(scopes)
         facts = [known for known in self._facts.values() if known.scope in wanted]
         return tuple(known for known in facts if known.until is None or now < known.until)

@@ -1,4 +1,4 @@
-"""What this process knows about models, endpoints and keys. Memory is the place that decides."""
+"""The health of models, endpoints and keys, as this process knows it. Every decision rests on this memory."""
 
 from __future__ import annotations
 
@@ -17,43 +17,48 @@ from .learnt import Fact, Learnt, LearntFacts
 from .window import Latencies
 
 PATIENCE_SECONDS = 10.0
-"""Silence that counts as a time-out before a model's own p99 is known."""
+"""Seconds of silence that count as a time-out while a model has fewer than 100 first tokens."""
 _PATIENCE_SAMPLES = 100
 _USUAL_SAMPLES = 20
 _ACCEPTED_SECONDS = 3600.0
-"""How long a key that was accepted is believed in, against a 401."""
+"""Seconds after an accepted request in which a 401 does not count against the key."""
 EARNED_PER_SUCCESS = 4
 MOST_EARNED = 400
-"""Extra requests that successes of a model have earned for it, for times when the retry budget is used up."""
+"""The most extra requests that a model earns by its successes; they are used when the retry budget is exhausted."""
 LEARNT_SECONDS = 3600.0
 LEARNT_SAMPLES = 200
 SHORTEST_LEARNT_SECONDS = 5.0
 LEARNT_TIMES_P99 = 4.0
-"""A first-token deadline is learnt from so many first tokens of a class, within so long."""
+"""A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
 _LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
+LONGEST_GUESS_SECONDS = 16.0
+"""A model cools down no longer where a rate limit says not how long."""
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
 _REFUSAL_SECONDS = 86_400.0
 _NOTHING: frozenset[str] = frozenset()
 FREE = ":free"
-"""The end of a free model's id; also the model under which the limit that they share is kept."""
+"""The suffix of a free model's id; also the key of the cooldown that all free models share."""
 LONGEST_FREE_SECONDS = 86_400.0
-"""The limit of free models starts anew every day."""
+"""The longest cooldown of free models: their limit is reset every day."""
 
 
 @dataclass(slots=True)
 class _Cooldown:
+    """Until when a model cools down, and until when as the server has it. `guessed`: no server has said how long."""
+
     until: float = 0.0
     server_until: float = 0.0
     steps: int = 0
+    guessed: bool = False
 
 
 @dataclass(slots=True)
 class _Pace:
-    """First tokens of one class of requests to a model: its slowness, and the size of its prompt.
+    """Times to first token of one class of requests to a model. Slowness and prompt size make a class.
 
-    `learnt`: what follows from them, as of `learnt_at`; `token_at`: when the last one came.
+    `learnt`: the deadline in seconds that follows, computed at `learnt_at`; `token_at`: when the last first token came.
     """
 
     latencies: Latencies = field(default_factory=lambda: Latencies(LEARNT_SECONDS / 2))
@@ -73,7 +78,7 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:
-    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds left out.
+    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds until calls.
 
     `first_token_overdue`: the learnt seconds after which a short request's first token is overdue; None: not learnt.
     """
@@ -91,7 +96,7 @@ class ModelHealth:
 
 
 class MemoryHealth:
-    """The health of everything a client talks to; safe to use from several threads and event loops.
+    """The health of all models, endpoints and keys of a client. Safe to use from several threads and event loops.
 
     Every method takes the time as `now` (seconds of any monotonic clock) and does no I/O. `retry_budget`: extra
     requests per request, None for no bound; `hedge_share`: hedges per request.
@@ -121,10 +126,10 @@ class MemoryHealth:
         self._lock = threading.RLock()
         _live.add(self)
 
-    # Questions
+    # Queries
 
     def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
-        """Whether the model may be asked now; takes no probe slot."""
+        """Whether the model may be called now. Takes no probe slot."""
         with self._lock:
             model = self._models.get(target.model)
             if model is not None and model.disabled_until is not None:
@@ -156,9 +161,9 @@ class MemoryHealth:
             return AvailabilityStatus(Availability.PROBE, "half-open")
 
     def holds_back(self, target: HealthScopes, now: float, *, elsewhere: bool) -> bool:
-        """Whether a call should go to another model that is ready: this one has only just recovered.
+        """Whether a call should go to another ready model, since this model has recovered within the last 10 s.
 
-        `elsewhere`: or its endpoint has, for the other model has another one. Random: the longer ago, the fewer calls.
+        `elsewhere`: the other model has another endpoint: a recovering endpoint counts too. The chance falls with time.
         """
         with self._lock:
             model = self._models.get(target.model)
@@ -172,7 +177,7 @@ class MemoryHealth:
         return now - self._accepted.get(target.account, -math.inf) <= _ACCEPTED_SECONDS
 
     def account_standing(self, target: HealthScopes, now: float) -> str | None:
-        """`auth` or `credits` while the account behind the key is known to be refused for that; for the order only."""
+        """`auth` or `credits` while the account is known to be refused for that, else None. Only orders candidates."""
         with self._lock:
             if now < self._no_auth.get(target.account, 0.0):
                 return "auth"
@@ -180,7 +185,7 @@ class MemoryHealth:
 
     @property
     def any_account_refused(self) -> bool:
-        """Whether any account has lately been refused; so that the common case costs nothing."""
+        """Whether any account has been refused; while none has, `account_standing` need not be called."""
         return bool(self._no_auth or self._no_credits)
 
     def success_rate(self, model: str, now: float) -> float:
@@ -216,7 +221,7 @@ class MemoryHealth:
             return known.latencies.quantile(share) if known and known.latencies.count >= _USUAL_SAMPLES else None
 
     def learnt_first_token(self, model: str, pace: int, longest: float, now: float) -> float | None:
-        """The learnt deadline for a first token of this class, 5 s to `longest`; None on fewer than 200 samples."""
+        """The learnt first-token deadline of this class in seconds, 5 to `longest`; None on fewer than 200 samples."""
         with self._lock:
             known = self._models.get(model)
             seen = known.paces.get(pace) if known is not None else None
@@ -229,26 +234,26 @@ class MemoryHealth:
             return None if seen.learnt is None else min(max(seen.learnt, SHORTEST_LEARNT_SECONDS), longest)
 
     def late(self, model: str, now: float) -> None:
-        """A first token of the model is overdue."""
+        """Record that a first token of the model is overdue."""
         self._late[model] = now
 
     def others_late(self, model: str, now: float) -> bool:
-        """Whether first tokens of another model were overdue within the last minute: then everything is slow."""
+        """Whether a first token of another model was overdue within the last minute: a sign that all are slow."""
         return any(other != model and now - at <= _LATE_SECONDS for other, at in list(self._late.items()))
 
     def spoke_since(self, ticket: Permit) -> bool:
-        """Whether the model has given anybody a first token of this class since the attempt began."""
+        """Whether any call has got a first token of this class from the model since the attempt began."""
         with self._lock:
             known = self._models.get(ticket.target.model)
             seen = known.paces.get(ticket.pace) if known is not None else None
             return seen is not None and seen.token_at is not None and seen.token_at > ticket.started
 
     def reasons_unasked(self, model: str) -> bool:
-        """Whether the model was seen to reason without having been asked to."""
+        """Whether the model has reasoned although the request did not ask for reasoning."""
         return self._learnt.get(model, Fact.REASONS) is not None
 
     def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
-        """What is known of one model."""
+        """The health of one model at `now`."""
         standing = self.standing(target, now)
         with self._lock:
             model = self._model(target)
@@ -273,16 +278,16 @@ class MemoryHealth:
 
     @property
     def retries_forbidden(self) -> bool:
-        """Whether the retry budget was set to 0: there is nothing to wait for."""
+        """Whether the retry budget is 0: a call need not wait for it."""
         return self._extras.share == 0
 
     def _earned(self, model: _Model | None) -> bool:
-        """What a model has earned counts while its circuit is closed: in an outage old successes would multiply it."""
+        """Whether the model has an earned request. Not while its circuit is open: that would multiply an outage."""
         if model is None or model.earned <= 0 or self.retries_forbidden:
             return False
         return model.breaker.open_until is None
 
-    # An attempt's life
+    # One attempt, from start to end
 
     def begin(
         self,
@@ -294,11 +299,11 @@ class MemoryHealth:
         hedge: bool = False,
         pace: int = 0,
     ) -> Permit | None:
-        """Admit an attempt, at the moment it starts; half-open and not forced, it takes the one probe's slot.
+        """Admit an attempt when it starts. In a half-open breaker an attempt that is not `forced` takes the probe slot.
 
-        `extra`: it is charged to the retry budget, or to what the model's successes have earned; `hedge`: to the budget
-        of hedges too. None: it is not forced and may not begin, for instance since another thread has just taken that
-        slot, or a budget is exhausted.
+        `extra`: charge the retry budget, or a request that the model has earned; `hedge`: charge the hedge budget too.
+        Returns None if the attempt may not begin: a circuit is open, another attempt has the probe slot, or a budget is
+        exhausted. `forced` overrides circuits, not budgets.
         """
         with self._lock:
             known = self._model(target)
@@ -321,7 +326,7 @@ class MemoryHealth:
             return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced), pace)
 
     def first_token(self, ticket: Permit, now: float) -> None:
-        """The first token has come: its latency is recorded, and a probe has five seconds to prove itself."""
+        """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
             model = self._model(ticket.target)
             self._record(model, ticket, now).token_at = now
@@ -329,7 +334,7 @@ class MemoryHealth:
             self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
 
     def outlasted(self, ticket: Permit, now: float) -> None:
-        """The attempt ended before its first token: record the time it waited as the least that this takes."""
+        """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
             self._record(self._model(ticket.target), ticket, now)
 
@@ -343,7 +348,7 @@ class MemoryHealth:
         return seen
 
     def success(self, ticket: Permit, now: float, needs: Iterable[str] = ()) -> None:
-        """A complete answer to a request that rested on `needs`: the model does not lack them."""
+        """Record a complete answer. `needs`: the features that the request used; the model supports them."""
         target = ticket.target
         with self._lock:
             model = self._model(target)
@@ -360,7 +365,7 @@ class MemoryHealth:
                 self._accepted[target.account] = now
 
     def proved(self, ticket: Permit, now: float) -> None:
-        """A probe that was overtaken has its first token: the model answers."""
+        """Record a success: an overtaken probe has its first token."""
         with self._lock:
             model = self._model(ticket.target)
             self._record(model, ticket, now).token_at = now
@@ -368,7 +373,7 @@ class MemoryHealth:
             self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
 
     def ended(self, ticket: Permit) -> None:
-        """The attempt is over, whatever is to be said of it later; the slot of a probe stays taken."""
+        """End the attempt; its outcome may be recorded later. A probe keeps its slot."""
         with self._lock:
             self._model(ticket.target).breaker.end(ticket.model)
             self._endpoint(ticket.target.endpoint).end(ticket.endpoint)
@@ -376,7 +381,7 @@ class MemoryHealth:
     def model_failed(
         self, ticket: Permit, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
     ) -> bool:
-        """The call failed at this model; returns whether its breaker opened."""
+        """Record a failure of the model. Returns whether its breaker opened."""
         with self._lock:
             breaker = self._model(ticket.target).breaker
             opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts)
@@ -387,37 +392,38 @@ class MemoryHealth:
             return opened
 
     def endpoint_failed(self, ticket: Permit, now: float) -> bool:
-        """The endpoint could not be reached; returns whether its breaker opened."""
+        """Record that the endpoint could not be reached. Returns whether its breaker opened."""
         with self._lock:
             return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now)
 
     def endpoint_answered(self, ticket: Permit, now: float) -> None:
-        """Any HTTP status is a success for the endpoint."""
+        """Record an HTTP status. Any status is a success of the endpoint."""
         with self._lock:
             self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
 
     def release(self, ticket: Permit) -> None:
-        """The attempt ended in a way that says nothing about health."""
+        """End the attempt without an outcome. A probe gives its slot back."""
         with self._lock:
             self._model(ticket.target).breaker.release(ticket.model)
             self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
 
     def cut_short(self, ticket: Permit) -> None:
-        """A probe that another attempt had overtaken was closed before it could tell: the next one goes alone."""
+        """Release an overtaken probe that was closed without a verdict. The model's next probe runs alone."""
         with self._lock:
             self._model(ticket.target).breaker.alone = True
             self.release(ticket)
 
     def probes_alone(self, target: HealthScopes) -> bool:
-        """Whether the next probe of the model goes alone."""
+        """Whether the next probe of the model runs alone, without another attempt beside it."""
         known = self._models.get(target.model)
         return known is not None and known.breaker.alone
 
-    # What one failure taught
+    # Facts learnt from one failure
 
     def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
-        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... s) allows it.
+        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... 16 s) allows it.
 
+        The server's word replaces a guess; of two words the later time holds.
         `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
         """
         with self._lock:
@@ -425,9 +431,12 @@ class MemoryHealth:
                 self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
             cooldown = self._cooldowns.setdefault((target.account, FREE if free else target.model), _Cooldown())
             if retry_after is None and now < cooldown.until:
-                # Begun before the model cooled: one burst is one step.
+                # The attempt began before the cooldown: the failures of one burst count once.
                 return cooldown.server_until
-            wait = 2.0**cooldown.steps if retry_after is None else retry_after
+            wait = min(2.0**cooldown.steps, LONGEST_GUESS_SECONDS) if retry_after is None else retry_after
+            if retry_after is not None and cooldown.guessed:
+                cooldown.until = cooldown.server_until = 0.0
+            cooldown.guessed = retry_after is None
             cooldown.steps = min(cooldown.steps + 1, 10)
             kept = min(wait, LONGEST_FREE_SECONDS if free else target.longest_open)
             cooldown.until = max(cooldown.until, now + kept)
@@ -435,72 +444,72 @@ class MemoryHealth:
             return cooldown.server_until
 
     def out_of_credits(self, target: HealthScopes, now: float, retry_after: float | None) -> None:
-        """The account has no credits: its models go last for a while."""
+        """Record that the account has no credits: its models go last for `retry_after` seconds, or 60."""
         until = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
         with self._lock:
             _keep(self._no_credits, target.account, until, now)
 
     def unauthorized(self, target: HealthScopes, now: float) -> None:
-        """The key was refused: the account's models go last for a minute."""
+        """Record that the key was refused: the account's models go last for a minute."""
         with self._lock:
             _keep(self._no_auth, target.account, now + _ACCOUNT_SECONDS, now)
 
     def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
-        """The model does not support `need`; remembered for ten minutes, or until it does."""
+        """Remember that the model does not support `need`, for ten minutes or until an answer shows that it does."""
         with self._lock:
             self._learnt.learn(model.model, Fact.LACKS, now, subject=need)
 
     def learn_refusal(self, taker: str, parameter: str, now: float) -> None:
-        """The endpoint (or the model, behind a gateway) refuses a parameter; remembered for a day."""
+        """Remember for a day that the endpoint (or the model, behind a gateway) refuses a parameter."""
         with self._lock:
             self._learnt.learn(taker, Fact.REFUSES, now, subject=parameter)
 
     def refusals(self, taker: str, now: float) -> frozenset[str]:
-        """The parameters that are known to be refused there."""
+        """The parameters that the endpoint or model is known to refuse."""
         with self._lock:
             return self._learnt.subjects(taker, Fact.REFUSES, now)
 
     def learn_reasons(self, target: HealthScopes) -> None:
-        """The model reasons without being asked."""
+        """Remember that the model reasons although the request does not ask for reasoning."""
         with self._lock:
             if self._learnt.get(target.model, Fact.REASONS) is None:
                 self._learnt.learn(target.model, Fact.REASONS, 0.0)
 
     def learn_way(self, target: HealthScopes, way: str) -> None:
-        """How the model goes on from delivered text, as it has shown."""
+        """Remember how the model has continued delivered text: `prefill` or `instruct`."""
         with self._lock:
             self._learnt.learn(target.model, Fact.CONTINUES, 0.0, value=way)
 
     def way(self, model: str) -> str | None:
-        """How the model has shown to go on from delivered text."""
+        """How the model has continued delivered text; None: not known."""
         known = self._learnt.get(model, Fact.CONTINUES)
         return known.value if known is not None else None
 
     def learn_form(self, target: HealthScopes, form: str, now: float, seconds: float | None = None) -> None:
-        """The form of a history that the model took after it refused another; remembered for `seconds`, or a day."""
+        """Remember for `seconds`, or a day, the form of history that the model accepted after it refused another."""
         with self._lock:
             self._learnt.learn(target.model, Fact.FORM, now, value=form, seconds=seconds)
 
     def form(self, model: str, now: float) -> str | None:
-        """The form of a history that the model is known to take; None: the usual one."""
+        """The form of history that the model is known to accept; None: the usual form."""
         with self._lock:
             known = self._learnt.get(model, Fact.FORM, now)
             return known.value if known is not None else None
 
     def learnt(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
-        """What is known of these models and endpoints, for people to read."""
+        """The facts learnt about these models and endpoints, for display."""
         with self._lock:
             return self._learnt.about(scopes, now)
 
     # By hand
 
     def disable(self, target: HealthScopes, until: float) -> None:
-        """Leave the model out until then, whatever its health."""
+        """Do not call the model before `until`, whatever its health."""
         with self._lock:
             self._model(target).disabled_until = until
 
     def enable(self, target: HealthScopes) -> None:
-        """Undo `disable` and close the model's breaker; its cooldowns end."""
+        """Undo `disable`, close the model's breaker and end its cooldowns."""
         with self._lock:
             model = self._model(target)
             model.disabled_until = None
@@ -512,14 +521,14 @@ class MemoryHealth:
                 del self._cooldowns[key]
 
     def forget(self, target: HealthScopes) -> None:
-        """Forget everything that was learnt about one model."""
+        """Forget the health of one model, its cooldowns and its learnt facts."""
         with self._lock:
             self._models.pop(target.model, None)
             self._learnt.forget(target.model)
             self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if key[1] != target.model}
 
     def reset(self) -> None:
-        """Forget everything that was learnt."""
+        """Forget all health, cooldowns and learnt facts."""
         with self._lock:
             self._models.clear()
             self._learnt.clear()
@@ -529,7 +538,7 @@ class MemoryHealth:
             self._no_auth.clear()
             self._accepted.clear()
 
-    # Inside the lock
+    # Called with the lock held
 
     def _model(self, target: HealthScopes) -> _Model:
         known = self._models.get(target.model)

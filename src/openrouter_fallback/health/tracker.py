@@ -1,4 +1,4 @@
-"""The health tracker as people know it from the recipes: a sliding window per model, nothing else."""
+"""The health tracker of the well-known recipe: one sliding window per model, nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .window import Window
 class HealthTracker:
     """Success rates of models over the last `window_minutes`.
 
-    The window moves in twentieths. `clock` returns seconds and must not go backwards. Not shared between processes.
+    The window moves in steps of 1/20. `clock` returns seconds and must not go backwards. Not shared between processes.
     """
 
     def __init__(self, window_minutes: float = 10, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,7 @@ class HealthTracker:
         return window.rate(self._clock()) if window else 1.0
 
     def should_skip(self, model: str, threshold: float = 0.3, *, min_samples: int = 0) -> bool:
-        """Whether the rate lies below `threshold`; with `min_samples`, only once there are that many outcomes."""
+        """Whether the rate lies below `threshold`; with `min_samples`, only if there are at least so many outcomes."""
         window = self._windows.get(model)
         if window is None:
             return False

@@ -12,8 +12,8 @@ _BOUNDS = tuple(0.001 * 1.2**step for step in range(74))
 class Window:
     """Outcomes of the last `seconds`, counted in fixed buckets.
 
-    The oldest bucket leaves as a whole, so the window covers between 19/20 and all of `seconds`. `all_good` and
-    `all_bad` are what was ever counted here; `others` (successes, failures) what other processes have counted.
+    The oldest bucket is dropped as a whole, so the window covers between 19/20 and all of `seconds`. `all_good` and
+    `all_bad` count since the start; `others` holds the (successes, failures) that other processes have counted.
     """
 
     __slots__ = ("_bad", "_bad_total", "_good", "_good_total", "_latest", "_width", "all_bad", "all_good", "others")
@@ -66,7 +66,7 @@ class Window:
         self.all_bad += 1
 
     def amend(self, failed_at: float, now: float) -> None:
-        """Turn the failure counted at `failed_at` into a success: the call went well after all."""
+        """Turn the failure counted at `failed_at` into a success: a later attempt of the call succeeded."""
         newest = self._slot(now)
         expired = self._latest is None or int(failed_at // self._width) <= self._latest - BUCKETS
         slot = newest if expired else self._slot(failed_at)
@@ -79,7 +79,7 @@ class Window:
         self.all_good += 1
 
     def counts(self, now: float) -> tuple[int, int]:
-        """Successes and failures in the window, those of other processes included."""
+        """Successes and failures in the window, including those of other processes."""
         self._slot(now)
         good, bad = self.others
         return self._good_total + good, self._bad_total + bad

@@ -1,1 +1,1 @@
-"""HTTP: the only modules that know the HTTP library. The core sees `protocol`."""
+"""HTTP: the only modules that use the HTTP library. The core uses `protocol`."""

@@ -1,8 +1,8 @@
-"""Chunks of an HTTP/1.1 answer put together before h11 sees them.
+"""Joins the chunks of an HTTP/1.1 response before h11 parses them.
 
-A stream sends each event as a chunk of its own, and many arrive in one read; h11 makes some twenty calls for each of
-them. One chunk with the same bytes is the same answer for a tenth of that. Only whole, plain chunks are put together;
-whatever else comes goes on as it is, and h11 judges it.
+A stream sends each event as one chunk, and many arrive in one read; h11 makes some twenty function calls for each
+chunk. One chunk with the same bytes is the same response for a tenth of that. Only complete, plain chunks are joined;
+all other bytes are passed on unchanged, and h11 judges them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
 
 
 class Chunks:
-    """Puts together what one read brought, for one answer at a time; `begin` before each request."""
+    """Joins the chunks of each read, for one response at a time. Call `begin` before each request."""
 
     __slots__ = ("_begun", "_chunked", "_rest")
 
@@ -23,13 +23,13 @@ class Chunks:
         self.begin()
 
     def begin(self) -> None:
-        """The next bytes are the beginning of an answer."""
+        """The next bytes are the beginning of a response."""
         self._begun = self._chunked = False
         self._rest = 0
-        """The bytes, with its line end, that are still to come of a chunk that has begun."""
+        """The bytes of an unfinished chunk, with its line end, that are still to come."""
 
     def joined(self, data: bytes) -> bytes:
-        """`data` with its whole chunks as one. The head is looked at only if the first read brought all of it."""
+        """`data` with its complete chunks joined. Does nothing unless the first read has brought the whole head."""
         start = 0
         if not self._begun:
             self._begun = True
@@ -48,7 +48,7 @@ class Chunks:
         while at < size:
             head = _SIZE.match(data, at)
             length = int(head[1], 16) if head is not None else 0
-            if head is None or length == 0:  # the end, a size that was cut, or something that h11 knows about
+            if head is None or length == 0:  # the last chunk, a cut size, or bytes for h11 to judge
                 self._chunked = False
                 break
             first = head.end()

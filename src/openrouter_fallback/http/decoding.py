@@ -1,7 +1,7 @@
-"""Compressed bodies: one content encoding, decoded in slices of a bounded size.
+"""Decodes compressed bodies: one content encoding, in slices of a bounded size.
 
-httpx2's decoders are not used: they take any number of encodings one upon the other and decode a whole read at once, so
-that 260 bytes of threefold gzip become gigabytes before anybody can count them.
+httpx2's decoders are not used: they accept any number of nested encodings and decode a whole read at once, so that 260
+bytes of threefold gzip become gigabytes before a limit can apply.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 SLICE_BYTES: Final = 64 * 1024
-"""The longest piece that a decoder returns."""
+"""The longest slice that a decoder returns."""
 MAX_DECODED_BYTES: Final = 64 * 1024 * 1024
-"""What one compressed body may decode to: white space and comments count."""
+"""The most bytes of one decoded body, including white space and comments."""
 
 
 class Undecodable(Exception):
@@ -35,7 +35,7 @@ class Inflater:
             data = self._head = self._head + data
             if len(data) < 2:
                 return
-            # "deflate" is the zlib format; some send the bare stream, which has no header with a checksum.
+            # "deflate" is the zlib format; some servers send the raw stream, without the header and its checksum.
             zlib_header = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
             inflate = self._inflate = zlib.decompressobj(zlib.MAX_WBITS if zlib_header else -zlib.MAX_WBITS)
         full = False
@@ -55,7 +55,7 @@ class Inflater:
             full = len(piece) == SLICE_BYTES
 
     def finish(self) -> None:
-        """The body has ended. Raises `Undecodable` where it was cut."""
+        """The body has ended. Raises `Undecodable` if it was cut."""
         if self._inflate is None or not self._inflate.eof:
             raise Undecodable("the compressed body is cut off")
 

@@ -1,4 +1,4 @@
-"""What goes wrong in HTTP, told as a `TransportError` with a fault: the exceptions of the HTTP library end here."""
+"""Turns the exceptions of the HTTP library into `TransportError`, which names the fault."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _AFTER_STATUS: tuple[tuple[type[Exception], TransportFault], ...] = (
     (Undecodable, TransportFault.UNDECODABLE),
     (Exception, TransportFault.CUT_AFTER_STATUS),
 )
-# Causes that say more than the exception around them.
+# Causes that are more exact than the exception around them.
 _CAUSES: tuple[tuple[type[BaseException], TransportFault], ...] = (
     (ssl.SSLError, TransportFault.TLS),
     (socket.gaierror, TransportFault.DNS),
 )
 _ELSEWHERE = frozenset({TransportFault.REFUSED, TransportFault.NOT_CONNECTED, TransportFault.DNS, TransportFault.TLS})
-"""What is better known with the place where it happened."""
+"""Faults whose message names the server."""
 HARMLESS = (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, RuntimeError)
-"""What may go wrong while closing."""
+"""Exceptions that are ignored while a connection is closed."""
 
 
 def translated(error: Exception, *, before_status: bool, where: str = "") -> TransportError:
-    """The fault that an exception of the HTTP library, or of what is below it, means."""
+    """The `TransportError` for an exception of the HTTP library or of a library below it."""
     if isinstance(error, RuntimeError):
         fault = TransportFault.LOOP_CLOSED if "loop is closed" in str(error) else TransportFault.OUR_BUG
     else:
@@ -53,9 +53,9 @@ def translated(error: Exception, *, before_status: bool, where: str = "") -> Tra
 
 
 def cut_tracebacks(error: BaseException, outer: BaseException | None) -> None:
-    """Take the frames from an exception that passes the edge: those of the HTTP library hold the request's headers.
+    """Remove the tracebacks of an exception: frames of the HTTP library hold the request's headers.
 
-    `outer` is what the caller is handling: that exception, and what it came from, is not ours.
+    `outer` is the exception that the caller is handling; it and its causes are left unchanged.
     """
     for one in _chain(error, outer):
         one.__traceback__ = None
@@ -74,7 +74,7 @@ def _fault(error: Exception, *, before_status: bool) -> TransportFault:
 
 
 def _chain(error: BaseException, outer: BaseException | None = None) -> Iterator[BaseException]:
-    """An exception, what it came from, and the members of groups; not `outer`."""
+    """An exception, its causes and contexts, and the members of groups; without `outer`."""
     seen = {id(outer)}
     pending: list[BaseException | None] = [error]
     while pending:

@@ -1,4 +1,4 @@
-"""The connections to one origin. A connection with anything left over, early or unread is closed, never used again."""
+"""The connections to one origin. A connection with unread or unexpected bytes is closed and never reused."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _LOST = (httpcore2.NetworkError, httpcore2.RemoteProtocolError)
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """One connection of httpcore2, and the stream below it as soon as it has carried an answer's head."""
+    """One connection of httpcore2, and its stream once the connection has carried the head of a response."""
 
     http: httpcore2.AsyncConnectionInterface
     stream: JoinedStream | None = None
 
     @property
     def clean(self) -> bool:
-        """Whether the last answer was read to its end and nothing came behind it."""
+        """Whether the last response was read to its end and no bytes came after it."""
         return (
             self.stream is not None and self.http.is_available() and not _behind(self.http) and not self.stream.unread
         )
 
 
 class Connections:
-    """httpcore2's connections to one origin, the last used first.
+    """httpcore2's connections to one origin, the most recently used first.
 
-    Its pool looks at all connections for each request; with 64 at a time that costs more than the requests themselves
-    (see `benchmarks/`). So the pool only makes them.
+    httpcore2's pool checks all connections for each request; with 64 at a time this costs more than the requests
+    themselves (see `benchmarks/`). So its pool only makes the connections.
     """
 
     def __init__(self, pool: httpcore2.AsyncConnectionPool, origin: httpcore2.Origin) -> None:
@@ -52,12 +52,12 @@ class Connections:
     async def send(
         self, request: Callable[[], httpcore2.Request], *, resend: bool, resent: Callable[[], None] | None = None
     ) -> tuple[httpcore2.Response, Connection]:
-        """Send a request and read the answer's head; the connection comes back through `take_back`.
+        """Send a request and read the response's head; `take_back` returns the connection later.
 
-        `request` makes the request: it holds the key, so no frame of ours holds it. Where a connection that was used
-        before is lost without a byte of an answer, its origin's idle connections are closed too, and with `resend` the
-        request goes out once more, on a new connection: the server closed it as the request was written (RFC 9112,
-        section 9.3.1). Each time that it does, `resent` is called.
+        `request` makes the request, which holds the key, so that no frame of this library holds the key. If a reused
+        connection is lost without a byte of a response, the server closed it while the request was written (RFC 9112,
+        section 9.3.1): the origin's idle connections are closed too, and with `resend` the request is sent again on a
+        new connection. `resent` is called each time.
         """
         connection = await self._free()
         while True:
@@ -97,7 +97,7 @@ class Connections:
             await self._drop(idle.popleft()[1])
 
     async def close_idle(self) -> None:
-        """Close the connections that no request uses."""
+        """Close the connections that are not in use."""
         while self._idle:
             await self._drop(self._idle.pop()[1])
 
@@ -108,7 +108,7 @@ class Connections:
             await self._drop(connection)
 
     async def _free(self) -> Connection:
-        """The connection that was used last, or a new one. The stream looks for bytes as the request is written."""
+        """The most recently used connection, or a new one. The stream checks for unexpected bytes at a write."""
         while self._idle:
             since, connection = self._idle.pop()
             if time.monotonic() - since <= IDLE_SECONDS:
@@ -128,10 +128,10 @@ class Connections:
 
 
 def _behind(connection: Any) -> bool:
-    """Whether bytes stand behind the last answer.
+    """Whether unread bytes follow the last response.
 
-    httpcore2 tells nothing of them and takes them for the next answer. Where its insides are not what they were, no
-    connection is used twice.
+    httpcore2 does not report these bytes and reads them as the next response. If the internals of httpcore2 have
+    changed, no connection is reused.
     """
     while (below := getattr(connection, "_connection", None)) is not None:
         connection = below
@@ -140,7 +140,7 @@ def _behind(connection: Any) -> bool:
 
 
 def _forget_headers(response: httpcore2.Response) -> None:
-    """An open response holds its request, the headers with the key among it; they have been sent."""
+    """Drop the sent request from an open response: its headers hold the key."""
     sent = getattr(response.stream, "_request", None)
     if sent is not None:
         sent.headers = []

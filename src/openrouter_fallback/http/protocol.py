@@ -1,4 +1,4 @@
-"""What the core knows of HTTP: `Transport` and `Exchange`. Another HTTP client can come behind these two protocols."""
+"""The core's view of HTTP: the protocols `Transport` and `Exchange`. Another HTTP client can implement both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..failures.kinds import TransportFault
 from ..sealed import Headers
 
 MAX_CONNECTIONS = 512
-"""Requests under way at a time, on one event loop."""
+"""The most requests under way at a time on one event loop."""
 
 
 class TransportError(Exception):
-    """The request could not be sent, or its answer not be read."""
+    """The request could not be sent, or its response could not be read."""
 
     def __init__(self, fault: TransportFault, detail: str) -> None:
         super().__init__(detail)
@@ -22,16 +22,16 @@ class TransportError(Exception):
 
 
 class Exchange(Protocol):
-    """An open answer: its status and headers are there, its body is read piece by piece."""
+    """An open response: status and headers are known, the body is read in pieces."""
 
     status: int
     headers: Mapping[str, str]
 
     async def read(self) -> bytes | None:
-        """The next bytes of the decoded body, None at its end. Raises `TransportError`."""
+        """The next bytes of the decoded body; None at its end. Raises `TransportError`."""
 
     async def aclose(self) -> None:
-        """Close; where the body was not read to its end, the connection with it."""
+        """Close the response, and the connection too if the body was not read to its end."""
 
 
 class Transport(Protocol):
@@ -46,10 +46,10 @@ class Transport(Protocol):
         resend: bool = True,
         resent: Callable[[], None] | None = None,
     ) -> Exchange:
-        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
+        """Send a POST (a GET without a body) and read the response's head. Raises `TransportError`.
 
-        `resend`: a request whose connection, used before, is lost without a byte of an answer goes out once more.
-        `resent` is called each time that one does.
+        `resend`: if a reused connection is lost without a byte of a response, send the request again. `resent` is
+        called each time.
         """
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""What the environment says of proxies and CA bundles, checked: `ConfigError` names the variable that is wrong."""
+"""Proxies and CA bundles from environment variables, checked: a `ConfigError` names the wrong variable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_for(scheme: str, netloc: str) -> str | None:
-    """The proxy for requests to a place, as the environment names it."""
+    """The proxy for requests to a host, from the environment variables; None: no proxy."""
     known = getproxies()
     name = scheme if known.get(scheme) else "all"
     proxy = known.get(name)
@@ -33,10 +33,10 @@ def proxy_for(scheme: str, netloc: str) -> str | None:
 
 
 def tls_context() -> ssl.SSLContext:
-    """The certificates that are trusted."""
+    """The TLS context with the trusted certificates."""
     try:
         return httpx2.create_ssl_context()
-    except OSError as error:  # what a file without certificates raises is one too
+    except OSError as error:  # a file without certificates raises a subclass
         names = " and ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name))
         raise ConfigError(f"{names or 'the CA bundle'}: no certificates can be loaded from there ({error}).") from None
 
@@ -44,7 +44,7 @@ def tls_context() -> ssl.SSLContext:
 def pool(
     proxy: str | None, tls: ssl.SSLContext | None, backend: httpcore2.AsyncNetworkBackend
 ) -> httpcore2.AsyncConnectionPool:
-    """What makes the connections, by way of `proxy`."""
+    """The pool that makes the connections, through `proxy` if it is given."""
     options: dict[str, Any] = {
         "ssl_context": tls,
         "max_connections": None,
@@ -79,6 +79,6 @@ def _usable(proxy: str) -> bool:
 
 
 def _variable(name: str) -> str:
-    """The variable that named the proxy; `getproxies` reads both spellings, and on some systems their settings."""
+    """The variable that names the proxy. `getproxies` reads both spellings, and on some systems system settings."""
     names = (f"{name}_proxy", f"{name}_proxy".upper())
     return next((one for one in names if os.environ.get(one)), f"the system's {name} proxy")

@@ -1,4 +1,4 @@
-"""The connections below HTTP: writes are joined, chunks that were read are joined, left-over bytes are seen."""
+"""The connections below HTTP: joins writes, joins the chunks that were read, and finds unexpected bytes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import httpcore2
 
 from .chunks import Chunks
 
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WRITE_BYTES = 256 * 1024
 
 
 class UncleanConnection(httpcore2.NetworkError):
-    """Bytes, or the connection's end, came before the request: nothing was sent."""
+    """Bytes, or the end of the connection, came before the request: nothing was sent."""
 
 
 class Backend(httpcore2.AsyncNetworkBackend):
-    """httpcore2's own connections, but a request's head and body go out as one write: a system call less."""
+    """httpcore2's connections, but a request's head and body are sent in one write, which saves a system call."""
 
     def __init__(self, transports: weakref.WeakSet[asyncio.BaseTransport]) -> None:
         self._inner = httpcore2.AnyIOBackend()
@@ -45,7 +47,7 @@ class Backend(httpcore2.AsyncNetworkBackend):
 
 
 class JoinedStream(httpcore2.AsyncNetworkStream):
-    """Keeps writes until something is to be read, or much has come together; joins the chunks that were read.
+    """Keeps writes until the next read, or until they are many bytes; joins the chunks that were read.
 
     `answered`: bytes have come since the last request was written.
     """
@@ -60,20 +62,34 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         self._writing = False
         self._used = False
         self._tls: list[Any] = []
-        layer: Any = getattr(inner, "_stream", None)
+        self._stream = layer = getattr(inner, "_stream", None)
         while (below := getattr(layer, "transport_stream", None)) is not None:  # anyio's TLS
             self._tls.append(layer)
             layer = below
         self._protocol: Any = getattr(layer, "_protocol", None)
+        plain = not self._tls and hasattr(self._protocol, "write_event")
+        self._transport: Any = getattr(layer, "_transport", None) if plain else None
+        """asyncio's transport, if no TLS is between: anyio's `send` costs one turn of the loop for each write."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
             await self._flush(timeout)
         self._writing = False
-        data = await self._inner.read(max_bytes, timeout)
+        data = await self._received(max_bytes, timeout)
         if data:
             self.answered = True
         return self._chunks.joined(data)
+
+    async def _received(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109
+        if timeout is not None or self._stream is None:
+            return await self._inner.read(max_bytes, timeout)
+        try:
+            received: bytes = await self._stream.receive(max_bytes)
+        except anyio.EndOfStream:
+            return b""
+        except _BROKEN as error:
+            raise httpcore2.ReadError(str(error)) from error
+        return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         if buffer:
@@ -86,12 +102,17 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         if not self._writing:
             self._begin()
         data, self._kept, self._size = b"".join(self._kept), [], 0
-        # As httpcore2 does for a write of its own: the server may have answered before it hung up.
-        with suppress(httpcore2.WriteError):
-            await self._inner.write(data, timeout)
+        # As in httpcore2's own write: the server may have answered before it closed the connection.
+        if self._transport is not None and timeout is None:
+            self._transport.write(data)
+            if not self._protocol.write_event.is_set():
+                await self._protocol.write_event.wait()
+        else:
+            with suppress(httpcore2.WriteError):
+                await self._inner.write(data, timeout)
 
     def _begin(self) -> None:
-        """The first bytes of a request are about to leave: whatever came before them is the answer to another."""
+        """Check for unexpected bytes before the first bytes of a request: they would answer another request."""
         if self._dirty():
             self._kept, self._size = [], 0
             raise UncleanConnection("the server closed the connection or sent bytes before the request")
@@ -117,23 +138,23 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
 
     @property
     def unread(self) -> bool:
-        """Whether bytes that came wait in a buffer of this process; the buffer of the system is not looked at."""
+        """Whether received bytes are in a buffer of this process; the system's buffer is not checked."""
         if any(layer._ssl_object.pending() or layer._read_bio.pending for layer in self._tls):
             return True
         return bool(self._protocol is not None and self._protocol.read_queue)
 
     def _dirty(self) -> bool:
         if self._tls and not self._used and self._inner.get_extra_info("ssl_object") is not None:
-            return False  # the server's session tickets are on their way (RFC 8446, section 4.6.1)
+            return False  # the server may send session tickets now (RFC 8446, section 4.6.1)
         if self.unread:
             return True
         if self._socket is None or not hasattr(select, "poll"):
             return bool(self._inner.get_extra_info("is_readable"))
-        return _readable(self._socket)  # asked before each request: anyio's way to the socket costs more than it
+        return _readable(self._socket)  # runs before each request: anyio's way to the socket costs more than the check
 
 
 def _readable(sock: socket.socket) -> bool:
-    """Whether reading would not wait: on an idle connection, because the server has closed it or sent too much."""
+    """Whether a read would not wait: the server has closed the idle connection, or sent unexpected bytes."""
     descriptor = sock.fileno()
     if descriptor < 0:
         return True

@@ -1,7 +1,7 @@
-"""One request on the wire. HTTP exceptions end here: what goes wrong leaves as a `TransportError` with a fault.
+"""Sends one request and reads its response. Exceptions of the HTTP library become a `TransportError` with a fault.
 
-It goes over httpx2's own transport, httpcore2, without the client above it: no cookies, no redirects (the key would go
-along), one request. Imported with the first client, because of what it brings along.
+Uses httpx2's transport, httpcore2, without httpx2's client: no cookies, no redirects (they would pass on the key), one
+request. Imported with the first client, since the HTTP library takes long to import.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
+from pydantic import SecretStr
 
 from ..errors import ConfigError
 from ..redaction import Redactor
-from ..sealed import Headers, Secrets, revealed, sealed_values
+from ..sealed import Headers, Secrets, sealed_values
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
@@ -32,7 +33,7 @@ from .socket import Backend
 
 CONNECT_SECONDS = 5.0
 YIELD_BYTES = 256 * 1024
-"""The loop runs others after so many bytes of a body at the latest; each piece counts a kilobyte more."""
+"""The most bytes of a body that are read before other tasks run; each piece counts as one kilobyte more."""
 _PIECE_BYTES = 1024
 _MOST_PLACES = 256
 _ENCODING = "content-encoding"
@@ -41,7 +42,7 @@ _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None,
 
 
 class HttpTransport:
-    """HTTP with one set of connection pools for each event loop; proxies and CA bundles come from the environment."""
+    """HTTP with one set of connection pools per event loop; proxies and CA bundles come from the environment."""
 
     def __init__(self) -> None:
         self._pools: dict[asyncio.AbstractEventLoop, _Pools] = {}
@@ -57,9 +58,9 @@ class HttpTransport:
         resend: bool = True,
         resent: Callable[[], None] | None = None,
     ) -> Exchange:
-        """Send a POST (a GET where there is no body) and read the answer's head. Raises `TransportError`.
+        """Send a POST (a GET without a body) and read the response's head. Raises `TransportError`.
 
-        Raises `ConfigError` where the environment names a proxy or certificates that cannot be used.
+        Raises `ConfigError` if the environment names a proxy or certificates that cannot be used.
         """
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop) or await self._new_pools(loop)
@@ -105,7 +106,7 @@ class HttpTransport:
         return place
 
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
-        # The pools of a loop that has been closed would otherwise stay for ever: some for each asyncio.run.
+        # Drop the pools of closed loops: else each `asyncio.run` would leave its pools behind.
         for old in list(self._pools):
             if old.is_closed() and (left := self._pools.pop(old, None)) is not None:
                 _let_go(left)
@@ -121,7 +122,7 @@ _Origin = tuple[str | None, bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the requests for one URL go."""
+    """The destination of the requests for one URL."""
 
     url: httpcore2.URL
     host: bytes
@@ -130,7 +131,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    """The connections of one loop, and the generator whose end closes them: a loop ends its own before it closes."""
+    """The connections of one loop, and a generator that closes them: a loop ends its generators before it closes."""
 
     lines: dict[_Origin, Connections]
     keeper: AsyncGenerator[None]
@@ -147,7 +148,7 @@ async def _keep(lines: dict[_Origin, Connections]) -> AsyncGenerator[None]:
 
 
 def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.Request:
-    """The request as it is written; the only place where a key is in the clear."""
+    """The request for httpcore2; the only place where a key is in plain text."""
     lines = [(b"Host", place.host), *((name.encode(), revealed(value).encode()) for name, value in headers.items())]
     if body is None:
         return httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
@@ -155,10 +156,15 @@ def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.R
     return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
 
 
-def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
-    """The answer's headers; a secret that the server sends back in one of them is masked.
+def revealed(value: str | SecretStr) -> str:
+    """A header's value in plain text."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
-    The response forgets them as they came, and its reason phrase: it stays open for as long as its body is read.
+
+def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
+    """The response's headers. A secret that the server sends back in a header is masked.
+
+    Removes the original headers and the reason phrase from the response, which stays open while its body is read.
     """
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers:
@@ -187,7 +193,7 @@ class _Once:
 
 
 class _Answer:
-    """An open answer of httpcore2."""
+    """An open response of httpcore2."""
 
     __slots__ = ("_bytes", "_connection", "_decoder", "_lines", "_response", "_slices", "_work", "headers", "status")
 
@@ -207,7 +213,7 @@ class _Answer:
             self._decode(self.headers[_ENCODING])
 
     def _decode(self, encoding: str) -> None:
-        """A body that was compressed, although nobody asked for that or because somebody did."""
+        """Prepare for a compressed body, whether the request asked for compression or not."""
         try:
             self._decoder = decoder(encoding)
         except Undecodable as error:
@@ -262,9 +268,9 @@ async def _fails(error: Exception) -> AsyncGenerator[bytes]:
 
 
 def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> None:
-    """The transport was dropped without being closed: close what it left, each pool on its own loop."""
+    """The transport was dropped without being closed: close its pools, each on its own loop."""
     if process != os.getpid():
-        # The connections are the parent's: they must not even be garbage-collected here.
+        # The connections belong to the parent: the child must not even garbage-collect them.
         _inherited.append(pools)
         return
     for loop, kept in pools.items():
@@ -276,10 +282,10 @@ def _close_all(pools: dict[asyncio.AbstractEventLoop, _Pools], process: int) -> 
 
 
 def _let_go(pools: _Pools) -> None:
-    """Close the sockets of a loop that was closed before its generators were ended.
+    """Close the sockets of a loop that was closed before its generators ended.
 
-    A transport closes its socket by way of its loop, which is no more; what the loop would have called is called here.
-    Until garbage collection, which warns, upstreams would hold the connections otherwise.
+    A transport closes its socket through its loop, which is closed; so the loop's callback is called here. Otherwise
+    servers would hold the connections until garbage collection, which warns.
     """
     for transport in list(pools.transports):
         with suppress(Exception):

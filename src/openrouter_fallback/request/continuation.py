@@ -1,4 +1,4 @@
-"""The request that asks a model to continue a text: by prefill or by instruction."""
+"""The request to continue a text: by prefill or by instruction."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ INSTRUCTION = (
 
 
 def continued(messages: Sequence[Mapping[str, Any]], text: str, way: ContinuationMode) -> list[Mapping[str, Any]]:
-    """The conversation with the delivered `text`, for a model to go on from.
+    """The conversation with the delivered `text`, for a model to continue.
 
-    Trailing blanks are left out (providers refuse them); a caller's own final assistant message is extended.
+    Trailing blanks are removed (providers refuse them). A final assistant message of the caller is extended.
     """
     prefill = text.rstrip()
     kept, last = list(messages), messages[-1] if messages else None

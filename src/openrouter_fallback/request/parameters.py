@@ -1,8 +1,8 @@
-"""The parameters of a request: which are known, which belong elsewhere, which only OpenRouter takes."""
+"""The parameters of a request: the known ones, those set elsewhere, and those of OpenRouter alone."""
 
 from __future__ import annotations
 
-# What no other server knows; some refuse what they do not know (OpenAI and Groq: with a 400).
+# Parameters that only OpenRouter knows; other servers may refuse them (OpenAI and Groq: with a 400).
 _OPENROUTERS = frozenset(
     {
         "cache_control",

@@ -1,4 +1,4 @@
-"""What the caller asked for: checked once, encoded once, and spliced for each candidate."""
+"""The caller's request: checked once, encoded once, and adapted to each candidate."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from ..catalog.prices import lower
 from ..errors import ConfigError
 from ..failures.kinds import Failure
 from ..results import Json, text_of
-from ..routes.candidate import Candidate
+from ..routes.candidate import NO_NEEDS, Candidate
 from ..routes.needs import (
     CHARACTERS_PER_TOKEN,
     TOKEN_LIMITS,
     RequestTraits,
+    may_be_long,
     most_tokens,
     needs,
     own_providers,
     slow,
     token_limits,
+    undemanding,
     wants_json,
 )
 from ..suggest import meant
@@ -53,9 +55,9 @@ Messages = str | Sequence[Mapping[str, Any]]
 """A prompt, or messages in OpenAI's shape."""
 
 LONG_PROMPT_BYTES = 200_000
-"""About 50,000 tokens."""
+"""Bytes of a long prompt: about 50,000 tokens."""
 PROMPT_CLASSES = (16_000, 128_000, 512_000)
-"""Bytes at which the classes of requests begin whose first tokens are compared: 4,000, 32,000 and 128,000 tokens."""
+"""Bytes at which the prompt classes for times to first token begin: about 4,000, 32,000 and 128,000 tokens."""
 
 
 _STREAM_OPTIONS: Json = {"include_usage": True}
@@ -69,7 +71,7 @@ _SCRUB_LENGTH = 24
 
 
 class Request:
-    """One request, independent of the model that will answer it."""
+    """One request, independent of the model that answers."""
 
     __slots__ = (
         "_as_it_is",
@@ -77,14 +79,15 @@ class Request:
         "_handed",
         "_joined",
         "_opening",
-        "_params",
         "_stream_options",
         "_tools",
         "delivered",
         "facts",
         "history",
+        "max_tokens",
         "messages",
         "needs",
+        "params",
         "thread",
         "wants_json",
     )
@@ -116,41 +119,41 @@ class Request:
         for name in ("model", "messages", "stream"):
             if name in extra:
                 raise ConfigError(f"extra_body may not hold {name}: {meant('call', name)}")
-        self._params: Json = {**given, **extra}
+        self.params: Json = {**given, **extra}
+        """The caller's arguments beside the messages."""
         self._as_it_is = frozenset(extra)
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
-        self._common = _encode({"messages": self.messages, **self._params})
-        self._tools = tool_names(self._params)
+        self._common = _encode({"messages": self.messages, **self.params})
+        self._tools = tool_names(self.params)
         self._joined = False
         self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
         self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
-        self.wants_json = wants_json(self._params)
-        self.needs = needs(self._params, self.messages, len(self._common))
+        size, special = len(self._common), not undemanding(self.params)
+        self.wants_json = special and wants_json(self.params)
+        looked_at = special or self.history.lists or may_be_long(size)
+        self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
+        self.max_tokens = most_tokens(self.params, {}) if self.params else None
+        """The caller's limit of the answer's tokens."""
         self.facts = RequestTraits(
-            slow=slow(self._params) or len(self._common) > LONG_PROMPT_BYTES,
+            slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
-            own_providers=own_providers(self._params),
-            continues=mid_stream == "continue" and not self.wants_json and self._params.get("n") in (None, 1),
+            own_providers=special and own_providers(self.params),
+            continues=mid_stream == "continue" and not self.wants_json and self.params.get("n") in (None, 1),
             idempotent=idempotent,
-            bounded=most_tokens(self._params, {}) is not None,
-            size=bisect_right(PROMPT_CLASSES, len(self._common)),
+            bounded=self.max_tokens is not None,
+            size=bisect_right(PROMPT_CLASSES, size),
         )
 
-    @property
-    def params(self) -> Json:
-        """What the caller has given besides the messages."""
-        return self._params
-
     def session(self, stick_to: str | None) -> str | None:
-        """What the request is part of, for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
+        """The session of the request for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
         if stick_to is None:
             return None
-        found = self._params.get("session_id") if stick_to == "session" else self.thread
+        found = self.params.get("session_id") if stick_to == "session" else self.thread
         return found if isinstance(found, str) and found else None
 
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
-        """The request to go on from the delivered `text`, of about `tokens` tokens: those are spent."""
+        """The request to continue the delivered `text`; its approximate `tokens` reduce the limits of the answer."""
         other = object.__new__(Request)
         other.messages = continued(self.messages, text, way)
         other.history = History(other.messages)
@@ -161,15 +164,16 @@ class Request:
         other.wants_json = False
         other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
-        other._params = dict(self._params)
+        other.params = dict(self.params)
         for name in TOKEN_LIMITS:
-            if isinstance(other._params.get(name), int):
-                other._params[name] = max(1, other._params[name] - tokens)
-        other._common = _encode({"messages": other.messages, **other._params})
+            if isinstance(other.params.get(name), int):
+                other.params[name] = max(1, other.params[name] - tokens)
+        other.max_tokens = None if self.max_tokens is None else max(1, self.max_tokens - tokens)
+        other._common = _encode({"messages": other.messages, **other.params})
         return other
 
     def handed(self, candidate: Candidate, form: Form = Form.NORMAL) -> Handover:
-        """The history as this candidate reads it."""
+        """The history in the form for this candidate."""
         if self._opening is not None:
             return self._opening
         known = self._handed.get((candidate.key, form))
@@ -177,7 +181,7 @@ class Request:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
             slug = _slug(candidate)
-            thinking = asks_for_thinking(self._params, candidate.params)
+            thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             target = Target(
@@ -191,7 +195,7 @@ class Request:
         return rule_for(candidate.model, _slug(candidate), candidate.host)
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
-        """The form in which the candidate may take the history after this refusal; None where none would change it."""
+        """The form of history that the candidate may accept after this refusal; None if no form changes the history."""
         wanted = needs_strict(failure)
         if wanted is Form.UNSIGNED and form is not Form.NORMAL:
             wanted = Form.STRICT
@@ -202,21 +206,21 @@ class Request:
         return None if same else wanted
 
     def demands(self, candidate: Candidate) -> Demands:
-        """What the request demands of this candidate's answer."""
-        if _DEMANDING.isdisjoint(self._params) and _DEMANDING.isdisjoint(candidate.params):
+        """The request's demands on this candidate's answer."""
+        if _DEMANDING.isdisjoint(self.params) and _DEMANDING.isdisjoint(candidate.params):
             return _AFTER_RESULT if self.history.roles[-1] == "tool" else _NOTHING_MORE
-        return Demands.of({**candidate.params, **self._params}, self.history.roles[-1])
+        return Demands.of({**candidate.params, **self.params}, self.history.roles[-1])
 
     def offered(self, candidate: Candidate, form: Form) -> frozenset[str]:
-        """The functions that this candidate may call, by the names that it was sent."""
+        """The functions that this candidate may call, by the names that were sent to it."""
         functions = self.handed(candidate, form).functions
         return frozenset(functions.get(name, name) for name in self._tools)
 
     def deliver(self, body: Json, candidate: Candidate, form: Form) -> None:
-        """Give an answer the caller's names of functions, and its calls ids that are new to the history.
+        """Restore the caller's function names in an answer, and give its calls ids that are new to the history.
 
-        What goes on from delivered text loses signatures that bind it to this request: its instruction is no part of
-        the history.
+        Removes signatures from a continuation: they bind it to this request, whose instruction is not part of the
+        caller's history.
         """
         choices = body.get("choices")
         unsigned = self._joined and self._rule(candidate).binds
@@ -235,13 +239,13 @@ class Request:
         without: frozenset[str] = frozenset(),
         form: Form = Form.NORMAL,
     ) -> bytes:
-        """The JSON body for one candidate; the caller's parameters go before the model's own, `null` sends nothing.
+        """The JSON body for one candidate. The caller's parameters override the model's; `null` omits a parameter.
 
-        What only OpenRouter knows goes to other servers only by `extra_body` or the model's own parameters.
-        `max_tokens`: what may be paid for, where neither of them gives any. `without`: what the endpoint refuses.
-        `form`: that of the history.
+        OpenRouter's own parameters go to other servers only from `extra_body` or the model's parameters. `max_tokens`:
+        the affordable limit, used if neither the caller nor the model sets one. `without`: parameters that the endpoint
+        refuses. `form`: the form of the history.
         """
-        params, own = self._params, candidate.params
+        params, own = self.params, candidate.params
         handed = self.handed(candidate, form)
         messages = handed.messages
         if not candidate.on_openrouter:
@@ -268,7 +272,7 @@ class Request:
             for key, value in own.items():
                 if key not in params and key not in without and (key in limits or key not in TOKEN_LIMITS):
                     head[key] = value
-        if None in head.values():  # what is null is not sent
+        if None in head.values():  # null parameters are not sent
             head = {key: value for key, value in head.items() if value is not None}
         if ignore or candidate.max_price:
             provider = dict(params.get("provider") or own.get("provider") or {})
@@ -276,28 +280,28 @@ class Request:
                 provider["ignore"] = [*(provider.get("ignore") or ()), *ignore]
             if candidate.max_price:
                 provider["max_price"] = lower(provider.get("max_price"), candidate.max_price)
-            # What is encoded already stays so, unless the caller's own preferences are in it.
+            # Reuse the encoded part, unless the caller's own preferences are in it.
             if "provider" in params:
                 params = {**params, "provider": provider}
             else:
                 head["provider"] = provider
-        unchanged = params is self._params and messages is self.messages
+        unchanged = params is self.params and messages is self.messages
         common = self._common if unchanged else _encode({"messages": messages, **params})
         return orjson.dumps(head)[:-1] + b"," + common[1:]
 
     def _elsewhere(self, candidate: Candidate) -> Json:
-        """The parameters for a server that is not OpenRouter's."""
-        kept = {key: value for key, value in self._params.items() if key not in _OPENROUTERS - self._as_it_is}
+        """The parameters for a server other than OpenRouter."""
+        kept = {key: value for key, value in self.params.items() if key not in _OPENROUTERS - self._as_it_is}
         if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
             kept[candidate.limit] = kept.pop("max_tokens")
-        return self._params if kept == self._params else kept
+        return self.params if kept == self.params else kept
 
     def tokens(self) -> int:
-        """About how many tokens its text has."""
+        """The approximate number of tokens of the request's text."""
         return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
 
     def texts(self) -> list[str]:
-        """The texts of the prompt, which no message may quote."""
+        """The texts of the prompt, which no error message may quote."""
         return [text for message in self.messages if (text := text_of(message.get("content")))]
 
 
@@ -308,7 +312,7 @@ def _slug(candidate: Candidate) -> str | None:
 
 
 def _calls(choice: object) -> bool:
-    """Whether a choice of an answer may hold calls."""
+    """Whether a choice of an answer may hold tool calls."""
     message = choice.get("message") if isinstance(choice, dict) else None
     return isinstance(message, dict) and not _CALLS.isdisjoint(message)
 

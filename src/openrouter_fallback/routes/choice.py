@@ -42,7 +42,8 @@ class Choice:
         for model in given or ():
             if not isinstance(model, str | ModelConfig):
                 raise ConfigError(f"models= holds a {type(model).__name__}; for a call it may hold ids and ModelConfig")
-        return cls(task, max_cost_tier, primary_provider, given, PriceCap.read(max_price))
+        cap = None if max_price is None else PriceCap.read(max_price)
+        return cls(task, max_cost_tier, primary_provider, given, cap)
 
     def over(self, other: Choice) -> Choice:
         """This choice, with what it leaves open taken from `other`.
@@ -50,12 +51,13 @@ class Choice:
         `task` and `models` both say which models, and of one choice `models` holds: so a choice with a `task` takes no
         `models` from `other`. The rest holds beside them: no cap is lost where a call names a task.
         """
-        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        given = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         if "task" in given:
             given.setdefault("models", None)
         return replace(other, **given) if given else other
 
 
+_NAMES = tuple(field.name for field in fields(Choice))
 _context: ContextVar[Choice | None] = ContextVar("openrouter_fallback_routing", default=None)
 
 
@@ -83,7 +85,7 @@ def current_routing() -> dict[str, Any]:
     choice = _context.get()
     if choice is None:
         return {}
-    return {f.name: value for f in fields(choice) if (value := getattr(choice, f.name)) is not None}
+    return {name: value for name in _NAMES if (value := getattr(choice, name)) is not None}
 
 
 def in_context(choice: Choice) -> Choice:

@@ -65,6 +65,35 @@ class Needs:
         return bool(self.abilities or self.tokens)
 
 
+SPECIAL: Final = frozenset(
+    {
+        "functions",
+        "image_config",
+        "include_reasoning",
+        "modalities",
+        "plugins",
+        "provider",
+        "reasoning",
+        "reasoning_effort",
+        "response_format",
+        "tools",
+        "transforms",
+        "web_search_options",
+    }
+)
+"""All parameters that say what a request needs, whether it is slow, wants JSON or chooses providers."""
+
+
+def undemanding(params: Mapping[str, Any]) -> bool:
+    """Whether there is none of those: most requests have none, and are looked at no further."""
+    return SPECIAL.isdisjoint(params)
+
+
+def may_be_long(size: int) -> bool:
+    """Whether a request of so many bytes may be too long for a model's context."""
+    return size > _SHORT_BYTES
+
+
 def token_limits(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The limits of an answer's tokens that hold, by parameter: the call's (`params`) if it has any, else the model's.
 
@@ -95,7 +124,7 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
     for modality in _listed(params, "modalities"):
         if modality != "text":
             found.add(f"{modality}_output")
-    length, counts = 0, size > _SHORT_BYTES and not _shortened(params)
+    length, counts = 0, may_be_long(size) and not _shortened(params)
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):

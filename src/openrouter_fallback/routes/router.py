@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -69,13 +69,16 @@ class Router:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
-    def with_first(self, plan: Plan, first: First, now: float, needs: Needs = NO_NEEDS) -> Plan:
-        """The plan with this model before the others.
+    def with_first(
+        self, plan: Plan, first: First, now: float, needs: Needs = NO_NEEDS, missing: Container[str] = ()
+    ) -> Plan:
+        """The plan with this model before the others, unless there is no key for its endpoint (it is `missing`).
 
         Only the order changes, and only while that model's circuit is closed and nothing else speaks against it.
         """
         models, why = first
-        found = next((c for name in models if (c := _named(plan.candidates, name)) is not None), None)
+        allowed = [candidate for candidate in plan.candidates if candidate.target.endpoint not in missing]
+        found = next((c for name in models if (c := _named(allowed, name)) is not None), None)
         if found is None or found is plan.candidates[0]:
             return plan
         standing = found.fitting(self._health.standing(found.target, now, needs.abilities))
@@ -91,11 +94,12 @@ class Router:
         accounts: Mapping[str, str],
         needs: Needs = NO_NEEDS,
         first: First | None = None,
+        missing: Container[str] = (),
     ) -> Route:
-        """The plan as it stands now, for people to read; `first`: as in `with_first`."""
+        """The plan as it stands now, for people to read; `first` and `missing`: as in `with_first`."""
         plan = self.plan(choice, now, accounts, needs)
         if first is not None:
-            plan = self.with_first(plan, first, now, needs)
+            plan = self.with_first(plan, first, now, needs, missing)
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:

@@ -65,6 +65,8 @@ class Ledger:
         day: Callable[[], int] = today,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.limited = per_call is not None or per_day is not None
+        """Whether there is any limit."""
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
@@ -80,9 +82,6 @@ class Ledger:
         """Nano-dollars that each of the fleet's other processes has spent on this day."""
         self._others = ZERO
         _live.add(self)
-
-    def __bool__(self) -> bool:
-        return self.per_call is not None or self.per_day is not None
 
     def purse(self) -> CallBudget:
         """The purse of one call."""

@@ -138,7 +138,7 @@ class CostReservation:
 
     def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
         self.purse = ledger.purse()
-        self.limited = bool(ledger)
+        self.limited = ledger.limited
         self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
         self._params = params
         self.detached: set[int] = set()

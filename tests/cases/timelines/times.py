@@ -137,12 +137,23 @@ TIMES = [
         "a b", {"a": always(ok(140))}, "a@0", "a @140", before=cooling("b", 400),
     ),
     Case(
-        "a model that is left out is none",
-        "a b", {"a": always(ok(140))}, "a@0", "a @140", before=left_out(b=0),
+        "a model that is left out is called beside a silent one",
+        "a b", {"a": always(SILENT)}, "a@0 b*&@30", "b @31", before=left_out(b=0),
+    ),
+    Case(
+        "the last one whose circuit is closed keeps it closed, and loses no answer",
+        "a b", {"a": always(ok(140)), "b": always(E503)}, "a@0 b*&@30 b*&@55", "a @140", before=left_out(b=0),
+        health={"a": "closed +1 -0"},
     ),
     Case(
         "at half of a whole call's time also a model that is left out is called beside the last one",
-        "a b", {"a": always(ok(200))}, "a@0 b*&@150", "b @151", before=left_out(b=0),
+        "a b", {"a": always(every(250, "text"))}, "a@0 b*&@150", "b @151", before=left_out(b=0),
+        limits=Limits(whole=True),
+    ),
+    Case(
+        "a stream's stall leaves half of the call's own time to the others",
+        "a b", {"a": always(((0.0, "status"), (1.0, "text")))}, "a@0 b+@11", "b @12", streamed=True,
+        limits=Limits(total=20), facts=RequestTraits(continues=True),
     ),
     Case("the last one may use all the time", "a", {"a": always(ok(290))}, "a@0", "a @290"),
     Case(

@@ -125,8 +125,13 @@ NONE_LEFT = [
     ),
     Case(
         "a backoff that does not fit is no reason to forget the left-out model",
-        "a b", {"a": always(ok(0.2)), "b": always(fails(E503, after=0.8))}, "b@0 a!@0.8", "a @1", before=left_out(a=-3),
-        limits=Limits(total=1.2),
+        "a b", {"a": always(ok(0.2)), "b": always(fails(E503, after=0.8))}, "b@0 a!&@0.6", "a @0.8",
+        before=left_out(a=-3), limits=Limits(total=1.2),
+    ),
+    Case(
+        "a Retry-After that the call cannot wait for does not use up its attempts",
+        "a", {"a": always(*[failure(K.OVERLOADED, 503, retry_after=120.0)] * 2, ok())},
+        "a@0 a@0.5 a@1.5", "a @2.5", waits="0-0.5 0.5-1.5", limits=Limits(total=60), models={"a": {"attempts": 3}},
     ),
     Case(
         "half of the time is over: the next one beside it",

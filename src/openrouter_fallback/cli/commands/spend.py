@@ -29,13 +29,13 @@ def spend(
     """Print what was spent today, in USD: by the fleet, and by the key.
 
     The fleet's figure is what the processes that share a Redis server have told; the key's what OpenRouter says, of all
-    that use it. Each is left out where there is no such server, or no key. Days are UTC.
+    that use it. Without such a server or a key, that part is missing. Days are UTC.
 
     \b
       openrouter-fallback spend --config fallback.yaml
       openrouter-fallback spend --json
 
-    Exit status: 0 something is known, 1 nothing is, 2 it could not be asked for.
+    Exit status: 0 something is known, 1 nothing is, 2 wrong options or configuration.
     """
     import asyncio
 

@@ -27,15 +27,15 @@ def status(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the fleet's health: for each model its breaker, its success rate and how long it is left out.
+    """Print the fleet's health: for each model its circuit breaker, its success rate and how long it is skipped.
 
-    Asks Redis once and nobody else. Cooldowns are those of this shell's key.
+    Reads Redis once and calls no model. Cooldowns are those of this shell's key.
 
     \b
       openrouter-fallback status --config fallback.yaml
       openrouter-fallback status --redis redis://host -m openai/gpt-5.1 --json
 
-    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be asked.
+    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be read as asked.
     """
     from ... import ConfigError
 
@@ -100,7 +100,7 @@ def _show(models: list[ModelHealth]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
     table.add_column("breaker")
-    for title in ("success", "answered", "failed", "left out for"):
+    for title in ("success", "answered", "failed", "skipped for"):
         table.add_column(title, justify="right")
     table.add_column()
     for one in models:

@@ -114,7 +114,7 @@ class _Warnings(logging.Handler):
     """The library's warnings on stderr, but for those of attempts, of which the command tells at its end."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.module not in ("runtime", "events"):
+        if record.module not in ("runtime", "events", "log"):
             say(record.getMessage(), "yellow")
 
 

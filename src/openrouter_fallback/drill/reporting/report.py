@@ -20,7 +20,7 @@ _COLUMNS = (
     ("without", "right"),
     ("with", "right"),
     ("by", "left"),
-    ("asked\n{A}+rest", "right"),
+    ("sent to\n{A}+rest", "right"),
     ("median\nms", "right"),
     ("worst\nms", "right"),
     ("once\ndead", "right"),
@@ -32,7 +32,7 @@ VERDICT = {"passed": ("PASS", "green"), "degraded": ("WARN", "yellow"), "failed"
 _LEGEND = (
     ("without, with", "calls answered whole: by {A} alone with one request, and with failover"),
     ("by", "the models that answered with failover"),
-    ("asked", "requests to {A} + to all others; ? where a refused connection cannot be counted"),
+    ("sent to", "requests to {A} + to all others; ? if refused connections cannot be counted"),
     ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
     ("once dead", "requests to a model while it was known to be dead"),
 )
@@ -117,14 +117,14 @@ def _legend(result: DrillResult, primary: str) -> list[str]:
 def _notes(result: DrillResult, primary: str) -> list[str]:
     deadlines = result.deadlines
     notes = [
-        "Counted on the server's side, by the emulator's log (refused connections: by their port); a call ends with"
-        " the last byte of its answer there.",
+        "Counted at the server, from the emulator's log (refused connections: by their port). A call ends with the"
+        " last byte of its answer there.",
         "Deadlines are shortened for the drill:"
         f" {deadlines['first_token_timeout_seconds']} s to the first token, {deadlines['stall_timeout_seconds']} s"
         f" between tokens, {deadlines['total_timeout_seconds']:.0f} s for a call.",
     ]
     notes += [
-        f"{one.scenario.title}: once its time was over, what had been dead was probed with"
+        f"{one.scenario.title}: after the open time of its circuit, the dead model was probed with"
         f" {one.with_failover.probes} request{'' if one.with_failover.probes == 1 else 's'}."
         for one in result.scenarios
         if one.with_failover.probes

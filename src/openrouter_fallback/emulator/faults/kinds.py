@@ -215,7 +215,7 @@ FAULTS: dict[str, Kind] = {
     "reasoning_only": Kind(
         "Reasoning, and then no content.", _reasoning_only, {"reasoning": "Let me think about it.", "finish": "stop"}
     ),
-    "no_choices": Kind("200 with `choices` null, or [] if asked.", _no_choices, {"choices": None}),
+    "no_choices": Kind("200 with `choices` null, or [] with `choices=`.", _no_choices, {"choices": None}),
     "cut_tool_call": Kind(
         "A tool call whose arguments stop half way; then the stream ends (`silent`), or finishes as tool_calls "
         "(`finish`), or for length (`length`).",

@@ -291,7 +291,7 @@ REFUSALS: dict[str, Kind] = {
         source="recordings of xAI",
     ),
     "cannot_afford": Kind(
-        "402 where more than `affordable` tokens are asked for (without `max_tokens`: `requested`); else healthy.",
+        "402 if the request wants more than `affordable` tokens (without `max_tokens`: `requested`); else healthy.",
         _cannot_afford,
         {"affordable": 2666, "requested": 64_000},
         source="openclaude#1263, gsd-2#4092",

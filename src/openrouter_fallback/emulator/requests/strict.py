@@ -47,7 +47,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_results": Rule(
         _CLAUDE,
-        "results stand at the head of the message behind their calls, one for each, and answer nothing else",
+        "results are at the head of the message behind their calls, one for each, and answer nothing else",
         anthropic.results,
         "claude-code#5989, #13460",
     ),
@@ -58,7 +58,7 @@ RULES: Mapping[str, Rule] = {
     "anthropic_signatures": Rule(
         _CLAUDE,
         "signed reasoning comes back whole, to the model that signed it; from Claude 4.6 on the signature is bound to "
-        "all that stands before it",
+        "everything before it",
         anthropic.signed,
         "llxprt-code#2335, langchain#36400, claude-code#63268",
     ),
@@ -67,7 +67,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_thinking_demanded": Rule(
         _CLAUDE,
-        "while reasoning is asked for, the model's last message before tool results (or a prefill) begins with signed "
+        "in a request with reasoning, the model's last message before tool results (or a prefill) begins with signed "
         "reasoning",
         anthropic.demanded,
         "opencode#3077, n8n#22550",
@@ -88,10 +88,10 @@ RULES: Mapping[str, Rule] = {
         "langgraph#248",
     ),
     "openai_results": Rule(
-        _GPT, "results stand behind their calls, one for each", openai.results, "OpenAI, function calling"
+        _GPT, "results are behind their calls, one for each", openai.results, "OpenAI, function calling"
     ),
     "openai_images": Rule(
-        _GPT, "images stand in messages of the user, not in tool results", openai.images, "OpenHands#7700"
+        _GPT, "images are in messages of the user, not in tool results", openai.images, "OpenHands#7700"
     ),
     "openai_items": Rule(
         _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
@@ -125,12 +125,12 @@ RULES: Mapping[str, Rule] = {
     ),
     "mistral_order": Rule(
         _MISTRAL,
-        "behind a result stands no user and no system; results stand behind their calls, as many as calls",
+        "no user or system message is directly behind a result; results are behind their calls, as many as calls",
         others.mistral_order,
         "crush#279, datapizza-ai#98",
     ),
     "mistral_results_are_text": Rule(
-        _MISTRAL, "tool results hold text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
+        _MISTRAL, "tool results contain text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
     ),
     "mistral_last": Rule(
         _MISTRAL, "an assistant message is the last only with `prefix: true`", others.mistral_last, "rig#1130"
@@ -145,17 +145,17 @@ RULES: Mapping[str, Rule] = {
         _MISTRAL, "an assistant message has content or calls", others.mistral_empty, "mistral-common"
     ),
     "moonshot_results_are_text": Rule(
-        (_F.MOONSHOT,), "tool results hold text only", others.kimi_results_are_text, "vllm#43203"
+        (_F.MOONSHOT,), "tool results contain text only", others.kimi_results_are_text, "vllm#43203"
     ),
     "moonshot_reasoning": Rule(
         (_F.MOONSHOT,),
-        "while it thinks (K2 Thinking, from K2.5 on by default), messages with calls have readable reasoning",
+        "while the model reasons (K2 Thinking, from K2.5 on by default), messages with calls have readable reasoning",
         others.kimi_reasoning,
         "opencode#16318, mastra#12592",
     ),
     "deepseek_reasoning": Rule(
         (_F.DEEPSEEK,),
-        "while it thinks, from V3.2 on, calls of the current turn have readable reasoning",
+        "while the model reasons, from V3.2 on, calls of the current turn have readable reasoning",
         others.deepseek_reasoning,
         "pi#3636, DeepSeek, thinking mode",
     ),
@@ -165,9 +165,7 @@ RULES: Mapping[str, Rule] = {
         others.deepseek_reasoner,
         "DeepSeek, reasoning model",
     ),
-    "qwen_order": Rule(
-        (_F.QWEN,), "results stand behind their calls, one for each", others.qwen_order, "qwen-code#869"
-    ),
+    "qwen_order": Rule((_F.QWEN,), "results are behind their calls, one for each", others.qwen_order, "qwen-code#869"),
     "xai_empty": Rule(
         (_F.XAI,), "no message without content and without calls", others.xai_empty, "AstrBot#6447, crush#964"
     ),

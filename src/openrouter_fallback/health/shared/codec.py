@@ -1,4 +1,4 @@
-"""What stands in the store between processes, written and read: nothing that comes from there is taken unchecked."""
+"""Encodes and decodes the entries of the shared store. Every value read is checked."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MOST_COUNTED = 10**9
 MOST_SCOPE_CHARACTERS = 512
 _MOST_BYTES = 256 * 1024
 MOST_NANO_DOLLARS = 10**15
-"""What one process can have spent in a day: a million USD."""
+"""The most that one process can have spent in a day: a million USD."""
 _SUM_BYTES = 64
 _WHATS = frozenset(get_args(What))
 
 
 class BadValue(ValueError):
-    """A value that this library has not written, or not like this."""
+    """A value in the store that this library cannot have written."""
 
 
 def news_json(news: Iterable[HealthEvent], by: str) -> bytes:
-    """One entry of the stream."""
+    """Encode one entry of the stream: the events of the process `by`."""
     told = [[one.what, one.scope, one.left, one.ago, one.trips, one.why] for one in news]
     return orjson.dumps({"by": by, "news": told})
 
 
 def heard_of(fields: Mapping[Any, Any], at: float) -> tuple[str, list[ReceivedEvent]]:
-    """Who wrote an entry, and its news. Raises `BadValue`."""
+    """Decode an entry: the process that wrote the entry, and its events. Raises `BadValue`."""
     text = fields.get(b"n")
     if not isinstance(text, bytes) or len(text) > _MOST_BYTES:
         raise BadValue("an entry of the stream holds no news")
@@ -61,7 +61,7 @@ def _bounded(seconds: Any) -> float:
 
 
 def counts_of(fields: Mapping[Any, Any]) -> tuple[dict[str, tuple[int, int]], list[BadValue]]:
-    """Successes and failures by scope, and what is wrong with the others."""
+    """Decode successes and failures by scope. Returns also one error for each invalid field."""
     counts: dict[str, tuple[int, int]] = {}
     bad: list[BadValue] = []
     for name, value in fields.items():
@@ -78,13 +78,13 @@ def counts_of(fields: Mapping[Any, Any]) -> tuple[dict[str, tuple[int, int]], li
 
 
 def sum_text(key: str, process: str, spent: int, secret: bytes) -> str:
-    """What a process has spent (nano-dollars), as it stands under `key`; signed, so that only a fleet's own count."""
+    """Encode what a process has spent (nano-dollars). Signed for `key`, so that only sums of this account count."""
     spent = min(spent, MOST_NANO_DOLLARS)
     return f"{spent}:{_signature(key, process, spent, secret)}"
 
 
 def sums_of(fields: Mapping[Any, Any], key: str, secret: bytes) -> tuple[dict[str, int], list[BadValue]]:
-    """What each process has spent (nano-dollars), and what is wrong with the others."""
+    """Decode what each process has spent (nano-dollars). Returns also one error for each invalid field."""
     sums: dict[str, int] = {}
     bad: list[BadValue] = []
     for name, value in fields.items():
@@ -95,7 +95,7 @@ def sums_of(fields: Mapping[Any, Any], key: str, secret: bytes) -> tuple[dict[st
             if not 0 <= spent <= MOST_NANO_DOLLARS or not hmac.compare_digest(signature.encode(), expected.encode()):
                 raise ValueError
         except (AttributeError, ValueError):
-            bad.append(BadValue("a sum that nobody has spent"))
+            bad.append(BadValue("an unsigned or impossible sum"))
             continue
         sums[process] = spent
     return sums, bad

@@ -1,19 +1,18 @@
-"""Health that is shared by the processes of a fleet. Memory decides; what others tell is one more thing that it learns.
+"""Health that the processes of a fleet share. Memory decides; events of other processes are one more input.
 
-Pure as the rest of health: a store carries an `SyncRequest` out and an `SyncResponse` in. The rules:
+Pure, as the rest of health: a store carries a `SyncRequest` out and a `SyncResponse` in. The rules:
 
-- Counts go into the windows of all, per bucket, so that what was forgotten when a breaker closed stays forgotten.
-- A model's breaker that opens elsewhere opens here, unless the model has answered an attempt that began here since
-  then. What opened it counts: an HTTP status at once; a deadline of the other process's only if a second process
-  (this one, too) has missed one lately; a connection that failed never. So a dead model is left by all at once, and
-  one process with a bad line cannot take a working model from the others. Breakers of endpoints are not shared.
-- Of what several tell of one breaker, the store's order decides; nothing is heard of what changed here meanwhile.
-- A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe asks
-  for it (`unleased`, `leased`), so that the lease cannot miss its call. Without the store, one probe per process; also
-  where a lease has been refused for a minute, since then nobody alive holds it.
-- A process that sees a model fail, or its circuit change, exchanges soon (`hurry`): so a dead model costs a fleet few
-  more requests than the process that opens the circuit first has made.
-- Cooldowns and refusals of a key hold for all who use that key, and nobody else.
+- Counts are shared per bucket of the window. Counts that a closing breaker has cleared stay cleared.
+- A model's breaker that opens in another process opens here too, unless the model has since answered an attempt that
+  began here after that. An HTTP status opens the breaker at once; a missed deadline only if a second process (or this
+  one) has missed one lately; a failed connection never. So all processes leave a dead model, and one process with a
+  bad network does not take a working model from the others. Breakers of endpoints are not shared.
+- If several processes report one breaker, the last report in the store wins, but not over an unsent change.
+- A half-open breaker admits a probe only in the process that holds its lease. The call that would make the probe
+  requests the lease (`unleased`, `leased`). Without the store, each process makes its own probe; also after the lease
+  was refused for a minute, since then no living process holds it.
+- A process in which a model fails or a circuit changes exchanges soon (`hurry`): a dead model costs few requests.
+- Cooldowns and refusals of a key apply to the processes that use this key.
 """
 
 from __future__ import annotations
@@ -29,32 +28,32 @@ from ..window import BUCKETS
 from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
 
 PERIOD_SECONDS = 1.0
-"""How often a process tells and hears."""
+"""Seconds between two exchanges of a process."""
 SOON_SECONDS = 0.1
-"""How soon a process exchanges that has something to tell, or to ask, of a failing model."""
+"""Seconds between two exchanges while a model fails or its circuit has changed."""
 UNEASY_SECONDS = 2.0
-"""For so long after a failure in a closed circuit's row a process goes on to exchange soon."""
+"""Seconds after a failure, while the circuit is still closed, in which a process exchanges every `SOON_SECONDS`."""
 PERIODS_ALONE = 3
-"""Exchanges missed until a process goes by itself."""
+"""Missed exchanges after which a process decides alone."""
 LEASE_SECONDS = 20.0
-"""How long a lease holds, from when it was asked for, and anew at each exchange while the probe is under way."""
+"""How long a lease holds after its request; each exchange renews it while the probe is under way."""
 ASK_AGAIN_SECONDS = 1.0
-"""So long after a lease was refused no call asks again."""
+"""Seconds after a refused lease in which no call requests the lease again."""
 LONGEST_REFUSED_SECONDS = 60.0
-"""A lease that is refused for longer is of nobody who lives: the process goes by itself."""
+"""A lease that is refused for longer belongs to no living process: this process probes without it."""
 SECOND_WITNESS_SECONDS = 60.0
-"""How long a deadline that one process has missed waits for a second one."""
+"""Seconds within which a second process must miss a deadline, so that a breaker opens in all."""
 MOST_NEWS = 256
-"""What one exchange tells; the rest waits for the next."""
+"""The most events of one exchange; the next exchange sends the rest."""
 _MOST_UNKNOWN = 4096
 _WORTH_TELLING_SECONDS = 0.5
 _NEVER = -math.inf
-# Kinds of failure that may be of the line, and not of the model.
+# Kinds of failure whose cause may be the process's network and not the model.
 _CONNECTION, _TIMED_OUT = "connection", "timed_out"
 
 
 class SharedBreaker(Breaker):
-    """A breaker whose probe needs a lease, and that knows what the others know of it."""
+    """A breaker whose probe needs a lease. Records which of its changes the other processes know."""
 
     __slots__ = (
         "answered",
@@ -77,7 +76,7 @@ class SharedBreaker(Breaker):
         self.refused_since: float | None = None
         self.rebase = False
         self.told = (0, 0, 0)
-        """What the others know: the epoch, all successes, all failures."""
+        """What the other processes know: the epoch, all successes, all failures."""
         self.telling = 0
 
     def admits(self, now: float) -> bool:
@@ -86,11 +85,11 @@ class SharedBreaker(Breaker):
         return super().admits(now) and (self.open_until is None or self._leased(now))
 
     def unleased(self, now: float) -> bool:
-        """Whether an attempt may begin but for the lease, which may be asked for."""
+        """Whether only the lease keeps an attempt from starting, and the lease may be requested now."""
         return now >= self.ask_at and super().admits(now) and self.open_until is not None and not self._leased(now)
 
     def leased(self, granted: bool, now: float) -> None:
-        """The store has given the lease to this process, or has not."""
+        """Take the store's answer to the request for the lease."""
         if not granted:
             self.refused_since = now if self.refused_since is None else self.refused_since
             granted = now - self.refused_since >= LONGEST_REFUSED_SECONDS
@@ -111,7 +110,7 @@ class SharedBreaker(Breaker):
         return opened
 
     def uneasy(self, now: float) -> bool:
-        """Whether its state is to be told, or calls of this process have failed here just now."""
+        """Whether the breaker has an unsent change of state, or a call of this process has failed within 2 s."""
         if self.open_until is not None:
             return self.told[0] != self.epoch
         at = self._event_at
@@ -120,7 +119,7 @@ class SharedBreaker(Breaker):
     def close(self, now: float | None = None) -> None:
         super().close(now)
         self.rebase, self.refused_since = True, None
-        if now is not None:  # by an answer here, not by what was heard
+        if now is not None:  # an answer in this process closed it, not another process's event
             self.fleet.hurry()
 
     def _open(self, now: float, seconds: float) -> None:
@@ -129,11 +128,11 @@ class SharedBreaker(Breaker):
 
     @property
     def probing(self) -> bool:
-        """Whether a probe is under way here."""
+        """Whether this process has a probe under way."""
         return self._probe is not None
 
     def follow(self, until: float, trips: int, why: str) -> None:
-        """Another process has opened it."""
+        """Open the breaker, since another process has opened its own."""
         if self.open_until is None:
             super()._open(until, 0.0)
             self.reason = why
@@ -144,9 +143,9 @@ class SharedBreaker(Breaker):
 
 
 class SharedHealth(MemoryHealth):
-    """`MemoryHealth` that can tell and hear.
+    """`MemoryHealth` that exchanges events with other processes.
 
-    `places` gives each endpoint's address: a name alone may mean two servers.
+    `places` maps endpoint names to addresses: one name may mean two servers.
     """
 
     def __init__(
@@ -164,9 +163,9 @@ class SharedHealth(MemoryHealth):
         self.bucket_seconds = rules.window_seconds / BUCKETS
         self.longest_open = rules.longest_open
         self.in_step_until = _NEVER
-        """The clock's time up to which this process counts as one of the fleet."""
+        """The clock's time until which this process is in step with the fleet."""
         self.hurry: Callable[[], None] = _nothing
-        """Asks for an exchange soon; called under the lock, from any thread. Whoever carries exchanges sets it."""
+        """Requests an exchange soon. Called with the lock held, from any thread. The store sets this function."""
         self._places = dict(places)
         self._idents = {name: f"{name}@{place}" for name, place in places.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
@@ -174,7 +173,7 @@ class SharedHealth(MemoryHealth):
         self._unknown: dict[str, tuple[float, int, str]] = {}
         self._told: dict[str, float] = {}
         self._suspected: dict[str, tuple[str, float]] = {}
-        """By model: the process that has missed a deadline of its own last, and when that was heard."""
+        """By model: the process that last reported a missed deadline, and when this process received the report."""
 
     def __reduce__(self) -> tuple[object, ...]:
         extras, hedges = self._extras.share, self._hedges.share
@@ -186,7 +185,7 @@ class SharedHealth(MemoryHealth):
         return super().standing(target, now, needs)
 
     def _create(self, target: HealthScopes) -> None:
-        """The model's breaker, where others have told of it before this process has called the model."""
+        """Create the model's breaker if other processes have reported it before this process calls the model."""
         if self._unknown and (scope := self._scope(target.endpoint, target.model)) in self._unknown:
             with self._lock:
                 if scope in self._unknown:
@@ -195,9 +194,9 @@ class SharedHealth(MemoryHealth):
     # Leases
 
     def unleased(self, targets: Iterable[HealthScopes], now: float) -> tuple[str, ...]:
-        """The lease that a call to these models, in this order, would need for its first request; at most one.
+        """The lease that a call to these models, in this order, needs for its first request; at most one.
 
-        Whoever asks this asks the store, and says by `leased` what came of it. Costs next to nothing while all is well.
+        The caller requests the lease from the store and passes the answer to `leased`. Cheap if no circuit is open.
         """
         for target in targets:
             self._create(target)
@@ -214,7 +213,7 @@ class SharedHealth(MemoryHealth):
         return ()
 
     def leased(self, answers: Mapping[str, bool], now: float) -> None:
-        """Which leases the store has given to this process. One that it was not asked for in time is given."""
+        """Take the store's answers. Without an answer in time, a lease counts as granted."""
         with self._lock:
             for breaker in self._breakers():
                 if breaker.scope in answers:
@@ -245,14 +244,14 @@ class SharedHealth(MemoryHealth):
         return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
 
     def uneasy(self, now: float) -> bool:
-        """Whether the next exchange should come soon: a model fails, or its circuit has changed."""
+        """Whether the next exchange should run soon: a model fails, or its circuit has changed."""
         with self._lock:
             return any(breaker.uneasy(now) for breaker in self._breakers())
 
-    # Telling
+    # Sending
 
     def collect(self, now: float, store_now: float) -> SyncRequest:
-        """What has happened here since the last exchange that worked. `store_now`: the store's time, about."""
+        """The events and counts since the last successful exchange. `store_now`: the store's approximate time."""
         with self._lock:
             counts: dict[str, tuple[int, int]] = {}
             news: list[HealthEvent] = []
@@ -273,7 +272,7 @@ class SharedHealth(MemoryHealth):
             return SyncRequest(now, bucket, counts, tuple(news[:MOST_NEWS]), tuple(kept))
 
     def _keys(self, now: float) -> list[HealthEvent]:
-        """What holds for keys and is worth telling: new, or longer than was told."""
+        """Cooldowns and refusals of keys that are new, or hold longer than was last sent."""
         if len(self._cooldowns) > _MOST_COOLDOWNS:
             self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
         news = [
@@ -294,10 +293,10 @@ class SharedHealth(MemoryHealth):
             if one.left > 0.0 and now + one.left > self._told.get(one.scope, _NEVER) + _WORTH_TELLING_SECONDS
         ]
 
-    # Hearing
+    # Receiving
 
     def apply(self, inbox: SyncResponse, sent: SyncRequest, now: float) -> None:
-        """Take in what an exchange has brought, and note that what was sent has arrived."""
+        """Apply the response of an exchange, and record that the request has arrived."""
         with self._lock:
             self.in_step_until = now + PERIODS_ALONE * self.period
             told = {one.scope for one in sent.news}
@@ -323,7 +322,7 @@ class SharedHealth(MemoryHealth):
                 breaker.window.others = self._totals.others(breaker.scope)
 
     def resend(self) -> None:
-        """What was told has been lost: it is told again."""
+        """The store has lost what this process sent: send it again."""
         with self._lock:
             self._told.clear()
             for breaker in self._breakers():
@@ -331,14 +330,14 @@ class SharedHealth(MemoryHealth):
                     breaker.told = (breaker.epoch - 1, *breaker.told[1:])
 
     def detach(self) -> None:
-        """Nothing has been heard for a while: what others counted goes, and probes need no lease."""
+        """The store does not answer: drop the counts of other processes, and let probes start without a lease."""
         with self._lock:
             self.in_step_until = _NEVER
             for breaker in self._breakers():
                 breaker.window.others = (0, 0)
 
     def after_fork(self) -> None:
-        """In a forked child: what the parent has told and leased is the parent's."""
+        """In a forked child: what was sent and the leases belong to the parent."""
         self.in_step_until = _NEVER
         self._totals = _Totals()
         for breaker in self._breakers():
@@ -368,7 +367,7 @@ class SharedHealth(MemoryHealth):
             self._learn_key(news, until, now)
 
     def _believed(self, heard: ReceivedEvent, breaker: SharedBreaker | None, now: float) -> bool:
-        """Whether what opened a breaker elsewhere says something of the model, and not of that process's line."""
+        """Whether the cause of an opening in another process is the model, and not that process's network."""
         why, scope = heard.news.why, heard.news.scope
         if why == _CONNECTION:
             return False
@@ -402,7 +401,7 @@ class SharedHealth(MemoryHealth):
 
 
 def _nothing() -> None:
-    """Nobody carries exchanges."""
+    """There is no store yet."""
 
 
 def _change(breaker: SharedBreaker, now: float) -> HealthEvent:
@@ -413,7 +412,7 @@ def _change(breaker: SharedBreaker, now: float) -> HealthEvent:
 
 
 class _Totals:
-    """What the fleet has counted in each bucket of the window, how much of that is this process's, and what is void."""
+    """The fleet's counts in each bucket of the window, this process's share of them, and the share that is void."""
 
     def __init__(self) -> None:
         self._all: dict[int, Counts] = {}
@@ -421,21 +420,21 @@ class _Totals:
         self._void: dict[int, dict[str, tuple[int, int]]] = {}
 
     def told(self, bucket: int, counts: Counts) -> None:
-        """So much of this process has arrived there."""
+        """Record that counts of this process have arrived in the store."""
         own = self._own.setdefault(bucket, {})
         for scope, (good, bad) in counts.items():
             before = own.get(scope, (0, 0))
             own[scope] = (before[0] + good, before[1] + bad)
 
     def read(self, counts: Mapping[int, Counts], newest: int) -> None:
-        """The sums as they stand there; buckets that have left the window go."""
+        """Take the store's sums, and drop buckets that have left the window."""
         self._all.update(counts)
         for buckets in (self._all, self._own, self._void):
             for old in [bucket for bucket in buckets if not newest - BUCKETS < bucket <= newest + 1]:
                 del buckets[old]
 
     def forget(self, scope: str) -> None:
-        """What has been counted of it up to now counts no more."""
+        """Make the scope's counts up to now void."""
         for bucket in self._all:
             self._void.setdefault(bucket, {})[scope] = self._theirs(bucket, scope)
 

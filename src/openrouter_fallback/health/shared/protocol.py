@@ -1,4 +1,4 @@
-"""Between the processes of a fleet: what one tells the others, what it hears, and the protocol of what carries it."""
+"""What the processes of a fleet send to each other and receive, and the protocol of the store between them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Counts = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class HealthEvent:
-    """One thing that happened in one process. A scope names the same model, endpoint or account in every process.
+    """One event in one process. A scope names the same model, endpoint or account in every process.
 
-    `left`: seconds that it still holds; `ago`: seconds since it happened, both as it was told. A breaker that has
-    opened says why, and how often it has opened in a row.
+    `left`: seconds that the event still holds; `ago`: seconds since it happened; both counted when it was sent. For a
+    breaker that has opened, `why` is the cause, and `trips` counts its openings in a row.
     """
 
     what: What
@@ -32,7 +32,7 @@ class HealthEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """News of the process `by`, with the store's time (seconds) at which it came there."""
+    """An event of the process `by`, with the store's time (seconds) at which the store received the event."""
 
     at: float
     news: HealthEvent
@@ -41,9 +41,9 @@ class ReceivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What a process tells in one exchange.
+    """What a process sends in one exchange.
 
-    `bucket` numbers the part of the window that `counts` go into; `kept` names the scopes whose probe is under way.
+    `bucket` is the number of the window's bucket for `counts`; `kept` names the scopes whose probe is under way.
     """
 
     at: float
@@ -55,9 +55,9 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class SyncResponse:
-    """What a process hears in one exchange.
+    """What a process receives in one exchange.
 
-    `now` is the store's time, `counts` what all processes have counted in each bucket that was read (their sums).
+    `now` is the store's time. `counts` holds, for each bucket that was read, the sums over all processes.
     """
 
     now: float
@@ -67,18 +67,18 @@ class SyncResponse:
 
 @dataclass(frozen=True, slots=True)
 class SpendAccount:
-    """Whose money it is. `name` tells accounts apart in the store; only who knows `secret` can add to its sums."""
+    """The account that pays. `name` identifies the account in the store; adding to its sums needs `secret`."""
 
     name: str
     secret: bytes = field(repr=False)
 
 
 NO_ACCOUNT = SpendAccount("none", b"")
-"""Of processes without a key, or whose key is a function: they share one sum, which anybody can add to."""
+"""The account of processes without a key, or with a key function: they share one sum, which is not protected."""
 
 
 class SpendCounter(Protocol):
-    """What is spent, as far as a store has to know: whole nano-dollars of a day."""
+    """The part of a spend ledger that a store uses: whole nano-dollars per day."""
 
     def collect(self, now: float) -> tuple[int, int]:
         """The day at the store's time `now` (seconds since 1970), and what this process has spent in it."""
@@ -88,23 +88,23 @@ class SpendCounter(Protocol):
 
 
 class HealthStore(Protocol):
-    """Keeps the health of one process in step with others', in the background."""
+    """Synchronizes the health of one process with the other processes, in the background."""
 
     @property
     def health(self) -> MemoryHealth:
-        """What decides."""
+        """The health on which this process decides."""
 
     def touch(self) -> None:
-        """A call begins: see that exchanges are made. Costs nothing and does no I/O."""
+        """A call begins: make sure that exchanges run. Cheap; does no I/O."""
 
     def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
-        """Ask for the lease that a call to these models would need, if it needs one: awaited, for 50 ms at most."""
+        """Request the lease that a call to these models needs; None if it needs none. The wait takes 50 ms at most."""
 
     async def exchange(self) -> bool:
-        """Tell and hear once; whether it worked. Raises nothing."""
+        """Send and receive once. Returns whether that worked. Raises nothing."""
 
     def stop(self) -> None:
-        """No more; `touch` starts it again."""
+        """Stop the exchanges; `touch` starts them again."""
 
     async def aclose(self) -> None:
-        """`stop`, and close what is open in the running loop."""
+        """`stop`, and close the connection of the running loop."""

@@ -1,9 +1,9 @@
 """The fleet's health in Redis (6 and newer) or Valkey: one transaction about once a second, beside the calls.
 
-Under the prefix stand: `news`, a stream of what happened, whose order and time are the server's, so that no process's
-clock matters; `counts:<ms>:<n>`, a hash of outcomes for each bucket of the window; `lease:<scope>`, who may probe;
+Keys under the prefix: `news`, a stream of events in the server's order and time, so that no process's clock matters;
+`counts:<ms>:<n>`, a hash of outcomes for each bucket of the window; `lease:<scope>`, the process that may probe;
 `spent:<account>:<day>`, a hash of the nano-dollars that each process has spent, signed with the account's secret.
-Everything has a time to live. Redis is not trusted: what is read is checked, and a key of another type is deleted.
+Every key expires. Redis is not trusted: every value read is checked, and a key of another type is deleted.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ PREFIX = "openrouter-fallback:1"
 PASSWORD_ENV = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the name, not the password
 CONNECT_SECONDS = 5.0
 ASK_SECONDS = 0.05
-"""The longest that a call waits for a lease; without an answer the process goes by itself."""
+"""The longest that a call waits for a lease; without an answer the process probes without it."""
 LONGEST_PAUSE_SECONDS = 30.0
 KEPT_SECONDS = 3600.0
-"""How long news stays there; longer where a breaker may be open for longer."""
+"""How long the store keeps an event; longer if a breaker may be open for longer."""
 MOST_HEARD = 1000
 FUTURE_SECONDS = 1.0
-"""An entry may be so much ahead of the server's clock: more means that it was set back, or that somebody lies."""
+"""The most that an entry may be ahead of the server's clock; more means a clock set back, or a forged entry."""
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 SPENT_SECONDS = 25 * 3600
-"""How long a sum stands there after the last process has told its own."""
+"""How long the store keeps the sums of a day after the last update."""
 
 logger = logging.getLogger("openrouter_fallback")
 
 
 class RedisStore:
-    """Keeps a `SharedHealth` in step with the other processes that use the same server, database and prefix.
+    """Synchronizes a `SharedHealth` with the other processes that use the same server, database and prefix.
 
     `url` is `redis://`, `rediss://` (TLS) or `unix://`, with redis-py's query options and `prefix=`. `spawn` starts a
     coroutine on a loop that does not keep the process alive; `sleep` waits for the next exchange. Raises `ValueError`
-    for a URL that cannot be one, without quoting it.
+    for an invalid URL, without quoting it.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class RedisStore:
         self._forget()
         me = weakref.ref(self)
         health.hurry = lambda: None if (store := me()) is None else store._hurry()
-        self._client()  # a URL with unknown options is told of here, not in the background
+        self._client()  # raises here for a URL with unknown options, not in the background
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.address} prefix={self._prefix!r}>"
@@ -108,9 +108,9 @@ class RedisStore:
             self._start()
 
     def _here(self) -> None:
-        """In a forked child: begin anew."""
+        """In a forked child: start again without the parent's connection."""
         if self._process != os.getpid():
-            # Not closed and never collected: the connection is the parent's.
+            # Neither closed nor garbage-collected: the connection belongs to the parent.
             self._inherited += [self._redis, self._loop]
             self._redis = self._loop = None
             self._one = asyncio.Lock()
@@ -126,7 +126,7 @@ class RedisStore:
         self._spawn(lambda: _keep_in_step(me, turn, sleep))
 
     def _hurry(self) -> None:
-        """Exchange soon, and again while a model fails; not where Redis does not answer."""
+        """Exchange soon, and repeatedly while a model fails; not while Redis does not answer."""
         if self._hurries or self._misses or self._turn is None or self._process != os.getpid():
             return
         self._hurries = True
@@ -144,7 +144,7 @@ class RedisStore:
                 redis = await self._connected()
                 async with asyncio.timeout(self._deadline):
                     await self._exchange(redis)
-        except Exception as error:  # noqa: BLE001 - whatever it is, calls go on without
+        except Exception as error:  # noqa: BLE001 - calls go on without the store, whatever the error
             await self._missed(error)
             return False
         self._misses = 0
@@ -154,7 +154,7 @@ class RedisStore:
         return True
 
     def pause(self) -> float:
-        """Seconds until the next exchange: a jittered period, longer and longer while Redis does not answer."""
+        """Seconds until the next exchange: a jittered period, which grows while Redis does not answer."""
         period = self.health.period
         if self._misses:
             return min(period * 2.0 ** min(self._misses - 1, 10), LONGEST_PAUSE_SECONDS) * (0.5 + 0.5 * self._random())
@@ -164,7 +164,7 @@ class RedisStore:
         self._turn = None
 
     async def aclose(self) -> None:
-        """Stop, and close the connection that the running loop has; an exchange under way closes it at its end."""
+        """Stop, and close the running loop's connection; an exchange under way closes it when it ends."""
         self.stop()
         self._here()
         if not self._one.locked():
@@ -185,7 +185,7 @@ class RedisStore:
     async def _connected(self) -> Redis:
         loop = asyncio.get_running_loop()
         if self._redis is not None and self._loop is not loop:
-            self._redis, self._ahead = None, None  # its loop is gone, and it went with it
+            self._redis, self._ahead = None, None  # the loop of this connection is gone, and the connection with it
         if self._redis is None:
             self._redis, self._loop = self._client(), loop
         if self._ahead is None:
@@ -205,7 +205,7 @@ class RedisStore:
         self._misses += 1
         if not self._down:
             self._down = True
-            # The message may hold what the server was told: only its kind is said.
+            # The message may quote a command: the log names only the error's type.
             kind = type(error).__name__
             logger.warning(
                 "health is not shared, calls go on with this process's own: Redis at %s does not answer (%s)",
@@ -234,7 +234,7 @@ class RedisStore:
         self.health.leased(answers, self._clock())
 
     async def _ask(self, scopes: tuple[str, ...], asked: Future[dict[str, bool]]) -> None:
-        """In the loop that has the connection. What comes of it when nobody waits any more is seen at the next call."""
+        """Runs in the loop of the connection. The next call sees an answer that comes after the wait has ended."""
         answers = dict.fromkeys(scopes, True)
         async with self._one:
             redis = self._redis
@@ -242,13 +242,13 @@ class RedisStore:
                 if redis is not None and self._loop is asyncio.get_running_loop():
                     async with asyncio.timeout(self._deadline):
                         answers = {scope: await self._granted(redis, scope) for scope in scopes}
-            except Exception:  # noqa: BLE001 - whatever it is, the process goes by itself
+            except Exception:  # noqa: BLE001 - the process decides alone, whatever the error
                 await self._disconnect()
         with suppress(InvalidStateError):
             asked.set_result(answers)
 
     async def _granted(self, redis: Redis, scope: str) -> bool:
-        """Whether the lease is this process's. One that never ends, or lasts too long, is nobody's."""
+        """Whether this process holds the lease. A lease without expiry, or with too long a one, is not valid."""
         key = self._key(f"lease:{scope}")
         ask = Transaction(redis.pipeline(transaction=True))
         ask("set").set(key, self._me, nx=True, px=_LEASE_MS)
@@ -269,7 +269,7 @@ class RedisStore:
         health, here = self.health, self._clock()
         now = here + (self._ahead or 0.0)
         sent = health.collect(here, now)
-        # After a first exchange, or one that failed, the whole window is read; then the buckets that still change.
+        # The first exchange, and one after a failure, reads the whole window; others only buckets that still change.
         fresh = self._last is None or self._misses
         buckets = range(sent.bucket - (BUCKETS if fresh else 2) + 1, sent.bucket + 1)
         account = self._account()
@@ -292,9 +292,9 @@ class RedisStore:
         self._warn(poisoned)
 
     async def _spoilt_keys(self, redis: Redis, now: float) -> set[str]:
-        """Keys of another type, and the stream if its newest entry is ahead of time: new ones would be even later.
+        """Keys of another type, and the stream if its newest entry is ahead of the clock: later entries would be too.
 
-        Asked anew, since another process may have deleted them already.
+        Reads the types again, since another process may have deleted the keys already.
         """
         news = self._key("news")
         spoilt = {key for key in self._foreign if await redis.type(key) != (b"stream" if key == news else b"hash")}
@@ -339,7 +339,7 @@ class RedisStore:
     def _hear(self, sent: SyncRequest, answers: Answers, buckets: range, poisoned: list[object]) -> None:
         now = _seconds(answers["now"])
         if self._last is not None and now < _stamp(self._last) - FUTURE_SECONDS:
-            self._last = b"%d-0" % int(now * 1000 - 1)  # another server has taken over, whose clock is behind
+            self._last = b"%d-0" % int(now * 1000 - 1)  # another server, whose clock is behind, has taken over
         self._ahead = now - self._clock()
         heard = self._news(answers.good(self._key("news"), list) or [], now, poisoned)
         counts = {}
@@ -353,7 +353,7 @@ class RedisStore:
             self.health.resend()
 
     def _news(self, answer: list[Any], now: float, poisoned: list[object]) -> list[ReceivedEvent]:
-        """What others have told since the last exchange, in the store's order."""
+        """The events of other processes since the last exchange, in the store's order."""
         later = (entry for _, stream in answer for entry in stream)
         entries = list(reversed(answer)) if self._last is None else list(later)
         self._spoilt = False
@@ -411,10 +411,10 @@ class RedisStore:
 async def _keep_in_step(
     store: weakref.ref[RedisStore], turn: object, sleep: Callable[[float], Awaitable[object]]
 ) -> None:
-    """Exchange until the store is stopped or dropped, then close what it had open."""
+    """Exchange until the store is stopped or dropped, then close its connection."""
     redis, task = None, asyncio.current_task()
     try:
-        # redis-py may make a time-out of its own of a cancellation, which would then be lost.
+        # redis-py may turn a cancellation into its own time-out; the cancellation would then be lost.
         while (held := store()) is not None and held._turn is turn and not (task and task.cancelling()):
             await held.exchange()
             redis, pause = held._redis, held.pause()
@@ -424,7 +424,7 @@ async def _keep_in_step(
     finally:
         held = store()
         if held is not None and held._turn in (turn, None):
-            held._turn = held._redis = None  # where the loop has ended before the store, the next call starts anew
+            held._turn = held._redis = None  # the loop has ended before the store: the next call starts again
         if redis is not None:
             with suppress(Exception):
                 await redis.aclose()
@@ -433,7 +433,7 @@ async def _keep_in_step(
 async def _exchange_soon(
     store: weakref.ref[RedisStore], turn: object, sleep: Callable[[float], Awaitable[object]]
 ) -> None:
-    """Exchange every 0.1 s while a model fails here, beside the exchanges of `_keep_in_step`."""
+    """Exchange every 0.1 s while a model fails in this process, beside the exchanges of `_keep_in_step`."""
     again = True
     try:
         while again:
@@ -449,7 +449,7 @@ async def _exchange_soon(
 
 
 def _parsed(url: str) -> tuple[str, str, str]:
-    """The URL as redis-py takes it, the prefix, and what may be said of the server."""
+    """The URL for redis-py, the prefix, and a description of the server without secrets."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     prefix = options.pop("prefix", PREFIX)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Answers(Mapping[str, Any]):
-    """The answers that were given a name; `refused` are the errors among all. An error stands for an answer too."""
+    """The answers of the named commands. An error of a command is its answer; `refused` holds all errors."""
 
     def __init__(self, named: Mapping[str, int], answers: list[Any]) -> None:
         self._named = named
@@ -24,7 +24,7 @@ class Answers(Mapping[str, Any]):
         return len(self._named)
 
     def good(self, name: str, of: type[Any]) -> Any:
-        """The answer `name`, if there is one of that type; else None."""
+        """The answer `name` if it has the type `of`, else None."""
         answer = self.get(name)
         return answer if isinstance(answer, of) else None
 
@@ -33,16 +33,16 @@ class Transaction:
     """Commands that are sent together: `transaction("now").time()` gives the answer of `TIME` the name `now`."""
 
     def __init__(self, pipe: Any) -> None:
-        """`pipe` is redis-py's, and empty."""
+        """`pipe` is an empty pipeline of redis-py."""
         self._pipe = pipe
         self._named: dict[str, int] = {}
 
     def __call__(self, name: str | None = None) -> Any:
-        """Where the next command goes, whose answer is called `name`."""
+        """The pipeline for the next command; its answer gets `name`."""
         if name is not None:
             self._named[name] = len(self._pipe)
         return self._pipe
 
     async def run(self) -> Answers:
-        """Send them. Raises what the connection raises; an error of one command is its answer."""
+        """Send the commands. Raises the connection's errors; an error of one command is its answer."""
         return Answers(self._named, await self._pipe.execute(raise_on_error=False))

@@ -1,4 +1,4 @@
-"""A conversation that changes hands: a history written by one family of models, as another one reads it.
+"""Translates a history that models of one family wrote into the form that another family accepts.
 
 Pure: a history and a target in, a history out. `rules` is the table, `translate` the translation.
 """

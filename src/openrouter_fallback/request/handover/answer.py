@@ -1,4 +1,4 @@
-"""An answer as it is delivered: with the caller's names of functions, and calls whose ids are new to the history."""
+"""Prepares an answer for delivery: the caller's function names, and call ids that are new to the history."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Json = dict[str, Any]
 
 
 def deliver(body: Json, known: Collection[str], original: Mapping[str, str], *, unsigned: bool = False) -> None:
-    """Change the body of an answer so that it can be delivered.
+    """Change the body of an answer for delivery, in place.
 
-    `known` are the ids of the history's calls, `original` the caller's names of functions by what stands for them. An
-    entry of `reasoning_details` that names a call by its id follows it. `unsigned`: signed entries are left out, since
-    the request held what the caller's history will not hold.
+    `known` are the ids of the history's calls; `original` maps sent function names to the caller's. An entry of
+    `reasoning_details` that names a call by its id gets the new id. `unsigned`: signed entries are removed, since the
+    request held messages that the caller's history will not hold.
     """
     choices = body.get("choices")
     for choice in choices if isinstance(choices, list) else ():
@@ -58,5 +58,5 @@ def _number(message: Json, calls: list[Any], known: Collection[str]) -> None:
 
 
 def _names_other(id: str, calls: list[Any]) -> bool:
-    """Whether a call of the answer kept this id."""
+    """Whether a call of the answer has kept this id."""
     return any(isinstance(call, dict) and call.get("id") == id for call in calls)

@@ -1,7 +1,7 @@
-"""Content blocks of other APIs (Anthropic's, Google's, the Responses form) in OpenAI's shape, which OpenRouter takes.
+"""Translates content blocks of other APIs (Anthropic, Google, Responses) into OpenAI's shape, which OpenRouter accepts.
 
-`normal_message` is the same for every target. A block of an unknown type is passed on as it is: it may be newer than
-this table. A known one that has no counterpart is named by `unsendable`, so that the caller learns of it.
+`normal_message` is the same for every target. A block of an unknown type is passed on unchanged: it may be newer than
+this table. `unsendable` names a known block without counterpart, for the caller's error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "video_url
 _MEDIA: Final = PARTS - {"text"}
 _ANTHROPIC: Final = "anthropic-claude-v1"
 _AUDIO: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
-# Blocks that only the API of their maker knows, in a message that the caller wrote.
+# Blocks in a caller's message that only one provider's API knows.
 _ALIEN: Final = frozenset(
     {
         "code_execution_result",
@@ -37,7 +37,7 @@ _ALIEN: Final = frozenset(
 
 
 def normal_message(message: Message) -> Message:
-    """The message with its blocks in OpenAI's shape; the same object where nothing changes."""
+    """The message with its blocks in OpenAI's shape; the same object if nothing changes."""
     if message.get("role") == "function" or "function_call" in message:
         message = _of_tools(message)
     calls = message.get("tool_calls")
@@ -56,7 +56,7 @@ def normal_message(message: Message) -> Message:
 
 
 def _of_tools(message: Message) -> Message:
-    """A message of OpenAI's older functions as one of tools, which every provider knows. Their calls have no ids."""
+    """Turn a message of OpenAI's older functions API, whose calls have no ids, into one of tools."""
     rest = {key: value for key, value in message.items() if key != "function_call"}
     if message.get("role") == "function":
         return {"tool_call_id": "", **rest, "role": "tool"}
@@ -67,12 +67,12 @@ def _of_tools(message: Message) -> Message:
 
 
 def has_media(content: Any) -> bool:
-    """Whether a content holds something else than text."""
+    """Whether a content holds blocks other than text."""
     return isinstance(content, list | tuple) and any(_kind(block) in _MEDIA for block in content)
 
 
 def text_and_media(content: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """The blocks of a content that are text or unknown, and those that are media."""
+    """The text and unknown blocks of a content, and its media blocks."""
     kinds = [_kind(block) in _MEDIA for block in content]
     return (
         [block for block, media in zip(content, kinds, strict=True) if not media],
@@ -81,7 +81,7 @@ def text_and_media(content: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def unsendable(messages: Sequence[Message]) -> str:
-    """What is wrong with a block of the caller's that has no counterpart in OpenAI's shape; empty where all may go."""
+    """The error for a caller's block without counterpart in OpenAI's shape; empty if all blocks can be sent."""
     for position, message in enumerate(messages):
         content = message.get("content")
         if message.get("role") == "assistant" or not isinstance(content, list | tuple):
@@ -97,7 +97,7 @@ def unsendable(messages: Sequence[Message]) -> str:
 
 
 def without_marks(message: Message) -> Message:
-    """The message without `cache_control`, which this target does not know."""
+    """The message without `cache_control`, for targets that do not know it."""
     content = message.get("content")
     if isinstance(content, list) and any(isinstance(block, Mapping) and CACHE in block for block in content):
         message = {**message, "content": [_without(block, CACHE) for block in content]}
@@ -106,7 +106,7 @@ def without_marks(message: Message) -> Message:
 
 
 def tools_without_marks(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters of a request with tools that have no `cache_control`; the same object where none has any."""
+    """The parameters with `cache_control` removed from the tools; the same object if no tool has any."""
     tools = params.get("tools")
     if not isinstance(tools, list | tuple):
         return params
@@ -123,7 +123,7 @@ def _without_inside(tool: Any) -> Any:
 
 
 def plain_text(content: Any) -> Any:
-    """Text blocks joined to a string; content with other blocks stays as it is, without its blank text blocks."""
+    """Text blocks joined to a string. Content with other blocks only loses its blank text blocks."""
     if not isinstance(content, list):
         return content
     texts = [block.get("text") for block in content if _kind(block) == "text"]
@@ -133,7 +133,7 @@ def plain_text(content: Any) -> Any:
 
 
 def without_blank_text(content: Any) -> Any:
-    """The blocks without text that is blank; the same list where there is none."""
+    """The blocks without blank text blocks; the same list if there are none."""
     if not isinstance(content, list):
         return content
     kept = [block for block in content if not _blank(block)]
@@ -158,7 +158,7 @@ def _kind(block: object) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-# An assistant's message: what it thought and called has keys of its own.
+# An assistant message: reasoning and tool calls have their own keys.
 
 
 def _assistant(message: Message, content: Sequence[Any]) -> tuple[Message, Sequence[Any]]:
@@ -194,7 +194,7 @@ def _call(block: Mapping[str, Any]) -> Json:
 
 
 def _detail(block: Mapping[str, Any]) -> Json | None:
-    """A block of thinking as an entry of `reasoning_details`; Anthropic's keep their signatures."""
+    """A thinking block as an entry of `reasoning_details`; Anthropic's blocks keep their signatures."""
     if _kind(block) == "redacted_thinking":
         data = block.get("data")
         return {"type": "reasoning.encrypted", "data": data, "format": _ANTHROPIC} if data else None

@@ -1,4 +1,4 @@
-"""The form in which a history is sent, the target that reads it, and the refusals that ask for the strictest form."""
+"""The form in which a history is sent, its target, and the refusals that require a stricter form."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from .rules import NINE, IdForm, Reasoning, Rule
 
 
 class Form(StrEnum):
-    """How much of a history is taken out before it is sent."""
+    """How much of a history is removed before it is sent."""
 
     NORMAL = "normal"
     UNSIGNED = "unsigned"
-    """Without signed or encrypted reasoning: what this conversation holds of it cannot be verified there."""
+    """Without signed or encrypted reasoning: the target cannot verify the signatures of this conversation."""
     STRICT = "strict"
-    """Ids of 9 letters or digits unless the table knows better, no names, no reasoning, text blocks joined."""
+    """Ids of 9 letters or digits unless the table has a rule, no names, no reasoning, text blocks joined."""
     REASONED = "strict_reasoned"
-    """The same, with plain reasoning in every assistant message: the refusal said that it is missing."""
+    """As `STRICT`, with plain reasoning in every assistant message: the refusal named it as missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who reads a history.
+    """The model that gets a history.
 
-    `model` as on the wire, `slug` as the catalog has it, `host` of the endpoint. `thinking`: whether the request asks
-    for reasoning; None where it says nothing.
+    `model` is the id in the request, `slug` the catalog's id, `host` the endpoint's. `thinking`: whether the request
+    asks for reasoning; None if it does not say.
     """
 
     rule: Rule
@@ -42,22 +42,22 @@ class Target:
 
     @property
     def signed(self) -> bool:
-        """Whether signed or encrypted reasoning may go along."""
+        """Whether signed or encrypted reasoning may be sent."""
         return self.form is Form.NORMAL
 
     @property
     def strict(self) -> bool:
-        """Whether the strictest form was asked for."""
+        """Whether the strictest form is required."""
         return self.form in _STRICTEST
 
     @property
     def ids(self) -> IdForm:
-        """How ids of tool calls must look."""
+        """The form of tool-call ids."""
         return self.rule.ids if not self.strict or self.rule.ids.counted else NINE
 
     @property
     def demands_reasoning(self) -> bool:
-        """Whether assistant messages need plain reasoning."""
+        """Whether assistant messages must have plain reasoning."""
         if self.strict:
             return self.form is Form.REASONED
         thinks = self.rule.thinks_unasked(self.model) if self.thinking is None else self.thinking
@@ -65,14 +65,14 @@ class Target:
 
     @property
     def field(self) -> str:
-        """The name of plain reasoning; empty: its endpoint refuses any."""
+        """The field name of plain reasoning; empty: the endpoint refuses plain reasoning."""
         if self.on_openrouter:
             return "reasoning"
         return "" if self.refuses_reasoning else self.rule.field
 
     @property
     def refuses_reasoning(self) -> bool:
-        """Whether its endpoint refuses a message that holds reasoning under any name."""
+        """Whether the endpoint refuses messages with reasoning under any name."""
         return self.host in _REFUSE_REASONING
 
 
@@ -82,7 +82,7 @@ _REFUSE_REASONING: Final = frozenset({"api.groq.com", "api.cerebras.ai"})
 
 _STATUSES: Final = frozenset({400, 422})
 _KINDS: Final = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
-# What a refusal of the history's form names. Each has a source in the rules; a refusal of a parameter has other words.
+# Words of refusals of a history's form. Each has a source in the rules; refusals of parameters use other words.
 _NAMED: Final = re.compile(
     r"tool.?call.?id|tool_use|tool_result|call_id|\bids? (?:was|is|must|should|not|does)|invalid.{0,20}\bid\b|\bid:"
     r"|\bitem with id|tool_calls|function.?call|tool messages?|tool results?|tool_?choice.{0,20}name"
@@ -102,21 +102,21 @@ _MISSING_REASONING: Final = re.compile(
 
 
 def needs_strict(failure: Failure) -> Form | None:
-    """The form to ask the same model with once more after this refusal; None where it does not speak of the history.
+    """The form in which to call the same model again after this refusal; None if it does not concern the history.
 
-    A 400 or 422 that names an id, a name, reasoning, a role or a block. A signature that cannot be verified is a matter
-    of one conversation; all else is a rule of the model.
+    Such a refusal is a 400 or 422 that names an id, a name, reasoning, a role or a block. An invalid signature
+    concerns one conversation; all other refusals show a rule of the model.
     """
     if failure.status not in _STATUSES or failure.kind not in _KINDS or not _NAMED.search(failure.message):
         return None
-    # Gemini's refusal speaks of OpenRouter's reasoning details and means the signature.
+    # Gemini's refusal names OpenRouter's reasoning details, but concerns the signature.
     if _MISSING_REASONING.search(failure.message) and "signature" not in failure.message:
         return Form.REASONED
     return Form.UNSIGNED if _UNVERIFIED.search(failure.message) else Form.STRICT
 
 
 def asks_for_thinking(*params: Mapping[str, object]) -> bool | None:
-    """Whether parameters switch reasoning on or off; the first that say anything decide."""
+    """Whether parameters switch reasoning on or off; the first that do decide. None: they do neither."""
     for given in params:
         reasoning = given.get("reasoning")
         if isinstance(reasoning, Mapping) and reasoning:

@@ -1,8 +1,8 @@
-"""A history as it came: what stands in it, and which result belongs to which call.
+"""The caller's history: its content, and which result belongs to which call.
 
-`History` is made once for a request and looked at for each target. What it notes of all messages together takes a few
-passes over lists, so that a history that needs no change costs next to nothing; calls are paired with their results
-one by one only where they are out of order. Whatever has not the shape of OpenAI's messages is passed on as it is.
+`History` is made once for a request and read for each target. Its summary takes a few passes over lists, so that a
+history without changes costs almost nothing; calls are paired with their results one by one only if they are out of
+order. Messages that do not have OpenAI's shape are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .blocks import CACHE, PARTS, has_media, normal_message
 Message = Mapping[str, Any]
 
 WRITER: Final = "model"
-"""The key of an assistant message that names the model which wrote it (OpenRouter's schema has it). Never sent."""
+"""The key of an assistant message that names its model (it is in OpenRouter's schema). Never sent."""
 REASONED: Final = frozenset({"reasoning", "reasoning_details", "reasoning_content"})
 
 
@@ -37,11 +37,10 @@ class Call:
 class History:
     """The messages of a request, without the names of their writers and with content blocks in OpenAI's form.
 
-    `writers` are the models that wrote the messages, by position, where that is known; `keys` all keys of messages.
-    `lists`: some content is a list; `marks`: there is `cache_control`; `voids`: some content is empty or blank;
-    `pictured`: some tool result holds media;
-    `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has an id of its own, and
-    its results stand directly behind it, in order. `ids` are those of all calls, `names` the functions that they name.
+    `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is a
+    list; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool result holds
+    media; `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has a unique id,
+    and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -80,7 +79,7 @@ class History:
 
     @property
     def opening(self) -> bool:
-        """Whether it is the text that opens a conversation, which every model reads alike."""
+        """Whether the history is only the opening text of a conversation, which no target needs changed."""
         if self.lists or self.voids or self.keys != _TEXT:
             return False
         return self.roles == _PROMPT or self.roles == _INSTRUCTED
@@ -101,7 +100,7 @@ class History:
         return normal
 
     def _look_at_calls(self) -> None:
-        """See whether all is in order, without a look at each call: the usual case."""
+        """Check whether all calls and results are in order, without a loop over the calls: the usual case."""
         messages, roles = self.messages, self.roles
         callers = [n for n, message in enumerate(messages) if "tool_calls" in message]
         listed = [messages[n]["tool_calls"] for n in callers]
@@ -116,7 +115,7 @@ class History:
             names = set(map(_NAME, map(_FUNCTION, calls)))
             given = [messages[n]["tool_call_id"] for n in results]
             known = set(ids)
-            "".join(ids)  # raises TypeError where one is no string
+            "".join(ids)  # raises TypeError if an id is not a string
             behind = [n + 1 for n in callers]
             if len(ids) != len(callers):
                 behind = [n + k for n, calls in zip(callers, listed, strict=True) for k in range(1, len(calls) + 1)]
@@ -140,7 +139,7 @@ class History:
         self.names = frozenset(call.name for call in self.calls)
 
     def _has_voids(self, contents: Sequence[Any], kinds: AbstractSet[type]) -> bool:
-        """Whether a content is empty or blank, but for that of a message with calls, which needs none."""
+        """Whether a content is empty or blank, other than in a message with calls, which needs no content."""
         said = list(filter(None, contents))
         missing = contents.count(None)
         if len(said) + missing != len(contents) or missing > [contents[n] for n in self.callers].count(None):
@@ -150,7 +149,7 @@ class History:
 
     @property
     def last_caller(self) -> int | None:
-        """The position of the message whose call the last message answers, if that is a tool result."""
+        """The position of the message whose call the last message answers; None if the last is not a tool result."""
         if not self.roles or self.roles[-1] != "tool":
             return None
         if self.tidy:
@@ -171,10 +170,10 @@ class History:
 
     @cached_property
     def answers(self) -> dict[int, int | None]:
-        """The number of the call that each tool result belongs to, by the result's position; None: it is not there.
+        """The number of each tool result's call, by the result's position; None: the history has no such call.
 
-        It is the nearest unanswered call with the result's id, in order within one message; a result without an id, or
-        with one that no call has, answers the first call without one.
+        A result belongs to the nearest unanswered call with its id, in order within one message. A result without an
+        id, or with an unknown one, belongs to the first call without an id.
         """
         results = [position for position, role in enumerate(self.roles) if role == "tool"]
         if self.tidy:
@@ -240,7 +239,7 @@ def _nearest(calls: Sequence[Call], open_calls: Sequence[int], id: str) -> int |
 
 
 def _sdks(call: object) -> bool:
-    """Whether a call is an object of an SDK, which has to become plain first."""
+    """Whether a call is an object of an SDK, which must be converted first."""
     return not isinstance(call, Mapping) and hasattr(call, "model_dump")
 
 
@@ -255,6 +254,6 @@ def _name(call: object) -> str:
 
 
 def calls_of(message: Message) -> Sequence[Any]:
-    """The tool calls of a message; none where they are no list."""
+    """The tool calls of a message; none if they are not a list."""
     calls = message.get("tool_calls")
     return calls if isinstance(calls, list | tuple) else ()

@@ -1,7 +1,7 @@
-"""Ids of tool calls: as a target takes them, and as an answer's are delivered.
+"""Ids of tool calls: in the form that a target accepts, and as an answer's ids are delivered.
 
-An id that is sent is a function of the target's form, the id and its occurrence in the history: the same over turns,
-processes and resumed checkpoints, and unchanged where the form holds. No two calls share an id afterwards.
+A sent id is a function of the target's form, the id and its occurrence in the history: the same over turns, processes
+and resumed checkpoints, and unchanged if it has the form already. No two calls share a sent id.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LENGTH: Final = 24
 
 
 def wire_ids(form: IdForm, calls: Sequence[Call], names: Mapping[str, str]) -> list[str]:
-    """The ids of all calls of a history as the target takes them; `names` are translated names of functions."""
+    """The ids of all calls of a history in the target's form; `names` are translated function names."""
     if form.counted:
         return [f"functions.{names.get(call.name, call.name) or 'call'}:{n}" for n, call in enumerate(calls)]
     pattern = _compiled(form.pattern)
@@ -45,30 +45,30 @@ def wire_ids(form: IdForm, calls: Sequence[Call], names: Mapping[str, str]) -> l
 
 
 def holds(form: IdForm, history: History, names: Mapping[str, str]) -> bool:
-    """Whether the ids of a tidy history may stay as they are."""
+    """Whether the ids of a tidy history already have the form."""
     if form.counted:
         return history.ids == wire_ids(form, history.calls, names)
-    # One match for all of them: a form takes no control characters.
+    # One match for all ids: no form allows control characters.
     ids = "\0".join(history.ids)
     return _compiled(f"{form.pattern}(?:\0{form.pattern})*").fullmatch(ids) is not None
 
 
 def orphan_id(form: IdForm, id: str) -> str:
-    """The id of a result whose call is not there."""
+    """The id of a result without a call."""
     return id if id and not form.counted and _compiled(form.pattern).fullmatch(id) else _made(form, f"0:{id}", set())
 
 
 def delivered_ids(history: Sequence[Message], calls: Sequence[Any]) -> list[str]:
-    """The ids under which an answer's `calls` (entries of `tool_calls`) are delivered.
+    """The ids with which an answer's `calls` (entries of `tool_calls`) are delivered.
 
-    An id that the model wrote stays, unless it is missing, or already stands in the request's history or earlier in
-    the answer; then it is `call_` and 24 letters or digits, a function of the history's calls and the answer's.
+    The model's id is kept, unless it is missing or already occurs in the request's history or earlier in the answer.
+    Then it becomes `call_` and 24 letters or digits, a function of the history's calls and the answer's.
     """
     return new_ids({id for message in history for call in calls_of(message) if (id := _id(call))}, calls)
 
 
 def new_ids(known: Collection[str], calls: Sequence[Any]) -> list[str]:
-    """The same, of the ids that the history's calls have."""
+    """As `delivered_ids`, from the ids of the history's calls (`known`)."""
     taken = set(known)
     before = len(taken)
     ids: list[str] = []

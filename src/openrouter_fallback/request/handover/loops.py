@@ -1,7 +1,7 @@
-"""Which model wrote what a client has delivered: the calls that tool results answer, and signed reasoning.
+"""Finds the model that wrote delivered tool calls and signed reasoning.
 
-A tool loop stays with the model that made its calls, and signed reasoning goes back to its maker alone. Both are known
-by the message's writer, else by what this client has delivered; never from an id's form.
+A tool loop stays with the model that made its calls, and signed reasoning is sent only to its own model. Both are found
+by the message's writer, else by the records of this client; never by the form of an id.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _Key = tuple[str, int]
 
 
 class Delivered:
-    """The tool calls and signatures that a client has delivered, with the model that made each; the last 4,096 of them.
+    """The last 4,096 tool calls and signatures that a client has delivered, each with its model.
 
-    A call is known by its id and a hash of its name and arguments, a signature by a hash. Safe to use from several
-    threads.
+    A call is identified by its id and a hash of its name and arguments, a signature by a hash. Safe to use from
+    several threads.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Delivered:
         self._lock = threading.Lock()
 
     def add(self, message: Message, model: str) -> None:
-        """Remember the calls and the signatures in the message of an answer of `model`."""
+        """Record the calls and signatures in the message of an answer of `model`."""
         keys = [key for call in calls_of(message) if (key := _key(call)) is not None]
         signed = _signatures(message)
         with self._lock:
@@ -47,15 +47,15 @@ class Delivered:
                 self._models.popitem(last=False)
 
     def caller(self, message: Message) -> str | None:
-        """The model that made the first of a message's calls that is known."""
+        """The model of the first recorded call of a message."""
         return self._first(key for call in calls_of(message) if (key := _key(call)) is not None)
 
     def signer(self, message: Message) -> str | None:
-        """The model that made the first of a message's signatures that is known."""
+        """The model of the first recorded signature of a message."""
         return self._first(_signatures(message))
 
     def signed_elsewhere(self, model: str) -> bool:
-        """Whether another model than this one has signed something that was delivered."""
+        """Whether a model other than this one has a recorded signature."""
         return any(not same_model(signer, model) for signer in self._signers)
 
     def _first(self, keys: Iterable[_Key]) -> str | None:
@@ -64,7 +64,7 @@ class Delivered:
 
 
 def name_signers(history: History, delivered: Delivered) -> None:
-    """Note in `history.writers` who made the signed reasoning of messages that do not name their writer."""
+    """Add to `history.writers` the models of signed reasoning in messages that do not name their writer."""
     if "reasoning_details" not in history.keys:
         return
     for position, message in enumerate(history.messages):
@@ -75,9 +75,9 @@ def name_signers(history: History, delivered: Delivered) -> None:
 
 
 def loop_models(history: History, delivered: Delivered) -> tuple[str, ...]:
-    """The model whose calls the last tool results answer, by the names that are known of it, the surest first.
+    """The known names of the model whose calls the last tool results answer, the most certain first.
 
-    Empty where the history does not end with tool results, or nothing is known.
+    Empty if the history does not end with tool results, or the model is not known.
     """
     position = history.last_caller
     if position is None:
@@ -104,7 +104,7 @@ def _key(call: object) -> _Key | None:
 
 
 def _arguments(arguments: object) -> bytes:
-    """Arguments as they are compared: frameworks parse them and write them anew, with other blanks and escapes."""
+    """Arguments in a form for comparison: frameworks parse and rewrite them, with other blanks and escapes."""
     text = arguments if isinstance(arguments, str) and arguments else "{}"
     try:
         return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS)

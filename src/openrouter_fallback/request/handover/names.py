@@ -1,7 +1,7 @@
-"""Names of functions and of messages, as a target takes them, and back.
+"""Names of functions and messages: translated into the form that a target accepts, and back.
 
-A function's name that breaks the target's rule is written in letters, digits, `_` and `-` with a part of its hash, so
-that two names stay two; it is translated in the tools, in `tool_choice` and in the history, and back in the answer.
+A function name that breaks the target's rule is rewritten in letters, digits, `_` and `-` with a part of its hash, so
+that two names stay different. It is translated in tools, `tool_choice` and history, and back in the answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 @lru_cache(maxsize=4096)
 def function_name(pattern: str, name: str) -> str:
-    """A function's name as the target takes it."""
+    """A function's name in the form that the target accepts."""
     if re.fullmatch(pattern, name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
@@ -35,19 +35,19 @@ def function_name(pattern: str, name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def message_name(pattern: str, name: str) -> str:
-    """A message's name as the target takes it; the rule is OpenAI's."""
+    """A message's name in the form that the target accepts; the rule is OpenAI's."""
     if re.fullmatch(pattern, name):
         return name
     return _NOT_NAME.sub("_", name)[:_LONGEST]
 
 
 def changed_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
-    """The names that the target does not take as they are, with what stands for them."""
+    """Maps the names that the target refuses to the names that are sent."""
     return {name: written for name in names if name and (written := function_name(pattern, name)) != name}
 
 
 def tool_names(params: Mapping[str, Any]) -> frozenset[str]:
-    """The names of the functions that a request's parameters hold."""
+    """The names of the functions in a request's parameters."""
     if _NAMING.isdisjoint(params):
         return _NONE
     names = {_named(tool) for tool in _listed(params.get("tools"))}
@@ -57,7 +57,7 @@ def tool_names(params: Mapping[str, Any]) -> frozenset[str]:
 
 
 def translated_params(params: Mapping[str, Any], changed: Mapping[str, str]) -> Mapping[str, Any]:
-    """The parameters with other names of functions; the same object where none changes."""
+    """The parameters with translated function names; the same object if no name changes."""
     given: Json = {}
     tools = params.get("tools")
     if isinstance(tools, list | tuple):
@@ -76,7 +76,7 @@ def translated_params(params: Mapping[str, Any], changed: Mapping[str, str]) -> 
 
 
 def restore_names(message: Json, original: Mapping[str, str]) -> None:
-    """Put the caller's names of functions back into the message of an answer, which is changed."""
+    """Restore the caller's function names in the message of an answer, in place."""
     for call in _listed(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict) and function.get("name") in original:

@@ -1,7 +1,7 @@
-"""Reasoning in a history: whose signed or encrypted details go to whom, and plain reasoning where it is demanded.
+"""Reasoning in a history: which signed or encrypted details a target gets, and plain reasoning if it is demanded.
 
-Details go to the model that made them; who that was is known by the message's writer, else by the details' `format`,
-which names a family. Where they cannot go, plain reasoning takes their place if the target demands any.
+Details are sent to the model that made them. This model is known by the message's writer, else by the details'
+`format`, which names a family. Other targets get plain reasoning instead, if they demand any.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from .rules import FORMATS, Reasoning
 Json = dict[str, Any]
 
 PLACEHOLDER: Final = "skip_thought_signature_validator"
-"""Google's documented stand-in for the signature of a call that Gemini did not make."""
+"""Google's documented placeholder for the signature of a call that Gemini did not make."""
 NOT_RECORDED: Final = "(not recorded)"
-"""Plain reasoning where it is demanded and none is known: an empty text is refused (crush#2696)."""
+"""Plain reasoning that is demanded but not known: an empty text is refused (crush#2696)."""
 
 _TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.server_tool_call"})
 _JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
 _ANYONES: Final = "reasoning.server_tool_call"
 _UNSTORED: Final = "rs_"
-_NAMES_CALLS: Final = "google-gemini-v1"  # an entry of this format holds the id of the call that it signs
+_NAMES_CALLS: Final = "google-gemini-v1"  # an entry of this format holds the id of its call
 
 
 def with_reasoning(
     message: Message, target: Target, writer: str | None, renamed: Mapping[str, str], first: str
 ) -> tuple[Message, str]:
-    """An assistant message with the reasoning that the target takes, and what could not be brought along.
+    """An assistant message with the reasoning that the target accepts, and a note on omitted reasoning.
 
-    `renamed` are this message's call ids that change, `first` the id of its first call as sent, empty where it has
-    none. The same object comes back where nothing changes.
+    `renamed` are this message's changed call ids; `first` is the sent id of its first call, or empty. Returns the same
+    object if nothing changes.
     """
     given = message.get("reasoning_details")
     details: Sequence[Any] = given if isinstance(given, list | tuple) else ()
@@ -61,7 +61,7 @@ def with_reasoning(
 
 
 def reasoning_stays(history: History, target: Target) -> bool:
-    """Whether no message's reasoning changes: a quick look at all of them, which may say no where each would stay."""
+    """Whether no message's reasoning changes. A quick check of all messages, which may return False needlessly."""
     messages, rule, keys = history.messages, target.rule, history.keys
     if not target.on_openrouter and not keys.isdisjoint(REASONED):
         return False
@@ -78,8 +78,8 @@ def reasoning_stays(history: History, target: Target) -> bool:
     thoughtful = [m for m in messages if "reasoning_details" in m or "reasoning" in m]
     lists = [m.get("reasoning_details") for m in thoughtful]
     if not all(lists):
-        if rule.reasoning is Reasoning.REFUSED and any(m.get("reasoning") for m in thoughtful if not m.get(_DETAILS)):
-            return False  # what is said without details is refused; what comes with them goes along
+        if rule.reasoning is Reasoning.REFUSED and any("reasoning" in m for m in thoughtful if not m.get(_DETAILS)):
+            return False  # reasoning without details is refused; with details it is sent
         lists = list(filter(None, lists))
     if rule.reasoning is Reasoning.REFUSED and "reasoning_content" in keys:
         return False
@@ -114,15 +114,15 @@ _OPEN: Final = frozenset({"unknown", None})
 
 
 def owns_signed(message: Message) -> bool:
-    """Whether a message, as sent, begins with signed or encrypted reasoning."""
+    """Whether a sent message begins with signed or encrypted reasoning."""
     details = message.get("reasoning_details")
     return isinstance(details, list | tuple) and any(is_bound(detail) for detail in details)
 
 
 def merged(details: Sequence[Any]) -> Sequence[Any]:
-    """Details whose fragments are put together: streams of other clients leave each chunk's part by itself.
+    """Join the fragments of details: other clients' streams leave one entry per chunk.
 
-    Neighbours of one type and index are one block until it has its signature (langchain#36400, agno#8794).
+    Neighbours of one type and index are one block until its signature (langchain#36400, agno#8794).
     """
     whole: list[Any] = []
     changed = False
@@ -166,8 +166,8 @@ def _joined(last: Mapping[str, Any], part: Mapping[str, Any], key: str) -> Json:
 
 
 def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One entry without what merging has done to it: a float index, a type or format written twice; and without the id
-    of a response that nobody has stored."""
+    """One entry without the damage of other clients' merging (a float index, a doubled type or format), and without the
+    id of a response that is not stored."""
     found: Json = {}
     index = detail.get("index")
     if isinstance(index, float) and index.is_integer():
@@ -186,12 +186,12 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _goes(detail: Any, target: Target, writer: str | None) -> bool:
-    """Whether an entry may go to the target."""
+    """Whether an entry may be sent to the target."""
     if target.strict:
         return False
     kind = detail.get("type") if isinstance(detail, Mapping) else None
     if not isinstance(detail, Mapping) or not isinstance(kind, str) or kind == _ANYONES:
-        return True  # anyone's, or of an odd form, which is passed on as it is
+        return True  # readable by all models, or malformed and passed on unchanged
     rule = target.rule
     given = detail.get("format")
     maker = FORMATS.get(given) if isinstance(given, str) else None
@@ -206,26 +206,26 @@ def _goes(detail: Any, target: Target, writer: str | None) -> bool:
 
 
 def _other(target: Target, writer: str | None) -> bool:
-    """Whether another model is known to have written it."""
+    """Whether the entry is known to be of another model."""
     if writer is None:
         return False
     return not (same_model(writer, target.model) or (target.slug is not None and same_model(writer, target.slug)))
 
 
 def _stranger(target: Target, writer: str | None) -> bool:
-    """Whether a model of another family is known to have written it."""
+    """Whether the entry is known to be of a model of another family."""
     return writer is not None and _other(target, writer) and family_of(writer) is not target.rule.family
 
 
 def is_bound(detail: object) -> bool:
-    """Whether only its maker can read an entry."""
+    """Whether only the model that made an entry can read it."""
     if not isinstance(detail, Mapping):
         return False
     return bool(detail.get("signature")) or detail.get("type") == "reasoning.encrypted"
 
 
 def _thought(detail: object) -> bool:
-    """Whether an entry holds what a model thought."""
+    """Whether an entry holds reasoning."""
     return isinstance(detail, Mapping) and detail.get("type") != _ANYONES
 
 
@@ -234,7 +234,7 @@ def _signs(detail: object) -> bool:
 
 
 def _linked(detail: Any, renamed: Mapping[str, str]) -> Any:
-    """An entry that names a tool call by its id names it by the id that is sent."""
+    """The entry with the sent id of the tool call that it names."""
     id = detail.get("id") if isinstance(detail, Mapping) else None
     return {**detail, "id": renamed[id]} if isinstance(id, str) and id in renamed else detail
 
@@ -244,7 +244,7 @@ def _stand_in(id: str, index: int) -> Json:
 
 
 def _signed_call(message: Message) -> Message:
-    """Google's own OpenAI-compatible endpoint reads the signature from `extra_content` of the call."""
+    """Copy the signature to `extra_content` of the call, where Google's OpenAI-compatible endpoint reads it."""
     calls = list(calls_of(message))
     if not calls or not isinstance(calls[0], Mapping) or calls[0].get("extra_content"):
         return message
@@ -259,14 +259,14 @@ def _plain(message: Message) -> str:
 def _said(
     message: Message, target: Target, writer: str | None, text: str, details: Sequence[Any], *, together: bool
 ) -> str:
-    """The plain reasoning that goes to the target."""
+    """The plain reasoning to send to the target."""
     wanted = target.rule.everywhere or target.strict or bool(calls_of(message))
     if target.demands_reasoning and wanted:
         return text if text.strip() else _read(details) or NOT_RECORDED
     if target.strict or not text:
         return ""
     if details:
-        # It came with the details, and says the same: it goes where they go.
+        # It repeats the details: it is sent if they are.
         return text if together else ""
     allowed = target.rule.reasoning is not Reasoning.REFUSED and not _stranger(target, writer)
     return text if allowed else ""
@@ -284,7 +284,7 @@ def _put(message: Message, target: Target, before: Sequence[Any], kept: Sequence
         same = len(kept) == len(before) and all(new is old for new, old in zip(kept, before, strict=True))
         wanted["reasoning_details"] = message["reasoning_details"] if same else list(kept)
     if said and field:
-        # OpenRouter reads both names: what came under either stays as it is.
+        # OpenRouter reads both names: reasoning under either stays unchanged.
         name = next((key for key in ("reasoning", "reasoning_content") if message.get(key) == said), field)
         wanted[name if target.on_openrouter else field] = said
     elif said and message.get("reasoning_content") == said and not target.refuses_reasoning:
@@ -301,7 +301,7 @@ def _put(message: Message, target: Target, before: Sequence[Any], kept: Sequence
 
 
 def _is_odd(details: object) -> bool:
-    """Whether it is no list of entries, or an empty one: it goes through as it is."""
+    """Whether the details are not a list of entries, or an empty list: they are passed on unchanged."""
     return details is not None and (not isinstance(details, list | tuple) or not details)
 
 

@@ -1,7 +1,7 @@
-"""The rules by which each family checks a history, with their sources: one row for a family or a generation of it.
+"""The rules by which each family checks a history, with sources: one row for a family or one of its generations.
 
-A row says how a tool-call id must look, whether reasoning is demanded, allowed or refused, whether a signature is
-demanded, and which shapes of messages are refused. `rule_for` finds the row of a model: the first one that matches.
+A row states the form of tool-call ids, whether reasoning is demanded, allowed or refused, whether a signature is
+demanded, and which shapes of messages are refused. `rule_for` returns the first row that matches a model.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ...routes.model_families import Family, family_of
 
 
 class Reasoning(StrEnum):
-    """What a family makes of plain reasoning in an assistant message of the history."""
+    """How a family treats plain reasoning in assistant messages of the history."""
 
     DEMANDED = "demanded"
-    """While the model thinks, an assistant message without it is refused."""
+    """While the model reasons, an assistant message without reasoning is refused."""
     ALLOWED = "allowed"
-    """The family's own goes back; that of others stays out."""
+    """Reasoning of the family is sent back; that of other families is removed."""
     REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class IdForm:
-    """How the ids of tool calls must look.
+    """The form of tool-call ids.
 
-    `counted`: as `functions.NAME:n`, counted from 0 over the conversation; then `pattern` is not looked at. `make`
-    names the form of an id made anew: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 of them).
+    `counted`: `functions.NAME:n`, counted from 0 over the conversation; then `pattern` is ignored. `make` names the
+    form of a new id: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 letters or digits).
     """
 
     pattern: str
@@ -40,7 +40,7 @@ class IdForm:
 
 
 # Bedrock's ToolUseBlock: toolUseId, 1 to 64 of [a-zA-Z0-9_-]. OpenRouter may serve open models there too, so this form
-# is used for every family without a rule of its own; ids made anew have at most 40 characters.
+# is used for every family without its own rule; new ids have at most 40 characters.
 WORDS: Final = IdForm(r"[a-zA-Z0-9_-]{1,64}")
 SHORT: Final = IdForm(r"[^\x00-\x1f]{1,40}")
 NINE: Final = IdForm(r"[a-zA-Z0-9]{9}", make="nine")
@@ -48,26 +48,26 @@ COUNTED: Final = IdForm("", counted=True)
 COMMON: Final = IdForm(r"[a-zA-Z0-9_-]{1,40}")
 
 FUNCTION: Final = r"[a-zA-Z0-9_-]{1,64}"
-"""The name of a function at most providers."""
+"""The form of function names at most providers."""
 FUNCTION_OF_GOOGLE: Final = r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}"
 NAME: Final = r"[^\s<|\\/>]{1,64}"
-"""`message.name`: langgraph#248, and OpenAI's reference of chat completions."""
+"""The form of `message.name`: langgraph#248, and OpenAI's reference of chat completions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """One row.
 
-    `models` matches the model's name where the row is for a generation; `ids`, `functions` and `names` say how ids of
-    tool calls, names of functions and `message.name` must look. `reasoning`: see `Reasoning`; `everywhere`: it is
-    demanded of every assistant message, not only of those with tool calls; `thinks`: models that think unasked.
-    `formats`: the `format` of the signed or encrypted reasoning that it reads (none: it has no such reasoning).
-    `signature`: a tool call without a signature is refused. `thinking_first`: with thinking switched on, a tool loop
-    must begin with signed thinking. `binds`: its signatures bind all that stands before them. `marks`: `cache_control`
-    means something to it. `empties`: empty contents are accepted. `alternates`: user and assistant must take turns, and
-    an assistant message must stand between a tool result and a user message. `system`: where system messages may stand:
-    `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read. `developer`: the role is
-    known. `field`: the name of plain reasoning on endpoints other than OpenRouter; empty: it is not sent there.
+    `models` matches the names of a generation; `ids`, `functions` and `names` are the forms of tool-call ids, function
+    names and `message.name`. `reasoning`: see `Reasoning`; `everywhere`: every assistant message must have it, not only
+    those with tool calls; `thinks`: models that reason although the request does not ask for it. `formats`: the
+    `format` of signed or encrypted reasoning that the models read (none: they have none). `signature`: a tool call
+    without a signature is refused. `thinking_first`: with reasoning on, a tool loop must begin with signed reasoning.
+    `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect. `empties`: empty contents
+    are accepted. `alternates`: user and assistant must take turns, with an assistant message between a tool result and
+    a user message. `system`: the place of system messages: `anywhere`, `first` (any number) or `one`. `pictures`:
+    images in tool results are read. `developer`: the role is known. `field`: the field name of plain reasoning on
+    endpoints other than OpenRouter; empty: not sent there.
     """
 
     family: Family
@@ -92,11 +92,11 @@ class Rule:
     sources: tuple[str, ...] = ()
 
     def thinks_unasked(self, model: str) -> bool:
-        """Whether the model reasons although nobody asks it to."""
+        """Whether the model reasons although the request does not ask for reasoning."""
         return bool(self.thinks) and re.search(self.thinks, model.lower()) is not None
 
 
-# ReasoningFormat in OpenRouter's API description -> the family whose models read it.
+# ReasoningFormat in OpenRouter's API description -> the family whose models read this format.
 FORMATS: Final[Mapping[str, Family]] = {
     "anthropic-claude-v1": Family.ANTHROPIC,
     "azure-openai-responses-v1": Family.OPENAI,
@@ -306,7 +306,7 @@ RULES: Final[tuple[Rule, ...]] = (
 
 @lru_cache(maxsize=1024)
 def rule_for(model: str, slug: str | None = None, host: str = "") -> Rule:
-    """The row of a model: `model` as on the wire, `slug` from the catalog, `host` of its endpoint."""
+    """The row of a model: `model` is the id in the request, `slug` the catalog's id, `host` the endpoint's."""
     family = family_of(model, slug, host)
     name = model.lower() if family is family_of(model) or not slug else f"{model} {slug}".lower()
     return next(rule for rule in RULES if rule.family is family and (not rule.models or re.search(rule.models, name)))

@@ -1,6 +1,6 @@
 """The translation: a history and a target in, a history out.
 
-It is a pure function, and idempotent. What the caller holds is never changed; what needs no change is not copied.
+A pure, idempotent function. The caller's objects are never changed; messages without changes are not copied.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPEECH: Final = "audio"
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """A history as a target reads it.
+    """A history in the form for a target.
 
     `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
     them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
@@ -41,7 +41,7 @@ class Handover:
 
 
 def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
-    """The history as `target` reads it; `tools` are the names of functions in the request's parameters."""
+    """The history in the form for `target`; `tools` are the function names in the request's parameters."""
     functions = _functions(history, target, tools)
     if _stays(history, target, functions):
         return Handover(history.messages, functions, marks=target.rule.marks)
@@ -77,7 +77,7 @@ def _functions(history: History, target: Target, tools: frozenset[str]) -> Mappi
 
 
 def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bool:
-    """Whether the history needs no look at each message."""
+    """Whether no message of the history needs a change."""
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
         return False
@@ -104,7 +104,7 @@ def _names_stay(history: History, target: Target) -> bool:
 
 
 def _rewritten(history: History, target: Target, functions: Mapping[str, str], notes: dict[str, None]) -> list[Message]:
-    """Each message by itself."""
+    """The history with each message rewritten for the target."""
     ids = wire_ids(target.ids, history.calls, functions) if history.calls else []
     renamed: defaultdict[int, dict[int, str]] = defaultdict(dict)
     first: dict[int, str] = {}
@@ -167,7 +167,7 @@ def _with_result(
 
 
 def _other(message: Message, target: Target) -> Message:
-    """Names, marks and what only OpenRouter knows."""
+    """Translate the fields of any message: its name, `cache_control`, audio, and OpenRouter's own fields."""
     rule = target.rule
     if "name" in message:
         name = message["name"]
@@ -185,7 +185,7 @@ def _other(message: Message, target: Target) -> Message:
 
 
 def _unspoken(message: Message) -> Message:
-    """The message without speech that only its maker knows, by an id: what it says stands in its place."""
+    """The message with its transcript instead of audio, which only its own model knows by an id."""
     audio = message[_SPEECH]
     said = audio.get("transcript") if isinstance(audio, Mapping) else None
     rest = {key: value for key, value in message.items() if key != _SPEECH}
@@ -199,7 +199,7 @@ def _plain(message: Message) -> Message:
 
 
 def _thinking_refused(messages: Sequence[Message], target: Target) -> bool:
-    """Whether the request may not switch thinking on: the loop that it goes on with has no signed beginning."""
+    """Whether the request may not ask for reasoning: its tool loop does not begin with signed reasoning."""
     if not target.rule.thinking_first or target.thinking is False:
         return False
     if target.thinking is None and not target.strict:

@@ -1,6 +1,6 @@
-"""The order of a history: results behind their calls, roles in turn, system messages in front, no empty contents.
+"""The order of a history: results after their calls, roles in turn, system messages first, no empty contents.
 
-Nothing that the user wrote is dropped: a message that cannot stand where it does is moved or written in another role.
+No text of the user is dropped: a message in the wrong place is moved, or gets another role.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Json = dict[str, Any]
 
 
 def results_in_place(messages: Sequence[Message], history: History) -> list[Message]:
-    """The messages with each call's result directly behind it; `messages` stand as in the history.
+    """The messages with each call's result directly after the call; `messages` are in the order of the history.
 
-    A call without a result gets one that says so, unless it stands last; a result without a call becomes the user's.
+    A call without a result gets one that says so, unless the call is last. A result without a call becomes user text.
     """
     results: dict[int, Message] = {}
     for position, number in history.answers.items():
@@ -67,7 +67,7 @@ def _no_result(message: Message, number: int) -> Json:
 
 
 def media_outside_results(messages: Sequence[Message]) -> list[Message]:
-    """The messages with the images and sounds of tool results in a message of the user behind all results of a step."""
+    """The messages, with media of tool results moved to a user message after all results of a step."""
     placed: list[Message] = []
     shown: list[Any] = []
     for message in messages:
@@ -85,7 +85,7 @@ def media_outside_results(messages: Sequence[Message]) -> list[Message]:
 
 
 def filled(message: Message, *, last: bool) -> Message:
-    """The message with something in it: providers refuse empty contents and blank text blocks."""
+    """The message with its empty content filled: providers refuse empty contents and blank text blocks."""
     content = without_blank_text(message.get("content"))
     if content == [] or content is None or (isinstance(content, str) and not content.strip()):
         if message.get("role") == "assistant":
@@ -103,7 +103,7 @@ def filled(message: Message, *, last: bool) -> Message:
 
 
 def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, strict: bool) -> bool:
-    """Whether the roles' order breaks the rule; `speakers` are all of them."""
+    """Whether the order of the roles breaks the rule; `speakers` is the set of all roles."""
     if "developer" in speakers and not rule.developer:
         return True
     if not _SYSTEM.isdisjoint(speakers):
@@ -119,7 +119,7 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
 
 
 def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict: bool) -> list[Message]:
-    """The messages with roles in an order that the rule allows; `bridge` goes between a result and a user message."""
+    """The messages with roles in an allowed order; `bridge` is inserted between a result and a user message."""
     one_system = rule.system == "one" or strict
     front_only = rule.system != "anywhere" or strict
     alternates = rule.alternates or strict
@@ -157,7 +157,7 @@ def _mergeable(message: Message) -> bool:
 
 
 def _as_user(message: Message) -> Json:
-    """An instruction in the middle, as a message of the user: what stands before it keeps its form."""
+    """An instruction in mid-history as a user message, so that the messages before it stay unchanged."""
     content = message.get("content")
     if isinstance(content, list):
         text = plain_text(content)
@@ -168,7 +168,7 @@ def _as_user(message: Message) -> Json:
 
 
 def _together(one: Message, other: Message) -> Json:
-    """Two neighbours of one role as one message."""
+    """Join two neighbours of one role to one message."""
     first, second = one.get("content"), other.get("content")
     if not first or not second:
         content: Any = second or first

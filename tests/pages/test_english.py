@@ -1,0 +1,134 @@
+"""Pages, help texts and messages say what happens in the field's own words.
+
+A model is called, not asked; its circuit is open, or it is skipped; it fails, and the next one continues. Names of
+classes that no longer exist, and turns of phrase that need a second reading, appear nowhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..support.pages import ROOT, pages
+
+SAY_INSTEAD: dict[str, str] = {
+    # Models and calls.
+    r"nobody|whoever|somebody(?! else's)": "name the model, the caller or the process",
+    r"(?:is|are|was|were|be|been|may be|not) asked\b(?! for)": "called",
+    r"asks? (?:a|the|each|no|real|which|another|the next) models?": "call",
+    r"(?:is|are|was|were|be|been) left out|leaves? (?:a |the )?models? out": "its circuit is open, it is skipped",
+    r"goes on (?:from|with|where|in mid)|gone on with|go on from": "continues",
+    r"dies in mid|has died|dead one|model dies": "fails",
+    r"keeps failing and": "its circuit is open",
+    r"by itself|by themselves": "alone, or nothing",
+    r"takes? over when": "is called when",
+    # Where something is.
+    r"stands? (?:in|for|behind|before|where|there|once|at)\b|there stands?": "is",
+    r"here stands": "puts",
+    # Who says what.
+    r"is told|are told|it tells\b|that tells\b|tells? no\b": "is reported, is known",
+    r"the nearest (?:one|word) (?:holds|wins)": "an ordered list: the first of these",
+    r"what (?:one has learnt|came of|has passed|is told|comes back)": "name the object",
+    r"all the same for\b|as it is asked|whatever can be given": "name the object",
+    # Money.
+    r"too dear|dearer": "more expensive",
+    # Left columns of the style guide.
+    r"another attempt was faster: what has passed": "record the time waited so far as a lower bound",
+    r"it is open still if": "keeps the connection if",
+    r"of what several tell": "if several processes report one breaker, the last report wins",
+    r"nothing waits while there is a candidate": "a call moves to the next untried model immediately",
+    r"chain of models behind one object\. the": "openrouter-fallback puts a chain of models behind one object",
+}
+"""A pattern, compared without case, and what to write instead."""
+
+OLD_NAMES = (
+    *("Asked", "Inline", "Mailbox", "Flights", "Alarm", "GiveUp", "Ticket", "Standing", "SeamLost", "Splice"),
+    *("Purse", "Till", "News", "Heard", "Outbox", "Inbox"),
+)
+"""Classes that were renamed: as code on a page they lead nowhere."""
+
+OTHERS_WORDS = re.compile(
+    r"^```.*?^```|`[^`\n]+`|\]\([^)]*\)|<!--.*?-->|<a id=.*?>|^\| .*\(https://github.*$", re.MULTILINE | re.DOTALL
+)
+"""Code, links, and the words of other servers."""
+
+SOURCES = (
+    "src/openrouter_fallback/call/error_messages.py",
+    "src/openrouter_fallback/failures",
+    "src/openrouter_fallback/config",
+    "src/openrouter_fallback/decision",
+    "src/openrouter_fallback/drill",
+    "src/openrouter_fallback/emulator/faults",
+    "src/openrouter_fallback/emulator/requests/strict.py",
+)
+"""Where texts for users are written; beside them the help of every command is read."""
+
+
+def found(text: str) -> list[str]:
+    """The turns of phrase in a text, with what to say instead."""
+    plain = re.sub(r"\s+", " ", text)
+    return [
+        f"{match[0]!r}: say {instead!r} in ...{plain[max(0, match.start() - 40) : match.end() + 40]}..."
+        for pattern, instead in SAY_INSTEAD.items()
+        for match in re.finditer(rf"\b(?:{pattern})", plain, re.IGNORECASE)
+    ]
+
+
+def prose(page: str) -> str:
+    """The page without code, links, anchors and the words of other servers."""
+    return OTHERS_WORDS.sub("`x`", (ROOT / page).read_text(encoding="utf-8"))
+
+
+ALL_PAGES = [*pages(), "SECURITY.md", "benchmarks/README.md"]
+UNDER_WAY = {"docs/cli.md", "docs/telemetry.md", "docs/troubleshooting.md"}
+"""Pages that are not rewritten yet."""
+
+
+@pytest.mark.parametrize("page", [page for page in ALL_PAGES if page not in UNDER_WAY])
+def test_a_page_is_plain_english(page: str) -> None:
+    assert found(prose(page)) == []
+
+
+def test_no_page_names_a_class_that_was_renamed() -> None:
+    named = re.compile(rf"`(?:\w+\.)*({'|'.join(OLD_NAMES)})(?:\(\))?`")
+    assert [(page, match[0]) for page in ALL_PAGES for match in named.finditer((ROOT / page).read_text())] == []
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The texts in a file: literals with a blank in them, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if " " in text and id(node) not in docstrings:
+                yield text
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_message_is_plain_english(source: str) -> None:
+    path = ROOT / source
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    said = [text for file in files for text in texts(file)]
+    assert said
+    assert [hit for text in said for hit in found(text)] == []
+
+
+def test_the_help_of_every_command_is_plain_english() -> None:
+    main = pytest.importorskip("typer.main", reason="the command line needs typer")
+    from openrouter_fallback.cli.app import app
+
+    group = main.get_command(app)
+    commands = [group, *group.commands.values()]
+    said = [text for one in commands for text in (one.help, one.short_help) if text]
+    said += [option.help for one in commands for option in one.params if getattr(option, "help", None)]
+    assert len(said) > 40
+    assert [hit for text in said for hit in found(text)] == []
+
+
+@pytest.mark.parametrize("text", ["The dead one is asked first.", "Nobody answers.", "Where it stands in\nthe chain"])
+def test_a_turn_of_phrase_is_found(text: str) -> None:
+    assert found(text) != []
