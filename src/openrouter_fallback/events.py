@@ -153,7 +153,7 @@ class Events:
         return any(awake() for _, awake in self.observers)
 
     def add_observer(self, observer: Observer, awake: Callable[[], bool]) -> Callable[[], None]:
-        """Call an observer with the events of calls that start while `awake()`. Returns a function that ends that."""
+        """Call `observer` for calls that start while `awake()` is true. Returns a function that removes `observer`."""
         self.observers = (*self.observers, (observer, awake))
 
         def remove() -> None:
