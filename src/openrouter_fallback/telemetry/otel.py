@@ -1,8 +1,8 @@
-"""Calls as OpenTelemetry spans and metrics, after the semantic conventions for generative AI (extra `otel`: API only).
+"""Records calls as OpenTelemetry spans and metrics, by the semantic conventions for generative AI (extra `otel`).
 
-One span for each call, `chat <first model>`, with all that the conventions know of it; below it one for each attempt.
-Tokens stand on the call's span only, so that whoever adds up spans counts them once. What the conventions have no word
-for is named `openrouter_fallback.*`. Prompts and answers are recorded only if the conventions' own switch says so.
+Needs only the API. Each call has a span `chat <first model>` with all attributes of the conventions; each attempt has a
+child span. Only the call's span has tokens, so that a sum over spans counts them once. Attributes outside the
+conventions are named `openrouter_fallback.*`. Prompts and answers are recorded only if the conventions' switch is set.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ Attributes = dict[str, Any]
 
 
 class _Call:
-    """A call under way: its span, those of its attempts, and what its metrics need."""
+    """An active call: its span, the spans of its attempts, and the data for its metrics."""
 
     __slots__ = ("attempts", "attributes", "first_token", "span", "started")
 
@@ -78,7 +78,7 @@ class _Call:
 
 
 class OpenTelemetry:
-    """Observes the calls of one client. `states` gives the state of each model's breaker; providers: None is global."""
+    """Observes the calls of one client. `states` returns each model's breaker state. None: the global provider."""
 
     def __init__(
         self,
@@ -163,11 +163,11 @@ class OpenTelemetry:
                 self._end(event, seen)
 
     def awake(self) -> bool:
-        """Whether anybody gets what is recorded."""
+        """Whether a provider receives the spans and metrics."""
         return self._given or _configured()
 
     def end(self) -> None:
-        """No more: the spans that are still open end here."""
+        """Stop observing and end all open spans."""
         _live.discard(self)
         while self._calls:
             _, call = self._calls.popitem()
@@ -177,11 +177,11 @@ class OpenTelemetry:
             call.span.end()
 
     def _aim(self, key: str) -> Attributes:
-        """Whom a request to the model goes to."""
+        """The attributes for the endpoint and the model of a request."""
         endpoint, model = self._config.split(key)
         return {"gen_ai.provider.name": endpoint, "gen_ai.request.model": model, **self._places[endpoint]}
 
-    # The call
+    # Events of the call
 
     def _begin(self, event: CallStarted, seen: Seen) -> None:
         first = self._aim(event.models[0]) if event.models else {"gen_ai.provider.name": "openrouter"}
@@ -237,7 +237,7 @@ class OpenTelemetry:
         self._failovers.add(1, attributes)
         self._calls[event.call].span.add_event("failover", attributes)
 
-    # Its attempts
+    # Events of attempts
 
     def _begin_attempt(self, event: AttemptStarted) -> None:
         call, span = self._calls[event.call], None
@@ -284,12 +284,12 @@ class OpenTelemetry:
         span.end()
 
 
-# The SDK keeps an instrument's first callback only, so that of one client tells the breakers of all.
+# The SDK keeps only an instrument's first callback, so one client's callback reports the breakers of all clients.
 _live: weakref.WeakSet[OpenTelemetry] = weakref.WeakSet()
 
 
 def _breakers(meters: MeterProvider | None) -> Iterator[Observation]:
-    """Each model's breaker; the one that is furthest open where several clients have one of it."""
+    """Each model's breaker state. If several clients have a breaker for a model, the most open state counts."""
     worst: dict[str, int] = {}
     for one in list(_live):
         if one._meters is meters:
@@ -300,7 +300,7 @@ def _breakers(meters: MeterProvider | None) -> Iterator[Observation]:
 
 
 def _configured() -> bool:
-    """Whether the application has set a provider: the API's own ones do nothing."""
+    """Whether the application set a provider. The API's default providers record nothing."""
     providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
     return any(not type(one).__module__.startswith(_API_MODULES) for one in providers)
 
@@ -311,7 +311,7 @@ def _place(url: str) -> Attributes:
 
 
 def _request(params: Mapping[str, Any], *, streamed: bool) -> Attributes:
-    """What the request asks for, as far as it is of the type that the conventions give it."""
+    """The attributes of the request parameters. A value of another type than in the conventions is omitted."""
     attributes: Attributes = {
         name: kind(value)
         for key, (name, kind) in _PARAMS.items()
