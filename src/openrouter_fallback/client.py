@@ -363,7 +363,7 @@ class FallbackClient:
         return self._events.subscribe(subscriber)
 
     def instrument(self, *, tracer_provider: Any = None, meter_provider: Any = None) -> Callable[[], None]:
-        """Record OpenTelemetry spans and metrics of all later calls (extra `otel`). Returns a function that stops it.
+        """Record OpenTelemetry spans and metrics of later calls (extra `otel`). Returns a function that ends recording.
 
         The default providers are the global ones. `settings.opentelemetry` does the same from the first call.
         """

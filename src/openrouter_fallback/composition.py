@@ -162,7 +162,7 @@ def health_store(
             account=lambda: spend_account(config, keys),
         )
     except (TypeError, ValueError) as error:
-        # redis-py quotes the URL in its message, and a URL may hold a password.
+        # redis-py quotes a part of the URL in its message, which may hold a password.
         raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FallbackError(Exception):
-    """A call failed.
+    """A call failed. The base class of all errors.
 
     `attempts` lists the attempts in order, `skipped` the skipped models with their reasons. `retry_after` is the number
     of seconds after which a new call may succeed, None if unknown. `partial` is the text received before a stream
@@ -95,4 +95,4 @@ class LocalError(FallbackError):
 
 
 class CatalogError(FallbackError):
-    """An endpoint's list of models could not be fetched. The previous list stays in use."""
+    """A list of models, or OpenRouter's data on the key, could not be fetched. A previous list stays in use."""

@@ -68,7 +68,7 @@ class Hedged:
 
 @dataclass(frozen=True, slots=True)
 class BreakerOpened:
-    """The circuit breaker of a model or an endpoint opened. Calls skip the model or endpoint while it is open."""
+    """The circuit breaker of a model or an endpoint opened. Calls skip the model or endpoint for a limited time."""
 
     call: int
     name: str

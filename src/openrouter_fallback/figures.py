@@ -13,7 +13,7 @@ from typing import Any, Final
 MAX_TOKENS: Final = 1_000_000_000
 """A higher count of tokens counts as missing."""
 MAX_USD: Final = 1_000_000.0
-"""An amount from this on, in USD, counts as missing."""
+"""This amount or more, in USD, counts as missing."""
 MAX_NAME: Final = 300
 MAX_DEPTH: Final = 128
 """Levels of nesting. `orjson.dumps` refuses more than 254; Python's `json` and `copy` fail at about 300."""
@@ -69,7 +69,7 @@ def cost(usage: object) -> float | None:
 
 
 def name(value: object) -> str | None:
-    """A model's or provider's name, or an id, as printable text cut to `MAX_NAME` characters; None without a text."""
+    """A model's or provider's name, or an id, as printable text cut to `MAX_NAME` characters; None for no text."""
     return _UNPRINTABLE.sub("\ufffd", value[:MAX_NAME]) if isinstance(value, str) and value else None
 
 

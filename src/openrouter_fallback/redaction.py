@@ -1,6 +1,6 @@
 """Removes API keys, prompts and control characters from messages. Every failure's message passes here once.
 
-A message is short, a prompt may be long. So the loops over the prompt run in C: its bytes are folded (white space,
+A message is short, a prompt may be long. So the loops over a prompt run in C: its bytes are folded (white space,
 quotes and backslashes removed, because endpoints change them when they quote), an 8-byte fingerprint is taken at every
 16th byte, and these are looked up among the message's fingerprints. Every quote of 47 characters contains one
 fingerprint. The prompt is read in slices, so that an event loop can run between two slices.

@@ -86,7 +86,7 @@ class _BoundCall(partial[Any]):
 
 
 class DeclaredSignature:
-    """The `__signature__` of a pydantic class with deferred build. Without it, `inspect` shows the base's at first."""
+    """The `__signature__` of a pydantic class with deferred build, which shows its base's until the first instance."""
 
     def __get__(self, instance: object, owner: Any) -> inspect.Signature:
         if instance is not None:

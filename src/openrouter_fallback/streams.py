@@ -26,8 +26,8 @@ _UNFINISHED = "the stream has not been read to its end: there is no completion y
 class AsyncStream:
     """The pieces of an answer as they arrive: `async for piece in stream`.
 
-    Leaving the loop, closing the stream or deleting the stream closes the upstream connection immediately. After the
-    last piece `completion` holds the whole answer.
+    Closing or deleting the stream closes the upstream connection immediately; leaving a loop over `client.astream(...)`
+    deletes its stream. After the last piece `completion` holds the whole answer.
     """
 
     def __init__(self, start: Callable[[], Awaitable[CallRunner]]) -> None:
@@ -119,7 +119,7 @@ _closing: set[asyncio.Task[None]] = set()
 def _guard(run: CallRunner) -> asyncio.Task[None]:
     """A task that closes `run` when the task is cancelled: by the stream, or by a loop that ends before the stream.
 
-    `asyncio.run` cancels tasks first and then closes all async generators at once; those of httpx2 fail if closed so.
+    `asyncio.run` cancels tasks first and then closes all async generators at once, which httpx2's do not support.
     The task holds only a weak reference to `run`: a callback of the caller in `run` may hold the stream.
     """
     guarded = weakref.ref(run)
@@ -152,8 +152,8 @@ def _lose(run: CallRunner, guard: asyncio.Task[None]) -> None:
 class Stream:
     """The pieces of an answer as they arrive: `for piece in stream`.
 
-    Leaving the loop, closing the stream or deleting the stream closes the upstream connection immediately. After the
-    last piece `completion` holds the whole answer. A forked child process cannot read its parent's stream.
+    Closing or deleting the stream closes the upstream connection immediately; leaving a loop over `client.stream(...)`
+    deletes its stream. After the last piece `completion` holds the whole answer. A forked child cannot read the stream.
     """
 
     def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:

@@ -1,8 +1,8 @@
 """Refreshes the catalog: sends `GET /models` from a background thread, so that calls do not wait.
 
-A call only checks whether a refresh is due. Then a daemon thread fetches the old lists and ends. The thread belongs to
-no event loop and does not keep the process alive. No thread starts within two seconds of a client's first call: a
-script with one call, or a client for each request, fetches nothing. A call waits only if it lacks prices to route.
+A call only checks whether a refresh is due. Then a daemon thread fetches the old lists and ends. The thread uses no
+loop of the caller and does not keep the process alive. No thread starts within two seconds of a client's first call: a
+script with one call, or a client per request, fetches nothing. A call waits if missing prices leave no candidate.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
 
 
 class FrozenDict(dict[K, V]):
-    """A read-only dict. It equals a plain dict and can be copied and pickled (a mappingproxy cannot)."""
+    """A read-only dict. Equals a plain dict, and can be copied and pickled (a mappingproxy cannot)."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __ior__ = _read_only
@@ -103,7 +103,7 @@ class AutoTiers(FrozenDict[str, tuple[str, ...]]):
 
 
 class FrozenList(list[V]):
-    """A read-only list. It equals a plain list and can be copied and pickled."""
+    """A read-only list. Equals a plain list, and can be copied and pickled."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only

@@ -405,7 +405,7 @@ class FallbackConfig(Frozen):
         return split_id(id, self.endpoints)
 
     def id_problem(self, id: str) -> str | None:
-        """What is wrong with a model id, as a sentence with a suggestion; None if nothing is."""
+        """The problem of a model id, as a sentence with a suggestion; None if valid."""
         return id_problem(id, self.endpoints, self.ids())
 
     def ids(self) -> tuple[str, ...]:
@@ -448,7 +448,7 @@ class FallbackConfig(Frozen):
     def tier_chain(self, max_cost_tier: str | None = None) -> tuple[str, ...]:
         """The models of the tiers up to `max_cost_tier` (all if None), cheapest tier first, by priority within a tier.
 
-        `ConfigError` for a tier that is not configured.
+        Raises `ConfigError` for a tier that is not configured.
         """
         tiers = self.tiers()
         if max_cost_tier is not None:

@@ -23,7 +23,7 @@ KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrou
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys of one call. `accounts`: a name per endpoint and key fingerprint; `missing`: endpoints without a key."""
+    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key."""
 
     keys: Mapping[str, SecretStr | None] = field(repr=False)
     accounts: Mapping[str, str]

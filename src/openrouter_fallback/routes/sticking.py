@@ -13,7 +13,7 @@ MOST_SESSIONS: Final = 4096
 
 
 class Stay(NamedTuple):
-    """The model to call first, and the time on the clock at which this ends."""
+    """The model to call first, and the time on the clock at which the stay ends."""
 
     model: str
     until: float

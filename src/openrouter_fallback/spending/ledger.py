@@ -115,7 +115,7 @@ class Ledger:
                 self._others = sum(known.values()) * NANO
 
     def after_fork(self) -> None:
-        """Reset the amounts in a forked child. Only the parent counts its own spend."""
+        """Reset the amounts in a forked child. The parent keeps counting its own spend."""
         self._lock = threading.RLock()
         self._forks += 1
         self._spent = self._estimated = self._held = self._others = ZERO

@@ -128,7 +128,7 @@ def _too_dear(whole: Decimal, most: Decimal) -> Unaffordable:
 
 
 def dollars(amount: Decimal, rounding: str = ROUND_CEILING) -> str:
-    """An amount as text for users, in micro-dollars precision, without trailing zeros."""
+    """An amount in USD as text, to the micro-dollar, without trailing zeros."""
     text = f"{amount.quantize(_MICRO, rounding):f}"
     return text.rstrip("0").rstrip(".")
 

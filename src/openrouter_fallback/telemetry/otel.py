@@ -78,7 +78,7 @@ class _Call:
 
 
 class OpenTelemetry:
-    """Observes the calls of one client. `states` returns each model's breaker state. None: the global provider."""
+    """Observes the calls of one client. `states` returns each model's breaker state. Provider None: global."""
 
     def __init__(
         self,
