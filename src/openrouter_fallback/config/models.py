@@ -67,7 +67,7 @@ DEFAULT_KEY_ENV = "OPENROUTER_API_KEY"
 
 
 class ModelConfig(Frozen):
-    """The settings of one model. A key that is not given has its value from `Settings`.
+    """Settings of one model. `Settings` has the values of absent keys.
 
     Example: `ModelConfig("openai/gpt-5.1", priority=1)`. Raises `ConfigError` for an invalid value.
     """
@@ -157,7 +157,7 @@ class EndpointConfig(Frozen):
 
 
 class HedgeConfig(Frozen):
-    """When a call starts a second model beside a silent one. The first token wins; the other request is closed."""
+    """When a second model is called beside a silent one. The first token wins; the other attempt is closed at once."""
 
     after: Delay = Field(
         default="p95",
@@ -196,7 +196,7 @@ class SpendLimit(Frozen):
 
 
 class Settings(Frozen):
-    """How calls retry, time out and judge failures. All times are in seconds, unless the name says minutes."""
+    """How calls are tried, timed and judged. Times are in seconds, unless the name says minutes."""
 
     max_retries_per_model: StrictInt = Field(
         default=2,
@@ -306,7 +306,7 @@ class Settings(Frozen):
 
 
 class FallbackConfig(Frozen):
-    """The whole configuration. One of `default_chain`, `task_chains`, `cost_tiers` is required.
+    """The whole configuration. One of `default_chain`, `task_chains`, `cost_tiers` is needed.
 
     Chains may hold `ModelConfig` objects, whose settings go to `models`. Immutable. `ConfigError` names every mistake.
     """
