@@ -37,16 +37,31 @@ def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
 
 
 def _listing(path: Path) -> str:
-    """The file as a page; a notebook's texts and code one after another, without what it has printed."""
+    """The file as a page; a notebook's texts, code and outputs one after another."""
     text = path.read_text()
     if path.suffix != ".ipynb":
-        return f"# {path.name}\n\n{_fenced(text, path)}"
-    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
-    return "\n\n".join(source if kind == "markdown" else _fenced(source, path) for kind, source in cells)
+        return f"# {path.name}\n\n{_fenced(text, _LISTED[path.suffix])}"
+    return "\n\n".join(part for cell in json.loads(text)["cells"] for part in _cell(cell))
 
 
-def _fenced(text: str, path: Path) -> str:
-    return f"```{_LISTED[path.suffix]}\n{text.rstrip()}\n```\n"
+def _cell(cell: dict[str, Any]) -> list[str]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return [source]
+    return [_fenced(source, "python"), *map(_output, cell["outputs"])]
+
+
+def _output(output: dict[str, Any]) -> str:
+    """What a cell has printed as text; what it shows as the richest of what it is shown as."""
+    if output["output_type"] == "stream":
+        return _fenced("".join(output["text"]), 'text title="output"')
+    data = {kind: "".join(text) for kind, text in output["data"].items()}
+    rich = data.get("text/html") or data.get("text/markdown")
+    return rich or _fenced(data["text/plain"], 'text title="output"')
+
+
+def _fenced(text: str, language: str) -> str:
+    return f"```{language}\n{text.rstrip()}\n```\n"
 
 
 def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) -> str:

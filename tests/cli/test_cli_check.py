@@ -204,7 +204,7 @@ def test_a_model_that_goes_is_told_with_the_one_that_stays(days: int, status: in
     with Emulator([going, *TODAY_S], api_key=KEY) as emulator:
         done = run("check", "-m", "openai/gpt-4o", "--no-ask", "--json", "--base-url", emulator.base_url)
     report = json.loads(done.stdout)
-    # The key that is missing is a warning of its own.
+    # The key that is missing is a note of its own.
     told = [one for one in report["findings"] if one["about"] == "openai/gpt-4o"]
     assert (done.exit_code, [one["level"] for one in told]) == (status, [level] if level else [])
     assert all(str(until) in one["text"] and "openai/gpt-5.1" in one["step"] for one in told)
@@ -265,10 +265,15 @@ def test_a_key_of_another_vendor_is_recognized(emulator: Emulator, key: str, ven
     assert key not in json.dumps(report)
 
 
-MISSING = [((), 1, "problem"), (("--no-ask",), 0, "warning"), (("--offline",), 0, "warning")]
+MISSING = [
+    ((), 1, "problem"),
+    (("--no-ask",), 0, "note"),
+    (("--no-ask", "--strict"), 0, "note"),
+    (("--offline", "--strict"), 0, "note"),
+]
 
 
-@pytest.mark.parametrize(("how", "status", "level"), MISSING, ids=["asking", "--no-ask", "--offline"])
+@pytest.mark.parametrize(("how", "status", "level"), MISSING)
 def test_a_missing_key_is_a_problem_only_where_it_is_needed(
     emulator: Emulator, how: tuple[str, ...], status: int, level: str
 ) -> None:
@@ -305,7 +310,7 @@ def test_offline_asks_nobody_and_says_what_it_does_not_know(
 ) -> None:
     monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.refused_url())
     status, report = checked(GOOD.replace("openai/gpt-5.1", "someone/unheard-of"), "--offline")
-    assert (status, found(report)) == (0, [("warning", "models of openrouter")])
+    assert (status, found(report)) == (0, [("note", "models of openrouter")])
     assert report["lists"] == [{"endpoint": "openrouter", "models": 0, "fetched": None}]
     assert {model["listed"] for model in report["models"]} == {None}
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from html import unescape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,7 +38,8 @@ PACKAGES = (
     "langchain_openrouter_fallback",
     "llamaindex_openrouter_fallback",
 )
-PAGES = ("index", "how-it-decides", "configuration", "failures", "langchain", "reference/client")
+NOTEBOOK = "project/notebooks/langchain.ipynb"
+PAGES = ("index", "how-it-decides", "configuration", "failures", "langchain", "reference/client", NOTEBOOK)
 needs_browser = pytest.mark.skipif(chromium() is None, reason=MISSING)
 needs_mkdocs = pytest.mark.skipif(find_spec("mkdocs") is None, reason="mkdocs is not installed (dependency group docs)")
 
@@ -80,6 +82,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
+
+
+@needs_mkdocs
+def test_a_notebook_is_shown_with_its_outputs_and_pictures(site: Path) -> None:
+    page = (site / f"{NOTEBOOK}.html").read_text()
+    assert "The tool ran for ['Paris']" in unescape(page)
+    assert re.search(r'<img alt="An agent, two calls, three models[^"]+" src="data:image/svg\+xml;base64,', page)
 
 
 @needs_mkdocs

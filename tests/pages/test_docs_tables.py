@@ -6,6 +6,7 @@ import inspect
 import re
 
 import langchain_core.exceptions
+from langchain_openrouter import ChatOpenRouter
 
 import langchain_openrouter_fallback.errors
 import openrouter_fallback
@@ -74,6 +75,14 @@ def test_every_fault_of_the_emulator_is_told() -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(FAULTS)
     assert "some 70 models" in text
     assert 65 <= len(MODELS) <= 75
+
+
+def test_every_field_of_chat_openrouter_is_told() -> None:
+    cells = re.findall(r"^\| (`.*?) \|", page("docs/migrating-from-chatopenrouter.md"), flags=re.MULTILINE)
+    told = set(re.findall(r"`(\w+)", " ".join(cells)))
+    named = {"stop_sequences": "stop"}  # its alias is the rarer word
+    fields = {field.alias or name for name, field in ChatOpenRouter.model_fields.items()}
+    assert [field for field in sorted(fields) if named.get(field, field) not in told] == []
 
 
 def test_errors_are_langchains_too() -> None:

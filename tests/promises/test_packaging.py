@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import inspect
 import re
@@ -131,6 +132,24 @@ def test_a_public_name_brings_only_what_it_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.endswith("AttributeError: module 'openrouter_fallback' has no attribute 'Nothing'\n")
+
+
+def test_the_long_description_has_only_absolute_links() -> None:
+    hook = importlib.import_module("scripts.metadata_hook")
+    metadata: dict[str, Any] = {"urls": {"Repository": "https://forge.example/us/it/"}}
+    hook.CustomMetadataHook(str(ROOT), {}).update(metadata)
+    text = metadata["readme"]["text"]
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    assert "(https://forge.example/us/it/raw/main/docs/drawn/timeline.svg)" in text
+    assert "(https://forge.example/us/it/blob/main/docs/getting-started.md)" in text
+
+
+def test_the_addresses_of_the_project_are_all_of_one_repository() -> None:
+    urls = PROJECT["project"]["urls"]
+    assert {"Repository", "Documentation", "Changelog", "Issues"} == urls.keys()
+    assert [url for url in urls.values() if not url.startswith(urls["Repository"])] == []
 
 
 def test_the_types_are_shipped() -> None:

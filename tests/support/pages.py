@@ -1,9 +1,11 @@
 """Pages as their reader has them: the blocks of one page, tried one after another in one folder.
 
 - Python runs; the blocks of a page share their names. With a title (```python title="app.py") it is a file, and lies
-  there from the start; files called `test_*.py` are run by pytest at the end.
+  there from the start; files called `test_*.py` are run by pytest at the end, unless a command of the page ran them.
+  With the title "cell" it is a cell of a notebook, which may await at its top level.
 - YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
-  or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys.
+  or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys. The
+  commands of a workflow (`jobs`) are executed.
 - Commands are executed, `emulate` and `serve` until the page ends: what follows them talks to them. In `console`
   blocks the commands begin with `$`, and what they print must be what is shown: a number is any number, `...` is
   anything.
@@ -16,6 +18,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import inspect
 import json
 import re
 import shlex
@@ -46,6 +50,7 @@ from .commands import command, run
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "fallback.yaml"
+CELL = "cell"
 _NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->")
 _QUICK = ["--scenario", "overloaded"]
 
@@ -111,6 +116,7 @@ class Reader:
     names: dict[str, object] = field(default_factory=lambda: {"__name__": "__main__"})
     printed: str | None = None
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
+    tested: bool = False
 
     def read(self) -> None:
         """Try every block. `Broken` names the line."""
@@ -133,7 +139,7 @@ class Reader:
         if not any("openrouter-fallback init" in block.text for block in found):
             self._write(CONFIG, (ROOT / "examples" / CONFIG).read_text())
         for block in found:
-            if block.title and not block.not_run:
+            if block.title not in (None, CELL) and not block.not_run:
                 self._write(block.title, block.text)
 
     def _write(self, name: str, text: str) -> Path:
@@ -161,13 +167,17 @@ class Reader:
 
     def python(self, block: Block) -> None:
         code = self.compiled(block)
-        if block.title is None:
+        if block.title in (None, CELL):
             self.capture.readouterr()
-            exec(code, self.names)
+            result = eval(code, self.names)
+            if inspect.iscoroutine(result):
+                asyncio.run(result)
             self.printed = self.capture.readouterr().out
 
     def compiled(self, block: Block) -> CodeType:
-        return compile(block.text, f"{self.page}, line {block.line}", "exec")
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if block.title == CELL else 0
+        code: CodeType = compile(block.text, f"{self.page}, line {block.line}", "exec", flags)
+        return code
 
     def diff(self, block: Block) -> None:
         """Both sides are Python, and what the new side imports is there."""
@@ -189,6 +199,10 @@ class Reader:
             load_config({**models, **data})
         elif keys <= Settings.model_fields.keys():
             load_config({"default_chain": ["openai/gpt-5.1"], "settings": data})
+        elif "jobs" in keys:
+            steps = [step for job in data["jobs"].values() for step in job["steps"]]
+            for line in commands([line for step in steps for line in step.get("run", "").splitlines()]):
+                self.execute(line)
         elif keys & {"workload", "expect"}:
             read_scenario(self._write(block.title or "scenario.yaml", block.text))
         else:
@@ -296,8 +310,11 @@ class Reader:
         match args:
             case ["-m", "venv", _]:
                 return ""
-            case ["-m", "pytest", *tests]:
+            case ["-m", "pytest", *tests] if "/" in " ".join(tests) or not list(self.folder.glob("test_*.py")):
                 return self.tool(tests)
+            case ["-m", "pytest", *flags]:
+                self.tested = True
+                return self.process(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *flags)
             case ["-m", "pip", *words]:
                 return self.pip(words)
             case ["-m", "build", *_]:
@@ -340,9 +357,11 @@ class Reader:
 
     def _tests(self, found: list[Block]) -> None:
         files = {block.title: block.text for block in found if (block.title or "").startswith("test_")}
-        if files:
+        if files and not self.tested:
             said = self.process(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers")
-            assert f"{sum(text.count('def test_') for text in files.values())} passed" in said
+            passed = re.search(r"(\d+) passed", said)
+            assert passed is not None, said
+            assert int(passed[1]) >= sum(text.count("def test_") for text in files.values()), said
 
 
 Step = Callable[[Reader, Block], object]

@@ -54,7 +54,7 @@ async def key_state(client: FallbackClient, endpoint: str, *, offline: bool, nee
     source = "the configuration" if at.api_key is not None else at.api_key_env
     key = _key(at)
     if not key:
-        missing = (_missing(endpoint, source, "problem" if needed else "warning"),) if source else ()
+        missing = (_missing(endpoint, source, "problem" if needed else "note"),) if source else ()
         return KeyState(endpoint, source, present=False, findings=missing)
     looks = tuple(_looks(endpoint, key, source))
     if offline or endpoint != OPENROUTER:

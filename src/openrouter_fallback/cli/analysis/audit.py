@@ -11,7 +11,9 @@ from typing import Any, Literal
 from ... import FallbackConfig, ModelInfo
 from ...suggest import did_you_mean
 
-Level = Literal["problem", "warning"]
+Level = Literal["problem", "warning", "note"]
+"""The worse first. A note says what was not looked at, as asked for; it never fails a check."""
+LEVELS: tuple[Level, ...] = ("problem", "warning", "note")
 
 OPENROUTER = "openrouter"
 SOON_DAYS = 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from ... import CatalogError, FallbackClient, FallbackError, ModelInfo
-from ..analysis.audit import OPENROUTER, Chain, Finding, Level, chains, expiry, misfits
+from ..analysis.audit import LEVELS, OPENROUTER, Chain, Finding, Level, chains, expiry, misfits
 from ..analysis.costs import ChainCost, Load, chain_cost
 from ..analysis.successors import replacement
 from ..credentials import REACH, KeyState, key_state, said
@@ -74,7 +74,8 @@ class Report:
 
     def passed(self, *, strict: bool) -> bool:
         """Whether there is no problem; with `strict` no warning either."""
-        return not any(strict or finding.level == "problem" for finding in self.findings)
+        failing = ("problem", "warning") if strict else ("problem",)
+        return not any(finding.level in failing for finding in self.findings)
 
 
 async def check(
@@ -103,7 +104,7 @@ async def check(
         models=models,
         costs=tuple((chain, chain_cost(chain.models, catalog.get, wishes.load)) for chain in known),
         load=wishes.load,
-        findings=tuple(sorted(found, key=lambda finding: finding.level != "problem")),
+        findings=tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))),
     )
 
 
@@ -111,7 +112,7 @@ def _unlisted(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding
     """Endpoints of whose models no list is kept on this machine."""
     unknown = [name for name in endpoints if client.catalog.fetched(name) is None]
     text = "their list is not kept on this machine, so it is not known which of them exist"
-    return tuple(Finding("warning", f"models of {name}", text, "Leave out --offline once.") for name in unknown)
+    return tuple(Finding("note", f"models of {name}", text, "Leave out --offline once.") for name in unknown)
 
 
 async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding, ...]:

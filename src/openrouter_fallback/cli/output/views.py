@@ -26,7 +26,7 @@ _CAN = (
 )
 _MANY = 4
 _NARROW = 72  # columns; in fewer, models are told without what a check of them says in passing
-_LEVEL = {"problem": "red", "warning": "yellow"}  # the worse first
+_LEVEL = {"problem": "red", "warning": "yellow", "note": "dim"}  # the worse first
 
 
 def show_models(models: Sequence[ModelInfo], total: int) -> None:
@@ -154,7 +154,7 @@ def _span(cost: ChainCost) -> str:
 
 
 def _verdict(report: Report, *, passed: bool) -> Text:
-    counts = {level: sum(finding.level == level for finding in report.findings) for level in _LEVEL}
+    counts = {level: sum(one.level == level for one in report.findings) for level in ("problem", "warning")}
     said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
     return Text(", ".join(said) or "Everything is as it should be.", "green" if passed else "red")
 
