@@ -1,4 +1,4 @@
-"""Which arguments and parameters there are, and what is said of one that there is not."""
+"""The names of all arguments and parameters, and the error message for an unknown name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OF_A_CALL = (
     "timeout",
     "total_timeout",
 )
-"""The arguments of a call that are this library's own."""
+"""The arguments of a call that are not request parameters."""
 OF_A_CLIENT = ("models", "config", "base_url", "api_key", "settings", "headers", "app_url", "app_title")
 PARAMETERS = frozenset(
     {
@@ -80,14 +80,14 @@ PARAMETERS = frozenset(
         "web_search_options",
     }
 )
-"""The parameters of a request that OpenAI's and OpenRouter's references name. Others are sent as they are."""
+"""The request parameters in OpenAI's and OpenRouter's references. Unknown parameters are sent unchanged."""
 _PARAMETER = 0.9
-"""How much alike a misspelt parameter must be: new ones of OpenRouter resemble the known."""
+"""The lowest similarity of a misspelt parameter. High, because OpenRouter's new parameters resemble known ones."""
 
 
 @lru_cache(maxsize=256)
 def refusal(name: str) -> str | None:
-    """Why a call does not take an argument that is none of `PARAMETERS`; None if it is sent as it is."""
+    """Why a call rejects an argument that is not in `PARAMETERS`; None if it is sent unchanged."""
     said = meant("call", name) or _elsewhere(name)
     if said is not None:
         return f"{name}= is not an argument here; {said}"
@@ -106,11 +106,11 @@ def _elsewhere(name: str) -> str | None:
 
 
 _SECRETS: Mapping[str, Callable[[Any], Any]] = {"api_key": sealed, "headers": sealed_headers}
-"""Arguments that may hold secrets: the frames of an error show them masked."""
+"""Arguments that may hold secrets. They are masked, because a traceback may show the frame."""
 
 
 def refuses_others(place: str) -> Callable[[F], F]:
-    """A decorator for what takes only named arguments: another one is a `ConfigError` that says what was meant.
+    """A decorator for functions with named arguments only: an unknown argument raises a `ConfigError` with a hint.
 
     `place` is `client` or `copy`.
     """

@@ -1,4 +1,4 @@
-"""The plain client: one object that answers although models fail."""
+"""The plain client: calls a chain of models and fails over between them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from .suggest import no_attribute
 class FallbackClient:
     """A chain of models behind one client.
 
-    Give `models` (ids or `ModelConfig`, in order) or `config` (a `FallbackConfig`, a YAML path or a mapping); without
-    either, the file that `OPENROUTER_FALLBACK_CONFIG` names. `api_key` defaults to `OPENROUTER_API_KEY`, `base_url` to
-    `OPENROUTER_BASE_URL` and then to OpenRouter. `app_url` and `app_title` attribute the traffic on OpenRouter.
-    Raises `ConfigError`. May be shared by threads and event loops.
+    Give `models` (ids or `ModelConfig`, in order) or `config` (a `FallbackConfig`, a YAML path or a mapping). Without
+    either, the client reads the file that `OPENROUTER_FALLBACK_CONFIG` names. `api_key` defaults to
+    `OPENROUTER_API_KEY`, `base_url` to `OPENROUTER_BASE_URL` and then to OpenRouter. `app_url` and `app_title`
+    attribute the traffic on OpenRouter. Threads and event loops may share a client. Raises `ConfigError`.
     """
 
     @refuses_others("client")
@@ -56,7 +56,7 @@ class FallbackClient:
         app_url: str | None = None,
         app_title: str | None = None,
     ) -> None:
-        api_key, headers = sealed(api_key), sealed_headers(headers)  # a frame may be shown
+        api_key, headers = sealed(api_key), sealed_headers(headers)  # a traceback may show this frame
         self.config = resolve_config(models, config, base_url, settings)
         self._parts = compose(self.config, api_key, headers, app_url, app_title)
         self._events = self._parts.events
@@ -75,7 +75,7 @@ class FallbackClient:
         max_price: MaxPrice | None = None,
         **options: Any,
     ) -> Self:
-        """A client from a YAML file or a mapping; the routing given here holds for all its calls."""
+        """Build a client from a YAML file or a mapping. The routing given here is the default of all its calls."""
         client = cls(config=path, **options)
         return client.with_options(
             task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, max_price=max_price
@@ -92,9 +92,9 @@ class FallbackClient:
         max_price: MaxPrice | None = None,
         on_event: Subscriber | None = None,
     ) -> Self:
-        """The same client (same health, same connections) with other routing as its default.
+        """A copy of the client with another default routing. The copy shares health and connections with the client.
 
-        `on_event` is called with every event of the calls made through the copy, as a subscriber of its own.
+        `on_event` is called with every event of the calls made through the copy.
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
@@ -126,16 +126,16 @@ class FallbackClient:
         thread_id: str | None = None,
         **params: Any,
     ) -> Completion:
-        """Ask, and return one whole answer.
+        """Call the models in order and return one complete answer.
 
-        `messages` is a prompt or OpenAI-shaped messages; `params` are OpenAI's and OpenRouter's (tools,
-        response_format, temperature, reasoning, provider ...), passed on as they are. `max_price` is the most that a
-        model may cost, in USD per million tokens: a number for prompt and completion alike, or
-        `{"prompt": 1, "completion": 5}`; a model whose price is not known does not pass. `accept` gets the completion
-        and returns whether it will do; if not, the next model is asked. `timeout` is the seconds to the first token of
-        one attempt, `stall_timeout` those between two tokens, `total_timeout` those of the whole call.
-        `idempotent=False`: never ask two models at once. `thread_id`: what `stick_to: thread` goes by; it is not sent.
-        Raises a `FallbackError`.
+        `messages` is a prompt or a list of OpenAI messages. `params` are parameters of OpenAI and OpenRouter (tools,
+        response_format, temperature, reasoning, provider ...), sent unchanged. `max_price` is the highest price that a
+        model may have, in USD per million tokens: one number for prompt and completion, or
+        `{"prompt": 1, "completion": 5}`. A model of unknown price is skipped. `accept` receives the completion; if
+        `accept` returns False, the call moves to the next model. In seconds: `timeout` limits the time to the first
+        token of one attempt, `stall_timeout` the time between two tokens, `total_timeout` the whole call.
+        `idempotent=False`: never call two models at once. `thread_id` is the key of `stick_to: thread`, and is not
+        sent. Raises a `FallbackError`.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
@@ -191,11 +191,11 @@ class FallbackClient:
         mid_stream: Literal["continue", "raise"] | None = None,
         **params: Any,
     ) -> Stream:
-        """Ask, and return the answer piece by piece; arguments as in `chat`.
+        """Call the models in order and stream the answer piece by piece; arguments as in `chat`.
 
-        Until the first text is delivered failover is invisible. Afterwards the next model goes on from the delivered
-        text (`mid_stream="continue"`), or `StreamInterruptedError` is raised with it (`"raise"`, or where nobody can go
-        on). `accept` is asked only where nothing has been delivered yet.
+        Failover is invisible until the first text is delivered. Afterwards the next model continues the delivered text
+        (`mid_stream="continue"`), or the stream raises `StreamInterruptedError` with the text (`"raise"`, or if no
+        model can continue the text). `accept` is called only if nothing was delivered yet.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
@@ -259,24 +259,24 @@ class FallbackClient:
 
         return AsyncStream(start)
 
-    # Looking and steering
+    # Inspection and control
 
     @property
     def catalog(self) -> Catalog:
-        """What is known of the endpoints' models: prices, context, capabilities."""
+        """The known prices, context lengths and capabilities of the endpoints' models."""
         return self._parts.catalog
 
     def refresh_catalog(self) -> None:
-        """Fetch the lists of models now: prices, contexts, abilities. Async callers: `await client.catalog.refresh()`.
+        """Fetch the endpoints' lists of models now. Async callers use `await client.catalog.refresh()`.
 
-        Raises `CatalogError` with each endpoint that gave none.
+        Raises `CatalogError`, which names each endpoint whose list could not be fetched.
         """
         SyncBridge(self._events).run(self.catalog.refresh)
 
     async def key_info(self) -> Mapping[str, Any]:
-        """What OpenRouter says of the key now: `limit_remaining` and `usage` in USD, `is_free_tier`, `expires_at` ...
+        """Fetch OpenRouter's data on the key: `limit_remaining` and `usage` in USD, `is_free_tier`, `expires_at` ...
 
-        Raises `AuthenticationError` if there is no key or it is not accepted, `CatalogError` if nothing is said.
+        Raises `AuthenticationError` if the key is missing or not accepted, `CatalogError` if OpenRouter gives no data.
         """
         ring = await self._parts.keys.aring()
         if OPENROUTER in ring.missing:
@@ -299,10 +299,10 @@ class FallbackClient:
         thread_id: str | None = None,
         **params: Any,
     ) -> Route:
-        """What a call would do now: its candidates in order, and each skipped model with its reason. Calls nothing.
+        """The candidates of a call made now, in order, and each skipped model with its reason. Calls no model.
 
-        Where no candidate is left, a call asks those that are skipped for their health or for a need all the same.
-        With the `messages` and parameters (`tools`, `session_id` ...) of a call: as its needs would have it.
+        If no candidate is left, a call still tries the models that are skipped for their health or for a need.
+        Give the `messages` and parameters (`tools`, `session_id` ...) of a call to include its needs.
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         return self._parts.planner.route(
@@ -310,21 +310,21 @@ class FallbackClient:
         )
 
     def available(self, **routing: Any) -> tuple[str, ...]:
-        """The models that a call with this routing may ask now, in order."""
+        """The models that a call with this routing may use now, in order."""
         return self.route(**routing).candidates
 
     def chain(self, **routing: Any) -> tuple[str, ...]:
-        """The models that a call with this routing is allowed to ask, in order, whatever their health."""
+        """All models that a call with this routing may use, in order, regardless of their health."""
         plan = self._parts.router.plan(
             self._choice(**routing), self._parts.runtime.clock(), self._parts.keys.accounts()
         )
         return tuple(candidate.key for candidate in plan.candidates)
 
     def health(self, *, refresh: bool = False) -> dict[str, ModelHealth]:
-        """A snapshot of every configured model: breaker state, success rate, counts, latencies, time left out.
+        """A snapshot of every configured model: breaker state, success rate, counts, latencies, remaining cooldown.
 
-        Where health is shared, counts are the fleet's. `refresh` asks the store now instead of about once a second, and
-        raises `ConnectionError` if it does not answer.
+        With shared health the counts are those of the fleet. `refresh` reads the store now instead of about once a
+        second, and raises `ConnectionError` if the store does not answer.
         """
         store = self._parts.store
         if store is not None and refresh and not SyncBridge(self._events).run(store.exchange):
@@ -334,15 +334,15 @@ class FallbackClient:
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}
 
     def spend(self) -> Spend:
-        """What this client has spent today (UTC), what its calls under way may still cost, and the limits, in USD.
+        """Today's spend of this client (UTC), the most that its active calls may still cost, and the limits, in USD.
 
-        Where a store shares it, a limit per day holds for the whole fleet, which may exceed it by what its processes
-        spend between two exchanges.
+        With shared health a limit per day holds for the whole fleet. The fleet may exceed the limit by the amount that
+        its processes spend between two syncs with the store.
         """
         return self._parts.runtime.ledger.spend()
 
     def disable(self, model: str, seconds: float | None = None) -> None:
-        """Leave `model` out for `seconds` (its disable_duration by default), whatever its health."""
+        """Skip `model` for `seconds` (default: its disable_duration), regardless of its health."""
         target = self._candidate(model).target
         runtime = self._parts.runtime
         runtime.health.disable(target, runtime.clock() + (target.longest_open if seconds is None else seconds))
@@ -353,7 +353,7 @@ class FallbackClient:
         self._report_breakers()
 
     def reset(self, model: str | None = None) -> None:
-        """Forget what was learnt about `model`, or about all models, endpoints and keys."""
+        """Delete the learnt health of `model`, or of all models, endpoints and keys."""
         if model is None:
             self._parts.runtime.health.reset()
         else:
@@ -368,13 +368,13 @@ class FallbackClient:
             self._events.emit(event)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every event (see `events`) from now on; returns what ends that."""
+        """Call `subscriber` with every later event (see `events`). Returns a function that unsubscribes."""
         return self._events.subscribe(subscriber)
 
     def instrument(self, *, tracer_provider: Any = None, meter_provider: Any = None) -> Callable[[], None]:
-        """Make OpenTelemetry spans and metrics of all calls from now on (extra `otel`); returns what ends that.
+        """Record OpenTelemetry spans and metrics of later calls (extra `otel`). Returns a function that ends recording.
 
-        Without providers the global ones are used. `settings.opentelemetry` does the same from the beginning.
+        The default providers are the global ones. `settings.opentelemetry` does the same from the first call.
         """
         try:
             from .telemetry.otel import OpenTelemetry
@@ -436,7 +436,7 @@ class FallbackClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FallbackClient holds keys and connections: pickle its `config` and build a new one")
 
-    if not TYPE_CHECKING:  # to a type checker there is none
+    if not TYPE_CHECKING:  # a type checker must not see this method
 
         def __getattr__(self, name: str) -> NoReturn:
             raise no_attribute("a FallbackClient", "client's", name, dir(type(self)))
@@ -444,7 +444,7 @@ class FallbackClient:
     def __repr__(self) -> str:
         return f"<FallbackClient models={len(self.config.ids())} endpoints={sorted(self.config.endpoints)}>"
 
-    # Inside
+    # Internal
 
     def _choice(
         self,
@@ -454,7 +454,7 @@ class FallbackClient:
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
     ) -> Choice:
-        """The routing of a call, fixed when the call is made: its arguments over its context over this client's."""
+        """The routing of a call, fixed when the call is made: arguments first, then context, then this client."""
         said = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
         return in_context(said).over(self._defaults)
 
@@ -464,6 +464,6 @@ class FallbackClient:
         return mid_stream or self.config.settings.mid_stream
 
     def _candidate(self, model: str) -> Candidate:
-        """The candidate behind an id that a caller steers. Raises `ConfigError` for one that no call could use."""
+        """The candidate of a model id that a caller gives. Raises `ConfigError` for an id that no call can use."""
         own = [one if isinstance(one, str) else one.id for one in self._defaults.models or ()]
         return self._parts.planner.candidate(model, own)

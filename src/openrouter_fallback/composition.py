@@ -1,7 +1,7 @@
-"""Builds the parts of a client, and hands them to tests and simulators.
+"""Builds the parts of a client, and gives tests and simulators access to them.
 
-A client is a facade: `compose` decides which parts it has and how they are joined. `parts_of` gives the parts of a
-client that exists. The parts are not public names of the package: they change with it.
+A client is a facade. `compose` creates its parts and connects them. `parts_of` returns the parts of an existing client.
+The parts are not public: they may change in any release.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a client and its copies share. A test may replace the clocks and the dice of `runtime` before a call."""
+    """The parts that a client shares with its copies. Tests may replace clocks and dice of `runtime` before a call."""
 
     keys: Keys
     destinations: Destinations
@@ -74,8 +74,8 @@ def compose(
     app_url: str | None,
     app_title: str | None,
 ) -> Parts:
-    """The parts of a client with this configuration. Raises `ConfigError`."""
-    # Here, because of what it imports: a program that only loads a configuration or asks for help does without.
+    """Build the parts of a client with this configuration. Raises `ConfigError`."""
+    # A local import: loading a configuration or printing help must not import the HTTP libraries.
     from .http.transport import HttpTransport
 
     settings = config.settings
@@ -125,7 +125,7 @@ def compose(
 
 
 class _KnownIds:
-    """The ids that a client knows: those of its configuration, and those that its endpoints list."""
+    """The model ids of the configuration and of the endpoints' lists."""
 
     __slots__ = ("_catalog", "_config")
 
@@ -140,7 +140,7 @@ class _KnownIds:
 def health_store(
     config: FallbackConfig, rules: Rules, shares: Mapping[str, Any], ledger: Ledger, keys: Keys
 ) -> HealthStore | None:
-    """What `settings.health_store` names; None for memory. Raises `ConfigError`."""
+    """The store that `settings.health_store` names; None for memory. Raises `ConfigError`."""
     url = config.settings.health_store
     if isinstance(url, str):
         return None
@@ -162,7 +162,7 @@ def health_store(
             account=lambda: spend_account(config, keys),
         )
     except (TypeError, ValueError) as error:
-        # redis-py quotes what it does not understand.
+        # redis-py quotes a part of the URL in its message, which may hold a password.
         raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
 
 
@@ -170,12 +170,12 @@ def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     running = work()
     try:
         asyncio.run_coroutine_threadsafe(running, portal().loop)
-    except RuntimeError:  # no thread can be started, or the interpreter is ending: the call goes on without
+    except RuntimeError:  # no thread can be started, or the interpreter is ending: continue without the task
         running.close()
 
 
 def hedging(hedge: HedgeConfig | None) -> Hedging | None:
-    """When a second candidate is asked beside a silent one; None: never."""
+    """When a call starts a second candidate beside a silent one; None: never."""
     if hedge is None:
         return None
     if isinstance(hedge.after, str):
@@ -184,13 +184,13 @@ def hedging(hedge: HedgeConfig | None) -> Hedging | None:
 
 
 def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
-    """Who pays for what a client spends: the account of its OpenRouter key, or else of its other endpoints' keys.
+    """The account that pays for a client's requests: that of its OpenRouter key, else that of its other keys together.
 
-    Clients with other keys, or whose endpoints have other addresses, do not share a day's limit.
+    Clients with other keys or other endpoint URLs do not share a limit per day.
     """
     try:
         known = {name: key.get_secret_value() for name, key in keys.fixed().items() if key is not None}
-    except ConfigError:  # a key that cannot be one: each call says so
+    except ConfigError:  # an invalid key: each call reports this error
         known = {}
     paying = [OPENROUTER] if OPENROUTER in known else sorted(known)
     if not paying:
@@ -203,10 +203,10 @@ def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
 
 
 def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
-    """Who asks for what cut attempts have cost; nobody where no limit is set."""
+    """Fetches the cost of interrupted attempts afterwards; None without a spend limit."""
     return Bills(partial(generation_cost, transport)) if ledger else None
 
 
 def ledger_of(limit: SpendLimit | None) -> Ledger:
-    """The books of a client with these limits."""
+    """The ledger of a client with these limits."""
     return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)

@@ -1,6 +1,6 @@
-"""The exceptions users catch.
+"""The exceptions that users catch.
 
-All derive from `FallbackError`, can be pickled, and hold neither a key nor a prompt.
+All exceptions derive from `FallbackError`, can be pickled, and hold neither a key nor a prompt.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class FallbackError(Exception):
-    """A call that could not be answered.
+    """A call failed. The base class of all errors.
 
-    `attempts` lists what was tried, in order; `skipped` the models that were left out, each with its reason;
-    `retry_after` the seconds after which a new call may succeed, where that is known; `partial` the text that had been
-    received when a stream broke off.
+    `attempts` lists the attempts in order, `skipped` the skipped models with their reasons. `retry_after` is the number
+    of seconds after which a new call may succeed, None if unknown. `partial` is the text received before a stream
+    failed.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ConfigError(FallbackError, ValueError):
 
 
 class AllModelsFailedError(FallbackError):
-    """Every model that could be asked has failed, for more than one reason."""
+    """Every available model failed, for more than one reason."""
 
 
 class AuthenticationError(FallbackError):
@@ -61,7 +61,7 @@ class AuthenticationError(FallbackError):
 
 
 class InsufficientCreditsError(FallbackError):
-    """The account behind the key has no credits for this request (402)."""
+    """The account of the key has not enough credits for this request (402)."""
 
 
 class PermissionDeniedError(FallbackError):
@@ -69,36 +69,36 @@ class PermissionDeniedError(FallbackError):
 
 
 class InvalidRequestError(FallbackError):
-    """The request itself is wrong; no other model would take it (400, 413, 422)."""
+    """The request is invalid for every model (400, 413, 422)."""
 
 
 class RateLimitedError(FallbackError):
-    """Every model is rate-limited; `.retry_after` says for how many seconds (429)."""
+    """Every model is rate-limited (429). `.retry_after` gives the seconds to wait."""
 
 
 class ContextLengthError(FallbackError):
-    """The request is longer than the context of every model that was asked."""
+    """The request is longer than the context of every model that was called."""
 
 
 class ContentPolicyError(FallbackError):
-    """The provider refused the content; no other model was asked to go round that."""
+    """The provider refused the content. The call does not try another model to evade the refusal."""
 
 
 class DeadlineExceededError(FallbackError, TimeoutError):
-    """The call's time was used up before an answer was complete."""
+    """The call's total timeout ended before an answer was complete."""
 
 
 class StreamInterruptedError(FallbackError):
-    """A stream broke off after text had been delivered; `.partial` holds that text."""
+    """A stream failed after text was delivered; `.partial` holds the delivered text."""
 
 
 class SpendLimitError(FallbackError):
-    """Nothing was sent: every model would cost more than `spend_limit_usd` leaves; `.retry_after` is midnight UTC."""
+    """No request was sent: every model may cost more than `spend_limit_usd` leaves. `.retry_after`: midnight UTC."""
 
 
 class LocalError(FallbackError):
-    """The cause is on this machine: no file handles left, a closed event loop, a bug."""
+    """The cause of the failure is on this machine: no file handles left, a closed event loop, a bug."""
 
 
 class CatalogError(FallbackError):
-    """An endpoint's list of models could not be had; what was known of its models stays."""
+    """A list of models, or OpenRouter's data on the key, could not be fetched. A previous list stays in use."""

@@ -1,4 +1,4 @@
-"""What happened, as frozen dataclasses. You may listen too: `client.subscribe(print)`.
+"""The events of a call, as frozen dataclasses. Subscribe with `client.subscribe(print)`.
 
 Events hold model ids, kinds and seconds, never a key, a prompt or an answer.
 """
@@ -20,7 +20,7 @@ logger = logging.getLogger("openrouter_fallback")
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A call begins; `models` in the order of its plan."""
+    """A call started. `models` are its candidates in order."""
 
     call: int
     models: tuple[str, ...]
@@ -28,7 +28,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """A request is about to be sent; `number` counts from 1 within the call."""
+    """A request is about to be sent. `number` counts the attempts of the call from 1."""
 
     call: int
     model: str
@@ -38,7 +38,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """A request has ended, answered, failed or abandoned."""
+    """An attempt ended: answered, failed or cancelled."""
 
     call: int
     number: int
@@ -47,7 +47,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class FailedOver:
-    """The call goes on with another model. `seconds`: how long the failed attempt took."""
+    """The call moved to another model. `seconds` is the duration of the failed attempt."""
 
     call: int
     failed: str
@@ -118,8 +118,8 @@ class BreakerClosed:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A call has ended: `answered`, `failed` or `cancelled`. `error` names the exception's class, `seams` where another
-    model went on from text that had been delivered."""
+    """A call ended: `answered`, `failed` or `cancelled`. `error` is the name of the exception's class, `seams` are the
+    places where another model continued delivered text."""
 
     call: int
     outcome: str
@@ -135,11 +135,11 @@ BreakerEvent = BreakerOpened | BreakerHalfOpened | BreakerClosed
 Event = CallStarted | AttemptStarted | AttemptEnded | FailedOver | Hedged | BreakerEvent | CallEnded
 """Anything that is reported of a call."""
 Subscriber = Callable[[Event], object]
-"""A function that is called with every event; what it returns is not looked at."""
+"""A function that is called with every event. Its return value is ignored."""
 
 
 class Seen(Protocol):
-    """The call that an event is of, as an observer may look at it: it holds the prompt and the answer."""
+    """The call of an event, as an observer reads it. The call holds the prompt and the answer."""
 
     @property
     def completion(self) -> Completion | None:
@@ -155,7 +155,7 @@ class Seen(Protocol):
 
     @property
     def streamed(self) -> bool:
-        """Whether the answer goes to its caller piece by piece."""
+        """Whether the answer is streamed to the caller."""
 
 
 Observer = Callable[[Event, Seen], object]
@@ -174,20 +174,20 @@ NO_CALL = _NoCall()
 
 
 class Events:
-    """The subscribers of one client, before them those of the client it was copied from. One that raises is logged and
-    harms no call.
+    """The subscribers of one client. Those of the client that it was copied from are called first. An exception of a
+    subscriber is logged and does not affect the call.
 
-    Observers are part of the library: they are called at once, in the call's own context and loop. Whether one looks at
-    a call is asked once, when it begins: those that sleep cost it nothing else.
+    Observers are part of the library. They are called immediately, in the context and event loop of the call. A call
+    checks once, at its start, whether an observer is awake; a sleeping observer costs nothing more.
     """
 
     __slots__ = ("__weakref__", "_copies", "_others", "_subscribers", "heard", "observers")
 
     def __init__(self, others: Events | None = None) -> None:
         self.heard: bool = others is not None and others.heard
-        """Whether there is a subscriber."""
+        """Whether this client or the client that it was copied from has a subscriber."""
         self.observers: tuple[tuple[Observer, Callable[[], bool]], ...] = ()
-        """With each, the function that says whether it is awake."""
+        """Each observer with the function that returns whether the observer is awake."""
         self._others = others
         self._copies: WeakSet[Events] = WeakSet()
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -209,7 +209,7 @@ class Events:
         return any(awake() for _, awake in self.observers)
 
     def add_observer(self, observer: Observer, awake: Callable[[], bool]) -> Callable[[], None]:
-        """Let `observer` see the calls that begin from now on while it is `awake`; returns what ends that."""
+        """Call `observer` for calls that start while `awake()` is true. Returns a function that removes `observer`."""
         self.observers = (*self.observers, (observer, awake))
 
         def remove() -> None:
@@ -218,7 +218,7 @@ class Events:
         return remove
 
     def observe(self, event: Event, seen: Seen) -> None:
-        """Tell the observers."""
+        """Call every observer with the event. An exception is logged."""
         for observer, _ in self.observers:
             try:
                 observer(event, seen)
@@ -226,7 +226,7 @@ class Events:
                 logger.exception("an observer failed on %s; the call goes on", type(event).__name__)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every event from now on; returns what ends that."""
+        """Call `subscriber` with every later event. Returns a function that unsubscribes."""
         self._set((*self._subscribers, subscriber))
 
         def unsubscribe() -> None:
@@ -235,7 +235,7 @@ class Events:
         return unsubscribe
 
     def emit(self, event: Event) -> None:
-        """Tell everyone."""
+        """Call every subscriber with the event. An exception is logged."""
         if self._others is not None:
             self._others.emit(event)
         for subscriber in self._subscribers:

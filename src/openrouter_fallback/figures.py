@@ -1,4 +1,4 @@
-"""Figures and names as servers write them, checked once: what is absurd counts as not said.
+"""Checks figures and names that servers send. An impossible value counts as missing.
 
 Servers, proxies and attackers send negative, infinite and huge numbers, numbers as text, and names of any type.
 """
@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MAX_TOKENS: Final = 1_000_000_000
-"""No request uses more tokens."""
+"""A higher count of tokens counts as missing."""
 MAX_USD: Final = 1_000_000.0
-"""No request costs more, in USD."""
+"""This amount or more, in USD, counts as missing."""
 MAX_NAME: Final = 300
 MAX_DEPTH: Final = 128
-"""Containers in one another. `orjson.dumps` refuses more than 254, and Python's own `json` and `copy` about 300."""
+"""Levels of nesting. `orjson.dumps` refuses more than 254; Python's `json` and `copy` fail at about 300."""
 
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class TooManyValues(ValueError):
-    """JSON beyond its bounds."""
+    """A JSON value exceeds a size limit."""
 
 
 def number(value: object) -> float | None:
@@ -37,7 +37,7 @@ def number(value: object) -> float | None:
 
 
 def tokens(source: object, *keys: str) -> int:
-    """The first of `keys` that holds a number of tokens; 0 if none does."""
+    """The number of tokens under the first of `keys` that holds one; 0 if no key does."""
     for key in keys:
         found = number(source.get(key)) if isinstance(source, Mapping) else None
         if found is not None and 0 <= found <= MAX_TOKENS:
@@ -52,11 +52,11 @@ def usd(value: object) -> float | None:
 
 
 def cost(usage: object) -> float | None:
-    """USD that a `usage` object reports, for the caller: what OpenRouter charges and what the caller's provider does.
+    """The caller's total cost in USD, as a `usage` object reports it: OpenRouter's charge plus the provider's.
 
     With a provider key of the caller's own (`is_byok`) `cost` is OpenRouter's fee, and the provider charges
-    `cost_details.upstream_inference_cost`; where that is not told, a fee of 0 says nothing of the cost. Without such a
-    key that field is a breakdown of `cost`.
+    `cost_details.upstream_inference_cost`. If that charge is missing, a fee of 0 means an unknown cost. Without such a
+    key the field is a breakdown of `cost`.
     """
     if not isinstance(usage, Mapping):
         return None
@@ -69,12 +69,12 @@ def cost(usage: object) -> float | None:
 
 
 def name(value: object) -> str | None:
-    """A name of a model or provider, or an id: printable text of at most `MAX_NAME` characters; None if it is none."""
+    """A model's or provider's name, or an id, as printable text cut to `MAX_NAME` characters; None for no text."""
     return _UNPRINTABLE.sub("\ufffd", value[:MAX_NAME]) if isinstance(value, str) and value else None
 
 
 def used_up(usage: object, max_tokens: int | None) -> bool:
-    """Whether an answer has used all tokens that it was allowed. Some servers count reasoning apart from the rest."""
+    """Whether an answer used its whole `max_tokens`. Some servers count reasoning tokens separately."""
     if max_tokens is None or max_tokens <= 0 or not isinstance(usage, Mapping):
         return False
     written = tokens(usage, "completion_tokens", "output_tokens")
@@ -82,7 +82,7 @@ def used_up(usage: object, max_tokens: int | None) -> bool:
 
 
 def reasoning_tokens(usage: Mapping[str, Any]) -> int:
-    """The tokens of the reasoning, where they are told."""
+    """The reported reasoning tokens; 0 if not reported."""
     return tokens(usage.get("completion_tokens_details") or usage.get("output_tokens_details"), "reasoning_tokens")
 
 

@@ -1,6 +1,6 @@
-"""A picture of what calls did: a lane for each model, its requests over time, who answered, where another went on.
+"""Draws the requests of calls over time: a lane for each model, the outcomes, and the seams between models.
 
-It is for notebooks, and needs the extra `report`. Vega-Lite is drawn to SVG here, so nothing is fetched to show it.
+For notebooks; needs the extra `report`. Vega-Lite is rendered to SVG in this process: a viewer fetches nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OUTCOMES = {
     "abandoned": ("square", "#6e7781"),
     "goes on": ("diamond", "#8250df"),
 }
-"""What became of a request, and where a model went on from another's text: the mark's shape and colour."""
+"""The shape and colour of the mark for each outcome of a request, and for the start of a continuation."""
 
 
 class Logged(Protocol):
@@ -67,8 +67,8 @@ class Logged(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One request. Times are seconds since the first; `note` is why it failed, `joined` when its first token came, and
-    `seam` where that went on from another model's text."""
+    """One request. Times are seconds since the first request. `note` is the reason of a failure, `joined` the time of
+    the first token, `seam` the place where this model continued another model's text."""
 
     call: int
     model: str
@@ -81,20 +81,20 @@ class Bar:
 
     @property
     def said(self) -> str:
-        """In words."""
+        """The request as one line of text."""
         went_on = f"went on at character {self.seam.offset} and " if self.seam is not None else ""
         why = f" ({self.note})" if self.note else ""
         return f"{self.model} {went_on}{self.outcome} after {self.end - self.start:.2f} s{why}"
 
 
 class Picture:
-    """What the calls of `client` (and of its copies) do within a `with` block, as a picture in a notebook.
+    """Draws the calls that `client` (and its copies) make within a `with` block, for a notebook.
 
         with Picture(llm.client) as picture:
             agent.invoke(...)
         picture
 
-    `str(picture)` says the same in words, `picture.svg()` is the drawing. Raises ImportError without the extra.
+    `str(picture)` returns the same as text, `picture.svg()` the drawing. Raises ImportError without the extra.
     """
 
     def __init__(self, client: FallbackClient | None = None, title: str = "") -> None:
@@ -109,7 +109,7 @@ class Picture:
 
     @classmethod
     def of_logs(cls, logs: Mapping[str, Iterable[Logged]], title: str = "") -> Self:
-        """The requests in logs of the emulator, each of them a part of the picture with its own beginning."""
+        """Draws logs of the emulator, one panel for each log. The times of a panel start at its first request."""
         picture = cls(title=title)
         picture._unit = "request"
         picture._panels = {name: list(_logged(log)) for name, log in logs.items()}
@@ -141,7 +141,7 @@ class Picture:
             return ""
         end = max(bar.end for bar in self.bars) or 0.001
         models = list(dict.fromkeys(bar.model for bar in self.bars))
-        # Words beside the marks, or where they would lie over each other a legend.
+        # Labels beside the marks; a legend instead if the labels would overlap.
         crowded = any(_crowded(bars, end) for bars in self._panels.values())
         told = {bar.outcome for bar in self.bars} | {"goes on" for bar in self.bars if bar.seam is not None}
         legend = [outcome for outcome in OUTCOMES if outcome in told] if crowded else None
@@ -149,7 +149,7 @@ class Picture:
         spec = {"vconcat": panels, "spacing": 22, "config": _CONFIG, "background": "white", "padding": 10}
         if self._title:
             spec["title"] = {"text": self._title, "anchor": "start", "color": _INK, "fontSize": 14, "offset": 12}
-        # No data is ever fetched: all of it stands in the specification.
+        # The specification contains all data, so no URL may be fetched.
         return vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE, allowed_base_urls=[])
 
     def _html(self) -> str:
@@ -292,7 +292,7 @@ def _panel(name: str, bars: Sequence[Bar], models: Sequence[str], end: float, to
         },
     ]
     if legend is None:
-        # Of an answer above its own bar; of a failure behind it, where the lane is free as a rule.
+        # The label of an answer is above its bar. The label of a failure is right of its bar, where the lane is free.
         answers = [row for row in words if row["outcome"] == "answered"]
         others = [row for row in words if row["outcome"] != "answered"]
         layers += _words(answers, y, x, -8, {"dy": -13}, turned=0.0)
@@ -308,7 +308,7 @@ def _word(bar: Bar) -> str:
 
 
 def _crowded(bars: Sequence[Bar], end: float) -> bool:
-    """Whether words beside the marks would lie over each other."""
+    """Whether labels beside the marks would overlap."""
     taken: dict[str, list[tuple[float, float]]] = {}
     for bar in bars:
         at, wide = bar.end / end * _WIDTH, len(_word(bar)) * _SMALL_CHARACTER
@@ -322,7 +322,7 @@ def _crowded(bars: Sequence[Bar], end: float) -> bool:
 
 
 def _words(rows: Sequence[Row], y: Row, x: Row, dx: int, style: Row, *, turned: float) -> Iterator[Row]:
-    """Words beside marks; from the time `turned` on they stand on the left of them, not to leave the picture."""
+    """Labels beside marks; left of marks at or after the time `turned`, so that no label leaves the picture."""
     encoding = {"y": y, "x": {**x, "field": "at"}, "text": {"field": "words"}}
     for side, shift in (("left", dx), ("right", dx or 5)):
         found = [row for row in rows if (row["at"] >= turned) == (side == "right")]
@@ -331,7 +331,7 @@ def _words(rows: Sequence[Row], y: Row, x: Row, dx: int, style: Row, *, turned: 
 
 
 def _calls(bars: Sequence[Bar], x: Row) -> list[Row]:
-    """Where each call begins, if there are several."""
+    """A mark at the start of each call, if there are several calls."""
     begun: dict[int, float] = {}
     for bar in bars:
         begun.setdefault(bar.call, bar.start)

@@ -1,9 +1,9 @@
-"""What may never be said: API keys, prompts, control characters. Every failure's message passes here once.
+"""Removes API keys, prompts and control characters from messages. Every failure's message passes here once.
 
-A message is short and a prompt may be long, so the work is bounded by what the prompt costs in C: the prompt's bytes
-are folded (no white space, quotes or backslashes, which endpoints change when they quote), cut into fingerprints of 8
-bytes at every 16th, and looked up among those of the message. A quote of 47 characters holds one of them. The prompt
-is read in slices, so that whoever has an event loop can let it turn between two of them.
+A message is short, a prompt may be long. So the loops over a prompt run in C: its bytes are folded (white space,
+quotes and backslashes removed, because endpoints change them when they quote), an 8-byte fingerprint is taken at every
+16th byte, and these are looked up among the message's fingerprints. Every quote of 47 characters contains one
+fingerprint. The prompt is read in slices, so that an event loop can run between two slices.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ KEY_MASK: Final = "***"
 PROMPT_MASK: Final = "[prompt]"
 
 SLICE_CHARACTERS: Final = 64 * 1024
-"""So much of a prompt is read at a time: about 0.3 ms."""
+"""Characters of the prompt that are read in one step: about 0.3 ms."""
 MOST_CHARACTERS: Final = 4_000
-"""What is beyond in a message is left out."""
+"""A longer message is cut to this length."""
 SHORTEST_QUOTE: Final = 20
-"""So many equal bytes, white space aside, are a quote and no chance."""
+"""An equal stretch of this many folded bytes counts as a quote of the prompt."""
 
 _MARK: Final = 8  # bytes of a fingerprint: one integer of an array
-_STRIDE: Final = 2  # fingerprints of the prompt: every second one that its bytes hold side by side
-_DENSE: Final = 4_000  # a prompt of so many bytes is looked up at each of its bytes
-_MOST_PLACES: Final = 16  # of one fingerprint in one slice, that are compared byte by byte
+_STRIDE: Final = 2  # only every second of the prompt's adjacent fingerprints is looked up
+_DENSE: Final = 4_000  # a prompt of at most this many bytes has a fingerprint at each of its bytes
+_MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared byte by byte
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
 _NAMES: Final = ("id", "model", "provider")
@@ -63,28 +63,28 @@ class Redactor:
         self._texts = texts
 
     def clean(self, message: str) -> str:
-        """`message` without the call's keys, whatever their form, and without what it quotes of the prompt."""
+        """`message` without the call's keys in any form and without quotes of the prompt."""
         for cleaned in self.steps(message):
             if cleaned is not None:
                 return cleaned
         raise AssertionError("the last step returns the message")
 
     def literally(self, text: str) -> str:
-        """`text` without the call's keys as they are: for ids and names, which are cut nowhere."""
+        """`text` without exact copies of the call's keys. For ids and names, which are never truncated."""
         found = [key for key in self._keys if len(key) >= _SHORTEST_KEY and key in text]
         for key in sorted(found, key=len, reverse=True):
             text = text.replace(key, KEY_MASK)
         return text
 
     def clean_names(self, body: dict[str, Any]) -> None:
-        """Take the call's keys out of an answer's id and names, which go into events, spans and logs."""
+        """Remove the call's keys from an answer's id, model and provider, which go into events, spans and logs."""
         said = [name for name in _NAMES if isinstance(body.get(name), str)]
         together = "\n".join([body[name] for name in said])
         if self.literally(together) != together:
             body.update({name: self.literally(body[name]) for name in said})
 
     def keyless(self, text: str) -> str:
-        """`text` without the call's keys, also without the beginning of one that was cut off at its end."""
+        """`text` without the call's keys, and without a truncated key at the end of the text."""
         forms = {form for key in self._keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key, safe=""))}
         keys = sorted(forms, key=len, reverse=True)
         for key in keys:
@@ -97,7 +97,7 @@ class Redactor:
         return text
 
     def steps(self, message: str) -> Iterator[str | None]:
-        """`clean` in steps of bounded length: None after each, then the clean message."""
+        """`clean` in steps of bounded length. Yields None after each step, then the clean message."""
         message = self.keyless(message[:MOST_CHARACTERS])
         folded = _Folded(message)
         if folded.data:
@@ -105,13 +105,13 @@ class Redactor:
                 for start in range(0, len(text), SLICE_CHARACTERS):
                     if start:
                         yield None
-                    # Slices overlap by what a message can quote.
+                    # Slices overlap by the length of the message, the longest possible quote.
                     folded.look(text[max(0, start - len(message) - 1) : start + SLICE_CHARACTERS], whole=not start)
         yield folded.cleaned()
 
 
 class _Folded:
-    """A message as bytes that survive quoting, and which of them quote the prompt."""
+    """A message as folded bytes, and the positions of the bytes that quote the prompt."""
 
     __slots__ = ("_characters", "_looked", "_marks", "_message", "_quotes", "data")
 
@@ -121,7 +121,7 @@ class _Folded:
         self._characters = [
             position for position, character in enumerate(message) for _ in range(len(_fold(character)))
         ]
-        """The character of each byte."""
+        """For each byte the index of its character in the message."""
         self._marks: dict[int, list[int]] = {}
         for at in range(len(self.data) - _MARK + 1):
             mark = int.from_bytes(self.data[at : at + _MARK], _ORDER)
@@ -129,10 +129,10 @@ class _Folded:
         self._quotes: set[int] = set()
         """Bytes that belong to a quote."""
         self._looked: set[int] = set()
-        """What the last `look` found: a quote that began in an earlier slice may continue in this one."""
+        """The bytes found in the current slice only: a quote from an earlier slice may continue in this slice."""
 
     def look(self, text: str, *, whole: bool) -> None:
-        """Note what is quoted of `text`; a short text counts where it is quoted as a `whole`."""
+        """Mark the bytes that quote `text`. A short text counts only if `whole`, and only if quoted completely."""
         prompt = _fold(text)
         if len(prompt) < SHORTEST_QUOTE:
             if whole and len(prompt) >= _SHORTEST_TEXT:
@@ -167,7 +167,7 @@ class _Folded:
                 if last - first >= SHORTEST_QUOTE:
                     self._looked.update(range(first, last))
                     self._quotes.update(range(first, last))
-        # A prompt that repeats itself: all that it may have said there is taken for a quote.
+        # The prompt repeats this fingerprint too often to compare all places: mark it and the bytes around it.
         for at in self._marks[mark]:
             self._quotes.update(range(max(0, at - SHORTEST_QUOTE), min(len(self.data), at + _MARK + SHORTEST_QUOTE)))
 
@@ -179,7 +179,7 @@ class _Folded:
         parts: list[str] = []
         inside = False
         for position, character in enumerate(self._message):
-            # What was folded away inside a quote is part of it.
+            # A character without folded bytes belongs to the quote around it.
             quoted = position in hidden or (inside and not _fold(character) and self._goes_on(position, hidden))
             if not quoted:
                 parts.append(character)
@@ -203,7 +203,7 @@ def _fold(text: str) -> bytes:
 
 
 def _around(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:
-    """The longest equal stretch of `one` around its byte `at`, which is the byte `place` of `other`."""
+    """The longest stretch of `one` around its byte `at` that equals `other` around its byte `place`."""
     first, last = at, at
     while first > 0 and place - (at - first) > 0 and one[first - 1] == other[place - (at - first) - 1]:
         first -= 1

@@ -1,4 +1,4 @@
-"""What a call returns: a completion, the pieces of a stream, and what was tried for it."""
+"""What a call returns: a completion, the pieces of a stream, and the attempts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .health import Learnt
 from .suggest import no_attribute
 
 Json = dict[str, Any]
-"""Free-form JSON of the wire."""
+"""A JSON object as sent or received."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One request of a call.
 
-    `model` is the candidate that was asked (the key of its health), `kind` what went wrong (None: it answered),
-    `seconds` how long it took, `first_token` the seconds to its first token, `cost` what it reported in USD; where it
-    reported none, it is `estimated` from its tokens and the catalog's prices. `notes` say what of the history the model
-    could not be sent, such as another model's signed reasoning. `resent`: how many times the request was sent again,
-    since the kept connection that it was written to was lost (RFC 9112, section 9.3.1).
+    `model` is the candidate (the key of its health), `kind` the kind of the failure (None: answered), `seconds` the
+    duration, `first_token` the seconds to the first token, `cost` the reported cost in USD. Without a reported cost,
+    `cost` is `estimated` from the tokens and the catalog's prices. `notes` list the parts of the history that could not
+    be sent to the model, such as another model's signed reasoning. `resent` counts how often the request was sent again
+    because a reused connection was lost (RFC 9112, section 9.3.1).
     """
 
     model: str
@@ -45,15 +45,15 @@ class Attempt:
 
     @property
     def answered(self) -> bool:
-        """Whether this attempt gave the answer."""
+        """Whether this attempt returned the answer."""
         return self.kind is None
 
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """Where one model went on from another's text: after `offset` characters, with `how` it `went_on`, `restarted` or
-    `overlapped`, or had nothing to add to a whole text (`completed`), and `dropped` the number of characters that it
-    repeated and that were not passed on.
+    """Where one model continued another model's text, after `offset` characters. `how`: the model `went_on`,
+    `restarted`, `overlapped`, or added nothing to a complete text (`completed`). `dropped` is the number of repeated
+    characters that were removed.
     """
 
     offset: int
@@ -65,10 +65,10 @@ class Seam:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of the answer, and its cost in USD where the endpoint reports one.
+    """Tokens of the answer, and its cost in USD if the endpoint reports one.
 
-    `cost` includes what the provider charges where the key is the caller's own (`is_byok`). `estimated`: an attempt
-    that broke off in mid-answer reported nothing, so its tokens are estimated from its pieces and its length.
+    With a provider key of the caller's own (`is_byok`), `cost` includes the provider's charge. `estimated`: an attempt
+    that failed in mid-answer reported no usage, so its tokens are estimated from its pieces and its length.
     """
 
     prompt_tokens: int = 0
@@ -84,7 +84,7 @@ class Usage:
     def read(cls, usage: object) -> Usage | None:
         """Read the `usage` object of a body; None if there is none.
 
-        `input_tokens` and `output_tokens` are read too. Figures that cannot be (see `figures.py`) count as not told.
+        `input_tokens` and `output_tokens` are read too. Impossible figures (see `figures.py`) count as missing.
         """
         if not isinstance(usage, dict):
             return None
@@ -105,7 +105,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A complete tool call. `arguments` is the parsed JSON object, `arguments_json` its text as the model wrote it."""
+    """A complete tool call. `arguments` is the parsed JSON object, `arguments_json` the text that the model wrote."""
 
     id: str
     name: str
@@ -117,7 +117,7 @@ class ToolCall:
     def read(cls, call: Json, position: int) -> ToolCall | None:
         """Read one entry of `tool_calls`; None if its arguments are not a complete JSON object.
 
-        No arguments at all is a call without any: recorded models leave the key out.
+        A missing `arguments` key means no arguments: recorded models omit the key.
         """
         function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
@@ -137,12 +137,12 @@ class ToolCall:
 
 
 class Completion:
-    """One whole answer.
+    """One complete answer.
 
-    `raw` is the OpenAI-shaped body, complete: all choices, reasoning details, annotations, images, logprobs. The other
-    attributes read its first choice. `usage` is the answer's, `cost` the call's (all attempts that reported one, USD),
-    `seconds` the duration of the call, `attempts` what was tried, the answering attempt last; `seams` where another
-    model went on from text that had been delivered.
+    `raw` is the whole OpenAI-shaped body: all choices, reasoning details, annotations, images, logprobs. The other
+    attributes read its first choice. `usage` counts the tokens of the answer, `cost` is the sum of all attempts (USD),
+    `seconds` the duration of the call. `attempts` lists every attempt, the answering one last; `seams` are the places
+    where another model continued delivered text.
     """
 
     __slots__ = ("_invalid", "attempts", "raw", "seams", "seconds")
@@ -164,7 +164,7 @@ class Completion:
 
     @property
     def message(self) -> Json:
-        """The assistant message, ready to be appended to the conversation."""
+        """The assistant message, ready to append to the conversation."""
         message: Json = self.choice["message"]
         return message
 
@@ -186,17 +186,17 @@ class Completion:
 
     @property
     def invalid_tool_calls(self) -> tuple[Json, ...]:
-        """Tool calls that `finish_reason: length` cut off, as received. Never run them."""
+        """Incomplete tool calls, cut off by `finish_reason: length`, as received. Never run them."""
         return self._invalid
 
     @property
     def model(self) -> str:
-        """The model that really served."""
+        """The model that wrote the answer, as the endpoint names it."""
         return figures.name(self.raw.get("model")) or (self.attempts[-1].model if self.attempts else "")
 
     @property
     def provider(self) -> str | None:
-        """The provider that OpenRouter names."""
+        """The provider, if OpenRouter names one."""
         return figures.name(self.raw.get("provider"))
 
     @property
@@ -207,12 +207,12 @@ class Completion:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens of the answer; None where the endpoint reports none."""
+        """Tokens of the answer; None if the endpoint reports none."""
         return Usage.read(self.raw.get("usage"))
 
     @property
     def cost(self) -> float | None:
-        """USD of all attempts of this call, as they reported it or `estimated`; None if nothing is known of any."""
+        """USD of all attempts of this call, reported or `estimated`; None if no cost is known."""
         if not self.attempts:
             return self.usage.cost if self.usage is not None else None
         costs = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
@@ -220,14 +220,14 @@ class Completion:
 
     @property
     def estimated(self) -> bool:
-        """Whether `usage` or `cost` holds an estimate, or lacks what an attempt has cost that reported nothing."""
+        """Whether `usage` or `cost` holds an estimate, or lacks the cost of an attempt that reported none."""
         usage, lacks = self.usage, self.cost is not None
         return (usage is not None and usage.estimated) or any(
             attempt.estimated or (lacks and attempt.cost is None and attempt.first_token is not None)
             for attempt in self.attempts
         )
 
-    if not TYPE_CHECKING:  # to a type checker there is none
+    if not TYPE_CHECKING:  # a type checker must not see this method
 
         def __getattr__(self, name: str) -> NoReturn:
             raise no_attribute("a Completion", "answer", name, dir(type(self)), "the body is `.raw`")
@@ -243,10 +243,10 @@ class Completion:
 class Piece:
     """One piece of a stream.
 
-    `text` and `reasoning` are what is new, `tool_calls` complete calls (they come in one piece, once the stream has
-    finished properly), `index` the choice. `restarted`: another attempt has started over, what was delivered before
-    was reasoning only and is void. `raw` is the chunk as received, without unfinished tool calls. `seams`: on the
-    last piece of an answer that more than one model has written.
+    `text` and `reasoning` hold only new text. `tool_calls` holds complete calls, all in one piece, after the stream
+    finished without error. `index` is the choice. `restarted`: a new attempt started over; discard the reasoning
+    delivered before (no text was). `raw` is the received chunk without unfinished tool calls. `seams` is set on the
+    last piece of an answer that more than one model wrote.
     """
 
     text: str = ""
@@ -257,19 +257,19 @@ class Piece:
     raw: Json | None = None
     seams: tuple[Seam, ...] = ()
 
-    if not TYPE_CHECKING:  # to a type checker there is none
+    if not TYPE_CHECKING:  # a type checker must not see this method
 
         def __getattr__(self, name: str) -> NoReturn:
             raise no_attribute("a Piece", "piece", name, type(self).__slots__)
 
 
 def add_usage(last: Json | None, earlier: list[tuple[object, int]], supposed: tuple[int, int] = (0, 0)) -> Json:
-    """The usage of an answer that several attempts have written.
+    """The usage of an answer that several attempts wrote.
 
-    `earlier` holds, for each attempt that broke off, the usage that it reported and about how many tokens it has
-    written. Where it reported none, those count, for a prompt as long as the last one without them. `supposed`: the
-    tokens of the last attempt's prompt and of what it has written, used where it reported none. The caller adds the
-    cost of the whole call; the last attempt's own breakdown is left out.
+    `earlier` holds the reported usage and the estimated completion tokens of each attempt that failed in mid-answer.
+    Without reported usage the estimate counts, and the prompt is as long as the last one minus all estimates.
+    `supposed`: estimated prompt and completion tokens of the last attempt, used if it reported none. The caller adds
+    the cost of the whole call. The cost breakdown of the last attempt is removed.
     """
     total: Json = {key: value for key, value in (last or {}).items() if key not in ("cost_details", "is_byok")}
     final = Usage.read(last) or Usage()
@@ -300,7 +300,7 @@ def text_of(content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A model that is left out, and why. `seconds_left`: when that ends by itself, None if it does not."""
+    """A skipped model and the reason. `seconds_left`: seconds until the model is used again; None if not by itself."""
 
     model: str
     reason: str
@@ -309,7 +309,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a call would do now: the models it would ask, in order, and every skipped one with its reason.
+    """The models that a call made now would try, in order, and every skipped model with its reason.
 
     `learnt` are facts about these models and their endpoints that decide what is sent to them; `notes` say why a model
     goes before its turn. `first_token_overdue`: by candidate, the seconds after which this request's first token is

@@ -1,4 +1,4 @@
-"""Secrets that mask themselves: in the frames of a traceback, in a repr, in a dump. Only `http/` opens them."""
+"""Secrets that print as a mask in tracebacks, reprs and dumps. Only `http/` reads their values."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 Headers = Mapping[str, str | SecretStr]
-"""A request's headers by name. Values that may be secrets mask themselves until the request is written."""
+"""A request's headers by name. Values that may be secrets stay `SecretStr` until the request is written."""
 
 
 def sealed(value: Any) -> Any:
-    """A string as a secret that masks itself; anything else as it is."""
+    """A string as a `SecretStr`; any other value unchanged."""
     return SecretStr(value) if isinstance(value, str) else value
 
 
 def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
-    """A user's headers, whose values may be secrets, masking themselves; what cannot be headers stays as it is."""
+    """A user's headers with `SecretStr` values; any value that is not a mapping unchanged."""
     return {name: sealed(value) for name, value in headers.items()} if isinstance(headers, Mapping) else headers
 
 
 def sealed_values(headers: Headers) -> list[SecretStr]:
-    """The values of headers that may be secrets."""
+    """The header values that are `SecretStr`."""
     return [value for value in headers.values() if isinstance(value, SecretStr)]
 
 
@@ -32,9 +32,9 @@ _WORD: Final = re.compile(r"[^\s;,=]{12,}")
 
 
 class Secrets:
-    """All secrets of a call, for the code that takes them out of messages: iterating opens them one by one.
+    """All secrets of a call, for the code that removes them from messages. Iterating yields the plain values.
 
-    Of a secret that has words (`Token t-123...`, `session=t-123...; theme=x`) the long ones are secrets as well.
+    The long words of a secret with several words (`Token t-123...`, `session=t-123...; theme=x`) are secrets too.
     """
 
     __slots__ = ("_values",)

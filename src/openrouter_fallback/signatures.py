@@ -1,6 +1,6 @@
-"""Constructors that editors can complete: the arguments are declared once, for type checkers and for `inspect`.
+"""Constructors with signatures for editors: the arguments are declared once, for type checkers and for `inspect`.
 
-A constructor that checks its arguments itself, to say what a wrong one should be, takes `**given` and shows nothing.
+A constructor that checks its own arguments takes `**given`, which hides the argument names from editors.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Init = TypeVar("Init", bound=Callable[..., None])
 
 
 def declares(construct: Callable[..., None]) -> Callable[[Init], Init]:
-    """A decorator: the method is never run, its signature becomes that of `construct`, which is run in its place.
+    """A decorator: the decorated method only declares the signature, and `construct` runs in its place.
 
-    `construct` gets the arguments that a caller has given, and none of the declared defaults.
+    `construct` receives only the arguments that the caller gave, none of the declared defaults.
     """
 
     def decorate(declared: Init) -> Init:
@@ -34,7 +34,7 @@ def declares(construct: Callable[..., None]) -> Callable[[Init], Init]:
 
 
 def call_itself(method: Method) -> Method:
-    """A decorator for `client.chat`, of which people ask `completions`: an attribute that it lacks says what it is."""
+    """A decorator for `client.chat`: an unknown attribute, such as `completions`, raises an error with advice."""
     return cast("Method", _CallItself(method))
 
 
@@ -48,7 +48,7 @@ class _CallItself:
 
 
 class _BoundCall(partial[Any]):
-    """A bound method in all but its wrong attributes. A `partial`, which is made and called as fast as a method."""
+    """A bound method with helpful errors for unknown attributes. A `partial` is made and called as fast as a method."""
 
     __slots__ = ()
 
@@ -86,7 +86,7 @@ class _BoundCall(partial[Any]):
 
 
 class DeclaredSignature:
-    """The `__signature__` of a pydantic class whose build is deferred: until the first instance it has its base's."""
+    """The `__signature__` of a pydantic class with deferred build, which shows its base's until the first instance."""
 
     def __get__(self, instance: object, owner: Any) -> inspect.Signature:
         if instance is not None:

@@ -1,4 +1,4 @@
-"""What was read from a file that people write: plain data, the line of each value, and the mistakes so far."""
+"""The content of a user's file: plain data, the line of each value, and the mistakes found so far."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys of mappings and positions in lists, from the root."""
+"""The path to a value from the root: keys of mappings and indexes of lists."""
 
 
 class Mistake(NamedTuple):
-    """One mistake: where, and what to read there."""
+    """One mistake: its path and its message."""
 
     path: Path
     text: str
@@ -19,7 +19,7 @@ class Mistake(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Where data came from. For YAML: the line of each path, and scalars that are no strings as they were written."""
+    """Data and its origin. For YAML: the line of each path, and the original text of scalars that are not strings."""
 
     name: str
     data: object = None
@@ -28,12 +28,12 @@ class Source:
     mistakes: Sequence[Mistake] = ()
 
     def line(self, path: Path) -> int | None:
-        """The line of `path`, or of the nearest thing around it that has one."""
+        """The line of `path`, else of its nearest parent with a known line."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path)
 
 
 def quote(text: str) -> str:
-    """How to write a scalar that YAML takes for something else."""
+    """The text as a quoted YAML string."""
     return "'" + text.replace("'", "''") + "'"

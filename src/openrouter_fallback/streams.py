@@ -1,4 +1,4 @@
-"""A streamed answer in the caller's hands: iterate it, close it, and ask for its completion at the end."""
+"""The streams that a call returns: iterate a stream, close it, and read its completion at the end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .errors import StreamInterruptedError
 from .results import Completion, Piece
 
 READ_AHEAD = 256
-"""Batches read for a synchronous consumer before the upstream is left to wait."""
+"""Unread batches of a synchronous stream at which reading from the upstream pauses."""
 
 _TWO_READERS = "another {} is reading this stream already: a stream has one reader; make a call for each"
 _UNFINISHED = "the stream has not been read to its end: there is no completion yet"
 
 
 class AsyncStream:
-    """Pieces of an answer as they come: `async for piece in stream`.
+    """The pieces of an answer as they arrive: `async for piece in stream`.
 
-    Breaking off, closing or dropping it closes the upstream connection at once. After the last piece `completion`
-    holds the whole answer.
+    Closing or deleting the stream closes the upstream connection immediately; leaving a loop over `client.astream(...)`
+    deletes its stream. After the last piece `completion` holds the whole answer.
     """
 
     def __init__(self, start: Callable[[], Awaitable[CallRunner]]) -> None:
@@ -105,36 +105,36 @@ class AsyncStream:
             return
         try:
             self._loop.call_soon_threadsafe(_lose, self._run, self._guard)
-        except RuntimeError:  # the loop is closed: nothing can be awaited, but what the call held is given back
+        except RuntimeError:  # a closed loop can await nothing; release what the call holds
             _guards.discard(self._guard)
             if not sys.is_finalizing():
                 self._run.forsake()
 
 
-# What is in here is never garbage: the collector would end a guard together with the stream whose end it waits for.
+# Keeps a reference to each guard: else the garbage collector could end a guard together with its stream.
 _guards: set[asyncio.Task[None]] = set()
 _closing: set[asyncio.Task[None]] = set()
 
 
 def _guard(run: CallRunner) -> asyncio.Task[None]:
-    """A task that closes `run` when it is cancelled: by the stream, or by a loop that ends before the stream does.
+    """A task that closes `run` when the task is cancelled: by the stream, or by a loop that ends before the stream.
 
-    `asyncio.run` cancels tasks first and ends generators afterwards, all at once, of which httpx2's complain. The task
-    does not keep the run alive: a function of the caller's that the run knows may hold the stream.
+    `asyncio.run` cancels tasks first and then closes all async generators at once, which httpx2's do not support.
+    The task holds only a weak reference to `run`: a callback of the caller in `run` may hold the stream.
     """
     guarded = weakref.ref(run)
 
     async def wait() -> None:
         try:
             await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:  # not GeneratorExit: then the loop is gone, and nothing can be awaited
+        except asyncio.CancelledError:  # at a GeneratorExit the loop is gone, and nothing can be awaited
             left = guarded()
             if left is not None:
                 await left.aclose()
             raise
 
     task = asyncio.create_task(wait())
-    # A loop that is closed without cancelling its tasks would complain of this one.
+    # Prevents a log message about this task from a loop that is closed without cancelling its tasks.
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     _guards.add(task)
     task.add_done_callback(_guards.discard)
@@ -142,7 +142,7 @@ def _guard(run: CallRunner) -> asyncio.Task[None]:
 
 
 def _lose(run: CallRunner, guard: asyncio.Task[None]) -> None:
-    """On the loop: the stream of this run was dropped."""
+    """Close `run` after its stream was deleted. Runs on the loop."""
     guard.cancel()
     task = asyncio.get_running_loop().create_task(run.aclose())
     _closing.add(task)
@@ -150,10 +150,10 @@ def _lose(run: CallRunner, guard: asyncio.Task[None]) -> None:
 
 
 class Stream:
-    """Pieces of an answer as they come: `for piece in stream`.
+    """The pieces of an answer as they arrive: `for piece in stream`.
 
-    Breaking off, closing or dropping it closes the upstream connection at once. After the last piece `completion`
-    holds the whole answer. Belongs to the process that began it: it cannot be read after a fork.
+    Closing or deleting the stream closes the upstream connection immediately; leaving a loop over `client.stream(...)`
+    deletes its stream. After the last piece `completion` holds the whole answer. A forked child cannot read the stream.
     """
 
     def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
@@ -225,7 +225,7 @@ class Stream:
 
 
 class _Pump:
-    """Reads ahead on the portal's loop, so that a piece costs no round trip between threads."""
+    """Reads batches ahead on the portal's event loop. A piece then needs no round trip between threads."""
 
     def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
         self.run: CallRunner | None = None
@@ -237,7 +237,7 @@ class _Pump:
         self._begun = False
 
     def next(self) -> list[Piece] | None:
-        """The next batch, None at the end; raises what the call raised."""
+        """The next batch, None at the end. Raises the exception of the call."""
         if not self._begun:
             self._begun = True
             self._mailbox.spawn(self._read)
@@ -251,12 +251,12 @@ class _Pump:
         return batch
 
     def cancel(self) -> None:
-        """End the reading without waiting for it."""
+        """Stop reading. Does not wait."""
         if self._begun:
             self._mailbox.abandon()
 
     def close(self) -> None:
-        """End the reading and wait until the connection is closed."""
+        """Stop reading and wait until the connection is closed."""
         if self._begun:
             self._mailbox.stop()
 
@@ -268,7 +268,7 @@ class _Pump:
                 self._mailbox.put(batch)
                 if self._unread >= READ_AHEAD:
                     room = self._room = asyncio.Event()
-                    if self._unread >= READ_AHEAD // 2:  # the consumer may have caught up before it saw `room`
+                    if self._unread >= READ_AHEAD // 2:  # the consumer may have caught up before `room` was set
                         await room.wait()
         finally:
             await run.aclose()

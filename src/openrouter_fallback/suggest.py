@@ -1,18 +1,18 @@
-"""Did you mean: the nearest of the names that exist, for every message about one that does not."""
+"""Finds the most similar existing name, for error messages about an unknown name ("Did you mean ...?")."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 CLOSE = 0.6
-"""The least likeness, 0 to 1, of a short list of names: keys, settings, tasks."""
+"""The lowest similarity, 0 to 1, for a match in a short list of names: keys, settings, tasks."""
 VERY_CLOSE = 0.8
-"""The least likeness of one name among thousands, such as the ids of a list of models."""
+"""The lowest similarity for a match among thousands of names, such as the ids of a list of models."""
 
 
 def nearest(word: str, options: Iterable[str], likeness: float = CLOSE) -> str | None:
-    """The option that is most like `word`, case aside; None if none is."""
-    from difflib import get_close_matches  # only mistakes need it, and it is slow to import
+    """The option most similar to `word`, ignoring case; None if no option is similar enough."""
+    from difflib import get_close_matches  # slow to import, and needed only after a mistake
 
     by_lower = {option.lower(): option for option in options}
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=likeness)
@@ -20,18 +20,18 @@ def nearest(word: str, options: Iterable[str], likeness: float = CLOSE) -> str |
 
 
 def did_you_mean(word: str, options: Iterable[str], likeness: float = CLOSE) -> str:
-    """The question " Did you mean '...'?", to be put behind a sentence; empty if no option is like `word`."""
+    """The question " Did you mean '...'?", to append to a sentence; empty if no option is similar to `word`."""
     found = nearest(word, options, likeness)
     return "" if found is None else f" Did you mean {found!r}?"
 
 
 def meant(place: str, name: str) -> str | None:
-    """What a name that people know from other libraries is called at this place; None if it is not in the table."""
+    """How to write a name from another library at this `place`; None if the name is not in the table."""
     return next((words[name] for words in _KNOWN[place] if name in words), None)
 
 
 def no_attribute(owner: str, place: str, name: str, there: Iterable[str], otherwise: str = "") -> AttributeError:
-    """The error for an attribute that an object lacks: what it is called here, or what may have been meant."""
+    """The error for a missing attribute. Names the attribute of this library, or else the most similar one."""
     said = meant(place, name)
     if said is None:
         public = [one for one in there if not one.startswith("_")]
@@ -50,7 +50,7 @@ _STREAM = "use client.stream(...) or client.astream(...)"
 _ASK = "ask with client.chat(messages, ...)"
 _FOR_ALL_CALLS = "{0}= is an argument of a call, client.chat(..., {0}=...); for all of them settings={{{1!r}: ...}}"
 
-# Elsewhere's name -> what it is here.
+# Name in another library -> what to write here.
 _ANYWHERE = {
     "system": _SYSTEM,
     "system_prompt": _SYSTEM,
@@ -156,7 +156,7 @@ _OF_A_CLIENT = {
 _CALLED = "client.chat is the call itself: client.chat(messages, ...), and client.stream(messages, ...) to stream"
 _OF_THE_CALL = dict.fromkeys(("completions", "create", "stream", "parse"), _CALLED)
 
-# Place -> its tables, the first that has the name.
+# Place -> its tables. The first table that contains the name wins.
 _KNOWN: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "call": (_IN_A_CALL, _ANYWHERE),
     "client": (_TO_A_CLIENT, _ANYWHERE),

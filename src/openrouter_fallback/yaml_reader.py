@@ -1,7 +1,7 @@
-"""YAML with line numbers, read safely and strictly: no duplicate keys, no other documents, no tags, no alias bombs.
+"""Reads YAML with line numbers, safely and strictly: no duplicate keys, no second document, no tags, no alias bombs.
 
-The one reader of the files that people write: configurations, scripts of the emulator, scenarios of the drill. It
-imports nothing of this package but `source`, because the emulator stands for itself.
+Reads all files that users write: configurations, scripts of the emulator, scenarios of the drill. The module imports
+only `source` from this package, because the emulator must not depend on the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 from .source import Mistake, Path, Source, quote
 
 MAX_BYTES = 1 << 20
-MAX_NODES = 50_000  # after aliases are written out
+MAX_NODES = 50_000  # after aliases are expanded
 MAX_DEPTH = 40
 
 _TAG = "tag:yaml.org,2002:"
@@ -29,7 +29,7 @@ _READS_AS = {
     "value": "a sign of its own",
 }
 
-# What to do about PyYAML's own complaints, by a piece of their text; the first that fits.
+# Advice for PyYAML's error messages, by a part of their text. The first match wins.
 _HINTS = (
     ("'\\t'", "A tab was found; YAML is indented with spaces."),
     ("expected a single document", "Only one document is allowed: remove what follows `---`."),
@@ -44,10 +44,10 @@ _HINTS = (
 
 
 class Show(Protocol):
-    """Writes a found value into a message: short, and without what may be a key."""
+    """Formats a found value for a message: short, and without a possible API key."""
 
     def __call__(self, value: object, path: Path = ()) -> str:
-        """The text of `value`, which stands at `path`."""
+        """The text of the `value` at `path`."""
 
 
 def read_yaml(
@@ -58,7 +58,7 @@ def read_yaml(
     show: Show = lambda value, path=(): repr(value)[:60],
     mask: Callable[[str], str] = str,
 ) -> Source:
-    """The content of a file; `data` is None for an empty one. Raises `error` where it cannot be read as YAML.
+    """The content of a YAML file; `data` is None for an empty file. Raises `error` if the file is not readable YAML.
 
     `purpose` says what the file should be ("configuration"); `show` and `mask` keep keys out of messages.
     """
@@ -123,7 +123,7 @@ def _syntax_error(name: str, error: yaml.MarkedYAMLError, mask: Callable[[str], 
 
 
 class _Builder:
-    """Turns nodes into plain data, and keeps the lines and the mistakes."""
+    """Converts YAML nodes to plain data. Records lines and mistakes."""
 
     def __init__(self, name: str, loader: yaml.SafeLoader, show: Show) -> None:
         self.name = name
@@ -188,7 +188,7 @@ class _Builder:
         return out
 
     def merge(self, node: yaml.Node, path: Path, out: dict[str, object]) -> None:
-        """`<<: *alias`: what the mapping itself says wins."""
+        """Merge `<<: *alias` into `out`. A key of the mapping itself wins."""
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in sources:
             if not isinstance(source, yaml.MappingNode):

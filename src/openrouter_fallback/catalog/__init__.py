@@ -1,1 +1,1 @@
-"""The models that exist: prices, context, capabilities; fetched in the background, kept on disk."""
+"""The catalog of models: prices, context lengths, capabilities. Fetched in the background, cached on disk."""

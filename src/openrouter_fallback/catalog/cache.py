@@ -1,7 +1,7 @@
-"""An endpoint's list of models as a file in the user's cache directory.
+"""Caches an endpoint's list of models as a file in the user's cache directory.
 
-A file is put in place whole, by a rename, so that two processes may write at once. What is not ours, not whole or not
-of this endpoint is read as if it were not there, and the next write replaces it.
+A write renames a complete file into place, so that two processes may write at the same time. A file of another format,
+an incomplete file or a file of another endpoint is ignored, and the next write replaces it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a file holds: the entries, undecoded beyond JSON, and when they were fetched (epoch seconds)."""
+    """The contents of a file: the entries as decoded JSON, not validated, and the time of the fetch (epoch seconds)."""
 
     entries: object
     fetched: float
 
 
 def load(url: str) -> Kept | None:
-    """What was kept for this base URL; None if nothing, or nothing that can be used."""
+    """The cached list of this base URL; None without a valid file."""
     try:
         path = _path(url)
         found = path.stat()
@@ -50,7 +50,7 @@ def load(url: str) -> Kept | None:
 
 
 def save(url: str, entries: Sequence[Mapping[str, Any]], fetched: float) -> None:
-    """Keep the entries for this base URL. Raises OSError where the directory cannot be written."""
+    """Write the entries of this base URL to the cache. Raises OSError if the directory is not writable."""
     path = _path(url)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     data = orjson.dumps({"format": _FORMAT, "url": url, "fetched": fetched, "models": entries})
@@ -66,7 +66,7 @@ def save(url: str, entries: Sequence[Mapping[str, Any]], fetched: float) -> None
 
 
 def _path(url: str) -> Path:
-    # Here, because an import of the core does without: it is needed only where a catalog is asked something.
+    # A local import: importing the core must not import platformdirs, which only a catalog lookup needs.
     from platformdirs import user_cache_path
 
     name = hashlib.sha256(url.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""The models that exist: what each endpoint's `GET /models` says of prices, context, capabilities and expiry.
+"""The catalog of models: prices, context lengths, capabilities and expiry, from each endpoint's `GET /models`.
 
-Looking up costs no I/O but the first time, never asks a server, and knows no more than it was told: None is unknown.
+Only the first lookup of an endpoint reads a file. A lookup never sends a request. None means unknown.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ logger = logging.getLogger("openrouter_fallback")
 
 
 FRESH_SECONDS = 6 * 3600.0
-"""How old a list may be before a new one is fetched in the background."""
+"""The age from which a list is fetched again in the background."""
 
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Gets the body of an endpoint's `GET /models`. Raises `CatalogError`."""
+"""Fetches the body of an endpoint's `GET /models`. Raises `CatalogError`."""
 
 
 class Catalog:
-    """What is known of the models of a client's endpoints. Safe to use from several threads and event loops.
+    """The models of a client's endpoints. Safe to use from several threads and event loops.
 
-    Until an endpoint's list has been fetched once, by `refresh` or in the background (`settings.catalog`), there is a
-    small table of OpenRouter's well-known families: their capabilities and context, no prices. Lists are kept in the
-    user's cache directory, but for those of servers on this machine; an old one serves until there is a new one.
+    `refresh` or a background thread (`settings.catalog`) fetches the lists. Before the first fetch a small table gives
+    context and capabilities, but no prices, of OpenRouter's well-known families. Lists are cached in the user's cache
+    directory, except those of servers on this machine. An old list stays in use until a new list is fetched.
     """
 
     def __init__(
@@ -50,21 +50,21 @@ class Catalog:
         self._listings: dict[str, Listing] = {}
 
     def get(self, id: str) -> ModelInfo | None:
-        """The model behind an id as one configures it (`endpoint:model` on another endpoint), a variant, an alias."""
+        """The model of an id as in a chain (`endpoint:model` on another endpoint); also of a variant or an alias."""
         endpoint, model = self._split(id)
         return self._listing(endpoint).get(model)
 
     def models(self, endpoint: str = OPENROUTER) -> tuple[ModelInfo, ...]:
-        """All models that an endpoint lists, in its order; none before its list has been fetched once."""
+        """All models that an endpoint lists, in its order. Empty before the first fetch."""
         return self._listing(endpoint).models()
 
     def fetched(self, endpoint: str = OPENROUTER) -> datetime | None:
-        """When the endpoint's list was fetched; None: never."""
+        """The time at which the endpoint's list was fetched; None if never."""
         fetched = self._listing(endpoint).fetched
         return None if fetched is None else datetime.fromtimestamp(fetched, UTC)
 
     async def refresh(self, *endpoints: str) -> None:
-        """Fetch the lists of these endpoints now, by default of all. `CatalogError` names each that gave none."""
+        """Fetch the lists of these endpoints (default: all) now. `CatalogError` names each endpoint that failed."""
         unknown = [endpoint for endpoint in endpoints if endpoint not in self._endpoints]
         if unknown:
             raise ConfigError(f"unknown endpoint {unknown[0]!r}; configured: {', '.join(self._endpoints)}")
@@ -78,7 +78,7 @@ class Catalog:
             raise CatalogError("\n".join(failed))
 
     def stale(self, endpoint: str) -> bool:
-        """Whether it is time to fetch the endpoint's list again. Looks whether another process has done so."""
+        """Whether the endpoint's list must be fetched again. First loads a newer list of another process from disk."""
         if self._fresh(self._listing(endpoint)):
             return False
         anew = self._load(endpoint)

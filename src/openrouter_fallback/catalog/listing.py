@@ -1,4 +1,4 @@
-"""One endpoint's list of models: what each entry says of prices, context, capabilities and expiry."""
+"""One endpoint's list of models: reads prices, context length, capabilities and expiry of each entry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_MODELS = 20_000
 
 
 _MOST_PER_TOKEN, _MOST_PER_REQUEST = Decimal(1), Decimal(1000)
-"""USD. Above this a price is something else, whatever its place says."""
+"""USD. A higher value is not a price, and counts as unknown."""
 
 _INPUTS = frozenset({"text", "image", "audio", "file", "video"})
 _OUTPUT = "_output"
-# OpenRouter's name first, then those of other servers: Groq, Mistral, vLLM.
+# OpenRouter's key first, then the keys of other servers: Groq, Mistral, vLLM.
 _CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len")
 _OUTPUTS = ("max_completion_tokens",)
 _USED = ("id", "name", "canonical_slug", "supported_parameters", "expiration_date", *_CONTEXT, *_OUTPUTS)
@@ -35,10 +35,10 @@ _MOST_REMEMBERED = 1024
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model as its endpoint lists it; None is unknown.
+    """One model as its endpoint lists it. None means unknown.
 
-    `id` as it is listed there, without the endpoint's name. `context_length` and `max_output` in tokens, prices in USD
-    per token and per request, `parameters` the request parameters it supports. It may be gone after `expires`.
+    `id` is the listed id, without the endpoint's name. `context_length` and `max_output` are in tokens, prices in USD
+    per token and per request. `parameters` are the supported request parameters. After `expires` the model may be gone.
     """
 
     id: str
@@ -55,10 +55,10 @@ class ModelInfo:
     expires: date | None = None
 
     def can(self, need: str) -> bool | None:
-        """Whether the model does what is needed; None if that is unknown.
+        """Whether the model supports a need; None if unknown.
 
-        An input (`image`, `audio`, `file`, `video`), an output (`image_output` ...), else a request parameter: `tools`,
-        `structured_outputs`, `response_format`, `reasoning` ...
+        A need is an input (`image`, `audio`, `file`, `video`), an output (`image_output` ...), or a request parameter:
+        `tools`, `structured_outputs`, `response_format`, `reasoning` ...
         """
         if need in _INPUTS:
             return None if self.input_modalities is None else need in self.input_modalities
@@ -68,11 +68,11 @@ class ModelInfo:
 
 
 Entry = Mapping[str, Any]
-"""One entry of a listing, as on the wire."""
+"""One entry of a list of models, as received."""
 
 
 class Listing:
-    """The models of one endpoint. An entry is read when it is first asked for: most never are."""
+    """The models of one endpoint. An entry is parsed at its first lookup; most entries never are."""
 
     def __init__(self, entries: Iterable[Entry], fetched: float | None = None) -> None:
         self.entries: dict[str, Entry] = {entry["id"]: entry for entry in entries}
@@ -82,7 +82,7 @@ class Listing:
         self._found: dict[str, ModelInfo | None] = {}
 
     def get(self, model: str) -> ModelInfo | None:
-        """The model behind an id, a slug or a variant of one; a `:free` one that is not listed has its base's facts."""
+        """The model of an id, a slug or a variant. An unlisted variant has its base model's data; `:free` costs 0."""
         if model not in self._found:
             if len(self._found) >= _MOST_REMEMBERED:
                 self._found.clear()
@@ -104,7 +104,7 @@ class Listing:
         return info
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """All of them, in the endpoint's order."""
+        """All models, in the endpoint's order."""
         return tuple(self._read(id) for id in self.entries)
 
     def _listed(self, model: str) -> str | None:
@@ -112,7 +112,7 @@ class Listing:
             return model
         if self._slugs is None:
             slugs = ((entry.get("canonical_slug"), id) for id, entry in self.entries.items())
-            # The first one wins: variants share the slug of the model that is listed before them.
+            # The first entry of a slug wins: variants share the slug of the base model, which is listed before them.
             self._slugs = {slug: id for slug, id in reversed([*slugs]) if isinstance(slug, str)}
         return self._slugs.get(model)
 
@@ -124,9 +124,9 @@ class Listing:
 
 
 class Families(Listing):
-    """What stands in until a list has been fetched: no model is listed, but the well-known families are known.
+    """The listing before the first fetch: lists no models, but finds the models of well-known families.
 
-    Of their parameters only those that decide a route: tools, structured_outputs, response_format and reasoning.
+    Holds only parameters that affect routing: tools, structured_outputs, response_format and reasoning.
     """
 
     def __init__(self) -> None:
@@ -148,13 +148,13 @@ class Families(Listing):
 
 
 def read_listing(body: bytes) -> list[Entry]:
-    """What is used of the body of `GET /models`. Raises ValueError if it is no list of models."""
+    """The used fields of the body of `GET /models`. Raises ValueError if the body is not a list of models."""
     decoded = orjson.loads(body)
     return [_used(entry) for entry in entries_of(decoded.get("data") if isinstance(decoded, dict) else decoded)]
 
 
 def entries_of(listed: object) -> list[Entry]:
-    """The entries that have an id, each once. Raises ValueError if there are none, or far too many."""
+    """The entries with an id, without duplicates. Raises ValueError for no entries or more than `MAX_MODELS`."""
     entries = listed if isinstance(listed, list) else ()
     found = {entry["id"]: entry for entry in entries if isinstance(entry, dict) and _text(entry.get("id"))}
     if not 0 < len(found) <= MAX_MODELS:
@@ -171,7 +171,7 @@ def _used(entry: Entry) -> Entry:
 
 
 def _info(entry: Entry) -> ModelInfo:
-    """Strict about each field that is used: what has not its type is unknown. Other fields may be there."""
+    """Parse an entry. A field of the wrong type counts as unknown; other fields are ignored."""
     pricing, architecture, provider = (_mapping(entry.get(key)) for key in ("pricing", "architecture", "top_provider"))
     outputs = [place.get(key) for place in (provider, entry) for key in _OUTPUTS]
     return ModelInfo(
@@ -203,7 +203,7 @@ def _count(value: object) -> int | None:
 
 
 def _price(value: object, most: Decimal = _MOST_PER_TOKEN) -> Decimal | None:
-    """USD; None for what is no price, such as the -1 of models that route to others."""
+    """A price in USD; None for any other value, such as the -1 of models that route to other models."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

@@ -1,9 +1,9 @@
-"""What models cost, compared: one figure per model, the tiers made of it, and a caller's cap.
+"""Compares the prices of models: one price per model, the tiers derived from it, and a caller's cap.
 
-A model's price is one figure in USD per million tokens: three parts prompt to one part completion, the mix of an
-ordinary chat; what is asked per request counts as if each had 1,000 tokens. Tiers derived from prices: budget up to 2,
-standard up to 8, premium above. So in 2026 small models (claude-haiku-4.5: 2.00, gpt-5-mini: 0.69) are budget, gpt-5.1
-(3.44) and claude-sonnet-4.5 (6.00) standard, and claude-opus-4.5 (10.00) premium.
+A model's price is one number in USD per million tokens: three parts prompt and one part completion, as in an ordinary
+chat. A price per request is spread over 1,000 tokens. Tiers derived from prices: budget up to 2, standard up to 8,
+premium above. In 2026 small models (claude-haiku-4.5: 2.00, gpt-5-mini: 0.69) are budget, gpt-5.1 (3.44) and
+claude-sonnet-4.5 (6.00) standard, and claude-opus-4.5 (10.00) premium.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..errors import ConfigError
 from .listing import ModelInfo
 
 MaxPrice = float | Decimal | Mapping[str, float | Decimal | str]
-"""USD per million tokens, for both prompt and completion; or `{"prompt": 1, "completion": 5, "request": 0.01}` (the
-last one USD per request), the shape of OpenRouter's `provider.max_price`."""
+"""USD per million tokens, for prompt and completion each; or `{"prompt": 1, "completion": 5, "request": 0.01}`
+(`request` in USD per request), the shape of OpenRouter's `provider.max_price`."""
 
 _MILLION: Final = Decimal(1_000_000)
 _PARTS: Final = (750, 250)
 TIER_BOUNDS: Final = (("budget", Decimal(2)), ("standard", Decimal(8)))
-"""Up to this price, in USD per million tokens; what costs more is `premium`."""
+"""The highest price of each tier, in USD per million tokens. A higher price is `premium`."""
 _UNITS: Final = {
     "prompt": "per million prompt tokens",
     "completion": "per million completion tokens",
@@ -32,13 +32,13 @@ _UNITS: Final = {
 
 
 def price(info: ModelInfo | None) -> Decimal | None:
-    """USD per million tokens, in requests of 750 prompt and 250 completion tokens; None if that is unknown."""
+    """USD per million tokens, in requests of 750 prompt and 250 completion tokens; None if unknown."""
     thousand = cost(info, *_PARTS)
     return None if thousand is None else thousand * 1000
 
 
 def tier(info: ModelInfo | None) -> str | None:
-    """The tier that follows from the price; None if that is unknown."""
+    """The tier derived from the model's price; None if the price is unknown."""
     cost = price(info)
     if cost is None:
         return None
@@ -46,7 +46,7 @@ def tier(info: ModelInfo | None) -> str | None:
 
 
 def cost(info: ModelInfo | None, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
-    """USD for one request with so many tokens; None if the prices are unknown."""
+    """The cost in USD of one request with these token counts; None if the prices are unknown."""
     if info is None or info.prompt_price is None or info.completion_price is None:
         return None
     tokens = info.prompt_price * prompt_tokens + info.completion_price * completion_tokens
@@ -55,7 +55,7 @@ def cost(info: ModelInfo | None, prompt_tokens: int, completion_tokens: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class PriceCap:
-    """The most a caller would pay; each in USD, None for no limit."""
+    """A caller's highest prices: USD per million tokens and USD per request. None means no limit."""
 
     prompt: Decimal | None = None
     completion: Decimal | None = None
@@ -63,7 +63,7 @@ class PriceCap:
 
     @classmethod
     def read(cls, given: MaxPrice | PriceCap | None) -> PriceCap | None:
-        """The cap that `max_price=` says. Raises `ConfigError`."""
+        """Parse the argument `max_price=`. Raises `ConfigError`."""
         if given is None or isinstance(given, PriceCap):
             return given
         if not isinstance(given, Mapping):
@@ -74,11 +74,11 @@ class PriceCap:
         return cls(**{name: _amount(f"max_price[{name!r}]", value) for name, value in given.items()})
 
     def beyond(self, info: ModelInfo | None) -> str | None:
-        """Why a model does not pass; None if it does. What has no known price does not."""
+        """Why a model exceeds the cap; None if it does not. A model of unknown price exceeds every cap."""
         for name, most in self._limits():
             known = None if info is None else getattr(info, f"{name}_price")
             if known is None and name == "request" and info is not None and info.prompt_price is not None:
-                continue  # most listings leave it out where there is none
+                continue  # most lists omit the request price if there is none
             if known is None:
                 return f"its {name} price is unknown, and max_price is {most:f} USD {_UNITS[name]}"
             asked = known if name == "request" else known * _MILLION
@@ -87,7 +87,7 @@ class PriceCap:
         return None
 
     def wire(self) -> dict[str, str]:
-        """OpenRouter's `provider.max_price`: it holds for each provider of a model, whose prices differ."""
+        """The cap as OpenRouter's `provider.max_price`, which applies to each provider of a model separately."""
         return {name: f"{most:f}" for name, most in self._limits()}
 
     def _limits(self) -> list[tuple[str, Decimal]]:
@@ -96,7 +96,7 @@ class PriceCap:
 
 
 def lower(own: object, cap: Mapping[str, str]) -> Mapping[str, Any]:
-    """A request's own `provider.max_price` under a cap: of each limit the lower one holds."""
+    """A request's own `provider.max_price` combined with a cap: the lower value of each limit."""
     if not isinstance(own, Mapping):
         return cap
     return {**own, **{name: most for name, most in cap.items() if not _within(own.get(name), Decimal(most))}}

@@ -1,8 +1,8 @@
-"""Keeping the catalog fresh: `GET /models` in a thread of its own, off every call's path.
+"""Refreshes the catalog: sends `GET /models` from a background thread, so that calls do not wait.
 
-A call only looks whether it is time to look. Then a daemon thread fetches the lists that are old, and ends; it belongs
-to no event loop and holds no process up. A client's first two seconds start none, so a script that asks once, or a
-client made for each request, fetches nothing. Only a call that could ask nobody for want of prices waits for it.
+A call only checks whether a refresh is due. Then a daemon thread fetches the old lists and ends. The thread uses no
+loop of the caller and does not keep the process alive. No thread starts within two seconds of a client's first call: a
+script with one call, or a client per request, fetches nothing. A call waits if missing prices leave no candidate.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ logger = logging.getLogger("openrouter_fallback")
 THREAD_NAME = "openrouter-fallback-catalog"
 DELAY_SECONDS = 2.0
 LOOK_SECONDS = 600.0
-"""How often it is looked at whether a list has become old."""
+"""Seconds between two checks for old lists."""
 MOST_THREADS = 8
-"""In a process; clients made for each call would start any number where an endpoint does not answer."""
+"""Refresh threads in one process. Else clients made for each call would start a thread each if an endpoint hangs."""
 FIRST_BACKOFF_SECONDS = 60.0
 LONGEST_BACKOFF_SECONDS = 3600.0
 
 
 PRICES_SECONDS = 5.0
-"""The longest that a call waits for prices; at most half of its own deadline."""
+"""The longest time that a call waits for prices; at most half of its total timeout."""
 
 
 class Refresh:
-    """Fetches the lists of `endpoints` in the background when they are old. May be called by any thread."""
+    """Fetches old lists of `endpoints` in the background. Safe to call from any thread."""
 
     def __init__(self, catalog: Catalog, endpoints: Iterable[str]) -> None:
         self._catalog = catalog
         self._endpoints = tuple(endpoints)
         self.next_look: float | None = None
-        """When it is looked again whether a list is old; None before the first call."""
+        """The time (monotonic) of the next check for old lists; None before the first call."""
         self._failures = 0
         self._under_way: tuple[threading.Thread, Future[None]] | None = None
 
     def soon(self, now: float, *, needed: bool = False) -> None:
-        """Begin if it is time; `now` is the monotonic clock. `needed`: no delay. Returns at once."""
+        """Start a refresh if one is due. `now` is the monotonic time. `needed` skips the first delay. Never waits."""
         if self.next_look is None or (needed and self._under_way is None):
             self.next_look = now if needed else now + DELAY_SECONDS
         if now < self.next_look:
@@ -63,11 +63,11 @@ class Refresh:
                 self._under_way = thread, ended
 
     async def looked(self, seconds: float) -> bool:
-        """Wait for the look that is under way, at most so long; False where there was none yet."""
+        """Wait at most `seconds` for the running refresh. Returns False if none was started yet."""
         if self._under_way is None:
             return False
         thread, ended = self._under_way
-        if thread.is_alive():  # in a forked child it is not, and never ends
+        if thread.is_alive():  # in a forked child the thread is gone, and `ended` is never set
             await asyncio.wait([asyncio.wrap_future(ended)], timeout=min(seconds, PRICES_SECONDS))
         return True
 
@@ -78,13 +78,13 @@ class Refresh:
             ended.set_result(None)
 
     def look(self) -> None:
-        """Fetch what is old. Raises nothing: what goes wrong is a line in the debug log, and tried again later."""
+        """Fetch the old lists. Never raises: a failure is logged at debug level, and retried later."""
         try:
             if old := [endpoint for endpoint in self._endpoints if self._catalog.stale(endpoint)]:
                 with asyncio.Runner() as runner:  # not asyncio.run, which nest_asyncio replaces
                     runner.run(self._catalog.refresh(*old))
             self._failures = 0
-        except Exception as error:  # noqa: BLE001 - nobody is there to whom it could be raised
+        except Exception as error:  # noqa: BLE001 - a background thread has no caller
             wait = min(FIRST_BACKOFF_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
             self._failures = min(self._failures + 1, 10)
             self.next_look = time.monotonic() + wait
@@ -92,7 +92,7 @@ class Refresh:
 
 
 def on_this_machine(url: str) -> bool:
-    """Whether a URL's host is a name of this very machine: what answers there changes with its port."""
+    """Whether a URL's host is this machine. The server behind a local port may change at any time."""
     host = urlsplit(url).hostname or ""
     try:
         address = ipaddress.ip_address(host)

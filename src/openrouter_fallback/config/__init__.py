@@ -1,1 +1,1 @@
-"""What the user writes: chains, tiers, endpoints and settings, as frozen models that are checked as a whole."""
+"""The user's configuration: chains, tiers, endpoints and settings, as immutable models that are validated together."""

@@ -1,6 +1,6 @@
-"""What the types of a configuration cannot say: ids that fit, tiers that agree, settings that are used.
+"""Checks that field types cannot express: valid ids, matching tiers, models that a chain uses.
 
-Works on raw data and passes over what has the wrong type, so that all mistakes are found at once.
+The checks read raw data and skip values of the wrong type, so that one error lists all mistakes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHAIN_MAPS = ("task_chains", "cost_tiers", "providers")
 
 
 def unwrap(source: Source, known: Container[str]) -> tuple[object, Path, list[Mistake]]:
-    """What stands under `fallback`, or the whole where there is no such key; its path; and what is wrong around it."""
+    """The value of the key `fallback`, or the whole data without that key; its path; and the mistakes outside it."""
     root: Any = source.data
     if "fallback" not in root:
         names = [] if any(key in known for key in root) else [key for key in root if isinstance(key, str)]
@@ -41,7 +41,7 @@ def unwrap(source: Source, known: Container[str]) -> tuple[object, Path, list[Mi
 
 
 def plain(value: object, path: Path, lines: list[InitErrorDetails]) -> object:
-    """Any mapping as dicts with string keys, and lists; what is wrong with keys and texts goes to `lines`."""
+    """Nested data as dicts with string keys and lists. Mistakes in keys and texts are appended to `lines`."""
     if len(path) > MAX_DEPTH:
         raise refuse(f"nested more than {MAX_DEPTH} levels deep.")
     if isinstance(value, str):
@@ -76,7 +76,7 @@ def chains(data: Mapping[str, object]) -> Iterator[tuple[Path, list[object]]]:
 
 
 def review(data: Mapping[str, object]) -> list[InitErrorDetails]:
-    """All mistakes that take more than one field to see."""
+    """All mistakes that involve more than one field."""
     return [*_endpoint_names(data), *_ids(data), *_unused_models(data), *_tiers(data), *_nothing(data)]
 
 

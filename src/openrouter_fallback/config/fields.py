@@ -1,4 +1,4 @@
-"""The values of a configuration: read-only containers, and the checks of single fields."""
+"""The value types of a configuration: read-only containers, and the validators of single fields."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
 
 
 class FrozenDict(dict[K, V]):
-    """A dict that cannot be changed; equal to a plain one, and can be copied and pickled (a mappingproxy cannot)."""
+    """A read-only dict. Equals a plain dict, and can be copied and pickled (a mappingproxy cannot)."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __ior__ = _read_only
@@ -69,7 +69,7 @@ class FrozenDict(dict[K, V]):
 
 
 class SealedHeaders(FrozenDict[str, SecretStr]):
-    """Headers whose values may be secrets: they mask themselves, and a pickle holds the masks."""
+    """Headers whose values may be secrets. The values print as masks, and a pickle holds only the masks."""
 
     __slots__ = ()
 
@@ -81,12 +81,12 @@ class SealedHeaders(FrozenDict[str, SecretStr]):
 
     @property
     def masked(self) -> list[str]:
-        """The names whose values were lost in a dump or a pickle."""
+        """The names of headers whose values a dump or a pickle replaced by the mask."""
         return [name for name, value in self.items() if value.get_secret_value() == str(SecretStr("x"))]
 
 
 class AutoTiers(FrozenDict[str, tuple[str, ...]]):
-    """`cost_tiers: auto`: no lists; the tiers follow from prices."""
+    """`cost_tiers: auto`: no lists of models. The tiers are derived from prices."""
 
     __slots__ = ()
 
@@ -103,7 +103,7 @@ class AutoTiers(FrozenDict[str, tuple[str, ...]]):
 
 
 class FrozenList(list[V]):
-    """The same for a list."""
+    """A read-only list. Equals a plain list, and can be copied and pickled."""
 
     __slots__ = ()
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
@@ -117,7 +117,7 @@ class FrozenList(list[V]):
 
 
 class Frozen(BaseModel):
-    """A model that cannot be changed, and whose mistakes are told in one `ConfigError`."""
+    """An immutable pydantic model. One `ConfigError` lists all mistakes in its arguments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
@@ -135,10 +135,10 @@ class Frozen(BaseModel):
             found = explain(error, self._place, {})
         else:
             return
-        # Outside the except block: the pydantic error holds the input, which may be a key.
+        # Raised outside the except block: the pydantic error holds the input, which may be a key.
         raise report(Source(type(self).__name__), found)
 
-    # Tells pydantic that nested models are not built through this method, so that their errors keep their path.
+    # Tells pydantic to build nested models without this method, so that their errors keep their path.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
@@ -148,7 +148,7 @@ class Frozen(BaseModel):
 
 
 def is_unicode(text: str) -> bool:
-    """Whether the text can be sent as UTF-8: it holds no lone surrogate."""
+    """Whether the text can be encoded as UTF-8, which means without lone surrogates."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -230,13 +230,13 @@ def _health_store(value: object) -> object:
     except ValueError:
         good = False
     if not good or not isinstance(text, str) or " " in text or not text.isprintable():
-        # What was found may hold a password.
+        # The message does not show the value, which may hold a password.
         raise refuse("found something else; allowed is memory, or a URL as in 'rediss://host:6379/0'.")
     return SecretStr(text)
 
 
 def without_password(url: str) -> str:
-    """The URL without the password in it."""
+    """The URL without its password."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     user = user.partition(":")[0]
@@ -296,7 +296,7 @@ def _dollars(value: object) -> object:
 Dollars = Annotated[
     Decimal,
     PlainValidator(_dollars),
-    # Without it pydantic warns: it looks for a Decimal in the string that it made.
+    # Without this serializer pydantic warns: it expects a Decimal in the string that it made.
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
@@ -304,7 +304,7 @@ Share = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 
 
 def _delay(value: object, seconds: ValidatorFunctionWrapHandler) -> object:
-    """Seconds or a quantile: a union would tell one mistake twice."""
+    """Seconds or a quantile. A union type would report one mistake twice."""
     if isinstance(value, str) and value not in QUANTILES:
         raise PydanticKnownError("literal_error", {"expected": "'p50', 'p95', 'p99' or a number of seconds"})
     return value if isinstance(value, str) else seconds(value)

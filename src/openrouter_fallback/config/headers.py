@@ -1,4 +1,4 @@
-"""Which HTTP headers a user may give: of an endpoint, a client or a call."""
+"""Checks the HTTP headers that a user gives for an endpoint, a client or a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .problems import show
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
-# Each request has its own: where it goes, how long it is, what becomes of the connection (RFC 9110, 7.2, 7.6.1, 8.6).
+# HTTP sets these for each request: the host, the length, the handling of the connection (RFC 9110, 7.2, 7.6.1, 8.6).
 _SET_BY_HTTP = frozenset(
     {
         "connection",
@@ -29,7 +29,7 @@ _OF_A_PROXY = "proxy-"
 
 
 def header_problem(name: object, value: object) -> str | None:
-    """What is wrong with a header, without its value, which may be a key; None if nothing is."""
+    """The problem of a header; None if valid. The text omits the value, which may be a key."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"{show(name)} is not a header's name: HTTP does not allow it; letters, digits and '-' it does"
     lower = name.lower()
@@ -41,7 +41,7 @@ def header_problem(name: object, value: object) -> str | None:
 
 
 def value_problem(what: str, value: object) -> str | None:
-    """What is wrong with a header's value, `what` it is called; None if nothing is."""
+    """The problem of a header's value; None if valid. `what` names the value in the text."""
     value = value.get_secret_value() if isinstance(value, SecretStr) else value
     allowed = f"{what} must be printable ASCII in one line"
     if not isinstance(value, str):
@@ -50,7 +50,7 @@ def value_problem(what: str, value: object) -> str | None:
 
 
 def headers_problem(headers: object) -> str | None:
-    """What is wrong with all of them, the first finding; None if nothing is."""
+    """The first problem of a mapping of headers; None if all are valid."""
     if not isinstance(headers, Mapping):
         return f"headers must be a mapping of names to values; it is a {type(headers).__name__}"
     return next((problem for one in headers.items() if (problem := header_problem(*one)) is not None), None)

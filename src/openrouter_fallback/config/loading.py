@@ -1,4 +1,4 @@
-"""Reading a configuration from YAML or a mapping, and its JSON Schema."""
+"""Reads a configuration from YAML or a mapping, and gives its JSON Schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .problems import explain, mask, report, show
 
 
 def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackConfig:
-    """The configuration in a YAML file or a mapping, with or without the outer key `fallback`.
+    """Read the configuration from a YAML file or a mapping, with or without the outer key `fallback`.
 
     Environment variables are not expanded. Raises `ConfigError`, which names file, line and key of every mistake.
     """
@@ -74,7 +74,7 @@ def config_schema() -> dict[str, Any]:
     del model["properties"]["id"], model["required"]
     inner["properties"]["endpoints"]["properties"] = {OPENROUTER: _without(endpoint, "required")}
     inner["anyOf"] = [{"required": [key]} for key in ("default_chain", "task_chains", "cost_tiers")]
-    inner["anyOf"][-1]["properties"] = {"cost_tiers": {"not": {"const": AUTO}}}  # that names no models
+    inner["anyOf"][-1]["properties"] = {"cost_tiers": {"not": {"const": AUTO}}}  # `auto` names no models
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "openrouter-fallback",

@@ -1,4 +1,4 @@
-"""Model ids: their form, their endpoint, and what is wrong with one that does not fit."""
+"""Model ids: their format, their endpoint, and the error message for an invalid id."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ID = re.compile(r"[~@]?[A-Za-z0-9][\w.-]*/[^\s/:@]+(@preset/[\w.-]+)?(:[\w.-]+)
 _ENDPOINT = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _VARIANTS = {"free", "nitro", "floor", "online", "thinking", "exacto", "extended", "beta"}
 
-# Whose model a bare name most likely is.
+# The most likely author of a model name without a prefix.
 _AUTHORS = (
     (r"gpt|o[1-9]\b|chatgpt", "openai"),
     (r"claude", "anthropic"),
@@ -32,13 +32,13 @@ _AUTHORS = (
 
 
 def split_id(id: str, endpoints: Container[str]) -> tuple[str, str]:
-    """The endpoint's name and the model there: `groq:llama` -> (groq, llama), `a/b:free` -> (openrouter, same)."""
+    """The endpoint's and the model's name: `groq:llama` -> (groq, llama), `a/b:free` -> (openrouter, a/b:free)."""
     head, colon, rest = id.partition(":")
     return (head, rest) if colon and head in endpoints else (OPENROUTER, id)
 
 
 def looks_mistyped(one: str, other: str) -> bool:
-    """Whether two ids differ by spelling only; another version, size or family is another model."""
+    """Whether two ids differ only in spelling. Another version, size or family is another model."""
     import difflib
 
     first, second = (re.findall(r"[a-z]+|\d+", id.lower()) for id in (one, other))
@@ -51,7 +51,7 @@ def looks_mistyped(one: str, other: str) -> bool:
 
 
 def id_problem(id: str, endpoints: Iterable[str], known: Iterable[str] = ()) -> str | None:
-    """What is wrong with a model id and what is allowed; None if nothing is."""
+    """The problem of a model id and the allowed format; None if valid."""
     endpoints = list(endpoints)
     others = [other for other in known if other != id]
     if not id or not id.isprintable() or " " in id:

@@ -1,4 +1,4 @@
-"""What the user writes: chains, tiers, endpoints and settings, as frozen models that are checked as a whole."""
+"""The user's configuration: chains, tiers, endpoints and settings, as immutable models that are validated together."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ DEFAULT_KEY_ENV = "OPENROUTER_API_KEY"
 class ModelConfig(Frozen):
     """Settings of one model. `Settings` has the values of absent keys.
 
-    `ModelConfig("openai/gpt-5.1", priority=1)`; `ConfigError` if something does not fit.
+    Example: `ModelConfig("openai/gpt-5.1", priority=1)`. Raises `ConfigError` for an invalid value.
     """
 
     _by_position: ClassVar[str | None] = "id"
@@ -117,7 +117,7 @@ class ModelConfig(Frozen):
 class EndpointConfig(Frozen):
     """An OpenAI-compatible server.
 
-    A pickled one holds neither `api_key` nor the values of `headers`: use `api_key_env`, and give the headers again.
+    A pickle holds neither `api_key` nor the values of `headers`: use `api_key_env`, and give the headers again.
     """
 
     _by_position: ClassVar[str | None] = "base_url"
@@ -180,7 +180,7 @@ class HedgeConfig(Frozen):
 
 
 class SpendLimit(Frozen):
-    """The most that may be spent, in USD; a request that could cost more is not sent."""
+    """The spend limits, in USD. A request that could exceed a limit is not sent."""
 
     per_call: Dollars | None = Field(default=None, description="USD that one call may cost, all its attempts together.")
     per_day: Dollars | None = Field(
@@ -308,7 +308,7 @@ class Settings(Frozen):
 class FallbackConfig(Frozen):
     """The whole configuration. One of `default_chain`, `task_chains`, `cost_tiers` is needed.
 
-    Chains may hold `ModelConfig` objects, whose settings go to `models`. Immutable; `ConfigError` names every mistake.
+    Chains may hold `ModelConfig` objects, whose settings go to `models`. Immutable. `ConfigError` names every mistake.
     """
 
     default_chain: Names = Field(default=(), description="Model ids in the order in which they are tried.")
@@ -378,10 +378,10 @@ class FallbackConfig(Frozen):
         return super()._place(path)
 
     def with_settings(self, changes: Settings | Mapping[str, Any]) -> Self:
-        """The same configuration with other settings: those that `changes` names, the others stay as they are.
+        """A copy of the configuration with the settings that `changes` names. Other settings keep their values.
 
-        Inside `hedge`, `spend_limit_usd` and `on_failure` too only what is named changes; None takes the whole away. Of
-        a `Settings` object those count that were given to it. Raises `ConfigError`.
+        The same holds inside `hedge`, `spend_limit_usd` and `on_failure`; None removes the whole setting. A `Settings`
+        object changes only the settings that it was created with. Raises `ConfigError`.
         """
         settings = _changed(self.settings, changes)
         if not isinstance(settings, Mapping):
@@ -389,7 +389,7 @@ class FallbackConfig(Frozen):
         return self.model_copy(update={"settings": Settings(**settings)}) if settings else self
 
     def with_endpoints(self, endpoints: Mapping[str, EndpointConfig | Mapping[str, Any]]) -> Self:
-        """The same configuration with these endpoints besides, or in place of those of the same name.
+        """A copy of the configuration with these endpoints added. An endpoint of the same name is replaced.
 
         Raises `ConfigError`.
         """
@@ -397,15 +397,15 @@ class FallbackConfig(Frozen):
         return type(self)(**{**whole, "endpoints": {**self.endpoints, **endpoints}})
 
     def model(self, id: str) -> ModelConfig:
-        """The model's settings; the defaults for an id without any."""
+        """The settings of a model; the defaults for an id without settings."""
         return self.models.get(id) or ModelConfig(id)
 
     def split(self, id: str) -> tuple[str, str]:
-        """The endpoint's name and the model as it is called there."""
+        """The endpoint's name, and the model's name at that endpoint."""
         return split_id(id, self.endpoints)
 
     def id_problem(self, id: str) -> str | None:
-        """What is wrong with a model id, as a sentence with a suggestion; None if nothing is."""
+        """The problem of a model id, as a sentence with a suggestion; None if valid."""
         return id_problem(id, self.endpoints, self.ids())
 
     def ids(self) -> tuple[str, ...]:
@@ -414,11 +414,11 @@ class FallbackConfig(Frozen):
         return tuple(dict.fromkeys([id for ids in lists for id in ids] + list(self.models)))
 
     def by_priority(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """The ids in the order of their models' priority, lower first; equal ones stay as they are."""
+        """The ids sorted by their models' priority, lower first. Equal priorities keep their order."""
         return tuple(sorted(ids, key=lambda id: self.models[id].priority if id in self.models else 0))
 
     def chain(self, task: str | None = None) -> tuple[str, ...]:
-        """The models of a task in their order; those of no task, or of an unknown one, from the default chain.
+        """The models of a task in order. Without a task, or for an unknown task: the default chain.
 
         Without a `default_chain`: the task `default`, else the cost tiers, cheapest first, else the first task's chain.
         """
@@ -432,7 +432,7 @@ class FallbackConfig(Frozen):
 
     @property
     def derives_tiers(self) -> bool:
-        """Whether all tiers follow from prices (`cost_tiers: auto`)."""
+        """Whether tiers are derived from prices (`cost_tiers: auto`)."""
         return isinstance(self.cost_tiers, AutoTiers)
 
     def tiers(self) -> tuple[str, ...]:
@@ -448,7 +448,7 @@ class FallbackConfig(Frozen):
     def tier_chain(self, max_cost_tier: str | None = None) -> tuple[str, ...]:
         """The models of the tiers up to `max_cost_tier` (all if None), cheapest tier first, by priority within a tier.
 
-        `ConfigError` for a tier that is not configured.
+        Raises `ConfigError` for a tier that is not configured.
         """
         tiers = self.tiers()
         if max_cost_tier is not None:
@@ -465,7 +465,7 @@ class FallbackConfig(Frozen):
         return listing or self._prefix(id)
 
     def providers_map(self) -> dict[str, tuple[str, ...]]:
-        """The models of each provider: `providers` as configured, then the ids' prefixes that are no name there."""
+        """The models of each provider: the configured `providers`, then the other prefixes of the ids."""
         derived: dict[str, list[str]] = {}
         for id in self.ids():
             derived.setdefault(self._prefix(id), []).append(id)
@@ -478,7 +478,7 @@ class FallbackConfig(Frozen):
 
 
 def _changed(known: object, changes: object) -> Any:
-    """`known` with `changes`, level by level; where one of them is no mapping, `changes` as they are."""
+    """`known` merged with `changes`, level by level. A value that is not a mapping replaces the known value."""
     if not isinstance(changes, Settings | HedgeConfig | SpendLimit | Mapping):
         return changes
     old, new = (_named(one) for one in (known, changes))
@@ -486,15 +486,15 @@ def _changed(known: object, changes: object) -> Any:
 
 
 def _named(settings: object) -> dict[str, Any]:
-    """What was given to an object of settings, or stands in a mapping."""
+    """The explicitly given fields of a settings object, or the items of a mapping."""
     if isinstance(settings, Settings | HedgeConfig | SpendLimit):
         return {name: getattr(settings, name) for name in settings.model_fields_set}
     return dict(settings) if isinstance(settings, Mapping) else {}
 
 
 def _raw(data: Mapping[str, Any], lines: list[InitErrorDetails]) -> dict[str, Any]:
-    """Plain data in the form of the models: ids in the chains, each model with its id, the built-in endpoint there."""
-    # What `model_dump` writes for a chain that was not given.
+    """Plain data in the form of the models: ids in chains, an id in each model, the built-in endpoint added."""
+    # `model_dump` writes () for a default chain that was not given.
     given = {
         key: AUTO if isinstance(value, AutoTiers) else value
         for key, value in data.items()

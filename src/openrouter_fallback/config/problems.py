@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: collected as values, told in one `ConfigError`."""
+"""Mistakes in a configuration: collected as values, reported in one `ConfigError`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHOWN = 10  # mistakes listed in one error
 WIDTH = 60  # characters of a found value
 MASK = "'***'"
 
-# Everything of an endpoint may be or hold a key, but for these.
+# Keys of an endpoint whose values may be shown. All other values may be or contain an API key.
 _SHOWN_OF_ENDPOINT = {"base_url", "stream_upstream"}
 _KEY_SHAPED = re.compile(r"\b(sk|gsk|xai)[-_][A-Za-z0-9_-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"api_?key|authorization|headers|password|secret|token$", re.IGNORECASE)
 
 _KIND = {"bool": "a boolean", "int": "a number", "float": "a number", "date": "a date", "datetime": "a date"}
 
-# What is allowed, by pydantic's error type.
+# The allowed value, by pydantic's error type.
 _ALLOWED = {
     "string_type": "a string",
     "string_unicode": "a string of valid Unicode",
@@ -49,24 +49,24 @@ _TYPE_ERRORS = {"int_type", "float_type", "string_type", "bool_type"}
 
 
 class Place(NamedTuple):
-    """What the schema knows about a path: the keys beside it and the meaning of its own."""
+    """The schema's data on a path: the keys allowed beside it, and the description of its own key."""
 
     known: Sequence[str]
     meaning: str
 
 
 def mistake(path: Path, text: str) -> InitErrorDetails:
-    """A mistake in the form that pydantic's errors can be joined with."""
+    """A mistake as a line of a pydantic error, to join with pydantic's own lines."""
     return InitErrorDetails(type=PydanticCustomError("config", "{text}", {"text": text}), loc=path, input=None)
 
 
 def refuse(text: str) -> PydanticCustomError:
-    """The same, raised inside a validator of a field."""
+    """The error for a mistake, to raise inside a validator of a field."""
     return PydanticCustomError("config", "{text}", {"text": text})
 
 
 def again(error: ValidationError, skip: Callable[[Path], bool]) -> list[InitErrorDetails]:
-    """An error's lines, to be raised once more together with others."""
+    """The lines of an error, to raise again together with other lines. `skip` filters by path."""
     return [
         mistake(one["loc"], one["ctx"]["text"])
         if one["type"] == "config"
@@ -83,7 +83,7 @@ def listed(options: Iterable[object], limit: int = 20) -> str:
 
 
 def show(value: object, path: Path = (), text: str | None = None) -> str:
-    """A found value in at most 60 characters, without what may be a key and without the inside of containers."""
+    """A found value in at most 60 characters, without possible API keys and without the contents of containers."""
     if value is None and text in (None, "", "~", "null"):
         return "nothing"
     if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def show(value: object, path: Path = (), text: str | None = None) -> str:
 
 
 def mask(text: str) -> str:
-    """The text without what has the shape of a key."""
+    """The text with `***` in place of anything that looks like an API key."""
     return _KEY_SHAPED.sub("***", text)
 
 
@@ -120,7 +120,7 @@ def _is_secret(path: Path) -> bool:
 
 
 def where(path: Path) -> str:
-    """`fallback.models['openai/gpt-5.1'].timeout`"""
+    """The path as text, such as `fallback.models['openai/gpt-5.1'].timeout`."""
     out = ""
     for part in path:
         if isinstance(part, int):
@@ -135,7 +135,7 @@ def where(path: Path) -> str:
 def explain(
     error: ValidationError, place: Callable[[Path], Place], texts: Mapping[Path, str], prefix: Path = ()
 ) -> list[Mistake]:
-    """Pydantic's errors as sentences: what was found, what is allowed, what to do."""
+    """Pydantic's errors as sentences: the found value, the allowed values, what to do."""
     errors: list[dict[str, Any]] = [dict(one) for one in error.errors(include_url=False)]
     unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
     return [
@@ -192,7 +192,7 @@ def _advice(kind: str, value: object, context: Mapping[str, Any]) -> str:
 
 
 def report(source: Source, mistakes: Sequence[Mistake]) -> ConfigError:
-    """All mistakes, in the order of the file, as one error."""
+    """All mistakes as one error, in the order of the file."""
     unique = list(dict.fromkeys(mistakes))
     found = sorted(((source.line(one.path) or 0, one) for one in unique), key=lambda pair: pair[0])
     told = [

@@ -1,4 +1,4 @@
-"""What a client is made of: its configuration, from its arguments and the environment, and what follows from it."""
+"""Builds a client's configuration from its arguments and the environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .models import (
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
 API_BASE_ENV = "OPENROUTER_API_BASE"
-"""What LangChain's and LlamaIndex's own integrations of OpenRouter read; `BASE_URL_ENV` goes before it."""
+"""The variable that LangChain's and LlamaIndex's OpenRouter integrations read. `BASE_URL_ENV` wins over it."""
 
 
 def resolve_config(
@@ -28,7 +28,7 @@ def resolve_config(
     base_url: str | None,
     settings: Settings | Mapping[str, Any] | None,
 ) -> FallbackConfig:
-    """The configuration that a client's arguments, and where they are silent the environment, give.
+    """The configuration from a client's arguments. The environment fills in missing arguments.
 
     Raises `ConfigError`.
     """
@@ -58,7 +58,7 @@ def _chain(models: Sequence[str | ModelConfig]) -> FallbackConfig:
         raise ConfigError("models=[] is empty; name at least one: models=['openai/gpt-5.1']")
     try:
         return FallbackConfig(default_chain=tuple(models))
-    except ConfigError as error:  # what is told of a key is meant for the argument
+    except ConfigError as error:  # name the argument `models=`, not the key of a file
         told = (
             str(error).replace("FallbackConfig, default_chain", "models").replace("FallbackConfig has", "models= has")
         )

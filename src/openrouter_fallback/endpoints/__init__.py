@@ -1,1 +1,1 @@
-"""Where requests go: URLs, headers, API keys, and what an endpoint says of itself."""
+"""The endpoints of requests: URLs, headers, API keys, and requests for an endpoint's own data."""

@@ -1,4 +1,4 @@
-"""What endpoints say of themselves: their lists of models, and what OpenRouter knows of the key."""
+"""Requests for an endpoint's own data: lists of models, OpenRouter's data on the key, the cost of a generation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FETCH_SECONDS = 30.0
 
 
 class Lists:
-    """Fetches endpoints' lists of models: called with an endpoint's name, it gives the body of its `GET /models`.
+    """Fetches lists of models. Called with an endpoint's name, returns the body of its `GET /models`.
 
-    Raises `CatalogError`, which says why there is none. A function that gives API keys is not asked for this.
+    Raises `CatalogError` with the reason. Never calls the user's function for API keys.
     """
 
     def __init__(self, places: Destinations, keys: Keys, transport: Transport) -> None:
@@ -43,7 +43,7 @@ class Lists:
 
 
 async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]:
-    """What `GET /key` says. Raises `AuthenticationError` at a 401, else `CatalogError`."""
+    """The `data` of `GET /key`. Raises `AuthenticationError` at a 401, else `CatalogError`."""
     body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
     data = _data(body)
     if data is None:
@@ -52,9 +52,9 @@ async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]
 
 
 async def generation_cost(transport: Transport, wire: Destination) -> Decimal | None:
-    """USD that a generation has cost, as `GET /generation` says; None where it does not. Raises `CatalogError`.
+    """The cost of a generation in USD, from `GET /generation`; None if not given. Raises `CatalogError`.
 
-    With a provider key of the caller's own (`is_byok`) the provider's charge is added to OpenRouter's fee.
+    With a provider key of the caller's own (`is_byok`) the cost is OpenRouter's fee plus the provider's charge.
     """
     data = _data(await _get(transport, "openrouter: GET /generation failed", wire))
     if data is None or data.get("id") != wire.url.rpartition("=")[2]:
@@ -65,7 +65,7 @@ async def generation_cost(transport: Transport, wire: Destination) -> Decimal | 
 
 
 def _data(body: bytes) -> dict[str, Any] | None:
-    """The `data` of an answer; None where there is none."""
+    """The `data` object of a response body; None if there is none."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Where a client's requests go, and with which headers."""
+"""The URL and headers of each request of a client."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Destinations:
         self._wires: dict[str, Destination] = {}
 
     def secrets(self, extra: Headers) -> Iterable[SecretStr]:
-        """What no message of a call may hold beside its keys: the values of all headers given; `extra` are its own."""
+        """The values of all given headers, which messages must not contain. `extra` are the call's own headers."""
         return (*self._secrets, *sealed_values(extra)) if extra else self._secrets
 
     def wire(self, candidate: Candidate, ring: KeyRing, extra: Headers) -> Destination:
-        """Where one candidate's chat requests go; `extra` are the call's own headers."""
+        """The destination of a candidate's chat requests. `extra` are the call's own headers."""
         name, account = candidate.target.endpoint, candidate.target.account
         wire = self._wires.get(account)
         if wire is None:
@@ -49,11 +49,11 @@ class Destinations:
         return Destination(wire.url, _merged(wire.headers, extra)) if extra else wire
 
     def models(self, endpoint: str, ring: KeyRing) -> Destination:
-        """Where an endpoint's list of models is."""
+        """The destination of an endpoint's `GET /models`."""
         return self._sent(endpoint, "models", {"Accept": "application/json", "Accept-Encoding": "gzip"}, ring)
 
     def key(self, ring: KeyRing) -> Destination:
-        """Where OpenRouter says what it knows of the key."""
+        """The destination of OpenRouter's `GET /key`."""
         return self._sent(OPENROUTER, "key", {"Accept": "application/json"}, ring)
 
     def _sent(self, name: str, path: str, own: Headers, ring: KeyRing) -> Destination:
@@ -71,7 +71,7 @@ class Destinations:
 
 
 def checked_headers(headers: Headers | None) -> dict[str, SecretStr]:
-    """A user's headers, masking themselves. Raises `ConfigError` for one that cannot be sent."""
+    """A user's headers with `SecretStr` values. Raises `ConfigError` for an invalid header."""
     if headers is None:
         return {}
     problem = headers_problem(headers)
@@ -81,7 +81,7 @@ def checked_headers(headers: Headers | None) -> dict[str, SecretStr]:
 
 
 def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
-    """The headers by which OpenRouter attributes an app's traffic. Raises `ConfigError` for what no header can hold."""
+    """The headers for OpenRouter's app attribution. Raises `ConfigError` for a value that no header can hold."""
     given = {"HTTP-Referer": ("app_url=", app_url), "X-Title": ("app_title=", app_title)}
     for argument, value in given.values():
         problem = None if value is None else value_problem(argument, value)
@@ -91,20 +91,20 @@ def attribution(app_url: str | None, app_title: str | None) -> dict[str, str]:
 
 
 def _merged(*headers: Headers) -> dict[str, str | SecretStr]:
-    """All of them, the later ones first; names do not differ by case."""
+    """The merged headers. The last value of a name wins; names ignore case."""
     by_name = {name.lower(): (name, value) for some in headers for name, value in some.items()}
     return dict(by_name.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one candidate's requests go."""
+    """The URL and headers of a request."""
 
     url: str
     headers: Headers = field(repr=False)
 
     def generation(self, id: str) -> Destination:
-        """Where OpenRouter tells of a generation whose request went here. `id`: letters, digits, `-` and `_`."""
+        """The destination of `GET /generation` for a request sent here. `id`: letters, digits, `-` and `_`."""
         headers = {
             name: value for name, value in self.headers.items() if name.lower() not in ("content-type", "accept")
         }

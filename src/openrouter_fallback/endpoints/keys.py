@@ -1,4 +1,4 @@
-"""Where each endpoint's API key comes from, and what may be said about it: never the key itself."""
+"""Finds each endpoint's API key, and the advice about it that messages may show: never the key itself."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..errors import ConfigError
 from ..sealed import Secrets, sealed
 
 ApiKey = str | SecretStr | Callable[[], Any]
-"""A key, or a function that returns one (for async calls it may be a coroutine function)."""
+"""A key, or a function that returns a key (for async calls also a coroutine function)."""
 
 KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrouter.ai/settings/keys."
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """One call's keys. `accounts`: each endpoint with its key's fingerprint; `missing`: endpoints without a key."""
+    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key."""
 
     keys: Mapping[str, SecretStr | None] = field(repr=False)
     accounts: Mapping[str, str]
@@ -31,12 +31,12 @@ class KeyRing:
     hint: str
 
     def secrets(self, others: Iterable[SecretStr]) -> Secrets:
-        """The keys and `others`, for the code that takes them out of messages."""
+        """The keys and `others`, for the code that removes secrets from messages."""
         return Secrets([*(key for key in self.keys.values() if key is not None), *others])
 
 
 class Keys:
-    """The keys of one client. A key that was found is kept; a missing one is looked for again at each call."""
+    """The keys of one client. Found keys are cached; a missing key is looked up again at each call."""
 
     def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
         self._config = config
@@ -45,7 +45,7 @@ class Keys:
         self._last_accounts: Mapping[str, str] | None = None
 
     def ring(self) -> KeyRing:
-        """The keys for a synchronous call. Raises `ConfigError` for a key that cannot be one."""
+        """The keys for a synchronous call. Raises `ConfigError` for an invalid key."""
         if self._found is not None:
             return self._found
         if not callable(self._given):
@@ -58,7 +58,7 @@ class Keys:
         return self._given_by(key)
 
     async def aring(self) -> KeyRing:
-        """The keys for an async call. Raises `ConfigError` for a key that cannot be one."""
+        """The keys for an async call. Raises `ConfigError` for an invalid key."""
         if self._found is not None:
             return self._found
         if not callable(self._given):
@@ -67,30 +67,30 @@ class Keys:
         return self._given_by(sealed(await key) if inspect.isawaitable(key) else key)
 
     def _given_by(self, key: object) -> KeyRing:
-        """The keys of a call, with one that the user's function gave; of this only the account is kept."""
+        """The keys of a call with a key from the user's function. Only the account of that key is stored."""
         ring = self._ring(key)
         self._last_accounts = ring.accounts
         return ring
 
     def known(self) -> KeyRing:
-        """The keys as far as they are known without asking the user's function for one."""
+        """The keys that are known without calling the user's function."""
         return self._ring(None) if callable(self._given) else self.ring()
 
     def accounts(self) -> Mapping[str, str]:
-        """The accounts as far as they are known without asking the user's function for a key: those of its last one."""
+        """The accounts, without calling the user's function: the account of its last key is used."""
         return self._last_accounts or self.known().accounts
 
     def fixed(self) -> Mapping[str, SecretStr | None]:
-        """The keys by endpoint, without the one that the user's function gives."""
+        """The keys by endpoint, without the key from the user's function."""
         given = {OPENROUTER} if callable(self._given) else set()
         return {name: key for name, key in self.known().keys.items() if name not in given}
 
     def missing(self) -> frozenset[str]:
-        """Endpoints that are known to have no key, without asking the user's function for one."""
+        """The endpoints without a key. An endpoint whose key comes from the user's function is not one of them."""
         return self.known().missing - ({OPENROUTER} if callable(self._given) else frozenset())
 
     def no_key(self, name: str) -> str:
-        """What to do about an endpoint's missing key."""
+        """The advice for an endpoint without a key."""
         variable = self._config.endpoints[name].api_key_env
         if name != OPENROUTER:
             return f"No API key for endpoint {name}: set the environment variable {variable}."

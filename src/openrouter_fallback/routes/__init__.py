@@ -1,1 +1,1 @@
-"""Which models a call may use, in which order, and why others are skipped. Calls no model."""
+"""Plans a call: the models that it may use, in order, and the reasons for skipped models. Calls no model."""

@@ -1,4 +1,4 @@
-"""A candidate: a model that a call may use, with everything that its requests need."""
+"""A candidate: a model that a call may use, with all data for its requests."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ NO_NEEDS = Needs()
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that a call may ask: `key` as configured (and in health), `model` as it goes on the wire.
+    """A model that a call may use: `key` is the configured id (also in health), `model` the name in requests.
 
-    `attempts` per call, the first included, and whether the user has set them (`attempts_set`); `timeout` seconds to
-    the first token as the user set it, or None; `streams`: whether the endpoint is asked to stream; `continues`: how it
-    is known to go on from a text; `host`: the endpoint's. For one call: `unfit`, what it is known to lack for the
-    request, and `max_price`, the caller's cap as OpenRouter takes it.
+    `attempts` per call, the first included; `attempts_set`: whether the user set them. `timeout`: the user's limit for
+    the first token in seconds, or None. `streams`: whether requests ask for a stream. `continues`: how the model
+    continues a text, if known. `host`: the endpoint's host. For one call: `unfit`, the need of the request that the
+    model is known to lack, and `max_price`, the caller's cap as OpenRouter's `provider.max_price`.
     """
 
     key: str
@@ -47,57 +47,57 @@ class Candidate:
 
     @property
     def on_openrouter(self) -> bool:
-        """Whether OpenRouter's own parameters mean something to its endpoint."""
+        """Whether the endpoint is OpenRouter and understands OpenRouter's own parameters."""
         return self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
 
     @property
     def taker(self) -> str:
-        """Whoever takes or refuses a parameter: the endpoint; on OpenRouter, behind which many stand, the model."""
+        """The scope in which a parameter is supported or refused: the endpoint, but on OpenRouter the single model."""
         return self.key if self.on_openrouter else self.target.endpoint
 
     @property
     def bounded(self) -> bool:
-        """Whether its own parameters say how long an answer may be."""
+        """Whether the model's own parameters limit the length of an answer."""
         return "max_tokens" in self.params or "max_completion_tokens" in self.params
 
     @property
     def limit(self) -> str:
-        """What its endpoint calls the most tokens to answer with; OpenAI's newer models refuse the old name."""
+        """The endpoint's name for the token limit of an answer. OpenAI's newer models refuse the old name."""
         return "max_completion_tokens" if self.host == _OPENAI_HOST else "max_tokens"
 
     @property
     def slow(self) -> bool:
-        """Whether it is known to think or search before it answers, by its variant or its own parameters."""
+        """Whether the model's variant or own parameters make it reason or search before it answers."""
         return self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
 
     @property
     def own_providers(self) -> bool:
-        """Whether its own parameters choose the providers."""
+        """Whether the model's own parameters choose the providers."""
         return bool(self.params and own_providers(self.params))
 
     @property
     def info(self) -> ModelInfo | None:
-        """What the catalog knows of it."""
+        """The catalog's data on the model; None if unknown."""
         return self.catalog.get(self.key) if self.catalog is not None else None
 
     @property
     def context(self) -> int | None:
-        """Its context in tokens, where that is known."""
+        """The model's context length in tokens; None if unknown."""
         info = self.info
         return info.context_length if info is not None else None
 
     @property
     def price(self) -> Decimal | None:
-        """USD per million tokens (see `prices`), where that is known; a `:free` variant costs nothing."""
+        """USD per million tokens (see `prices`), 0 for a `:free` variant; None if unknown."""
         return Decimal(0) if self.model.endswith(":free") else price(self.info)
 
     @property
     def free(self) -> bool:
-        """Whether it is known to cost nothing."""
+        """Whether the model's price is known to be 0."""
         return self.price == 0
 
     def affordable(self, other: Candidate) -> int:
-        """The rank of `other` where this one's account could not pay: cheaper, of unknown price, paid by another."""
+        """The rank of `other` if this account cannot pay: 0 cheaper, 1 unknown price, 2 other account, 3 no cheaper."""
         mine, price = self.price, other.price
         if price == 0 or (mine is not None and price is not None and price < mine):
             return 0
@@ -106,7 +106,7 @@ class Candidate:
         return 1 if mine is None or price is None else 3
 
     def fitting(self, standing: AvailabilityStatus) -> AvailabilityStatus:
-        """How it stands for a request that needs what it may lack."""
+        """The availability for this request: UNFIT if the model lacks a need of the request."""
         if self.unfit and standing.gate in (Availability.READY, Availability.PROBE):
             return AvailabilityStatus(Availability.UNFIT, self.unfit)
         return standing
@@ -114,9 +114,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The candidates allowed for one call, in order, whatever their health; and those a rule excludes.
+    """The candidates of one call in order, regardless of their health; and the models that a routing rule excludes.
 
-    `note` says why a candidate goes before its turn.
+    `note` says why a candidate was moved to the front.
     """
 
     candidates: tuple[Candidate, ...]

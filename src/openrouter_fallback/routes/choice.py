@@ -1,4 +1,4 @@
-"""What a caller says about routing: by argument, by context, by the configuration."""
+"""A caller's routing: from arguments, from the context, from the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a caller says about one call; None leaves it to the context, then to the configuration."""
+    """The routing of one call. None takes the value of the context, then of the configuration."""
 
     task: str | None = None
     max_cost_tier: str | None = None
@@ -32,7 +32,7 @@ class Choice:
         models: Sequence[str | ModelConfig] | None = None,
         max_price: MaxPrice | None = None,
     ) -> Choice:
-        """What a caller's arguments say. Raises `ConfigError`."""
+        """The routing from a caller's arguments. Raises `ConfigError`."""
         if isinstance(models, str):
             raise ConfigError(f"models={models!r} is a string; give a list: models=[{models!r}]")
         for name, value in (("task", task), ("max_cost_tier", max_cost_tier), ("primary_provider", primary_provider)):
@@ -46,10 +46,10 @@ class Choice:
         return cls(task, max_cost_tier, primary_provider, given, cap)
 
     def over(self, other: Choice) -> Choice:
-        """This choice, with what it leaves open taken from `other`.
+        """This choice, with its None values taken from `other`.
 
-        `task` and `models` both say which models, and of one choice `models` holds: so a choice with a `task` takes no
-        `models` from `other`. The rest holds beside them: no cap is lost where a call names a task.
+        `task` and `models` both select models, and within one choice `models` wins. So a choice with a `task` takes no
+        `models` from `other`. All other values are taken: a call that names a task keeps every cap.
         """
         given = {name: value for name in _NAMES if (value := getattr(self, name)) is not None}
         if "task" in given:
@@ -70,7 +70,7 @@ def routing(
     models: Sequence[str | ModelConfig] | None = None,
     max_price: MaxPrice | None = None,
 ) -> Iterator[None]:
-    """Set the routing of all calls in this context; a call's own arguments go before it, an inner context too."""
+    """Set the routing of all calls in this context. A call's own arguments and an inner context win over it."""
     choice = Choice.of(task, max_cost_tier, primary_provider, models, max_price)
     outer = _context.get()
     token = _context.set(choice.over(outer) if outer is not None else choice)
@@ -81,7 +81,7 @@ def routing(
 
 
 def current_routing() -> dict[str, Any]:
-    """What `routing` has set in this context: what a cache of answers must tell apart."""
+    """The values that `routing` set in this context. A cache of answers must include them in its key."""
     choice = _context.get()
     if choice is None:
         return {}
@@ -89,6 +89,6 @@ def current_routing() -> dict[str, Any]:
 
 
 def in_context(choice: Choice) -> Choice:
-    """The call's own choice over the context's."""
+    """The call's own choice, with None values taken from the context."""
     outer = _context.get()
     return choice if outer is None else choice.over(outer)

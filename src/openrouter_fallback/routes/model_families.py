@@ -1,4 +1,4 @@
-"""Which family a model belongs to, and whether two ids name the same model.
+"""Finds the family of a model, and compares two ids for the same model.
 
 The family comes from the author in the id, else from the author in the catalog's canonical slug, else from the model's
 name, else from the endpoint's host.
@@ -14,7 +14,7 @@ from typing import Final
 
 
 class Family(StrEnum):
-    """Models that check a history by the same rules."""
+    """A family of models that validate a history by the same rules."""
 
     ANTHROPIC = "anthropic"
     OPENAI = "openai"
@@ -30,7 +30,7 @@ class Family(StrEnum):
     OTHER = "other"
 
 
-# The author of an id on OpenRouter, on Hugging Face (which other servers use) or of a cloud's listing.
+# Authors in ids of OpenRouter, of Hugging Face (used by other servers) and of cloud providers.
 AUTHORS: Final[Mapping[str, Family]] = {
     "alibaba": Family.QWEN,
     "anthropic": Family.ANTHROPIC,
@@ -52,8 +52,8 @@ AUTHORS: Final[Mapping[str, Family]] = {
     "xai": Family.XAI,
 }
 
-# Where the author says nothing: the first match in the model's name. A fine-tuned model is checked by its base's rules,
-# since the chat template and the tokenizer are the base's.
+# For an unknown author: the first match in the model's name. A fine-tuned model follows the rules of its base, because
+# it has the base's chat template and tokenizer.
 NAMES: Final = (
     (Family.MISTRAL, r"mistral|mixtral|ministral|magistral|codestral|devstral|pixtral"),
     (Family.MOONSHOT, r"kimi"),
@@ -90,7 +90,7 @@ _DATE: Final = re.compile(r"^(?:20\d{6}|\d{4})$")
 
 @lru_cache(maxsize=1024)
 def family_of(model: str, slug: str | None = None, host: str = "") -> Family:
-    """The family of a model: `model` as on the wire, `slug` from the catalog, `host` of its endpoint."""
+    """The family of a model. `model` is the name in requests, `slug` from the catalog, `host` the endpoint's host."""
     for id in (model, slug or ""):
         author = id.lower().lstrip("~").partition("/")[0] if "/" in id else ""
         if author in AUTHORS:
@@ -101,13 +101,13 @@ def family_of(model: str, slug: str | None = None, host: str = "") -> Family:
 
 @lru_cache(maxsize=4096)
 def same_model(one: str, other: str) -> bool:
-    """Whether two ids name the same model: an answer names it with a date, in another order, or without an author."""
+    """Whether two ids name the same model. An answer may add a date, reorder the words, or omit the author."""
     return one == other or _parts(one) == _parts(other)
 
 
 def _parts(id: str) -> tuple[str, ...]:
-    """The words of a model's name, without endpoint, author, variant and date: `claude-4.5-sonnet-20250929`,
-    `claude-sonnet-4-5` and `claude-sonnet-4.5` have the same."""
+    """The sorted words of a model's name, without endpoint, author, variant and date. Equal for
+    `claude-4.5-sonnet-20250929`, `claude-sonnet-4-5` and `claude-sonnet-4.5`."""
     name = _VARIANT.sub("", id.lower()).rpartition("/")[2].rpartition(":")[2]
     dashed = re.sub(r"-(20\d\d)-(\d\d)-(\d\d)$", "", name)
     return tuple(sorted(word for word in re.split(r"[-.]", dashed) if not _DATE.match(word)))

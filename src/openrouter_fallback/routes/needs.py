@@ -1,4 +1,4 @@
-"""What a request asks for: its parameters, be they a call's or a model's own, and what it needs of a model."""
+"""The needs of a request: the abilities and context that its parameters and messages require of a model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 CHARACTERS_PER_TOKEN = 5
-"""More than prose has in any language (English: 4 to 4.7): what seems too long by this measure is too long."""
+"""More than prose has in any language (English: 4 to 4.7), so the estimate of tokens is low."""
 _SHORT_BYTES = 20_000
-"""A request that fits into every model's context: 4,000 tokens is the smallest there is."""
+"""A request of this size fits the context of every model. The smallest context is 4,000 tokens."""
 
 TOKEN_LIMITS: Final = ("max_completion_tokens", "max_tokens")
-"""Both names of the most tokens of an answer: OpenAI's newer models refuse the second one."""
+"""Both names of an answer's token limit. OpenAI's newer models refuse the second name."""
 
 _PARTS: Final = {
     "image_url": "image",
@@ -22,14 +22,14 @@ _PARTS: Final = {
     "input_video": "video",
 }
 _COMPRESSION: Final = "context-compression"
-# What an endpoint calls a need that it does not serve.
+# Words by which an endpoint's error message names an unsupported need.
 _WORDS: Final = {
     "tools": ("tool", "function"),
     "structured_outputs": ("json", "schema", "structured", "response_format", "response format"),
     "image": ("image", "vision"),
 }
 
-# What says that something is not there, rather than that it is too large or malformed.
+# Words for a missing feature, in contrast to a value that is too large or malformed.
 _LACKING: Final = (
     "support",
     "has no",
@@ -41,22 +41,22 @@ _LACKING: Final = (
     "not enabled",
     "no endpoints",
 )
-# What names a feature without being about it, and what says that features do not go together.
+# Values that contain the name of a feature, and words for features that exclude each other.
 _VALUES: Final = ("tool_choice", "tool choice", "parallel_tool_calls", "parallel tool calls", "tool_call_id")
 _COMBINED: Final = ("together", "combin", "simultaneous", "at the same time", "mutually", "with response_format")
 
 
 def written_tokens(text: str, pieces: int = 0) -> int:
-    """About how many tokens a `text` has that came in so many `pieces`: one for each, or more by its length.
+    """The estimated tokens of a `text` that arrived in `pieces`: one per piece, or more by the length of the text.
 
-    The only estimate of what a model has written without reporting it: for usage, cost, `max_tokens` and what is held.
+    The only estimate of unreported completion tokens: used for usage, cost, `max_tokens` and cost reservations.
     """
     return max(pieces, len(text) // CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a request needs of a model: abilities, as `ModelInfo.can` names them, and room for at least `tokens`."""
+    """The needs of a request: `abilities` as in `ModelInfo.can`, and a context of at least `tokens`."""
 
     abilities: frozenset[str] = frozenset()
     tokens: int = 0
@@ -81,23 +81,23 @@ SPECIAL: Final = frozenset(
         "web_search_options",
     }
 )
-"""All parameters that say what a request needs, whether it is slow, wants JSON or chooses providers."""
+"""All parameters that set a need, make a request slow, demand JSON or choose providers."""
 
 
 def undemanding(params: Mapping[str, Any]) -> bool:
-    """Whether there is none of those: most requests have none, and are looked at no further."""
+    """Whether a request has no parameter in `SPECIAL`. Most requests have none and need no further checks."""
     return SPECIAL.isdisjoint(params)
 
 
 def may_be_long(size: int) -> bool:
-    """Whether a request of so many bytes may be too long for a model's context."""
+    """Whether a request of `size` bytes may be too long for a model's context."""
     return size > _SHORT_BYTES
 
 
 def token_limits(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits of an answer's tokens that hold, by parameter: the call's (`params`) if it has any, else the model's.
+    """The effective token limits of an answer, by parameter: the call's (`params`), else the model's (`own`).
 
-    A call that says `max_tokens` replaces the model's `max_completion_tokens` too: both mean the same.
+    A call's `max_tokens` also replaces the model's `max_completion_tokens`: both mean the same.
     """
     for given in (params, own):
         limits = {name: given[name] for name in TOKEN_LIMITS if given.get(name) is not None}
@@ -107,18 +107,18 @@ def token_limits(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
 
 
 def most_tokens(params: Mapping[str, Any], own: Mapping[str, Any]) -> int | None:
-    """The most tokens of an answer that are asked for, of two limits the higher one; None: as many as there come."""
+    """The token limit of an answer, the higher one of two limits; None without a limit."""
     limits = token_limits(params, own).values()
     return max((one for one in limits if isinstance(one, int) and not isinstance(one, bool) and one > 0), default=None)
 
 
 def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size: int) -> Needs:
-    """What a request of `size` bytes rests on."""
+    """The needs of a request of `size` bytes."""
     found = set()
     if params.get("tools") or params.get("functions"):
         found.add("tools")
     response_format = params.get("response_format")
-    # A plain JSON object any model can be talked into: OpenRouter leaves the parameter out where it is not known.
+    # `json_object` is not a need: any model can write JSON, and OpenRouter drops the parameter if unsupported.
     if isinstance(response_format, Mapping) and response_format.get("type") == "json_schema":
         found.add("structured_outputs")
     for modality in _listed(params, "modalities"):
@@ -135,9 +135,9 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
 
 
 def blamed(message: str, needs: Iterable[str]) -> list[str]:
-    """Which of a request's needs an endpoint says it lacks: only what the message itself names.
+    """The needs that an endpoint's error message names as unsupported.
 
-    A value of a parameter (`tool_choice`), or two features that do not go together, is a matter of this request.
+    A refused value of a parameter (`tool_choice`), or two features that exclude each other, blames only this request.
     """
     said = message.lower()
     for value in _VALUES:
@@ -154,7 +154,7 @@ def _kind(part: object) -> str:
 
 
 def _shortened(params: Mapping[str, Any]) -> bool:
-    """Whether OpenRouter is asked to cut the prompt to the model's context: then it fits into any."""
+    """Whether OpenRouter will cut the prompt to the model's context. Then the prompt fits every model."""
     return bool(params.get("transforms")) or any(
         isinstance(plugin, Mapping) and plugin.get("id") == _COMPRESSION and plugin.get("enabled") is not False
         for plugin in _listed(params, "plugins")
@@ -162,7 +162,7 @@ def _shortened(params: Mapping[str, Any]) -> bool:
 
 
 def _length(content: object) -> int:
-    """The characters of a message's text; runs of blanks, of which tokenizers make one token, count next to nothing."""
+    """The characters of a message's text. Runs of blanks count almost 0, because a tokenizer makes them one token."""
     parts: Sequence[Any] = content if isinstance(content, list) else ({"text": content},)
     texts = (part.get("text") for part in parts if isinstance(part, Mapping))
     return sum(len(text) - 2 * (text.count("  ") + text.count("\t\t")) for text in texts if isinstance(text, str))
@@ -191,13 +191,13 @@ def slow(params: Mapping[str, Any]) -> bool:
 
 
 def own_providers(params: Mapping[str, Any]) -> bool:
-    """Whether the user has chosen the providers."""
+    """Whether the parameters choose the providers."""
     provider = params.get("provider")
     return isinstance(provider, Mapping) and bool(provider.get("only") or provider.get("order"))
 
 
 def _listed(params: Mapping[str, Any], name: str) -> Sequence[Any]:
-    """The list that a parameter should be; none where it is something else, which the endpoint will refuse."""
+    """The parameter as a list; empty for any other type, which the endpoint will refuse."""
     value = params.get(name)
     return value if isinstance(value, list | tuple) else ()
 
@@ -208,12 +208,12 @@ def _server_tool(tool: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestTraits:
-    """What the machine must know of the request.
+    """The properties of a request that the state machine needs.
 
-    `slow`: it asks for reasoning, images, plugins or carries a very long prompt; `needs`: abilities it rests on;
-    `own_providers`: the caller chose the providers; `continues`: delivered text may be gone on from; `idempotent`: it
-    may be sent to two models at once; `bounded`: the caller has set how long the answer may be; `size`: the class of
-    its prompt's length, 0 (below 4,000 tokens) to 3 (128,000).
+    `slow`: uses reasoning, images or plugins, or has a very long prompt; `needs`: required abilities; `own_providers`:
+    the caller chose the providers; `continues`: another model may continue delivered text; `idempotent`: two models may
+    be called at once; `bounded`: the caller limits the answer's length; `size`: the class of the prompt's length, 0
+    (below 4,000 tokens) to 3 (128,000).
     """
 
     slow: bool = False

@@ -1,4 +1,4 @@
-"""Which models a call may ask, in which order, and why others are left out. Calls nothing, takes no probe's slot."""
+"""Plans which models a call may use, in which order, and why others are skipped. Calls no model, reserves no probe."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _MOST_REMEMBERED = 1024
 
 
 class First(NamedTuple):
-    """A model that goes before its turn: the names by which it is known, the surest first, and why it does."""
+    """A model to move to the front of a plan: its possible names, the most certain first, and the reason."""
 
     models: Sequence[str]
     why: str
 
 
 class Router:
-    """Plans calls from the configuration, a call's choice and a look at health."""
+    """Plans calls from the configuration, the call's choice and the models' health."""
 
     def __init__(self, config: FallbackConfig, health: MemoryHealth, catalog: Catalog | None = None) -> None:
         self._config = config
@@ -46,9 +46,9 @@ class Router:
         self._seen: set[str] = set()
 
     def plan(self, choice: Choice, now: float, accounts: Mapping[str, str], needs: Needs = NO_NEEDS) -> Plan:
-        """The candidates for `choice`, in the order they would be asked if all were healthy and fit.
+        """The candidates for `choice`, in the order of use if all are healthy and meet the needs.
 
-        `accounts` gives the account behind each endpoint's key for this call, `needs` what its request rests on.
+        `accounts` holds the account of each endpoint's key for this call, `needs` the needs of its request.
         """
         own = {m.id: m for m in choice.models or () if isinstance(m, ModelConfig)}
         ids, excluded = self._select(choice)
@@ -74,7 +74,7 @@ class Router:
     ) -> Plan:
         """The plan with this model before the others, unless there is no key for its endpoint (it is `missing`).
 
-        Only the order changes, and only while that model's circuit is closed and nothing else speaks against it.
+        Only the order changes, and only if that model is READY (circuit closed, needs met) and its account not refused.
         """
         models, why = first
         allowed = [candidate for candidate in plan.candidates if candidate.target.endpoint not in missing]
@@ -113,11 +113,11 @@ class Router:
         return Route(tuple(asked), tuple(skipped), self._health.learnt(scopes, now), (plan.note,) if plan.note else ())
 
     def candidate(self, key: str, accounts: Mapping[str, str]) -> Candidate:
-        """The candidate behind one id."""
+        """The candidate of a model id."""
         return self._candidate(key, None, accounts)
 
     def has_seen(self, key: str) -> bool:
-        """Whether a call has named the model in its `models`."""
+        """Whether any call named the model in its `models`."""
         return key in self._seen
 
     def _candidate(self, key: str, own: ModelConfig | None, accounts: Mapping[str, str]) -> Candidate:
@@ -210,7 +210,7 @@ class Router:
         return f"cost tier {name} is above {cap}" if order.index(name) > order.index(cap) else None
 
     def _tier(self, key: str) -> str | None:
-        """The tier that lists the model, else the one that follows from its price, where that is one of ours."""
+        """The tier that lists the model, else the tier derived from its price, if such a tier is configured."""
         listed = self._config.tier_of(key)
         if listed is not None:
             return listed
@@ -221,7 +221,7 @@ class Router:
         return derived if derived in self._tier_order() else None
 
     def _tier_order(self) -> tuple[str, ...]:
-        """The tiers, cheapest first; the standard ones in whole, also where only some of them list models."""
+        """The tiers, cheapest first. All standard tiers if the configuration uses only standard tiers."""
         tiers = self._config.tiers()
         return STANDARD_TIERS if set(tiers) <= set(STANDARD_TIERS) else tiers
 
@@ -230,12 +230,12 @@ class Router:
         return STANDARD_TIERS.index(name) if name is not None else len(STANDARD_TIERS)
 
     def _fitted(self, candidate: Candidate, needs: Needs) -> Candidate:
-        """The candidate, with what it is known to lack; unknown means try."""
+        """The candidate, marked unfit if the model is known to lack a need. An unknown ability counts as present."""
         info = candidate.info
         if info is None:
             return candidate
         for need in sorted(needs.abilities):
-            # OpenRouter reads files for models that cannot.
+            # OpenRouter parses files for models without file input.
             if info.can(need) is False and not (need == "file" and candidate.on_openrouter):
                 return replace(candidate, unfit=f"does not support {need}")
         if info.context_length is not None and info.context_length < needs.tokens:
@@ -266,7 +266,7 @@ def _within(cap: PriceCap, plan: list[Candidate]) -> tuple[list[Candidate], list
 
 
 def _named(candidates: Iterable[Candidate], name: str) -> Candidate | None:
-    """The candidate with this key, else the one of which an answer says this name."""
+    """The candidate with the key `name`, else the candidate whose answers use that name."""
     known = [candidate for candidate in candidates if candidate.key == name]
     if known:
         return known[0]

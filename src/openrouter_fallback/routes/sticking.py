@@ -1,4 +1,4 @@
-"""Sessions and threads that stay for a while with the model that they failed over to (`stick_to`)."""
+"""Keeps sessions and threads for a limited time at the model that they failed over to (`stick_to`)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MOST_SESSIONS: Final = 4096
 
 
 class Stay(NamedTuple):
-    """The model that goes first, and until when (a time of the clock)."""
+    """The model to call first, and the time on the clock at which the stay ends."""
 
     model: str
     until: float
 
 
 class Sticking:
-    """Which model each session or thread has failed over to; the last 4,096 of them.
+    """Stores the model to which each session or thread failed over, for the last 4,096 of them.
 
-    A stay lasts `seconds` from its failover and is not renewed. Safe to use from several threads.
+    A stay ends `seconds` after its failover and is not renewed. Safe to use from several threads.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -31,7 +31,7 @@ class Sticking:
         self._lock = threading.Lock()
 
     def stay(self, session: str, now: float) -> Stay | None:
-        """Where a session stays now; None: nowhere."""
+        """The current stay of a session; None without a stay."""
         with self._lock:
             found = self._stays.get(session)
             if found is not None and now >= found.until:
@@ -40,7 +40,7 @@ class Sticking:
             return found
 
     def failed_over(self, session: str, model: str, now: float) -> None:
-        """A call of the session has been answered by another model than the first of its plan."""
+        """Record that another model than the first of the plan answered a call of the session."""
         with self._lock:
             found = self._stays.get(session)
             if found is not None and found.model == model and now < found.until:
@@ -52,9 +52,9 @@ class Sticking:
 
 
 def is_failover(first: str, attempts: tuple[Attempt, ...]) -> bool:
-    """Whether the model of the last attempt has answered in place of `first`, which failed or was passed over.
+    """Whether the model of the last attempt answered because `first` failed or was skipped.
 
-    Not where `first` was only slower than a hedge.
+    False if `first` was only slower than a hedge.
     """
     if attempts[-1].model == first:
         return False

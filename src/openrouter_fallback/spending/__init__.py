@@ -1,1 +1,1 @@
-"""Money: what a request may cost, what calls hold, what was spent."""
+"""Spend limits: quotes for requests, reservations of calls, and the ledger of a client."""

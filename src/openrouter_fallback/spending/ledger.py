@@ -1,9 +1,9 @@
-"""Money: what a request may cost, what calls under way hold, and what was spent. Decimals in USD, never floats.
+"""The ledger: amounts that active requests hold, and amounts spent. Decimals in USD, never floats.
 
-Before a request goes out, the most that it can cost is held; afterwards what it did cost takes that place. What is
-held and spent together never exceeds a limit, whatever runs at the same time: only where a request costs more than was
-held for it (more prompt tokens than estimated, another price than listed) does the limit give way by that much.
-No I/O; the day is an argument.
+Before a request is sent, its highest possible cost is held. When the request ends, the actual cost replaces the held
+amount. Held and spent amounts together never exceed a limit, also with concurrent calls. One exception: a request that
+costs more than its held amount (more prompt tokens than estimated, another price than listed) exceeds the limit by the
+difference. No I/O; the day is an argument.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ ZERO = Decimal(0)
 
 DAY_SECONDS = 86_400
 MOST_USD = 1_000_000
-"""What is said to have cost more has not."""
+"""A higher reported cost counts as wrong."""
 NANO = Decimal("0.000000001")
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a client has spent since midnight UTC, in USD, `estimated` of it where nobody reported a cost.
+    """The spend of a client since midnight UTC, in USD. `estimated` is the part without a reported cost.
 
-    `held` is what requests under way may still cost, `others` what the other processes of a fleet have spent; limits
-    are None where none is set.
+    `held` is the most that active requests may still cost, `others` the spend of the fleet's other processes. A limit
+    is None if not set.
     """
 
     today: Decimal
@@ -42,20 +42,20 @@ class Spend:
 
     @property
     def left(self) -> Decimal | None:
-        """What the day has left; None without a limit."""
+        """The USD left of the day's limit; None without a limit."""
         return None if self.per_day is None else max(ZERO, self.per_day - self.today - self.held - self.others)
 
 
 def today() -> int:
-    """The number of the day, UTC."""
+    """The number of the current day (UTC), counted from 1970."""
     return int(time.time() // DAY_SECONDS)
 
 
 class Ledger:
-    """What one client has spent and holds; shared by threads and loops.
+    """The spent and held amounts of one client. Safe to use from several threads and event loops.
 
-    `day` numbers the days by this machine's clock. In a fleet the store's time says which day it is, and `clock`
-    (seconds, monotonic) what has passed since. A day begins once: a clock that goes back over midnight zeroes nothing.
+    `day` returns the number of the day from this machine's clock. In a fleet the store's time gives the day, and
+    `clock` (seconds, monotonic) counts from there. A clock set back over midnight does not reset the day's spend.
     """
 
     def __init__(
@@ -66,46 +66,46 @@ class Ledger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limited = per_call is not None or per_day is not None
-        """Whether there is any limit."""
+        """Whether any limit is set."""
         self.per_call = per_call
         self.per_day = per_day
         self._today = day
         self._clock = clock
         self._ahead: float | None = None
-        """The store's time minus `clock`, in seconds; None until it was heard."""
-        # Re-entrant: a suspended call that is garbage-collected settles in whatever thread the collector runs.
+        """The store's time minus `clock`, in seconds; None before the first sync."""
+        # Re-entrant: the garbage collector may end a suspended call, which then settles in any thread.
         self._lock = threading.RLock()
         self._day = day()
         self._forks = 0
         self._spent = self._estimated = self._held = ZERO
         self._theirs: dict[str, int] = {}
-        """Nano-dollars that each of the fleet's other processes has spent on this day."""
+        """The nano-dollars that each other process of the fleet spent on this day."""
         self._others = ZERO
         _live.add(self)
 
     def purse(self) -> CallBudget:
-        """The purse of one call."""
+        """The budget of one call."""
         return CallBudget(self)
 
     def spend(self) -> Spend:
-        """A snapshot."""
+        """A snapshot of the amounts and limits."""
         with self._lock:
             self._turn()
             return Spend(self._spent, self._estimated, self._held, self._others, self.per_day, self.per_call)
 
     def collect(self, now: float) -> tuple[int, int]:
-        """The day at the store's time `now` (seconds since 1970), and the nano-dollars spent here in it."""
+        """The day at the store's time `now` (seconds since 1970), and the nano-dollars that this client spent on it."""
         with self._lock:
             first, self._ahead = self._ahead is None, now - self._clock()
             if first:
-                self._day = self._number()  # not a new day: this machine's clock was wrong
+                self._day = self._number()  # the first sync corrects the day; no new day began
             self._turn()
             return self._day, int(self._spent / NANO)
 
     def apply(self, day: int, theirs: Mapping[str, int]) -> None:
-        """The nano-dollars that each of the fleet's other processes has spent on that day.
+        """Record the nano-dollars that each other process of the fleet spent on `day`.
 
-        A process that is not named has not spent less: the store may have lost what it was told.
+        A missing or lower amount does not lower the known one: the store may have lost data.
         """
         with self._lock:
             self._turn()
@@ -115,7 +115,7 @@ class Ledger:
                 self._others = sum(known.values()) * NANO
 
     def after_fork(self) -> None:
-        """In a forked child: what the parent holds and has spent is the parent's."""
+        """Reset the amounts in a forked child. The parent keeps counting its own spend."""
         self._lock = threading.RLock()
         self._forks += 1
         self._spent = self._estimated = self._held = self._others = ZERO
@@ -125,17 +125,17 @@ class Ledger:
         return self._today() if self._ahead is None else int((self._clock() + self._ahead) // DAY_SECONDS)
 
     def _turn(self) -> None:
-        """Inside the lock: at midnight the day begins with nothing but what is still held."""
+        """Start a new day at midnight: spent amounts reset, held amounts stay. Call with the lock held."""
         day = self._number()
         if day > self._day:
             self._spent = self._estimated = self._others = ZERO
             self._theirs = {}
             self._day = day
         elif day < self._day - 1:
-            self._day = day  # the clock was days ahead, and what was spent stays spent
+            self._day = day  # the clock was days ahead; spent amounts stay
 
 
-# A lock that another thread holds while the process forks stays locked in the child for ever.
+# A lock that another thread holds during a fork stays locked in the child forever.
 _live: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 
@@ -150,7 +150,7 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What was booked for a request, an estimate, until its server tells what it has cost."""
+    """The estimated cost booked for a request, until the endpoint reports the actual cost."""
 
     _ledger: Ledger = field(repr=False)
     _forks: int
@@ -158,7 +158,7 @@ class Booking:
     usd: Decimal
 
     def correct(self, usd: Decimal) -> None:
-        """The request has cost so much: called once at most. What was booked yesterday stays as it is."""
+        """Replace the estimate by the actual cost. Call at most once. A booking of an earlier day stays unchanged."""
         ledger = self._ledger
         with ledger._lock:
             ledger._turn()
@@ -168,7 +168,7 @@ class Booking:
 
 
 class CallBudget:
-    """What one call may spend. For each request: `hold` before it is sent, `settle` after it; `close` at the end."""
+    """The budget of one call. Call `hold` before each request, `settle` after it, `close` at the end of the call."""
 
     __slots__ = ("_forks", "_held", "_ledger", "spent")
 
@@ -179,13 +179,13 @@ class CallBudget:
         self.spent = ZERO
 
     def left(self) -> tuple[Decimal | None, Decimal | None]:
-        """What this call, and what the day has left to spend; None: no limit."""
+        """The USD left of this call's limit and of the day's limit; None without a limit."""
         ledger = self._ledger
         with ledger._lock:
             return self._left()
 
     def hold(self, number: int, most: Decimal) -> bool:
-        """Put `most` aside for request `number`; whether the limits allow it."""
+        """Hold `most` USD for request `number`. Returns False if a limit forbids it."""
         ledger = self._ledger
         with ledger._lock:
             if any(left is not None and most > left for left in self._left()):
@@ -195,15 +195,15 @@ class CallBudget:
             return True
 
     def held(self, number: int) -> Decimal:
-        """What is put aside for request `number`."""
+        """The USD held for request `number`."""
         return self._held.get(number, ZERO)
 
     def settle(self, number: int, paid: Decimal, *, estimated: bool = False) -> Booking:
-        """The request has cost so much; what was held for it is free again."""
+        """Book the cost of a request and release its held amount."""
         ledger = self._ledger
         with ledger._lock:
             if self._forks != ledger._forks:
-                return Booking(ledger, self._forks, ledger._day, ZERO)  # a call of the parent's, ended in its child too
+                return Booking(ledger, self._forks, ledger._day, ZERO)  # the parent's call, which ends in its child too
             ledger._turn()
             ledger._held -= self._held.pop(number, ZERO)
             ledger._spent += paid
@@ -213,7 +213,7 @@ class CallBudget:
             return Booking(ledger, self._forks, ledger._day, paid)
 
     def close(self, running: Collection[int] = ()) -> None:
-        """The call is over: what was held and never asked for is free again, but for requests that are `running`."""
+        """End the call: release all held amounts, except those of requests that are still `running`."""
         ledger = self._ledger
         with ledger._lock:
             for number in [number for number in self._held if number not in running]:

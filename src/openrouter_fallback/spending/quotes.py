@@ -1,4 +1,4 @@
-"""Quotes: what a request may cost at most, before it is sent. Decimals in USD, never floats."""
+"""Quotes: the highest possible cost of a request before it is sent. Decimals in USD, never floats."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..routes.needs import most_tokens
 from .ledger import ZERO, Booking, Ledger
 
 BYTES_PER_TOKEN = 3
-"""Text counts more tokens than most models see in it: English has four bytes and more, code and other scripts three."""
+"""A low figure, so that estimates are high: English has four bytes or more per token, code and other scripts three."""
 TOKENS_PER_MESSAGE = 8
 TOKENS_PER_MEDIUM = 1500
-"""An image, a file or a piece of audio in the prompt."""
+"""The tokens of an image, a file or a piece of audio in the prompt."""
 TOKENS_PER_SECOND = 300
-"""What a fast model writes."""
+"""The completion tokens per second of a fast model."""
 LEAST_TOKENS = 64
-"""An answer that may not be longer than less is not worth asking for."""
+"""No request is sent if the budget allows fewer completion tokens."""
 DAY_SHARE = 4
-"""A request without a bound of its own holds at most this part (a quarter) of what the day has left."""
+"""A request without `max_tokens` first gets at most this part (one quarter) of the USD left of the day's limit."""
 
 
 _MICRO = Decimal("0.000001")
@@ -32,7 +32,7 @@ _MICRO = Decimal("0.000001")
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a request may cost: `most` is to be held, in USD. `max_tokens` is to be sent; None: as the caller wants."""
+    """The quote of a request: hold `most` USD, and send `max_tokens`; None keeps the caller's value."""
 
     most: Decimal
     max_tokens: int | None = None
@@ -40,14 +40,14 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Unaffordable:
-    """A request that may not be sent, and why. `priceless`: since the model's price is unknown."""
+    """A request must not be sent, with the reason. `priceless`: the model's price is unknown."""
 
     reason: str
     priceless: bool = False
 
 
 def prompt_tokens(messages: Iterable[Mapping[str, Any]], tools: object = None) -> int:
-    """About how many tokens a prompt has; rather more than fewer."""
+    """The estimated tokens of a prompt, rather too high than too low."""
     total = _json_tokens(tools) if tools else 0
     for message in messages:
         total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"))
@@ -70,7 +70,7 @@ def _json_tokens(value: object) -> int:
     try:
         return _text_tokens(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
     except (TypeError, RecursionError):
-        return _text_tokens(repr(value).encode("utf-8", "replace"))  # whether it can be sent is told elsewhere
+        return _text_tokens(repr(value).encode("utf-8", "replace"))  # the request's own check reports a bad value
 
 
 def _text_tokens(text: bytes) -> int:
@@ -85,10 +85,10 @@ def offer(
     left: Decimal | None,
     day_left: Decimal | None,
 ) -> Quote | Unaffordable:
-    """What a request to the model may cost, or why it may not be sent.
+    """The quote of a request to the model, or the reason why the request must not be sent.
 
-    `wanted` is the caller's `max_tokens` for each of its `choices`, `left` what this call may still spend, `day_left`
-    what the day has left (None: no limit).
+    `wanted` is the caller's `max_tokens` for each of its `choices`. `left` and `day_left` are the USD left of the
+    call's and the day's limit (None: no limit).
     """
     if info is None or info.prompt_price is None or info.completion_price is None:
         return Unaffordable("its price is unknown, and a spend limit is set", priceless=True)
@@ -112,7 +112,7 @@ def offer(
 
 
 def _longest(info: ModelInfo, prompt: int) -> int | None:
-    """The longest answer that the model gives; None if that is unknown."""
+    """The tokens of the model's longest answer to this prompt; None if unknown."""
     rest = None if info.context_length is None else max(1, info.context_length - prompt)
     known = [most for most in (info.max_output, rest) if most is not None]
     return min(known) if known else None
@@ -128,13 +128,13 @@ def _too_dear(whole: Decimal, most: Decimal) -> Unaffordable:
 
 
 def dollars(amount: Decimal, rounding: str = ROUND_CEILING) -> str:
-    """An amount for people, to the micro-dollar, without noughts at its end."""
+    """An amount in USD as text, to the micro-dollar, without trailing zeros."""
     text = f"{amount.quantize(_MICRO, rounding):f}"
     return text.rstrip("0").rstrip(".")
 
 
 class CostReservation:
-    """What the requests of one call may cost; holds it before each of them."""
+    """Reserves the possible cost of each request of one call before the request is sent."""
 
     def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
         self.purse = ledger.purse()
@@ -142,27 +142,27 @@ class CostReservation:
         self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
         self._params = params
         self.detached: set[int] = set()
-        """Requests that run on after the call, which settles them no more."""
+        """Requests that continue after the end of the call. The call does not settle them."""
         self.bounds: dict[int, int] = {}
-        """`max_tokens` that are to be sent, by request."""
+        """The `max_tokens` to send, by number of the request."""
 
     def offer(
         self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
     ) -> Quote | Unaffordable:
-        """What a request to the model (with its `own` parameters) may cost now, or why it may not be sent.
+        """The quote of a request to the model (with its `own` parameters), or why the request must not be sent.
 
-        `delivered` is the text that it goes on from, about `written` tokens of the answer.
+        `delivered` is the text that the request continues, about `written` tokens of the answer.
         """
         wanted = most_tokens(self._params, own)
         if wanted and most_tokens(self._params, {}):
-            wanted = max(1, wanted - written)  # as the request says
+            wanted = max(1, wanted - written)  # the request lowers its `max_tokens` in the same way
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
         return offer(info, prompt, wanted, self._choices(own), *self.purse.left())
 
     def hold(
         self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
     ) -> Unaffordable | None:
-        """Put aside what request `number` may cost; why it may not be sent, or None."""
+        """Hold the possible cost of request `number`. Returns why the request must not be sent, or None."""
         if not self.limited:
             return None
         found = self.offer(info, own, delivered, written)
@@ -175,20 +175,20 @@ class CostReservation:
         return None
 
     def close(self) -> None:
-        """The call is over: nothing is held any more, but for its detached requests."""
+        """End the call: release all held amounts, except those of detached requests."""
         self.purse.close(self.detached)
 
     def settle(self, number: int, cost: Decimal | None, *, estimated: bool) -> None:
-        """Request `number` has cost so much (USD; None: nothing is known of it), and its hold ends."""
+        """Book the cost of request `number` (USD, None if unknown) and release its held amount."""
         self.purse.settle(number, cost or ZERO, estimated=estimated)
 
     def settle_cut(
         self, number: int, cost: Decimal | None, info: ModelInfo | None, own: Mapping[str, Any], seconds: float
     ) -> Booking:
-        """Request `number` was cut after so many seconds, before it said what it has cost; `cost` is an estimate.
+        """Book request `number`, which was cancelled after `seconds` without a reported cost; `cost` is an estimate.
 
-        A server may bill what it has generated and not sent. So under a limit as much is booked as a fast model writes
-        in that time, but no more than was held: the limit holds whatever the server bills.
+        A server may bill tokens that it generated but did not send. So under a limit the booked cost is that of a fast
+        model's output in this time, at most the held amount: the limit holds for any bill of the server.
         """
         paid = cost or ZERO
         if self.limited and info is not None and info.completion_price is not None:

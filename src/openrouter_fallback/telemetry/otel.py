@@ -1,4 +1,4 @@
-"""Calls as OpenTelemetry spans and metrics, after the semantic conventions for generative AI (extra `otel`: API only).
+"""Records calls as OpenTelemetry spans and metrics, by the semantic conventions for generative AI (extra `otel`).
 
 One span for each call, `chat <first model>`, with all that the conventions know of it; below it one for each attempt.
 Tokens stand on the call's span only, so that a sum over spans counts them once. What the conventions have no word
@@ -65,7 +65,7 @@ Attributes = dict[str, Any]
 
 
 class _Call:
-    """A call under way: its span, those of its attempts, and what its metrics need."""
+    """An active call: its span, the spans of its attempts, and the data for its metrics."""
 
     __slots__ = ("attempts", "attributes", "first_token", "span", "started")
 
@@ -78,7 +78,7 @@ class _Call:
 
 
 class OpenTelemetry:
-    """Observes the calls of one client. `states` gives the state of each model's breaker; providers: None is global."""
+    """Observes the calls of one client. `states` returns each model's breaker state. Provider None: global."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class OpenTelemetry:
         return self._given or _configured()
 
     def end(self) -> None:
-        """No more: the spans that are still open end here."""
+        """Stop observing and end all open spans."""
         _live.discard(self)
         while self._calls:
             _, call = self._calls.popitem()
@@ -189,7 +189,7 @@ class OpenTelemetry:
         endpoint, model = self._config.split(key)
         return {"gen_ai.provider.name": endpoint, "gen_ai.request.model": model, **self._places[endpoint]}
 
-    # The call
+    # Events of the call
 
     def _begin(self, event: CallStarted, seen: Seen) -> None:
         first = self._aim(event.models[0]) if event.models else {"gen_ai.provider.name": "openrouter"}
@@ -302,12 +302,12 @@ class OpenTelemetry:
         span.end()
 
 
-# The SDK keeps an instrument's first callback only, so that of one client tells the breakers of all.
+# The SDK keeps only an instrument's first callback, so one client's callback reports the breakers of all clients.
 _live: weakref.WeakSet[OpenTelemetry] = weakref.WeakSet()
 
 
 def _breakers(meters: MeterProvider | None) -> Iterator[Observation]:
-    """Each model's breaker; the one that is furthest open where several clients have one of it."""
+    """Each model's breaker state. If several clients have a breaker for a model, the most open state counts."""
     worst: dict[str, int] = {}
     for one in list(_live):
         if one._meters is meters:
@@ -318,7 +318,7 @@ def _breakers(meters: MeterProvider | None) -> Iterator[Observation]:
 
 
 def _configured() -> bool:
-    """Whether the application has set a provider: the API's own ones do nothing."""
+    """Whether the application set a provider. The API's default providers record nothing."""
     providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
     return any(not type(one).__module__.startswith(_API_MODULES) for one in providers)
 

@@ -1,4 +1,4 @@
-"""Messages as JSON, in the form that OpenTelemetry's conventions for generative AI give them."""
+"""Messages as JSON, in the format of OpenTelemetry's conventions for generative AI."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Part = dict[str, Any]
 
 
 def input_messages(messages: Sequence[Mapping[str, Any]]) -> str:
-    """`gen_ai.input.messages`."""
+    """The value of `gen_ai.input.messages`."""
     return _json([{"role": str(message.get("role")), "parts": _parts(message)} for message in messages])
 
 
 def output_messages(completion: Completion) -> str:
-    """`gen_ai.output.messages`: one for each choice."""
+    """The value of `gen_ai.output.messages`: one message for each choice."""
     choices = completion.raw.get("choices", ())
     return _json(
         [
@@ -65,6 +65,6 @@ def _tool_call(call: Mapping[str, Any]) -> Part:
     function = call.get("function") or {}
     arguments = function.get("arguments")
     if isinstance(arguments, str):
-        with suppress(orjson.JSONDecodeError):  # else it is recorded as it was written
+        with suppress(orjson.JSONDecodeError):  # invalid JSON is recorded as text
             arguments = orjson.loads(arguments)
     return {"type": "tool_call", "id": call.get("id"), "name": function.get("name"), "arguments": arguments}
