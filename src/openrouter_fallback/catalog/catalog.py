@@ -51,7 +51,10 @@ class Catalog:
 
     def get(self, id: str) -> ModelInfo | None:
         """The model behind an id as one configures it (`endpoint:model` on another endpoint), a variant, an alias."""
-        endpoint, model = self._split(id)
+        return self.listed(*self._split(id))
+
+    def listed(self, endpoint: str, model: str) -> ModelInfo | None:
+        """The model that an endpoint calls so."""
         return self._listing(endpoint).get(model)
 
     def models(self, endpoint: str = OPENROUTER) -> tuple[ModelInfo, ...]:

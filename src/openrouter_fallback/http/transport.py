@@ -22,8 +22,8 @@ import httpx2
 from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..redaction import Redactor
-from ..sealed import Headers, Secrets, sealed_values
+from ..redaction import Redactor, Secrets
+from ..sealed import Headers
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
@@ -173,11 +173,9 @@ def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
         headers[name] = f"{headers[name]}, {value}" if again else value
     response.headers = []
     response.extensions.pop("reason_phrase", None)
-    redactor = Redactor(Secrets(sealed_values(sent)), tuple)
-    together = "\n".join(headers.values())
-    if redactor.literally(together) == together:
-        return headers
-    return {name: redactor.literally(value) for name, value in headers.items()}
+    redactor = Redactor(Secrets(value for value in sent.values() if isinstance(value, SecretStr)))
+    redactor.clean_values(headers, names=headers)
+    return headers
 
 
 class _Once:

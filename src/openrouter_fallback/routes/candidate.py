@@ -44,16 +44,20 @@ class Candidate:
     unfit: str = ""
     max_price: Mapping[str, str] | None = None
     attempts_set: bool = True
+    # Asked for in every call, and known with the candidate:
+    on_openrouter: bool = field(init=False, repr=False, compare=False)
+    """Whether OpenRouter's own parameters mean something to its endpoint."""
+    taker: str = field(init=False, repr=False, compare=False)
+    """Whoever takes or refuses a parameter: the endpoint; on OpenRouter, behind which many stand, the model."""
+    slow: bool = field(init=False, repr=False, compare=False)
+    """Whether it is known to think or search before it answers, by its variant or its own parameters."""
 
-    @property
-    def on_openrouter(self) -> bool:
-        """Whether OpenRouter's own parameters mean something to its endpoint."""
-        return self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
-
-    @property
-    def taker(self) -> str:
-        """Whoever takes or refuses a parameter: the endpoint; on OpenRouter, behind which many stand, the model."""
-        return self.key if self.on_openrouter else self.target.endpoint
+    def __post_init__(self) -> None:
+        on_openrouter = self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
+        object.__setattr__(self, "on_openrouter", on_openrouter)
+        object.__setattr__(self, "taker", self.key if on_openrouter else self.target.endpoint)
+        thinks = self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
+        object.__setattr__(self, "slow", thinks)
 
     @property
     def bounded(self) -> bool:
@@ -66,11 +70,6 @@ class Candidate:
         return "max_completion_tokens" if self.host == _OPENAI_HOST else "max_tokens"
 
     @property
-    def slow(self) -> bool:
-        """Whether it is known to think or search before it answers, by its variant or its own parameters."""
-        return self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
-
-    @property
     def own_providers(self) -> bool:
         """Whether its own parameters choose the providers."""
         return bool(self.params and own_providers(self.params))
@@ -78,7 +77,7 @@ class Candidate:
     @property
     def info(self) -> ModelInfo | None:
         """What the catalog knows of it."""
-        return self.catalog.get(self.key) if self.catalog is not None else None
+        return self.catalog.listed(self.target.endpoint, self.model) if self.catalog is not None else None
 
     @property
     def context(self) -> int | None:
