@@ -151,9 +151,12 @@ def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.R
     """The request as it is written; the only place where a key is in the clear."""
     lines = [(b"Host", place.host), *((name.encode(), revealed(value).encode()) for name, value in headers.items())]
     if body is None:
-        return httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
-    lines.append((b"Content-Length", b"%d" % len(body)))
-    return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+        request = httpcore2.Request(b"GET", place.url, extensions=_TIMEOUT)
+    else:
+        lines.append((b"Content-Length", b"%d" % len(body)))
+        request = httpcore2.Request(b"POST", place.url, content=_Once(body), extensions=_TIMEOUT)
+    request.headers = lines  # it would look at each whether it is bytes
+    return request
 
 
 def revealed(value: str | SecretStr) -> str:
