@@ -185,7 +185,8 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        self._clean_names()
+        if self.completion is None and self.failure is None:  # else that was done at its end, after which nothing comes
+            self._clean_names()
         self._collected.clear()
         if self._decoder is not None:
             self._decoder.forget()
@@ -490,20 +491,20 @@ class AttemptReader:
 
     def _clean_names(self) -> None:
         """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
-        if self._decoder is not None:
-            for names in (self._decoder.body, self._decoder.assembler.head):
-                if names:
-                    self._redactor.clean_names(names)
+        decoder = self._decoder
+        if decoder is not None:
+            self._redactor.clean_values(decoder.assembler.head, decoder.body or {})
 
     async def _end(self, ended: Ended) -> Ended:
         """End the attempt: remove keys and prompt from its failure. Other tasks run while a long prompt is searched."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        if failure is not None:
+            self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         self._clean_names()
         if failure is None:
             return ended
-        self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
         code = failure.code and keyless(failure.code)

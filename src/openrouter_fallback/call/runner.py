@@ -36,7 +36,6 @@ from ..events import (
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
-from ..redaction import Redactor
 from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
@@ -92,7 +91,6 @@ class CallRunner:
             streamed = tuple(replace(candidate, streams=True) for candidate in call.plan.candidates)
             call = replace(call, plan=replace(call.plan, candidates=streamed))
         self._call = call
-        self._redactor = Redactor(call.keys, call.request.texts)
         self._number = engine.number()
         self._deliver = deliver
         self._phase = Phase.NEW
@@ -400,7 +398,7 @@ class CallRunner:
             deliver=self._deliver,
             total_counts=call.limits.wall_clock,
             splice=splice,
-            redactor=self._redactor,
+            redactor=call.redactor,
         )
 
     def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:

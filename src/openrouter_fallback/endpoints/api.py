@@ -15,8 +15,8 @@ from ..config.models import OPENROUTER
 from ..errors import AuthenticationError, CatalogError, FallbackError
 from ..failures.classifier import from_response
 from ..http.protocol import Transport, TransportError
-from ..redaction import Redactor
-from ..sealed import Secrets, sealed_values
+from ..redaction import Redactor, Secrets
+from ..sealed import sealed_values
 from .destinations import Destination, Destinations
 from .keys import Keys
 
@@ -88,7 +88,7 @@ async def _get(
 
 
 def _keyless(wire: Destination, text: str) -> str:
-    return Redactor(Secrets(sealed_values(wire.headers)), tuple).clean(text)
+    return Redactor(Secrets(sealed_values(wire.headers))).clean(text)
 
 
 async def _fetch(transport: Transport, what: str, wire: Destination, unauthorized: type[FallbackError]) -> bytes:
