@@ -31,6 +31,7 @@ SHORTEST_QUOTE: Final = 20
 _MARK: Final = 8  # bytes of a fingerprint: one integer of an array
 _STRIDE: Final = 2  # only every second of the prompt's adjacent fingerprints is looked up
 _DENSE: Final = 4_000  # a prompt of at most this many bytes has a fingerprint at each of its bytes
+_WIDE: Final = 47  # an equal stretch this long is no chance; masked around a fingerprint that repeats too often
 _MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared byte by byte
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
@@ -198,11 +199,12 @@ class _Folded:
                     continue
                 first, last = _around(self.data, at, prompt, shift + place * stride)
                 if last - first >= SHORTEST_QUOTE:
-                    self._looked.update(range(first, last))
                     self._quotes.update(range(first, last))
+                    if last - first >= _WIDE:  # a shorter one may be chance, and the real quote be longer
+                        self._looked.update(range(first, last))
         # The prompt repeats this fingerprint too often to compare all places: mark it and the bytes around it.
         for at in self._marks[mark]:
-            self._quotes.update(range(max(0, at - SHORTEST_QUOTE), min(len(self.data), at + _MARK + SHORTEST_QUOTE)))
+            self._quotes.update(range(max(0, at - _WIDE), min(len(self.data), at + _MARK + _WIDE)))
 
     def cleaned(self) -> str:
         """The message with a mask for each quote."""
