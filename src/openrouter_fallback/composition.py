@@ -158,7 +158,7 @@ def health_store(
             clock=time.monotonic,
             random=random.random,
             spawn=_spawn,
-            till=ledger,
+            counter=ledger,
             account=lambda: spend_account(config, keys),
         )
     except (TypeError, ValueError) as error:

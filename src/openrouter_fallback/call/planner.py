@@ -69,7 +69,7 @@ class Planner:
             limits = replace(limits, total=max(0.0, limits.total - (self.runtime.clock() - begun)))
 
         def destination(candidate: Candidate) -> Destination:
-            return self.destinations.wire(candidate, ring, arguments.headers)
+            return self.destinations.destination(candidate, ring, arguments.headers)
 
         request = arguments.request
         redactor = Redactor(ring.secrets(self.destinations.secrets(arguments.headers)), request.texts)

@@ -63,7 +63,7 @@ class Call:
     request: Request
     plan: Plan
     limits: Limits
-    wire: Callable[[Candidate], Destination]
+    destination: Callable[[Candidate], Destination]
     host: CallbackHost
     accept: Accept | None = None
     key_hint: str = ""

@@ -104,11 +104,11 @@ class Candidate:
             return 2
         return 1 if mine is None or price is None else 3
 
-    def fitting(self, standing: AvailabilityStatus) -> AvailabilityStatus:
+    def fitting(self, status_of: AvailabilityStatus) -> AvailabilityStatus:
         """The availability for this request: UNFIT if the model lacks a need of the request."""
-        if self.unfit and standing.gate in (Availability.READY, Availability.PROBE):
+        if self.unfit and status_of.gate in (Availability.READY, Availability.PROBE):
             return AvailabilityStatus(Availability.UNFIT, self.unfit)
-        return standing
+        return status_of
 
 
 @dataclass(frozen=True, slots=True)
