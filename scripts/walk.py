@@ -86,7 +86,7 @@ CALLS: dict[str, Callable[[FallbackClient, Emulator], Awaitable[None]]] = {
 
 
 class _Patient(selectors.DefaultSelector):
-    """Looks for data only after the emulator has sent all that it will: counts depend on the code, not on the machine."""
+    """Looks for data only after the emulator has sent everything, so that counts do not depend on the machine."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         time.sleep(_PATIENCE_SECONDS)
