@@ -125,7 +125,7 @@ REPEATS_ITSELF = {
 def test_a_text_that_repeats_itself_may_do_so_again(delivered: str) -> None:
     with pytest.raises(SeamNotFound, match="repeat the answer or go on"):
         joined(SeamJoiner(delivered), delivered + " it all.", (1, 9))
-    with pytest.raises(SeamNotFound, match="repeat the end or go on"):
+    with pytest.raises(SeamNotFound, match="repeat the end or continue"):
         joined(SeamJoiner("It was a long story. " + delivered), delivered + " it all.", (1, 9))
 
 
@@ -136,7 +136,7 @@ TWICE = f"def show():\n{RULE}    print('one')\n{RULE}"
 @pytest.mark.parametrize("sizes", CHUNKINGS.values(), ids=CHUNKINGS)
 @pytest.mark.parametrize("said", [RULE + "    print('two')\n", RULE + RULE])
 def test_what_came_twice_may_be_meant_a_third_time(said: str, sizes: tuple[int, int]) -> None:
-    with pytest.raises(SeamNotFound, match="repeat the end or go on"):
+    with pytest.raises(SeamNotFound, match="repeat the end or continue"):
         joined(SeamJoiner(TWICE), said, sizes)
 
 
