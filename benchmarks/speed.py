@@ -171,15 +171,15 @@ def health() -> list[Row]:
     tracker = HealthTracker()
     store = MemoryHealth(Rules(), lambda: 0.5)
     target = HealthScopes("bench/20", "openrouter", "openrouter#")
-    ticket = store.begin(target, 0.0)
-    assert ticket is not None
-    store.success(ticket, 0.0)
+    permit = store.begin(target, 0.0)
+    assert permit is not None
+    store.success(permit, 0.0)
     return [
         Row("health-record", _per_call(lambda: tracker.record_success("bench/20")), target=2.0),
         Row("health-query", _per_call(lambda: tracker.should_skip("bench/20")), target=2.0),
-        Row("health-standing", _per_call(lambda: store.standing(target, 2.0)), target=2.0),
+        Row("health-standing", _per_call(lambda: store.status_of(target, 2.0)), target=2.0),
         Row("health-begin", _per_call(lambda: store.begin(target, 2.0))),
-        Row("health-success", _per_call(lambda: store.success(ticket, 2.0))),
+        Row("health-success", _per_call(lambda: store.success(permit, 2.0))),
     ]
 
 

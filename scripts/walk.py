@@ -6,7 +6,8 @@
 The calls are a healthy `achat`, a 503 and then the second model, and a stream that is cut in mid-answer and continued.
 A room is a folder of `openrouter_fallback`, or a module beside the folders. A move goes from a function of one room to
 a function of another; a return is a move to a room that the walk has already left. A coroutine that is resumed counts
-again. Comprehensions and lambdas do not count. The emulator serves in a thread of its own, which the walk does not see.
+again; the loop waits until an answer has arrived, so that the machine does not decide how often. Comprehensions and
+lambdas do not count. The emulator serves in a thread of its own, which the walk does not see.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import selectors
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,6 +29,7 @@ from openrouter_fallback import FallbackClient
 from openrouter_fallback.emulator import Emulator
 
 SOURCE = Path(openrouter_fallback.__file__).parent
+_PATIENCE_SECONDS = 0.01
 CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
 
 
@@ -81,7 +85,21 @@ CALLS: dict[str, Callable[[FallbackClient, Emulator], Awaitable[None]]] = {
 }
 
 
-async def walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
+class _Patient(selectors.DefaultSelector):
+    """Looks for data only after the emulator has sent everything, so that counts do not depend on the machine."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        time.sleep(_PATIENCE_SECONDS)
+        return super().select(timeout)
+
+
+def walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
+    """What a call enters, on an event loop that reads what has arrived in as few reads as can be."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_Patient())) as runner:
+        return runner.run(_walked(call))
+
+
+async def _walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
     """The second call of a client: its first one also makes connections and reads the catalog."""
     with Emulator() as emulator:
         client = FallbackClient(
@@ -103,7 +121,7 @@ def main() -> None:
     parser.add_argument("--rooms", action="store_true", help="also the rooms of each call")
     chosen = parser.parse_args()
     logging.getLogger("openrouter_fallback").addHandler(logging.NullHandler())
-    walks = {name: asyncio.run(walked(call)) for name, call in CALLS.items()}
+    walks = {name: walked(call) for name, call in CALLS.items()}
     print("| call | functions entered | rooms | moves between rooms | returns to a room |")
     print("|---|--:|--:|--:|--:|")
     for name, walk in walks.items():

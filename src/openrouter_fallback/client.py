@@ -141,9 +141,9 @@ class FallbackClient:
         headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
-        mailbox = SyncBridge(self._events)
+        bridge = SyncBridge(self._events)
         ring = self._parts.keys.ring()
-        return mailbox.run(lambda: self._parts.planner.answer(asked, limits, mailbox, ring))
+        return bridge.run(lambda: self._parts.planner.answer(asked, limits, bridge, ring))
 
     async def achat(
         self,
@@ -210,13 +210,13 @@ class FallbackClient:
             thread_id=thread_id,
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
-        mailbox = SyncBridge(self._events)
+        bridge = SyncBridge(self._events)
         ring = self._parts.keys.ring()
 
         async def start() -> CallRunner:
-            return await self._parts.planner.begin(asked, limits, mailbox, ring, deliver=True)
+            return await self._parts.planner.begin(asked, limits, bridge, ring, deliver=True)
 
-        return Stream(mailbox, start)
+        return Stream(bridge, start)
 
     def astream(
         self,

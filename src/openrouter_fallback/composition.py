@@ -158,7 +158,7 @@ def health_store(
             clock=time.monotonic,
             random=random.random,
             spawn=_spawn,
-            till=ledger,
+            counter=ledger,
             account=lambda: spend_account(config, keys),
         )
     except (TypeError, ValueError) as error:
@@ -204,7 +204,7 @@ def spend_account(config: FallbackConfig, keys: Keys) -> SpendAccount:
 
 def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
     """Fetches the cost of interrupted attempts afterwards; None without a spend limit."""
-    return Bills(partial(generation_cost, transport)) if ledger else None
+    return Bills(partial(generation_cost, transport)) if ledger.limited else None
 
 
 def ledger_of(limit: SpendLimit | None) -> Ledger:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 KEY_MASK: Final = "***"
 PROMPT_MASK: Final = "[prompt]"
 
@@ -21,17 +23,22 @@ SLICE_CHARACTERS: Final = 64 * 1024
 """Characters of the prompt that are read in one step: about 0.3 ms."""
 MOST_CHARACTERS: Final = 4_000
 """A longer message is cut to this length."""
+NAMES: Final = ("id", "model", "provider")
+"""The fields of an answer that name the answer, the model and the provider."""
 SHORTEST_QUOTE: Final = 20
 """An equal stretch of this many folded bytes counts as a quote of the prompt."""
 
 _MARK: Final = 8  # bytes of a fingerprint: one integer of an array
 _STRIDE: Final = 2  # only every second of the prompt's adjacent fingerprints is looked up
 _DENSE: Final = 4_000  # a prompt of at most this many bytes has a fingerprint at each of its bytes
+_WIDE: Final = 47  # an equal stretch this long is no chance; masked around a fingerprint that repeats too often
 _MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared byte by byte
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
-_NAMES: Final = ("id", "model", "provider")
 _FOLDED: Final = b" \t\n\r\v\f\"'\\"
+
+_BORDERS: Final = re.compile(r"[\s;,=]")
+_WORD: Final = re.compile(r"[^\s;,=]{12,}")
 
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
@@ -53,12 +60,34 @@ def without_keys(text: str) -> str:
     return _KEY.sub(KEY_MASK, text)
 
 
+class Secrets:
+    """All secrets of a call, for the code that takes them out of messages: iterating opens them one by one.
+
+    Of a secret that has words (`Token t-123...`, `session=t-123...; theme=x`) the long ones are secrets as well.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Iterable[SecretStr] = ()) -> None:
+        self._values = tuple(values)
+
+    def __iter__(self) -> Iterator[str]:
+        for sealed_value in self._values:
+            value = sealed_value.get_secret_value().removeprefix("Bearer ")
+            yield value
+            if _BORDERS.search(value):
+                yield from _WORD.findall(value)
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self._values)})"
+
+
 class Redactor:
     """Cleans the messages of one call. `keys` are all its API keys, `texts` returns the texts of its prompt."""
 
     __slots__ = ("_keys", "_texts")
 
-    def __init__(self, keys: Iterable[str], texts: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, keys: Iterable[str] = (), texts: Callable[[], Iterable[str]] = tuple) -> None:
         self._keys = keys
         self._texts = texts
 
@@ -76,12 +105,17 @@ class Redactor:
             text = text.replace(key, KEY_MASK)
         return text
 
-    def clean_names(self, body: dict[str, Any]) -> None:
-        """Remove the call's keys from an answer's id, model and provider, which go into events, spans and logs."""
-        said = [name for name in _NAMES if isinstance(body.get(name), str)]
-        together = "\n".join([body[name] for name in said])
-        if self.literally(together) != together:
-            body.update({name: self.literally(body[name]) for name in said})
+    def clean_values(self, *places: dict[str, Any], names: Iterable[str] = NAMES) -> None:
+        """Remove the call's keys from the texts under `names`: those of an answer go into events, spans and logs.
+
+        Keys are rare there. So all texts are searched together first.
+        """
+        texts = [text for place in places for name in names if isinstance(text := place.get(name), str)]
+        together = "\n".join(texts)
+        if self.literally(together) == together:
+            return
+        for place in places:
+            place.update({name: self.literally(place[name]) for name in names if isinstance(place.get(name), str)})
 
     def keyless(self, text: str) -> str:
         """`text` without the call's keys, and without a truncated key at the end of the text."""
@@ -165,11 +199,12 @@ class _Folded:
                     continue
                 first, last = _around(self.data, at, prompt, shift + place * stride)
                 if last - first >= SHORTEST_QUOTE:
-                    self._looked.update(range(first, last))
                     self._quotes.update(range(first, last))
+                    if last - first >= _WIDE:  # a shorter one may be chance, and the real quote be longer
+                        self._looked.update(range(first, last))
         # The prompt repeats this fingerprint too often to compare all places: mark it and the bytes around it.
         for at in self._marks[mark]:
-            self._quotes.update(range(max(0, at - SHORTEST_QUOTE), min(len(self.data), at + _MARK + SHORTEST_QUOTE)))
+            self._quotes.update(range(max(0, at - _WIDE), min(len(self.data), at + _MARK + _WIDE)))
 
     def cleaned(self) -> str:
         """The message with a mask for each quote."""

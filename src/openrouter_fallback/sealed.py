@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -25,29 +24,3 @@ def sealed_headers(headers: Mapping[str, Any] | None) -> Any:
 def sealed_values(headers: Headers) -> list[SecretStr]:
     """The header values that are `SecretStr`."""
     return [value for value in headers.values() if isinstance(value, SecretStr)]
-
-
-_BORDERS: Final = re.compile(r"[\s;,=]")
-_WORD: Final = re.compile(r"[^\s;,=]{12,}")
-
-
-class Secrets:
-    """All secrets of a call, for the code that removes them from messages. Iterating yields the plain values.
-
-    The long words of a secret with several words (`Token t-123...`, `session=t-123...; theme=x`) are secrets too.
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Iterable[SecretStr] = ()) -> None:
-        self._values = tuple(values)
-
-    def __iter__(self) -> Iterator[str]:
-        for sealed_value in self._values:
-            value = sealed_value.get_secret_value().removeprefix("Bearer ")
-            yield value
-            if _BORDERS.search(value):
-                yield from _WORD.findall(value)
-
-    def __repr__(self) -> str:
-        return f"Secrets({len(self._values)})"

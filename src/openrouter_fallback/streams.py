@@ -156,9 +156,9 @@ class Stream:
     deletes its stream. After the last piece `completion` holds the whole answer. A forked child cannot read the stream.
     """
 
-    def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
-        self._mailbox = mailbox
-        self._pump = _Pump(mailbox, start)
+    def __init__(self, bridge: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
+        self._bridge = bridge
+        self._pump = _Pump(bridge, start)
         self._pieces: deque[Piece] = deque()
         self._ended = False
         self._busy = False
@@ -216,20 +216,20 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        if not self._ended and self._mailbox.process == os.getpid():
+        if not self._ended and self._bridge.process == os.getpid():
             self._pump.cancel()
 
     def _same_process(self) -> None:
-        if self._mailbox.process != os.getpid():
+        if self._bridge.process != os.getpid():
             raise RuntimeError("this stream was begun in the parent process; begin a new one after the fork")
 
 
 class _Pump:
     """Reads batches ahead on the portal's event loop. A piece then needs no round trip between threads."""
 
-    def __init__(self, mailbox: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
+    def __init__(self, bridge: SyncBridge, start: Callable[[], Awaitable[CallRunner]]) -> None:
         self.run: CallRunner | None = None
-        self._mailbox = mailbox
+        self._bridge = bridge
         self._start = start
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
@@ -240,32 +240,32 @@ class _Pump:
         """The next batch, None at the end. Raises the exception of the call."""
         if not self._begun:
             self._begun = True
-            self._mailbox.spawn(self._read)
-        batch = self._mailbox.receive()
+            self._bridge.spawn(self._read)
+        batch = self._bridge.receive()
         if batch is None:
             return None
         self._unread -= 1
         if self._room is not None and self._unread < READ_AHEAD // 2:
             room, self._room = self._room, None
-            self._mailbox.soon(room.set)
+            self._bridge.soon(room.set)
         return batch
 
     def cancel(self) -> None:
         """Stop reading. Does not wait."""
         if self._begun:
-            self._mailbox.abandon()
+            self._bridge.abandon()
 
     def close(self) -> None:
         """Stop reading and wait until the connection is closed."""
         if self._begun:
-            self._mailbox.stop()
+            self._bridge.stop()
 
     async def _read(self) -> None:
         run = self.run = await self._start()
         try:
             while (batch := await run.advance()) is not None:
                 self._unread += 1
-                self._mailbox.put(batch)
+                self._bridge.put(batch)
                 if self._unread >= READ_AHEAD:
                     room = self._room = asyncio.Event()
                     if self._unread >= READ_AHEAD // 2:  # the consumer may have caught up before `room` was set

@@ -110,8 +110,8 @@ def test_a_stream_closed_by_another_thread_ends(
     monkeypatch.setattr("openrouter_fallback.call.portal.CLOSING_SECONDS", 3600.0)
     stream = client.stream("hello")
     assert next(stream).text == "hello"
-    turns = Turns(stream._mailbox._box, first)
-    monkeypatch.setattr(stream._mailbox, "_box", turns)
+    turns = Turns(stream._bridge._box, first)
+    monkeypatch.setattr(stream._bridge, "_box", turns)
     rest: list[list[Piece]] = []
     reader = begin(lambda: rest.append(list(stream)))
     assert turns.reading.wait(PATIENCE)

@@ -183,7 +183,7 @@ def test_a_model_that_always_reasons_has_the_slow_deadlines(
     ((only, under_way),) = asks
     assert only.stall == SLOW_STALL_SECONDS
     assert under_way.doubt_at is not None
-    assert under_way.doubt_at - only.ticket.started == pytest.approx(SLOW_FIRST_TOKEN_SECONDS)
+    assert under_way.doubt_at - only.permit.started == pytest.approx(SLOW_FIRST_TOKEN_SECONDS)
 
 
 def test_a_model_that_always_answers_in_json_is_checked(server: RawServer) -> None:

@@ -62,14 +62,16 @@ class Half:
 
     def ago(self, seconds: float) -> None:
         """Three calls have failed at the first model so long ago."""
-        engine = parts_of(self.client).runtime
+        runtime = parts_of(self.client).runtime
         accounts = parts_of(self.client).keys.accounts()
-        target = parts_of(self.client).router.plan(self.client._defaults, engine.clock(), accounts).candidates[0].target
-        at = engine.clock() - seconds
+        target = (
+            parts_of(self.client).router.plan(self.client._defaults, runtime.clock(), accounts).candidates[0].target
+        )
+        at = runtime.clock() - seconds
         for _ in range(3):
-            ticket = engine.health.begin(target, at)
-            assert ticket is not None
-            engine.health.model_failed(ticket, at)
+            permit = runtime.health.begin(target, at)
+            assert permit is not None
+            runtime.health.model_failed(permit, at)
 
     @property
     def health(self) -> MemoryHealth:
@@ -83,9 +85,9 @@ class Half:
 
     def at_rest(self) -> None:
         """Nothing is left behind: no task, place, attempt or money."""
-        engine = parts_of(self.client).runtime
-        assert not len(engine.background)
-        assert {places._value for places in engine._places.values()} <= {512}
+        runtime = parts_of(self.client).runtime
+        assert not len(runtime.background)
+        assert {places._value for places in runtime._places.values()} <= {512}
         assert not any(model.breaker.in_flight for model in self.health._models.values())
         assert self.client.spend().held == 0
 

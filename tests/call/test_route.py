@@ -57,10 +57,10 @@ def test_the_learnt_deadline_for_a_first_token_of_this_request_is_shown(client: 
     assert client.route().first_token_overdue == {}
     target = parts_of(client).planner.candidate(ONE, ()).target
     for _ in range(200):
-        ticket = runtime.health.begin(target, 998.0)
-        assert ticket is not None
-        runtime.health.first_token(ticket, 1000.0)
-        runtime.health.ended(ticket)
+        permit = runtime.health.begin(target, 998.0)
+        assert permit is not None
+        runtime.health.first_token(permit, 1000.0)
+        runtime.health.ended(permit)
     shown = client.route().first_token_overdue
     assert shown == {ONE: client.health()[ONE].first_token_overdue}
     assert 8.0 <= shown[ONE] <= 8.0 * 1.2

@@ -151,9 +151,9 @@ def test_a_probe_that_another_thread_took_first_goes_to_the_next() -> None:
     world.health = Rival(Rules(), lambda: 0.0)
     target = world.candidate("a").target
     for _ in range(3):
-        ticket = MemoryHealth.begin(world.health, target, START - 10)
-        assert ticket is not None
-        world.health.model_failed(ticket, START - 10)
+        permit = MemoryHealth.begin(world.health, target, START - 10)
+        assert permit is not None
+        world.health.model_failed(permit, START - 10)
     world.call("a b")
     world.run()
     assert world.requests() == "b@0"
@@ -261,6 +261,6 @@ def test_an_endpoints_probe_succeeds_with_the_status_line_not_only_with_the_answ
     candidate = Candidate("slow", "slow", slow, attempts=1)
     machine = Failover([candidate], policy("smart"), health, Limits(), RequestTraits(), 20.0, lambda: 0.0)
     machine.begin(20.0)
-    assert health.standing(other, 20.0).gate is Availability.LEFT_OUT
+    assert health.status_of(other, 20.0).gate is Availability.LEFT_OUT
     machine.reached(20.1)
-    assert health.standing(other, 20.1).gate is Availability.READY
+    assert health.status_of(other, 20.1).gate is Availability.READY

@@ -304,7 +304,7 @@ def test_a_model_that_reasons_unasked_is_given_more_time() -> None:
     world.call("a b", at=0)
     second = world.call("a b", at=10)
     world.run()
-    assert [(ask.ticket.started - START, ask.stall) for ask in second.asks] == [(10.0, 300.0), (130.0, 30.0)]
+    assert [(ask.permit.started - START, ask.stall) for ask in second.asks] == [(10.0, 300.0), (130.0, 30.0)]
 
 
 def test_a_credits_failure_orders_only_and_does_not_leave_out() -> None:
@@ -329,7 +329,7 @@ def test_a_refused_account_is_kept_for_the_order(refusal: Failure, what: str) ->
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_standing(target, START + second) for second in (59, 60)] == [what, None]
+    assert [world.health.account_status(target, START + second) for second in (59, 60)] == [what, None]
 
 
 def test_credits_are_kept_as_long_as_the_server_says() -> None:
@@ -337,7 +337,7 @@ def test_credits_are_kept_as_long_as_the_server_says() -> None:
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_standing(target, START + second) for second in (89, 90)] == ["credits", None]
+    assert [world.health.account_status(target, START + second) for second in (89, 90)] == ["credits", None]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_only_the_need_that_is_named_is_blamed(message: str, needs: list[str], l
     world.run()
     target = world.candidate("a").target
     assert [
-        need for need in needs if world.health.standing(target, START, {need}).gate is Availability.UNFIT
+        need for need in needs if world.health.status_of(target, START, {need}).gate is Availability.UNFIT
     ] == lacking
 
 
@@ -416,8 +416,8 @@ def test_what_a_model_has_earned_does_not_count_while_its_circuit_is_open() -> N
     health = MemoryHealth(Rules(), lambda: 0.0, retry_budget=0.2)
     target = World({}).candidate("a").target
     for second in range(6):
-        ticket = health.begin(target, float(second)) or pytest.fail("not admitted")
-        health.success(ticket, float(second)) if second < 3 else health.model_failed(ticket, float(second))
+        permit = health.begin(target, float(second)) or pytest.fail("not admitted")
+        health.success(permit, float(second)) if second < 3 else health.model_failed(permit, float(second))
     for _ in range(10):
         assert health.begin(target, 6.0, forced=True, extra=True) is not None
     assert not health.affords(6.0, ("a",))
@@ -433,7 +433,7 @@ def test_a_recovered_model_is_called_by_the_second_call_after_30_s(apart: float,
         number += 1
     world.run()
     assert [call.outcome for call in world.calls if call.error] == []
-    late = [call for call in world.calls if call.asks[0].ticket.started - START > lasts + 30.0]
+    late = [call for call in world.calls if call.asks[0].permit.started - START > lasts + 30.0]
     assert "a" in [call.asks[0].candidate.key for call in late[:2]]
     dead = [at for at in world.requests_to("a") if at < lasts]
     assert len(dead) <= 3 + lasts / 20.0 + 1, "three to notice it, then one in 20 s"

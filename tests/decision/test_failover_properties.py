@@ -329,8 +329,8 @@ class Machines(RuleBasedStateMachine):
             assert call.spent.get(one.key, 0) < one.attempts
             assert command.total_by <= call.deadline
             assert self.now <= command.first_token_by <= command.total_by
-            standing = self.health.standing(one.target, self.now)
-            assert standing.gate is not Availability.DISABLED
+            status_of = self.health.status_of(one.target, self.now)
+            assert status_of.gate is not Availability.DISABLED
             assert not command.ignore or one.target.endpoint == OPENROUTER
         elif isinstance(command, Fail) and command.why == "exhausted":
             self.exhausted(call, over_budget=command.over_budget)
@@ -342,32 +342,32 @@ class Machines(RuleBasedStateMachine):
         """
         for one in call.candidates.values():
             if one.key not in call.spent:
-                standing = self.health.standing(one.target, self.now)
+                status_of = self.health.status_of(one.target, self.now)
                 assert (
-                    standing.gate is Availability.DISABLED
+                    status_of.gate is Availability.DISABLED
                     or one.target.account in call.refused_accounts
-                    or (over_budget and standing.gate is Availability.LEFT_OUT and bool(call.spent))
-                    or (standing.gate is Availability.COOLING and (standing.until or 0.0) >= call.deadline)
-                    or (call.stretched and standing.gate is Availability.COOLING)
-                ), (one.key, standing)
+                    or (over_budget and status_of.gate is Availability.LEFT_OUT and bool(call.spent))
+                    or (status_of.gate is Availability.COOLING and (status_of.until or 0.0) >= call.deadline)
+                    or (call.stretched and status_of.gate is Availability.COOLING)
+                ), (one.key, status_of)
 
     @invariant()
     def one_probe_at_a_time(self) -> None:
         calls = getattr(self, "calls", [])
         for models in (True, False):
             probing = [
-                ask.ticket.target.model if models else ask.ticket.target.endpoint
+                ask.permit.target.model if models else ask.permit.target.endpoint
                 for call in calls
                 if not call.over
                 for ask in call.asks
-                if (ask.ticket.model if models else ask.ticket.endpoint) in self.probes()
+                if (ask.permit.model if models else ask.permit.endpoint) in self.probes()
             ]
             assert len(set(probing)) == len(probing)
 
     @invariant()
     def a_slot_belongs_to_an_attempt_under_way(self) -> None:
         asks = self.under_way if hasattr(self, "calls") else []
-        held = {target for ask in asks for target in (ask.ticket.model, ask.ticket.endpoint)}
+        held = {target for ask in asks for target in (ask.permit.model, ask.permit.endpoint)}
         assert self.probes() <= held
 
     def probes(self) -> set[object]:

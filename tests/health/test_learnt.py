@@ -46,9 +46,9 @@ def test_an_answer_unlearns_a_lack() -> None:
     known = health()
     known.learn_lack(A, "tools", 0.0)
     known.learn_lack(A, "image", 0.0)
-    ticket = known.begin(A, 0.5)
-    assert ticket is not None
-    known.success(ticket, 1.0, {"tools"})
+    permit = known.begin(A, 0.5)
+    assert permit is not None
+    known.success(permit, 1.0, {"tools"})
     assert [str(fact) for fact in known.learnt({"a"}, 1.0)] == ["a lacks image"]
 
 

@@ -75,13 +75,13 @@ UNSTREAMED = (ResponseMode.ACCUMULATE, ResponseMode.COMPACT_ACCUMULATE)
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_query_engine(index: VectorStoreIndex, emulator: Emulator, served_by: str, mode: ResponseMode) -> None:
     emulator.reply(text=TEXT)
-    engine = index.as_query_engine(response_mode=mode, similarity_top_k=2)
+    runtime = index.as_query_engine(response_mode=mode, similarity_top_k=2)
 
-    response = await to_thread(engine.query, "What do seams do?")
+    response = await to_thread(runtime.query, "What do seams do?")
     assert TEXT in str(response)
     assert who(emulator) == served_by
 
-    response = await engine.aquery("What do seams do?")
+    response = await runtime.aquery("What do seams do?")
     assert TEXT in str(response)
 
 
@@ -90,13 +90,13 @@ async def test_a_streaming_query_engine(
     index: VectorStoreIndex, emulator: Emulator, served_by: str, mode: ResponseMode
 ) -> None:
     emulator.reply(text=TEXT)
-    engine = index.as_query_engine(response_mode=mode, similarity_top_k=2, streaming=True)
+    runtime = index.as_query_engine(response_mode=mode, similarity_top_k=2, streaming=True)
 
-    response: Any = await to_thread(engine.query, "What do seams do?")
+    response: Any = await to_thread(runtime.query, "What do seams do?")
     assert isinstance(response, StreamingResponse)
     assert "".join(response.response_gen) == TEXT
 
-    response = await engine.aquery("What do seams do?")
+    response = await runtime.aquery("What do seams do?")
     assert isinstance(response, AsyncStreamingResponse)
     assert "".join([token async for token in response.response_gen]) == TEXT
     assert who(emulator) == served_by
@@ -119,16 +119,16 @@ CHATS = [mode for mode in ChatMode if mode not in (ChatMode.REACT, ChatMode.OPEN
 @pytest.mark.parametrize("mode", CHATS)
 async def test_a_chat_engine(index: VectorStoreIndex, emulator: Emulator, served_by: str, mode: ChatMode) -> None:
     emulator.reply(text=TEXT)
-    engine: Any = index.as_chat_engine(chat_mode=mode)
+    runtime: Any = index.as_chat_engine(chat_mode=mode)
 
-    assert str(await to_thread(engine.chat, "What do seams do?")) == TEXT
-    assert str(await engine.achat("And what else?")) == TEXT
-    assert "".join((await to_thread(engine.stream_chat, "Really?")).response_gen) == TEXT
-    stream = await engine.astream_chat("Really, really?")
+    assert str(await to_thread(runtime.chat, "What do seams do?")) == TEXT
+    assert str(await runtime.achat("And what else?")) == TEXT
+    assert "".join((await to_thread(runtime.stream_chat, "Really?")).response_gen) == TEXT
+    stream = await runtime.astream_chat("Really, really?")
     assert "".join([token async for token in stream.async_response_gen()]) == TEXT
 
     assert who(emulator) == served_by
-    assert [message.role.value for message in engine.chat_history] == ["user", "assistant"] * 4
+    assert [message.role.value for message in runtime.chat_history] == ["user", "assistant"] * 4
 
 
 class Choice(BaseModel):
@@ -149,10 +149,10 @@ def tools(index: VectorStoreIndex) -> list[QueryEngineTool]:
 async def test_a_router(index: VectorStoreIndex, emulator: Emulator, served_by: str, selector: Any) -> None:
     if selector is LLMSingleSelector:
         emulator.reply(text='[{"choice": 1, "reason": "it says seams"}]')
-    engine = RouterQueryEngine.from_defaults(tools(index), selector=selector.from_defaults())
+    runtime = RouterQueryEngine.from_defaults(tools(index), selector=selector.from_defaults())
 
-    response = await to_thread(engine.query, "What do seams do? Choose 1.")
-    await engine.aquery("What do seams do? Choose 1.")
+    response = await to_thread(runtime.query, "What do seams do? Choose 1.")
+    await runtime.aquery("What do seams do? Choose 1.")
 
     assert str(response)
     assert response.metadata is not None
@@ -165,11 +165,11 @@ async def test_sub_questions(index: VectorStoreIndex, emulator: Emulator, served
         text='```json\n{"items": [{"sub_question": "What is a seam?", "tool_name": "seams"},'
         ' {"sub_question": "What is a hedge?", "tool_name": "hedges"}]}\n```'
     )
-    engine = SubQuestionQueryEngine.from_defaults(
+    runtime = SubQuestionQueryEngine.from_defaults(
         tools(index), question_gen=LLMQuestionGenerator.from_defaults(), use_async=True, verbose=False
     )
 
-    response = await engine.aquery("Compare seams and hedges")
+    response = await runtime.aquery("Compare seams and hedges")
 
     assert "items" in str(response)
     assert len(response.source_nodes) >= 2
@@ -203,10 +203,10 @@ async def test_a_structured_query(make: Any, index: VectorStoreIndex, emulator: 
     emulator.fault("overloaded", model=FIRST)
     if mode is PydanticProgramMode.LLM:
         emulator.reply(text='{"name": "it", "number": 7}')
-    engine = index.as_query_engine(output_cls=Choice, llm=llm, response_mode="compact")
+    runtime = index.as_query_engine(output_cls=Choice, llm=llm, response_mode="compact")
 
-    response: Any = await to_thread(engine.query, "Choose 'it' of 7")
-    aresponse: Any = await engine.aquery("Choose 'it' of 7")
+    response: Any = await to_thread(runtime.query, "Choose 'it' of 7")
+    aresponse: Any = await runtime.aquery("Choose 'it' of 7")
 
     for one in (response, aresponse):
         assert isinstance(one.response, Choice)
@@ -251,14 +251,14 @@ QUERIES: dict[str, Callable[[VectorStoreIndex], Any]] = {
 async def test_errors_come_up_unchanged(
     index: VectorStoreIndex, emulator: Emulator, query: str, fault: str, error: type[FallbackError]
 ) -> None:
-    engine = QUERIES[query](index)
+    runtime = QUERIES[query](index)
     emulator.fault(fault)
 
     with pytest.raises(error) as raised:
-        str(await to_thread(engine.query, "What do seams do?"))
+        str(await to_thread(runtime.query, "What do seams do?"))
     assert type(raised.value) is error
     with pytest.raises(error) as raised:
-        await _read(await engine.aquery("What do seams do?"))
+        await _read(await runtime.aquery("What do seams do?"))
     assert raised.value.attempts
 
 
@@ -272,15 +272,15 @@ async def _read(response: Any) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("mode", [ChatMode.SIMPLE, ChatMode.CONTEXT, ChatMode.CONDENSE_PLUS_CONTEXT])
 async def test_errors_come_up_from_chat_engines(index: VectorStoreIndex, emulator: Emulator, mode: ChatMode) -> None:
-    engine: Any = index.as_chat_engine(chat_mode=mode)
+    runtime: Any = index.as_chat_engine(chat_mode=mode)
     emulator.fault("not_found")
 
     with pytest.raises(AllModelsFailedError):
-        await to_thread(engine.chat, "What do seams do?")
+        await to_thread(runtime.chat, "What do seams do?")
     with pytest.raises(AllModelsFailedError):
-        await engine.achat("What do seams do?")
+        await runtime.achat("What do seams do?")
     with pytest.raises(AllModelsFailedError):
-        "".join((await to_thread(engine.stream_chat, "What do seams do?")).response_gen)
+        "".join((await to_thread(runtime.stream_chat, "What do seams do?")).response_gen)
 
 
 def test_a_summary_of_all(emulator: Emulator, served_by: str) -> None:

@@ -84,7 +84,7 @@ WITH_ARGUMENTS: dict[str, Callable[..., Awaitable[Any]]] = {
 }
 
 
-def _engine(llm: OpenRouterFallback) -> Any:
+def _runtime(llm: OpenRouterFallback) -> Any:
     index = VectorStoreIndex.from_documents([Document(text="Seams join.")], embed_model=MockEmbedding(embed_dim=4))
     return index.as_query_engine(llm=llm)
 
@@ -112,8 +112,8 @@ WITHOUT: dict[str, Callable[[OpenRouterFallback], Awaitable[Any]]] = {
     "FunctionAgent, not streaming": lambda llm: then_await(FunctionAgent(llm=llm, streaming=False).run("Say it")),
     "ReActAgent": lambda llm: then_await(ReActAgent(llm=llm).run("Say something", max_iterations=2), failing=True),
     "AgentWorkflow": lambda llm: then_await(_workflow(llm).run("Say something")),
-    "query": lambda llm: now(_engine(llm).query("Say something")),
-    "aquery": lambda llm: _engine(llm).aquery("Say something"),
+    "query": lambda llm: now(_runtime(llm).query("Say something")),
+    "aquery": lambda llm: _runtime(llm).aquery("Say something"),
     "query, at once": lambda llm: asyncio.to_thread(lambda: _summary(llm).query("Say something")),
     "chat engine": lambda llm: now(_chat_engine(llm).chat("Say something")),
     "chat engine, streaming": lambda llm: now(list(_chat_engine(llm).stream_chat("Say something").response_gen)),

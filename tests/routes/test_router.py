@@ -323,9 +323,9 @@ def test_a_route_takes_no_probes_slot() -> None:
         bench.outcome("openai/gpt", good=False)
     for _ in range(3):
         assert "openai/gpt" in bench.route(now=10.0).candidates
-    ticket = bench.health.begin(bench.target("openai/gpt"), 10.0)
-    assert ticket is not None
-    assert ticket.probe
+    permit = bench.health.begin(bench.target("openai/gpt"), 10.0)
+    assert permit is not None
+    assert permit.probe
     assert "openai/gpt" not in bench.route(now=10.0).candidates
 
 

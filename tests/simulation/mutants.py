@@ -68,7 +68,7 @@ def _full_jitter(call: CallState, attempts: int) -> float:
 
 
 def _refusing(call: CallState, state: CandidateState, now: float) -> AvailabilityStatus:
-    at = call.health.standing(state.candidate.target, now, call.traits.needs)
+    at = call.health.status_of(state.candidate.target, now, call.traits.needs)
     return replace(at, gate=Availability.DISABLED) if at.unreachable else at
 
 

@@ -144,16 +144,16 @@ def client_for(world: World, loop: virtual.VirtualLoop, process: int = 0, store:
         api_key="sk-or-v1-simulated",
     )
     dice = Random(f"{world.seed}/ours/{process}" if process else f"{world.seed}/ours")
-    engine = parts_of(client).runtime
-    engine.clock = loop.time
-    engine.random = dice.random
-    engine.health._random = dice.random
+    runtime = parts_of(client).runtime
+    runtime.clock = loop.time
+    runtime.random = dice.random
+    runtime.health._random = dice.random
 
     def wall() -> float:
         now = loop.time() - virtual.START
         return 1_700_000_000.0 + now + sum(by for at, by in world.wall_steps if at <= now)
 
-    engine.wall = wall
+    runtime.wall = wall
     return client
 
 
@@ -209,14 +209,14 @@ def _rest(clients: Sequence[FallbackClient], network: Network, loop: virtual.Vir
     spends = [client.spend() for client in clients]
     spent = sum(float(spend.today) - float(spend.estimated) for spend in spends)
     engines = [parts_of(client).runtime for client in clients]
-    breakers = [model.breaker for engine in engines for model in engine.health._models.values()]
-    breakers += [breaker for engine in engines for breaker in engine.health._endpoints.values()]
+    breakers = [model.breaker for runtime in engines for model in runtime.health._models.values()]
+    breakers += [breaker for runtime in engines for breaker in runtime.health._endpoints.values()]
     return {
         "sockets": len(network.open),
         "held": sum(float(spend.held) for spend in spends),
         "owed": round(spent - billed, 9) if len(clients) == 1 else 0.0,
         "tasks": len(asyncio.all_tasks()) - 1,
-        "places": sum(512 - places._value for engine in engines for places in engine._places.values()),
+        "places": sum(512 - places._value for runtime in engines for places in runtime._places.values()),
         "probes": sum(breaker.probe_holds(loop.time()) for breaker in breakers),
     }
 

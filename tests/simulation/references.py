@@ -58,10 +58,10 @@ def request(
 ) -> tuple[bool, float, int | None, float | None]:
     """One request: whether it was answered, when that was known, the status, and Retry-After."""
     blips = world.blips_of(model.endpoint)
-    standing = next((blip for blip in blips if blip.start <= now < blip.end), None)
-    if standing is not None:
+    status_of = next((blip for blip in blips if blip.start <= now < blip.end), None)
+    if status_of is not None:
         # Whoever keeps connections writes the request on one of them, and hears no more of it.
-        return False, deadline if standing.kind == "black_hole" else now + 2 * ONE_WAY, None, None
+        return False, deadline if status_of.kind == "black_hole" else now + 2 * ONE_WAY, None, None
     at = now + 3 * ONE_WAY
     answer = reply(world, model, at, number)
     whole, failed = answer.answered_after, answer.failed_after

@@ -258,9 +258,9 @@ def day() -> Day:
 def booked(day: Day) -> tuple[Ledger, Booking]:
     """Two dollars in the books, of which one is the estimate of a cut attempt."""
     ledger = Ledger(per_day=Decimal(5), day=day)
-    purse = ledger.purse()
-    purse.settle(1, Decimal(1))
-    return ledger, purse.settle(2, Decimal(1), estimated=True)
+    call_budget = ledger.call_budget()
+    call_budget.settle(1, Decimal(1))
+    return ledger, call_budget.settle(2, Decimal(1), estimated=True)
 
 
 LOST, GONE = CatalogError("no answer"), None
@@ -328,8 +328,8 @@ async def test_what_was_booked_yesterday_or_by_a_parent_process_stays(booked: tu
     day.number += 1
     booking.correct(Decimal(0))
     assert ledger.spend().today == 0
-    ledger.purse().settle(1, Decimal(1))
-    another = ledger.purse().settle(2, Decimal(1), estimated=True)
+    ledger.call_budget().settle(1, Decimal(1))
+    another = ledger.call_budget().settle(2, Decimal(1), estimated=True)
     ledger.after_fork()
     another.correct(Decimal(0))
     assert ledger.spend().today == ledger.spend().estimated == 0

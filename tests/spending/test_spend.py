@@ -218,7 +218,7 @@ def test_a_request_that_is_withheld_gives_its_probe_back_and_the_next_one_is_ask
     machine = Failover(candidates, world.policy, world.health, Limits(), RequestTraits(), world.now, world.random)
     first = machine.begin(world.now)
     assert isinstance(first, StartAttempt)
-    assert first.ticket.probe
+    assert first.permit.probe
     second = machine.withheld("too dear", world.now, first.number)
     assert world.slots_taken() == []
     assert isinstance(second, StartAttempt)
@@ -241,31 +241,31 @@ class Calendar:
 
 def test_the_life_of_a_call() -> None:
     ledger = Ledger(USD("0.05"), USD(1), Calendar())
-    purse = ledger.purse()
-    assert purse.hold(1, USD("0.03"))
-    assert not purse.hold(2, USD("0.021")), "more than the call may spend"
-    assert purse.hold(2, USD("0.02"))
-    purse.settle(1, USD("0.001"))
-    purse.settle(2, USD("0.002"), estimated=True)
-    assert purse.left() == (USD("0.047"), USD("0.997"))
-    purse.close()
+    call_budget = ledger.call_budget()
+    assert call_budget.hold(1, USD("0.03"))
+    assert not call_budget.hold(2, USD("0.021")), "more than the call may spend"
+    assert call_budget.hold(2, USD("0.02"))
+    call_budget.settle(1, USD("0.001"))
+    call_budget.settle(2, USD("0.002"), estimated=True)
+    assert call_budget.left() == (USD("0.047"), USD("0.997"))
+    call_budget.close()
     spent = ledger.spend()
     assert (spent.today, spent.estimated, spent.held, spent.left) == (USD("0.003"), USD("0.002"), ZERO, USD("0.997"))
 
 
 def test_what_was_never_sent_is_free_again() -> None:
     ledger = Ledger(None, USD(1), Calendar())
-    purse = ledger.purse()
-    assert purse.hold(1, USD(1))
-    assert not ledger.purse().hold(1, USD("0.000001"))
-    purse.close()
-    assert ledger.purse().hold(1, USD(1))
+    call_budget = ledger.call_budget()
+    assert call_budget.hold(1, USD(1))
+    assert not ledger.call_budget().hold(1, USD("0.000001"))
+    call_budget.close()
+    assert ledger.call_budget().hold(1, USD(1))
 
 
 def test_at_midnight_the_day_begins_with_what_is_still_held() -> None:
     today = Calendar()
     ledger = Ledger(None, USD(1), today)
-    early, late = ledger.purse(), ledger.purse()
+    early, late = ledger.call_budget(), ledger.call_budget()
     assert early.hold(1, USD("0.4"))
     assert late.hold(1, USD("0.6"))
     late.settle(1, USD("0.6"))
@@ -322,19 +322,19 @@ def test_in_a_fleet_the_day_is_the_stores() -> None:
 
 
 def _spend(ledger: Ledger, amount: str) -> None:
-    purse = ledger.purse()
-    assert purse.hold(1, USD(amount))
-    purse.settle(1, USD(amount))
+    call_budget = ledger.call_budget()
+    assert call_budget.hold(1, USD(amount))
+    call_budget.settle(1, USD(amount))
 
 
 def test_a_forked_child_owes_nothing_of_its_parents() -> None:
     ledger = Ledger(None, USD(1), Calendar())
-    purse = ledger.purse()
-    purse.hold(1, USD(1))
+    call_budget = ledger.call_budget()
+    call_budget.hold(1, USD(1))
     ledger.after_fork()
     assert ledger.spend().left == USD(1)
-    purse.settle(1, USD("0.5"))
-    purse.close()
+    call_budget.settle(1, USD("0.5"))
+    call_budget.close()
     assert (ledger.spend().held, ledger.spend().today) == (ZERO, ZERO), "the parent's calls may end here too"
 
 
@@ -345,12 +345,12 @@ def test_a_call_that_is_collected_inside_the_lock_settles_all_the_same() -> None
 
     class Suspended:
         def __init__(self) -> None:
-            self.purse = ledger.purse()
-            self.purse.hold(1, USD("0.5"))
+            self.call_budget = ledger.call_budget()
+            self.call_budget.hold(1, USD("0.5"))
             self.itself = self
 
         def __del__(self) -> None:
-            self.purse.settle(1, USD("0.25"))
+            self.call_budget.settle(1, USD("0.25"))
 
     Suspended()
     ledger.spend()
@@ -360,9 +360,9 @@ def test_a_call_that_is_collected_inside_the_lock_settles_all_the_same() -> None
 def test_without_limits_everything_is_allowed_and_counted() -> None:
     ledger = Ledger(None, None, Calendar())
     assert not ledger.limited
-    purse = ledger.purse()
-    assert purse.hold(1, USD(1_000_000))
-    purse.settle(1, USD(3))
+    call_budget = ledger.call_budget()
+    assert call_budget.hold(1, USD(1_000_000))
+    call_budget.settle(1, USD(3))
     assert (ledger.spend().today, ledger.spend().left) == (USD(3), None)
 
 
@@ -392,34 +392,34 @@ def test_no_interleaving_spends_more_than_the_limits_and_the_estimates_error(
     per_call: Decimal | None, per_day: Decimal | None, deeds: list[tuple[int, int, str, Decimal]]
 ) -> None:
     ledger = Ledger(per_call, per_day, Calendar())
-    purses = [ledger.purse() for _ in range(4)]
+    purses = [ledger.call_budget() for _ in range(4)]
     model = Model()
     for call, number, deed, amount in deeds:
-        purse, key = purses[call], (call, number)
+        call_budget, key = purses[call], (call, number)
         if deed == "hold" and key not in model.held:
-            if purse.hold(number, amount):
+            if call_budget.hold(number, amount):
                 model.held[key] = amount
         elif deed == "settle" and key in model.held:
-            purse.settle(number, amount)
+            call_budget.settle(number, amount)
             error = max(ZERO, amount - model.held.pop(key))
             model.overrun += error
             model.overrun_by_call[call] += error
             model.spent += amount
             model.by_call[call] += amount
         elif deed == "close":
-            purse.close()
+            call_budget.close()
             model.held = {key: held for key, held in model.held.items() if key[0] != call}
         seen = ledger.spend()
         assert (seen.today, seen.held) == (model.spent, sum(model.held.values(), ZERO))
         if per_day is not None:
             assert seen.today + seen.held <= per_day + model.overrun
         if per_call is not None:
-            for one, purse in enumerate(purses):
+            for one, call_budget in enumerate(purses):
                 held = sum((held for key, held in model.held.items() if key[0] == one), ZERO)
-                assert purse.spent == model.by_call[one]
-                assert purse.spent + held <= per_call + model.overrun_by_call[one]
-    for purse in purses:
-        purse.close()
+                assert call_budget.spent == model.by_call[one]
+                assert call_budget.spent + held <= per_call + model.overrun_by_call[one]
+    for call_budget in purses:
+        call_budget.close()
     assert ledger.spend().held == ZERO
 
 
@@ -431,13 +431,13 @@ def test_64_threads_stay_within_the_day() -> None:
     def call() -> None:
         start.wait()
         for number in range(20):
-            purse = ledger.purse()
-            if purse.hold(number, USD("0.003")):
+            call_budget = ledger.call_budget()
+            if call_budget.hold(number, USD("0.003")):
                 seen = ledger.spend()
                 assert seen.today + seen.held <= 1
-                purse.settle(number, USD("0.002"))
+                call_budget.settle(number, USD("0.002"))
                 sent.append(USD("0.002"))
-            purse.close()
+            call_budget.close()
 
     threads = [threading.Thread(target=call) for _ in range(64)]
     for thread in threads:

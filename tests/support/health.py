@@ -20,9 +20,9 @@ def breaker(jitter: float = 0.0, **rules: float) -> Breaker:
 
 
 def begun(known: MemoryHealth, target: HealthScopes, now: float, *, forced: bool = False) -> Permit:
-    ticket = known.begin(target, now, forced=forced)
-    assert ticket is not None
-    return ticket
+    permit = known.begin(target, now, forced=forced)
+    assert permit is not None
+    return permit
 
 
 def fail(known: MemoryHealth, target: HealthScopes, now: float, times: int = 3) -> None:

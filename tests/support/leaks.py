@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from openrouter_fallback.sealed import Secrets
+from openrouter_fallback.redaction import Secrets
 
 MOST_OBJECTS = 300_000
 _TESTS = str(Path(__file__).parents[1])

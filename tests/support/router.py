@@ -77,11 +77,11 @@ class Bench:
         return {skip.model: skip.reason for skip in self.plan(Choice.of(**choice)).excluded}
 
     def outcome(self, model: str, good: bool, first_token: float | None = None) -> None:
-        ticket = self.health.begin(self.target(model), 0.0, forced=True)
-        assert ticket is not None
+        permit = self.health.begin(self.target(model), 0.0, forced=True)
+        assert permit is not None
         if first_token is not None:
-            self.health.first_token(ticket, first_token)
+            self.health.first_token(permit, first_token)
         if good:
-            self.health.success(ticket, 0.0)
+            self.health.success(permit, 0.0)
         else:
-            self.health.model_failed(ticket, 0.0)
+            self.health.model_failed(permit, 0.0)

@@ -179,22 +179,22 @@ class World:
     def fail(self, model: str, at: float = 0.0, times: int = 3) -> None:
         """`times` calls fail at `model`, in second `at` of the timeline; three open its breaker for 10 s."""
         for _ in range(times):
-            ticket = self._begun(self.candidate(model).target, at)
-            self.health.model_failed(ticket, self.start + at)
+            permit = self._begun(self.candidate(model).target, at)
+            self.health.model_failed(permit, self.start + at)
 
     def cut_off(self, endpoint: str, at: float = 0.0, times: int = 3) -> None:
         """`times` calls do not reach `endpoint`; three open its breaker for 10 s."""
         for _ in range(times):
-            ticket = self._begun(HealthScopes("another", endpoint, endpoint), at)
-            self.health.endpoint_failed(ticket, self.start + at)
-            self.health.release(ticket)
+            permit = self._begun(HealthScopes("another", endpoint, endpoint), at)
+            self.health.endpoint_failed(permit, self.start + at)
+            self.health.release(permit)
 
     def reset_connections(self, number: int, endpoint: str = "openrouter", at: float = -0.5) -> None:
         """So many attempts that are under way at `endpoint` all lose their connections in second `at`."""
-        tickets = [self._begun(HealthScopes("another", endpoint, endpoint), at - 1.0) for _ in range(number)]
-        for one, ticket in enumerate(tickets):
-            self.health.endpoint_failed(ticket, self.start + at + 0.01 * one)
-            self.health.release(ticket)
+        permits = [self._begun(HealthScopes("another", endpoint, endpoint), at - 1.0) for _ in range(number)]
+        for one, permit in enumerate(permits):
+            self.health.endpoint_failed(permit, self.start + at + 0.01 * one)
+            self.health.release(permit)
 
     def recover(self, model: str, busy: int) -> None:
         """The breaker of `model` has just closed, and so many calls are with it for a while."""
@@ -208,18 +208,18 @@ class World:
     def learn_speed(self, model: str, seconds: float, times: int = 100, at: float = 0.0) -> None:
         """So many calls have had their first token after `seconds`, in second `at` of the timeline."""
         for _ in range(times):
-            ticket = self._begun(self.candidate(model).target, at - seconds)
-            self.health.first_token(ticket, self.start + at)
-            self.health.ended(ticket)
+            permit = self._begun(self.candidate(model).target, at - seconds)
+            self.health.first_token(permit, self.start + at)
+            self.health.ended(permit)
 
     def accept(self, model: str, at: float = 0.0) -> None:
         """`model` answers a call, in second `at` of the timeline: its key is accepted."""
         self.health.success(self._begun(self.candidate(model).target, at), self.start + at)
 
     def _begun(self, target: HealthScopes, at: float) -> Permit:
-        ticket = self.health.begin(target, self.start + at)
-        assert ticket is not None, "it is left out already"
-        return ticket
+        permit = self.health.begin(target, self.start + at)
+        assert permit is not None, "it is left out already"
+        return permit
 
     def requests(self, call: int | None = None) -> str:
         """What was sent, in order: of one call, or in all."""
@@ -379,11 +379,11 @@ class Call:
         assert delivered == (ask.way is not None), "after text was delivered there is no other way than to go on"
         assert ask.hedges == bool(self._tries)
         world = self._world
-        ticket = ask.ticket
-        forced = ticket.model.forced or ticket.endpoint.forced
+        permit = ask.permit
+        forced = permit.model.forced or permit.endpoint.forced
         at = world.now - world.start
         key = ask.candidate.key
-        world.sent.append(Sent(self._number, key, at, ask.ignore, ticket.probe, forced, ask.way, ask.hedges))
+        world.sent.append(Sent(self._number, key, at, ask.ignore, permit.probe, forced, ask.way, ask.hedges))
         self.asks.append(ask)
         steps = [(world.now + after, step) for after, step in world.reply(key)]
         times = Deadlines(ask, total_counts=self._limits.wall_clock)
@@ -525,10 +525,10 @@ class Call:
                 model=ask.candidate.key,
                 endpoint=ask.candidate.target.endpoint,
                 kind=None if failure is None else failure.kind,
-                seconds=now - ask.ticket.started,
+                seconds=now - ask.permit.started,
                 status=None if failure is None else failure.status,
                 message="" if failure is None else failure.message,
-                probe=ask.ticket.probe,
+                probe=ask.permit.probe,
             )
         )
 

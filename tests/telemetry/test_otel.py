@@ -426,9 +426,9 @@ def test_the_breakers_of_all_clients_of_a_meter_provider_are_told(emulator: Emul
     parts = parts_of(clients[1])
     health, clock = parts.runtime.health, parts.runtime.clock
     for _ in range(3):
-        ticket = health.begin(parts.planner.candidate(B, ()).target, clock())
-        assert ticket is not None
-        health.model_failed(ticket, clock())
+        permit = health.begin(parts.planner.candidate(B, ()).target, clock())
+        assert permit is not None
+        health.model_failed(permit, clock())
 
     def told() -> dict[Any, Any]:
         data = reader.get_metrics_data()

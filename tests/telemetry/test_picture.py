@@ -206,7 +206,7 @@ def test_the_code_of_its_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     exec(compile(block, page.name, "exec"), {})
     printed = capsys.readouterr().out
-    assert "A model dies in mid-stream.\nCall 1: anthropic/claude-sonnet-4.5 failed" in printed
+    assert "A model fails in mid-stream.\nCall 1: anthropic/claude-sonnet-4.5 failed" in printed
     assert "openai/gpt-5.1 went on at character" in printed
     assert "what the server saw: anthropic/claude-sonnet-4.5 failed 1 time (cut); openai/gpt-5.1" in printed
 

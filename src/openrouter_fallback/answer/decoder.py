@@ -114,7 +114,6 @@ class AnswerDecoder:
         "_shown",
         "_splice",
         "_streams",
-        "_usage",
         "_waiting",
         "_wants_json",
         "_was_body",
@@ -122,6 +121,7 @@ class AnswerDecoder:
         "assembler",
         "begun",
         "body",
+        "body_usage",
         "state",
         "tokens",
     )
@@ -168,7 +168,8 @@ class AnswerDecoder:
         self._shown = False  # whether text of any choice was delivered
         self._rest = ""
         self._reasoned = False
-        self._usage: object = None
+        self.body_usage: object = None
+        """The `usage` object of a JSON body; that of events is in the assembler's `head`."""
 
     # Bytes in, events out
 
@@ -221,11 +222,6 @@ class AnswerDecoder:
     def said(self) -> int:
         """The number of delivered pieces with text: about the tokens of the text."""
         return len(self._said)
-
-    @property
-    def usage(self) -> object:
-        """The `usage` object, if it has come."""
-        return self._usage or self.assembler.usage
 
     def last_pieces(self, body: Json) -> list[Piece]:
         """The pieces that are not delivered yet: the tool calls of a stream, or all pieces of one JSON body."""
@@ -421,7 +417,7 @@ class AnswerDecoder:
         if failure is not None:
             return self._fail(failure)
         self.state = State.ENDED
-        self._usage = body.get("usage")
+        self.body_usage = body.get("usage")
         return Ended(completion=Completion(body, invalid=invalid), joined=self._how())
 
     def _body(self, now: float) -> Json | Failure:

@@ -61,7 +61,6 @@ class AttemptReader:
     """
 
     __slots__ = (
-        "_alarm",
         "_clock",
         "_collected",
         "_collected_at",
@@ -81,6 +80,7 @@ class AttemptReader:
         "_times",
         "_tokens",
         "_wall",
+        "_watchdog",
         "ask",
         "completion",
         "demands",
@@ -130,8 +130,8 @@ class AttemptReader:
         self._tokens = 0
         self._since_turn = 0
         self._exchange: Exchange | None = None
-        self._alarm: Watchdog | None = None
-        self._last_bytes_at = ask.ticket.started
+        self._watchdog: Watchdog | None = None
+        self._last_bytes_at = ask.permit.started
         self._collected: deque[bytes] = deque()
         self._collected_bytes = 0
         self._collected_at = 0.0
@@ -185,13 +185,14 @@ class AttemptReader:
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end."""
-        self._clean_names()
+        if self.completion is None and self.failure is None:  # else that was done at its end, after which nothing comes
+            self._clean_names()
         self._collected.clear()
         if self._decoder is not None:
             self._decoder.forget()
-        alarm, self._alarm = self._alarm, None
-        if alarm is not None:
-            alarm.stop()
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.stop()
         if self._look_task is not None:
             self._look_task.cancel()
         exchange, self._exchange = self._exchange, None
@@ -237,7 +238,8 @@ class AttemptReader:
     @property
     def usage(self) -> object:
         """The `usage` object that the attempt has reported, if any."""
-        return None if self._decoder is None else self._decoder.usage
+        decoder = self._decoder
+        return None if decoder is None else decoder.body_usage or decoder.assembler.head.get("usage")
 
     @property
     def generation_id(self) -> str | None:
@@ -258,14 +260,14 @@ class AttemptReader:
         send, self._send = self._send, None
         if send is None:
             raise RuntimeError("the attempt was begun already")
-        self._alarm = alarm = Watchdog(asyncio.get_running_loop(), self._due, self._look)
-        alarm.watch()
+        self._watchdog = watchdog = Watchdog(asyncio.get_running_loop(), self._due, self._look)
+        watchdog.watch()
         try:
             self._exchange = exchange = await send(self._sent_again)
         except TransportError as error:
             self._events.append(Ended(from_transport(error.fault, error.detail)))
         except asyncio.CancelledError:
-            if not alarm.took():
+            if not watchdog.took():
                 raise
             self._missed()
         else:
@@ -288,19 +290,19 @@ class AttemptReader:
                     splice=self._splice,
                 )
         finally:
-            alarm.rest()
+            watchdog.rest()
 
     def _sent_again(self) -> None:
         self.resent += 1
 
     async def _read_error(self) -> None:
         """Read the body of an error status. If the body does not end in time, the status alone decides."""
-        alarm, exchange, body = self._alarm, self._exchange, bytearray()
-        if alarm is None or exchange is None:
+        watchdog, exchange, body = self._watchdog, self._exchange, bytearray()
+        if watchdog is None or exchange is None:
             raise RuntimeError("the attempt was closed")
         self._times.refused(self._clock())
-        alarm.again()
-        alarm.watch()
+        watchdog.again()
+        watchdog.watch()
         try:
             while len(body) < MAX_ERROR_BYTES:
                 data = await exchange.read()
@@ -310,11 +312,11 @@ class AttemptReader:
         except TransportError:
             pass
         except asyncio.CancelledError:
-            if not alarm.took():
+            if not watchdog.took():
                 raise
             body.clear()
         finally:
-            alarm.rest()
+            watchdog.rest()
         model = self.ask.candidate.model
         failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall(), model=model)
         self._events.append(Ended(failure))
@@ -323,23 +325,23 @@ class AttemptReader:
 
     async def _read(self) -> None:
         """Read until an event is due."""
-        alarm, exchange, decoder = self._alarm, self._exchange, self._decoder
-        if alarm is None or exchange is None or decoder is None:
+        watchdog, exchange, decoder = self._watchdog, self._exchange, self._decoder
+        if watchdog is None or exchange is None or decoder is None:
             raise RuntimeError("the attempt was closed")
         events = self._events
-        alarm.watch()
+        watchdog.watch()
         try:
             while not events:
-                if alarm.moved:
-                    alarm.again()
+                if watchdog.moved:
+                    watchdog.again()
                 data = await exchange.read()
                 if data is None:
-                    alarm.rest()
+                    watchdog.rest()
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
                 elif self._stage is _COLLECTING:
-                    if self._collect(data, alarm):
+                    if self._collect(data, watchdog):
                         await self._catch_up()
                 elif len(data) <= SLICE_BYTES:
                     self._last_bytes_at = now = self._clock()
@@ -351,19 +353,19 @@ class AttemptReader:
                             self._missed()
                         await asyncio.sleep(0)
                 else:
-                    self._collect(data, alarm)
+                    self._collect(data, watchdog)
                     await self._catch_up()
         except TransportError as error:
-            alarm.rest()
+            watchdog.rest()
             await self._catch_up()
             if not self._ended:
                 events += decoder.broken(from_transport(error.fault, error.detail), self._wall())
         except asyncio.CancelledError:
-            if not alarm.took():
+            if not watchdog.took():
                 raise
             self._missed()
         finally:
-            alarm.rest()
+            watchdog.rest()
 
     def _feed(self, decoder: AnswerDecoder, data: bytes, at: float) -> None:
         """Decode bytes that came at `at`, and record their events."""
@@ -377,8 +379,8 @@ class AttemptReader:
                 times.last_token_at = at
         if decoder.state is not times.state:
             times.enter(decoder.state, at)
-            if decoder.state in _GRACE and self._alarm is not None:
-                self._alarm.moved = True
+            if decoder.state in _GRACE and self._watchdog is not None:
+                self._watchdog.moved = True
         if events:
             self._events += events
             if not times.delivered and type(events[-1]) is Pieces:
@@ -388,12 +390,12 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self._alarm is not None and self.ask.stall < self._times.ask.first_token_by - at:
-            self._alarm.moved = True
+        if self._watchdog is not None and self.ask.stall < self._times.ask.first_token_by - at:
+            self._watchdog.moved = True
 
     # Bytes of a call that is not streamed are collected, and decoded together
 
-    def _collect(self, data: bytes, alarm: Watchdog) -> bool:
+    def _collect(self, data: bytes, watchdog: Watchdog) -> bool:
         """Collect bytes. Returns whether they should be decoded now."""
         now = self._last_bytes_at = self._clock()
         if self._collected:
@@ -401,7 +403,7 @@ class AttemptReader:
         else:
             self._collected_at = now
             self._collected.append(data)
-            alarm.moved = True
+            watchdog.moved = True
         self._collected_bytes += len(data)
         return (
             self._collected_bytes > MAX_UNREAD_BYTES
@@ -427,8 +429,8 @@ class AttemptReader:
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
-        if self._alarm is not None:
-            self._alarm.moved = True
+        if self._watchdog is not None:
+            self._watchdog.moved = True
 
     def _joined(self) -> bytes:
         """The next collected bytes, joined: about `SLICE_BYTES`."""
@@ -468,8 +470,8 @@ class AttemptReader:
     async def _catch_up_beside(self) -> None:
         """Decode the collected bytes while the reader waits, then check the deadline again."""
         await self._catch_up()
-        if self._alarm is not None:
-            self._alarm.again()
+        if self._watchdog is not None:
+            self._watchdog.again()
 
     def _missed(self) -> None:
         """The wait has ended: the missed deadline is the failure. After the finish, the answer so far is complete."""
@@ -490,20 +492,20 @@ class AttemptReader:
 
     def _clean_names(self) -> None:
         """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
-        if self._decoder is not None:
-            for names in (self._decoder.body, self._decoder.assembler.head):
-                if names:
-                    self._redactor.clean_names(names)
+        decoder = self._decoder
+        if decoder is not None:
+            self._redactor.clean_values(decoder.assembler.head, decoder.body or {})
 
     async def _end(self, ended: Ended) -> Ended:
         """End the attempt: remove keys and prompt from its failure. Other tasks run while a long prompt is searched."""
         self._stage = Stage.OVER
         self.completion = ended.completion
         failure = ended.failure
+        if failure is not None:
+            self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         self._clean_names()
         if failure is None:
             return ended
-        self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
         code = failure.code and keyless(failure.code)

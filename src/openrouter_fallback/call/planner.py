@@ -16,6 +16,7 @@ from ..endpoints.destinations import Destination, Destinations
 from ..endpoints.keys import KeyRing, Keys
 from ..errors import AuthenticationError, ConfigError
 from ..health import HealthStore
+from ..redaction import Redactor
 from ..request.handover import loop_models
 from ..request.request import Request
 from ..results import Completion, Route, Skipped
@@ -68,10 +69,11 @@ class Planner:
             limits = replace(limits, total=max(0.0, limits.total - (self.runtime.clock() - begun)))
 
         def destination(candidate: Candidate) -> Destination:
-            return self.destinations.wire(candidate, ring, arguments.headers)
+            return self.destinations.destination(candidate, ring, arguments.headers)
 
-        secrets = ring.secrets(self.destinations.secrets(arguments.headers))
-        call = Call(arguments.request, plan, limits, destination, host, arguments.accept, ring.hint, secrets)
+        request = arguments.request
+        redactor = Redactor(ring.secrets(self.destinations.secrets(arguments.headers)), request.texts)
+        call = Call(request, plan, limits, destination, host, arguments.accept, ring.hint, redactor)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:

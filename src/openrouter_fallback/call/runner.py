@@ -36,7 +36,6 @@ from ..events import (
 )
 from ..failures.kinds import Failure, FailureKind
 from ..http.protocol import MAX_CONNECTIONS, Exchange
-from ..redaction import Redactor
 from ..request.request import Request
 from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
 from ..routes.candidate import Plan
@@ -84,16 +83,15 @@ class CallRunner:
     `deliver`: the call is streamed to the caller.
     """
 
-    def __init__(self, engine: Runtime, call: Call, *, deliver: bool) -> None:
+    def __init__(self, runtime: Runtime, call: Call, *, deliver: bool) -> None:
         self.completion: Completion | None = None
-        self._engine = engine
+        self._runtime = runtime
         if deliver and not all(candidate.streams for candidate in call.plan.candidates):
             # A call that is streamed to the caller is always streamed from the model.
             streamed = tuple(replace(candidate, streams=True) for candidate in call.plan.candidates)
             call = replace(call, plan=replace(call.plan, candidates=streamed))
         self._call = call
-        self._redactor = Redactor(call.keys, call.request.texts)
-        self._number = engine.number()
+        self._number = runtime.number()
         self._deliver = deliver
         self._phase = Phase.NEW
         self._attempts: list[Attempt] = []
@@ -105,7 +103,7 @@ class CallRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places: asyncio.Semaphore | None = None
         self._held = 0
-        self._started = engine.clock()
+        self._started = runtime.clock()
         self._too_dear = self._priceless = False
         self._failed: tuple[str, Failure] | None = None
         self._partial: str | None = None
@@ -119,8 +117,8 @@ class CallRunner:
         self._silent = False
         self._leasing: asyncio.Task[None] | None = None
         """Requests the lease of a probe while the first attempt is under way."""
-        self._costs = CostReservation(engine.ledger, call.request.messages, call.request.params)
-        self._observed = bool(engine.events.observers) and engine.events.observed
+        self._costs = CostReservation(runtime.ledger, call.request.messages, call.request.params)
+        self._observed = bool(runtime.events.observers) and runtime.events.observed
 
     # For observers
 
@@ -187,7 +185,7 @@ class CallRunner:
     def _leave(self, why: str) -> None:
         """Record the end of active attempts; this says nothing about their models."""
         if self._steps is not None:
-            self._steps.left(Failure(FailureKind.CANCELLED, why), self._engine.clock())
+            self._steps.left(Failure(FailureKind.CANCELLED, why), self._runtime.clock())
 
     # Commands
 
@@ -214,7 +212,7 @@ class CallRunner:
                     command = self._start(command)
                 case SleepUntil():
                     await self._rest(command)
-                    command = self._core.woke(self._engine.clock())
+                    command = self._core.woke(self._runtime.clock())
                 case Succeed():
                     self._command = command
                     return self._last_pieces()
@@ -227,38 +225,38 @@ class CallRunner:
     async def _side_by_side(self) -> Pieces | Command:
         """Wait for an event of any attempt, or until another attempt should start beside them."""
         at = self._core.beside_at
-        seconds = None if at is None else max(0.0, at - self._engine.clock())
+        seconds = None if at is None else max(0.0, at - self._runtime.clock())
         told = await self._race.next(seconds, self._leasing)
         self._still_open()
         if self._leasing is not None and (told is None or type(told[1]) in _DECIDING):
             await self._probe(self._leasing)
         if told is None:
             at = self._core.beside_at
-            return _STAY if at is None or self._engine.clock() < at else await self._beside()
+            return _STAY if at is None or self._runtime.clock() < at else await self._beside()
         number, event = told
         return event if isinstance(event, Pieces) else await self._took(number, event)
 
     def _go_on(self, held_at: float) -> None:
         """The caller continues: move all deadlines by the time for which it held the last piece."""
-        held, self._held_at = self._engine.clock() - held_at, None
+        held, self._held_at = self._runtime.clock() - held_at, None
         if held and self._steps is not None:
             self._steps.paused(held)
             alone = self._race.alone
-            for reading in self._race.readings if alone is None else (alone,):
-                reading.paused(held)
+            for reader in self._race.readings if alone is None else (alone,):
+                reader.paused(held)
 
     def _delivered(self, pieces: list[Piece]) -> list[Piece]:
         self._command = _STAY
         steps = self._steps
         if steps is not None and steps.delivery is not _TEXT:
             steps.deliver(pieces)
-        self._held_at = self._engine.clock()
+        self._held_at = self._runtime.clock()
         return pieces
 
     async def _rest(self, wait: SleepUntil) -> None:
         """Wait without a connection slot: a call that sends nothing takes no slot from other calls."""
-        clock, places = self._engine.clock, self._places
-        if self._engine.health.changes.waiting:
+        clock, places = self._runtime.clock, self._places
+        if self._runtime.health.changes.waiting:
             self._report_breakers()
         self._give_back(0)
         await asyncio.sleep(max(0.0, wait.until - clock()))
@@ -270,14 +268,14 @@ class CallRunner:
 
     async def _begin(self) -> Command:
         self._phase = Phase.RUNNING
-        engine, call = self._engine, self._call
+        runtime, call = self._runtime, self._call
         try:
             if self._costs.limited:
                 call = self._call = replace(call, plan=self._affordable(call.plan))
         finally:  # so that observers see a start before every end
             if self._heard:
                 self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
-        places = engine.places()
+        places = runtime.places()
         self._loop = asyncio.get_running_loop()
         if places.locked():
             try:
@@ -290,27 +288,27 @@ class CallRunner:
         else:
             await places.acquire()
         self._places, self._held = places, 1
-        now = engine.clock()
+        now = runtime.clock()
         queued = now - self._started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
         machine = Failover(
-            call.plan.candidates, engine.policy, engine.health, limits, call.request.facts, now, engine.random
+            call.plan.candidates, runtime.policy, runtime.health, limits, call.request.facts, now, runtime.random
         )
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(self._text))
-        if engine.lease is not None:
-            now = await self._ask_lease(engine.lease(candidate.target for candidate in call.plan.candidates), now)
+        if runtime.lease is not None:
+            now = await self._ask_lease(runtime.lease(candidate.target for candidate in call.plan.candidates), now)
         return self._steps.begin(now)
 
     async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
         """Request the lease of a probe: beside the first attempt, or before it if no attempt may run beside it."""
         if asked is None:
             return now
-        work = self._engine.background.start(_awaited(asked))
+        work = self._runtime.background.start(_awaited(asked))
         if not self._costs.limited and self._core.machine.goes_without(now):
             self._leasing = work
             return now
         await asyncio.shield(work)
-        return self._engine.clock()
+        return self._runtime.clock()
 
     async def _probe(self, leasing: asyncio.Task[None]) -> None:
         """Start the probe beside the active attempts, if this process has got the lease.
@@ -322,7 +320,7 @@ class CallRunner:
             self._still_open()
         self._leasing = None
         places = self._places
-        ask = self._core.probe(self._engine.clock(), place=places is not None and not places.locked())
+        ask = self._core.probe(self._runtime.clock(), place=places is not None and not places.locked())
         if ask is not None:
             await self._take_place()
             self._start(ask)
@@ -344,8 +342,8 @@ class CallRunner:
         return Plan(kept, (*plan.excluded, *beyond))
 
     def _beyond_limits(self, skipped: Sequence[Skipped]) -> FallbackError:
-        engine = self._engine
-        return too_dear(skipped, engine.ledger.spend(), engine.wall(), priceless=self._priceless)
+        runtime = self._runtime
+        return too_dear(skipped, runtime.ledger.spend(), runtime.wall(), priceless=self._priceless)
 
     # Attempts
 
@@ -353,17 +351,17 @@ class CallRunner:
         """Start an attempt, unless its cost exceeds a spend limit."""
         why = self._withheld(ask)
         if why is not None:
-            return self._core.withheld(ask.number, why, self._engine.clock())
+            return self._core.withheld(ask.number, why, self._runtime.clock())
         self._report(ask)
-        if self._engine.health.changes.waiting:
+        if self._runtime.health.changes.waiting:
             self._report_breakers()
         if self._heard:
             silent = self._race.readings
             if ask.hedges and silent:
                 first = silent[0].ask
-                seconds = self._engine.clock() - first.ticket.started
+                seconds = self._runtime.clock() - first.permit.started
                 self._emit(Hedged(self._number, first.candidate.key, ask.candidate.key, seconds))
-            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.ticket.probe))
+            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.permit.probe))
         self._race.start(ask.number, self._prepared(ask))
         return _STAY
 
@@ -386,7 +384,7 @@ class CallRunner:
 
     def _prepared(self, ask: StartAttempt) -> AttemptReader:
         """The reader that carries out a `StartAttempt`."""
-        call, engine = self._call, self._engine
+        call, runtime = self._call, self._runtime
         request, splice = call.request, None
         if ask.way is not None:
             request = request.continued(self._text, ask.way, self._written)
@@ -395,20 +393,20 @@ class CallRunner:
             ask,
             request,
             partial(self._send, ask, request),
-            engine.clock,
-            engine.wall,
+            runtime.clock,
+            runtime.wall,
             deliver=self._deliver,
             total_counts=call.limits.wall_clock,
             splice=splice,
-            redactor=self._redactor,
+            redactor=call.redactor,
         )
 
     def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
-        wire = self._call.wire(ask.candidate)
+        destination = self._call.destination(ask.candidate)
         body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
         resend = request.facts.idempotent
-        return self._engine.transport.open(wire.url, wire.headers, body, resend=resend, resent=resent)
+        return self._runtime.transport.open(destination.url, destination.headers, body, resend=resend, resent=resent)
 
     def _longest(self, ask: StartAttempt) -> int | None:
         """The longest answer in tokens that the spend limits and the account allow; None: as the caller says."""
@@ -418,7 +416,7 @@ class CallRunner:
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
         places = self._places
-        ask = self._core.beside(self._engine.clock(), place=places is not None and not places.locked())
+        ask = self._core.beside(self._runtime.clock(), place=places is not None and not places.locked())
         if ask is None:
             return _STAY
         await self._take_place()
@@ -435,7 +433,7 @@ class CallRunner:
             return False  # the caller gets pieces, or other attempts are overtaken
         if kind is not FirstToken and kind is not ResponseStarted and kind is not Reasoning:
             return False
-        steps.took(number, event, self._engine.clock())
+        steps.took(number, event, self._runtime.clock())
         return True
 
     async def _took(self, number: int, event: AttemptEvent) -> Command:
@@ -444,14 +442,14 @@ class CallRunner:
             return await self._ended(number, event)
         if isinstance(event, OutOfTime):
             return await self._out_of_time(number)
-        command = self._core.took(number, event, self._engine.clock())
+        command = self._core.took(number, event, self._runtime.clock())
         if isinstance(event, FirstToken):
             await self._close_overtaken()
         return command
 
     async def _close_overtaken(self) -> None:
         """Close overtaken attempts at once, and release their connection slots."""
-        core, now = self._core, self._engine.clock()
+        core, now = self._core, self._runtime.clock()
         gone = core.overtaken()
         if not gone:
             return
@@ -470,15 +468,15 @@ class CallRunner:
             return False
         self._costs.detached.add(number)
         self._core.drop(number, RUNS_ON, now)
-        reading, pending = self._race.detach(number)
+        reader, pending = self._race.detach(number)
         places, self._held = self._places, self._held - 1
 
         def settle() -> None:
             if number not in self._costs.detached:
                 return  # once
             self._costs.detached.discard(number)
-            failure = reading.failure or OVERTAKEN
-            self._settle(number, reading, failure, self._engine.clock(), *cost_of(reading))
+            failure = reader.failure or OVERTAKEN
+            self._settle(number, reader, failure, self._runtime.clock(), *cost_of(reader))
             if places is not None:
                 places.release()
 
@@ -486,13 +484,13 @@ class CallRunner:
             probe.dropped()
             settle()
 
-        work = run_on(probe, reading, pending, self._engine.clock, settle)
-        self._engine.background.start(work, forsake)
+        work = run_on(probe, reader, pending, self._runtime.clock, settle)
+        self._runtime.background.start(work, forsake)
         return True
 
     async def _close_all(self, why: Failure) -> None:
         if self._race:
-            self._core.rest(why, self._engine.clock())
+            self._core.rest(why, self._runtime.clock())
             await self._race.close()
 
     def _give_back(self, kept: int) -> None:
@@ -508,55 +506,55 @@ class CallRunner:
 
     async def _ended(self, number: int, ended: Ended) -> Command:
         """An attempt has ended: with an answer for the caller, or a failure for the machine."""
-        reading, core = self._race[number], self._core
-        ended = self._reconsidered(reading, ended)
+        reader, core = self._race[number], self._core
+        ended = self._reconsidered(reader, ended)
         if ended.completion is not None:
-            core.choose(number, self._engine.clock())
+            core.choose(number, self._runtime.clock())
             await self._close_overtaken()
             try:
-                ended = await self._accepted(reading, ended)
+                ended = await self._accepted(reader, ended)
             except _AcceptTooLate:
                 return await self._out_of_time(number)
-        now = self._engine.clock()
-        await reading.aclose()
+        now = self._runtime.clock()
+        await reader.aclose()
         self._still_open()
-        self._join(reading, ended)
+        self._join(reader, ended)
         if ended.failure is not None:
-            self._broke_off(reading, ended.failure)
-        command = core.took(number, ended, now, stricter=reading.stricter)
+            self._broke_off(reader, ended.failure)
+        command = core.took(number, ended, now, stricter=reader.stricter)
         self._race.take(number)
         if ended.completion is not None:
-            self._answer(reading, ended.completion, now)
+            self._answer(reader, ended.completion, now)
         elif core.active:
             self._give_back(len(core.active))
             if isinstance(command, KeepWaiting):
                 self._report(next(iter(core.active.values())).ask)
         return command
 
-    def _reconsidered(self, reading: AttemptReader, ended: Ended) -> Ended:
+    def _reconsidered(self, reader: AttemptReader, ended: Ended) -> Ended:
         """Keep an answer that misses a demand as the last resort. Accept the second of two empty answers."""
         failure = ended.failure
         if failure is None or self._core.delivery is Delivery.TEXT:
             return ended
         if failure.code in (NO_CALL, NOT_JSON):
-            self._resort = reading, len(self._attempts)
-        elif failure.code == EMPTY_END and ends_without_words(reading.body, reading.demands):
+            self._resort = reader, len(self._attempts)
+        elif failure.code == EMPTY_END and ends_without_words(reader.body, reader.demands):
             if self._silent:
-                return reading.settle()
+                return reader.settle()
             self._silent = True
         return ended
 
-    def _last_resort(self, reading: AttemptReader, number: int) -> list[Piece] | None:
+    def _last_resort(self, reader: AttemptReader, number: int) -> list[Piece] | None:
         """No answer has met the request's demands: deliver the last one as it is."""
-        failure, attempt = reading.failure, self._attempts.pop(number)
+        failure, attempt = reader.failure, self._attempts.pop(number)
         said = failure.message if failure is not None else ""
-        completion = reading.settle().completion
+        completion = reader.settle().completion
         if completion is None:
             raise RuntimeError("the last resort holds no answer")
         self._attempts.append(replace(attempt, kind=None, message="", notes=(*attempt.notes, said)))
         logger.warning("%s: %s; no model did better, so that its answer is delivered", attempt.model, said)
         self._command = Succeed()
-        self._answer(reading, completion, self._engine.clock())
+        self._answer(reader, completion, self._runtime.clock())
         self._answering = None
         pieces = [*pieces_of(completion.raw), *calls_of(completion.raw)] if self._deliver else []
         if not pieces:
@@ -564,19 +562,19 @@ class CallRunner:
         self._core.deliver(pieces)
         return pieces
 
-    async def _accepted(self, reading: AttemptReader, ended: Ended) -> Ended:
+    async def _accepted(self, reader: AttemptReader, ended: Ended) -> Ended:
         """Call `accept=`, if no text was delivered yet."""
         accept, completion = self._call.accept, ended.completion
         if accept is None or completion is None or self._core.delivery is Delivery.TEXT:
             return ended
-        await reading.aclose()
-        now = self._engine.clock()
+        await reader.aclose()
+        now = self._runtime.clock()
         completion.attempts = (
             *self._attempts,
-            attempt_of(reading, None, now, *cost_of(reading)),
+            attempt_of(reader, None, now, *cost_of(reader)),
         )
         limits = self._call.limits
-        left = reading.ask.total_by - now if limits.wall_clock else limits.total
+        left = reader.ask.total_by - now if limits.wall_clock else limits.total
         try:
             async with asyncio.timeout(max(0.0, left)) as deadline:
                 taken = await self._call.host.call(accept, completion)
@@ -584,63 +582,63 @@ class CallRunner:
             if deadline.expired():
                 raise _AcceptTooLate from None
             raise  # raised by `accept=`
-        return ended if taken else reading.turn_down()
+        return ended if taken else reader.turn_down()
 
-    def _broke_off(self, reading: AttemptReader, failure: Failure) -> None:
+    def _broke_off(self, reader: AttemptReader, failure: Failure) -> None:
         """Keep the failure of an attempt for the report, and the text that the attempt has delivered."""
-        candidate = reading.ask.candidate
+        candidate = reader.ask.candidate
         self._failed = (candidate.key, failure)
         gone = failure.kind is FailureKind.NOT_FOUND and not failure.harmless
-        if gone and not (reading.ask.ignore or candidate.max_price):
-            self._engine.not_found(candidate)
+        if gone and not (reader.ask.ignore or candidate.max_price):
+            self._runtime.not_found(candidate)
         if self._core.delivery is Delivery.TEXT:
-            text, said = reading.delivered()
+            text, said = reader.delivered()
             self._partial = self._text = self._text + text
             if said:
                 self._author = candidate.key
-                self._spent.append((reading.usage, written_tokens(text, said)))
+                self._spent.append((reader.usage, written_tokens(text, said)))
 
-    def _join(self, reading: AttemptReader, ended: Ended) -> None:
+    def _join(self, reader: AttemptReader, ended: Ended) -> None:
         """Record the seam, once a continuation has joined the delivered text."""
-        splice = reading.splice
+        splice = reader.splice
         if splice is None or not ended.joined:
             return
-        if reading.said or ended.completion is not None:
-            key = reading.ask.candidate.key
+        if reader.said or ended.completion is not None:
+            key = reader.ask.candidate.key
             self._seams.append(Seam(len(self._text), self._author, key, splice.how, splice.dropped))
 
-    def _answer(self, reading: AttemptReader, completion: Completion, now: float) -> None:
+    def _answer(self, reader: AttemptReader, completion: Completion, now: float) -> None:
         completion.attempts = tuple(self._attempts)
         completion.seconds = now - self._started
         completion.seams = tuple(self._seams)
-        self._answering = reading
+        self._answering = reader
         self.completion = completion
-        key, message = reading.ask.candidate.key, completion.message
+        key, message = reader.ask.candidate.key, completion.message
         if "tool_calls" in message or "reasoning_details" in message:
-            self._engine.delivered.add(message, key)
-        session = self._call.request.session(self._engine.stick_to)
+            self._runtime.delivered.add(message, key)
+        session = self._call.request.session(self._runtime.stick_to)
         if session is not None and is_failover(self._call.plan.candidates[0].key, completion.attempts):
-            self._engine.sticking.failed_over(session, key, now)
-        if self._core.delivery is Delivery.TEXT and (said := reading.demands.said(message)):
+            self._runtime.sticking.failed_over(session, key, now)
+        if self._core.delivery is Delivery.TEXT and (said := reader.demands.said(message)):
             logger.warning("%s: %s; its text was delivered as it came", key, said)
         if self._spent:
-            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reading))
+            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reader))
             completion.raw["usage"] = {**usage, "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
-        reading = self._race[number]
+        reader = self._race[number]
         if not self._deliver or self._core.delivery is Delivery.TEXT:
-            self._partial = self._text + reading.partial
-        await reading.aclose()
+            self._partial = self._text + reader.partial
+        await reader.aclose()
         self._still_open()
-        command = self._core.out_of_time(self._engine.clock())
+        command = self._core.out_of_time(self._runtime.clock())
         await self._race.close()
         return command
 
     def _last_pieces(self) -> list[Piece] | None:
-        reading, self._answering = self._answering, None
-        pieces = reading.last_pieces() if self._deliver and reading is not None else []
-        if self._seams and reading is not None:
+        reader, self._answering = self._answering, None
+        pieces = reader.last_pieces() if self._deliver and reader is not None else []
+        if self._seams and reader is not None:
             pieces.append(Piece(seams=tuple(self._seams)))
         if not pieces:
             return None
@@ -650,7 +648,7 @@ class CallRunner:
     # Errors, events and costs
 
     def _error(self, given_up: Fail) -> FallbackError:
-        seconds = self._engine.clock() - self._started
+        seconds = self._runtime.clock() - self._started
         call = self._call
         if self._too_dear and not self._attempts:
             return self._beyond_limits((*given_up.skipped, *call.plan.excluded))
@@ -660,7 +658,7 @@ class CallRunner:
             call.plan.excluded,
             seconds=seconds,
             key_hint=call.key_hint,
-            meant=self._engine.meant,
+            meant=self._runtime.meant,
         )
         if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._core.delivery is Delivery.TEXT:
             error.partial = self._partial
@@ -668,15 +666,15 @@ class CallRunner:
 
     def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         """Record the end of an attempt. An attempt that failed before it was closed keeps its failure."""
-        reading = self._race[number]
-        if failure is not None and reading.failure is not None:
-            failure = reading.failure
-        usd, estimated = cost_of(reading)
+        reader = self._race[number]
+        if failure is not None and reader.failure is not None:
+            failure = reader.failure
+        usd, estimated = cost_of(reader)
         if number not in self._costs.detached:
-            self._settle(number, reading, failure, now, usd, estimated)
-        attempt = attempt_of(reading, failure, now, usd, estimated)
+            self._settle(number, reader, failure, now, usd, estimated)
+        attempt = attempt_of(reader, failure, now, usd, estimated)
         if attempt.notes:
-            self._engine.left_out(attempt.model, attempt.notes)
+            self._runtime.left_out(attempt.model, attempt.notes)
         if counts:
             self._attempts.append(attempt)
         if self._heard:
@@ -685,20 +683,20 @@ class CallRunner:
     def _settle(
         self,
         number: int,
-        reading: AttemptReader,
+        reader: AttemptReader,
         failure: Failure | None,
         now: float,
         usd: Decimal | None,
         estimated: bool,
     ) -> None:
         """Book the cost of an attempt: `usd`, which may be an estimate."""
-        if self._costs.limited and was_cut(reading, failure):
-            ask = reading.ask
-            seconds, candidate = now - ask.ticket.started, ask.candidate
+        if self._costs.limited and was_cut(reader, failure):
+            ask = reader.ask
+            seconds, candidate = now - ask.permit.started, ask.candidate
             booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
-            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._engine.bills is not None:
-                wire, generation = self._call.wire(candidate), figures.name(reading.generation_id)
-                self._engine.bills.look_up(wire, generation, booked)
+            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._runtime.bills is not None:
+                destination, generation = self._call.destination(candidate), figures.name(reader.generation_id)
+                self._runtime.bills.look_up(destination, generation, booked)
         else:
             self._costs.settle(number, usd, estimated=estimated)
 
@@ -710,13 +708,13 @@ class CallRunner:
             event = FailedOver(self._number, name, key, failure.kind, failure.status, self._attempts[-1].seconds)
             candidates = self._call.plan.candidates
             endpoint = next((one.target.endpoint for one in candidates if one.key == name), None)
-            self._engine.lines.failed_over(event, endpoint)
+            self._runtime.lines.failed_over(event, endpoint)
             self._emit(event)
         self._failed = None
 
     def _report_breakers(self) -> None:
         """Report what circuit breakers have done; called only where something waits."""
-        for event in self._engine.breaker_events(self._number):
+        for event in self._runtime.breaker_events(self._number):
             self._emit(event)
 
     @property
@@ -725,7 +723,7 @@ class CallRunner:
 
     def _emit(self, event: Event) -> None:
         if self._observed:
-            self._engine.events.observe(event, self)
+            self._runtime.events.observe(event, self)
         if self._call.host.heard:
             self._call.host.emit(event)
 
@@ -743,13 +741,13 @@ class CallRunner:
         self._phase = Phase.OVER
         self._costs.close()
         self._steps = None
-        if self._engine.health.changes.waiting:
+        if self._runtime.health.changes.waiting:
             self._report_breakers()
-        if self._engine.lines.held:
-            self._engine.lines.call_ended()
+        if self._runtime.lines.held:
+            self._runtime.lines.call_ended()
         if self._heard:
             model = self.completion.attempts[-1].model if self.completion is not None else None
-            seconds = self._engine.clock() - self._started
+            seconds = self._runtime.clock() - self._started
             raised = type(error).__name__ if error is not None else None
             seams = tuple(self._seams)
             self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised, seams))

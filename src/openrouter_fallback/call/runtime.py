@@ -18,12 +18,12 @@ from ..events import BreakerEvent, Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
+from ..redaction import Redactor
 from ..request.handover import Delivered
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
 from ..routes.sticking import Sticking
-from ..sealed import Secrets
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
 from .bills import Bills
@@ -63,12 +63,12 @@ class Call:
     request: Request
     plan: Plan
     limits: Limits
-    wire: Callable[[Candidate], Destination]
+    destination: Callable[[Candidate], Destination]
     host: CallbackHost
     accept: Accept | None = None
     key_hint: str = ""
-    keys: Iterable[str] = field(default_factory=Secrets, repr=False)
-    """All secrets of the call: what no message may hold."""
+    redactor: Redactor = field(default_factory=Redactor, repr=False)
+    """Takes what no message may hold out of it: all secrets of the call, and its prompt."""
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ def attempt_of(
 ) -> Attempt:
     """The record of the attempt of `reading`, which ends `now` with `failure` or with an answer."""
     ask = reading.ask
-    started = ask.ticket.started
+    started = ask.permit.started
     assembled = reading.completion.raw if reading.completion is not None else None
     generation = reading.generation_id
     return Attempt(
@@ -46,7 +46,7 @@ def attempt_of(
         else None,
         generation_id=figures.name(generation),
         cost=None if usd is None else float(usd),
-        probe=ask.ticket.probe,
+        probe=ask.permit.probe,
         estimated=estimated,
         resent=reading.resent,
         notes=reading.request.handed(ask.candidate, ask.form).notes,

@@ -51,7 +51,10 @@ class Catalog:
 
     def get(self, id: str) -> ModelInfo | None:
         """The model of an id as in a chain (`endpoint:model` on another endpoint); also of a variant or an alias."""
-        endpoint, model = self._split(id)
+        return self.listed(*self._split(id))
+
+    def listed(self, endpoint: str, model: str) -> ModelInfo | None:
+        """The model with this name at `endpoint`."""
         return self._listing(endpoint).get(model)
 
     def models(self, endpoint: str = OPENROUTER) -> tuple[ModelInfo, ...]:

@@ -29,13 +29,13 @@ def mark_due(call: CallState, now: float) -> bool:
         if attempt.doubt_at is not None and attempt.doubt_at <= now:
             attempt.doubt_at, call.doubtful = None, True
             if not attempt.token:
-                call.overdue[attempt.start.number] = f"first token overdue after {now - attempt.ticket.started:.1f} s"
+                call.overdue[attempt.start.number] = f"first token overdue after {now - attempt.permit.started:.1f} s"
                 _overdue(call, attempt, now)
         if attempt.probe_at is not None and attempt.probe_at <= now:
             attempt.probe_at, attempt.probing = None, True
         if attempt.half_at is not None and attempt.half_at <= now:
             attempt.half_at, attempt.late, call.doubtful, call.to_the_end = None, True, True, True
-            waited = now - attempt.ticket.started
+            waited = now - attempt.permit.started
             call.overdue.setdefault(
                 attempt.start.number, f"no whole answer after {waited:.1f} s, half of the call's time"
             )
@@ -46,13 +46,13 @@ def mark_due(call: CallState, now: float) -> bool:
 
 def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
     """The first token is overdue: record that in health. The attempt stays under way."""
-    health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
+    health, permit, candidate = call.health, attempt.permit, attempt.state.candidate
     health.late(candidate.key, now)
-    if not candidate.streams or health.spoke_since(ticket) or not call.goes_on(attempt.state, now):
+    if not candidate.streams or health.spoke_since(permit) or not call.goes_on(attempt.state, now):
         return
-    waited = now - ticket.started
+    waited = now - permit.started
     ill = waited >= call.timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)
-    if ill and health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+    if ill and health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
         call.opened.append(candidate.key)
 
 
@@ -67,7 +67,7 @@ def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[Detache
             continue
         if attempt.state is winner.state:  # one call records one outcome per model: the winner's
             land(call, attempt)
-            call.health.ended(attempt.ticket)
+            call.health.ended(attempt.permit)
             continue
         probe = detached(call, attempt)
         if probe is not None and now < probe.until:
@@ -76,25 +76,25 @@ def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[Detache
             continue
         abandon(call, attempt, now, overtaken=True)
         if attempt.state.candidate.streams:
-            call.health.outlasted(attempt.ticket, now)
+            call.health.outlasted(attempt.permit, now)
     return probes
 
 
 def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: bool = False) -> None:
     """End an attempt that has no outcome. A failure is recorded only for a silence longer than `health.patience`."""
     land(call, attempt)
-    health, ticket, key = call.health, attempt.ticket, attempt.state.candidate.key
+    health, permit, key = call.health, attempt.permit, attempt.state.candidate.key
     if attempt.reached:
-        health.endpoint_answered(ticket, now)
+        health.endpoint_answered(permit, now)
     silent = attempt.state.candidate.streams and not attempt.token
-    ill = silent and now - ticket.started > health.patience(key) and not health.spoke_since(ticket)
+    ill = silent and now - permit.started > health.patience(key) and not health.spoke_since(permit)
     if ill or (overtaken and attempt.late and attempt.token):
-        if health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+        if health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
             call.opened.append(key)
     elif overtaken:
-        health.ended(ticket)
+        health.ended(permit)
     else:
-        health.release(ticket)
+        health.release(permit)
 
 
 def land(call: CallState, attempt: ActiveAttempt) -> None:

@@ -32,9 +32,9 @@ class CandidateState:
         "max_tokens",
         "most_attempts",
         "pending_penalty",
+        "permit",
         "ready_at",
         "retried",
-        "ticket",
         "way",
         "why",
     )
@@ -53,7 +53,7 @@ class CandidateState:
         self.active = 0
         """The number of active attempts at this candidate."""
         self.pending_penalty: Rule | None = None
-        self.ticket: Permit | None = None
+        self.permit: Permit | None = None
         self.way: ContinuationMode | None = None
         self.form: Form | None = None
         self.failed_mid_stream = False
@@ -86,9 +86,9 @@ class ActiveAttempt:
     token: bool = False
 
     @property
-    def ticket(self) -> Permit:
+    def permit(self) -> Permit:
         """The attempt's admission."""
-        return self.start.ticket
+        return self.start.permit
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +111,7 @@ class CallState:
     deadline: float
     timing: Timeouts = field(init=False)
     active: dict[int, ActiveAttempt] = field(default_factory=dict)
-    tickets: dict[str, Permit] = field(default_factory=dict)
+    permits: dict[str, Permit] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     overdue: dict[int, str] = field(default_factory=dict)
     started: int = 0
@@ -148,10 +148,10 @@ class CallState:
         """Whether an active attempt has its first token and the first token wins: no model is called beside it."""
         return self.begun and not self.to_the_end
 
-    def standing(self, state: CandidateState, now: float) -> AvailabilityStatus:
+    def status_of(self, state: CandidateState, now: float) -> AvailabilityStatus:
         """The availability of a candidate. An endpoint's open circuit only matters if another endpoint is available."""
         candidate = state.candidate
-        at = self.health.standing(candidate.target, now, self.traits.needs)
+        at = self.health.status_of(candidate.target, now, self.traits.needs)
         if candidate.unfit:
             at = candidate.fitting(at)
         if at.unreachable and not self.reachable_elsewhere(state, now):
@@ -164,14 +164,14 @@ class CallState:
         return any(
             other.candidate.target.endpoint != endpoint
             and self.open(other)
-            and self.health.standing(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
+            and self.health.status_of(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
             for other in self.candidates
         )
 
     def all_circuits_open(self, now: float) -> bool:
         """Whether the circuit of every candidate that is not excluded is open."""
         candidates = [state for state in self.candidates if not state.excluded]
-        return all(self.standing(state, now).gate is Availability.LEFT_OUT for state in candidates)
+        return all(self.status_of(state, now).gate is Availability.LEFT_OUT for state in candidates)
 
     def open(self, state: CandidateState) -> bool:
         """Whether the candidate may be called (again), and can continue the delivered text, if there is any."""
@@ -197,21 +197,21 @@ class CallState:
         """Whether the candidate is untried in this call and its circuits are closed."""
         if state.failure is not None or state.active or not self.open(state):
             return False
-        at = self.standing(state, now)
+        at = self.status_of(state, now)
         return at.gate is Availability.READY and not at.unreachable
 
     def ready(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and may be called now, be it as a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
-        at = self.standing(state, now)
+        at = self.status_of(state, now)
         return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
 
     def probeable(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and due for a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
-        return self.standing(state, now).gate is Availability.PROBE
+        return self.status_of(state, now).gate is Availability.PROBE
 
     def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
         """Whether there is an untried candidate besides this one that the call can go on to."""
@@ -223,7 +223,7 @@ class CallState:
             other is not state
             and not other.active
             and self.open(other)
-            and self.standing(other, now).gate is Availability.LEFT_OUT
+            and self.status_of(other, now).gate is Availability.LEFT_OUT
             for other in self.candidates
         )
 
@@ -231,7 +231,7 @@ class CallState:
         """Whether the candidate is untried and may be called before the call's deadline."""
         if state.attempts or state.active or not self.open(state):
             return False
-        at = self.standing(state, now)
+        at = self.status_of(state, now)
         if at.gate is Availability.COOLING:
             return at.until is not None and at.until < self.deadline
         return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)

@@ -53,7 +53,7 @@ class StartAttempt:
 
     candidate: Candidate
     number: int
-    ticket: Permit
+    permit: Permit
     first_token_by: float
     total_by: float
     attempt_by: float | None

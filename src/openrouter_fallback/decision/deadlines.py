@@ -42,7 +42,7 @@ class Deadlines:
 
     def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
-        self.last_token_at = self._started = self._since = ask.ticket.started
+        self.last_token_at = self._started = self._since = ask.permit.started
         self.state = State.HEAD
         self.delivered = False
         self._ask = ask

@@ -31,15 +31,15 @@ class DetachedProbe:
     def reached(self, now: float) -> None:
         """The endpoint has sent an HTTP status. If only the endpoint was probed, that is the outcome."""
         self.attempt.reached = True
-        self.call.health.endpoint_answered(self.attempt.ticket, now)
-        if not self.attempt.ticket.model.probe:
+        self.call.health.endpoint_answered(self.attempt.permit, now)
+        if not self.attempt.permit.model.probe:
             self.over = True
-            self.call.health.ended(self.attempt.ticket)
+            self.call.health.ended(self.attempt.permit)
 
     def answered(self, now: float) -> None:
         """The first token or the complete answer has come: a success."""
         self.over = True
-        self.call.health.proved(self.attempt.ticket, now)
+        self.call.health.proved(self.attempt.permit, now)
 
     def failed(self, failure: Failure, now: float) -> None:
         """The attempt has failed."""
@@ -53,36 +53,36 @@ class DetachedProbe:
         """No first token came until `until`. For a model without streaming, silence is no failure."""
         self.over = True
         call, attempt = self.call, self.attempt
-        health, ticket, candidate = call.health, attempt.ticket, attempt.state.candidate
-        if ticket.endpoint.probe and not attempt.reached and health.endpoint_failed(ticket, now):
+        health, permit, candidate = call.health, attempt.permit, attempt.state.candidate
+        if permit.endpoint.probe and not attempt.reached and health.endpoint_failed(permit, now):
             call.opened.append(candidate.target.endpoint)
-        if not candidate.streams or health.spoke_since(ticket):
-            health.ended(ticket)
+        if not candidate.streams or health.spoke_since(permit):
+            health.ended(permit)
             return
-        health.outlasted(ticket, now)
-        if health.model_failed(ticket, now, reason=str(FailureKind.TIMED_OUT)):
+        health.outlasted(permit, now)
+        if health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
             call.opened.append(candidate.key)
 
     def undecided(self) -> None:
         """The probe ended without an outcome. It keeps its slot."""
         self.over = True
-        self.call.health.ended(self.attempt.ticket)
+        self.call.health.ended(self.attempt.permit)
 
     def dropped(self) -> None:
         """The probe was closed with its client or event loop: it gives its slot back."""
         if not self.over:
             self.over = True
-            self.call.health.cut_short(self.attempt.ticket)
+            self.call.health.cut_short(self.attempt.permit)
 
 
 def detached(call: CallState, attempt: ActiveAttempt) -> DetachedProbe | None:
     """The detached probe of an overtaken attempt, if it is a probe without an outcome so far; else None."""
-    ticket, candidate = attempt.ticket, attempt.state.candidate
-    open_question = ticket.model.probe or (ticket.endpoint.probe and not attempt.reached)
+    permit, candidate = attempt.permit, attempt.state.candidate
+    open_question = permit.model.probe or (permit.endpoint.probe and not attempt.reached)
     if attempt.token or not open_question or call.policy.any_error:
         return None
     state = CandidateState(candidate)
-    state.ticket = ticket
-    own = replace(call, candidates=[state], active={}, tickets={candidate.target.endpoint: ticket}, opened=[])
-    until = ticket.started + call.timing.proof(candidate, ticket.started)
+    state.permit = permit
+    own = replace(call, candidates=[state], active={}, permits={candidate.target.endpoint: permit}, opened=[])
+    until = permit.started + call.timing.proof(candidate, permit.started)
     return DetachedProbe(attempt.start.number, until, own, replace(attempt, state=state))

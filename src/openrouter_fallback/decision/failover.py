@@ -88,8 +88,8 @@ class Failover:
             return  # the caller has left, or another attempt was faster
         attempt = self._attempt(number)
         attempt.reached = True
-        if attempt.ticket.endpoint.probe or attempt.ticket.endpoint.forced:
-            call.health.endpoint_answered(attempt.ticket, now)
+        if attempt.permit.endpoint.probe or attempt.permit.endpoint.forced:
+            call.health.endpoint_answered(attempt.permit, now)
 
     def first_token(self, now: float, number: int | None = None) -> None:
         """The attempt has its first token: content, reasoning or a tool call. All other attempts are overtaken."""
@@ -101,7 +101,7 @@ class Failover:
         self._refused = None
         if not attempt.token:
             attempt.token = True
-            call.health.first_token(attempt.ticket, now)
+            call.health.first_token(attempt.permit, now)
         if len(call.active) > 1 and not call.to_the_end:
             self._overtake(attempt, now)
 
@@ -149,7 +149,7 @@ class Failover:
         self._overtake(attempt, now)
         land(call, attempt)
         attempt.state.pending_penalty = None
-        call.health.success(attempt.ticket, now, call.traits.needs)
+        call.health.success(attempt.permit, now, call.traits.needs)
         if attempt.state.form is not None:
             lasting = UNSIGNED_SECONDS if attempt.state.form is Form.UNSIGNED else None
             call.health.learn_form(attempt.state.candidate.target, attempt.state.form, now, lasting)
@@ -215,10 +215,10 @@ class Failover:
         self._expect("asking")
         attempt = self._attempt(number)
         land(call, attempt)
-        call.health.release(attempt.ticket)
+        call.health.release(attempt.permit)
         state = attempt.state
         if not state.attempts:
-            state.ticket = None
+            state.permit = None
         if call.active:  # their reserved costs may become free
             state.why = why
             return KeepWaiting()
@@ -237,8 +237,8 @@ class Failover:
         state = next((state for state in call.candidates if call.probeable(state, now)), None)
         if state is None or not call.side_by_side or call.delivered or now >= call.deadline:
             return None
-        ticket = call.health.begin(state.candidate.target, now, pace=call.timing.pace(state.candidate))
-        return None if ticket is None else self._send(state, ticket, now)
+        permit = call.health.begin(state.candidate.target, now, pace=call.timing.pace(state.candidate))
+        return None if permit is None else self._send(state, permit, now)
 
     def goes_without(self, now: float) -> bool:
         """Whether this call can start with a candidate that needs no probe, while the store decides on its lease."""
@@ -280,7 +280,7 @@ class Failover:
         self._expect("waiting")
         state, self._resume = self._resume, None
         if state is not None and now < call.deadline:
-            at = call.standing(state, now)
+            at = call.status_of(state, now)
             if at.gate in (Availability.READY, Availability.PROBE) and (not state.attempts or call.affords(state, now)):
                 return self._start(state, now, forced=at.unreachable, extra=state.attempts > 0)
         return self._next(now)
@@ -309,8 +309,8 @@ class Failover:
             return None
         extra = charged and not call.policy.any_error
         pace = call.timing.pace(state.candidate)
-        ticket = call.health.begin(state.candidate.target, now, extra=extra, hedge=charged, pace=pace)
-        return None if ticket is None else self._send(state, ticket, now)
+        permit = call.health.begin(state.candidate.target, now, extra=extra, hedge=charged, pace=pace)
+        return None if permit is None else self._send(state, permit, now)
 
     # The same request in another form
 
@@ -328,9 +328,9 @@ class Failover:
     def _again_otherwise(self, attempt: ActiveAttempt, now: float, form: Form | None) -> Command:
         """After a refused prefill or form: call the model again at once, by instruction or in `form`. Not counted."""
         call = self._call
-        state, ticket = attempt.state, attempt.ticket
-        call.health.endpoint_answered(ticket, now)
-        call.health.release(ticket)
+        state, permit = attempt.state, attempt.permit
+        call.health.endpoint_answered(permit, now)
+        call.health.release(permit)
         if form is not None:
             state.form = form
             return self._start(state, now)
@@ -349,9 +349,9 @@ class Failover:
     def _again_without(self, attempt: ActiveAttempt, parameter: str, now: float) -> Command:
         """Send the request again at once without a parameter that the endpoint refuses. Remembers the refusal."""
         call = self._call
-        state, ticket = attempt.state, attempt.ticket
-        call.health.endpoint_answered(ticket, now)
-        call.health.release(ticket)
+        state, permit = attempt.state, attempt.permit
+        call.health.endpoint_answered(permit, now)
+        call.health.release(permit)
         call.health.learn_refusal(state.candidate.taker, parameter, now)
         return self._start(state, now)
 
@@ -369,9 +369,9 @@ class Failover:
     def _again_for_less(self, attempt: ActiveAttempt, failure: Failure, now: float) -> Command:
         """Send the request again at once, limited to the tokens that the account can pay for. No retry is charged."""
         call = self._call
-        state, ticket = attempt.state, attempt.ticket
-        call.health.endpoint_answered(ticket, now)
-        call.health.release(ticket)
+        state, permit = attempt.state, attempt.permit
+        call.health.endpoint_answered(permit, now)
+        call.health.release(permit)
         state.max_tokens = failure.affordable_tokens
         return self._start(state, now)
 
@@ -445,18 +445,18 @@ class Failover:
         if previous is not None and previous is not state:
             settle(call, previous, now)
         charged = extra and call.started > call.queued and not call.policy.any_error
-        ticket = call.health.begin(target, now, forced=forced, extra=charged, pace=call.timing.pace(state.candidate))
-        if ticket is None:
+        permit = call.health.begin(target, now, forced=forced, extra=charged, pace=call.timing.pace(state.candidate))
+        if permit is None:
             return self._next(now)
-        return self._send(state, ticket, now, forced=forced)
+        return self._send(state, permit, now, forced=forced)
 
-    def _send(self, state: CandidateState, ticket: Permit, now: float, *, forced: bool = False) -> StartAttempt:
+    def _send(self, state: CandidateState, permit: Permit, now: float, *, forced: bool = False) -> StartAttempt:
         call = self._call
         endpoint = state.candidate.target.endpoint
-        for earlier in (state.ticket, call.tickets.get(endpoint)):
+        for earlier in (state.permit, call.permits.get(endpoint)):
             if earlier is not None:
-                ticket.continue_from(earlier)
-        state.ticket = call.tickets[endpoint] = ticket
+                permit.continue_from(earlier)
+        state.permit = call.permits[endpoint] = permit
         state.active += 1
         self._last = state
         self._state = "asking"
@@ -465,7 +465,7 @@ class Failover:
             call.unpaid_since = None
         call.started += 1
         call.later_at = None
-        start, attempt = with_deadlines(call, state, ticket, now, forced=forced)
+        start, attempt = with_deadlines(call, state, permit, now, forced=forced)
         call.active[start.number] = attempt
         return start
 
@@ -480,16 +480,16 @@ class Failover:
         skipped = []
         ready: list[float] = []
         for state in call.candidates:
-            standing = call.standing(state, now)
+            status_of = call.status_of(state, now)
             if state.failure is not None and (
                 state.failure.kind is FailureKind.RATE_LIMITED or state.failure.retry_after is not None
             ):
                 ready.append(state.ready_at)
-            if state.ticket is None:
-                left = max(0.0, standing.until - now) if standing.until is not None else None
-                if standing.gate is Availability.COOLING and standing.until is not None:
-                    ready.append(standing.until)
-                skipped.append(Skipped(state.candidate.key, state.why or standing.reason or "not called", left))
+            if state.permit is None:
+                left = max(0.0, status_of.until - now) if status_of.until is not None else None
+                if status_of.gate is Availability.COOLING and status_of.until is not None:
+                    ready.append(status_of.until)
+                skipped.append(Skipped(state.candidate.key, state.why or status_of.reason or "not called", left))
         self._finish(now)
         retry_after = max(0.0, min(ready) - now) if ready else None
         return Fail(why, failure, retry_after, tuple(skipped), call.over_budget)

@@ -27,18 +27,18 @@ def names_model(failure: Failure) -> bool:
 def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> Rule:
     """Record a failure in health and in its candidate's state. Returns the rule for the failure."""
     rule = call.policy.rule(failure)
-    state, ticket, kind = attempt.state, attempt.ticket, failure.kind
+    state, permit, kind = attempt.state, attempt.permit, failure.kind
     health, target = call.health, state.candidate.target
     if kind is FailureKind.CONNECTION:
-        if health.endpoint_failed(ticket, now):
+        if health.endpoint_failed(permit, now):
             call.opened.append(target.endpoint)
-        for other in (call.tickets[target.endpoint], *(other.ticket for other in call.active.values())):
-            other.continue_from(ticket)
+        for other in (call.permits[target.endpoint], *(other.permit for other in call.active.values())):
+            other.continue_from(permit)
     elif attempt.reached:
-        health.endpoint_answered(ticket, now)
+        health.endpoint_answered(permit, now)
     if kind in (FailureKind.NOT_FOUND, FailureKind.UNSUPPORTED) and (attempt.start.ignore or state.candidate.max_price):
         state.excluded = True
-        health.release(ticket)
+        health.release(permit)
         return Rule(Action.NEXT)
     state.backoff_until = now + backoff(call, state.attempts)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
@@ -63,15 +63,15 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
         rule = replace(rule, disables=False)
     if _hurts(call, attempt, failure, now) if rule.hurts == "model" else rule.disables:
         state.pending_penalty = rule
-        health.ended(ticket)
-        if ticket.probe:
+        health.ended(permit)
+        if permit.probe:
             settle(call, state, now)
     elif kind is FailureKind.TIMED_OUT and failure.status is None:
-        health.ended(ticket)  # silence without an outcome: a probe keeps its slot
+        health.ended(permit)  # silence without an outcome: a probe keeps its slot
     else:
-        health.release(ticket)
+        health.release(permit)
     if kind is FailureKind.TIMED_OUT and failure.status is None and not attempt.token and state.candidate.streams:
-        health.outlasted(ticket, now)
+        health.outlasted(permit, now)
     return rule
 
 
@@ -85,11 +85,11 @@ def _hurts(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float
         return True
     usual = call.timing.usual_first_token(start.candidate)[0]
     own_deadline = start.attempt_by is not None and now >= start.attempt_by
-    if start.candidate.streams and not own_deadline and call.health.spoke_since(start.ticket):
+    if start.candidate.streams and not own_deadline and call.health.spoke_since(start.permit):
         return False  # the model has answered another call since: it is slow, not dead
-    if own_deadline or start.first_token_by >= start.ticket.started + usual:
+    if own_deadline or start.first_token_by >= start.permit.started + usual:
         return True
-    return start.candidate.streams and now - start.ticket.started > call.health.patience(start.candidate.key)
+    return start.candidate.streams and now - start.permit.started > call.health.patience(start.candidate.key)
 
 
 def backoff(call: CallState, attempts: int) -> float:
@@ -101,12 +101,12 @@ def backoff(call: CallState, attempts: int) -> float:
 def settle(call: CallState, state: CandidateState, now: float) -> None:
     """Record the call's one outcome for a model when the call leaves the model."""
     rule, state.pending_penalty = state.pending_penalty, None
-    if rule is None or state.ticket is None:
+    if rule is None or state.permit is None:
         return
-    at_once = rule.disables and (state.exhausted or rule.hurts is None or state.ticket.model.probe)
+    at_once = rule.disables and (state.exhausted or rule.hurts is None or state.permit.model.probe)
     open_for = state.candidate.target.longest_open if at_once else None
     counts, reason = rule.hurts is not None, str(state.failure.kind) if state.failure else ""
-    if call.health.model_failed(state.ticket, now, open_for=open_for, counts=counts, reason=reason):
+    if call.health.model_failed(state.permit, now, open_for=open_for, counts=counts, reason=reason):
         call.opened.append(state.candidate.key)
 
 

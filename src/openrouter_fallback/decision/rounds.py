@@ -39,7 +39,7 @@ Step = Start | SleepUntil | None
 def following(call: CallState, now: float) -> Step:
     """The next untried candidate in the order of the chain; if all were tried, see `_again`."""
     states = [state for state in call.candidates if call.open(state) and not state.active]
-    open_to = [(state, call.standing(state, now)) for state in states]
+    open_to = [(state, call.status_of(state, now)) for state in states]
     ready = [
         (state, at)
         for state, at in open_to
@@ -126,7 +126,7 @@ def once_more(call: CallState, now: float) -> Step:
     for state in call.candidates:
         if id(state) not in late or state.active > 1 or state.attempts + 1 >= state.candidate.attempts:
             continue
-        at = call.standing(state, now)
+        at = call.status_of(state, now)
         if at.gate is Availability.READY and call.affords(state, now):
             return Start(state, forced=at.unreachable, extra=True)
     return None
@@ -175,9 +175,9 @@ def same_again(call: CallState, state: CandidateState, action: Action, now: floa
         return _pause(call, state.ready_at)
     if state.exhausted or action not in SAME_MODEL or not call.affords(state, now):
         return None
-    gate = call.standing(state, now).gate
+    gate = call.status_of(state, now).gate
     if action is Action.USE_UP:
-        refused = gate is Availability.LEFT_OUT and state.ticket is not None and state.ticket.probe
+        refused = gate is Availability.LEFT_OUT and state.permit is not None and state.permit.probe
         if now < call.deadline and gate is not Availability.DISABLED and not refused:
             return Start(state, forced=gate is Availability.LEFT_OUT, extra=True)
         return None

@@ -14,12 +14,12 @@ PROBE_ALONE_SECONDS = 0.5
 
 
 def with_deadlines(
-    call: CallState, state: CandidateState, ticket: Permit, now: float, *, forced: bool
+    call: CallState, state: CandidateState, permit: Permit, now: float, *, forced: bool
 ) -> tuple[StartAttempt, ActiveAttempt]:
     """The command and the state of a new attempt. `forced`: candidates with an open circuit may follow."""
     candidate, limits, timing = state.candidate, call.limits, call.timing
     remaining = call.deadline - now
-    probe = ticket.probe
+    probe = permit.probe
     others = call.goes_on(state, now, forced=forced)
     beside = others or call.may_recover(state, now)
     first_token, ends = timing.first_token(candidate, remaining, others=beside, probe=probe)
@@ -38,7 +38,7 @@ def with_deadlines(
     start = StartAttempt(
         candidate=candidate,
         number=call.started,
-        ticket=ticket,
+        permit=permit,
         first_token_by=first_token_by,
         total_by=call.deadline,
         attempt_by=now + limits.attempt if limits.attempt is not None else None,

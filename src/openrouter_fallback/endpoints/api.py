@@ -15,8 +15,8 @@ from ..config.models import OPENROUTER
 from ..errors import AuthenticationError, CatalogError, FallbackError
 from ..failures.classifier import from_response
 from ..http.protocol import Transport, TransportError
-from ..redaction import Redactor
-from ..sealed import Secrets, sealed_values
+from ..redaction import Redactor, Secrets
+from ..sealed import sealed_values
 from .destinations import Destination, Destinations
 from .keys import Keys
 
@@ -42,22 +42,22 @@ class Lists:
         return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
 
 
-async def key_info(transport: Transport, wire: Destination) -> Mapping[str, Any]:
+async def key_info(transport: Transport, destination: Destination) -> Mapping[str, Any]:
     """The `data` of `GET /key`. Raises `AuthenticationError` at a 401, else `CatalogError`."""
-    body = await _get(transport, "openrouter: GET /key failed", wire, unauthorized=AuthenticationError)
+    body = await _get(transport, "openrouter: GET /key failed", destination, unauthorized=AuthenticationError)
     data = _data(body)
     if data is None:
         raise CatalogError("openrouter: the answer to GET /key says nothing of a key; check base_url")
     return data
 
 
-async def generation_cost(transport: Transport, wire: Destination) -> Decimal | None:
+async def generation_cost(transport: Transport, destination: Destination) -> Decimal | None:
     """The cost of a generation in USD, from `GET /generation`; None if not given. Raises `CatalogError`.
 
     With a provider key of the caller's own (`is_byok`) the cost is OpenRouter's fee plus the provider's charge.
     """
-    data = _data(await _get(transport, "openrouter: GET /generation failed", wire))
-    if data is None or data.get("id") != wire.url.rpartition("=")[2]:
+    data = _data(await _get(transport, "openrouter: GET /generation failed", destination))
+    if data is None or data.get("id") != destination.url.rpartition("=")[2]:
         return None
     upstream = {"upstream_inference_cost": data.get("upstream_inference_cost")}
     usd = figures.cost({"cost": data.get("total_cost"), "is_byok": data.get("is_byok"), "cost_details": upstream})
@@ -75,24 +75,24 @@ def _data(body: bytes) -> dict[str, Any] | None:
 
 
 async def _get(
-    transport: Transport, what: str, wire: Destination, *, unauthorized: type[FallbackError] = CatalogError
+    transport: Transport, what: str, destination: Destination, *, unauthorized: type[FallbackError] = CatalogError
 ) -> bytes:
     try:
         async with asyncio.timeout(FETCH_SECONDS):
-            return await _fetch(transport, what, wire, unauthorized)
+            return await _fetch(transport, what, destination, unauthorized)
     except TimeoutError:
         why = f"no answer within {FETCH_SECONDS:g} s"
     except TransportError as error:
-        why = f"{error.fault.value.replace('_', ' ')}: {_keyless(wire, error.detail)}"
+        why = f"{error.fault.value.replace('_', ' ')}: {_keyless(destination, error.detail)}"
     raise CatalogError(f"{what}: {why}")
 
 
-def _keyless(wire: Destination, text: str) -> str:
-    return Redactor(Secrets(sealed_values(wire.headers)), tuple).clean(text)
+def _keyless(destination: Destination, text: str) -> str:
+    return Redactor(Secrets(sealed_values(destination.headers))).clean(text)
 
 
-async def _fetch(transport: Transport, what: str, wire: Destination, unauthorized: type[FallbackError]) -> bytes:
-    answer = await transport.open(wire.url, wire.headers, None)
+async def _fetch(transport: Transport, what: str, destination: Destination, unauthorized: type[FallbackError]) -> bytes:
+    answer = await transport.open(destination.url, destination.headers, None)
     try:
         body = bytearray()
         while (data := await answer.read()) is not None:
@@ -104,5 +104,5 @@ async def _fetch(transport: Transport, what: str, wire: Destination, unauthorize
     if answer.status != 200:
         failure = from_response(answer.status, answer.headers, bytes(body), now=time.time())
         error = unauthorized if answer.status == 401 else CatalogError
-        raise error(f"{what}: {answer.status}, {_keyless(wire, failure.message)}")
+        raise error(f"{what}: {answer.status}, {_keyless(destination, failure.message)}")
     return bytes(body)

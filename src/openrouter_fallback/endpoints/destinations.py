@@ -27,26 +27,26 @@ class Destinations:
         self._headers = checked_headers(headers)
         given = (self._headers, *(endpoint.headers for endpoint in config.endpoints.values()))
         self._secrets = tuple(value for headers in given for value in sealed_values(headers))
-        self._wires: dict[str, Destination] = {}
+        self._known: dict[str, Destination] = {}
 
     def secrets(self, extra: Headers) -> Iterable[SecretStr]:
         """The values of all given headers, which messages must not contain. `extra` are the call's own headers."""
         return (*self._secrets, *sealed_values(extra)) if extra else self._secrets
 
-    def wire(self, candidate: Candidate, ring: KeyRing, extra: Headers) -> Destination:
+    def destination(self, candidate: Candidate, ring: KeyRing, extra: Headers) -> Destination:
         """The destination of a candidate's chat requests. `extra` are the call's own headers."""
         name, account = candidate.target.endpoint, candidate.target.account
-        wire = self._wires.get(account)
-        if wire is None:
+        destination = self._known.get(account)
+        if destination is None:
             own = {
                 "Content-Type": "application/json",
                 "Accept": "text/event-stream, application/json",
                 "Accept-Encoding": "identity",
             }
-            wire = self._sent(name, "chat/completions", own, ring)
-            if len(self._wires) < _MOST_WIRES:
-                self._wires[account] = wire
-        return Destination(wire.url, _merged(wire.headers, extra)) if extra else wire
+            destination = self._sent(name, "chat/completions", own, ring)
+            if len(self._known) < _MOST_WIRES:
+                self._known[account] = destination
+        return Destination(destination.url, _merged(destination.headers, extra)) if extra else destination
 
     def models(self, endpoint: str, ring: KeyRing) -> Destination:
         """The destination of an endpoint's `GET /models`."""

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from ..config.models import OPENROUTER, FallbackConfig
 from ..errors import ConfigError
-from ..sealed import Secrets, sealed
+from ..redaction import Secrets
+from ..sealed import sealed
 
 ApiKey = str | SecretStr | Callable[[], Any]
 """A key, or a function that returns a key (for async calls also a coroutine function)."""

@@ -249,12 +249,12 @@ def from_transport(fault: TransportFault, detail: str) -> Failure:
     """Name what went wrong below or instead of a readable answer."""
     kind, words = TRANSPORT[fault]
     detail = _clean(detail)
-    return Failure(kind, _clean(f"{words}: {detail}" if detail not in ("", words) else words), code=fault.value)
+    return Failure(kind, _bounded(f"{words}: {detail}" if detail not in ("", words) else words), code=fault.value)
 
 
 def timed_out(what: str, seconds: float) -> Failure:
     """One of our own deadlines passed: `what` is "first token", "stall" or "attempt"."""
-    return Failure(_K.TIMED_OUT, _clean(f"{what} deadline of {seconds:g} s passed"))
+    return Failure(_K.TIMED_OUT, _bounded(f"{what} deadline of {seconds:g} s passed"))
 
 
 def parse_retry_after(
@@ -366,7 +366,10 @@ def _clean(text: str, prompt: str = "") -> str:
     text = _line(text)
     if len(prompt) >= _MIN_PROMPT:
         text = text.replace(prompt, "***")
-    text = without_keys(text) if text else ""
+    return _bounded(without_keys(text) if text else "")
+
+
+def _bounded(text: str) -> str:
     return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1].rstrip() + "…"
 
 
@@ -383,9 +386,10 @@ def _raw_words(raw: object, said: Report, prompt: str) -> str:
 
 
 def _message(message: str, raw: str, status: int | None, kind: FailureKind) -> str:
+    """One of two cleaned texts or both, else what the status says."""
     if raw and raw not in message and _VAGUE.fullmatch(message):
         message = f"{message.rstrip('.: ')}: {raw}" if message else raw
-    return _clean(message or _phrase(status) or kind.value.replace("_", " "))
+    return _bounded(message or _phrase(status) or kind.value.replace("_", " "))
 
 
 def _phrase(status: int | None) -> str:

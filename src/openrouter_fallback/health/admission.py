@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .breaker import BreakerPermit
@@ -58,11 +58,11 @@ class Permit:
     model: BreakerPermit
     endpoint: BreakerPermit
     pace: int = 0
+    probe: bool = field(init=False)
+    """Whether this attempt is the one probe of a half-open breaker."""
 
-    @property
-    def probe(self) -> bool:
-        """Whether this attempt is the one probe of a half-open breaker."""
-        return self.model.probe or self.endpoint.probe
+    def __post_init__(self) -> None:
+        self.probe = self.model.probe or self.endpoint.probe
 
     def continue_from(self, earlier: Permit) -> None:
         """Take over the failure that an `earlier` attempt of the same call has counted: one call is one outcome."""

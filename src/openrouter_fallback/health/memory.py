@@ -130,7 +130,7 @@ class MemoryHealth:
 
     # Queries
 
-    def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
+    def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         """Whether the model may be called now. Takes no probe slot."""
         with self._lock:
             model = self._models.get(target.model)
@@ -178,7 +178,7 @@ class MemoryHealth:
         """Whether the account's key was accepted within the last hour."""
         return now - self._accepted.get(target.account, -math.inf) <= _ACCEPTED_SECONDS
 
-    def account_standing(self, target: HealthScopes, now: float) -> str | None:
+    def account_status(self, target: HealthScopes, now: float) -> str | None:
         """`auth` or `credits` while the account is known to be refused for that, else None. Only orders candidates."""
         with self._lock:
             if now < self._no_auth.get(target.account, 0.0):
@@ -243,12 +243,12 @@ class MemoryHealth:
         """Whether a first token of another model was overdue within the last minute: a sign that all are slow."""
         return any(other != model and now - at <= _LATE_SECONDS for other, at in list(self._late.items()))
 
-    def spoke_since(self, ticket: Permit) -> bool:
+    def spoke_since(self, permit: Permit) -> bool:
         """Whether any call has got a first token of this class from the model since the attempt began."""
         with self._lock:
-            known = self._models.get(ticket.target.model)
-            seen = known.paces.get(ticket.pace) if known is not None else None
-            return seen is not None and seen.token_at is not None and seen.token_at > ticket.started
+            known = self._models.get(permit.target.model)
+            seen = known.paces.get(permit.pace) if known is not None else None
+            return seen is not None and seen.token_at is not None and seen.token_at > permit.started
 
     def reasons_unasked(self, model: str) -> bool:
         """Whether the model has reasoned although the request did not ask for reasoning."""
@@ -256,7 +256,7 @@ class MemoryHealth:
 
     def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
         """The health of one model at `now`."""
-        standing = self.standing(target, now)
+        status_of = self.status_of(target, now)
         with self._lock:
             model = self._model(target)
             good, bad = model.breaker.window.counts(now)
@@ -268,8 +268,8 @@ class MemoryHealth:
                 failures=bad,
                 first_token_p50=model.latencies.quantile(0.5),
                 first_token_p95=model.latencies.quantile(0.95),
-                seconds_left=max(0.0, standing.until - now) if standing.until is not None else None,
-                reason=standing.reason,
+                seconds_left=max(0.0, status_of.until - now) if status_of.until is not None else None,
+                reason=status_of.reason,
                 first_token_overdue=self.learnt_first_token(target.model, 0, math.inf, now),
             )
 
@@ -327,38 +327,38 @@ class MemoryHealth:
                 self._hedges.count(now)
             return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced), pace)
 
-    def first_token(self, ticket: Permit, now: float) -> None:
+    def first_token(self, permit: Permit, now: float) -> None:
         """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
-            model = self._model(ticket.target)
-            self._record(model, ticket, now).token_at = now
-            model.breaker.first_token(ticket.model, now)
-            self._endpoint(ticket.target.endpoint).first_token(ticket.endpoint, now)
+            model = self._model(permit.target)
+            self._record(model, permit, now).token_at = now
+            model.breaker.first_token(permit.model, now)
+            self._endpoint(permit.target.endpoint).first_token(permit.endpoint, now)
 
-    def outlasted(self, ticket: Permit, now: float) -> None:
+    def outlasted(self, permit: Permit, now: float) -> None:
         """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
-            self._record(self._model(ticket.target), ticket, now)
+            self._record(self._model(permit.target), permit, now)
 
-    def _record(self, model: _Model, ticket: Permit, now: float) -> _Pace:
-        seen = model.paces.get(ticket.pace)
+    def _record(self, model: _Model, permit: Permit, now: float) -> _Pace:
+        seen = model.paces.get(permit.pace)
         if seen is None:
-            seen = model.paces[ticket.pace] = _Pace()
-        seconds = now - ticket.started
+            seen = model.paces[permit.pace] = _Pace()
+        seconds = now - permit.started
         model.latencies.record(seconds, now)
         seen.latencies.record(seconds, now)
         return seen
 
-    def success(self, ticket: Permit, now: float, needs: Iterable[str] = ()) -> None:
+    def success(self, permit: Permit, now: float, needs: Iterable[str] = ()) -> None:
         """Record a complete answer. `needs`: the features that the request used; the model supports them."""
-        target = ticket.target
+        target = permit.target
         with self._lock:
             model = self._model(target)
-            model.breaker.success(ticket.model, now)
+            model.breaker.success(permit.model, now)
             model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
             if needs:
                 self._learnt.unlearn(target.model, Fact.LACKS, needs)
-            self._endpoint(target.endpoint).success(ticket.endpoint, now)
+            self._endpoint(target.endpoint).success(permit.endpoint, now)
             self._cooldowns.pop((target.account, target.model), None)
             if target.model.endswith(FREE):
                 self._cooldowns.pop((target.account, FREE), None)
@@ -366,52 +366,52 @@ class MemoryHealth:
             if len(self._accepted) < _MOST_COOLDOWNS or target.account in self._accepted:
                 self._accepted[target.account] = now
 
-    def proved(self, ticket: Permit, now: float) -> None:
+    def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
         with self._lock:
-            model = self._model(ticket.target)
-            self._record(model, ticket, now).token_at = now
-            model.breaker.success(ticket.model, now)
-            self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
+            model = self._model(permit.target)
+            self._record(model, permit, now).token_at = now
+            model.breaker.success(permit.model, now)
+            self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
-    def ended(self, ticket: Permit) -> None:
+    def ended(self, permit: Permit) -> None:
         """End the attempt; its outcome may be recorded later. A probe keeps its slot."""
         with self._lock:
-            self._model(ticket.target).breaker.end(ticket.model)
-            self._endpoint(ticket.target.endpoint).end(ticket.endpoint)
+            self._model(permit.target).breaker.end(permit.model)
+            self._endpoint(permit.target.endpoint).end(permit.endpoint)
 
     def model_failed(
-        self, ticket: Permit, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
+        self, permit: Permit, now: float, *, open_for: float | None = None, counts: bool = True, reason: str = ""
     ) -> bool:
         """Record a failure of the model. Returns whether its breaker opened."""
         with self._lock:
-            breaker = self._model(ticket.target).breaker
-            opened = breaker.failure(ticket.model, now, open_for=open_for, counts=counts, why=reason)
+            breaker = self._model(permit.target).breaker
+            opened = breaker.failure(permit.model, now, open_for=open_for, counts=counts, why=reason)
             # It says nothing about the endpoint, whose probe this may have been.
-            self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
+            self._endpoint(permit.target.endpoint).release(permit.endpoint)
             return opened
 
-    def endpoint_failed(self, ticket: Permit, now: float) -> bool:
+    def endpoint_failed(self, permit: Permit, now: float) -> bool:
         """Record that the endpoint could not be reached. Returns whether its breaker opened."""
         with self._lock:
-            return self._endpoint(ticket.target.endpoint).failure(ticket.endpoint, now, why="connection")
+            return self._endpoint(permit.target.endpoint).failure(permit.endpoint, now, why="connection")
 
-    def endpoint_answered(self, ticket: Permit, now: float) -> None:
+    def endpoint_answered(self, permit: Permit, now: float) -> None:
         """Record an HTTP status. Any status is a success of the endpoint."""
         with self._lock:
-            self._endpoint(ticket.target.endpoint).success(ticket.endpoint, now)
+            self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
-    def release(self, ticket: Permit) -> None:
+    def release(self, permit: Permit) -> None:
         """End the attempt without an outcome. A probe gives its slot back."""
         with self._lock:
-            self._model(ticket.target).breaker.release(ticket.model)
-            self._endpoint(ticket.target.endpoint).release(ticket.endpoint)
+            self._model(permit.target).breaker.release(permit.model)
+            self._endpoint(permit.target.endpoint).release(permit.endpoint)
 
-    def cut_short(self, ticket: Permit) -> None:
+    def cut_short(self, permit: Permit) -> None:
         """Release an overtaken probe that was closed without a verdict. The model's next probe runs alone."""
         with self._lock:
-            self._model(ticket.target).breaker.alone = True
-            self.release(ticket)
+            self._model(permit.target).breaker.alone = True
+            self.release(permit)
 
     def probes_alone(self, target: HealthScopes) -> bool:
         """Whether the next probe of the model runs alone, without another attempt beside it."""

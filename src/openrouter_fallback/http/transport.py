@@ -22,8 +22,8 @@ import httpx2
 from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..redaction import Redactor
-from ..sealed import Headers, Secrets, sealed_values
+from ..redaction import Redactor, Secrets
+from ..sealed import Headers
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
@@ -151,9 +151,12 @@ def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.R
     """The request for httpcore2; the only place where a key is in plain text."""
     lines = [(b"Host", place.host), *((name.encode(), revealed(value).encode()) for name, value in headers.items())]
     if body is None:
-        return httpcore2.Request(b"GET", place.url, headers=lines, extensions=_TIMEOUT)
-    lines.append((b"Content-Length", b"%d" % len(body)))
-    return httpcore2.Request(b"POST", place.url, headers=lines, content=_Once(body), extensions=_TIMEOUT)
+        request = httpcore2.Request(b"GET", place.url, extensions=_TIMEOUT)
+    else:
+        lines.append((b"Content-Length", b"%d" % len(body)))
+        request = httpcore2.Request(b"POST", place.url, content=_Once(body), extensions=_TIMEOUT)
+    request.headers = lines  # it would look at each whether it is bytes
+    return request
 
 
 def revealed(value: str | SecretStr) -> str:
@@ -173,11 +176,9 @@ def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
         headers[name] = f"{headers[name]}, {value}" if again else value
     response.headers = []
     response.extensions.pop("reason_phrase", None)
-    redactor = Redactor(Secrets(sealed_values(sent)), tuple)
-    together = "\n".join(headers.values())
-    if redactor.literally(together) == together:
-        return headers
-    return {name: redactor.literally(value) for name, value in headers.items()}
+    redactor = Redactor(Secrets(value for value in sent.values() if isinstance(value, SecretStr)))
+    redactor.clean_values(headers, names=headers)
+    return headers
 
 
 class _Once:

@@ -36,7 +36,6 @@ from .handover import (
     Form,
     Handover,
     History,
-    Rule,
     Target,
     asks_for_thinking,
     deliver,
@@ -180,19 +179,15 @@ class Request:
         if known is None:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
-            slug = _slug(candidate)
+            info = candidate.info
+            slug = info.canonical_slug if info is not None else None
             thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
-            target = Target(
-                self._rule(candidate), candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form
-            )
+            rule = rule_for(candidate.model, slug, candidate.host)
+            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
             known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
         return known
-
-    @staticmethod
-    def _rule(candidate: Candidate) -> Rule:
-        return rule_for(candidate.model, _slug(candidate), candidate.host)
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
         """The form of history that the candidate may accept after this refusal; None if no form changes the history."""
@@ -223,7 +218,7 @@ class Request:
         caller's history.
         """
         choices = body.get("choices")
-        unsigned = self._joined and self._rule(candidate).binds
+        unsigned = self._joined and self.handed(candidate, form).binds
         if not isinstance(choices, list) or not (unsigned or any(map(_calls, choices))):
             return
         functions = self.handed(candidate, form).functions
@@ -303,12 +298,6 @@ class Request:
     def texts(self) -> list[str]:
         """The texts of the prompt, which no error message may quote."""
         return [text for message in self.messages if (text := text_of(message.get("content")))]
-
-
-def _slug(candidate: Candidate) -> str | None:
-    """The candidate's id in the catalog."""
-    info = candidate.info
-    return info.canonical_slug if info is not None else None
 
 
 def _calls(choice: object) -> bool:

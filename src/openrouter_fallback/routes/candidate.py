@@ -44,16 +44,20 @@ class Candidate:
     unfit: str = ""
     max_price: Mapping[str, str] | None = None
     attempts_set: bool = True
+    # Every call reads these; they are computed once:
+    on_openrouter: bool = field(init=False, repr=False, compare=False)
+    """Whether the endpoint is OpenRouter and understands OpenRouter's own parameters."""
+    taker: str = field(init=False, repr=False, compare=False)
+    """The scope in which a parameter is supported or refused: the endpoint, but on OpenRouter the single model."""
+    slow: bool = field(init=False, repr=False, compare=False)
+    """Whether the model's variant or own parameters make it reason or search before it answers."""
 
-    @property
-    def on_openrouter(self) -> bool:
-        """Whether the endpoint is OpenRouter and understands OpenRouter's own parameters."""
-        return self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
-
-    @property
-    def taker(self) -> str:
-        """The scope in which a parameter is supported or refused: the endpoint, but on OpenRouter the single model."""
-        return self.key if self.on_openrouter else self.target.endpoint
+    def __post_init__(self) -> None:
+        on_openrouter = self.target.endpoint == OPENROUTER or self.host == _OPENROUTER_HOST
+        object.__setattr__(self, "on_openrouter", on_openrouter)
+        object.__setattr__(self, "taker", self.key if on_openrouter else self.target.endpoint)
+        thinks = self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
+        object.__setattr__(self, "slow", thinks)
 
     @property
     def bounded(self) -> bool:
@@ -66,11 +70,6 @@ class Candidate:
         return "max_completion_tokens" if self.host == _OPENAI_HOST else "max_tokens"
 
     @property
-    def slow(self) -> bool:
-        """Whether the model's variant or own parameters make it reason or search before it answers."""
-        return self.model.endswith((":thinking", ":online")) or bool(self.params and slow(self.params))
-
-    @property
     def own_providers(self) -> bool:
         """Whether the model's own parameters choose the providers."""
         return bool(self.params and own_providers(self.params))
@@ -78,7 +77,7 @@ class Candidate:
     @property
     def info(self) -> ModelInfo | None:
         """The catalog's data on the model; None if unknown."""
-        return self.catalog.get(self.key) if self.catalog is not None else None
+        return self.catalog.listed(self.target.endpoint, self.model) if self.catalog is not None else None
 
     @property
     def context(self) -> int | None:
@@ -105,11 +104,11 @@ class Candidate:
             return 2
         return 1 if mine is None or price is None else 3
 
-    def fitting(self, standing: AvailabilityStatus) -> AvailabilityStatus:
+    def fitting(self, status_of: AvailabilityStatus) -> AvailabilityStatus:
         """The availability for this request: UNFIT if the model lacks a need of the request."""
-        if self.unfit and standing.gate in (Availability.READY, Availability.PROBE):
+        if self.unfit and status_of.gate in (Availability.READY, Availability.PROBE):
             return AvailabilityStatus(Availability.UNFIT, self.unfit)
-        return standing
+        return status_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,8 @@ class Router:
         found = next((c for name in models if (c := _named(allowed, name)) is not None), None)
         if found is None or found is plan.candidates[0]:
             return plan
-        standing = found.fitting(self._health.standing(found.target, now, needs.abilities))
-        if standing.gate is not Availability.READY or self._health.account_standing(found.target, now) is not None:
+        status_of = found.fitting(self._health.status_of(found.target, now, needs.abilities))
+        if status_of.gate is not Availability.READY or self._health.account_status(found.target, now) is not None:
             return plan
         others = (candidate for candidate in plan.candidates if candidate is not found)
         return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: {why}")
@@ -103,12 +103,12 @@ class Router:
         asked: list[str] = []
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
-            standing = candidate.fitting(self._health.standing(candidate.target, now, needs.abilities))
-            if standing.gate in (Availability.READY, Availability.PROBE):
+            status_of = candidate.fitting(self._health.status_of(candidate.target, now, needs.abilities))
+            if status_of.gate in (Availability.READY, Availability.PROBE):
                 asked.append(candidate.key)
             else:
-                left = max(0.0, standing.until - now) if standing.until is not None else None
-                skipped.append(Skipped(candidate.key, standing.reason, left))
+                left = max(0.0, status_of.until - now) if status_of.until is not None else None
+                skipped.append(Skipped(candidate.key, status_of.reason, left))
         scopes = {scope for one in plan.candidates for scope in (one.key, one.target.endpoint)}
         return Route(tuple(asked), tuple(skipped), self._health.learnt(scopes, now), (plan.note,) if plan.note else ())
 
@@ -243,7 +243,7 @@ class Router:
         return candidate
 
     def _account_rank(self, candidate: Candidate, now: float) -> int:
-        refused = self._health.account_standing(candidate.target, now)
+        refused = self._health.account_status(candidate.target, now)
         if refused is None or (refused == "credits" and candidate.free):
             return 0
         return 1 if refused == "credits" else 2

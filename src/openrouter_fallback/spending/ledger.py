@@ -83,7 +83,7 @@ class Ledger:
         self._others = ZERO
         _live.add(self)
 
-    def purse(self) -> CallBudget:
+    def call_budget(self) -> CallBudget:
         """The budget of one call."""
         return CallBudget(self)
 

@@ -137,7 +137,7 @@ class CostReservation:
     """Reserves the possible cost of each request of one call before the request is sent."""
 
     def __init__(self, ledger: Ledger, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> None:
-        self.purse = ledger.purse()
+        self.call_budget = ledger.call_budget()
         self.limited = ledger.limited
         self._prompt = prompt_tokens(messages, params.get("tools")) if self.limited else 0
         self._params = params
@@ -157,7 +157,7 @@ class CostReservation:
         if wanted and most_tokens(self._params, {}):
             wanted = max(1, wanted - written)  # the request lowers its `max_tokens` in the same way
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
-        return offer(info, prompt, wanted, self._choices(own), *self.purse.left())
+        return offer(info, prompt, wanted, self._choices(own), *self.call_budget.left())
 
     def hold(
         self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
@@ -168,7 +168,7 @@ class CostReservation:
         found = self.offer(info, own, delivered, written)
         if isinstance(found, Unaffordable):
             return found
-        if not self.purse.hold(number, found.most):
+        if not self.call_budget.hold(number, found.most):
             return Unaffordable("other calls hold what is left to spend")
         if found.max_tokens is not None:
             self.bounds[number] = found.max_tokens
@@ -176,11 +176,11 @@ class CostReservation:
 
     def close(self) -> None:
         """End the call: release all held amounts, except those of detached requests."""
-        self.purse.close(self.detached)
+        self.call_budget.close(self.detached)
 
     def settle(self, number: int, cost: Decimal | None, *, estimated: bool) -> None:
         """Book the cost of request `number` (USD, None if unknown) and release its held amount."""
-        self.purse.settle(number, cost or ZERO, estimated=estimated)
+        self.call_budget.settle(number, cost or ZERO, estimated=estimated)
 
     def settle_cut(
         self, number: int, cost: Decimal | None, info: ModelInfo | None, own: Mapping[str, Any], seconds: float
@@ -193,8 +193,8 @@ class CostReservation:
         paid = cost or ZERO
         if self.limited and info is not None and info.completion_price is not None:
             written = int(TOKENS_PER_SECOND * seconds) * self._choices(own)
-            paid = max(paid, min(self.purse.held(number), prices.cost(info, self._prompt, written) or ZERO))
-        return self.purse.settle(number, paid, estimated=paid > ZERO)
+            paid = max(paid, min(self.call_budget.held(number), prices.cost(info, self._prompt, written) or ZERO))
+        return self.call_budget.settle(number, paid, estimated=paid > ZERO)
 
     def _choices(self, own: Mapping[str, Any]) -> int:
         choices = self._params.get("n", own.get("n"))

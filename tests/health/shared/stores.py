@@ -37,6 +37,6 @@ class Ours:
 
 def failures(store: RedisStore, times: int = 3) -> None:
     for _ in range(times):
-        ticket = store.health.begin(A, 1000.0)
-        assert ticket is not None
-        store.health.model_failed(ticket, 1000.0)
+        permit = store.health.begin(A, 1000.0)
+        assert permit is not None
+        store.health.model_failed(permit, 1000.0)

@@ -262,7 +262,7 @@ async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisS
     assert len(new.spawned) == 3
     await new.spawned[2]()
     await other.exchange()
-    assert other.health.standing(A, 1000.0).gate is Availability.LEFT_OUT
+    assert other.health.status_of(A, 1000.0).gate is Availability.LEFT_OUT
     assert len(naps) == 5, "all has been told"
 
 
@@ -325,9 +325,9 @@ def test_health_says_so_if_the_store_does_not_answer() -> None:
 
 def test_after_a_fork_what_the_parent_counted_is_not_told_again() -> None:
     health = SharedHealth(Rules(), lambda: 0.0, PLACES)
-    ticket = health.begin(A, 1000.0)
-    assert ticket is not None
-    health.success(ticket, 1000.0)
+    permit = health.begin(A, 1000.0)
+    assert permit is not None
+    health.success(permit, 1000.0)
     assert health.collect(1000.0, 2000.0).counts
     health.after_fork()
     assert not health.collect(1000.0, 2000.0).counts

@@ -57,7 +57,7 @@ class Fleet:
             assert await member.exchange()
 
     def gates(self, aim: HealthScopes = A) -> list[str]:
-        return [str(member.health.standing(aim, self.time.now).gate) for member in self.members]
+        return [str(member.health.status_of(aim, self.time.now).gate) for member in self.members]
 
     async def call(self, member: Process, aim: HealthScopes = A) -> Permit | None:
         """What a call does: ask for the lease if it needs one, then begin, if it may."""
@@ -72,9 +72,9 @@ class Fleet:
         return [permit for permit in permits if permit is not None]
 
     def begun(self, member: Process, aim: HealthScopes = A, *, forced: bool = False) -> Permit:
-        ticket = member.health.begin(aim, self.time.now, forced=forced)
-        assert ticket is not None
-        return ticket
+        permit = member.health.begin(aim, self.time.now, forced=forced)
+        assert permit is not None
+        return permit
 
     def fail(self, member: Process, aim: HealthScopes = A, times: int = 3, reason: str = "overloaded") -> None:
         for _ in range(times):
@@ -204,9 +204,9 @@ async def test_refusals_of_a_key_are_told(fleet: Fleet) -> None:
     await fleet.step()
     await fleet.step()
     for member in fleet.members:
-        assert member.health.account_standing(A, fleet.time.now) == "auth"
-        assert member.health.account_standing(GROQ, fleet.time.now) == "credits"
-        assert member.health.account_standing(target("a", "another"), fleet.time.now) is None
+        assert member.health.account_status(A, fleet.time.now) == "auth"
+        assert member.health.account_status(GROQ, fleet.time.now) == "credits"
+        assert member.health.account_status(target("a", "another"), fleet.time.now) is None
 
 
 async def test_an_endpoint_that_one_process_cannot_reach_is_left_by_that_one(fleet: Fleet) -> None:
@@ -432,8 +432,8 @@ def test_what_may_be_heard_is_bounded() -> None:
     member.step()
     health = member.health
     assert max(len(health._cooldowns), len(health._no_auth), len(health._unknown), len(health._told)) <= 4096
-    assert health.standing(target("a", "0"), time.now).until == time.now + 600.0
-    assert health.standing(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
+    assert health.status_of(target("a", "0"), time.now).until == time.now + 600.0
+    assert health.status_of(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 
 
 def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:
@@ -442,23 +442,23 @@ def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:
     for member in members:
         member.step()
     for _ in range(3):
-        ticket = members[0].health.begin(A, time.now)
-        assert ticket is not None
-        members[0].health.model_failed(ticket, time.now)
+        permit = members[0].health.begin(A, time.now)
+        assert permit is not None
+        members[0].health.model_failed(permit, time.now)
     members[0].step()
     members[1].step()
     time.now += 10.5
     for member in members:
         member.step()
         member.lease([A])
-    assert members[0].health.standing(A, time.now).gate is Availability.PROBE
-    assert members[1].health.standing(A, time.now).gate is Availability.LEFT_OUT
+    assert members[0].health.status_of(A, time.now).gate is Availability.PROBE
+    assert members[1].health.status_of(A, time.now).gate is Availability.LEFT_OUT
     for _ in range(21):
         time.now += 1.0
         members[1].step()
-        assert members[1].health.standing(A, time.now).gate is Availability.LEFT_OUT
+        assert members[1].health.status_of(A, time.now).gate is Availability.LEFT_OUT
     members[1].lease([A])
-    assert members[1].health.standing(A, time.now).gate is Availability.PROBE
+    assert members[1].health.status_of(A, time.now).gate is Availability.PROBE
 
 
 _DEEDS = st.lists(
@@ -494,30 +494,30 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
                         exchange(n)
         else:
             member.lease([A])
-            ticket = member.health.begin(A, time.now)
-            if ticket is None:
+            permit = member.health.begin(A, time.now)
+            if permit is None:
                 continue
-            if ticket.probe:
+            if permit.probe:
                 under_way = [other for other, held in probes if other is not member and _probing(other, held)]
                 assert not under_way
             if deed == "fail":
-                member.health.model_failed(ticket, time.now)
+                member.health.model_failed(permit, time.now)
             elif deed == "answer":
-                member.health.success(ticket, time.now)
-            elif ticket.probe:
-                probes.append((member, ticket))
+                member.health.success(permit, time.now)
+            elif permit.probe:
+                probes.append((member, permit))
             else:
-                member.health.release(ticket)
+                member.health.release(permit)
     for member, held in probes:
         member.health.release(held)
     for n in (*range(4), *range(4)):
         time.now += 0.01
         exchange(n)
     # A process that is answered keeps to its own eyes; all others agree on when to probe.
-    until = {round(end, 2) for member in members if (end := member.health.standing(A, time.now).until) is not None}
+    until = {round(end, 2) for member in members if (end := member.health.status_of(A, time.now).until) is not None}
     assert len(until) <= 1
 
 
-def _probing(member: Member, ticket: Permit) -> bool:
+def _probing(member: Member, permit: Permit) -> bool:
     breaker = member.health._models[A.model].breaker
-    return breaker._probe is ticket.model
+    return breaker._probe is permit.model

@@ -57,7 +57,7 @@ async def gate(store: RedisStore) -> str:
     asked = store.lease([A])
     if asked is not None:
         await asked
-    return str(store.health.standing(A, store._clock()).gate)
+    return str(store.health.status_of(A, store._clock()).gate)
 
 
 LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
@@ -118,7 +118,7 @@ async def test_prefixes_and_addresses_keep_fleets_apart(server: RedisServer, new
     failures(teller)
     for store in (teller, *others):
         await store.exchange()
-    assert [str(store.health.standing(A, 1000.0).gate) for store in others] == ["ready"] * 2
+    assert [str(store.health.status_of(A, 1000.0).gate) for store in others] == ["ready"] * 2
 
 
 async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer, new: Ours) -> None:
@@ -133,7 +133,7 @@ async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer,
     assert await teller.exchange()
     # Older redis-py notices only by an error that its connection has been closed.
     assert await hearer.exchange() or await hearer.exchange()
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
 
 
 async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer, new: Ours) -> None:
@@ -146,7 +146,7 @@ async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer
     failures(teller)
     await teller.exchange()
     await hearer.exchange()
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
 
 
 ACCOUNT = SpendAccount("abc", b"secret")
@@ -158,13 +158,13 @@ def ledgers(new: Ours, url: str, *amounts: str, per_day: str = "1", **options: A
     for book, amount in zip(books, amounts, strict=True):
         spend(book, amount)
     options = {"account": lambda: ACCOUNT, **options}
-    return books, [new(url, till=book, **options) for book in books]
+    return books, [new(url, counter=book, **options) for book in books]
 
 
 def spend(ledger: Ledger, amount: str) -> None:
-    purse = ledger.purse()
-    assert purse.hold(1, Decimal(amount))
-    purse.settle(1, Decimal(amount))
+    call_budget = ledger.call_budget()
+    assert call_budget.hold(1, Decimal(amount))
+    call_budget.settle(1, Decimal(amount))
 
 
 async def exchanged(stores: list[Any], times: int = 2) -> None:
@@ -187,7 +187,7 @@ async def test_the_days_spend_is_the_fleets(server: RedisServer, new: Ours) -> N
         Decimal("0.6265432109"),
         Decimal("0.626543211"),
     ]
-    assert not books[2].purse().hold(1, Decimal("0.63"))
+    assert not books[2].call_budget().hold(1, Decimal("0.63"))
     key = spent_key(server)
     assert 0 < server.admin().ttl(key) <= 25 * 3600
     assert server.admin().hlen(key) == 2, "who has spent nothing leaves nothing"
@@ -389,8 +389,8 @@ async def test_poison_is_ignored_with_one_warning(
     for _ in range(2):
         admin.hset(admin.keys(f"{PREFIX}:counts:*")[0], mapping={"+model|x": "many"})
         assert await hearer.exchange()
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out", "what is good among it is heard"
-    assert str(hearer.health.standing(target("b"), 1000.0).gate) == "ready"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out", "what is good among it is heard"
+    assert str(hearer.health.status_of(target("b"), 1000.0).gate) == "ready"
     said = [record.getMessage() for record in caplog.records]
     assert ["are not this library's and are ignored" in line for line in said] == [True] * 2, "one in each process"
 
@@ -409,7 +409,7 @@ async def test_an_entry_from_the_future_does_not_deafen(
     failures(teller)
     await teller.exchange()
     await hearer.exchange()
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
 
 
 @needs_server
@@ -428,7 +428,7 @@ async def test_an_entry_from_the_future_does_not_spoil_what_is_told_after_it(
     for _ in range(3):
         for store in stores if teller_first else reversed(stores):
             assert await store.exchange()
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
 
 
 @needs_server
@@ -462,7 +462,7 @@ async def test_a_key_of_another_type_is_deleted(key: str, server: RedisServer, n
     failures(teller, 2)
     await exchanged([teller, hearer])
     assert server.admin().type(found) != b"string"
-    assert str(hearer.health.standing(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
 
 
 BAD_NEWS: list[Any] = [

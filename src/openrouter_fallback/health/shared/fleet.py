@@ -182,9 +182,9 @@ class SharedHealth(MemoryHealth):
         again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
         return again, (self._rules, self._random, self._places)
 
-    def standing(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
+    def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         self._create(target)
-        return super().standing(target, now, needs)
+        return super().status_of(target, now, needs)
 
     def _create(self, target: HealthScopes) -> None:
         """Create the model's breaker if other processes have reported it before this process calls the model."""

@@ -67,7 +67,7 @@ class RedisStore:
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         deadline: float | None = None,
-        till: SpendCounter | None = None,
+        counter: SpendCounter | None = None,
         account: Callable[[], SpendAccount] = lambda: NO_ACCOUNT,
     ) -> None:
         self.health: SharedHealth = health
@@ -77,7 +77,7 @@ class RedisStore:
         self._spawn = spawn
         self._sleep = sleep
         self._deadline = deadline or health.period
-        self._till = till
+        self._counter = counter
         self._account = account
         self._process = os.getpid()
         self._redis: Redis | None = None
@@ -273,7 +273,7 @@ class RedisStore:
         fresh = self._last is None or self._misses
         buckets = range(sent.bucket - (BUCKETS if fresh else 2) + 1, sent.bucket + 1)
         account = self._account()
-        day, spent = (0, 0) if self._till is None else self._till.collect(now)
+        day, spent = (0, 0) if self._counter is None else self._counter.collect(now)
         ask = Transaction(redis.pipeline(transaction=True))
         ask("now").time()
         for key in await self._spoilt_keys(redis, now):
@@ -281,14 +281,14 @@ class RedisStore:
         self._ask_news(ask, sent)
         self._ask_counts(ask, sent, buckets)
         self._ask_leases(ask, sent)
-        if self._till is not None:
+        if self._counter is not None:
             self._ask_spent(ask, self._spent_key(account, day), spent, account)
         answers = await ask.run()
         poisoned: list[object] = [*answers.refused]
         self._foreign = {name for name, answer in answers.items() if _of_another_type(answer)}
         self._hear(sent, answers, buckets, poisoned)
-        if self._till is not None:
-            self._hear_spent(self._till, answers, account, day, poisoned)
+        if self._counter is not None:
+            self._hear_spent(self._counter, answers, account, day, poisoned)
         self._warn(poisoned)
 
     async def _spoilt_keys(self, redis: Redis, now: float) -> set[str]:
@@ -377,12 +377,12 @@ class RedisStore:
         return heard
 
     def _hear_spent(
-        self, till: SpendCounter, answers: Answers, account: SpendAccount, day: int, poisoned: list[object]
+        self, counter: SpendCounter, answers: Answers, account: SpendAccount, day: int, poisoned: list[object]
     ) -> None:
         key = self._spent_key(account, day)
         sums, bad = sums_of(answers.good(key, dict) or {}, key, account.secret)
         sums.pop(self._me, None)
-        till.apply(day, sums)
+        counter.apply(day, sums)
         poisoned += bad
 
     def _warn(self, poisoned: list[object]) -> None:

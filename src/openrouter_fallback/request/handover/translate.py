@@ -31,6 +31,7 @@ class Handover:
     `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
     them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
     tool loop. `marks`: `cache_control` means something to the target. `notes` say what could not be brought along.
+    `binds`: as in the target's `Rule`.
     """
 
     messages: Sequence[Message]
@@ -38,13 +39,14 @@ class Handover:
     without_reasoning: bool = False
     marks: bool = True
     notes: tuple[str, ...] = ()
+    binds: bool = False
 
 
 def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
     """The history in the form for `target`; `tools` are the function names in the request's parameters."""
     functions = _functions(history, target, tools)
     if _stays(history, target, functions):
-        return Handover(history.messages, functions, marks=target.rule.marks)
+        return Handover(history.messages, functions, marks=target.rule.marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
     if not history.tidy:
@@ -68,7 +70,7 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
         new is old for new, old in zip(messages, history.messages, strict=True)
     )
     marks = rule.marks and not target.strict
-    return Handover(history.messages if same else messages, functions, without, marks, tuple(notes))
+    return Handover(history.messages if same else messages, functions, without, marks, tuple(notes), rule.binds)
 
 
 def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
