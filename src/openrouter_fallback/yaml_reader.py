@@ -117,7 +117,9 @@ def _decode(name: str, content: bytes) -> str:
 def _syntax_error(name: str, error: yaml.MarkedYAMLError, mask: Callable[[str], str]) -> str:
     mark = error.problem_mark or error.context_mark
     at = f", line {mark.line + 1}" if mark else ""
-    said = mask(" ".join(part for part in (error.context, error.problem) if part))
+    begun = error.context_mark
+    since = f"which begins in line {begun.line + 1}:" if begun and mark and begun.line < mark.line else ""
+    said = mask(" ".join(part for part in (error.context, since, error.problem) if part))
     hint = next((hint for piece, hint in _HINTS if piece in said), "Quote texts that contain special characters.")
     return f"{name}{at}: YAML syntax: {said}. {hint}"
 

@@ -14,6 +14,12 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
     "a text": ("openai/gpt-5.1\n", 1, "", ["found a single value", "a mapping"]),
     "tab": ("fallback:\n\tdefault_chain: [a/b]\n", 2, "", ["tab", "indented with spaces"]),
     "unclosed bracket": ("fallback:\n  default_chain: [a/b\n", 3, "", ["YAML syntax", "bracket"]),
+    "unclosed bracket, more behind it": (
+        "fallback:\n  default_chain: [a/b\n  settings: {}\n",
+        3,
+        "",
+        ["which begins in line 2", "bracket"],
+    ),
     "unclosed quote": ("fallback:\n  default_chain: ['a/b]\n", 3, "", ["YAML syntax", "quotation mark is closed"]),
     "two colons": ("fallback:\n  default_chain: a: b\n", 2, "", ["mapping values are not allowed", "Quote"]),
     "wrong indent": ("fallback:\n    default_chain: [a/b]\n  settings: {}\n", 3, "", ["YAML syntax", "indentation"]),

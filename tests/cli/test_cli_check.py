@@ -285,6 +285,13 @@ def test_a_missing_key_is_a_problem_only_where_it_is_needed(
     assert finding["step"].startswith("export OPENROUTER_API_KEY=")
 
 
+@pytest.mark.parametrize(("env", "said"), [({"OPENROUTER_API_KEY": ""}, "that was looked at is"), ({}, "is")])
+def test_the_verdict_claims_no_more_than_was_looked_at(emulator: Emulator, env: dict[str, str], said: str) -> None:
+    Path("fallback.yaml").write_text(GOOD)
+    done = run("check", "--no-ask", env=env)
+    assert done.stdout.splitlines()[-1] == f"Everything {said} as it should be."
+
+
 def test_an_endpoint_without_its_key_is_told_once(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEAR_KEY", raising=False)
     endpoints = f"{{near: {{base_url: '{emulator.base_url}', api_key_env: NEAR_KEY}}}}"

@@ -114,6 +114,7 @@ def test_redis_does_not_answer(as_json: bool) -> None:
     [
         ((), "nothing to show"),
         (("--model", PRIMARY), "health is not shared here"),
+        (("--model", PRIMARY), "client.health() in its process"),
         (("--model", PRIMARY, "--redis", "hunter2"), "allowed is memory, or a URL"),
     ],
 )

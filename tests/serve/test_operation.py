@@ -273,6 +273,15 @@ def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (done.exit_code, "choose another with --port" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("key", ["", "sk-or-v1-none"])
+def test_a_key_that_is_not_there_is_told_at_the_start(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", key)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that it ends
+        done = run("serve", "-m", FIRST, "--port", str(taken.getsockname()[1]))
+    told = "warning: key of openrouter: OPENROUTER_API_KEY is not set, so calls of its models fail" in done.stderr
+    assert told is not bool(key)
+
+
 def test_without_the_extra_it_says_what_to_install() -> None:
     started = command("serve", "-m", FIRST, before="import sys; sys.modules['prometheus_client'] = None")
     done = subprocess.run(started, capture_output=True, text=True, timeout=60)

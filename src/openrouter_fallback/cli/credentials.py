@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .. import AuthenticationError, CatalogError, EndpointConfig, FallbackClient, FallbackError
+from .. import AuthenticationError, CatalogError, EndpointConfig, FallbackClient, FallbackConfig, FallbackError
 from .analysis.audit import OPENROUTER, Finding, Level
 
 REACH = "Check the network, the proxy, base_url and OPENROUTER_BASE_URL."
@@ -75,6 +75,13 @@ async def key_state(client: FallbackClient, endpoint: str, *, offline: bool, nee
         step = f"Raise the limit at {_KEYS_PAGE}, or use free models."
         spent = (Finding("problem", f"key of {endpoint}", "its spending limit is used up", step),)
     return KeyState(endpoint, source, present=True, accepted=True, left=left, findings=spent)
+
+
+def without_key(config: FallbackConfig) -> tuple[Finding, ...]:
+    """The endpoints of the configuration's models whose key is not there: calls of these models fail."""
+    names = dict.fromkeys(config.split(id)[0] for id in config.ids())
+    sources = {name: config.endpoints[name].api_key_env for name in names if not _key(config.endpoints[name])}
+    return tuple(_missing(name, source, "warning") for name, source in sources.items() if source)
 
 
 def said(endpoint: str, error: FallbackError) -> str:

@@ -24,7 +24,10 @@ class Metrics:
     def __init__(self, client: FallbackClient) -> None:
         self._pages = registry = CollectorRegistry()
         self.calls = Counter(
-            "openrouter_fallback_calls", "Answered requests.", ("key", "chain", "status", "outcome"), registry=registry
+            "openrouter_fallback_calls",
+            "Requests for an answer.",
+            ("key", "chain", "status", "outcome"),
+            registry=registry,
         )
         self.in_flight = Gauge(
             "openrouter_fallback_calls_in_flight",

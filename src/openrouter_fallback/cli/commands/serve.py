@@ -54,6 +54,7 @@ def serve(
     """
     from ... import ConfigError
     from .. import configuration
+    from ..credentials import without_key
     from . import calls
 
     with failures(as_json=as_json), _numbers(workers):
@@ -83,6 +84,9 @@ def serve(
 
         if not no_access_log:  # with --json stdout holds one object and nothing else
             serving.access_log_to(sys.stderr if as_json else sys.stdout)
+
+        for one in without_key(client.config):
+            say(f"{one.level}: {one.about}: {one.text}, so calls of its models fail; {one.step}")
 
         def started(url: str) -> None:
             if as_json:

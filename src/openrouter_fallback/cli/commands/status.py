@@ -83,7 +83,8 @@ def _client(config: Path | None, models: list[str] | None, redis: str | None, ba
         settings["health_store"] = redis
     if settings["health_store"] == "memory":
         raise ConfigError(
-            "health is not shared here: name the Redis server in settings.health_store, or give --redis redis://host"
+            "health is not shared here: name the Redis server in settings.health_store, or give --redis redis://host. "
+            "Without Redis only the service knows: client.health() in its process, or /metrics of serve"
         )
     return FallbackClient(config=chosen, base_url=base_url, settings=settings)
 

@@ -158,7 +158,8 @@ def verdict(report: Report, *, passed: bool) -> Text:
     counts = {level: sum(finding.level == level for finding in report.findings) for level in ("problem", "warning")}
     said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
     style = "red" if not passed else "yellow" if said else "green"
-    return Text(", ".join(said) or "Everything is as it should be.", style)
+    well = f"Everything {'that was looked at ' if report.findings else ''}is as it should be."
+    return Text(", ".join(said) or well, style)
 
 
 def _table(*columns: tuple[str, str]) -> Table:
