@@ -123,7 +123,7 @@ REPEATS_ITSELF = {
 
 @pytest.mark.parametrize("delivered", REPEATS_ITSELF.values(), ids=REPEATS_ITSELF)
 def test_a_text_that_repeats_itself_may_do_so_again(delivered: str) -> None:
-    with pytest.raises(SeamNotFound, match="repeat the answer or go on"):
+    with pytest.raises(SeamNotFound, match="repeat the answer or continue"):
         joined(SeamJoiner(delivered), delivered + " it all.", (1, 9))
     with pytest.raises(SeamNotFound, match="repeat the end or continue"):
         joined(SeamJoiner("It was a long story. " + delivered), delivered + " it all.", (1, 9))

@@ -58,6 +58,7 @@ def test_the_image_installs_what_it_starts_and_checks(tmp_path: Path, emulator: 
     with subprocess.Popen(command, env={**environment, "SERVE_API_KEY": KEY}, text=True, **pipes) as child:
         try:
             assert child.stderr is not None
+            assert child.stderr.readline().startswith("Configuration: ")
             assert "Serving" in child.stderr.readline()
             subprocess.run(probe, env=environment, check=True, timeout=60)
             url, headers = f"http://127.0.0.1:{port}/v1/chat/completions", {"authorization": f"Bearer {KEY}"}

@@ -143,7 +143,7 @@ MUTANTS: Mapping[str, Mutant] = {
             "2a an endpoint's circuit only orders",
             "I1",
             targeted.REFUSED,
-            (CallState, "standing", _refusing),
+            (CallState, "status_of", _refusing),
         ),
         _mutant(
             "2b the first request to a candidate is free",
