@@ -146,7 +146,8 @@ def check_serve(extras: set[str]) -> None:
         with subprocess.Popen(command, env={**os.environ, **keys}, stderr=subprocess.PIPE, text=True) as server:
             try:
                 probe = [sys.executable, *(arg.replace("8788", port) for arg in health[1:])]
-                expect(server.stderr is not None and "Serving" in server.stderr.readline(), "serve did not start")
+                told = [] if server.stderr is None else [server.stderr.readline(), server.stderr.readline()]
+                expect(any("Serving" in line for line in told), f"serve did not start: {told}")
                 done = subprocess.run(probe, capture_output=True, text=True, timeout=30)
                 expect(done.returncode == 0, f"the health check failed: {done.stderr}")
                 server.terminate()

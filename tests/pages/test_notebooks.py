@@ -116,7 +116,7 @@ SEAM = (
 )
 ERRORS = {
     "exhausted": ("All models exhausted: 4 attempts on 2 models", "Again in 600 seconds."),
-    "key": ("auth (401)", "An OpenRouter key starts with sk-or-", "openai/gpt-4.1-mini: skipped (not asked)"),
+    "key": ("auth (401)", "An OpenRouter key starts with sk-or-", "openai/gpt-4.1-mini: skipped (not called)"),
 }
 CASES = [
     Case(

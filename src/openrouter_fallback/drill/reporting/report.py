@@ -20,7 +20,7 @@ _COLUMNS = (
     ("without", "right"),
     ("with", "right"),
     ("by", "left"),
-    ("sent to\n{A}+rest", "right"),
+    ("sent\n{A}+rest", "right"),
     ("median\nms", "right"),
     ("worst\nms", "right"),
     ("once\ndead", "right"),
@@ -32,7 +32,7 @@ VERDICT = {"passed": ("PASS", "green"), "degraded": ("WARN", "yellow"), "failed"
 _LEGEND = (
     ("without, with", "calls answered whole: by {A} alone with one request, and with failover"),
     ("by", "the models that answered with failover"),
-    ("sent to", "requests to {A} + to all others; ? if refused connections cannot be counted"),
+    ("sent", "requests to {A} + to all others; ? if refused connections cannot be counted"),
     ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
     ("once dead", "requests to a model while it was known to be dead"),
 )
