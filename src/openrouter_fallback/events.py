@@ -68,7 +68,19 @@ class Hedged:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerOpened:
+class _BreakerChange:
+    """What the three changes of a circuit breaker report; `BreakerOpened` explains the fields."""
+
+    call: int
+    name: str
+    scope: Literal["model", "endpoint"] = "model"
+    cause: str = ""
+    count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpened(_BreakerChange):
     """A circuit breaker is open: calls use other models until `next_probe` seconds have passed.
 
     `call`: the call that reports it, 0 outside a call; `name`: the model or the endpoint, as `scope` says; `cause`: the
@@ -77,43 +89,25 @@ class BreakerOpened:
     """
 
     state: ClassVar[str] = "open"
-    call: int
-    name: str
-    scope: Literal["model", "endpoint"] = "model"
-    cause: str = ""
-    count: int = 0
-    seconds: float = 0.0
     next_probe: float | None = None
     again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerHalfOpened:
+class BreakerHalfOpened(_BreakerChange):
     """A circuit breaker is half-open: one request, the probe, finds out whether the model is back.
 
     The fields are those of `BreakerOpened`.
     """
 
     state: ClassVar[str] = "half_open"
-    call: int
-    name: str
-    scope: Literal["model", "endpoint"] = "model"
-    cause: str = ""
-    count: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerClosed:
+class BreakerClosed(_BreakerChange):
     """A circuit breaker is closed again, after so many `seconds`. The fields are those of `BreakerOpened`."""
 
     state: ClassVar[str] = "closed"
-    call: int
-    name: str
-    scope: Literal["model", "endpoint"] = "model"
-    cause: str = ""
-    count: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,14 +124,14 @@ IN_DAEMON_THREADS = {
 while True:
     client.chat("Hello", models=[SECOND], accept=lambda answer: True)
 """,
-    "a function of the caller's": 'client.chat("Hello", models=[SECOND], accept=lambda answer: time.sleep(60) or True)',
+    "a function of the caller's": 'client.chat("Hello", models=[SECOND], accept=lambda _: threading.Event().wait())',
 }
 
 
 @pytest.mark.parametrize("what", IN_DAEMON_THREADS)
 def test_a_thread_in_mid_call_leaves_no_traceback_as_the_interpreter_ends(emulator: Emulator, what: str) -> None:
     script = f"""
-import threading, time
+import threading
 def work():
     {IN_DAEMON_THREADS[what].strip().replace(chr(10), chr(10) + "    ")}
 for _ in range(3):
