@@ -34,7 +34,10 @@ class Worker:
         store._clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
 
     async def calls(self, number: int, *, exchange_every: int = 0) -> dict[str, Any]:
-        """So many calls, some at a time; every so many calls an exchange begins beside them."""
+        """So many calls, some at a time; every so many calls an exchange begins beside them.
+
+        The probes that outlive their calls have ended too: their requests are to be counted now, not with a later call.
+        """
         seconds: list[float] = []
         errors: list[str] = []
         exchanges: list[asyncio.Task[bool]] = []
@@ -52,6 +55,7 @@ class Worker:
                 seconds.append(time.perf_counter() - began)
 
         await asyncio.gather(*(caller() for _ in range(AT_A_TIME)))
+        await parts_of(self.client).runtime.background.done()
         worked = [await exchange for exchange in exchanges]
         return {"answered": number - len(errors), "errors": errors, "seconds": seconds, "exchanges": worked}
 
