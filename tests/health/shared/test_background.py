@@ -122,6 +122,30 @@ print(seen.successes)
 
 
 @needs_server
+def test_the_connection_of_the_last_exchange_is_closed_at_the_end_of_the_process(server: RedisServer) -> None:
+    """Also one that `health(refresh=True)` has made, since the exchange in the background had found no server."""
+    script = """
+import logging, sys
+from contextlib import suppress
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.composition import parts_of
+logging.disable()
+base, url, nothing = sys.argv[1:]
+client = FallbackClient(["openai/gpt-5.1"], base_url=base, api_key="sk-or-v1-emulator",
+                        settings={"health_store": nothing})
+client.chat("Hello")
+with suppress(ConnectionError):
+    client.health(refresh=True)
+store = parts_of(client).store
+store._url = url
+print(client.health(refresh=True)["openai/gpt-5.1"].successes, store._redis is not None)
+"""
+    with Emulator(api_key="sk-or-v1-emulator") as emulator:
+        nothing = f"redis://127.0.0.1:{free_port()}"
+        assert ends(script, emulator.base_url, server.url, nothing) == ("1 True\n", "", 0)
+
+
+@needs_server
 def test_children_of_a_client_that_was_not_used_yet_are_processes_of_their_own(server: RedisServer) -> None:
     """As the workers of a server: made once, then forked."""
     script = """

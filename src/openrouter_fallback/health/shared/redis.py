@@ -424,6 +424,7 @@ async def _keep_in_step(
     finally:
         held = store()
         if held is not None and held._turn in (turn, None):
+            redis = held._redis  # another exchange may have connected since
             held._turn = held._redis = None  # the loop has ended before the store: the next call starts again
         if redis is not None:
             with suppress(Exception):
