@@ -128,7 +128,7 @@ class CallRunner:
                 loop.call_soon_threadsafe(self._abandon, loop)
 
     def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._slots.keep(0)
+        self._slots.close()
         task = loop.create_task(self._race.close())
         _closing.add(task)
         task.add_done_callback(_closing.discard)
@@ -238,7 +238,7 @@ class CallRunner:
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(outcome.text))
         if runtime.lease is not None:
             now = await self._ask_lease(runtime.lease(candidate.target for candidate in candidates), now)
-        return self._steps.begin(now)
+        return self._core.begin(now)
 
     async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
         """Request the lease of a probe: beside the first attempt, or before it if no attempt may run beside it."""
@@ -453,7 +453,7 @@ class CallRunner:
     async def _end(self, how: str, error: Exception | None = None) -> None:
         if self._over:
             return
-        self._slots.keep(0)
+        self._slots.close()
         self._over_with(how, error)
         if self._race:
             await self._race.close()
