@@ -131,7 +131,7 @@ def test_the_breakers_that_a_call_opens_are_reported() -> None:
     world.fail("a", times=2)
     world.fail("d", times=2)
     world.cut_off("groq", times=2)
-    call = world.call("a b groq:c d", leaves=20)
+    world.call("a b groq:c d", leaves=20)
     world.run()
     opened = [change.name for change in world.health.take_changes(world.now) if change.state is State.OPEN]
     assert opened == ["a", "b", "groq", "d"]
