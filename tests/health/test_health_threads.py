@@ -127,4 +127,5 @@ def test_tenants_that_come_and_go_take_no_memory() -> None:
         known.rate_limited(target, now, 5.0)
         known.unauthorized(target, now)
         known.out_of_credits(target, now, None)
-    assert max(map(len, (known._cooldowns, known._no_auth, known._no_credits))) <= 4097  # type: ignore[arg-type]
+    accounts = known._accounts
+    assert max(map(len, (accounts.cooldowns, accounts.no_auth, accounts.no_credits))) <= 4097  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Rule
-from ..health.memory import FREE
+from ..health.accounts import FREE
 from ..routes.candidate import Candidate
 from ..routes.needs import blamed
 from .candidates import ActiveAttempt, CallState, CandidateState

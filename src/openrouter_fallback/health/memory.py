@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from .accounts import REFUSED_SECONDS, Accounts, refuse
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
@@ -21,8 +22,6 @@ PATIENCE_SECONDS = 10.0
 """Seconds of silence that count as a time-out while a model has fewer than 100 first tokens."""
 _PATIENCE_SAMPLES = 100
 _USUAL_SAMPLES = 20
-_ACCEPTED_SECONDS = 3600.0
-"""Seconds after an accepted request in which a 401 does not count against the key."""
 EARNED_PER_SUCCESS = 4
 MOST_EARNED = 400
 """The most extra requests that a model earns by its successes; they are used when the retry budget is exhausted."""
@@ -33,25 +32,7 @@ LEARNT_TIMES_P99 = 4.0
 """A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
 _LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
-LONGEST_GUESS_SECONDS = 16.0
-"""A model cools down no longer where a rate limit says not how long."""
-_MOST_COOLDOWNS = 4096
-_ACCOUNT_SECONDS = 60.0
 _NOTHING: frozenset[str] = frozenset()
-FREE = ":free"
-"""The suffix of a free model's id; also the key of the cooldown that all free models share."""
-LONGEST_FREE_SECONDS = 86_400.0
-"""The longest cooldown of free models: their limit is reset every day."""
-
-
-@dataclass(slots=True)
-class _Cooldown:
-    """Until when a model cools down, and until when as the server has it. `guessed`: no server has said how long."""
-
-    until: float = 0.0
-    server_until: float = 0.0
-    steps: int = 0
-    guessed: bool = False
 
 
 @dataclass(slots=True)
@@ -116,10 +97,7 @@ class MemoryHealth:
         self._hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
         self._endpoints: dict[str, Breaker] = {}
-        self._cooldowns: dict[tuple[str, str], _Cooldown] = {}
-        self._no_credits: dict[str, float] = {}
-        self._no_auth: dict[str, float] = {}
-        self._accepted: dict[str, float] = {}
+        self._accounts = Accounts()
         self._late: dict[str, float] = {}
         self._learnt = LearntFacts()
         self.changes = Changes()
@@ -137,13 +115,9 @@ class MemoryHealth:
                 if now < model.disabled_until:
                     return AvailabilityStatus(Availability.DISABLED, "disabled by hand", model.disabled_until)
                 model.disabled_until = None
-            cooldown = self._cooldowns.get((target.account, target.model))
-            if cooldown is not None and now < cooldown.until:
+            cooldown = self._accounts.cooling(target, now)
+            if cooldown is not None:
                 return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
-            if target.model.endswith(FREE):
-                cooldown = self._cooldowns.get((target.account, FREE))
-                if cooldown is not None and now < cooldown.until:
-                    return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
             if model is None:
                 closed = True
             else:
@@ -175,19 +149,17 @@ class MemoryHealth:
 
     def accepted(self, target: HealthScopes, now: float) -> bool:
         """Whether the account's key was accepted within the last hour."""
-        return now - self._accepted.get(target.account, -math.inf) <= _ACCEPTED_SECONDS
+        return self._accounts.accepted_lately(target.account, now)
 
     def account_status(self, target: HealthScopes, now: float) -> str | None:
         """`auth` or `credits` while the account is known to be refused for that, else None. Only orders candidates."""
         with self._lock:
-            if now < self._no_auth.get(target.account, 0.0):
-                return "auth"
-            return "credits" if now < self._no_credits.get(target.account, 0.0) else None
+            return self._accounts.status(target.account, now)
 
     @property
     def any_account_refused(self) -> bool:
         """Whether any account has been refused; while none has, `account_standing` need not be called."""
-        return bool(self._no_auth or self._no_credits)
+        return bool(self._accounts.no_auth or self._accounts.no_credits)
 
     def success_rate(self, model: str, now: float) -> float:
         """Share of successful calls in the window, 1.0 without data."""
@@ -358,12 +330,7 @@ class MemoryHealth:
             if needs:
                 self._learnt.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(permit.endpoint, now)
-            self._cooldowns.pop((target.account, target.model), None)
-            if target.model.endswith(FREE):
-                self._cooldowns.pop((target.account, FREE), None)
-            self._no_auth.pop(target.account, None)
-            if len(self._accepted) < _MOST_COOLDOWNS or target.account in self._accepted:
-                self._accepted[target.account] = now
+            self._accounts.answered(target, now)
 
     def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
@@ -426,32 +393,18 @@ class MemoryHealth:
         `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
         """
         with self._lock:
-            if len(self._cooldowns) > _MOST_COOLDOWNS:
-                self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
-            cooldown = self._cooldowns.setdefault((target.account, FREE if free else target.model), _Cooldown())
-            if retry_after is None and now < cooldown.until:
-                # The attempt began before the cooldown: the failures of one burst count once.
-                return cooldown.server_until
-            wait = min(2.0**cooldown.steps, LONGEST_GUESS_SECONDS) if retry_after is None else retry_after
-            if retry_after is not None and cooldown.guessed:
-                cooldown.until = cooldown.server_until = 0.0
-            cooldown.guessed = retry_after is None
-            cooldown.steps = min(cooldown.steps + 1, 10)
-            kept = min(wait, LONGEST_FREE_SECONDS if free else target.longest_open)
-            cooldown.until = max(cooldown.until, now + kept)
-            cooldown.server_until = max(cooldown.server_until, now + (kept if retry_after is None else wait))
-            return cooldown.server_until
+            return self._accounts.rate_limited(target, now, retry_after, free=free)
 
     def out_of_credits(self, target: HealthScopes, now: float, retry_after: float | None) -> None:
         """Record that the account has no credits: its models go last for `retry_after` seconds, or 60."""
-        until = now + (_ACCOUNT_SECONDS if retry_after is None else retry_after)
+        until = now + (REFUSED_SECONDS if retry_after is None else retry_after)
         with self._lock:
-            _keep(self._no_credits, target.account, until, now)
+            refuse(self._accounts.no_credits, target.account, until, now)
 
     def unauthorized(self, target: HealthScopes, now: float) -> None:
         """Record that the key was refused: the account's models go last for a minute."""
         with self._lock:
-            _keep(self._no_auth, target.account, now + _ACCOUNT_SECONDS, now)
+            refuse(self._accounts.no_auth, target.account, now + REFUSED_SECONDS, now)
 
     def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
         """Remember that the model does not support `need`, for ten minutes or until an answer shows that it does."""
@@ -520,9 +473,7 @@ class MemoryHealth:
             self._learnt.forget(target.model, Fact.LACKS)
             if model.breaker.open_until is not None:
                 model.breaker.close()
-            cooled = {target.model, FREE} if target.model.endswith(FREE) else {target.model}
-            for key in [key for key in self._cooldowns if key[1] in cooled]:
-                del self._cooldowns[key]
+            self._accounts.end_cooldowns(target.model)
 
     def forget(self, target: HealthScopes) -> None:
         """Forget the health of one model, its cooldowns and its learnt facts."""
@@ -531,7 +482,7 @@ class MemoryHealth:
             if known is not None:
                 known.breaker.close()
             self._learnt.forget(target.model)
-            self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if key[1] != target.model}
+            self._accounts.forget(target.model)
 
     def reset(self) -> None:
         """Forget all health, cooldowns and learnt facts."""
@@ -541,10 +492,7 @@ class MemoryHealth:
             self._models.clear()
             self._learnt.clear()
             self._endpoints.clear()
-            self._cooldowns.clear()
-            self._no_credits.clear()
-            self._no_auth.clear()
-            self._accepted.clear()
+            self._accounts.clear()
 
     # Called with the lock held
 
@@ -577,13 +525,6 @@ def _left_out(breaker: Breaker, now: float, reason: str, *, unreachable: bool = 
     probing = breaker.state(now) is State.HALF_OPEN
     reason = f"{reason}, a probe is under way" if probing else reason
     return AvailabilityStatus(Availability.LEFT_OUT, reason, breaker.open_until, breaker.forced, unreachable)
-
-
-def _keep(refused: dict[str, float], account: str, until: float, now: float) -> None:
-    if len(refused) >= _MOST_COOLDOWNS:
-        for known in [known for known, end in refused.items() if end <= now]:
-            del refused[known]
-    refused[account] = until
 
 
 # A lock that another thread holds while the process forks stays locked in the child for ever.

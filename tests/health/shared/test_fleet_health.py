@@ -431,7 +431,10 @@ def test_what_may_be_heard_is_bounded() -> None:
             board.news.append(("poisoner", ReceivedEvent(time.now + board.skew, HealthEvent(kind, scope, 600.0))))  # type: ignore[arg-type]
     member.step()
     health = member.health
-    assert max(len(health._cooldowns), len(health._no_auth), len(health._unknown), len(health._told)) <= 4096
+    assert (
+        max(len(health._accounts.cooldowns), len(health._accounts.no_auth), len(health._unknown), len(health._told))
+        <= 4096
+    )
     assert health.status_of(target("a", "0"), time.now).until == time.now + 600.0
     assert health.status_of(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 

@@ -21,9 +21,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from ..accounts import MOST_KNOWN, Cooldown, refuse
 from ..admission import AvailabilityStatus, HealthScopes
 from ..breaker import Breaker, BreakerPermit, Rules, State
-from ..memory import _MOST_COOLDOWNS, MemoryHealth, _Cooldown, _keep
+from ..memory import MemoryHealth
 from ..window import BUCKETS
 from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
 
@@ -275,18 +276,18 @@ class SharedHealth(MemoryHealth):
 
     def _keys(self, now: float) -> list[HealthEvent]:
         """Cooldowns and refusals of keys that are new, or hold longer than was last sent."""
-        if len(self._cooldowns) > _MOST_COOLDOWNS:
-            self._cooldowns = {key: kept for key, kept in self._cooldowns.items() if now < kept.until}
+        accounts = self._accounts
+        accounts.forget_ended(now)
         news = [
             HealthEvent("cooling", f"cooling|{self._account(account)}|{model}", kept.server_until - now)
-            for (account, model), kept in self._cooldowns.items()
+            for (account, model), kept in accounts.cooldowns.items()
         ]
         news += [
-            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in self._no_auth.items()
+            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in accounts.no_auth.items()
         ]
         news += [
             HealthEvent("no_credits", f"no_credits|{self._account(a)}", until - now)
-            for a, until in self._no_credits.items()
+            for a, until in accounts.no_credits.items()
         ]
         self._told = {scope: until for scope, until in self._told.items() if until > now}
         return [
@@ -384,18 +385,18 @@ class SharedHealth(MemoryHealth):
         _, account_scope, *model = news.scope.split("|", 2)
         ident, _, fingerprint = account_scope.rpartition("#")
         name = self._names.get(ident)
-        if name is None or (len(self._told) >= _MOST_COOLDOWNS and news.scope not in self._told):
+        if name is None or (len(self._told) >= MOST_KNOWN and news.scope not in self._told):
             return
         account = f"{name}#{fingerprint}"
         self._told[news.scope] = max(until, self._told.get(news.scope, _NEVER))
         if news.what == "cooling" and model:
-            cooldown = self._cooldowns.setdefault((account, model[0]), _Cooldown())
+            cooldown = self._accounts.cooldowns.setdefault((account, model[0]), Cooldown())
             cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
             cooldown.server_until = max(cooldown.server_until, until)
         elif news.what == "no_auth":
-            _keep(self._no_auth, account, until, now)
+            refuse(self._accounts.no_auth, account, until, now)
         elif news.what == "no_credits":
-            _keep(self._no_credits, account, until, now)
+            refuse(self._accounts.no_credits, account, until, now)
 
     def _account(self, account: str) -> str:
         name, _, fingerprint = account.rpartition("#")
