@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails
 from ..source import Mistake, Path, Source
 from ..suggest import did_you_mean
 from .fields import AUTO, MAX_DEPTH, is_unicode
-from .model_ids import _ENDPOINT, STANDARD_TIERS, id_problem, looks_mistyped
+from .model_ids import ENDPOINT_NAME, STANDARD_TIERS, id_problem, looks_mistyped
 from .problems import listed, mistake, refuse, show
 
 CHAIN_MAPS = ("task_chains", "cost_tiers", "providers")
@@ -87,7 +87,7 @@ def _dict(data: Mapping[str, object], key: str) -> dict[str, object]:
 
 def _endpoint_names(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
     for name in _dict(data, "endpoints"):
-        if not _ENDPOINT.fullmatch(name):
+        if not ENDPOINT_NAME.fullmatch(name):
             yield mistake(("endpoints", name), "the name may hold letters, digits, '.', '_' and '-'.")
 
 

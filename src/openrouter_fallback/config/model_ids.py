@@ -13,7 +13,7 @@ STANDARD_TIERS = ("budget", "standard", "premium")  # cheapest first
 
 
 _ID = re.compile(r"[~@]?[A-Za-z0-9][\w.-]*/[^\s/:@]+(@preset/[\w.-]+)?(:[\w.-]+)?", re.ASCII)
-_ENDPOINT = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _VARIANTS = {"free", "nitro", "floor", "online", "thinking", "exacto", "extended", "beta"}
 
 # The most likely author of a model name without a prefix.

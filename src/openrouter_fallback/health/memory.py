@@ -32,7 +32,6 @@ LEARNT_TIMES_P99 = 4.0
 """A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
 _LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
-_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -1,9 +1,8 @@
-"""The parameters of a request: the known ones, those set elsewhere, and those of OpenRouter alone."""
+"""The request parameters that only OpenRouter knows."""
 
 from __future__ import annotations
 
-# Parameters that only OpenRouter knows; other servers may refuse them (OpenAI and Groq: with a 400).
-_OPENROUTERS = frozenset(
+OPENROUTER_ONLY = frozenset(
     {
         "cache_control",
         "debug",
@@ -20,3 +19,4 @@ _OPENROUTERS = frozenset(
         "usage",
     }
 )
+"""Other servers may refuse these (OpenAI and Groq: with a 400), so that only OpenRouter is sent them."""

@@ -48,7 +48,7 @@ from .handover import (
     translated_params,
     unsendable,
 )
-from .parameters import _OPENROUTERS
+from .parameters import OPENROUTER_ONLY
 
 Messages = str | Sequence[Mapping[str, Any]]
 """A prompt, or messages in OpenAI's shape."""
@@ -283,7 +283,7 @@ class Request:
 
     def _elsewhere(self, candidate: Candidate) -> Json:
         """The parameters for a server other than OpenRouter."""
-        kept = {key: value for key, value in self.params.items() if key not in _OPENROUTERS - self._as_it_is}
+        kept = {key: value for key, value in self.params.items() if key not in OPENROUTER_ONLY - self._as_it_is}
         if candidate.limit not in kept and "max_tokens" in kept and "max_tokens" not in self._as_it_is:
             kept[candidate.limit] = kept.pop("max_tokens")
         return self.params if kept == self.params else kept
