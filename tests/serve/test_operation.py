@@ -44,20 +44,21 @@ def post(base_url: str, body: dict[str, Any] = CALL, key: str = "", **headers: s
 
 
 @contextmanager
-def process(emulator: Emulator, *args: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command as a process, and its base URL."""
+def process(
+    emulator: Emulator, *args: str, before: str = "", **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command as a process, and its base URL; `before` is Python that runs first in it."""
     environment = {**os.environ, "OPENROUTER_BASE_URL": emulator.base_url, "OPENROUTER_API_KEY": emulator.api_key}
     chain = () if "--config" in args else ("-m", FIRST, "-m", SECOND)
-    started = command("serve", *chain, "--port", "0", *args)
+    started = command("serve", *chain, "--port", "0", *args, before=before)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(started, env={**environment, **variables}, **pipes) as child:
         assert child.stderr is not None
         try:
-            told = child.stderr.readline()
-            if told.startswith("Configuration: "):
-                told = child.stderr.readline()
-            found = re.search(r"http://\S+/v1", told)
-            assert found is not None
+            said: list[str] = []  # the configuration's name, warnings, and then where it serves
+            while (found := re.search(r"http://\S+/v1", "".join(said))) is None:
+                said.append(child.stderr.readline())
+                assert said[-1], said
             yield child, found[0]
         finally:
             child.kill()

@@ -8,6 +8,7 @@ An application over the public names of the core. One request goes one way:
     chains          `model` -> the routing of the call
     calls           the call; leaving and draining end it
     chunks          pieces -> OpenAI's chunks; errors: an exception -> OpenAI's and OpenRouter's error object
+    files           the bounds that the limit of open files allows
     metrics, log    what was learnt of it: numbers, and one line
 """
 

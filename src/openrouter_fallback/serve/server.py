@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -16,13 +17,14 @@ import uvicorn
 from .. import ConfigError, FallbackClient
 from .app import App
 from .connection import Connection
+from .files import fitted
 from .metrics import mark_dead
 from .options import Options
 from .workers import run
 
 _LAST_WORDS_SECONDS = 2.0
 _SHUTDOWN_SECONDS = 5
-_BACKLOG = 2048
+_BACKLOG, _LEAST_BACKLOG = 2048, 16
 
 
 class Server(uvicorn.Server):
@@ -47,7 +49,8 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=max(1, round(bounds.keep_alive_seconds)),
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
                 h11_max_incomplete_event_size=bounds.header_bytes + 64 * 2**10,
-                backlog=_BACKLOG,
+                # asyncio accepts as many at once before it tells of the first.
+                backlog=max(_LEAST_BACKLOG, min(_BACKLOG, bounds.connections // 2)),
             )
         )
         self._app = app
@@ -82,8 +85,9 @@ def serve(
 ) -> None:
     """Serve until a signal comes, in `workers` processes. Raises `ConfigError` if the address cannot be listened on.
 
-    `started` is called with the base URL, once.
+    `started` is called with the base URL, once. The bounds are lowered to what the limit of open files allows.
     """
+    options = replace(options, bounds=fitted(options.bounds))
     listener = bound(options)
     try:
         if workers == 1:

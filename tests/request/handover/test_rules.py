@@ -336,6 +336,60 @@ def test_mistral_gets_roles_in_turn() -> None:
     assert handed(messages, GPT).messages is messages
 
 
+SYSTEM: Json = {"role": "system", "content": "Be brief."}
+BEGINNINGS: list[tuple[str, list[Json]]] = [
+    ("a greeting", [{"role": "assistant", "content": "Hello!"}, user()]),
+    ("a beginning that was cut off", [calling(call("abcdefghi")), result("abcdefghi"), user()]),
+    ("a loop that was cut off", [calling(call("abcdefghi")), result("abcdefghi")]),
+    ("instructions only", []),
+]
+
+
+@pytest.mark.parametrize("front", [[], [SYSTEM]], ids=["alone", "behind a system message"])
+@pytest.mark.parametrize("messages", [row[1] for row in BEGINNINGS], ids=[row[0] for row in BEGINNINGS])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_user_begins_where_it_must(model: str, messages: list[Json], front: list[Json]) -> None:
+    messages = [*front, *messages]
+    if not messages:
+        return
+    got = sent(messages, model)
+    if rule_for(model).opens:
+        assert got[: len(front) + 1] == [*front, {"role": "user", "content": "(begin)"}]
+        assert [m["role"] for m in got].count("user") == [m["role"] for m in messages].count("user") + 1
+    else:
+        assert len(got) == len(messages)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('{"city": "Be', '{"arguments": "{\\"city\\": \\"Be"}'),
+        ("", "{}"),
+        ("null", "{}"),
+        (None, "{}"),
+        ("[1]", '{"arguments": [1]}'),
+        ({"city": "Bern"}, '{"city": "Bern"}'),
+        (' {"city": "Bern"}', ' {"city": "Bern"}'),
+    ],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_arguments_are_an_object(model: str, written: Any, read: str) -> None:
+    one = call("abcdefghi")
+    broken = {**one, "function": {**one["function"], "arguments": written}}
+    got = sent([user(), calling(broken), result("abcdefghi")], model)
+    if rule_for(model).objects:
+        assert got[1]["tool_calls"][0]["function"] == {**one["function"], "arguments": read}
+    else:
+        assert got[1]["tool_calls"][0]["function"]["arguments"] == written
+
+
+def test_arguments_that_only_look_like_an_object_are_mended_in_the_strictest_form() -> None:
+    one = call("abcdefghi")
+    broken = {**one, "function": {**one["function"], "arguments": '{"city": }'}}
+    got = sent([user(), calling(broken), result("abcdefghi")], CLAUDE, form=Form.STRICT)
+    assert got[1]["tool_calls"][0]["function"]["arguments"] == '{"arguments": "{\\"city\\": }"}'
+
+
 def test_a_system_message_in_the_middle_keeps_its_place() -> None:
     messages = [{"role": "system", "content": "Be brief."}, user("One"), {"role": "system", "content": "Be kind."}]
     assert sent(messages, CLAUDE)[2] == {"role": "user", "content": "<system>\nBe kind.\n</system>"}

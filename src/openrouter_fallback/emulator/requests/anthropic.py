@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from .history import Block, Complaint, History
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+BEDROCK = "Amazon Bedrock"
 _CACHE_MARKS = 4
 _NO_PREFILL = (4, 6)
 _DOCS = "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
@@ -44,6 +46,34 @@ def names(history: History) -> Complaint | None:
     for at, block in _all(history, "tool_use"):
         if not _NAME.fullmatch(block.value["function"]["name"]):
             return Complaint(f"{at}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+    return None
+
+
+def inputs(history: History) -> Complaint | None:
+    """What a call was made with is an object."""
+    for at, block in _all(history, "tool_use"):
+        if not is_object(block.value["function"]["arguments"] or "{}"):
+            return Complaint(f"{at}.tool_use.input: Input should be a valid dictionary")
+    return None
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def beginning(history: History) -> Complaint | None:
+    """There is a message beside the system's; on Bedrock the first one is the user's."""
+    if not history.turns:
+        return Complaint("messages: at least one message is required")
+    if history.host.name == BEDROCK and history.turns[0].role != "user":
+        return Complaint(
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
+        )
     return None
 
 

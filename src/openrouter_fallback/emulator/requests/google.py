@@ -27,6 +27,21 @@ def names(history: History) -> Complaint | None:
     return None
 
 
+def beginning(history: History) -> Complaint | None:
+    """There is a turn, and the first one is the user's."""
+    if not history.turns:
+        return Complaint("* GenerateContentRequest.contents: contents is not specified")
+    first = history.turns[0]
+    if first.role == "user":
+        return None
+    if any(block.kind == "tool_use" for block in first.blocks):
+        return Complaint(
+            "Please ensure that function call turn comes immediately after a user turn or after a function response "
+            "turn."
+        )
+    return Complaint("Please ensure that multiturn requests alternate between user and model.")
+
+
 def results(history: History) -> Complaint | None:
     """The turn behind calls is that of their results, as many as there were calls."""
     calls = 0

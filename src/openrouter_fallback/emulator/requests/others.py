@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from ..answers.tools import text_of
-from . import openai
+from . import anthropic, openai
 from .history import Complaint, History, has_reasoning
 
 _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
@@ -14,6 +14,7 @@ _MISTRAL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KIMI_ID = re.compile(r"functions\.(?P<name>.+):(?P<number>\d+)")
 _ORDER = "3230"
 _FIRST_THAT_WANTS_REASONING = (3, 2)
+_QWEN_LOOKS = re.compile(r"qwen-?(?:3\.[5-9]|[4-9])")
 
 
 def mistral_ids(history: History) -> Complaint | None:
@@ -171,6 +172,21 @@ def qwen_order(history: History) -> Complaint | None:
             f'"tool_call_id". The following tool_call_ids did not have response messages: {found.param}'
         )
     return Complaint(f"<400> InternalError.Algo.InvalidParameter: {words}", code="invalid_parameter_error")
+
+
+def qwen_user(history: History) -> Complaint | None:
+    """The chat template looks for the last question of a user."""
+    if not _QWEN_LOOKS.search(history.model.id) or any(message["role"] == "user" for message in history.messages):
+        return None
+    return Complaint("No user query found in messages.")
+
+
+def qwen_arguments(history: History) -> Complaint | None:
+    """vLLM parses the arguments of the history's calls for the chat template."""
+    for _, _, call in history.calls():
+        if not anthropic.is_object(call["function"]["arguments"] or "{}"):
+            return Complaint("Invalid JSON in the arguments of a tool call of the history: expected an object")
+    return None
 
 
 def xai_empty(history: History) -> Complaint | None:

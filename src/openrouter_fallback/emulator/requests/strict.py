@@ -33,6 +33,12 @@ class Rule(NamedTuple):
 _CLAUDE, _GPT, _GEMINI, _MISTRAL = (_F.ANTHROPIC,), (_F.OPENAI,), (_F.GOOGLE,), (_F.MISTRAL,)
 
 RULES: Mapping[str, Rule] = {
+    "anthropic_beginning": Rule(
+        _CLAUDE,
+        "there is a message beside the system's; on Bedrock the first one is the user's",
+        anthropic.beginning,
+        "kibana#246393, pydantic-ai#4495",
+    ),
     "anthropic_ids": Rule(
         _CLAUDE, "tool-call ids are `^[a-zA-Z0-9_-]+$`", anthropic.ids, "forgecode#1142, langchain#37756"
     ),
@@ -44,6 +50,9 @@ RULES: Mapping[str, Rule] = {
         "names of called functions have at most 128 letters, digits, `_`, `-`",
         anthropic.names,
         "Anthropic, tool use",
+    ),
+    "anthropic_inputs": Rule(
+        _CLAUDE, "arguments of calls are JSON objects", anthropic.inputs, "prism#659, claude-code#6697"
     ),
     "anthropic_results": Rule(
         _CLAUDE,
@@ -101,6 +110,12 @@ RULES: Mapping[str, Rule] = {
         "encrypted reasoning is of this account and provider",
         openai.encrypted,
         "codex#8145, codex#3573",
+    ),
+    "google_beginning": Rule(
+        _GEMINI,
+        "there is a turn beside the system's, and the first one is the user's",
+        google.beginning,
+        "litellm#13769, hermes-agent#55427, gemini-cli#11814",
     ),
     "google_names": Rule(
         _GEMINI,
@@ -166,6 +181,12 @@ RULES: Mapping[str, Rule] = {
         "DeepSeek, reasoning model",
     ),
     "qwen_order": Rule((_F.QWEN,), "results are behind their calls, one for each", others.qwen_order, "qwen-code#869"),
+    "qwen_user": Rule(
+        (_F.QWEN,), "from 3.5 on there is a message of the user", others.qwen_user, "vllm#36432, dify#33152"
+    ),
+    "qwen_arguments": Rule(
+        (_F.QWEN,), "arguments of calls are JSON objects", others.qwen_arguments, "vllm#43995, sglang#28035"
+    ),
     "xai_empty": Rule(
         (_F.XAI,), "no message without content and without calls", others.xai_empty, "AstrBot#6447, crush#964"
     ),

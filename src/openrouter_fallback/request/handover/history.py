@@ -39,8 +39,9 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is a
     list; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool result holds
-    media; `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has a unique id,
-    and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they name.
+    media; `odd`: arguments of a call do not look like a JSON object; `speakers`: all roles; `callers`: the positions of
+    messages with calls. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of
+    all calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -70,6 +71,7 @@ class History:
         self.messages: Sequence[Message] = messages
         self.keys = keys
         self.tidy = True
+        self.odd = False
         self.callers: list[int] = []
         self.ids: list[str] = []
         self.names: frozenset[str] = frozenset()
@@ -109,6 +111,7 @@ class History:
             listed = [messages[n]["tool_calls"] for n in callers]
         self.callers = callers
         results = [n for n, role in enumerate(roles) if role == "tool"]
+        self.odd = _odd(listed)
         try:
             calls = list(chain.from_iterable(listed))
             ids = list(map(_ID, calls))
@@ -201,6 +204,10 @@ _ROLE: Final = itemgetter("role")
 _ID: Final = itemgetter("id")
 _FUNCTION: Final = itemgetter("function")
 _NAME: Final = itemgetter("name")
+_ARGUMENTS: Final = itemgetter("arguments")
+_FIRST: Final = itemgetter(0)
+_LAST: Final = itemgetter(-1)
+_BRACES: Final = frozenset({"{", "}"})
 _PLAIN: Final[frozenset[type]] = frozenset({str, type(None)})
 _STRINGS: Final = frozenset({str})
 _TEXT: Final = frozenset({"role", "content"})
@@ -236,6 +243,15 @@ def _nearest(calls: Sequence[Call], open_calls: Sequence[int], id: str) -> int |
         if calls[number].id == id and (found is None or calls[number].position == calls[found].position):
             found = number
     return found
+
+
+def _odd(listed: Sequence[Any]) -> bool:
+    """Whether the arguments of a call do not look like a JSON object, by their first and last characters."""
+    try:
+        arguments = list(map(_ARGUMENTS, map(_FUNCTION, chain.from_iterable(listed))))
+        return not {*map(_FIRST, arguments), *map(_LAST, arguments)} <= _BRACES
+    except (KeyError, TypeError, IndexError):
+        return True
 
 
 def _sdks(call: object) -> bool:

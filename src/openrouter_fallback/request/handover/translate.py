@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...routes.model_families import Family
 from . import turns
+from .arguments import with_objects
 from .blocks import plain_text, without_marks
 from .forms import Target
 from .history import REASONED, History, Message, calls_of
@@ -83,7 +84,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
         return False
-    if history.pictured and not rule.pictures:
+    if (history.pictured and not rule.pictures) or (history.odd and rule.objects):
         return False
     if (history.voids and not rule.empties) or (history.marks and not rule.marks):
         return False
@@ -121,6 +122,8 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             changes = renamed.get(position, {})
             if changes or (functions and position in first):
                 message = _with_calls(message, changes, functions)
+            if (history.odd and target.rule.objects) or target.strict:
+                message = with_objects(message)
             old = {
                 call["id"]: id
                 for number, id in changes.items()

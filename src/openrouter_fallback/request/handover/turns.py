@@ -18,6 +18,7 @@ EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
 _SHOWN: Final = "From the tool results above:"
+OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
 _ORPHAN: Final = "Result of an earlier tool call:"
 
@@ -106,12 +107,15 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
     """Whether the order of the roles breaks the rule; `speakers` is the set of all roles."""
     if "developer" in speakers and not rule.developer:
         return True
+    front = 0
     if not _SYSTEM.isdisjoint(speakers):
-        front = next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
+        front = _front(roles)
         if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
             return True
         if (rule.system == "one" or strict) and front > 1:
             return True
+    if (rule.opens or strict) and "user" not in roles[front : front + 1]:
+        return True
     if not (rule.alternates or strict):
         return False
     pairs = pairwise(roles)
@@ -119,7 +123,11 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
 
 
 def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict: bool) -> list[Message]:
-    """The messages with roles in an allowed order; `bridge` is inserted between a result and a user message."""
+    """The messages with roles in an allowed order; `bridge` is inserted between a result and a user message.
+
+    Where the user must begin and does not, `OPENING` is inserted: an agent with instructions only, a greeting, or a
+    history of which the beginning was cut off.
+    """
     one_system = rule.system == "one" or strict
     front_only = rule.system != "anywhere" or strict
     alternates = rule.alternates or strict
@@ -145,7 +153,16 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
             if last["role"] == "tool" and role == "user":
                 placed.append(bridge)
         placed.append(message)
+    if rule.opens or strict:
+        front = _front([message["role"] for message in placed])
+        if front == len(placed) or placed[front]["role"] != "user":
+            placed.insert(front, OPENING)
     return placed
+
+
+def _front(roles: Sequence[str]) -> int:
+    """How many system messages stand in front."""
+    return next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
 
 
 _SYSTEM: Final = frozenset({"system", "developer"})
