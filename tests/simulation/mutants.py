@@ -18,7 +18,7 @@ from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import Availability, AvailabilityStatus, breaker, memory
 from openrouter_fallback.health.shared import fleet, redis
-from openrouter_fallback.http import pool
+from openrouter_fallback.http import pool, socket
 
 from . import targeted
 from .targeted import Played
@@ -114,6 +114,12 @@ MUTANTS: Mapping[str, Mutant] = {
     mutant.rule: mutant
     for mutant in (
         _mutant("1a a dead kept connection is replaced", "I1", targeted.RELOAD, (pool.Connections, "send", _sent_once)),
+        _mutant(
+            "1a a half-open kept connection is given up",
+            "I1",
+            targeted.HALF_OPEN,
+            (socket, "_unacknowledged", tuple),
+        ),
         _mutant(
             "1b one event is one observation",
             "I5",
