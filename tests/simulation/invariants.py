@@ -20,6 +20,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from openrouter_fallback.health.shared.redis import ASK_SECONDS
+from openrouter_fallback.http.socket import UNACKNOWLEDGED_SECONDS
+
 from . import references
 from .play import Played, Result
 from .worlds import DRIP_SECONDS, SLOW_TO_FAIL, CallSpec, Model, World
@@ -78,7 +81,7 @@ def judge(played: Played) -> Judged:
     return judged
 
 
-REFERENCES: Mapping[str, Callable[[World, CallSpec], float | None]] = {
+REFERENCES: Mapping[str, Callable[..., float | None]] = {
     "sdk": references.plain_sdk,
     "loop": references.plain_loop,
 }
@@ -160,6 +163,8 @@ def i1(played: Played) -> list[str]:
         for model in world.models:
             own = [one for one in tried if one.model == model.key]
             need = HEALTHY_SECONDS + model.answer_seconds + patience(played, call, model)
+            if any(blip.kind == "half_open" for blip in world.blips_of(model.endpoint)):
+                need += UNACKNOWLEDGED_SECONDS  # then the connection that swallowed the request is given up
             for start, end in healthy_spans(world, model):
                 if sum(one.began < start for one in own) >= references.attempts(world):
                     continue
@@ -228,17 +233,18 @@ def i3(played: Played) -> list[str]:
         if result.answered or result.left:
             continue
         for name, policy in REFERENCES.items():
-            at = policy(world, result.call)
+            # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
+            at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
             if at is not None:
                 found.append(f"{_name(result)}: the plain {name} has its answer at {at:.2f}")
     return found
 
 
 def i4(played: Played) -> list[str]:
-    """A store that does not answer lets each process of a fleet probe by itself."""
+    """Where a store answers later than a lease is waited for, or never, each process of a fleet probes by itself."""
     found = []
     last: dict[str, float] = {}
-    alone = played.fleet is not None and bool(played.fleet.outages)
+    alone = played.fleet is not None and (bool(played.fleet.outages) or played.fleet.latency >= ASK_SECONDS)
     for probe in played.tried:
         if probe.kind not in (*_ILL, "connection"):
             continue

@@ -18,7 +18,7 @@ from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import Availability, AvailabilityStatus, breaker, memory
 from openrouter_fallback.health.shared import fleet, redis
-from openrouter_fallback.http import pool
+from openrouter_fallback.http import pool, socket
 
 from . import targeted
 from .targeted import Played
@@ -51,6 +51,7 @@ class Mutant:
 # What stands in the place of a rule
 
 _send, _following, _failure = pool.Connections.send, rounds.following, breaker.Breaker.failure
+_after_cooldown = rounds.after_cooldown
 _first_token, _with_deadlines = timeouts.Timeouts.first_token, starting.with_deadlines
 
 
@@ -77,6 +78,11 @@ def _charged(call: CallState, now: float) -> rounds.Step:
     if not isinstance(step, rounds.Start) or not call.started:
         return step
     return replace(step, extra=True) if call.affords(step.state, now) else rounds._await_budget(call, [], now)
+
+
+def _asked_once(call: CallState, *args: Any) -> rounds.Step:
+    step = _after_cooldown(call, *args)
+    return None if isinstance(step, rounds.Start) and step.state.attempts else step
 
 
 def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
@@ -114,6 +120,12 @@ MUTANTS: Mapping[str, Mutant] = {
     mutant.rule: mutant
     for mutant in (
         _mutant("1a a dead kept connection is replaced", "I1", targeted.RELOAD, (pool.Connections, "send", _sent_once)),
+        _mutant(
+            "1a a half-open kept connection is given up",
+            "I1",
+            targeted.HALF_OPEN,
+            (socket, "_unacknowledged", tuple),
+        ),
         _mutant(
             "1b one event is one observation",
             "I5",
@@ -156,6 +168,12 @@ MUTANTS: Mapping[str, Mutant] = {
             "I3",
             _seeds("limited", 20, 60),
             (rounds, "after_cooldown", lambda *_: None),
+        ),
+        _mutant(
+            "2c a long cooldown: once per backoff step",
+            "I3",
+            _seeds("limited", 20),
+            (rounds, "after_cooldown", _asked_once),
         ),
         _mutant("3a the budget waits", "I3", targeted.ONE_RESET, (rounds, "BUDGET_WAIT_SECONDS", 0.0)),
         _mutant(

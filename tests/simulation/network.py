@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -78,13 +80,22 @@ class Backend(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(2 * ONE_WAY)
         if blip is not None:
             raise httpcore2.ConnectError("connection refused")
-        return Connection(network, endpoint)
+        return Connection(network, endpoint, _unacknowledged_seconds(socket_options or ()))
+
+
+def _unacknowledged_seconds(options: Iterable[Any]) -> float:
+    """After how many seconds the system gives up a connection whose other side acknowledges nothing."""
+    name = getattr(socket, "TCP_USER_TIMEOUT", None)
+    return next((ms / 1000.0 for level, option, ms in options if (level, option) == (socket.IPPROTO_TCP, name)), 900.0)
 
 
 class Connection(httpcore2.AsyncNetworkStream):
-    """One connection. Its server's answer is a list of times and bytes, which `read` waits for."""
+    """One connection. Its server's answer is a list of times and bytes, which `read` waits for.
 
-    def __init__(self, network: Network, endpoint: str) -> None:
+    Where a written request vanishes, the connection is lost after `unacknowledged` seconds.
+    """
+
+    def __init__(self, network: Network, endpoint: str, unacknowledged: float) -> None:
         self._network = network
         self._endpoint = endpoint
         self._process = network.process()
@@ -94,6 +105,8 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._at = network.now
         self._cut = self._dead = self._void = False
         self._used = 0
+        self._unacknowledged = unacknowledged
+        self._lost_at = math.inf
         network.open.add(self)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
@@ -113,6 +126,7 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._used += 1
         if self._dead or self._void or self._expired():
             self._dead = not self._void
+            self._lost_at = self._network.now + self._unacknowledged if self._void else math.inf
             return
         asked = orjson.loads(body)
         self._answer(str(asked["model"]), int(asked["messages"][0]["content"].split()[1]), bool(asked.get("stream")))
@@ -123,6 +137,8 @@ class Connection(httpcore2.AsyncNetworkStream):
             if self._dead:
                 raise httpcore2.ReadError("connection reset by peer")
             now = self._network.now
+            if now >= self._lost_at:
+                raise httpcore2.ReadError("connection timed out")
             if self._out and self._out[0][0] <= now + 1e-9 and not self._void:
                 _, data, request = self._out.popleft()
                 self._at = now
@@ -137,6 +153,7 @@ class Connection(httpcore2.AsyncNetworkStream):
         """Wait for the next bytes, or for what befalls the connection before they come."""
         times = [self._out[0][0]] if self._out and not self._void else []
         times += [blip.start for blip in self._blips if blip.start > now]
+        times += [self._lost_at] if self._lost_at < math.inf else []
         loop = self._network.loop
         waiting: asyncio.Future[None] = loop.create_future()
         due = min(times, default=now + 86_400.0)

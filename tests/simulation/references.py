@@ -1,7 +1,7 @@
 """What others make of the same world: a plain SDK client of the first model, and a plain loop over the chain.
 
 Both are computed, not run: what a model does with a request is a function, so no loop is needed. Their connections are
-always fresh, which is to their advantage.
+always fresh, which is to their advantage; or they are `kept` ones that never die, over which a request arrives earlier.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def attempts(world: World) -> int:
     return world.attempts or (ATTEMPTS_OF_ONE if len(world.models) == 1 else ATTEMPTS)
 
 
-def plain_sdk(world: World, call: CallSpec) -> float | None:
+def plain_sdk(world: World, call: CallSpec, *, kept: bool = False) -> float | None:
     """When a client of the first model has the answer, retried as the openai SDK does; None if it never has."""
     dice = Random(f"{world.seed}/sdk/{call.number}")
     deadline = call.at + (call.total or world.total)
     model, now = world.models[0], call.at
     for attempt in range(attempts(world)):
-        done, at, status, retry_after = request(world, model, now, call.number, deadline)
+        done, at, status, retry_after = request(world, model, now, call.number, deadline, kept=kept)
         if done:
             return at
         if status is not None and status < 500 and status not in _RETRIED:
@@ -41,11 +41,11 @@ def plain_sdk(world: World, call: CallSpec) -> float | None:
     return None
 
 
-def plain_loop(world: World, call: CallSpec) -> float | None:
+def plain_loop(world: World, call: CallSpec, *, kept: bool = False) -> float | None:
     """When a loop over the chain has an answer: each model once, the next at any error."""
     deadline, now = call.at + (call.total or world.total), call.at
     for model in world.models:
-        done, now, _, _ = request(world, model, now, call.number, deadline)
+        done, now, _, _ = request(world, model, now, call.number, deadline, kept=kept)
         if done:
             return now
         if now >= deadline:
@@ -54,7 +54,7 @@ def plain_loop(world: World, call: CallSpec) -> float | None:
 
 
 def request(
-    world: World, model: Model, now: float, number: int, deadline: float
+    world: World, model: Model, now: float, number: int, deadline: float, *, kept: bool = False
 ) -> tuple[bool, float, int | None, float | None]:
     """One request: whether it was answered, when that was known, the status, and Retry-After."""
     blips = world.blips_of(model.endpoint)
@@ -62,7 +62,7 @@ def request(
     if status_of is not None:
         # Whoever keeps connections writes the request on one of them, and hears no more of it.
         return False, deadline if status_of.kind == "black_hole" else now + 2 * ONE_WAY, None, None
-    at = now + 3 * ONE_WAY
+    at = now + (ONE_WAY if kept else 3 * ONE_WAY)
     answer = reply(world, model, at, number)
     whole, failed = answer.answered_after, answer.failed_after
     ends = deadline if whole is None and failed is None else at + (whole or failed or 0.0) + ONE_WAY

@@ -83,6 +83,15 @@ OVERDUE = [
         health={"a": "closed +1 -0"},
     ),
     Case(
+        "the last candidate is silent in a stream: one that has refused is called again beside it",
+        "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@30", "a @31", streamed=True,
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "one that has stalled is not: its first token could overtake a slow answer",
+        "a b", {"a": always(((1, "reasoning"),)), "b": always(ok(70))}, "a@0 b@31", "b @101", streamed=True,
+    ),
+    Case(
         "a drip, and the others have failed: the model once more beside itself, since it may have recovered",
         "a b", {"a": [every(100, "text"), ok()], "b": always(E500)}, "a@0 b&@3 a&@3", "a @4", limits=WHOLE,
         health={"a": "closed +1 -0"},
@@ -237,10 +246,11 @@ TIMES = [
         "the deadline starts anew at a seam, not at each failure after it",
         "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
         "a@0 b@2 c@6", "DeadlineExceededError @12", streamed=True, limits=Limits(total=10, wall_clock=False),
+        models={"b": {"attempts": 1}},
     ),
     Case(
         "without a token nothing starts anew",
-        "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2", "DeadlineExceededError @10",
+        "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2 a&@6", "DeadlineExceededError @10",
         streamed=True, limits=Limits(total=10, wall_clock=False),
     ),
     Case(
