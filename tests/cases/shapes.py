@@ -27,6 +27,7 @@ _GOOGLE: dict[str, Any] = {
         ],
     }
 }
+_SLOW = {"error": {"code": 429, "message": "slow down", "retry_after": 7}}
 _OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"}
 _EXTRA = {
     "type": "extra_forbidden",
@@ -267,6 +268,53 @@ WITHOUT_ERROR: list[Case] = [
         {"error": {"code": "rate_limit_exceeded", "type": "tokens", "message": "Request too large ... TPM"}},
         K.RATE_LIMITED,
     ),
+    *(
+        Case(
+            f"an error under {place}",
+            200,
+            {place: _SLOW},
+            K.RATE_LIMITED,
+            says="slow down",
+            extras={"retry_after": 7.0},
+        )
+        for place in ("response", "data", "result", "body", "output", "meta")
+    ),
+    *(
+        Case(
+            f"under {place}",
+            200,
+            {place: _SLOW["error"]},
+            K.RATE_LIMITED,
+            says="slow down",
+            extras={"retry_after": 7.0},
+        )
+        for place in ("err", "Error", "fault", "errors", "detail", "exception")
+    ),
+    Case(
+        "under a response's event",
+        200,
+        {"type": "response.failed", "response": {"status": "failed", **_SLOW}},
+        K.RATE_LIMITED,
+    ),
+    Case("in an envelope with a code", 200, {"code": 0, "data": _SLOW}, K.RATE_LIMITED),
+    Case("in two envelopes", 200, {"result": {"data": _SLOW}}, K.RATE_LIMITED),
+    Case("in an envelope, with its status", 503, {"data": {"error": {"message": "full"}}}, K.OVERLOADED, says="full"),
+    Case("within the error", 200, {"error": {"data": {"message": "overloaded", "code": 503}}}, K.OVERLOADED),
+    Case("a fault of a gateway", 200, {"fault": {"faultstring": "Rate limit quota violation"}}, K.RATE_LIMITED),
+    *(
+        Case(
+            f"error is {flag!r}, words beside it",
+            200,
+            {"error": flag, "message": "Rate limit exceeded"},
+            K.RATE_LIMITED,
+        )
+        for flag in (True, False, 1, "", {}, [])
+    ),
+    Case("error is a status", 200, {"error": 429}, K.RATE_LIMITED),
+    Case("a code and no choices", 200, {"object": "chat.completion", "choices": [], "code": 429}, K.RATE_LIMITED),
+    Case("a code's name alone", 200, {"code": "RateLimitExceeded", "message": "?"}, K.RATE_LIMITED),
+    Case("a number that is also GLM's", 200, {"code": 1001, "msg": "Internal error", "data": None}, K.UNAVAILABLE),
+    Case("oauth", 200, {"error": "invalid_token", "error_description": "The access token expired"}, K.AUTH),
     Case(
         "fault",
         429,

@@ -335,6 +335,11 @@ FOREIGN_TYPE_SIGNS: Final = (
             _K.TIMED_OUT: ("gateway_timeout",),
         },
     ),
+    *_signs(
+        "OAuth 2.0",
+        "https://www.rfc-editor.org/rfc/rfc6750#section-3.1",
+        {_K.AUTH: ("invalid_token", "invalid_client", "unauthorized_client", "expired_token")},
+    ),
 )
 FOREIGN_TYPES: Final = _lookup(FOREIGN_TYPE_SIGNS)
 
