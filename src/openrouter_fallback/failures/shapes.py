@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -119,11 +119,11 @@ def report(error: object) -> Report:
     return Report(tuple(layers), words, tuple(upstream), upstream_words, fields)
 
 
-def find_error(payload: object) -> object | None:
+def find_error(payload: Any) -> object | None:
     """Return the error that a decoded body or SSE chunk carries, at the top, in a choice or as a whole, else None."""
     if not isinstance(payload, dict):
         return payload if _is_error(payload) else None
-    error = payload.get("error")
+    error: object = payload.get("error")
     choices = payload.get("choices")
     if error is not None and not choices and not isinstance(error, list | dict):
         # A word or a flag: what it is about stands beside it.
