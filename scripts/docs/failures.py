@@ -15,6 +15,7 @@ from openrouter_fallback.cli.output.terminal import failures as as_exit_status
 from openrouter_fallback.config.fields import OVERRIDABLE
 from openrouter_fallback.errors import AllModelsFailedError, FallbackError
 from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.failures.overflows import OVERFLOWS, OVERFLOWS_OF_ANY
 from openrouter_fallback.failures.policy import ANY_ERROR, SMART, Action
 from openrouter_fallback.failures.signs import (
     AVAILABILITY,
@@ -32,9 +33,8 @@ from openrouter_fallback.failures.wordings import (
     HISTORIES,
     ITEMS,
     LIMITS,
+    MALFORMED,
     NO_SUPPORT,
-    OVERFLOWS,
-    OVERFLOWS_OF_ANY,
     POLICIES,
     SHORT_FIELDS,
     UNKNOWN_FIELDS,
@@ -267,6 +267,7 @@ _WORDS: Final = tuple(
             *POLICIES,
             *BAD_IDS,
             *NO_SUPPORT,
+            *MALFORMED,
         )
     )
 )

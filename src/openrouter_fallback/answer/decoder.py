@@ -115,6 +115,7 @@ class AnswerDecoder:
         "_splice",
         "_streams",
         "_waiting",
+        "_wanted",
         "_wants_json",
         "_was_body",
         "_whole",
@@ -152,6 +153,7 @@ class AnswerDecoder:
         self._deliver = deliver
         self._wants_json = wants_json
         self._max_tokens = max_tokens
+        self._wanted = choices
         self._model = model
         self._demands = demands
         self._prepare = prepare
@@ -404,7 +406,13 @@ class AnswerDecoder:
                 self._prepare(body)
             if fresh:
                 self._demands.unwrap(body)
-            failure, invalid = judge(body, wants_json=self._wants_json and fresh, now=now, max_tokens=self._max_tokens)
+            failure, invalid = judge(
+                body,
+                wants_json=self._wants_json and fresh,
+                now=now,
+                max_tokens=self._max_tokens,
+                wanted=self._wanted,
+            )
             if fresh:
                 failure = missed(body, self._demands, failure)
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ refusal into `rejected`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
@@ -83,6 +83,7 @@ _REFUSING: Final = frozenset({_K.INVALID_REQUEST, _K.REJECTED, _K.UNSUPPORTED, _
 
 _MARKUP: Final = re.compile(r"\A\s*<[a-z!?/]|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
+_APART: Final = re.compile(r"([a-z])(?=[A-Z])|[_.-]")
 _VAGUE: Final = re.compile(
     r"(provider returned( an)? error|(upstream|provider|unknown|internal)( server)? error|error|bad request"
     r"|upstream request failed)?[.: ]*",
@@ -311,8 +312,16 @@ def _kind(
         return by_status, False
     if kind := _named(FOREIGN_TYPES, names):
         return kind, False
-    sign = _first(MESSAGES, spoken)
+    sign = _first(MESSAGES, spoken) or _first(MESSAGES, " ".join(_APART.sub(r"\1 ", name) for name in _names(own)))
     return (sign.kind if sign is not None else _K.UNAVAILABLE), False
+
+
+def _names(layers: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """The codes of an error that are in no table."""
+    for layer in layers:
+        for name in ("code", "type", "error_code", "errorCode"):
+            if isinstance(value := layer.get(name), str):
+                yield value[:_MAX_NAME]
 
 
 def _by_status(status: int | None) -> FailureKind | None:

@@ -89,6 +89,11 @@ _SAME_AGAIN = frozenset({Action.RETRY, Action.RECONNECT})
 _PASSING = frozenset({"no_files", "pool_exhausted"})
 
 
+def _is_endpoints_bound(failure: Failure) -> bool:
+    """Whether a request has more bytes than this endpoint, or the proxy before it, takes."""
+    return failure.kind is _K.INVALID_REQUEST and failure.status == 413
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The table in force for a client: `smart` or `any_error`, with the user's `on_failure` on top."""
@@ -105,8 +110,8 @@ class Policy:
             return replace(rule, action=Action.OTHER_ACCOUNT)
         if failure.harmless and (rule.hurts or rule.disables) and not (self.any_error and failure.kind is _K.NOT_FOUND):
             return replace(rule, hurts=None, disables=False)
-        if rule.action is Action.RAISE and failure.code == REDIRECT:
-            return replace(rule, action=Action.OTHER_ACCOUNT)  # the endpoint has moved: others are still asked
+        if rule.action is Action.RAISE and (failure.code == REDIRECT or _is_endpoints_bound(failure)):
+            return replace(rule, action=Action.OTHER_ACCOUNT)  # the endpoint's own affair: others are still asked
         if rule.action is Action.QUEUE and failure.code not in _PASSING:
             return replace(rule, action=Action.RAISE)
         return rule

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -31,6 +31,8 @@ _MAX_ITEMS: Final = 3
 _MAX_EMBEDDED: Final = 64_000
 
 _INSIDE: Final = ("error", "errors", "detail", "Error", "err", "fault", "base_resp", "exception")
+_WRAPPERS: Final = ("response", "data", "result", "body", "output", "meta")
+"""Where an error stands in what is wrapped once more: an envelope of gateways, an event of the Responses API."""
 _TEXTS: Final = (
     "message",
     "Message",
@@ -46,10 +48,25 @@ _TEXTS: Final = (
     "error_description",
     "title",
     "description",
+    "exc_message",
+    "exception",
+    "text",
+    "details",
     "reason",
 )
 _STATUSES: Final = ("code", "http_status", "status", "status_code", "statusCode", "error_code", "errorCode", "httpCode")
-_CODES: Final = ("code", "error_type", "type", "__type", "errorCode", "error_code", "errorType", "reason", "status")
+_CODES: Final = (
+    "code",
+    "error_type",
+    "type",
+    "__type",
+    "errorCode",
+    "error_code",
+    "errorType",
+    "reason",
+    "status",
+    "error",
+)
 _FINE: Final = frozenset({"0", "200", "201", "ok", "success", "succeeded", "none", ""})
 _UPSTREAM: Final = ("raw", "upstream_error", "original_error", "innererror", "inner_error", "cause", "provider_error")
 _ANSWERS: Final = frozenset({"choices", "usage", "candidates", "content", "delta", "data", "output"})
@@ -102,20 +119,18 @@ def report(error: object) -> Report:
     return Report(tuple(layers), words, tuple(upstream), upstream_words, fields)
 
 
-def find_error(payload: object) -> object | None:
+def find_error(payload: Any) -> object | None:
     """Return the error that a decoded body or SSE chunk carries, at the top, in a choice or as a whole, else None."""
     if not isinstance(payload, dict):
         return payload if _is_error(payload) else None
-    error = payload.get("error")
-    if error is not None:
-        beside = (
-            isinstance(error, str)
-            and error
-            and not payload.get("choices")
-            and any(name in payload for name in _STATUSES)
-        )
-        return payload if beside else error
+    error: object = payload.get("error")
     choices = payload.get("choices")
+    if error is not None and not choices and not isinstance(error, list | dict):
+        # A word or a flag: what it is about stands beside it.
+        beside = any(name in payload for name in (*_STATUSES, *_TEXTS) if name != "error")
+        return payload if beside or not isinstance(error, str) else error
+    if error is not None and (error or choices or not _says(payload)):
+        return error
     if isinstance(choices, list) and choices:
         for choice in choices:
             if isinstance(choice, dict):
@@ -136,24 +151,50 @@ def _is_error(payload: object) -> bool:
         return bool(payload.strip())
     if not isinstance(payload, dict):
         return False
-    if payload.get("errors") or payload.get("object") == "error" or payload.get("type") == "error":
+    if any(payload.get(name) for name in ("errors", "Error", "err", "fault", "exception")):
+        return True
+    if payload.get("object") == "error" or payload.get("type") == "error" or _wrapped(payload) is not None:
         return True
     base = mapping(payload.get("base_resp"))
     if str(base.get("status_code", "0")) not in _FINE:
         return True
     if any(name.endswith("Exception") and isinstance(value, dict) for name, value in payload.items()):
         return True
+    codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
+    failed = any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes)
+    if failed and payload.get("choices", ()) in (None, []):
+        return True
     if isinstance(payload.get("object"), str) or not _ANSWERS.isdisjoint(
         name for name, value in payload.items() if value not in (None, [], {}, "")
     ):
         return False
-    codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
-    if any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes):
+    if failed:
         return True
     if isinstance(payload.get("detail"), str | list | dict) and payload["detail"]:
         return True
-    says = any(isinstance(payload.get(name), str) and payload[name] for name in _TEXTS if name != "reason")
-    return says and all(str(code).lower() not in _FINE for code in codes)
+    return _says(payload) and all(str(code).lower() not in _FINE for code in codes)
+
+
+_FAINT: Final = frozenset({"reason", "text", "details", "description"})
+
+
+def _says(payload: Mapping[str, object]) -> bool:
+    """Whether an object says something to people, as errors do."""
+    return any(isinstance(payload.get(name), str) and payload[name] for name in _TEXTS if name not in _FAINT)
+
+
+def _wrapped(payload: Mapping[str, object]) -> object | None:
+    """The error in an envelope; None if there is none."""
+    for name in _WRAPPERS:
+        inner = payload.get(name)
+        if isinstance(inner, dict):
+            deeper = [mapping(inner.get(name)) for name in _WRAPPERS]
+            for place in (inner, *deeper):
+                if "choices" not in place and (
+                    place.get("error") or (payload.get("object") == "error" and _says(place))
+                ):
+                    return place
+    return None
 
 
 # The parts of a report
@@ -184,14 +225,15 @@ def numbers(report: Report) -> Iterator[tuple[str, str]]:
         if "status_code" in base:
             yield "base_resp", _digits(base["status_code"])
         for name in ("error_code", "code"):
-            if name in layer:
+            # GLM's four digits come as text; as a number they are anyone's.
+            if name in layer and (name != "code" or isinstance(layer[name], str) or len(_digits(layer[name])) > 4):
                 yield name, _digits(layer[name])
 
 
 def status_of(report: Report) -> int | None:
     """The HTTP status that an error says itself."""
     for layer in report.everything:
-        for name in _STATUSES:
+        for name in (*_STATUSES, "error"):
             if (status := error_status(layer.get(name))) is not None:
                 return status
     return None
@@ -284,6 +326,10 @@ def _inside(error: Mapping[str, object]) -> object:
     for name, inner in error.items():
         if name.endswith("Exception") and isinstance(inner, dict):
             return inner
+    if (wrapped := _wrapped(error)) is not None:
+        return wrapped
+    if not _text(error) and (inner := next(filter(None, (mapping(error.get(name)) for name in _WRAPPERS)), None)):
+        return inner
     inner = error.get("message")
     return inner if isinstance(inner, dict) or (isinstance(inner, str) and _holds_json(inner)) else None
 

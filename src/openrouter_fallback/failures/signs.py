@@ -48,6 +48,11 @@ def _signs(server: str, source: str, rows: Mapping[FailureKind, Iterable[str]]) 
     return tuple(Sign(kind, name, server, source) for kind, names in rows.items() for name in names)
 
 
+def words(kind: FailureKind, *rows: tuple[str, str, str]) -> tuple[Sign, ...]:
+    """Rows of one kind: server, pattern, source."""
+    return tuple(Sign(kind, pattern, server, source) for server, pattern, source in rows)
+
+
 def _lookup(signs: Iterable[Sign]) -> Mapping[str, FailureKind]:
     return {sign.pattern: sign.kind for sign in signs}
 
@@ -334,6 +339,11 @@ FOREIGN_TYPE_SIGNS: Final = (
             _K.OVERLOADED: ("service_unavailable", "serviceunavailableerror"),
             _K.TIMED_OUT: ("gateway_timeout",),
         },
+    ),
+    *_signs(
+        "OAuth 2.0",
+        "https://www.rfc-editor.org/rfc/rfc6750#section-3.1",
+        {_K.AUTH: ("invalid_token", "invalid_client", "unauthorized_client", "expired_token")},
     ),
 )
 FOREIGN_TYPES: Final = _lookup(FOREIGN_TYPE_SIGNS)
