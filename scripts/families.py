@@ -4,7 +4,8 @@
     python scripts/families.py models.json 2026-08-31 > src/openrouter_fallback/catalog/families.py
 
 A family is named by how its models' ids begin, up to a "-", a ":" or their end. It can what any of its models can, so
-that only what none of them can is left out; its context is known where all of them have the same.
+that only what none of them can is left out; its context is known where all of them have the same. `IDS` are the ids of
+their models, so that a misspelt one can be answered by the right one.
 """
 
 from __future__ import annotations
@@ -64,10 +65,12 @@ def table(listing: Iterable[Entry], day: date) -> str:
     """The module's text."""
     listing = list(listing)
     rows = (row(family, [one for one in listing if belongs(one["id"], family)]) for family in FAMILIES)
+    ids = sorted({one["id"] for one in listing for family in FAMILIES if belongs(one["id"], family)})
     return (
         f'"""Well-known families, from a list of models of {day}. Made by scripts/families.py: do not edit."""\n\n'
         "from __future__ import annotations\n\nfrom typing import Final\n\n"
         f'DATE: Final = "{day}"\nFAMILIES: Final[dict[str, tuple[int | None, str, str]]] = {{\n{"".join(rows)}}}\n'
+        f"IDS: Final = (\n{''.join(f'    {json.dumps(id)},{chr(10)}' for id in ids)})\n"
     )
 
 

@@ -232,13 +232,12 @@ def _finishes() -> str:
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in FINISHES:
         means = _MEANINGS[row.meaning] + (f": `{row.kind}`" if row.kind is not None else "")
-        grouped.setdefault((means, row.source), []).append(f"`{row.name}`".replace("|", "\\|"))
+        grouped.setdefault((means, row.source), []).append(_code(row.name))
     known = ["| means | finish reasons | source |", "|---|---|---|"]
     known += [f"| {means} | {', '.join(names)} | {source} |" for (means, source), names in grouped.items()]
     parts = ["| in the name | means |", "|---|---|"]
     for meaning, kind, pattern in SIGNS:
-        words = pattern.replace("|", "\\|")
-        parts.append(f"| `{words}` | {_MEANINGS[meaning]}{f': `{kind}`' if kind is not None else ''} |")
+        parts.append(f"| {_code(pattern)} | {_MEANINGS[meaning]}{f': `{kind}`' if kind is not None else ''} |")
     return _FINISHES + "\n".join(known) + "\n" + _UNKNOWN + "\n".join(parts) + "\n"
 
 
@@ -283,9 +282,15 @@ def sourced(rows: Iterable[Row]) -> list[str]:
     """A table of any rows that have a `pattern`, a `server` and a `source`: one line for each server and source."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        grouped.setdefault((row.server, row.source), []).append(f"`{row.pattern}`".replace("|", "\\|"))
+        grouped.setdefault((row.server, row.source), []).append(_code(row.pattern))
     lines = ["| server | matched | source |", "|---|---|---|"]
     return lines + [f"| {who} | {', '.join(matched)} | {_link(where)} |" for (who, where), matched in grouped.items()]
+
+
+def _code(text: str) -> str:
+    """The text as code in a cell of a table."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|")
 
 
 def _link(source: str) -> str:

@@ -20,6 +20,9 @@ PLACE = "project"
 
 _LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)#\s]+)")
 _DRAWING = re.compile(r'<img [^>]*src="([^"]*/)?drawn/([a-z-]+)\.svg"[^>]*>')
+_PICTURE = re.compile(r"<img [^>]*>")
+_CELL = re.compile(r"<t[dh][^>]*>.*?</t[dh]>", re.DOTALL)
+_DARK_SYSTEM = re.compile(r"@media\(prefers-color-scheme:dark\)\{svg(\{[^}]*\})\}")
 _AS_IT_IS = {".md", ".png", ".svg"}
 _NOT_SEARCHED = "---\nsearch: {exclude: true}\n---\n"
 _LISTED = {".py": "python", ".yaml": "yaml", ".ipynb": "python", "": "text"}
@@ -80,10 +83,20 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) 
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
-    """Drawings stand in the page itself: so they have its colours, and their text can be read and found."""
+    """Drawings stand in the page itself: so they have its colours, and their text can be read and found.
+
+    Pictures get a container that scrolls, and a `|` of a regular expression in a table loses its escape.
+    """
+    html = _CELL.sub(lambda found: found[0].replace("\\|", "|"), html)
+    html = _PICTURE.sub(lambda found: found[0] if _DRAWING.fullmatch(found[0]) else _scrolled(found[0]), html)
     return _DRAWING.sub(lambda found: _inlined((ROOT / "docs" / "drawn" / f"{found[2]}.svg").read_text()), html)
 
 
 def _inlined(svg: str) -> str:
+    # A reader may choose the site's scheme, whatever the system's is.
+    return _scrolled(_DARK_SYSTEM.sub(r"[data-md-color-scheme=slate] svg\1", svg))
+
+
+def _scrolled(picture: str) -> str:
     # Scrolled by keyboard too, where it does not fit.
-    return f'<span class="drawing" tabindex="0">{svg}</span>'
+    return f'<span class="drawing" tabindex="0">{picture}</span>'

@@ -11,10 +11,16 @@ VERY_CLOSE = 0.8
 
 
 def nearest(word: str, options: Iterable[str], likeness: float = CLOSE) -> str | None:
-    """The option most similar to `word`, ignoring case; None if no option is similar enough."""
+    """The option most similar to `word`, ignoring case; None if no option is similar enough.
+
+    A model's name without its author means the id that ends with it.
+    """
     from difflib import get_close_matches  # slow to import, and needed only after a mistake
 
     by_lower = {option.lower(): option for option in options}
+    whole = next((option for lower, option in by_lower.items() if lower.endswith(f"/{word.lower()}")), None)
+    if whole is not None:
+        return whole
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None
 

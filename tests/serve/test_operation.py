@@ -334,6 +334,15 @@ def test_each_key_has_a_name_in_the_metrics_and_its_own_chains(client: FallbackC
     assert f'calls_total{{chain="{FIRST}",key="batch",outcome="answered",status="200"}} 1.0' in numbers
 
 
+@pytest.mark.parametrize(("asked", "meant"), [("gpt-5", "openai/gpt-5"), ("task:codign", "task:coding")])
+def test_an_unknown_model_is_answered_with_the_one_that_was_meant(emulator: Emulator, asked: str, meant: str) -> None:
+    chains = {"default_chain": ["anthropic/claude-sonnet-4.5", "openai/gpt-5"], "task_chains": {"coding": ["a/b"]}}
+    with serving(FallbackClient(config=chains, base_url=emulator.base_url, api_key=emulator.api_key)) as server:
+        refused = post(server.base_url, {**CALL, "model": asked})
+    assert refused.status_code == 404
+    assert f"Did you mean {meant!r}? GET /v1/models lists" in refused.json()["error"]["message"]
+
+
 def everything_happens(server: Served, emulator: Emulator) -> None:
     """A call that another model goes on with, and one that all refuse until their circuits are open."""
     emulator.pace(token_interval=PACE)
