@@ -17,7 +17,8 @@ import runner
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.request.handover import Delivered, Handover, History, Target, loop_models, rule_for, translate
 
-CLAUDE = "anthropic/claude-sonnet-4.5"
+CLAUDE = "anthropic/20"
+"""A model of Anthropic's family, which the server answers with 20 tokens."""
 SIGNATURE = "Et0BCkgIChACGAIqQA2s7h7tA7IG35fbwVkou9PM" * 20
 DELIVERED, NAMES = Delivered(), frozenset({"get_weather"})
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
@@ -83,7 +84,7 @@ def main() -> None:
     print(f"{options.messages} messages within one family      translation        call    share")
     with runner.served("fixed") as url, asyncio.Runner() as loop_runner:
         runner.pin(0)
-        client = FallbackClient(["bench/20"], base_url=url, api_key=runner.KEY)
+        client = FallbackClient([CLAUDE], base_url=url, api_key=runner.KEY)
         for name, make in (("plain text", chat), ("a tool loop", loop), ("a loop with signed reasoning", thoughts)):
             messages = make(options.messages)
             assert handed(messages, target).messages is messages, "nothing is copied"

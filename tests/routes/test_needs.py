@@ -506,5 +506,5 @@ def test_reasoning_of_an_odd_form_goes_through_as_it_is(raw: RawServer, details:
     lab = Lab(raw, _entry(FIRST))
     lab.answer()
     said: Json = {"role": "assistant", "content": "4", "reasoning_details": details}
-    lab.client.chat([said, {"role": "user", "content": "sure?"}])
-    assert raw.requests[-1].body["messages"][0] == said
+    lab.client.chat([{"role": "user", "content": "2 + 2?"}, said, {"role": "user", "content": "sure?"}])
+    assert raw.requests[-1].body["messages"][1] == said

@@ -315,7 +315,8 @@ def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
         raise ConfigError("messages is empty; give a string or at least one message, {'role': 'user', 'content': ...}")
     checked: list[Mapping[str, Any]] = list(messages)
     for position, message in enumerate(checked):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        # dict first: a check for an abstract class takes ten times as long.
+        if not isinstance(message, (dict, Mapping)) or not isinstance(message.get("role"), str):
             raise ConfigError(
                 f"messages[{position}] is not a message: it must be a mapping with a role, "
                 "such as {'role': 'user', 'content': ...}"

@@ -84,7 +84,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
         return False
-    if (history.pictured and not rule.pictures) or (history.odd and rule.objects):
+    if (history.pictured and not rule.pictures) or (rule.objects and history.odd):
         return False
     if (history.voids and not rule.empties) or (history.marks and not rule.marks):
         return False
@@ -122,7 +122,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             changes = renamed.get(position, {})
             if changes or (functions and position in first):
                 message = _with_calls(message, changes, functions)
-            if (history.odd and target.rule.objects) or target.strict:
+            if (target.rule.objects and history.odd) or target.strict:
                 message = with_objects(message)
             old = {
                 call["id"]: id
