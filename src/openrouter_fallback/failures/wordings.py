@@ -1,7 +1,7 @@
-r"""The signs of each kind in the words of a message: tables of patterns with their sources.
+r"""The signs of each kind of failure in messages: tables of patterns with their sources.
 
-Which words a server finds is no promise of it, so each row has its source. The first match holds. Every pattern reads a
-text in linear time: no unbounded repetition inside another one.
+Servers may change their messages at any time, so each row names its source. The first matching row decides. Every
+pattern matches in linear time: no unbounded repetition is inside another repetition.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _K = FailureKind
 
 
 def _words(kind: FailureKind, *rows: tuple[str, str, str]) -> tuple[Sign, ...]:
-    """Rows of one kind: server, pattern, source."""
+    """The signs of one kind. Each row is (server, pattern, source)."""
     return tuple(Sign(kind, pattern, server, source) for server, pattern, source in rows)
 
 
-# The request as a whole is longer than the model's context, prompt and answer together included.
+# The request is longer than the model's context: the prompt, or prompt and answer together.
 OVERFLOWS: Final = _words(
     _K.CONTEXT_TOO_LONG,
     ("OpenAI, DeepSeek, Azure", r"maximum context length (is|of) ", "chanzhaoyu/chatgpt-web#372"),
@@ -108,7 +108,7 @@ OVERFLOWS: Final = _words(
         "baichuan-inc/baichuan-13b#38",
     ),
 )
-# What many write so, and what a limit of another field may be written like: tried after the limits.
+# Common wordings of a context overflow. A limit of another field may be worded like this, so LIMITS are tried first.
 OVERFLOWS_OF_ANY: Final = _words(
     _K.CONTEXT_TOO_LONG,
     ("any", r"context[ _]?(length|window|size|limit)|maximum context", OPENROUTER),
@@ -172,7 +172,7 @@ OVERFLOWS_OF_ANY: Final = _words(
     ("any", r"messages?[\w.\[\]]*'?: string too long|\bstring too long\b(?!.{0,60}length \d{1,4}\b)", OPENROUTER),
 )
 
-# Too long, but not the context: an id, a name, a tag. Another model may take it.
+# A short field is too long (an id, a name, a tag), not the context. Another model may accept the field.
 SHORT_FIELDS: Final = _words(
     _K.REJECTED,
     (
@@ -191,7 +191,7 @@ SHORT_FIELDS: Final = _words(
     ("any", r"\bname['\"`]?: string does not match pattern", "langchain-ai/langgraph#248"),
 )
 
-# A limit of this model, which another one may not have.
+# A limit of this model. Another model may not have the limit.
 LIMITS: Final = (
     *_words(
         _K.REJECTED,
@@ -280,9 +280,9 @@ LIMITS: Final = (
 )
 
 MAX_TOKENS: Final = frozenset(sign.pattern for sign in LIMITS if "tokens" in sign.pattern)
-"""Those that speak of the longest answer: the model's own limit, not its context."""
+"""The patterns of LIMITS that concern the longest answer: the model's own limit, not its context."""
 
-# A field that the server does not know; another one may.
+# A field that the server does not know. Another server may know the field.
 UNKNOWN_FIELDS: Final = _words(
     _K.REJECTED,
     ("OpenAI", r"(unrecognized|unknown|unexpected) (request )?(argument|parameter|field|key|property|name)", OPENAI),
@@ -296,7 +296,7 @@ UNKNOWN_FIELDS: Final = _words(
     ("Python", r"unexpected keyword argument", "https://docs.python.org/3/library/exceptions.html#TypeError"),
 )
 
-# What this reader of the history does not take from another one's.
+# Parts of the history that this provider refuses because another provider wrote them.
 HISTORIES: Final = _words(
     _K.REJECTED,
     ("OpenAI", r"\bitem (with id )?['\"`]?(rs|msg|fc|ws|item)_\w*", "langchain-ai/langchain#37777"),
@@ -321,7 +321,7 @@ HISTORIES: Final = _words(
     ),
 )
 
-# One item that the request names, or one value: nothing about the model.
+# A refused item or value of the request. The refusal is not about the model.
 ITEMS: Final = (
     *HISTORIES,
     *_words(
@@ -367,7 +367,7 @@ POLICIES: Final = _words(
     ("Bedrock", r"blocked by (the |our )?content filters|considered (unsafe|harmful)", BEDROCK),
 )
 
-# Names that are no model of the endpoint.
+# The endpoint does not have the model.
 BAD_IDS: Final = _words(
     _K.NOT_FOUND,
     ("OpenRouter", r"not a valid model\b|no endpoints found for|unknown model", OPENROUTER),
@@ -440,7 +440,7 @@ def _any(kind: FailureKind, pattern: str) -> tuple[Sign, ...]:
     return _words(kind, ("any", pattern, OPENROUTER))
 
 
-# The first match in the message says what is meant within the kind that the status or the type named.
+# By the kind from the status or the code: the patterns that refine the kind. The first match decides.
 REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
     _K.NOT_FOUND: (*_any(_K.FORBIDDEN, f"{_PRIVACY}|{_REGION}"), *ITEMS, *BAD_IDS, *NO_SUPPORT),
     _K.INVALID_REQUEST: (
@@ -489,7 +489,7 @@ REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
     _K.UNSUPPORTED: tuple(sign for sign in OVERFLOWS if "string too long" in sign.pattern),
 }
 
-# The message alone, where nothing else says anything; the first match holds.
+# Used if only the message reveals the kind. The first match decides.
 MESSAGES: Final = (
     *_any(_K.MODERATION, _MODERATION),
     *_any(_K.GUARDRAIL, _GUARDRAIL),
@@ -526,7 +526,7 @@ MESSAGES: Final = (
     ),
 )
 
-# Whose credits, and whose rate limit: the whole account's, or that of all free models.
+# The scope of a failure: the credits of the whole account, or the rate limit of all free models.
 ACCOUNT_EMPTY: Final = rf"insufficient credits|negative .{{0,10}}balance|no credits|{_EMPTY}"
 FREE_MODELS: Final = r"free-models-per-|free model requests"
 AFFORDABLE: Final = r"can only afford (\d[\d,]{0,11})|token capacity required, (\d[\d,]{0,11}) available"
