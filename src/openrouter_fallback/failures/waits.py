@@ -181,7 +181,7 @@ def _moment(value: object, now: float) -> float | None:
 
 
 def _said(text: str, now: float) -> float | None:
-    """The wait in a message like "try again in 1m30s", "Please retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
+    """The wait in a message like "try again in 1m30s", "retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
     text = text[:MAX_READ]
     if match := _SAID_AT.search(text):
         return _date(match[1], now)
