@@ -148,7 +148,7 @@ def make_client(base_url: str, tally: Tally) -> FallbackClient:
 
 
 async def run(client: FallbackClient, tally: Tally, calls: int, at_a_time: int, seed: int) -> None:
-    """Make `calls` calls. Half of the callers are async, half are threads; each call is a chat or a stream at random."""
+    """Make `calls` calls. Half of the callers are async, half are threads; each call is randomly a chat or a stream."""
     numbers = itertools.count()
     loop = asyncio.get_running_loop()
     threads = at_a_time // 2
