@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         environments.prepare(peer.environment for peer in peers)
     if not peers:
-        raise SystemExit("none of these is installed here; without --here each gets an environment of its own")
+        raise SystemExit("no selected peer is installed here; without --here each peer gets its own environment")
 
     def say(what: str) -> None:
         print(f"{time.perf_counter() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)

@@ -125,7 +125,7 @@ async def _asked(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
             pieces.append(await chain.acall())
         else:
             async for piece in chain.astream():
-                pieces.append(piece)  # noqa: PERF401 - what came before an error counts
+                pieces.append(piece)  # noqa: PERF401 - the pieces before an error count
 
     begun = time.perf_counter()
     try:

@@ -1,9 +1,9 @@
 """The invariants of every world. Each function returns the violations of one invariant, as texts that name the call.
 
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
-I2  no candidate's attempt fails: one request, but for probes and attempts beside
+I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
 I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer
-I4  failing probes of one scope begin 20 s apart; a dead world gets (1 + budget) requests per call and 10 per 10 s
+I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
 I7  I1 for the processes of a fleet, whose store may be slow, silent or gone

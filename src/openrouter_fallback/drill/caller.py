@@ -48,7 +48,7 @@ class _Trace:
     skipped_until: Mapping[str, float]
     available: frozenset[str]
     ended: float = 0.0
-    said: SurfaceAnswer | None = None
+    answer: SurfaceAnswer | None = None
     error: str = ""
     message: str = ""
     attempts: list[tuple[float, Attempt]] = field(default_factory=list)
@@ -166,8 +166,8 @@ class Caller:
         self._record_states()
         token = _current.set(trace)
         try:
-            trace.said = self._send(mode, number)
-        except Exception as error:  # noqa: BLE001 - whatever reaches a caller in place of an answer is counted
+            trace.answer = self._send(mode, number)
+        except Exception as error:  # noqa: BLE001 - every exception that reaches a caller is counted
             trace.error, trace.message = type(error).__name__, str(error)
         finally:
             _current.reset(token)
@@ -177,7 +177,7 @@ class Caller:
             if self._seconds_skipped():
                 self._stage.port.watch()
         self._record_states()
-        good = trace.said is not None and bool(trace.said.text)
+        good = trace.answer is not None and bool(trace.answer.text)
         with self._lock:
             self._traces.append(trace)
             self._answered += good
@@ -241,8 +241,8 @@ class _CallRecorder:
         self._unrecovered -= {one.model for one in asked if one.ended == "finished"}
         last = next((one for one in reversed(asked) if one.ended == "finished"), None)
         outcome: Outcome = "unanswered"
-        if trace.said is not None:
-            good = last is not None and self._is_whole(trace.said, trace.mode, entries)
+        if trace.answer is not None:
+            good = last is not None and self._is_whole(trace.answer, trace.mode, entries)
             outcome = "answered" if good else "partial"
         return Call(
             number=trace.number,
@@ -255,20 +255,20 @@ class _CallRecorder:
             model=last.model if last is not None and outcome == "answered" else None,
             error=trace.error or ("a wrong text" if outcome == "partial" else ""),
             message=trace.message,
-            text=trace.said.text if trace.said is not None else "",
+            text=trace.answer.text if trace.answer is not None else "",
             asked=tuple(asked),
             attempts=tuple(self._named(attempt) for _, attempt in trace.attempts),
-            seams=tuple(self._renamed(seam) for seam in trace.said.seams) if trace.said is not None else (),
+            seams=tuple(self._renamed(seam) for seam in trace.answer.seams) if trace.answer is not None else (),
         )
 
-    def _is_whole(self, said: SurfaceAnswer, mode: str, entries: list[Request]) -> bool:
+    def _is_whole(self, answer: SurfaceAnswer, mode: str, entries: list[Request]) -> bool:
         """Whether the caller got exactly the text with which a healthy server answers one of the call's requests.
 
         If one model continued another model's text, that is the text of the first model. An agent's tool must have run
         once, with complete arguments.
         """
         looked_up = (WORD,) if mode == "agent" else ()
-        return bool(said.text) and said.looked_up == looked_up and said.text in map(self._stage.answer, entries)
+        return bool(answer.text) and answer.looked_up == looked_up and answer.text in map(self._stage.answer, entries)
 
     def _request(self, entry: Request) -> Asked:
         now = time.monotonic()

@@ -73,7 +73,7 @@ class ScenarioResult:
     def _without(self) -> list[str]:
         plain, expected = self.without_failover, self.scenario.expect.without_failover
         if expected == "none" and plain.answered:
-            return [f"{plain.answered} calls were answered without failover: this outage is none"]
+            return [f"{plain.answered} calls were answered without failover: this scenario is no outage"]
         if expected == "all" and not plain.complete:
             return [f"{len(plain.calls) - plain.answered} calls failed without failover, where all should be answered"]
         return []
@@ -97,8 +97,8 @@ class ScenarioResult:
         expected, ours = self.scenario.expect, self.with_failover
         cost = ours.cost / max(1, ours.answered)
         measured = (
-            ("median call took {} s more than when all is well", self.added_median, expected.added_median_seconds),
-            ("slowest call took {} s more than when all is well", self.added_worst, expected.added_worst_seconds),
+            ("median call took {} s more than without faults", self.added_median, expected.added_median_seconds),
+            ("slowest call took {} s more than without faults", self.added_worst, expected.added_worst_seconds),
             ("answered call cost {} USD", cost, expected.cost_usd_per_call),
         )
         return [

@@ -166,8 +166,8 @@ def _fault_checks(at: Path, fault: _Fault, models: Models, model: str | None) ->
         yield at, str(error)
     if fault.provider is not None and models.provider(fault.provider, model) is None:
         names = models.providers(model)
-        said = f"no provider {fault.provider!r}" + (f" of {model}" if model else "")
-        yield (*at, "provider"), f"{said}.{near(fault.provider, names)} There are: {', '.join(names)}."
+        missing = f"no provider {fault.provider!r}" + (f" of {model}" if model else "")
+        yield (*at, "provider"), f"{missing}.{near(fault.provider, names)} There are: {', '.join(names)}."
 
 
 def _mistake(error: dict[str, Any], kind: type[Faults]) -> tuple[Path, str]:

@@ -33,7 +33,7 @@ _LEGEND = (
     ("without, with", "calls answered whole: by {A} alone with one request, and with failover"),
     ("by", "the models that answered with failover"),
     ("sent", "requests to {A} + to all others; ? if refused connections cannot be counted"),
-    ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
+    ("median, worst", "milliseconds of a call above the median without faults, {baseline} ms at first"),
     ("once dead", "requests to a model while it was known to be dead"),
 )
 

@@ -11,12 +11,12 @@ _LONGEST = 2000
 
 def tame(text: object, longest: int = _LONGEST) -> str:
     """The text; of a text longer than `longest` characters, the beginning and the number of missing characters."""
-    said = str(text)
-    more = f" … and {len(said) - longest} characters more" if len(said) > longest else ""
-    return _NOT_ALLOWED.sub("\N{REPLACEMENT CHARACTER}", said[:longest]) + more
+    whole = str(text)
+    more = f" … and {len(whole) - longest} characters more" if len(whole) > longest else ""
+    return _NOT_ALLOWED.sub("\N{REPLACEMENT CHARACTER}", whole[:longest]) + more
 
 
 def label(text: object, longest: int) -> str:
     """The text as a label, cut to at most `longest` characters."""
-    said = _NOT_ALLOWED.sub("\N{REPLACEMENT CHARACTER}", str(text))
-    return said if len(said) <= longest else said[: longest - 1] + "…"
+    clean = _NOT_ALLOWED.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    return clean if len(clean) <= longest else clean[: longest - 1] + "…"

@@ -231,7 +231,7 @@ def _message(request: Body, script: Script, index: int, stamp: Stamp, served: Se
         message |= {"reasoning": reasoning, "reasoning_details": [detail]}
     if calls:
         message["tool_calls"] = calls
-    extras = {**_asked_for(request, stamp, served), **_given(script)}
+    extras = {**_media(request, stamp, served), **_given(script)}
     message |= {key: value for key, value in extras.items() if value is not None}
     wordless = calls or script.refusal or script.images or script.audio
     if script.text is not None or script.tokens is not None or not wordless:
@@ -244,7 +244,7 @@ def _given(script: Script) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _asked_for(request: Body, stamp: Stamp, served: Served) -> dict[str, Any]:
+def _media(request: Body, stamp: Stamp, served: Served) -> dict[str, Any]:
     """The image, audio and web sources that the request or the model demands."""
     wanted = request.get("modalities") or ()
     extras: dict[str, Any] = {}
@@ -304,36 +304,38 @@ def prefix(request: Body) -> str:
 def instructed(request: Body) -> bool:
     """Whether the request ends with an unfinished answer and an instruction to continue the answer."""
     roles = [message.get("role") for message in request["messages"][-2:]]
-    said = tools.text_of(request["messages"][-1].get("content"))[:_INSTRUCTION_CHARACTERS]
-    return roles == ["assistant", "user"] and bool(_GO_ON.search(said))
+    instruction = tools.text_of(request["messages"][-1].get("content"))[:_INSTRUCTION_CHARACTERS]
+    return roles == ["assistant", "user"] and bool(_GO_ON.search(instruction))
 
 
 def _text(request: Body, script: Script, index: int) -> str:
     way = script.prefill
     if instructed(request):
         request, way = {**request, "messages": request["messages"][:-1]}, script.instruct
-    said = prefix(request) if way != "restart" else ""
+    delivered = prefix(request) if way != "restart" else ""
     if script.text is not None:
         whole = script.text
     elif (request.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
         whole = _json(request)
     else:
-        whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, said)
+        whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, delivered)
     if script.text is not None and script.tokens is not None:
         whole = _exactly(whole, script.tokens)
-    if not said or not whole.startswith(said):
+    if not delivered or not whole.startswith(delivered):
         return whole
-    again = {"overlap": said[-OVERLAP_CHARACTERS:], "preface": PREFACE}.get(way, "")
-    return again + whole[len(said) :]
+    again = {"overlap": delivered[-OVERLAP_CHARACTERS:], "preface": PREFACE}.get(way, "")
+    return again + whole[len(delivered) :]
 
 
-def _sentence(request: Body, tokens: int, index: int, said: str) -> str:
+def _sentence(request: Body, tokens: int, index: int, delivered: str) -> str:
     # The words do not depend on the model, so another model continues exactly where the first model stopped.
     prompt = tools.last_text(request["messages"])
-    opening, answers, _ = said.partition(_ANSWERS)
-    if said and not answers:
-        opening = next(said[: len(said) - n] for n in range(len(_ANSWERS), -1, -1) if said.endswith(_ANSWERS[:n]))
-    opening = f"{opening if said else request['model']}{_ANSWERS}"
+    opening, answers, _ = delivered.partition(_ANSWERS)
+    if delivered and not answers:
+        opening = next(
+            delivered[: len(delivered) - n] for n in range(len(_ANSWERS), -1, -1) if delivered.endswith(_ANSWERS[:n])
+        )
+    opening = f"{opening if delivered else request['model']}{_ANSWERS}"
     words = " ".join(_words(f"{prompt}/{index}" if index else prompt, tokens))
     return _exactly(f"{opening} {words}", tokens)
 

@@ -58,7 +58,7 @@ def contexts(request: Json) -> Iterator[bytes]:
     running = hashlib.sha256(_canonical([tool.get("function") or tool for tool in request.get("tools") or ()]))
     for message in request["messages"]:
         yield running.digest()
-        running.update(_canonical(_said(message)))
+        running.update(_canonical(_content_of(message)))
     yield running.digest()
 
 
@@ -68,7 +68,7 @@ def whole(request: Json) -> bytes:
     return last
 
 
-def _said(message: Json) -> list[Any]:
+def _content_of(message: Json) -> list[Any]:
     content = message.get("content")
     parts: Sequence[Any] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     text = "".join(part["text"] for part in parts if part["type"] == "text")

@@ -56,8 +56,10 @@ def calls(request: Body) -> list[dict[str, Any]]:
     if request["messages"][-1].get("role") == "assistant" and request.get("tool_choice", "auto") == "auto":
         return []  # the model continues the assistant's text
     # Skip an unfinished answer that the model is to continue: the message before that answer decides.
-    said = (m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls"))
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(said, None) == "tool")
+    roles = (
+        m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls")
+    )
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(roles, None) == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [

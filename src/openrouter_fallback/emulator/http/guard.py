@@ -23,8 +23,8 @@ def check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raise `Refused` unless the request names a loopback host."""
     found = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if len(found) != 1 or not _is_loopback(_name(found[0])):
-        said = f", not of {found[0][:60]!r}" if found else ""
-        raise Refused(403, f"The emulator answers requests of 127.0.0.1, [::1] and localhost{said}.")
+        suffix = f", not of {found[0][:60]!r}" if found else ""
+        raise Refused(403, f"The emulator answers requests of 127.0.0.1, [::1] and localhost{suffix}.")
 
 
 def _name(host: str) -> str:

@@ -227,7 +227,7 @@ def _from_entry(entry: Mapping[str, Any], bundled: Mapping[str, Model]) -> Model
     """The model of an entry of `GET /models`. Raises ValueError for an invalid entry."""
     name = entry.get("id")
     if not isinstance(name, str) or not name:
-        raise ValueError(f"a model needs an `id`, as in GET /models; found {str(dict(entry))[:80]}")
+        raise ValueError(f"a model needs an id, as in GET /models; found {str(dict(entry))[:80]}")
     base = bundled.get(name) or _unknown_model(name)
     architecture = entry.get("architecture") or {}
     expires = entry.get("expiration_date")

@@ -92,9 +92,9 @@ def sees(model: Model, request: Json) -> None:
     }
     # For models that do not read files, OpenRouter converts a file to text.
     for need in sorted(needs - {"file"} - set(model.inputs)):
-        said = "image input" if need == "image" else f"input {need}"
+        ability = "image input" if need == "image" else f"input {need}"
         raise unavailable(
-            404, "constraint_filtered", f"No endpoints found that support {said}", [model.id], constraint=need
+            404, "constraint_filtered", f"No endpoints found that support {ability}", [model.id], constraint=need
         )
 
 

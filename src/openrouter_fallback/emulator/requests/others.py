@@ -183,8 +183,10 @@ def xai_empty(history: History) -> Complaint | None:
 def cohere_empty(history: History) -> Complaint | None:
     for message in history.messages:
         content = message.get("content")
-        said = content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
-        if not said and not message.get("tool_calls") and message["role"] != "tool":
+        spoken = (
+            content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
+        )
+        if not spoken and not message.get("tool_calls") and message["role"] != "tool":
             return Complaint(
                 "invalid request: message must be at least 1 token long or tool results must be specified."
             )

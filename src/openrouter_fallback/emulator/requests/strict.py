@@ -198,38 +198,43 @@ def goes_silent(history: History) -> bool:
     return history.family is Family.MOONSHOT and others.kimi_is_silent(history)
 
 
-def _refused(history: History, said: Complaint) -> Refused:
-    prefix = said.code or "" if history.family is Family.GOOGLE else ""
-    raw = prefix + orjson.dumps(_BODIES[history.family](said)).decode()
+def _refused(history: History, complaint: Complaint) -> Refused:
+    prefix = complaint.code or "" if history.family is Family.GOOGLE else ""
+    raw = prefix + orjson.dumps(_BODIES[history.family](complaint)).decode()
     metadata: dict[str, Any] = {"raw": raw, "provider_name": history.host.name}
-    if said.status == 400:
+    if complaint.status == 400:
         metadata = {"error_type": "invalid_request", **metadata}
-    return Refused(said.status, "Provider returned error", metadata)
+    return Refused(complaint.status, "Provider returned error", metadata)
 
 
-def _as_openai(said: Complaint) -> dict[str, Any]:
-    error = {"message": said.words, "type": "invalid_request_error", "param": said.param, "code": said.code}
+def _as_openai(complaint: Complaint) -> dict[str, Any]:
+    error = {
+        "message": complaint.words,
+        "type": "invalid_request_error",
+        "param": complaint.param,
+        "code": complaint.code,
+    }
     return {"error": error}
 
 
-def _as_anthropic(said: Complaint) -> dict[str, Any]:
-    request = f"req_011C{hashlib.sha256(said.words.encode()).hexdigest()[:20]}"
-    error = {"type": "invalid_request_error", "message": said.words}
+def _as_anthropic(complaint: Complaint) -> dict[str, Any]:
+    request = f"req_011C{hashlib.sha256(complaint.words.encode()).hexdigest()[:20]}"
+    error = {"type": "invalid_request_error", "message": complaint.words}
     return {"type": "error", "error": error, "request_id": request}
 
 
 _BODIES: Mapping[Family, Callable[[Complaint], dict[str, Any]]] = {
     **dict.fromkeys(Family, _as_openai),
     Family.ANTHROPIC: _as_anthropic,
-    Family.GOOGLE: lambda said: {"error": {"code": 400, "message": said.words, "status": "INVALID_ARGUMENT"}},
-    Family.MISTRAL: lambda said: {
+    Family.GOOGLE: lambda complaint: {"error": {"code": 400, "message": complaint.words, "status": "INVALID_ARGUMENT"}},
+    Family.MISTRAL: lambda complaint: {
         "object": "error",
-        "message": said.words,
-        "type": "invalid_request_message_order" if said.code == "3230" else "invalid_request_error",
+        "message": complaint.words,
+        "type": "invalid_request_message_order" if complaint.code == "3230" else "invalid_request_error",
         "param": None,
-        "code": said.code,
+        "code": complaint.code,
     },
-    Family.MOONSHOT: lambda said: {"error": {"message": said.words, "type": "invalid_request_error"}},
-    Family.XAI: lambda said: {"code": "Client specified an invalid argument", "error": said.words},
-    Family.COHERE: lambda said: {"message": said.words},
+    Family.MOONSHOT: lambda complaint: {"error": {"message": complaint.words, "type": "invalid_request_error"}},
+    Family.XAI: lambda complaint: {"code": "Client specified an invalid argument", "error": complaint.words},
+    Family.COHERE: lambda complaint: {"message": complaint.words},
 }
