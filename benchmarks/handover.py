@@ -1,4 +1,4 @@
-"""What the translation of a history costs where nothing has to be translated, beside the whole call. See README.md.
+"""The cost of translating a history that needs no translation, compared with the whole call. See README.md.
 
 python benchmarks/handover.py [--messages 200] [--blocks 9] [--calls 40]
 """
@@ -33,7 +33,7 @@ def chat(count: int) -> list[dict[str, Any]]:
 
 
 def loop(count: int, **more: Any) -> list[dict[str, Any]]:
-    """A tool loop: calls and results by turns."""
+    """A tool loop with alternating calls and results."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather?"}]
     for number in range((count - 1) // 2):
         id = f"toolu_{number:022d}"
@@ -45,21 +45,21 @@ def loop(count: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def thoughts(count: int) -> list[dict[str, Any]]:
-    """The same with signed reasoning before each call."""
+    """A tool loop with signed reasoning before each call."""
     text = "I should look up the weather. " * 5
     detail = {"type": "reasoning.text", "text": text, "signature": SIGNATURE, "index": 0}
     return loop(count, reasoning=text, reasoning_details=[{**detail, "format": "anthropic-claude-v1"}])
 
 
 def handed(messages: list[dict[str, Any]], target: Target) -> Handover:
-    """All that a call does to its history: look at it, look for the model of its tool loop, translate."""
+    """Everything that a call does with its history: read it, find the model of its tool loop, translate it."""
     history = History(messages)
     loop_models(history, DELIVERED)
     return translate(history, target, NAMES)
 
 
 def microseconds(run: Any, times: int) -> float:
-    """CPU of one run."""
+    """The CPU time of one run, in microseconds."""
     begun = time.process_time()
     for _ in range(times):
         run()
@@ -67,7 +67,7 @@ def microseconds(run: Any, times: int) -> float:
 
 
 async def call_microseconds(client: FallbackClient, messages: list[dict[str, Any]], times: int) -> float:
-    """CPU of one whole call."""
+    """The CPU time of one whole call, in microseconds."""
     begun = time.process_time()
     for _ in range(times):
         await client.achat(messages, tools=TOOLS)

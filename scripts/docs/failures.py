@@ -1,4 +1,4 @@
-"""`failures.md`: the table of failures, as the code has it."""
+"""Generates `failures.md`: the table of failures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
     _K.LOCAL: "the cause is on this machine",
     _K.CANCELLED: "the caller left: it cancelled the call, closed the stream, or stopped reading",
 }
-# What no table of the code says, since it comes from elsewhere than an error's fields.
+# The signs of kinds that do not come from the fields of an error, so that no table of the code has them.
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
     _K.BAD_ANSWER: "`accept=` returned false (counts against nothing)",
@@ -122,7 +122,7 @@ next model is called. The circuit of the failed model then opens for `disable_du
 
 
 def made() -> dict[str, str]:
-    """The page."""
+    """The text of the page, by its name."""
     kept = [kind for kind in _K if ANY_ERROR[kind].action is not Action.USE_UP]
     harmless = [kind for kind in _K if kind not in kept and not ANY_ERROR[kind].disables]
     statuses = _exit_statuses()
@@ -134,7 +134,7 @@ def made() -> dict[str, str]:
 
 
 def _exit_statuses() -> dict[int, list[str]]:
-    """The command's exit statuses and the exceptions that lead to them, as the command itself has it."""
+    """The exit statuses of the command, each with its exceptions, taken from the command's own code."""
     statuses: dict[int, list[str]] = {}
     for cls in sorted(FallbackError.__subclasses__(), key=lambda cls: cls.__name__):
         try:
@@ -188,7 +188,7 @@ def _then(kind: FailureKind) -> str:
 
 
 def _recognised(kind: FailureKind) -> dict[str, list[str]]:
-    """By what it is known, as the tables say."""
+    """The signs of a kind from the tables of the classifier."""
     tables: dict[str, Mapping[str, FailureKind]] = {"`availability.code`": AVAILABILITY, "`error_type`": ERROR_TYPES}
     found = {"status": [str(status) for status, to in STATUSES.items() if to is kind]}
     for what, table in tables.items():
@@ -242,7 +242,7 @@ def _finishes() -> str:
 
 
 class Row(Protocol):
-    """A row of a table that has its source: what is matched, as whose, and where that is written."""
+    """A row of a table with sources: the pattern, the server that sends it, and the source."""
 
     @property
     def pattern(self) -> str: ...
@@ -279,7 +279,7 @@ For one status the first match decides. Other lengths that are too long come bef
 
 
 def sourced(rows: Iterable[Row]) -> list[str]:
-    """A table of any rows that have a `pattern`, a `server` and a `source`: one line for each server and source."""
+    """A Markdown table of the rows, with one line for each server and source."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         grouped.setdefault((row.server, row.source), []).append(_code(row.pattern))
@@ -294,7 +294,7 @@ def _code(text: str) -> str:
 
 
 def _link(source: str) -> str:
-    """A link to a page or a thread; a thread without an owner stays as it is."""
+    """A link to a page or a thread. A thread without an owner is not linked."""
     if source.startswith("https://"):
         return f"[{source.removeprefix('https://').partition('/')[0]}]({source})"
     repository, _, number = source.partition("#")

@@ -1,6 +1,7 @@
-"""The rules of health and failover, each switched off: what the simulator must notice.
+"""Mutants: each switches off one rule of health or failover, and the simulator must notice.
 
-A mutant names the invariant that it breaks, and worlds in which it does. Without the mutant nothing is broken there.
+A mutant names the invariant that it breaks, and worlds in which it breaks the invariant. Without the mutant, these
+worlds break no invariant.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def _seeds(shape: str, *seeds: int) -> tuple[Played, ...]:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule without which an `invariant` breaks in the `worlds`: the `patches` are (object, name, value)."""
+    """One rule. Without the rule, the `worlds` break the `invariant`. `patches` are (object, attribute, value)."""
 
     rule: str
     invariant: str
@@ -48,7 +49,7 @@ class Mutant:
             yield
 
 
-# What stands in the place of a rule
+# The replacements of rules
 
 _send, _following, _failure = pool.Connections.send, rounds.following, breaker.Breaker.failure
 _after_cooldown = rounds.after_cooldown
@@ -86,7 +87,7 @@ def _asked_once(call: CallState, *args: Any) -> rounds.Step:
 
 
 def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
-    """Every 404 means that the model does not exist."""
+    """Treat every 404 as a missing model."""
     if status == 404:
         return Failure(FailureKind.NOT_FOUND, "not found", status)
     return classifier.from_response(status, *args, **more)

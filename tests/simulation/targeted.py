@@ -1,4 +1,4 @@
-"""Worlds made by hand, each for one rule: what dice rarely make, or only in worlds of many calls."""
+"""Handwritten worlds, each for one rule. Random worlds have these cases rarely, or only with many calls."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .worlds import Blip, CallSpec, Kind, Model, Phase, World
 from .worlds import world as seeded
 
 Played = tuple[World, Fleet | None]
-"""A world, and the fleet that plays it; None: one process."""
+"""A world, and the fleet that plays the world; None for one process."""
 
 
 def model(place: int, *phases: tuple[float, Kind] | tuple[float, Kind, float], first: float = 0.2) -> Model:
-    """The model at this place of the chain, up where no phase says otherwise; three tokens follow the first."""
+    """The model at this position of the chain. It is up outside of the given phases; three tokens follow the first."""
     told = tuple(Phase(*phase) for phase in ((0.0, "up"), *phases))
     return Model(f"lab/m{place}", "openrouter", first, 3, 0.02, told)
 
 
 def calls(*waves: tuple[float, int, float], **common: Any) -> tuple[CallSpec, ...]:
-    """Waves of calls: when the first begins, how many, and how many seconds apart."""
+    """Waves of calls. Each wave is (start of the first call, number of calls, seconds between calls)."""
     times = sorted(start + number * gap for start, count, gap in waves for number in range(count))
     return tuple(CallSpec(number, at, **common) for number, at in enumerate(times))
 
@@ -158,9 +158,9 @@ HELD: dict[str, tuple[Played, int]] = {
         1,
     ),
 }  # fmt: skip
-"""Worlds that break no invariant, each with the number of calls that are answered at least."""
+"""Worlds that break no invariant, each with the least number of answered calls."""
 
-# What is known to be lost: `docs/do-no-harm.md` has the figures.
+# The known losses. `docs/do-no-harm.md` has the figures.
 
 KNOWN_LOSSES: dict[str, Played] = {
     "a chain of one that answers every twentieth request, 50 calls a second": world(
@@ -192,4 +192,4 @@ BREAKS: dict[str, set[str]] = {
     "idempotent=False and one attempt: kept connections die": {"I1", "I3"},
     "first_token_timeout_seconds: 2, and a model that needs 3 s": {"I1", "I3"},
 }
-"""What those worlds break, since the user forbids it by a value."""
+"""The invariants that these worlds break because of a setting of the user."""

@@ -1,4 +1,4 @@
-"""How long a server asks to wait, in every form that is in use. Unreadable or absurd is absent."""
+"""Reads how long a server asks to wait, in all known forms. An unreadable or absurd value counts as missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from .shapes import MAX_READ, mapping, number
 
 LONGEST_SECONDS: Final = 32 * 86_400.0
-"""A quota of a month is the longest that any server has; what is longer is no time to wait."""
+"""The longest wait that is accepted: known quotas last at most a month."""
 
 _EPOCH_MILLISECONDS: Final = 1e11
 _EPOCH_SECONDS: Final = 1e9
@@ -51,8 +51,8 @@ _MOMENTS: Final = (
     "next_retry_at",
     "reset",
 )
-"""Fields that say when, as a date or in epoch seconds or milliseconds."""
-# In bodies: the field, and how many of its unit are a second.
+"""Fields with a point in time: a date, epoch seconds or epoch milliseconds."""
+# Fields of a body with a duration, and how many of the field's units are one second.
 _FIELDS: Final[Mapping[str, float]] = {
     "retry_after": 1.0,
     "retry-after": 1.0,
@@ -88,12 +88,17 @@ def retry_after(
     passing: bool,
     now: float,
 ) -> float | None:
-    """Seconds to wait, finite and >= 0; None where nothing readable says so.
+    """The seconds to wait, finite and >= 0; None if there is no readable value.
 
-    The first of these that is readable: the headers `retry-after-ms` and `Retry-After` (seconds or an HTTP date,
-    RFC 9110 10.2.3); fields of the body, Google's `RetryInfo` among them; headers that OpenRouter repeats in
-    `metadata.headers`; where the failure is a rate limit (`limited`) the reset headers; where it may pass (`passing`)
-    the words of the message.
+    The first readable source decides:
+
+    1. the headers `retry-after-ms` and `Retry-After` (seconds or an HTTP date, RFC 9110 section 10.2.3);
+    2. fields of the body, among them Google's `RetryInfo`;
+    3. the same headers as OpenRouter repeats them in `metadata.headers`;
+    4. if the failure is a rate limit (`limited`): the reset headers;
+    5. if the failure is temporary (`passing`): the message.
+
+    `now` is the wall clock in epoch seconds.
     """
     for given in (headers, *_repeated(fields)):
         found = _header(given, now)
@@ -111,9 +116,9 @@ def retry_after(
 
 
 def seconds(value: object, now: float, unit: float = 1.0) -> float | None:
-    """A number of seconds, a duration like "1m30s", or a date; None for anything else.
+    """The seconds that a value means: a number, a duration like "1m30s", or a date; None for any other value.
 
-    A number as large as a date is one: epoch seconds or milliseconds.
+    A number as large as a date is a date: epoch seconds or milliseconds.
     """
     if isinstance(value, str):
         value = value.strip().strip("\"'")
@@ -136,7 +141,7 @@ def seconds(value: object, now: float, unit: float = 1.0) -> float | None:
 
 
 def _repeated(fields: Iterable[Mapping[str, object]]) -> list[Mapping[str, str]]:
-    """Headers that an error repeats in its body."""
+    """The HTTP headers that an error repeats in its body."""
     found: list[Mapping[str, str]] = []
     for one in fields:
         for source in (mapping(one.get("metadata")), one):
@@ -180,7 +185,7 @@ def _field(fields: Mapping[str, object], now: float) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """When a limit starts anew: the latest of those that are used up, else the first that comes."""
+    """The seconds until a limit resets: the latest reset of the exhausted limits, else the earliest reset."""
     used_up: list[float] = []
     others: list[float] = []
     for name, value in headers.items():
@@ -198,7 +203,7 @@ def _reset(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _moment(value: object, now: float) -> float | None:
-    """Epoch milliseconds, epoch seconds, seconds, a duration or a date."""
+    """The seconds until a moment: epoch milliseconds, epoch seconds, seconds, a duration or a date."""
     found = number(value)
     if found is None:
         return seconds(value, now)
@@ -208,7 +213,7 @@ def _moment(value: object, now: float) -> float | None:
 
 
 def _said(text: str, now: float) -> float | None:
-    """The wait in words like "try again in 1m30s", "Please retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
+    """The wait in a message like "try again in 1m30s", "retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
     text = text[:MAX_READ]
     if match := _SAID_AT.search(text):
         return _date(match[1], now)
@@ -235,7 +240,7 @@ def _unit(unit: str) -> float:
 
 
 def _date(text: str, now: float) -> float | None:
-    from email.utils import parsedate_to_datetime  # Seldom needed, and a tenth of what importing the core takes.
+    from email.utils import parsedate_to_datetime  # Rarely needed; costs a tenth of the core's import time.
 
     try:
         date = (

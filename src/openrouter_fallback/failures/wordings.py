@@ -1,7 +1,7 @@
-r"""The signs of each kind in the words of a message: tables of patterns with their sources.
+r"""The signs of each kind of failure in messages: tables of patterns with their sources.
 
-Which words a server finds is no promise of it, so each row has its source. The first match holds. Every pattern reads a
-text in linear time: no unbounded repetition inside another one.
+Servers may change their messages at any time, so each row names its source. The first matching row decides. Every
+pattern matches in linear time: no unbounded repetition is inside another repetition.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .signs import BEDROCK, DASHSCOPE, OPENAI, OPENROUTER, ZHIPU, Sign, words
 
 _K = FailureKind
 
-# Too long, but not the context: an id, a name, a tag. Another model may take it.
+# A short field is too long (an id, a name, a tag), not the context. Another model may accept the field.
 SHORT_FIELDS: Final = words(
     _K.REJECTED,
     (
@@ -35,7 +35,7 @@ SHORT_FIELDS: Final = words(
     ("any", r"\b(tool|function)( |s\b).{0,20}description (is )?too long", OPENAI),
 )
 
-# A limit of this model, which another one may not have.
+# A limit of this model. Another model may not have the limit.
 LIMITS: Final = (
     *words(
         _K.REJECTED,
@@ -163,9 +163,9 @@ LIMITS: Final = (
 )
 
 MAX_TOKENS: Final = frozenset(sign.pattern for sign in LIMITS if "tokens" in sign.pattern)
-"""Those that speak of the longest answer: the model's own limit, not its context."""
+"""The patterns of LIMITS that concern the longest answer: the model's own limit, not its context."""
 
-# A field that the server does not know; another one may.
+# A field that the server does not know. Another server may know the field.
 UNKNOWN_FIELDS: Final = words(
     _K.REJECTED,
     ("OpenAI", r"(unrecognized|unknown|unexpected) (request )?(argument|parameter|field|key|property|name)", OPENAI),
@@ -179,7 +179,7 @@ UNKNOWN_FIELDS: Final = words(
     ("Python", r"unexpected keyword argument", "https://docs.python.org/3/library/exceptions.html#TypeError"),
 )
 
-# What this reader of the history does not take from another one's.
+# Parts of the history that this provider refuses because another provider wrote them.
 HISTORIES: Final = words(
     _K.REJECTED,
     ("OpenAI", r"\bitem (with id )?['\"`]?(rs|msg|fc|ws|item)_\w*", "langchain-ai/langchain#37777"),
@@ -240,7 +240,7 @@ MALFORMED: Final = words(
     ),
 )
 
-# One item that the request names, or one value: nothing about the model.
+# A refused item or value of the request. The refusal is not about the model.
 ITEMS: Final = (
     *HISTORIES,
     *words(
@@ -286,7 +286,7 @@ POLICIES: Final = words(
     ("Bedrock", r"blocked by (the |our )?content filters|considered (unsafe|harmful)", BEDROCK),
 )
 
-# Names that are no model of the endpoint.
+# The endpoint does not have the model.
 BAD_IDS: Final = words(
     _K.NOT_FOUND,
     ("OpenRouter", r"not a valid model\b|no endpoints found for|unknown model", OPENROUTER),
@@ -364,7 +364,7 @@ def _any(kind: FailureKind, pattern: str) -> tuple[Sign, ...]:
     return words(kind, ("any", pattern, OPENROUTER))
 
 
-# The first match in the message says what is meant within the kind that the status or the type named.
+# By the kind from the status or the code: the patterns that refine the kind. The first match decides.
 REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
     _K.NOT_FOUND: (*_any(_K.FORBIDDEN, f"{_PRIVACY}|{_REGION}"), *OVERFLOWS, *ITEMS, *BAD_IDS, *NO_SUPPORT),
     _K.INVALID_REQUEST: (
@@ -422,7 +422,7 @@ REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
     _K.UNSUPPORTED: tuple(sign for sign in OVERFLOWS if "string too long" in sign.pattern),
 }
 
-# The message alone, where nothing else says anything; the first match holds.
+# Used if only the message reveals the kind. The first match decides.
 MESSAGES: Final = (
     *_any(_K.MODERATION, _MODERATION),
     *_any(_K.GUARDRAIL, _GUARDRAIL),
@@ -460,7 +460,7 @@ MESSAGES: Final = (
     ),
 )
 
-# Whose credits, and whose rate limit: the whole account's, or that of all free models.
+# The scope of a failure: the credits of the whole account, or the rate limit of all free models.
 ACCOUNT_EMPTY: Final = rf"insufficient credits|negative .{{0,10}}balance|no credits|{_EMPTY}"
 FREE_MODELS: Final = r"free-models-per-|free model requests"
 AFFORDABLE: Final = r"can only afford (\d[\d,]{0,11})|token capacity required, (\d[\d,]{0,11}) available"

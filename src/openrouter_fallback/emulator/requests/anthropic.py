@@ -1,4 +1,4 @@
-"""What Anthropic's servers refuse of a history, in their words and with their places."""
+"""The histories that Anthropic's servers refuse, with Anthropic's messages and places in the request."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def beginning(history: History) -> Complaint | None:
 
 
 def results(history: History) -> Complaint | None:
-    """Every call is answered at the head of the next message, and nothing else is."""
+    """Each tool call has one result at the head of the next message, and each result belongs to such a call."""
     waiting: list[str] = []
     for number, turn in enumerate([*history.turns, None]):
         answered: list[str] = []
@@ -124,7 +124,7 @@ def empty_messages(history: History) -> Complaint | None:
 
 
 def signed(history: History) -> Complaint | None:
-    """Thinking comes back as it was: the text, its signature and, at newer models, all that stands before it."""
+    """The history keeps signed thinking unchanged: text, signature and, for newer models, everything before it."""
     for at, block in _all(history, "thinking", "redacted_thinking"):
         detail = block.value
         if block.kind == "redacted_thinking":
@@ -138,7 +138,7 @@ def signed(history: History) -> Complaint | None:
 
 
 def demanded(history: History) -> Complaint | None:
-    """While it thinks, the last message of the model begins with thinking: in a tool loop, and as a prefill."""
+    """In a request with thinking, the last assistant message (in a tool loop, or as a prefill) begins with thinking."""
     turns = history.turns
     if not history.thinks or not turns:
         return None

@@ -1,4 +1,4 @@
-"""What the servers of Mistral, Moonshot, DeepSeek, Qwen, xAI and Cohere refuse of a history."""
+"""The histories that the servers of Mistral, Moonshot, DeepSeek, Qwen, xAI and Cohere refuse."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mistral_names(history: History) -> Complaint | None:
 
 
 def mistral_order(history: History) -> Complaint | None:
-    """Behind a result stands another one or the model's answer; results stand behind their calls alone."""
+    """After a tool result comes another result or an assistant message. Results come only after their calls."""
     before = None
     waiting: list[str] = []
     for message in history.messages:
@@ -109,7 +109,7 @@ def kimi_reasoning(history: History) -> Complaint | None:
 
 
 def kimi_is_silent(history: History) -> bool:
-    """Whether K2 ends its turn without a word: ids of the history are not `functions.NAME:n`, counted upwards."""
+    """Whether K2 answers with an empty text: the tool-call ids are not `functions.NAME:n` with n counted upwards."""
     if history.version[0] != 2:
         return False
     before = -1
@@ -122,7 +122,7 @@ def kimi_is_silent(history: History) -> bool:
 
 
 def deepseek_reasoning(history: History) -> Complaint | None:
-    """From V3.2 on the reasoning of the current turn comes back with its calls."""
+    """From V3.2 on, messages with tool calls of the current turn keep their reasoning."""
     if not history.thinks or history.version < _FIRST_THAT_WANTS_REASONING:
         return None
     for index, _, _ in history.calls(history.turn_start):
@@ -135,7 +135,7 @@ def deepseek_reasoning(history: History) -> Complaint | None:
 
 
 def deepseek_reasoner(history: History) -> Complaint | None:
-    """R1 takes no reasoning, no neighbours of one side, and ends with the user or with a result."""
+    """R1 accepts no reasoning and no adjacent messages of one side. The last message is a user message or a result."""
     if "-r1" not in history.model.id and "reasoner" not in history.model.id:
         return None
     messages = history.messages
@@ -199,8 +199,10 @@ def xai_empty(history: History) -> Complaint | None:
 def cohere_empty(history: History) -> Complaint | None:
     for message in history.messages:
         content = message.get("content")
-        said = content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
-        if not said and not message.get("tool_calls") and message["role"] != "tool":
+        spoken = (
+            content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
+        )
+        if not spoken and not message.get("tool_calls") and message["role"] != "tool":
             return Complaint(
                 "invalid request: message must be at least 1 token long or tool results must be specified."
             )
