@@ -225,7 +225,7 @@ class CallState:
     def may_recover(self, state: CandidateState, now: float) -> bool:
         """Whether another candidate may be called beside this one if it is silent.
 
-        That is one whose circuits are open, or one that has refused a request and has attempts left.
+        That is one whose circuits are open, or one that has refused a request, has attempts left and cools down in time.
         """
         return self.side_by_side and any(
             other is not state and not other.active and self.open(other) and self._may_recover(other, now)
@@ -233,9 +233,12 @@ class CallState:
         )
 
     def _may_recover(self, state: CandidateState, now: float) -> bool:
-        gate = self.status_of(state, now).gate
-        refused = state.failure is not None and state.failure.kind in _REFUSED_FOR_NOW
-        return gate is Availability.LEFT_OUT or (refused and gate in (Availability.READY, Availability.PROBE))
+        at = self.status_of(state, now)
+        if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
+            return at.gate is Availability.LEFT_OUT
+        if at.gate is Availability.COOLING:
+            return at.until is not None and at.until < self.deadline
+        return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""

@@ -8,7 +8,21 @@ from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ...support.timeline import MUTE, SILENT, START, Held, World, fails, ok
-from .words import E400, E500, E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
+from .words import (
+    E400,
+    E500,
+    E503,
+    EMPTY,
+    HEALTHY,
+    ONE_FAILED,
+    Case,
+    always,
+    cooling,
+    cut_off,
+    every,
+    left_out,
+    limited,
+)
 
 WHOLE = Limits(total=6.0, whole=True)
 
@@ -86,6 +100,10 @@ OVERDUE = [
         "the last candidate is silent in a stream: one that has refused is called again beside it",
         "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@30", "a @31", streamed=True,
         health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "so is one that has cooled down meanwhile",
+        "a b", {"a": always(limited(5), ok()), "b": always(SILENT)}, "a@0 b@0 a&@30", "a @31", streamed=True,
     ),
     Case(
         "one that has stalled is not: its first token could overtake a slow answer",
