@@ -181,6 +181,17 @@ BYOK: dict[str, tuple[Json, float | None]] = {
     "nothing said of a key": ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
     "an own key, and nothing more": ({"cost": 0, "is_byok": True}, None),
     "an own key, nothing told": ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
+    "own key, the charge in two parts": (
+        {
+            "cost": 0,
+            "is_byok": True,
+            "cost_details": {"upstream_inference_prompt_cost": 0.05, "upstream_inference_completions_cost": 0.2},
+        },
+        0.25,
+    ),
+    "own key, said as a number": ({"cost": 0, "is_byok": 1, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
+    "nothing said of a key, and no cost": ({"cost": 0, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
+    "no own key, and no cost": ({"cost": 0, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.25}}, 0.0),
     "absurd upstream": ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": -3}}, 0.5),
 }
 

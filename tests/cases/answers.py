@@ -446,6 +446,8 @@ BAD: Mapping[str, Bad] = {
             ("pause_turn", K.BAD_ANSWER),
             ("load", K.BAD_ANSWER),
             ("upstream_disconnected", K.UNAVAILABLE),
+            ("not_finished", K.BAD_ANSWER),
+            ("system_busy", K.OVERLOADED),
         )
     },
     **{
