@@ -425,6 +425,11 @@ class OpenRouterFallback(FunctionCallingLLM):
             return None
         return [one if isinstance(one, str) else one.model_dump(mode="json", exclude_defaults=True) for one in models]
 
+    @field_serializer("max_price")
+    def _dump_max_price(self, price: Any) -> Any:
+        """As it was given: a copy may hold an int or any mapping, of which pydantic's own serializer warns."""
+        return dict(price) if isinstance(price, Mapping) else price
+
     @field_serializer("settings")
     def _dump_settings(self, settings: Settings | None) -> Json | None:
         return None if settings is None else settings.model_dump(mode="json", exclude_unset=True)
