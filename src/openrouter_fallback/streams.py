@@ -66,7 +66,7 @@ class AsyncStream:
         if batch is None:
             closed = self._ended
             self._end()
-            if run.completion is None and not closed:
+            if run.outcome.completion is None and not closed:
                 raise StreamInterruptedError("The stream was ended from elsewhere, before its end.")
             raise StopAsyncIteration
         pieces.extend(batch)
@@ -75,9 +75,9 @@ class AsyncStream:
     @property
     def completion(self) -> Completion:
         """The whole answer, once the stream has been read to its end; RuntimeError before."""
-        if self._run is None or self._run.completion is None:
+        if self._run is None or self._run.outcome.completion is None:
             raise RuntimeError(_UNFINISHED)
-        return self._run.completion
+        return self._run.outcome.completion
 
     async def aclose(self) -> None:
         """Stop reading and close the upstream connection."""
@@ -195,9 +195,9 @@ class Stream:
     def completion(self) -> Completion:
         """The whole answer, once the stream has been read to its end; RuntimeError before."""
         run = self._pump.run
-        if run is None or run.completion is None or not self._ended:
+        if run is None or run.outcome.completion is None or not self._ended:
             raise RuntimeError(_UNFINISHED)
-        return run.completion
+        return run.outcome.completion
 
     def close(self) -> None:
         """Stop reading and close the upstream connection."""

@@ -28,6 +28,7 @@ from openrouter_fallback.http.transport import HttpTransport, revealed
 from openrouter_fallback.sealed import Headers
 
 from ..support.bodies import delta
+from ..support.clients import free_slots
 from ..support.rawserver import Gate, RawServer, Reply, sse
 from ..support.surfaces import SURFACES, ask
 
@@ -136,6 +137,49 @@ async def test_a_stream_closed_by_another_task_ends(client: FallbackClient, gate
     await stream.aclose()
     assert await asyncio.wait_for(reader, PATIENCE) == ["hello"]
     gate.open()
+
+
+async def test_a_stream_closed_while_its_call_waits_for_a_slot_sends_nothing_and_holds_none(server: RawServer) -> None:
+    server.answer(Reply([HELLO, REST]))
+    async with client_for(server) as client:
+        slots = parts_of(client).runtime.places()
+        free = free_slots(client)
+        for _ in range(free):
+            await slots.acquire()
+        stream = client.astream("hello")
+        reader = asyncio.create_task(anext(stream, None))
+        while not slots._waiters:  # noqa: ASYNC110 - a semaphore tells nobody who waits
+            await asyncio.sleep(0)
+        await stream.aclose()
+        for _ in range(free):
+            slots.release()
+        assert await asyncio.wait_for(reader, PATIENCE) is None
+        assert (server.requests, free_slots(client)) == ([], free)
+
+
+async def test_a_stream_closed_while_its_call_waits_for_a_retry_holds_no_slot(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer(Reply([b"{}"], status=503, content_type="application/json"))
+    waiting, waited, sleep = asyncio.Event(), asyncio.Event(), asyncio.sleep
+
+    async def held(seconds: float) -> None:
+        if seconds and server.requests:
+            waiting.set()
+            await waited.wait()
+        else:
+            await sleep(seconds)
+
+    async with client_for(server) as client:
+        free = free_slots(client)
+        monkeypatch.setattr("openrouter_fallback.call.runner.asyncio.sleep", held)
+        stream = client.astream("hello")
+        reader = asyncio.create_task(anext(stream, None))
+        await asyncio.wait_for(waiting.wait(), PATIENCE)
+        await stream.aclose()
+        waited.set()
+        assert await asyncio.wait_for(reader, PATIENCE) is None
+        assert (len(server.requests), free_slots(client)) == (1, free)
 
 
 async def test_an_app_that_cancels_all_its_tasks_does_not_make_a_stream_look_whole(

@@ -49,9 +49,9 @@ class Planner:
         """Run a call until its complete answer. Raises a `FallbackError`."""
         runner = await self.begin(arguments, limits, host, ring, deliver=False)
         await runner.advance()
-        if runner.completion is None:
+        if runner.outcome.completion is None:
             raise RuntimeError("the call ended without an answer and without an error")
-        return runner.completion
+        return runner.outcome.completion
 
     async def begin(
         self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing, *, deliver: bool

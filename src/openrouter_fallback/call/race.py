@@ -11,20 +11,20 @@ from ..answer.decoder import Ended, FirstToken
 from .attempt import AttemptReader
 from .steps import Event
 
+Tell = Callable[[int, Event], bool]
+"""May handle an attempt's event in the attempt's task. If it returns True, the caller's task is not woken."""
+
 
 class Race:
     """The active attempts of one call, by number. `close` closes all that are left.
 
     `next` waits for an event of any attempt, each in its own task. A single attempt (`alone`) can be read in the
     caller's task. An attempt stays until the driver takes, detaches or closes it, also after it was overtaken.
-
-    `tell` may handle an event in the attempt's task. If it returns True, the caller's task is not woken.
     """
 
-    __slots__ = ("_readings", "_tasks", "_tell", "alone")
+    __slots__ = ("_readings", "_tasks", "alone")
 
-    def __init__(self, tell: Callable[[int, Event], bool] = lambda *_: False) -> None:
-        self._tell = tell
+    def __init__(self) -> None:
         self._readings: dict[int, AttemptReader] = {}
         self._tasks: dict[int, asyncio.Task[Event]] = {}
         self.alone: AttemptReader | None = None
@@ -51,9 +51,9 @@ class Race:
         return self._readings[number]
 
     async def next(
-        self, seconds: float | None = None, until: asyncio.Task[None] | None = None
+        self, tell: Tell, seconds: float | None = None, until: asyncio.Task[None] | None = None
     ) -> tuple[int, Event] | None:
-        """The next event of any attempt; None after `seconds`, or once `until` is done.
+        """The next event of any attempt that `tell` does not handle; None after `seconds`, or once `until` is done.
 
         An event that shows an answer comes before a failure.
         """
@@ -61,7 +61,7 @@ class Race:
         loop = asyncio.get_running_loop()
         for number, reading in readings.items():
             if number not in tasks:
-                tasks[number] = loop.create_task(self._read(number, reading))
+                tasks[number] = loop.create_task(_read(number, reading, tell))
         self.alone = None
         watched = tasks.values() if until is None else (*tasks.values(), until)
         await _first(loop, watched, seconds)
@@ -72,12 +72,6 @@ class Race:
         event = tasks.pop(number).result()
         self._count()
         return number, event
-
-    async def _read(self, number: int, reading: AttemptReader) -> Event:
-        """The next event that `tell` does not handle."""
-        while self._tell(number, event := await reading.next()):
-            pass
-        return event
 
     def take(self, number: int) -> AttemptReader:
         """Remove an attempt; the caller closes the attempt."""
@@ -103,6 +97,13 @@ class Race:
                 closing.push_async_callback(reading.aclose)
             if tasks:
                 await asyncio.wait(tasks)
+
+
+async def _read(number: int, reading: AttemptReader, tell: Tell) -> Event:
+    """The next event that `tell` does not handle."""
+    while tell(number, event := await reading.next()):
+        pass
+    return event
 
 
 def _answers(task: asyncio.Task[Event]) -> bool:

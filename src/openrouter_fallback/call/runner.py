@@ -1,62 +1,42 @@
 """Drives one call over real connections: carries out the commands of its `Steps`, and passes on attempts' events.
 
-The runner sends, sleeps, closes, and holds connection slots and reserved costs. `Steps` and its machine decide;
-`AttemptReader` reads one attempt's response.
+The runner starts, waits for and closes attempts. `Steps` and its machine decide; `AttemptReader` reads one attempt's
+response. What the call holds has four homes: `ConnectionSlots`, `CallCosts`, `Outcome` (attempts, delivered text,
+answer) and `Reporter` (events and log lines).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal
 from enum import Enum
 from functools import partial
-from typing import Any
 
-from .. import figures
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
-from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
-from ..answer.pieces import calls_of, pieces_of
 from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
-from ..answer.verdict import EMPTY_END
-from ..config.models import OPENROUTER
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
-from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
-from ..events import (
-    AttemptEnded,
-    AttemptStarted,
-    CallEnded,
-    CallStarted,
-    Event,
-    FailedOver,
-    Hedged,
-)
+from ..errors import FallbackError
 from ..failures.kinds import Failure, FailureKind
-from ..http.protocol import MAX_CONNECTIONS, Exchange
+from ..http.protocol import Exchange
 from ..request.request import Request
-from ..results import Attempt, Completion, Piece, Seam, Skipped, add_usage
-from ..routes.candidate import Plan
-from ..routes.needs import written_tokens
-from ..routes.sticking import is_failover
-from ..spending.quotes import CostReservation, Quote, Unaffordable
+from ..results import Piece
 from .attempt import AttemptReader
+from .costs import CallCosts
 from .detached import run_on
-from .error_messages import error_for, too_dear
+from .outcome import Outcome
 from .race import Race
-from .runtime import Call, Runtime, logger
+from .reporting import Reporter
+from .runtime import Call, Runtime
+from .slots import ConnectionSlots
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
-from .summary import attempt_of, cost_of, tokens_of, was_cut
+from .summary import attempt_of, cost_of
 
 _STAY = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
-
-
-class _AcceptTooLate(Exception):
-    """The deadline of the call has passed while `accept=` ran."""
 
 
 class Phase(Enum):
@@ -78,61 +58,32 @@ async def _awaited(asked: Awaitable[None]) -> None:
 
 
 class CallRunner:
-    """One call under way. Call `advance` until it returns None; then `completion` holds the answer.
+    """One call under way. Call `advance` until it returns None; then `outcome.completion` is the answer.
 
     `deliver`: the call is streamed to the caller.
     """
 
     def __init__(self, runtime: Runtime, call: Call, *, deliver: bool) -> None:
-        self.completion: Completion | None = None
-        self._runtime = runtime
         if deliver and not all(candidate.streams for candidate in call.plan.candidates):
             # A call that is streamed to the caller is always streamed from the model.
             streamed = tuple(replace(candidate, streams=True) for candidate in call.plan.candidates)
             call = replace(call, plan=replace(call.plan, candidates=streamed))
+        self._runtime = runtime
         self._call = call
-        self._number = runtime.number()
         self._deliver = deliver
         self._phase = Phase.NEW
-        self._attempts: list[Attempt] = []
         self._steps: Steps | None = None
         self._command: Command = _STAY
-        self._race = Race(self._tell)
+        self._race = Race()
+        self._slots = ConnectionSlots()
+        self.outcome = Outcome(runtime, call)
+        self._reporter = Reporter(runtime, call, self.outcome, streamed=deliver)
+        self._costs = CallCosts(runtime, call)
         self._held_at: float | None = None
         """The clock's time since which the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._places: asyncio.Semaphore | None = None
-        self._held = 0
-        self._started = runtime.clock()
-        self._too_dear = self._priceless = False
-        self._failed: tuple[str, Failure] | None = None
-        self._partial: str | None = None
-        self._text = ""
-        self._author = ""
-        self._answering: AttemptReader | None = None
-        """The attempt that gave the answer."""
-        self._spent: list[tuple[object, int]] = []
-        self._seams: list[Seam] = []
-        self._resort: tuple[AttemptReader, int] | None = None
-        self._silent = False
         self._leasing: asyncio.Task[None] | None = None
         """Requests the lease of a probe while the first attempt is under way."""
-        self._costs = CostReservation(runtime.ledger, call.request.messages, call.request.params)
-        self._observed = bool(runtime.events.observers) and runtime.events.observed
-
-    # For observers
-
-    @property
-    def messages(self) -> Sequence[Mapping[str, Any]]:
-        return self._call.request.messages
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        return self._call.request.params
-
-    @property
-    def streamed(self) -> bool:
-        return self._deliver
 
     # For the client and the streams
 
@@ -163,7 +114,7 @@ class CallRunner:
         if self._over:
             return
         self._leave("the caller left")
-        await self._end("cancelled" if self.completion is None else "answered")
+        await self._end("cancelled" if self.outcome.completion is None else "answered")
 
     def forsake(self) -> None:
         """The stream was dropped without `aclose`: record the end. A loop that still runs closes the connections."""
@@ -177,7 +128,7 @@ class CallRunner:
                 loop.call_soon_threadsafe(self._abandon, loop)
 
     def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._give_back(0)
+        self._slots.close()
         task = loop.create_task(self._race.close())
         _closing.add(task)
         task.add_done_callback(_closing.discard)
@@ -215,18 +166,19 @@ class CallRunner:
                     command = self._core.woke(self._runtime.clock())
                 case Succeed():
                     self._command = command
-                    return self._last_pieces()
+                    return self._rest_of(self.outcome.last_pieces()) if self._deliver else None
                 case Fail():
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
-                    if command.why == "exhausted" and self._resort is not None:
-                        return self._last_resort(*self._resort)
+                    if command.why == "exhausted" and self.outcome.resort is not None:
+                        self._command = Succeed()
+                        return self._rest_of(self.outcome.last_resort(self._runtime.clock()))
                     raise self._error(command)
 
     async def _side_by_side(self) -> Pieces | Command:
         """Wait for an event of any attempt, or until another attempt should start beside them."""
         at = self._core.beside_at
         seconds = None if at is None else max(0.0, at - self._runtime.clock())
-        told = await self._race.next(seconds, self._leasing)
+        told = await self._race.next(self._tell, seconds, self._leasing)
         self._still_open()
         if self._leasing is not None and (told is None or type(told[1]) in _DECIDING):
             await self._probe(self._leasing)
@@ -253,51 +205,40 @@ class CallRunner:
         self._held_at = self._runtime.clock()
         return pieces
 
+    def _rest_of(self, pieces: list[Piece]) -> list[Piece] | None:
+        """Deliver the last pieces of the answer to the caller of a stream; None if there are none."""
+        if not pieces or not self._deliver:
+            return None
+        self._core.deliver(pieces)
+        return pieces
+
     async def _rest(self, wait: SleepUntil) -> None:
         """Wait without a connection slot: a call that sends nothing takes no slot from other calls."""
-        clock, places = self._runtime.clock, self._places
-        if self._runtime.health.changes.waiting:
-            self._report_breakers()
-        self._give_back(0)
+        clock = self._runtime.clock
+        self._reporter.breakers()
+        self._slots.keep(0)
         await asyncio.sleep(max(0.0, wait.until - clock()))
-        if places is not None:
-            with suppress(TimeoutError):  # the machine sees that the deadline has passed
-                async with asyncio.timeout(None if not places.locked() else max(0.0, wait.total_by - clock())):
-                    await places.acquire()
-                    self._held = 1
+        await self._slots.take_again(wait.total_by - clock())
 
     async def _begin(self) -> Command:
         self._phase = Phase.RUNNING
-        runtime, call = self._runtime, self._call
+        runtime, call, outcome = self._runtime, self._call, self.outcome
         try:
-            if self._costs.limited:
-                call = self._call = replace(call, plan=self._affordable(call.plan))
+            outcome.plan = self._costs.affordable(outcome.plan)
         finally:  # so that observers see a start before every end
-            if self._heard:
-                self._emit(CallStarted(self._number, tuple(c.key for c in call.plan.candidates)))
-        places = runtime.places()
+            self._reporter.call_started(outcome.plan)
+        slots = runtime.places()
         self._loop = asyncio.get_running_loop()
-        if places.locked():
-            try:
-                async with asyncio.timeout(call.limits.total):
-                    await places.acquire()
-            except TimeoutError:
-                raise DeadlineExceededError(
-                    f"No place for another request within {call.limits.total:.1f} s: {MAX_CONNECTIONS} are under way."
-                ) from None
-        else:
-            await places.acquire()
-        self._places, self._held = places, 1
+        await self._slots.take(slots, call.limits.total)
         now = runtime.clock()
-        queued = now - self._started
+        queued = now - outcome.started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
-        machine = Failover(
-            call.plan.candidates, runtime.policy, runtime.health, limits, call.request.facts, now, runtime.random
-        )
-        self._steps = Steps(machine, self._note, lambda: only_by_prefill(self._text))
+        candidates = outcome.plan.candidates
+        machine = Failover(candidates, runtime.policy, runtime.health, limits, call.request.facts, now, runtime.random)
+        self._steps = Steps(machine, self._note, lambda: only_by_prefill(outcome.text))
         if runtime.lease is not None:
-            now = await self._ask_lease(runtime.lease(candidate.target for candidate in call.plan.candidates), now)
-        return self._steps.begin(now)
+            now = await self._ask_lease(runtime.lease(candidate.target for candidate in candidates), now)
+        return self._core.begin(now)
 
     async def _ask_lease(self, asked: Awaitable[None] | None, now: float) -> float:
         """Request the lease of a probe: beside the first attempt, or before it if no attempt may run beside it."""
@@ -319,76 +260,31 @@ class CallRunner:
             await asyncio.wait([leasing])
             self._still_open()
         self._leasing = None
-        places = self._places
-        ask = self._core.probe(self._runtime.clock(), place=places is not None and not places.locked())
+        ask = self._core.probe(self._runtime.clock(), place=self._slots.free)
         if ask is not None:
-            await self._take_place()
+            await self._slots.one_more()
             self._start(ask)
-
-    async def _take_place(self) -> None:
-        if self._places is not None:
-            await self._places.acquire()
-            self._held += 1
-
-    def _affordable(self, plan: Plan) -> Plan:
-        """The candidates that the spend limits allow. Raises `SpendLimitError` if there are none."""
-        offers = [(one, self._costs.offer(one.info, one.params)) for one in plan.candidates]
-        kept = tuple(one for one, found in offers if isinstance(found, Quote))
-        refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
-        beyond = [Skipped(one.key, found.reason) for one, found in refused]
-        self._priceless = any(found.priceless for _, found in refused)
-        if not kept and beyond:
-            raise self._beyond_limits((*beyond, *plan.excluded))
-        return Plan(kept, (*plan.excluded, *beyond))
-
-    def _beyond_limits(self, skipped: Sequence[Skipped]) -> FallbackError:
-        runtime = self._runtime
-        return too_dear(skipped, runtime.ledger.spend(), runtime.wall(), priceless=self._priceless)
 
     # Attempts
 
     def _start(self, ask: StartAttempt) -> Command:
         """Start an attempt, unless its cost exceeds a spend limit."""
-        why = self._withheld(ask)
+        why = self._costs.withheld(ask, self.outcome)
         if why is not None:
             return self._core.withheld(ask.number, why, self._runtime.clock())
-        self._report(ask)
-        if self._runtime.health.changes.waiting:
-            self._report_breakers()
-        if self._heard:
-            silent = self._race.readings
-            if ask.hedges and silent:
-                first = silent[0].ask
-                seconds = self._runtime.clock() - first.permit.started
-                self._emit(Hedged(self._number, first.candidate.key, ask.candidate.key, seconds))
-            self._emit(AttemptStarted(self._number, ask.candidate.key, ask.number, ask.permit.probe))
+        beside = self._race.readings[0].ask if ask.hedges and self._race else None
+        self._reporter.attempt_started(ask, beside)
         self._race.start(ask.number, self._prepared(ask))
         return _STAY
-
-    def _withheld(self, ask: StartAttempt) -> str | None:
-        """Reserve the possible cost of the request. Returns why the request must not be sent, or None."""
-        if not self._costs.limited:
-            return None
-        candidate = ask.candidate
-        delivered, written = (self._text, self._written) if ask.way is not None else ("", 0)
-        why = self._costs.hold(ask.number, candidate.info, candidate.params, delivered, written)
-        if why is None:
-            return None
-        self._too_dear, self._priceless = True, self._priceless or why.priceless
-        return why.reason
-
-    @property
-    def _written(self) -> int:
-        """The approximate number of tokens that failed attempts have delivered."""
-        return sum(written for _, written in self._spent)
 
     def _prepared(self, ask: StartAttempt) -> AttemptReader:
         """The reader that carries out a `StartAttempt`."""
         call, runtime = self._call, self._runtime
         request, splice = call.request, None
         if ask.way is not None:
-            request = request.continued(self._text, ask.way, self._written)
-            splice = SeamJoiner(self._text, trusted=ask.way is ask.candidate.continues is ContinuationMode.PREFILL)
+            text, written = self.outcome.text, self.outcome.written
+            request = request.continued(text, ask.way, written)
+            splice = SeamJoiner(text, trusted=ask.way is ask.candidate.continues is ContinuationMode.PREFILL)
         return AttemptReader(
             ask,
             request,
@@ -404,22 +300,16 @@ class CallRunner:
     def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
         destination = self._call.destination(ask.candidate)
-        body = request.body(ask.candidate, ask.ignore, self._longest(ask), ask.without, ask.form)
+        body = request.body(ask.candidate, ask.ignore, self._costs.longest(ask), ask.without, ask.form)
         resend = request.facts.idempotent
         return self._runtime.transport.open(destination.url, destination.headers, body, resend=resend, resent=resent)
 
-    def _longest(self, ask: StartAttempt) -> int | None:
-        """The longest answer in tokens that the spend limits and the account allow; None: as the caller says."""
-        bounds = [bound for bound in (self._costs.bounds.get(ask.number), ask.max_tokens) if bound is not None]
-        return min(bounds, default=None)
-
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        places = self._places
-        ask = self._core.beside(self._runtime.clock(), place=places is not None and not places.locked())
+        ask = self._core.beside(self._runtime.clock(), place=self._slots.free)
         if ask is None:
             return _STAY
-        await self._take_place()
+        await self._slots.one_more()
         return ask
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
@@ -458,7 +348,7 @@ class CallRunner:
             core.drop(number, OVERTAKEN, now)
         if closed:
             await self._race.close(*closed)
-            self._give_back(len(core.active))
+            self._slots.keep(len(core.active))
             self._still_open()
 
     def _runs_on(self, number: int, now: float) -> bool:
@@ -466,19 +356,17 @@ class CallRunner:
         probe = self._core.detached(number)
         if probe is None:
             return False
-        self._costs.detached.add(number)
+        costs = self._costs
+        costs.detach(number)
         self._core.drop(number, RUNS_ON, now)
         reader, pending = self._race.detach(number)
-        places, self._held = self._places, self._held - 1
+        give_back = self._slots.hand_over()
 
         def settle() -> None:
-            if number not in self._costs.detached:
-                return  # once
-            self._costs.detached.discard(number)
-            failure = reader.failure or OVERTAKEN
-            self._settle(number, reader, failure, self._runtime.clock(), *cost_of(reader))
-            if places is not None:
-                places.release()
+            if costs.attach(number):
+                failure = reader.failure or OVERTAKEN
+                costs.settle(number, reader, failure, self._runtime.clock(), *cost_of(reader))
+                give_back()
 
         def forsake() -> None:
             probe.dropped()
@@ -493,11 +381,6 @@ class CallRunner:
             self._core.rest(why, self._runtime.clock())
             await self._race.close()
 
-    def _give_back(self, kept: int) -> None:
-        while self._places is not None and self._held > kept:
-            self._places.release()
-            self._held -= 1
-
     def _still_open(self) -> None:
         if self._over:
             raise RuntimeError("the call was closed while it waited")
@@ -506,163 +389,52 @@ class CallRunner:
 
     async def _ended(self, number: int, ended: Ended) -> Command:
         """An attempt has ended: with an answer for the caller, or a failure for the machine."""
-        reader, core = self._race[number], self._core
-        ended = self._reconsidered(reader, ended)
+        reader, core, outcome = self._race[number], self._core, self.outcome
+        if ended.failure is not None and core.delivery is not _TEXT:
+            ended = outcome.reconsidered(reader, ended)
         if ended.completion is not None:
             core.choose(number, self._runtime.clock())
             await self._close_overtaken()
-            try:
-                ended = await self._accepted(reader, ended)
-            except _AcceptTooLate:
-                return await self._out_of_time(number)
+            if self._call.accept is not None and core.delivery is not _TEXT:
+                verdict = await outcome.accepted(self._call.accept, reader, ended.completion)
+                if isinstance(verdict, OutOfTime):
+                    return await self._out_of_time(number)
+                ended = verdict
         now = self._runtime.clock()
         await reader.aclose()
         self._still_open()
-        self._join(reader, ended)
+        delivered = core.delivery is _TEXT
+        if delivered:
+            outcome.joined(reader, ended)
         if ended.failure is not None:
-            self._broke_off(reader, ended.failure)
+            self._reporter.failed(reader.ask, ended.failure)
+            if delivered:
+                outcome.cut(reader)
         command = core.took(number, ended, now, stricter=reader.stricter)
         self._race.take(number)
         if ended.completion is not None:
-            self._answer(reader, ended.completion, now)
+            outcome.answer(reader, ended.completion, now, delivered=delivered)
         elif core.active:
-            self._give_back(len(core.active))
+            self._slots.keep(len(core.active))
             if isinstance(command, KeepWaiting):
-                self._report(next(iter(core.active.values())).ask)
+                self._reporter.goes_on(next(iter(core.active.values())).ask)
         return command
-
-    def _reconsidered(self, reader: AttemptReader, ended: Ended) -> Ended:
-        """Keep an answer that misses a demand as the last resort. Accept the second of two empty answers."""
-        failure = ended.failure
-        if failure is None or self._core.delivery is Delivery.TEXT:
-            return ended
-        if failure.code in (NO_CALL, NOT_JSON):
-            self._resort = reader, len(self._attempts)
-        elif failure.code == EMPTY_END and ends_without_words(reader.body, reader.demands):
-            if self._silent:
-                return reader.settle()
-            self._silent = True
-        return ended
-
-    def _last_resort(self, reader: AttemptReader, number: int) -> list[Piece] | None:
-        """No answer has met the request's demands: deliver the last one as it is."""
-        failure, attempt = reader.failure, self._attempts.pop(number)
-        said = failure.message if failure is not None else ""
-        completion = reader.settle().completion
-        if completion is None:
-            raise RuntimeError("the last resort holds no answer")
-        self._attempts.append(replace(attempt, kind=None, message="", notes=(*attempt.notes, said)))
-        logger.warning("%s: %s; no model did better, so that its answer is delivered", attempt.model, said)
-        self._command = Succeed()
-        self._answer(reader, completion, self._runtime.clock())
-        self._answering = None
-        pieces = [*pieces_of(completion.raw), *calls_of(completion.raw)] if self._deliver else []
-        if not pieces:
-            return None
-        self._core.deliver(pieces)
-        return pieces
-
-    async def _accepted(self, reader: AttemptReader, ended: Ended) -> Ended:
-        """Call `accept=`, if no text was delivered yet."""
-        accept, completion = self._call.accept, ended.completion
-        if accept is None or completion is None or self._core.delivery is Delivery.TEXT:
-            return ended
-        await reader.aclose()
-        now = self._runtime.clock()
-        completion.attempts = (
-            *self._attempts,
-            attempt_of(reader, None, now, *cost_of(reader)),
-        )
-        limits = self._call.limits
-        left = reader.ask.total_by - now if limits.wall_clock else limits.total
-        try:
-            async with asyncio.timeout(max(0.0, left)) as deadline:
-                taken = await self._call.host.call(accept, completion)
-        except TimeoutError:
-            if deadline.expired():
-                raise _AcceptTooLate from None
-            raise  # raised by `accept=`
-        return ended if taken else reader.turn_down()
-
-    def _broke_off(self, reader: AttemptReader, failure: Failure) -> None:
-        """Keep the failure of an attempt for the report, and the text that the attempt has delivered."""
-        candidate = reader.ask.candidate
-        self._failed = (candidate.key, failure)
-        gone = failure.kind is FailureKind.NOT_FOUND and not failure.harmless
-        if gone and not (reader.ask.ignore or candidate.max_price):
-            self._runtime.not_found(candidate)
-        if self._core.delivery is Delivery.TEXT:
-            text, said = reader.delivered()
-            self._partial = self._text = self._text + text
-            if said:
-                self._author = candidate.key
-                self._spent.append((reader.usage, written_tokens(text, said)))
-
-    def _join(self, reader: AttemptReader, ended: Ended) -> None:
-        """Record the seam, once a continuation has joined the delivered text."""
-        splice = reader.splice
-        if splice is None or not ended.joined:
-            return
-        if reader.said or ended.completion is not None:
-            key = reader.ask.candidate.key
-            self._seams.append(Seam(len(self._text), self._author, key, splice.how, splice.dropped))
-
-    def _answer(self, reader: AttemptReader, completion: Completion, now: float) -> None:
-        completion.attempts = tuple(self._attempts)
-        completion.seconds = now - self._started
-        completion.seams = tuple(self._seams)
-        self._answering = reader
-        self.completion = completion
-        key, message = reader.ask.candidate.key, completion.message
-        if "tool_calls" in message or "reasoning_details" in message:
-            self._runtime.delivered.add(message, key)
-        session = self._call.request.session(self._runtime.stick_to)
-        if session is not None and is_failover(self._call.plan.candidates[0].key, completion.attempts):
-            self._runtime.sticking.failed_over(session, key, now)
-        if self._core.delivery is Delivery.TEXT and (said := reader.demands.said(message)):
-            logger.warning("%s: %s; its text was delivered as it came", key, said)
-        if self._spent:
-            usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reader))
-            completion.raw["usage"] = {**usage, "cost": completion.cost}
 
     async def _out_of_time(self, number: int) -> Command:
         reader = self._race[number]
-        if not self._deliver or self._core.delivery is Delivery.TEXT:
-            self._partial = self._text + reader.partial
+        if not self._deliver or self._core.delivery is _TEXT:
+            self.outcome.out_of_time(reader)
         await reader.aclose()
         self._still_open()
         command = self._core.out_of_time(self._runtime.clock())
         await self._race.close()
         return command
 
-    def _last_pieces(self) -> list[Piece] | None:
-        reader, self._answering = self._answering, None
-        pieces = reader.last_pieces() if self._deliver and reader is not None else []
-        if self._seams and reader is not None:
-            pieces.append(Piece(seams=tuple(self._seams)))
-        if not pieces:
-            return None
-        self._core.deliver(pieces)
-        return pieces
-
-    # Errors, events and costs
-
     def _error(self, given_up: Fail) -> FallbackError:
-        seconds = self._runtime.clock() - self._started
-        call = self._call
-        if self._too_dear and not self._attempts:
-            return self._beyond_limits((*given_up.skipped, *call.plan.excluded))
-        error = error_for(
-            given_up,
-            self._attempts,
-            call.plan.excluded,
-            seconds=seconds,
-            key_hint=call.key_hint,
-            meant=self._runtime.meant,
-        )
-        if isinstance(error, StreamInterruptedError | DeadlineExceededError) or self._core.delivery is Delivery.TEXT:
-            error.partial = self._partial
-        return error
+        outcome = self.outcome
+        if self._costs.refused and not outcome.attempts:
+            return self._costs.error((*given_up.skipped, *outcome.plan.excluded))
+        return outcome.error(given_up, delivered=self._core.delivery is _TEXT)
 
     def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
         """Record the end of an attempt. An attempt that failed before it was closed keeps its failure."""
@@ -670,87 +442,27 @@ class CallRunner:
         if failure is not None and reader.failure is not None:
             failure = reader.failure
         usd, estimated = cost_of(reader)
-        if number not in self._costs.detached:
-            self._settle(number, reader, failure, now, usd, estimated)
+        self._costs.settle(number, reader, failure, now, usd, estimated)
         attempt = attempt_of(reader, failure, now, usd, estimated)
-        if attempt.notes:
-            self._runtime.left_out(attempt.model, attempt.notes)
         if counts:
-            self._attempts.append(attempt)
-        if self._heard:
-            self._emit(AttemptEnded(self._number, number, attempt))
-
-    def _settle(
-        self,
-        number: int,
-        reader: AttemptReader,
-        failure: Failure | None,
-        now: float,
-        usd: Decimal | None,
-        estimated: bool,
-    ) -> None:
-        """Book the cost of an attempt: `usd`, which may be an estimate."""
-        if self._costs.limited and was_cut(reader, failure):
-            ask = reader.ask
-            seconds, candidate = now - ask.permit.started, ask.candidate
-            booked = self._costs.settle_cut(number, usd, candidate.info, candidate.params, seconds)
-            if self._costs.limited and candidate.target.endpoint == OPENROUTER and self._runtime.bills is not None:
-                destination, generation = self._call.destination(candidate), figures.name(reader.generation_id)
-                self._runtime.bills.look_up(destination, generation, booked)
-        else:
-            self._costs.settle(number, usd, estimated=estimated)
-
-    def _report(self, ask: StartAttempt) -> None:
-        """Report a failover to another model."""
-        key = ask.candidate.key
-        if self._failed is not None and self._failed[0] != key:
-            name, failure = self._failed
-            event = FailedOver(self._number, name, key, failure.kind, failure.status, self._attempts[-1].seconds)
-            candidates = self._call.plan.candidates
-            endpoint = next((one.target.endpoint for one in candidates if one.key == name), None)
-            self._runtime.lines.failed_over(event, endpoint)
-            self._emit(event)
-        self._failed = None
-
-    def _report_breakers(self) -> None:
-        """Report what circuit breakers have done; called only where something waits."""
-        for event in self._runtime.breaker_events(self._number):
-            self._emit(event)
-
-    @property
-    def _heard(self) -> bool:
-        return self._observed or self._call.host.heard
-
-    def _emit(self, event: Event) -> None:
-        if self._observed:
-            self._runtime.events.observe(event, self)
-        if self._call.host.heard:
-            self._call.host.emit(event)
+            self.outcome.attempts.append(attempt)
+        self._reporter.attempt_ended(number, attempt)
 
     # The end
 
-    async def _end(self, outcome: str, error: Exception | None = None) -> None:
+    async def _end(self, how: str, error: Exception | None = None) -> None:
         if self._over:
             return
-        self._give_back(0)
-        self._over_with(outcome, error)
+        self._slots.close()
+        self._over_with(how, error)
         if self._race:
             await self._race.close()
 
-    def _over_with(self, outcome: str, error: Exception | None = None) -> None:
+    def _over_with(self, how: str, error: Exception | None = None) -> None:
         self._phase = Phase.OVER
         self._costs.close()
         self._steps = None
-        if self._runtime.health.changes.waiting:
-            self._report_breakers()
-        if self._runtime.lines.held:
-            self._runtime.lines.call_ended()
-        if self._heard:
-            model = self.completion.attempts[-1].model if self.completion is not None else None
-            seconds = self._runtime.clock() - self._started
-            raised = type(error).__name__ if error is not None else None
-            seams = tuple(self._seams)
-            self._emit(CallEnded(self._number, outcome, model, len(self._attempts), seconds, raised, seams))
+        self._reporter.call_ended(how, error)
 
     @property
     def _over(self) -> bool:

@@ -52,8 +52,8 @@ def _overdue(call: CallState, attempt: ActiveAttempt, now: float) -> None:
         return
     waited = now - permit.started
     ill = waited >= call.timing.usual_first_token(candidate)[0] or waited > health.patience(candidate.key)
-    if ill and health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
-        call.opened.append(candidate.key)
+    if ill:
+        health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT))
 
 
 def overtake(call: CallState, winner: ActiveAttempt, now: float) -> list[DetachedProbe]:
@@ -89,8 +89,7 @@ def abandon(call: CallState, attempt: ActiveAttempt, now: float, *, overtaken: b
     silent = attempt.state.candidate.streams and not attempt.token
     ill = silent and now - permit.started > health.patience(key) and not health.spoke_since(permit)
     if ill or (overtaken and attempt.late and attempt.token):
-        if health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
-            call.opened.append(key)
+        health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT))
     elif overtaken:
         health.ended(permit)
     else:

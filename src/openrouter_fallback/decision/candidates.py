@@ -117,7 +117,6 @@ class CallState:
     timing: Timeouts = field(init=False)
     active: dict[int, ActiveAttempt] = field(default_factory=dict)
     permits: dict[str, Permit] = field(default_factory=dict)
-    opened: list[str] = field(default_factory=list)
     overdue: dict[int, str] = field(default_factory=dict)
     started: int = 0
     queued: int = 0

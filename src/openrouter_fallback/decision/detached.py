@@ -23,11 +23,6 @@ class DetachedProbe:
     attempt: ActiveAttempt
     over: bool = False
 
-    @property
-    def opened(self) -> list[str]:
-        """Models and endpoints whose breaker the probe's failure has opened."""
-        return self.call.opened
-
     def reached(self, now: float) -> None:
         """The endpoint has sent an HTTP status. If only the endpoint was probed, that is the outcome."""
         self.attempt.reached = True
@@ -52,16 +47,15 @@ class DetachedProbe:
     def expired(self, now: float) -> None:
         """No first token came until `until`. For a model without streaming, silence is no failure."""
         self.over = True
-        call, attempt = self.call, self.attempt
-        health, permit, candidate = call.health, attempt.permit, attempt.state.candidate
-        if permit.endpoint.probe and not attempt.reached and health.endpoint_failed(permit, now):
-            call.opened.append(candidate.target.endpoint)
+        attempt, health = self.attempt, self.call.health
+        permit, candidate = attempt.permit, attempt.state.candidate
+        if permit.endpoint.probe and not attempt.reached:
+            health.endpoint_failed(permit, now)
         if not candidate.streams or health.spoke_since(permit):
             health.ended(permit)
             return
         health.outlasted(permit, now)
-        if health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT)):
-            call.opened.append(candidate.key)
+        health.model_failed(permit, now, reason=str(FailureKind.TIMED_OUT))
 
     def undecided(self) -> None:
         """The probe ended without an outcome. It keeps its slot."""
@@ -83,6 +77,6 @@ def detached(call: CallState, attempt: ActiveAttempt) -> DetachedProbe | None:
         return None
     state = CandidateState(candidate)
     state.permit = permit
-    own = replace(call, candidates=[state], active={}, permits={candidate.target.endpoint: permit}, opened=[])
+    own = replace(call, candidates=[state], active={}, permits={candidate.target.endpoint: permit})
     until = permit.started + call.timing.proof(candidate, permit.started)
     return DetachedProbe(attempt.start.number, until, own, replace(attempt, state=state))

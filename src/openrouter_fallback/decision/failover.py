@@ -71,8 +71,6 @@ class Failover:
         self._last_failure: Failure | None = None
         self._refused: Failure | None = None
         self._detached: dict[int, DetachedProbe] = {}
-        self.opened = self._call.opened
-        """Models and endpoints whose breaker this call has opened."""
 
     # Events
 

@@ -30,8 +30,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     state, permit, kind = attempt.state, attempt.permit, failure.kind
     health, target = call.health, state.candidate.target
     if kind is FailureKind.CONNECTION:
-        if health.endpoint_failed(permit, now):
-            call.opened.append(target.endpoint)
+        health.endpoint_failed(permit, now)
         for other in (call.permits[target.endpoint], *(other.permit for other in call.active.values())):
             other.continue_from(permit)
     elif attempt.reached:
@@ -106,8 +105,7 @@ def settle(call: CallState, state: CandidateState, now: float) -> None:
     at_once = rule.disables and (state.exhausted or rule.hurts is None or state.permit.model.probe)
     open_for = state.candidate.target.longest_open if at_once else None
     counts, reason = rule.hurts is not None, str(state.failure.kind) if state.failure else ""
-    if call.health.model_failed(state.permit, now, open_for=open_for, counts=counts, reason=reason):
-        call.opened.append(state.candidate.key)
+    call.health.model_failed(state.permit, now, open_for=open_for, counts=counts, reason=reason)
 
 
 def put_aside(call: CallState, state: CandidateState, rule: Rule) -> None:

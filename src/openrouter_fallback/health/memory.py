@@ -37,7 +37,6 @@ LONGEST_GUESS_SECONDS = 16.0
 """A model cools down no longer where a rate limit says not how long."""
 _MOST_COOLDOWNS = 4096
 _ACCOUNT_SECONDS = 60.0
-_REFUSAL_SECONDS = 86_400.0
 _NOTHING: frozenset[str] = frozenset()
 FREE = ":free"
 """The suffix of a free model's id; also the key of the cooldown that all free models share."""

@@ -66,9 +66,6 @@ _CALLS = frozenset({"function_call", "tool_calls"})
 _REASONING = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
 
 
-_SCRUB_LENGTH = 24
-
-
 class Request:
     """One request, independent of the model that answers."""
 

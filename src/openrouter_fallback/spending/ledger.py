@@ -20,8 +20,6 @@ ZERO = Decimal(0)
 
 
 DAY_SECONDS = 86_400
-MOST_USD = 1_000_000
-"""A higher reported cost counts as wrong."""
 NANO = Decimal("0.000000001")
 
 
