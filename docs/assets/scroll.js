@@ -2,6 +2,7 @@
 const WIDE = ".md-typeset__scrollwrap, .drawing";
 
 function mark(one) {
+  one.classList.remove("scrolls"); // with it a table is wider
   one.classList.toggle("scrolls", one.scrollWidth > one.clientWidth + 1);
 }
 

@@ -17,7 +17,10 @@ from openrouter_fallback.drill.reporting import charts
 SCENARIO = "recovery"
 FILE = Path(__file__).parents[2] / "docs" / "drawn" / "timeline.svg"
 LETTERS = "ABC"
-LEGEND = (("good", "●", "request answered"), ("bad", "✚", "request failed; below: call without failover"))
+LEGEND = (
+    ("good", "●", "request answered; below: call with failover"),
+    ("bad", "✚", "request failed; below: call without failover"),
+)
 BANDS = (("bad", "circuit open"), ("probe", "half-open"))
 
 _SHEET = (Path(charts.__file__).parents[1] / "html" / "report.css").read_text(encoding="utf-8")

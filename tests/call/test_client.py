@@ -495,8 +495,10 @@ def test_a_lone_misspelt_id_is_answered_without_a_list_of_models(emulator: Emula
 
 def test_equal_failures_of_a_model_are_one_line_with_their_number(emulator: Emulator) -> None:
     settings = {"max_retries_per_model": 3}
-    client = FallbackClient([A, B], base_url=emulator.refused_url(), api_key=SECRET, settings=settings)
-    with client, pytest.raises(lib.AllModelsFailedError) as failed:
+    with (
+        FallbackClient([A, B], base_url=emulator.refused_url(), api_key=SECRET, settings=settings) as client,
+        pytest.raises(lib.AllModelsFailedError) as failed,
+    ):
         client.chat("hi")
     lines = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
     assert len(failed.value.attempts) > len(lines) == 2

@@ -249,7 +249,8 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     assert (refused["status"], refused["code"], refused["attempts"]) == (401, "invalid_api_key", [])
     for secret in (PROMPT, SECOND_TEXT[:20], KEY, emulator.api_key):
         assert secret not in out + err
-    assert err == ""  # a broken request is no line of the log
+    (failover,) = err.splitlines()  # a broken request is no line of the log
+    assert f"WARNING {FIRST} failed (unavailable 500, " in failover
 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
@@ -340,7 +341,18 @@ def test_an_unknown_model_is_answered_with_the_one_that_was_meant(emulator: Emul
     with serving(FallbackClient(config=chains, base_url=emulator.base_url, api_key=emulator.api_key)) as server:
         refused = post(server.base_url, {**CALL, "model": asked})
     assert refused.status_code == 404
-    assert f"Did you mean {meant!r}? GET /v1/models lists" in refused.json()["error"]["message"]
+    assert f"Did you mean {meant!r}? 'default' is the whole chain." in refused.json()["error"]["message"]
+
+
+def test_the_service_s_log_tells_of_failovers_and_circuits(emulator: Emulator) -> None:
+    emulator.fault("provider_overloaded", model=FIRST)
+    with process(emulator) as (child, url):
+        for _ in range(4):
+            assert post(url).status_code == 200
+        child.send_signal(signal.SIGTERM)
+        log = child.communicate(timeout=60)[1]
+    assert re.search(rf"^\S+ \S+ WARNING {FIRST} failed \(overloaded 503, .* s\), going on with {SECOND}$", log, re.M)
+    assert f"WARNING {FIRST}: circuit open (3 failures, the last: overloaded), next probe in " in log
 
 
 def everything_happens(server: Served, emulator: Emulator) -> None:

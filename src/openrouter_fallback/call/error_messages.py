@@ -192,9 +192,8 @@ def _attempts(alike: Sequence[Attempt]) -> str:
     first, seconds = alike[0], max(attempt.seconds for attempt in alike)
     status = f" {first.status}" if first.status is not None and first.kind is not None else ""
     times = f", {len(alike)} times" if len(alike) > 1 else ""
-    return f"  {first.model}: {first.kind or 'answered'}{status} after {seconds:.2f} s{times}: {first.message}".rstrip(
-        ": "
-    )
+    what = f"{first.kind or 'answered'}{status} after {seconds:.2f} s{times}"
+    return f"  {first.model}: {what}: {first.message}".rstrip(": ")
 
 
 def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:

@@ -39,10 +39,12 @@ class Chains:
         """The routing of one name. Raises `Refused`: 404 if there is no such name, 403 if the caller may not use it."""
         route = self._routes.get(name)
         if route is None:
-            near = did_you_mean(name[:200], self.names(caller))
+            names = self.names(caller)
+            near = did_you_mean(name[:200], names)
+            whole = f" {DEFAULT!r} is the whole chain." if DEFAULT in names else ""
             raise Refused(
                 404,
-                f"The model {name[:200]!r} does not exist here.{near} GET /v1/models lists what can be chosen.",
+                f"The model {name[:200]!r} does not exist here.{near}{whole} GET /v1/models lists what can be chosen.",
                 code="model_not_found",
                 param="model",
             )
