@@ -95,7 +95,7 @@ def test_a_refusal_of_the_form_asks_the_same_model_once_more(raw: RawServer, sur
 
 
 def test_calls_are_told_to_a_provider_that_reads_them_only_beside_tools(raw: RawServer) -> None:
-    """A summary, a last answer, structured output: requests without the tools of the history. With tools nothing changes."""
+    """A summary, a last answer: requests without the tools of the history. With tools nothing changes."""
     raw.answer(
         _refused("The toolConfig field must be defined when using toolUse and toolResult content blocks."), HI, HI
     )
