@@ -58,6 +58,7 @@ WRONG: list[tuple[str, str, list[Json], Json, str, str]] = [
     ("anthropic_names", CLAUDE, loop("a", name="two words"), {}, "messages.1.content.0.tool_use.name: String should match", "Anthropic"),
     ("anthropic_inputs", CLAUDE, loop("a", arguments='{"city": '), {}, "messages.1.content.0.tool_use.input: Input should be a valid dictionary", "Anthropic"),
     ("anthropic_inputs", CLAUDE, loop("a", arguments="[1]"), {}, "Input should be a valid dictionary", "Anthropic"),
+    ("anthropic_tools", CLAUDE, loop("a"), {"provider": {"only": ["amazon-bedrock"]}}, "The toolConfig field must be defined when using toolUse and toolResult content blocks.", "Amazon Bedrock"),
     ("anthropic_results", CLAUDE, [calls("a", "b"), result("a"), ASKED], {}, "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: b. Each", "Anthropic"),
     ("anthropic_results", CLAUDE, [calls("a"), ASKED, result("a")], {}, "messages.1: `tool_use` ids were found without", "Anthropic"),
     ("anthropic_results", CLAUDE, [SAID, result("a")], {}, "messages.2.content.0: unexpected `tool_use_id` found in `tool_result` blocks: a. Each", "Anthropic"),

@@ -193,6 +193,8 @@ class Request:
             wanted = Form.STRICT
         if wanted is None or wanted is form or form is Form.REASONED:
             return None
+        if wanted is Form.TOLD and form is Form.STRICT:
+            return None
         then, now = self.handed(candidate, wanted), self.handed(candidate, form)
         same = list(then.messages) == list(now.messages) and then.without_reasoning == now.without_reasoning
         return None if same else wanted

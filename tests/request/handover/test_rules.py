@@ -12,14 +12,16 @@ from openrouter_fallback.request.handover import (
     RULES,
     Family,
     Form,
+    History,
     family_of,
     needs_strict,
     rule_for,
     same_model,
     tools_without_marks,
+    translate,
 )
 
-from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, user
+from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, target, user
 
 CLAUDE, GPT, GEMINI, MISTRAL = (
     "anthropic/claude-sonnet-4.5",
@@ -428,6 +430,16 @@ def test_a_refusal_and_speech_are_text_to_others() -> None:
     assert handed(messages, GPT).messages is messages
 
 
+def test_without_tools_calls_are_told_where_they_are_read_only_beside_tools() -> None:
+    messages = [user(), calling(call("a", city="Bern"), content="Let me see."), result("a"), user("So?")]
+    assert sent(messages, CLAUDE, form=Form.TOLD)[1:3] == [
+        {"role": "assistant", "content": 'Let me see.\n[call a: get_weather({"city": "Bern"})]'},
+        {"role": "user", "content": "[result of call a:] sunny"},
+    ]
+    with_tools = translate(History(messages), target(CLAUDE, form=Form.TOLD), frozenset({"get_weather"}))
+    assert with_tools.messages is messages
+
+
 # The strictest form
 
 REFUSALS: list[tuple[str, Form | None]] = [
@@ -437,6 +449,8 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("Invalid 'messages[1].name': string does not match pattern.", Form.STRICT),
     ("Unexpected role 'user' after role 'tool'", Form.STRICT),
     ("System message must be at the beginning.", Form.STRICT),
+    ("The toolConfig field must be defined when using toolUse and toolResult content blocks.", Form.TOLD),
+    ("Requests which include `tool_use` or `tool_result` blocks must define tools.", Form.TOLD),
     ("messages.1.content.0: Invalid `signature` in `thinking` block", Form.UNSIGNED),
     ("The encrypted content gAAA could not be verified.", Form.UNSIGNED),
     ("Function call is missing a thought_signature in functionCall parts.", Form.UNSIGNED),

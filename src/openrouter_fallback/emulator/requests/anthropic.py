@@ -77,6 +77,15 @@ def beginning(history: History) -> Complaint | None:
     return None
 
 
+def tools(history: History) -> Complaint | None:
+    """On Bedrock calls and results are read only beside tools."""
+    if history.host.name != BEDROCK or history.request.get("tools"):
+        return None
+    if any(_all(history, "tool_use", "tool_result")):
+        return Complaint("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+    return None
+
+
 def results(history: History) -> Complaint | None:
     """Each tool call has one result at the head of the next message, and each result belongs to such a call."""
     waiting: list[str] = []

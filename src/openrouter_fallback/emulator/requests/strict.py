@@ -54,6 +54,12 @@ RULES: Mapping[str, Rule] = {
     "anthropic_inputs": Rule(
         _CLAUDE, "arguments of calls are JSON objects", anthropic.inputs, "prism#659, claude-code#6697"
     ),
+    "anthropic_tools": Rule(
+        _CLAUDE,
+        "on Bedrock a request whose history has calls or results has tools",
+        anthropic.tools,
+        "kibana#246943, dify#17545",
+    ),
     "anthropic_results": Rule(
         _CLAUDE,
         "tool results are at the head of the message after their calls, one result for each call",

@@ -14,7 +14,7 @@ from ...routes.model_families import Family
 from . import turns
 from .arguments import with_objects
 from .blocks import plain_text, without_marks
-from .forms import Target
+from .forms import Form, Target
 from .history import REASONED, History, Message, calls_of
 from .ids import holds, orphan_id, wire_ids
 from .names import changed_names, message_name
@@ -46,7 +46,8 @@ class Handover:
 def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
     """The history in the form for `target`; `tools` are the function names in the request's parameters."""
     functions = _functions(history, target, tools)
-    if _stays(history, target, functions):
+    told = target.form is Form.TOLD and not tools and bool(history.callers)
+    if not told and _stays(history, target, functions):
         return Handover(history.messages, functions, marks=target.rule.marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
@@ -55,6 +56,8 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_outside_results(messages)
+    if told:
+        messages = [turns.told(message) for message in messages]
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:

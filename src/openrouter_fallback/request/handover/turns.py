@@ -20,6 +20,8 @@ _SEE_BELOW: Final = "(see below)"
 _SHOWN: Final = "From the tool results above:"
 OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
+_CALL: Final = "[call {}: {}({})]"
+_RESULT: Final = "[result of call {}:]"
 _ORPHAN: Final = "Result of an earlier tool call:"
 
 Json = dict[str, Any]
@@ -65,6 +67,33 @@ def _orphan(message: Message) -> Message:
 def _no_result(message: Message, number: int) -> Json:
     call = calls_of(message)[number]
     return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
+
+
+def told(message: Message) -> Message:
+    """A message with calls, or a result, as text: for a provider that reads them only beside tools.
+
+    Reasoning of such a message is left out: its signature holds for the call.
+    """
+    calls = calls_of(message)
+    if message["role"] == "tool":
+        text = _RESULT.format(message.get("tool_call_id"))
+        content = message.get("content")
+        if isinstance(content, list):
+            return {"role": "user", "content": [{"type": "text", "text": text}, *content]}
+        return {"role": "user", "content": f"{text} {content}"}
+    if not calls:
+        return message
+    lines = [_call_text(call) for call in calls]
+    content = message.get("content")
+    said = plain_text(content) if isinstance(content, list) else content
+    return {"role": "assistant", "content": "\n".join([*([said] if isinstance(said, str) and said else []), *lines])}
+
+
+def _call_text(call: Any) -> str:
+    found = call if isinstance(call, Mapping) else {}
+    function = found.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    return _CALL.format(found.get("id"), function.get("name"), function.get("arguments"))
 
 
 def media_outside_results(messages: Sequence[Message]) -> list[Message]:
