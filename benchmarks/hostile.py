@@ -246,7 +246,9 @@ def show_bodies(names: list[str], part: float, deadline: float) -> None:
 
 
 def show_tokens(runs: int) -> None:
-    print("\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | fixed, us | slopes |")
+    print(
+        "\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | fixed, us | slopes |"
+    )
     print("|---|" + "--:|" * (len(LENGTHS) + 2))
     with runner.served("fixed") as url:
         for surface in SURFACES:
