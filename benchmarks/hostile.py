@@ -246,13 +246,17 @@ def show_bodies(names: list[str], part: float, deadline: float) -> None:
 
 
 def show_tokens(runs: int) -> None:
-    print("\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | 20,000 / 2,000 |")
-    print("|---|" + "--:|" * (len(LENGTHS) + 1))
+    print(
+        "\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | fixed, us | slopes |"
+    )
+    print("|---|" + "--:|" * (len(LENGTHS) + 2))
     with runner.served("fixed") as url:
         for surface in SURFACES:
             figures = [asyncio.run(per_token(url, length, surface, runs)) for length in LENGTHS]
             cells = " | ".join(f"{figure:.2f}" for figure in figures)
-            print(f"| {surface} | {cells} | {figures[-1] / figures[-2]:.2f} |", flush=True)
+            short, middle, long = (figure * length for figure, length in zip(figures, LENGTHS, strict=True))
+            slope, later = (middle - short) / (LENGTHS[1] - LENGTHS[0]), (long - middle) / (LENGTHS[2] - LENGTHS[1])
+            print(f"| {surface} | {cells} | {short - slope * LENGTHS[0]:,.0f} | {later / slope:.2f} |", flush=True)
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ CASES = (
     Case("astream-500-fleet", "bench/500", "astream_fleet", "sdk_astream", 4, 0.3),
     Case("achat-500", "bench/500", "achat", "sdk_achat", 12),
     Case("achat-500-unstreamed", "bench/500", "achat_unstreamed", "sdk_achat", 12),
+    Case("achat-2000", "bench/2000", "achat", "sdk_achat", 6, 3.0),
 )
 
 

@@ -228,6 +228,10 @@ class Accumulator:
                         return MORE_TEXT
         return self._add(chunk, choices)
 
+    def add_texts(self, texts: list[str]) -> None:
+        """Merge the chunks that have these texts and are else like the last one, for which `add` gave `MORE_TEXT`."""
+        self._text += texts
+
     def forget(self) -> None:
         """No chunk follows: drop the previous chunk, which may hold secrets."""
         self._going_on = False
