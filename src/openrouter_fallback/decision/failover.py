@@ -92,7 +92,7 @@ class Failover:
             call.health.endpoint_answered(attempt.permit, now)
 
     def first_token(self, now: float, number: int | None = None) -> None:
-        """The attempt has its first token: content, reasoning or a tool call. Where a token wins, others are overtaken."""
+        """The attempt has its first token: content, reasoning or a tool call. If tokens win, others are overtaken."""
         call = self._call
         self._expect("asking")
         if number is not None and number not in call.active:
