@@ -102,6 +102,7 @@ HELD: dict[str, tuple[Played, int]] = {
     "one attempt each, all circuits open, the second model recovers within milliseconds": (
         (seeded(50105), None), 45,
     ),
+    "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
     "the last model is silent, and the first has refused once": (
         world(
             "mixed",

@@ -143,6 +143,17 @@ class CallState:
         return self.doubtful or any(attempt.probing for attempt in self.active.values())
 
     @property
+    def first_whole_wins(self) -> bool:
+        """Whether a first token ends no other attempt: the answer is delivered whole, and a first token is overdue.
+
+        The overdue model may still answer where the faster one breaks off. Hedges and probes end at the first token.
+        """
+        if self.to_the_end:
+            return True
+        beside = self.limits.whole and self.doubtful and self.limits.hedge is None
+        return beside and not any(attempt.probing for attempt in self.active.values())
+
+    @property
     def begun(self) -> bool:
         """Whether an active attempt has its first token."""
         return any(attempt.token for attempt in self.active.values())
@@ -224,7 +235,7 @@ class CallState:
     def may_recover(self, state: CandidateState, now: float) -> bool:
         """Whether another candidate may be called beside this one if it is silent.
 
-        That is one whose circuits are open, or one that has refused a request, has attempts left and cools down in time.
+        That is one whose circuits are open, or one that has refused a request, has attempts left, cools down in time.
         """
         return self.side_by_side and any(
             other is not state and not other.active and self.open(other) and self._may_recover(other, now)

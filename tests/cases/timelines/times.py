@@ -84,6 +84,16 @@ OVERDUE = [
         "a b", {"a": always(every(100, "text"))}, "a@0 b&@3", "b @4", limits=WHOLE, health={"a": ONE_FAILED},
     ),
     Case(
+        "a slow answer beside which another breaks off is not lost",
+        "a b", {"a": always(ok(40)), "b": always(((3, "text"), (4, EMPTY)))}, "a@0 b&@30", "a @40",
+        limits=Limits(total=300.0, whole=True), models={"a": {"attempts": 1}, "b": {"attempts": 1}},
+    ),
+    Case(
+        "the first whole answer wins, though the other has begun later",
+        "a b", {"a": always(ok(34)), "b": always(((3, "text"), (9, "answer")))}, "a@0 b&@30", "a @34",
+        limits=Limits(total=300.0, whole=True),
+    ),
+    Case(
         "a drip that is whole before the other wins",
         "a b", {"a": always(every(4, "text", "answer")), "b": always(ok(2))}, "a@0 b&@3", "a @4", limits=WHOLE,
     ),
