@@ -1,4 +1,4 @@
-"""The CPU that a catalog of 1,000 models takes to load from the cache. See README.md.
+"""CPU time for loading a catalog of 1,000 models from the cache. See README.md.
 
 python benchmarks/catalog.py [--models 1000] [--runs 9]
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import textwrap
 
-# Each run is a process of its own: nothing is warm but the file system's cache.
+# Each run is a new process, so that only the file system's cache is warm.
 CHILD = """
     import asyncio, json, sys, time
     from openrouter_fallback import FallbackClient
@@ -53,7 +53,7 @@ CHILD = """
 
 
 def main() -> None:
-    """Write a cache, read it in fresh processes, print the medians."""
+    """Write a cache, load it in new processes, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=9)

@@ -1,9 +1,9 @@
-"""A fleet in virtual time: what an outage costs with health shared and each process for itself. See README.md.
+"""An outage of a fleet in virtual time: its cost with shared health, and with separate health. See README.md.
 
 python benchmarks/fleet.py [--processes 100] [--rate 20] [--seconds 120] [--seed 1] [--plot benchmarks/fleet.png]
 
-Every process runs the real machine (`Failover`, `SharedHealth`); models, clock and what Redis keeps are simulated, so
-the figures do not depend on the computer. The plot needs matplotlib.
+Every process runs the real machine (`Failover`, `SharedHealth`). The models, the clock and Redis are simulated, so the
+figures do not depend on the computer. The plot needs matplotlib.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from openrouter_fallback.health.shared.fleet import SOON_SECONDS
 
 MODELS = ("primary", "second")
 OUTAGE = (30.0, 75.0)
-"""From which second to which."""
+"""The start and the end of the outage, in seconds."""
 ANSWER_SECONDS = 0.5
 FAILS_AFTER_SECONDS = 0.05
 RECOVERED = 0.95
@@ -49,7 +49,7 @@ def _all(fleet: Fleet, model: str) -> bool:
 
 
 def _half(fleet: Fleet, model: str) -> bool:
-    """Half of what the fleet asks for is refused, second by second."""
+    """Refuse half of the fleet's requests in each second."""
     second = int(fleet.now)
     fleet.served[second] += model == "primary"
     return model == "primary" and fleet.served[second] > fleet.capacity / 2
@@ -60,7 +60,7 @@ OUTAGES: dict[str, Down] = {"one model": _primary, "all models": _all, "half of 
 
 @dataclass
 class Tally:
-    """What happened, by second of the timeline in which a call began or a request was sent."""
+    """Counts by second of the timeline in which a call began or a request was sent."""
 
     calls: Counter[int] = field(default_factory=Counter)
     errors: Counter[int] = field(default_factory=Counter)
@@ -72,7 +72,7 @@ class Tally:
         return sum(count for second, count in counted.items() if OUTAGE[0] <= second < OUTAGE[1])
 
     def recovered_after(self, last: int) -> int | None:
-        """Seconds after the outage until the primary model gets its share again, and keeps it."""
+        """The seconds after the outage until the primary model permanently gets its share of the requests again."""
         well = [
             second
             for second in range(int(OUTAGE[1]), last)
@@ -84,7 +84,7 @@ class Tally:
 
 
 class Fleet:
-    """All processes on one clock."""
+    """All processes of the fleet, with one clock."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Fleet:
 
 
 class Process(World):
-    """One process of the fleet: a timeline's world whose clock and models are the fleet's."""
+    """One process of the fleet: the world of a timeline with the clock and the models of the fleet."""
 
     def __init__(self, fleet: Fleet, dice: random.Random, retry_budget: float | None) -> None:
         self.fleet, self.dice = fleet, dice
@@ -204,7 +204,7 @@ class Process(World):
 
 
 class Asked(Call):
-    """One call, of which nothing is kept but its outcome."""
+    """One call that keeps only its outcome."""
 
     def __init__(self, process: Process, ended: Callable[[str], None]) -> None:
         self._ended = ended
@@ -220,7 +220,7 @@ BUDGETS = {"none": None, "0.2": 0.2}
 
 
 def runs(options: argparse.Namespace) -> Iterator[tuple[str, str, str, Tally]]:
-    """Each outage, each process for itself and shared, with and without the retry budget."""
+    """The result of each outage: with separate and with shared health, with and without the retry budget."""
     for (name, down), (label, shared), (bound, budget) in itertools.product(
         OUTAGES.items(), SHARED.items(), BUDGETS.items()
     ):
@@ -251,7 +251,7 @@ HEAD = (
 
 
 def row(name: str, label: str, bound: str, tally: Tally, last: int) -> tuple[str, ...]:
-    """One line of the table; all but the last column count the outage only."""
+    """One row of the table. All columns but the last one count only the time of the outage."""
     calls, errors = tally.during(tally.calls), tally.during(tally.errors)
     requests = sum(tally.during(counted) for counted in tally.requests.values())
     back = tally.recovered_after(last)
@@ -271,7 +271,7 @@ def row(name: str, label: str, bound: str, tally: Tally, last: int) -> tuple[str
 
 
 def plot(found: list[tuple[str, str, str, Tally]], path: Path, seconds: int) -> None:
-    """Requests in vain and errors, second by second."""
+    """Draw the failed requests and the errors of each second."""
     import matplotlib
 
     matplotlib.use("Agg")

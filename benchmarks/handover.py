@@ -1,4 +1,4 @@
-"""What the translation of a history costs where nothing has to be translated, beside the whole call. See README.md.
+"""The cost of translating a history that needs no translation, compared with the whole call. See README.md.
 
 python benchmarks/handover.py [--messages 200] [--blocks 9] [--calls 40]
 """
@@ -17,7 +17,8 @@ import runner
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.request.handover import Delivered, Handover, History, Target, loop_models, rule_for, translate
 
-CLAUDE = "anthropic/claude-sonnet-4.5"
+CLAUDE = "anthropic/20"
+"""A model of Anthropic's family, which the server answers with 20 tokens."""
 SIGNATURE = "Et0BCkgIChACGAIqQA2s7h7tA7IG35fbwVkou9PM" * 20
 DELIVERED, NAMES = Delivered(), frozenset({"get_weather"})
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
@@ -32,7 +33,7 @@ def chat(count: int) -> list[dict[str, Any]]:
 
 
 def loop(count: int, **more: Any) -> list[dict[str, Any]]:
-    """A tool loop: calls and results by turns."""
+    """A tool loop with alternating calls and results."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather?"}]
     for number in range((count - 1) // 2):
         id = f"toolu_{number:022d}"
@@ -44,21 +45,21 @@ def loop(count: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def thoughts(count: int) -> list[dict[str, Any]]:
-    """The same with signed reasoning before each call."""
+    """A tool loop with signed reasoning before each call."""
     text = "I should look up the weather. " * 5
     detail = {"type": "reasoning.text", "text": text, "signature": SIGNATURE, "index": 0}
     return loop(count, reasoning=text, reasoning_details=[{**detail, "format": "anthropic-claude-v1"}])
 
 
 def handed(messages: list[dict[str, Any]], target: Target) -> Handover:
-    """All that a call does to its history: look at it, look for the model of its tool loop, translate."""
+    """Everything that a call does with its history: read it, find the model of its tool loop, translate it."""
     history = History(messages)
     loop_models(history, DELIVERED)
     return translate(history, target, NAMES)
 
 
 def microseconds(run: Any, times: int) -> float:
-    """CPU of one run."""
+    """The CPU time of one run, in microseconds."""
     begun = time.process_time()
     for _ in range(times):
         run()
@@ -66,7 +67,7 @@ def microseconds(run: Any, times: int) -> float:
 
 
 async def call_microseconds(client: FallbackClient, messages: list[dict[str, Any]], times: int) -> float:
-    """CPU of one whole call."""
+    """The CPU time of one whole call, in microseconds."""
     begun = time.process_time()
     for _ in range(times):
         await client.achat(messages, tools=TOOLS)
@@ -83,7 +84,7 @@ def main() -> None:
     print(f"{options.messages} messages within one family      translation        call    share")
     with runner.served("fixed") as url, asyncio.Runner() as loop_runner:
         runner.pin(0)
-        client = FallbackClient(["bench/20"], base_url=url, api_key=runner.KEY)
+        client = FallbackClient([CLAUDE], base_url=url, api_key=runner.KEY)
         for name, make in (("plain text", chat), ("a tool loop", loop), ("a loop with signed reasoning", thoughts)):
             messages = make(options.messages)
             assert handed(messages, target).messages is messages, "nothing is copied"

@@ -1,12 +1,13 @@
-"""Do no harm, in numbers: many worlds in virtual time, and what we, a plain SDK client and a plain loop make of them.
+"""Do no harm, in numbers: simulates many worlds in virtual time, for us, a plain SDK client and a plain loop.
 
 python benchmarks/harm.py [--worlds 10000] [--first 0] [--fleets] [--json FILE]
 python benchmarks/harm.py --plot docs/drawn/harm.svg
-python benchmarks/harm.py --losses                      # what is known to be lost, in numbers
+python benchmarks/harm.py --losses                      # the table of the known losses
 
-For each invariant the worst ten worlds are printed, each as a row that reproduces it (`python -m tests.simulation`).
-`--fleets`: worlds of at most a minute are also played by a fleet of 2 to 5 processes with a simulated Redis.
-The exit status is 0 only if no invariant is broken and neither reference answers more calls than chance would explain.
+For each invariant the script prints the worst ten worlds, each as a row that reproduces it (`python -m
+tests.simulation`). With `--fleets`, worlds of at most a minute are also played by a fleet of 2 to 5 processes with a
+simulated Redis. The exit status is 0 only if no invariant is broken and no reference answers more calls than chance
+explains.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> int:
 
 
 def count(shape: str, judged: Judged, shapes: dict[str, Counter[str]], worst: dict[str, list[Judged]]) -> None:
-    """Add one world to the table and, where it breaks an invariant, to the worst."""
+    """Add one world to the table and, if it breaks an invariant, to the worst worlds."""
     counted = shapes[shape]
     counted.update(worlds=1, calls=judged.calls, requests=judged.requests, us=judged.answered["us"])
     for name in REFERENCES:

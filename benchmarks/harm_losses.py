@@ -1,4 +1,4 @@
-"""What is known to be lost, in numbers: the worlds of `tests/simulation/targeted.py`, for the table of the docs."""
+"""The known losses in numbers: the worlds of `tests/simulation/targeted.py`, for the table of the documentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.simulation.targeted import KNOWN_LOSSES
 
 
 def losses() -> str:
-    """A row for each world: calls, answered by whom, the seconds until our errors (median, most), what is broken."""
+    """A row for each world: calls, answers by policy, seconds until our errors (median, maximum), broken invariants."""
     names = ["calls", "us", *REFERENCES]
     rows = [f"{'':75}" + "".join(f"{name:>6}" for name in names) + "   seconds until an error   breaks"]
     for name, (world, fleet) in KNOWN_LOSSES.items():

@@ -1,4 +1,4 @@
-"""The plot of `docs/do-no-harm.md`: some worlds, each played by us and computed for a plain SDK client and a loop."""
+"""The plot of `docs/do-no-harm.md`: some worlds, simulated for us and computed for a plain SDK client and a loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = {"us": "#2e9e5b", "sdk": "#b7791f", "loop": "#6b7fd7"}
 
 @dataclass(frozen=True)
 class Row:
-    """Worlds with one name, each with the time from when to when the first model (or all) is out of order."""
+    """Worlds with one name. Each has the (start, end) of the time in which the first model, or all models, fail."""
 
     name: tuple[str, str]
     worlds: tuple[tuple[World, tuple[float, float] | None], ...]
@@ -28,8 +28,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Figures:
-    """One policy in some worlds: calls answered in percent, the most seconds until the first model answers a call again
-    after its outage, requests to it while it was out of order per 100 calls made meanwhile. None: there is no such.
+    """The figures of one policy in some worlds; None if a figure does not exist.
+
+    They are: the percentage of answered calls; the most seconds until the first model answers a call again after its
+    outage; the requests to the failing first model per 100 calls during the outage.
     """
 
     answered: float
@@ -38,7 +40,7 @@ class Figures:
 
 
 def rows() -> list[Row]:
-    """The worlds of the plot, the second model being well where there is one."""
+    """The worlds of the plot. The second model, if there is one, is healthy."""
     reset = (Blip("openrouter", 0.6, 0.601, "reset"),)
     blip = targeted.world("blip", (model(0, first=1.0),), calls((0.0, 100, 0.005)), blips=reset)[0]
     brown = targeted.world("storm", (model(0, (0.0, "flaky", 0.5)),), calls((0.0, 1500, 0.02)))[0]
@@ -55,7 +57,7 @@ def rows() -> list[Row]:
 
 
 def _outages(gap: float, kind: Kind = "down") -> tuple[tuple[World, tuple[float, float]], ...]:
-    """Outages that end at several times: how long a circuit is open then is a matter of luck."""
+    """Outages with different ends, because the remaining open time of a circuit depends on the end."""
     found = []
     for more in (0.3, 4.3, 8.3, 12.3, 16.3):
         start, end = 20.3, 20.3 + 300.0 + more
@@ -65,7 +67,7 @@ def _outages(gap: float, kind: Kind = "down") -> tuple[tuple[World, tuple[float,
 
 
 def figures(row: Row) -> dict[str, Figures]:
-    """What each policy makes of the worlds."""
+    """The figures of each policy in the worlds of a row."""
     several = {"us": [_ours(*one) for one in row.worlds]}
     for name, policy in REFERENCES.items():
         several[name] = [_theirs(*one, policy) for one in row.worlds]

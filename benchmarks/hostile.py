@@ -1,4 +1,4 @@
-"""What hostile bodies cost: seconds, holds of the event loop (in CPU), peak memory; and CPU per token. See README.md.
+"""The cost of hostile bodies: seconds, CPU time of event-loop blocks, peak memory; and CPU per token. See README.md.
 
 python benchmarks/hostile.py [name ...] [--deadline 30] [--quick]
 """
@@ -26,13 +26,13 @@ import runner
 EVENTS, BODY = "text/event-stream", "application/json"
 SURFACES = ("achat", "astream")
 LENGTHS = (200, 2_000, 20_000)
-"""Tokens of the answers whose CPU per token is compared."""
+"""The lengths, in tokens, of the answers whose CPU per token is compared."""
 TICK_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
 class Hostile:
-    """A body: `make(part)` gives what is sent, at `part` of its full size. `codings`: how often it is gzipped."""
+    """A hostile body. `make(part)` makes it at `part` (0 to 1) of its full size; it is gzipped `codings` times."""
 
     make: Callable[[float], bytes]
     kind: str = EVENTS
@@ -40,7 +40,7 @@ class Hostile:
     status: str = "200 OK"
 
     def answer(self, part: float) -> tuple[bytes, int]:
-        """The whole answer, and the bytes of its body before they were compressed."""
+        """The whole response, and the size of its uncompressed body in bytes."""
         body = plain = self.make(part)
         for _ in range(self.codings):
             body = gzip.compress(body, 9)
@@ -71,7 +71,7 @@ def _details(part: float) -> bytes:
 
 
 def _honest(part: float) -> bytes:
-    """A call whose arguments come in deltas of 8 bytes, 1.6 MB of them."""
+    """A tool call with 1.6 MB of arguments, in deltas of 8 bytes."""
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"'}}
     deltas = _times(_arguments("12345678"), 200_000 * part)
     ends = _arguments('"}') + _delta("tool_calls") + b"data: [DONE]\n\n"
@@ -117,7 +117,7 @@ BODIES: dict[str, Hostile] = {
 
 @contextmanager
 def served(answer: bytes) -> Iterator[str]:
-    """A server that answers every request with the same bytes; gives its base URL."""
+    """A server that answers every request with the same bytes; yields its base URL."""
     loop = asyncio.new_event_loop()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,18 +153,18 @@ async def _end_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# The client, in a process of its own: its memory is what the body took.
+# The client runs in its own process, so that the process's peak memory is that of the body.
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held so far, in MB; 0 where there is no /proc."""
+    """The peak memory of this process in MB; 0 on systems without /proc."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else ()
     return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 async def call(url: str, surface: str, deadline: float) -> dict[str, Any]:
-    """Make one call; what came of it and what it took."""
+    """Make one call; return its outcome and its cost."""
     from openrouter_fallback import FallbackClient, FallbackError
 
     settings: dict[str, Any] = {"max_retries_per_model": 1, "retry_budget": None, "catalog": "never"}
@@ -200,7 +200,7 @@ async def call(url: str, surface: str, deadline: float) -> dict[str, Any]:
 
 
 def measure(hostile: Hostile, surface: str, part: float, deadline: float) -> dict[str, Any]:
-    """One body on one surface."""
+    """The outcome and the cost of one body on one surface."""
     answer, plain = hostile.answer(part)
     with served(answer) as url:
         command = [sys.executable, __file__, "--client", url, surface, str(deadline)]
@@ -212,7 +212,7 @@ def measure(hostile: Hostile, surface: str, part: float, deadline: float) -> dic
 
 
 async def per_token(url: str, tokens: int, surface: str, runs: int) -> float:
-    """Microseconds of the client's CPU per token of an answer: the median of some calls."""
+    """The client's CPU time per token of an answer in microseconds: the median of some calls."""
     from openrouter_fallback import FallbackClient
 
     async with FallbackClient([f"bench/{tokens}"], base_url=url, api_key=runner.KEY) as client:
@@ -246,19 +246,23 @@ def show_bodies(names: list[str], part: float, deadline: float) -> None:
 
 
 def show_tokens(runs: int) -> None:
-    print("\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | 20,000 / 2,000 |")
-    print("|---|" + "--:|" * (len(LENGTHS) + 1))
+    print(
+        "\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | fixed, us | slopes |"
+    )
+    print("|---|" + "--:|" * (len(LENGTHS) + 2))
     with runner.served("fixed") as url:
         for surface in SURFACES:
             figures = [asyncio.run(per_token(url, length, surface, runs)) for length in LENGTHS]
             cells = " | ".join(f"{figure:.2f}" for figure in figures)
-            print(f"| {surface} | {cells} | {figures[-1] / figures[-2]:.2f} |", flush=True)
+            short, middle, long = (figure * length for figure, length in zip(figures, LENGTHS, strict=True))
+            slope, later = (middle - short) / (LENGTHS[1] - LENGTHS[0]), (long - middle) / (LENGTHS[2] - LENGTHS[1])
+            print(f"| {surface} | {cells} | {short - slope * LENGTHS[0]:,.0f} | {later / slope:.2f} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "names", nargs="*", metavar="name", help="words of the bodies' names, or `tokens`; all by default"
+        "names", nargs="*", metavar="name", help="parts of the bodies' names, or `tokens` (default: all)"
     )
     parser.add_argument("--deadline", type=float, default=30.0, help="total_timeout of each call, in seconds")
     parser.add_argument("--quick", action="store_true", help="a hundredth of each body, few calls")

@@ -1,7 +1,9 @@
-"""What a call of the LangChain chat model costs beside a plain ChatOpenAI: client CPU, healthy model, all defaults on.
+"""The client CPU of the LangChain chat model compared with a plain ChatOpenAI: a healthy model, default settings.
 
-python benchmarks/langchain_speed.py [name ...] [--blocks 15] [--strict]      (not langchain.py: that would be imported
-python benchmarks/langchain_speed.py --profile astream-500                     instead of LangChain)
+python benchmarks/langchain_speed.py [name ...] [--blocks 15] [--strict]
+python benchmarks/langchain_speed.py --profile astream-500
+
+The file is not called langchain.py, because `import langchain` would import such a file.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ GROUPS = {
 
 
 class Twins:
-    """Both chat models on one server; each method makes one call and returns the number of characters."""
+    """Both chat models, with the same server. Each method makes one call and returns the number of characters."""
 
     def __init__(self, all_on: Mapping[str, Any], url: str, model: str) -> None:
         from langchain_openai import ChatOpenAI
@@ -94,7 +96,7 @@ class Twins:
 
 
 def profile(case: Case, calls: int, all_on: Mapping[str, Any]) -> None:
-    """Where our side's time goes, by function."""
+    """Print the time of our side by function."""
     with runner.served("fixed") as url:
         twins = Twins(all_on, url, case.model)
         call: Any = getattr(twins, case.ours)
@@ -117,7 +119,7 @@ def profile(case: Case, calls: int, all_on: Mapping[str, Any]) -> None:
 
 def main() -> int:
     parser = runner.arguments(__doc__, [*(case.name for case in CASES), *GROUPS])
-    parser.add_argument("--profile", action="store_true", help="show where our side's time goes instead")
+    parser.add_argument("--profile", action="store_true", help="print a profile of our side instead")
     with runner.everything_on() as all_on:
 
         def profiled(chosen: argparse.Namespace, cases: Sequence[Case]) -> bool:

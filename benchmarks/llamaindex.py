@@ -1,6 +1,6 @@
-"""What a call costs in LlamaIndex, beside `OpenRouter` of llama-index-llms-openrouter: client CPU. See README.md.
+"""The client CPU of our LlamaIndex LLM compared with `OpenRouter` of llama-index-llms-openrouter. See README.md.
 
-That class needs openai<3, so it has an environment of its own, with this project in it:
+That class needs openai<3, so this benchmark needs a separate environment, with this project installed:
 
     python -m venv bench && bench/bin/pip install ".[llamaindex,emulator]" llama-index-llms-openrouter
     bench/bin/python benchmarks/llamaindex.py [name ...] [--blocks 15] [--strict]
@@ -35,7 +35,7 @@ GROUPS = {
 
 
 class Twins:
-    """Both LLMs on one server; each method makes one call and returns the number of characters that came."""
+    """Both LLMs, with the same server. Each method makes one call and returns the number of characters."""
 
     def __init__(self, all_on: Mapping[str, Any], url: str, model: str) -> None:
         from llama_index.core.llms import ChatMessage
@@ -91,7 +91,7 @@ class Twins:
         for llm in (self._ours, self._all_on):
             await llm.client.aclose()
             llm.client.close()
-        # It closes neither of its clients itself, and says so when the loop of the second is gone.
+        # The peer closes neither of its clients, and a client that is not closed warns when its event loop has ended.
         await self._peer._get_aclient().close()
         self._peer._get_client().close()
 

@@ -1,4 +1,4 @@
-"""What failures cost: hedging, a flaky model, an outage, a cold start, each beside what it is without. See README.md.
+"""The cost of failures: hedging, a flaky model, an outage, a cold start, each with a reference. See README.md.
 
 python benchmarks/resilience.py [name ...] [--calls 600] [--json FILE] [--strict]
 """
@@ -27,7 +27,7 @@ PROMPT = "Why do fallbacks need a budget?"
 
 @dataclass
 class Run:
-    """What came of many calls: seconds per answer (to its first token where streamed), failures, requests."""
+    """The results of many calls: seconds per answer (of a stream: to its first token), failures, requests."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; `target` is its upper bound, `wanted` what it must be exactly."""
+    """One figure. `target` is its upper bound; `wanted` is its required exact value."""
 
     name: str
     value: float
@@ -70,7 +70,7 @@ def client_for(emulator: Emulator, models: Sequence[str], **settings: Any) -> Fa
 async def drive(
     emulator: Emulator, call: Callable[[], Awaitable[float | None]], calls: int, at_a_time: int = AT_A_TIME
 ) -> Run:
-    """So many calls, so many of them at a time; each returns the seconds that it takes to count, or None."""
+    """Make `calls` calls, `at_a_time` at a time. Each call returns its seconds, or None if it does not count."""
     run, left, before = Run(), iter(range(calls)), len(emulator.log)
 
     async def work() -> None:
@@ -113,7 +113,7 @@ def answer_of(client: FallbackClient) -> Callable[[], Awaitable[float | None]]:
 
 
 async def hedging(emulator: Emulator, calls: int) -> list[Row]:
-    """5 % of the first model's calls take 2 s to the first token; the second is healthy; the hedge delay is 150 ms."""
+    """5 % of the first model's calls take 2 s to the first token; the second model is healthy; hedging after 150 ms."""
     runs = []
     for settings in ({}, {"hedge": {"after": 0.15, "max_fraction": 0.1}}):
         emulator.clear_faults()
@@ -131,7 +131,7 @@ async def hedging(emulator: Emulator, calls: int) -> list[Row]:
 
 
 async def flaky(emulator: Emulator, calls: int) -> list[Row]:
-    """30 % of the first model's calls are 503; the others take 50 ms, as all of the second's do."""
+    """30 % of the first model's calls get a 503; all other calls of both models take 50 ms."""
     healthy, ours = Run(), Run()
     async with client_for(emulator, [FIRST, SECOND]) as client:
         healthy = await drive(emulator, answer_of(client), calls)
@@ -155,7 +155,7 @@ async def flaky(emulator: Emulator, calls: int) -> list[Row]:
 
 
 def with_fallbacks(emulator: Emulator) -> Callable[[], Awaitable[float | None]] | None:
-    """LangChain's own chain of two, with its defaults; None where langchain-openai is not installed."""
+    """LangChain's `with_fallbacks` of two models with its defaults; None if langchain-openai is not installed."""
     try:
         from langchain_openai import ChatOpenAI
     except ImportError:
@@ -175,12 +175,12 @@ def with_fallbacks(emulator: Emulator) -> Callable[[], Awaitable[float | None]] 
 
 
 async def outage(emulator: Emulator, calls: int) -> list[Row]:
-    """All of three models are dead, at a constant load of 40 calls a second; counted once all breakers are open."""
+    """All three models fail at a constant load of 40 calls per second; measured after all breakers have opened."""
     for model in (FIRST, SECOND, THIRD):
         emulator.fault("provider_overloaded", model=model)
 
     async def offered(call: Callable[[], Awaitable[object]], seconds: float) -> float:
-        """Requests per call at a constant load."""
+        """The number of requests per call at a constant load."""
         loop, tasks, before = asyncio.get_running_loop(), [], len(emulator.log)
         begun = loop.time()
         for number in range(int(40 * seconds)):
@@ -202,7 +202,7 @@ async def outage(emulator: Emulator, calls: int) -> list[Row]:
 
 
 def plain_loop(emulator: Emulator) -> Callable[[], Awaitable[object]]:
-    """The recipes' loop: each model in turn with the SDK's own two retries."""
+    """The usual loop of tutorials: each model in turn, with the SDK's own two retries."""
     import openai
 
     client = openai.AsyncOpenAI(base_url=emulator.base_url, api_key=KEY)
@@ -219,7 +219,7 @@ def plain_loop(emulator: Emulator) -> Callable[[], Awaitable[object]]:
 
 
 async def cold_start(emulator: Emulator, calls: int) -> list[Row]:
-    """One healthy model behind three dead ones, 64 calls at a time, nothing learnt yet, no budget at all."""
+    """Three failing models and then a healthy one, 64 calls at a time, without learned health and retry budget."""
     dead = [f"bench/dead-{number}" for number in range(3)]
     for model in dead:
         emulator.fault("provider_overloaded", model=model)
@@ -235,7 +235,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*SCENARIOS, []], metavar="name", help=", ".join(SCENARIOS))
     parser.add_argument("--calls", type=int, default=600)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
     chosen = parser.parse_args()
     logging.getLogger("openrouter_fallback").setLevel(logging.ERROR)  # one line per failover otherwise

@@ -1,6 +1,6 @@
-"""What the programs that set us beside a peer share: pairs of blocks on one server, rows, the command line.
+"""The shared parts of the benchmarks that compare us with a peer: pairs of blocks, rows, the command line.
 
-A program has its `CASES`, a class `Twins` that makes both clients, and one call of `main`.
+A benchmark defines `CASES` and a class `Twins` with both clients, and calls `main`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLIENT_CORE, SERVER_CORE = 0, 1
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement; figures in microseconds of client CPU per call, or as `unit` says."""
+    """One measurement. The figures are microseconds of client CPU per call, unless `unit` names another unit."""
 
     name: str
     ours: float
@@ -42,7 +42,7 @@ class Row:
     def of_pairs(
         cls, name: str, pairs: Sequence[tuple[float, float]], scale: float, target: float | None, unit: str = "µs"
     ) -> Row:
-        """The medians of both sides and of the pairs' ratios, with their quartiles; `scale` units are a second."""
+        """The row with the medians of both sides, and the median and quartiles of the ratios; 1 s is `scale` units."""
         ratios = [mine / other for mine, other in pairs]
         mine, other = (statistics.median(side) * scale for side in zip(*pairs, strict=True))
         first, median, third = statistics.quantiles(ratios, n=4)
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """One pair of twins: `ours` and `theirs` make one call and return the number of characters that came."""
+    """One comparison: the names of two methods of `Twins`. Each makes one call and returns the number of characters."""
 
     name: str
     model: str
@@ -68,14 +68,14 @@ class Case:
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core, where the system can and there are two."""
+    """Pin this process to one core, if the system supports that and has at least two cores."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {core})
 
 
 @contextmanager
 def served(kind: str, tokens: int = 20) -> Iterator[str]:
-    """A server process on its own core; gives its base URL."""
+    """A server process on its own core; yields its base URL."""
     command = {
         "fixed": [str(HERE / "server.py")],
         "emulator": ["-m", "openrouter_fallback.emulator", "--tokens", str(tokens)],
@@ -98,7 +98,7 @@ def served(kind: str, tokens: int = 20) -> Iterator[str]:
 
 
 def compare(case: Case, url: str, blocks: int, make: Callable[[str, str], Any]) -> Row:
-    """Alternate blocks of both twins, as `make` makes them; the ratio of each pair of blocks, and their median."""
+    """Run alternating blocks of both sides; return the row with the medians of the blocks and of the ratios."""
     twins = make(url, case.model)
     ours, theirs = getattr(twins, case.ours), getattr(twins, case.theirs)
     if asyncio.iscoroutinefunction(ours):
@@ -157,9 +157,9 @@ def _sync_blocks(
 
 @contextmanager
 def everything_on() -> Iterator[dict[str, Any]]:
-    """Settings with all that a fleet switches on: telemetry (no SDK set up), health over a Redis, continuation.
+    """Settings with every optional feature of a fleet: telemetry (without an SDK), health in Redis, continuation.
 
-    Where no Redis can be started the health stays in memory, and stderr says so.
+    If no Redis can be started, health stays in memory, and a line on stderr reports that.
     """
     settings: dict[str, Any] = {"opentelemetry": True, "mid_stream": "continue"}
     sys.path.append(str(HERE.parent))
@@ -178,7 +178,7 @@ def everything_on() -> Iterator[dict[str, Any]]:
 
 
 def show(row: Row) -> None:
-    """One line of the table."""
+    """Print one row of the table."""
     theirs = "" if row.theirs is None else f"{row.theirs:10,.1f}"
     ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
     spread = "" if row.spread is None else f"{row.spread[0]:.3f}-{row.spread[1]:.3f}"
@@ -191,7 +191,7 @@ def show(row: Row) -> None:
 
 @contextmanager
 def fresh_interpreters() -> Iterator[Callable[[str], float]]:
-    """A function that runs code in a fresh interpreter, with compiled bytecode, and gives the number it prints."""
+    """A function that runs code in a new interpreter with compiled bytecode, and returns the number that it prints."""
     with tempfile.TemporaryDirectory() as cache:
         env = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
 
@@ -203,7 +203,7 @@ def fresh_interpreters() -> Iterator[Callable[[str], float]]:
 
 
 def import_adds(name: str, after: str, package: str, target: float, blocks: int) -> list[Row]:
-    """CPU that importing `package` adds to importing `after`, in fresh interpreters."""
+    """The CPU time that importing `package` adds after importing `after`, in new interpreters."""
     code = f"import {after}, time; begun = time.process_time(); import {package}; print(time.process_time() - begun)"
     with fresh_interpreters() as run:
         run(code)
@@ -213,9 +213,9 @@ def import_adds(name: str, after: str, package: str, target: float, blocks: int)
 
 
 def arguments(doc: str | None, names: Sequence[str]) -> argparse.ArgumentParser:
-    """The options that all of them take."""
+    """The command-line options of all these benchmarks."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(names)}; all by default")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of: {', '.join(names)} (default: all)")
     parser.add_argument("--blocks", type=int, default=15, help="pairs of blocks for each row")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a target is missed")
     return parser
@@ -230,7 +230,10 @@ def main(
     *,
     instead: Callable[[argparse.Namespace, Sequence[Case]], bool] = lambda chosen, cases: False,
 ) -> int:
-    """Measure what the command line asks for, row by row; the exit status. `instead` may do something else with it."""
+    """Measure the rows that the command line names, and print them. Returns the exit status.
+
+    `instead` is called first; if it returns True, nothing is measured.
+    """
     chosen = parser.parse_args()
     names = [*(case.name for case in cases), *groups]
     unknown = set(chosen.names) - set(names)

@@ -1,11 +1,15 @@
-"""The server under load: many streams at a time on one worker, while the first model dies in mid-answer.
+"""The server under load: many streams at a time on one worker, while the first model fails in mid-answer.
 
-Every stream begins with `bench/first`, which closes its connection half-way; `bench/second` goes on from the delivered
-text. Compared are the client alone (the same calls by `astream` in one process), `openrouter-fallback serve`, and
-LiteLLM's proxy with one worker, its continuation in mid-stream on and a prefill declared for both models. It gets an
-environment of its own in `benchmarks/.peers/` (once; some minutes). CPU is that of the process under test and its
-children: user and system, from start to end of the load.
-Each server starts twice: the seconds to its first byte are those of the second start, when its bytecode is there.
+Every stream begins with `bench/first`, which closes the connection in the middle of its answer. `bench/second`
+continues the delivered text. The benchmark compares:
+
+- the client alone: the same calls by `astream` in one process;
+- `openrouter-fallback serve`;
+- LiteLLM's proxy with one worker, with mid-stream continuation and a declared prefill for both models. The proxy has
+  its own environment in `benchmarks/.peers/`, which is made once and takes some minutes.
+
+CPU is the user and system time of the measured process and its children during the load. Each server starts twice; the
+seconds to its first byte are those of the second start, with compiled bytecode.
 
     python benchmarks/serve.py [--streams 500] [--tokens 200] [--pace 0.02] [--only client serve litellm]
 """
@@ -41,7 +45,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 
 @dataclass
 class Result:
-    """What one target did."""
+    """The figures of one target."""
 
     name: str
     whole: int
@@ -60,11 +64,11 @@ class Result:
         )
 
 
-# The upstream: a process of its own
+# The upstream server, a separate process
 
 
 class Upstream(asyncio.Protocol):
-    """Answers with the words 0, 1, 2 ...; the first model closes half-way, the second goes on where the prompt ends."""
+    """Answers with the words 0, 1, 2 ... The first model closes half-way; the second continues the prompt's text."""
 
     def __init__(self, tokens: int, pace: float) -> None:
         self._tokens, self._pace = tokens, pace
@@ -79,7 +83,7 @@ class Upstream(asyncio.Protocol):
         if not found or len(rest) < int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0):
             return
         self._received = b""
-        if not rest:  # a proxy that looks what is here
+        if not rest:  # a proxy that checks whether the server is reachable
             self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
             return
         request = orjson.loads(rest)
@@ -112,7 +116,7 @@ class Upstream(asyncio.Protocol):
 
 
 async def upstream(tokens: int, pace: float) -> None:
-    """Serve until stdin closes."""
+    """Serve until stdin is closed."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     server = await asyncio.get_running_loop().create_server(lambda: Upstream(tokens, pace), sock=bound, backlog=2048)
@@ -121,7 +125,7 @@ async def upstream(tokens: int, pace: float) -> None:
     server.close()
 
 
-# What is measured
+# The measurements
 
 _CLIENT = """
 import asyncio, logging, sys
@@ -175,7 +179,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(command: list[str], port: int, environment: dict[str, str], path: str) -> Iterator[tuple[int, float]]:
-    """A server process; its id, and the seconds from its start to its first byte."""
+    """A server process; yields its process id and the seconds from its start to its first byte."""
     begun = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
@@ -193,7 +197,7 @@ def serving(command: list[str], port: int, environment: dict[str, str], path: st
 
 
 async def load(port: int, streams: int, want: str, pid: int) -> tuple[int, float, float, float]:
-    """Whole answers, seconds, CPU seconds of the process and of its children, and its largest memory in MiB."""
+    """(complete answers, seconds, CPU seconds of the process and its children, peak memory of the process in MiB)."""
     process, peak = psutil.Process(pid), 0.0
 
     async def one(client: httpx2.AsyncClient) -> bool:
@@ -252,7 +256,7 @@ def measure_server(
 ) -> Result:
     environment = {**environments.variables(), **variables}
     with serving(command, port, environment, path):
-        pass  # It has written its bytecode now.
+        pass  # The first start only writes the bytecode.
     with serving(command, port, environment, path) as (pid, first_byte):
         whole, seconds, used, peak = asyncio.run(load(port, given.streams, wanted(given.tokens), pid))
     return Result(name, whole, given.streams, given.tokens, seconds, used, peak, first_byte)
@@ -278,10 +282,10 @@ def measure_litellm(url: str, given: argparse.Namespace, folder: Path) -> Result
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=500, help="at a time")
-    parser.add_argument("--tokens", type=int, default=200, help="of each stream")
+    parser.add_argument("--streams", type=int, default=500, help="streams at a time")
+    parser.add_argument("--tokens", type=int, default=200, help="tokens of each stream")
     parser.add_argument("--pace", type=float, default=0.02, help="seconds between two tokens of a stream")
-    parser.add_argument("--only", nargs="+", default=["client", "serve", "litellm"], help="what to measure")
+    parser.add_argument("--only", nargs="+", default=["client", "serve", "litellm"], help="the targets to measure")
     parser.add_argument("--upstream", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.upstream:

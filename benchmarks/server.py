@@ -1,11 +1,11 @@
-"""A server that does next to nothing: it answers every chat completion with bytes that were made before.
+"""A minimal server for benchmarks: it answers every chat completion with precomputed bytes.
 
-The emulator makes an answer for each request and writes event by event through a whole ASGI stack; beside a fast client
-it is the slower side, and what it takes shows in how the client's reads fall. Here the bytes are the emulator's own
-(`wire.split`), the work is one `write`. The model's name says what comes: `bench/<tokens>` all at once,
-`bench/<tokens>-paced` event by event with a pause between, so that each event is a read of its own.
+The emulator makes an answer for each request, and writes each event through an ASGI stack. It is slower than a fast
+client, so its speed would change how many events the client reads at a time. This server sends the same bytes
+(`chunks.split`) with one `write`. The name of the model chooses the answer: `bench/<tokens>` is sent at once;
+`bench/<tokens>-paced` is sent event by event with a pause, so that the client reads each event separately.
 
-    python benchmarks/server.py [--pause 0.0003]      prints its base URL; ends when stdin closes
+    python benchmarks/server.py [--pause 0.0003]      prints the base URL; ends when stdin is closed
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 def body(model: str, tokens: int) -> dict[str, Any]:
-    """The unstreamed answer: `tokens` words, with usage and cost as OpenRouter reports them."""
+    """The unstreamed answer: `tokens` words, with usage and cost in OpenRouter's form."""
     text = " ".join("token" for _ in range(tokens))
     message = {"role": "assistant", "content": text, "refusal": None, "reasoning": None}
     choice = {
@@ -54,7 +54,7 @@ def body(model: str, tokens: int) -> dict[str, Any]:
 
 @cache
 def answer(model: str, stream: bool) -> list[bytes]:
-    """What goes on the wire, in the parts that are written one by one."""
+    """The bytes of a response, in parts that are written separately."""
     tokens, _, pace = model.partition("/")[2].partition("-")
     whole = body(model, int(tokens))
     if not stream:
@@ -69,7 +69,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 class Answering(asyncio.Protocol):
-    """One connection. Requests come one after another; the client's pipelining is not expected."""
+    """One connection. Requests arrive one after another; pipelining is not supported."""
 
     def __init__(self, pause: float) -> None:
         self._pause = pause
@@ -98,7 +98,7 @@ class Answering(asyncio.Protocol):
 
 
 async def serve(pause: float) -> None:
-    """Serve until stdin closes."""
+    """Serve until stdin is closed."""
     loop = asyncio.get_running_loop()
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))

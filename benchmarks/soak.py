@@ -1,4 +1,4 @@
-"""Many calls under random faults: nothing may grow, leak or go unaccounted for. See README.md.
+"""Many calls with random faults: memory must not grow, nothing may leak, and all counts must agree. See README.md.
 
 python benchmarks/soak.py [--calls 10000] [--settle 2000] [--at-a-time 32]
 """
@@ -30,7 +30,7 @@ from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, 
 
 MODELS = ("soak/one", "soak/two", "soak/three", "soak/four")
 KEY = "sk-or-v1-emulator"
-# Kind, probability, details; each for every model.
+# (kind, probability, details) of the faults, each for every model.
 FAULTS: tuple[tuple[str, float, dict[str, object]], ...] = (
     ("provider_overloaded", 0.04, {}),
     ("rate_limit_exceeded", 0.02, {"retry_after": 0}),
@@ -46,20 +46,20 @@ FAULTS: tuple[tuple[str, float, dict[str, object]], ...] = (
     ("reset", 0.003, {}),
 )
 LEAVING = 0.15
-"""How often a stream is left after its first piece."""
+"""The share of streams that the caller abandons after the first piece."""
 MOST_GROWTH = 5.0
 
 
 def make_faulty(emulator: Emulator) -> None:
-    """Set the faults."""
+    """Set the faults of the emulator."""
     for kind, probability, details in FAULTS:
         for model in MODELS:
             emulator.fault(kind, model=model, probability=probability, **details)  # type: ignore[arg-type]
 
 
 def serve(seed: int) -> None:
-    """The server process: prints its URL, and for each line on stdin how many requests it has seen."""
-    # It writes on for a moment to callers that have left, and asyncio says so each time.
+    """The server process: prints its URL, and for each line on stdin the number of its requests."""
+    # asyncio warns about each write to a client that has just disconnected.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     with Emulator(seed=seed, api_key=KEY) as emulator:
         make_faulty(emulator)
@@ -70,7 +70,7 @@ def serve(seed: int) -> None:
 
 @dataclass
 class Tally:
-    """What the callers saw, and what the subscriber was told; from many threads."""
+    """The counts of the callers and of the subscriber, collected from many threads."""
 
     made: int = 0
     seen: Counter[str] = field(default_factory=Counter)
@@ -91,7 +91,7 @@ class Tally:
             self.seen[outcome] += 1
 
     def hear(self, event: Event) -> None:
-        """The subscriber."""
+        """Count an event of the client. This method is the client's subscriber."""
         with self._lock:
             self.told[type(event).__name__] += 1
             if isinstance(event, CallStarted):
@@ -111,20 +111,21 @@ class Tally:
                 self.told[event.outcome] += 1
 
     def _all_sent(self, model: str, requests: dict[str, int]) -> bool:
-        """One request for each attempt, but for those that their caller left, and those sent again.
+        """Whether the server has received one request for each attempt of a model.
 
-        Of those that were sent again the server may have read both, or only the second.
+        An attempt whose caller left may have sent no request. Of an attempt that was sent again, the server may have
+        received both requests or only the second.
         """
         attempts = self.by_model[model]
         return attempts - self.unsent[model] <= requests.get(model, 0) <= attempts + self.resent[model]
 
     def check(self, requests: dict[str, int]) -> list[str]:
-        """What does not add up; `requests` is the emulator's own count."""
+        """The counts that do not agree. `requests` are the emulator's own counts by model."""
         told, seen = self.told, self.seen
         sums = (
             ("calls begun", told["CallStarted"], self.made),
             ("calls ended", told["CallEnded"], self.made),
-            # A stream that its caller left may have come to either end in what was read ahead.
+            # A stream that its caller left may already have ended in the data that was read ahead.
             ("calls told as failed", min(told["failed"], seen["failed"]), seen["failed"]),
             ("calls told as answered", min(told["answered"], seen["answered"]), seen["answered"]),
             ("calls with an outcome", told["answered"] + told["failed"] + told["cancelled"], sum(seen.values())),
@@ -132,14 +133,14 @@ class Tally:
             ("attempts ended", told["AttemptEnded"], told["AttemptStarted"]),
             ("attempts in the calls' ends", self.attempts_said, told["AttemptEnded"]),
             ("attempts still open", len(self.open_attempts), 0),
-            # An attempt whose caller left before it was sent has reached nobody.
+            # An attempt whose caller left before it was sent is not in the server's count.
             *((f"requests to {model} for its attempts", self._all_sent(model, requests), True) for model in MODELS),
         )
         return self.wrong + [f"{what}: {found}, should be {due}" for what, found, due in sums if found != due]
 
 
 def make_client(base_url: str, tally: Tally) -> FallbackClient:
-    """A client whose backoff takes no time and whose events are counted."""
+    """A client without backoff delays, whose events are counted."""
     client = FallbackClient(list(MODELS), base_url=base_url, api_key=KEY)
     parts_of(client).runtime.random = lambda: 0.0
     client.subscribe(tally.hear)
@@ -147,7 +148,7 @@ def make_client(base_url: str, tally: Tally) -> FallbackClient:
 
 
 async def run(client: FallbackClient, tally: Tally, calls: int, at_a_time: int, seed: int) -> None:
-    """Make `calls` calls, half of the callers async and half in threads, each chatting or streaming by chance."""
+    """Make `calls` calls. Half of the callers are async, half are threads; each call is randomly a chat or a stream."""
     numbers = itertools.count()
     loop = asyncio.get_running_loop()
     threads = at_a_time // 2
@@ -208,7 +209,7 @@ async def run(client: FallbackClient, tally: Tally, calls: int, at_a_time: int, 
 
 @dataclass(frozen=True)
 class Held:
-    """What the process holds: tasks of the running loop, threads, open files."""
+    """The resources of the process: tasks of the running event loop, threads, open files."""
 
     tasks: int
     threads: int
@@ -221,13 +222,13 @@ class Held:
 
 
 def resident() -> float:
-    """Resident memory in MiB."""
+    """The resident memory of this process, in MiB."""
     gc.collect()
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
 async def soak(base_url: str, tally: Tally, calls: int, settle: int, at_a_time: int) -> tuple[float, float, Held, Held]:
-    """All calls; memory after `settle` of them and at the end, and what was held before and after."""
+    """Make all calls. Returns the memory after `settle` calls and at the end, and the resources before and after."""
     client = make_client(base_url, tally)
     await run(client, tally, 2 * at_a_time, at_a_time, seed=1)
     await _let_go(client)
@@ -243,7 +244,7 @@ async def soak(base_url: str, tally: Tally, calls: int, settle: int, at_a_time: 
 async def _let_go(client: FallbackClient) -> None:
     await client.aclose()
     client.close()
-    # Closed sockets leave the loop in its next turns.
+    # The event loop removes closed sockets in its next iterations.
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -251,9 +252,9 @@ async def _let_go(client: FallbackClient) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--settle", type=int, default=2_000, help="calls before memory is first looked at")
+    parser.add_argument("--settle", type=int, default=2_000, help="calls before the first measurement of memory")
     parser.add_argument("--at-a-time", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the faults")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.serve:

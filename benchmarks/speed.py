@@ -1,4 +1,4 @@
-"""What a call costs beside the openai SDK: client CPU, import time, health and machine. See README.md.
+"""The cost of a call compared with the openai SDK: client CPU, import time, health and machine. See README.md.
 
 python benchmarks/speed.py [name ...] [--blocks 15] [--server fixed|emulator] [--strict]
 """
@@ -40,11 +40,12 @@ CASES = (
     Case("astream-500-fleet", "bench/500", "astream_fleet", "sdk_astream", 4, 0.3),
     Case("achat-500", "bench/500", "achat", "sdk_achat", 12),
     Case("achat-500-unstreamed", "bench/500", "achat_unstreamed", "sdk_achat", 12),
+    Case("achat-2000", "bench/2000", "achat", "sdk_achat", 6, 3.0),
 )
 
 
 class Twins:
-    """Both clients on one server; each method makes one call."""
+    """Both clients, with the same server. Each method makes one call."""
 
     def __init__(self, fleet: Mapping[str, Any], url: str, model: str) -> None:
         import openai
@@ -126,7 +127,7 @@ class Twins:
 
 
 _TAKE = {"openrouter_fallback": "openrouter_fallback.FallbackClient", "openai": "openai.OpenAI"}
-"""The client's class: with ours, names are looked up at their first use."""
+"""The expression that loads the client's class. Our package imports a name on its first use."""
 _MAKE = {
     "openrouter_fallback": "openrouter_fallback.FallbackClient(['a/b'], api_key='sk-or-v1-x')",
     "openai": "openai.OpenAI(api_key='x')",
@@ -134,7 +135,7 @@ _MAKE = {
 
 
 def imports(blocks: int) -> list[Row]:
-    """CPU of importing each package in a fresh interpreter with compiled bytecode, alone and with a client made."""
+    """The CPU time of importing each package in a new interpreter with compiled bytecode, with and without a client."""
     rows = []
     with runner.fresh_interpreters() as run:
 
@@ -152,7 +153,7 @@ def imports(blocks: int) -> list[Row]:
 
 
 def _per_call(work: Callable[[], object], times: int = 20_000, blocks: int = 9) -> float:
-    """Microseconds of one call, the median of several blocks."""
+    """The microseconds of one call of `work`: the median of several blocks."""
     seconds = []
     for _ in range(blocks):
         gc.collect()
@@ -164,7 +165,7 @@ def _per_call(work: Callable[[], object], times: int = 20_000, blocks: int = 9) 
 
 
 def health() -> list[Row]:
-    """One record, one query; and what an attempt takes of the store that decides."""
+    """The cost of one record and one query of health, and of one attempt's use of the health store."""
     from openrouter_fallback import HealthTracker
     from openrouter_fallback.health import HealthScopes, MemoryHealth, Rules
 
@@ -184,7 +185,7 @@ def health() -> list[Row]:
 
 
 def machine() -> list[Row]:
-    """The decision of one call: a chain of three, the first answers; and one failover before that."""
+    """The cost of the machine for one call of a chain of three models: with the first answer, and with one failover."""
     from openrouter_fallback.config.models import FallbackConfig
     from openrouter_fallback.decision.commands import Limits
     from openrouter_fallback.decision.failover import Failover

@@ -1,10 +1,11 @@
-"""Make the table of well-known families that serves until a client has fetched the list of models.
+"""Make the table of well-known families, which a client uses until it has fetched the list of models.
 
     curl https://openrouter.ai/api/v1/models > models.json
     python scripts/families.py models.json 2026-08-31 > src/openrouter_fallback/catalog/families.py
 
-A family is named by how its models' ids begin, up to a "-", a ":" or their end. It can what any of its models can, so
-that only what none of them can is left out; its context is known where all of them have the same.
+The name of a family is the beginning of its models' ids, up to a "-", a ":" or the end. A family has every ability that
+at least one of its models has. Its context length is known only if all its models have the same context length.
+`IDS` are the ids of their models, with which a misspelt id is answered.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def belongs(id: str, family: str) -> bool:
 
 
 def row(family: str, members: list[Entry]) -> str:
-    """The family's line: context, inputs, parameters. Raises `SystemExit` if the list has no model of it."""
+    """The row of a family: context, inputs, parameters. Raises `SystemExit` if the list has no model of the family."""
     if not members:
         raise SystemExit(f"the list has no model of the family {family}")
     contexts = {member["context_length"] for member in members}
@@ -61,13 +62,15 @@ def row(family: str, members: list[Entry]) -> str:
 
 
 def table(listing: Iterable[Entry], day: date) -> str:
-    """The module's text."""
+    """The text of the generated module."""
     listing = list(listing)
     rows = (row(family, [one for one in listing if belongs(one["id"], family)]) for family in FAMILIES)
+    ids = sorted({one["id"] for one in listing for family in FAMILIES if belongs(one["id"], family)})
     return (
         f'"""Well-known families, from a list of models of {day}. Made by scripts/families.py: do not edit."""\n\n'
         "from __future__ import annotations\n\nfrom typing import Final\n\n"
         f'DATE: Final = "{day}"\nFAMILIES: Final[dict[str, tuple[int | None, str, str]]] = {{\n{"".join(rows)}}}\n'
+        f"IDS: Final = (\n{''.join(f'    {json.dumps(id)},{chr(10)}' for id in ids)})\n"
     )
 
 

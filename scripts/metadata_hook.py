@@ -1,7 +1,7 @@
 """The long description for a package index: README.md with absolute links.
 
-Hatchling runs this hook whenever it builds. On a forge README's links are relative; on an index they would break. Where
-the repository is, stands once: in `[project.urls]` of pyproject.toml, which a release fills.
+Hatchling runs this hook in every build. The links of README.md are relative; on an index they would break. The URL of
+the repository is set only in `[project.urls]` of pyproject.toml, by the release.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PLACEHOLDER = "https://repository.invalid/"
-"""How an address begins that a release has not filled yet."""
+"""The beginning of the repository's URL before a release has set it."""
 _LINK = re.compile(r"(!?)(\[(?:[^\[\]]|\[[^\]]*\])*\])\((?![a-z]+:|#)([^)\s]+)\)")
 
 

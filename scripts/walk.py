@@ -1,13 +1,13 @@
-"""Walks three calls through the core and counts what a reader has to follow.
+"""Traces three calls through the core, and counts the functions, rooms, moves and returns.
 
-    python scripts/walk.py            a table
-    python scripts/walk.py --rooms    and the rooms of each call, with the functions entered in each
+    python scripts/walk.py            prints a table
+    python scripts/walk.py --rooms    also prints the rooms of each call, with the functions entered in each
 
-The calls are a healthy `achat`, a 503 and then the second model, and a stream that is cut in mid-answer and continued.
+The calls are a healthy `achat`, a 503 followed by the second model, and a stream that is cut and continued.
 A room is a folder of `openrouter_fallback`, or a module beside the folders. A move goes from a function of one room to
-a function of another; a return is a move to a room that the walk has already left. A coroutine that is resumed counts
-again; the loop waits until an answer has arrived, so that the machine does not decide how often. Comprehensions and
-lambdas do not count. The emulator serves in a thread of its own, which the walk does not see.
+a function of another room. A return is a move to a room that the walk has already left. Each resumption of a coroutine
+counts. The event loop waits until an answer has arrived completely, so that the counts do not depend on the speed of
+the computer. Comprehensions and lambdas do not count. The emulator's own thread is not traced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHAIN = ["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"]
 
 
 class Walk:
-    """What one call enters, seen by `sys.setprofile`."""
+    """The functions that one call enters, traced by `sys.setprofile`."""
 
     def __init__(self) -> None:
         self.functions: Counter[str] = Counter()
@@ -66,13 +66,13 @@ async def healthy(client: FallbackClient, emulator: Emulator) -> None:
 
 
 async def failover(client: FallbackClient, emulator: Emulator) -> None:
-    """The first model answers 503, the second one answers."""
+    """The first model fails with a 503, and the second model answers."""
     emulator.fault("overloaded", model=CHAIN[0])
     await client.achat("Say something.")
 
 
 async def seam(client: FallbackClient, emulator: Emulator) -> None:
-    """The first model's stream is cut in mid-answer, the second one continues it."""
+    """The first model's stream is cut in mid-answer, and the second model continues the answer."""
     emulator.fault("cut", model=CHAIN[0], after_tokens=3)
     async for _ in client.astream("Say something."):
         pass
@@ -86,7 +86,7 @@ CALLS: dict[str, Callable[[FallbackClient, Emulator], Awaitable[None]]] = {
 
 
 class _Patient(selectors.DefaultSelector):
-    """Looks for data only after the emulator has sent everything, so that counts do not depend on the machine."""
+    """Reads data only after the emulator has sent everything, so that counts do not depend on the computer's speed."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         time.sleep(_PATIENCE_SECONDS)
@@ -94,13 +94,13 @@ class _Patient(selectors.DefaultSelector):
 
 
 def walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
-    """What a call enters, on an event loop that reads what has arrived in as few reads as can be."""
+    """The walk of a call, on an event loop that reads the arrived data in as few reads as possible."""
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(_Patient())) as runner:
         return runner.run(_walked(call))
 
 
 async def _walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -> Walk:
-    """The second call of a client: its first one also makes connections and reads the catalog."""
+    """The walk of a client's second call: the first call also opens connections and reads the catalog."""
     with Emulator() as emulator:
         client = FallbackClient(
             CHAIN, base_url=emulator.base_url, api_key=emulator.api_key, settings={"catalog": "never"}
@@ -118,7 +118,7 @@ async def _walked(call: Callable[[FallbackClient, Emulator], Awaitable[None]]) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rooms", action="store_true", help="also the rooms of each call")
+    parser.add_argument("--rooms", action="store_true", help="also print the rooms of each call")
     chosen = parser.parse_args()
     logging.getLogger("openrouter_fallback").addHandler(logging.NullHandler())
     walks = {name: walked(call) for name, call in CALLS.items()}

@@ -1,4 +1,4 @@
-"""This project beside its peers: overhead, outages, the fault matrix. One command; see benchmarks/README.md.
+"""Compares this project with its peers: overhead, outages, the fault matrix. See benchmarks/README.md.
 
 python benchmarks/peers [--quick] [--only NAME ...] [--parts overhead outages faults] [--faults typical|all]
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-if __package__ in (None, ""):  # Run by its path: the package's own name is needed for its imports.
+if __package__ in (None, ""):  # Run by its path: the relative imports need the package's name.
     sys.path[0] = str(ROOT)
 
 from benchmarks.peers import environments, faults, outages, overhead, report  # noqa: E402
@@ -41,7 +41,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=PARTS,
         help=f"of: {', '.join(PARTS)}; all by default",
     )
-    parser.add_argument("--keep", metavar="FILE", type=Path, help="take what is not measured now from this JSON")
+    parser.add_argument("--keep", metavar="FILE", type=Path, help="take the parts not measured now from this file")
     parser.add_argument("--quick", action="store_true", help="fewer calls and rows, two minutes; figures mean little")
     parser.add_argument("--faults", choices=("typical", "all"), default="typical", help="rows of the fault matrix")
     scenarios = [scenario.name for scenario in outages.SCENARIOS]
@@ -61,11 +61,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help=f"kinds of faults, of: {', '.join(faults.CLASSES)}",
     )
-    parser.add_argument("--here", action="store_true", help="the peers that this environment has, in it")
-    parser.add_argument("--calls", type=int, help="calls in an outage, instead of 40")
-    parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead, instead of 11")
-    parser.add_argument("--jobs", type=int, default=4, help="peers that are waited for at a time (not in overhead)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, after each part")
+    parser.add_argument("--here", action="store_true", help="measure the peers that are installed in this environment")
+    parser.add_argument("--calls", type=int, help="calls in an outage (default: 40)")
+    parser.add_argument("--rounds", type=int, help="blocks for each row of the overhead (default: 11)")
+    parser.add_argument("--jobs", type=int, default=4, help="peers to measure at a time (not for the overhead)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file after each part")
     parser.add_argument("--write", action="store_true", help="write peers.md and peers.png beside README.md")
     chosen = parser.parse_args(argv)
     if chosen.only and not _selected(chosen.only):
@@ -80,7 +80,7 @@ def _selected(only: Sequence[str] | None) -> list[Peer]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, write; the exit status is 1 if a peer could not be measured somewhere."""
+    """Measure, print and write the figures. The exit status is 1 if a measurement of a peer failed."""
     chosen = arguments(argv)
     begun = time.perf_counter()
     peers = _selected(chosen.only)
@@ -89,12 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         environments.prepare(peer.environment for peer in peers)
     if not peers:
-        raise SystemExit("none of these is installed here; without --here each gets an environment of its own")
+        raise SystemExit("no selected peer is installed here; without --here each peer gets its own environment")
 
     def say(what: str) -> None:
         print(f"{time.perf_counter() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # the emulator's word for a client that has left
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # no warnings about clients that disconnected
     kept = json.loads(chosen.keep.read_text(encoding="utf-8")) if chosen.keep else {}
     found: dict[str, Any] = {"seconds": 0, **kept, **_about(peers, chosen)}
     for part in PARTS:

@@ -1,7 +1,7 @@
-"""A process that imports an adapter, makes its chain and makes one call: what that takes, as one line of JSON.
+"""A process that imports an adapter, makes its chain and makes one call; it prints the cost as one line of JSON.
 
-Run in a peer's environment: python cold.py ADAPTER BASE_URL KEY OPTIONS(JSON). It imports nothing beforehand that a
-peer could need.
+Run in a peer's environment: python cold.py ADAPTER BASE_URL KEY OPTIONS(JSON). Before the measurement, the process
+imports nothing that a peer could need.
 """
 
 import sys
@@ -13,7 +13,7 @@ sys.path.append(__file__.rpartition("/benchmarks/")[0])
 
 
 def resident() -> float:
-    """MiB of memory that this process holds now."""
+    """The resident memory of this process, in MiB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
 
@@ -34,7 +34,7 @@ def main() -> None:
     import asyncio
 
     async def many() -> None:
-        chain = made()  # A client may belong to the loop of its first call.
+        chain = made()  # A client may be bound to the event loop of its first call.
         for _ in range(3):
             await asyncio.gather(*(chain.acall() for _ in range(64)))
 
@@ -43,7 +43,7 @@ def main() -> None:
     print("\n" + json.dumps(figures), flush=True)
     import os
 
-    os._exit(0)  # Some peers have threads that would not end.
+    os._exit(0)  # Some peers have threads that do not end.
 
 
 main()

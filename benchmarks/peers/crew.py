@@ -1,4 +1,4 @@
-"""A peer's process, told what to do line by line."""
+"""Controls a peer's process with commands, one per line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .table import Peer
 
 
 class Failed(Exception):
-    """The peer's process could not do what it was told; the message is its own."""
+    """A command of the peer's process failed. The message comes from the process."""
 
 
 class Member:
-    """The process of one peer. As a context manager it is killed at the end."""
+    """The process of one peer. The end of a `with` block kills the process."""
 
     def __init__(self, peer: Peer, *, here: bool, core: int | None = None) -> None:
         self.peer = peer
@@ -37,7 +37,7 @@ class Member:
         )
 
     def tell(self, do: str, *, patience: float, **arguments: Any) -> dict[str, Any]:
-        """What the process answers within so many seconds; raises `Failed`."""
+        """Run a command in the process; return its answer. Raises `Failed` after `patience` seconds or on an error."""
         stdin, stdout = _open(self._process.stdin), _open(self._process.stdout)
         try:
             stdin.write(json.dumps({"do": do, "options": dict(self.peer.options), **arguments}) + "\n")
@@ -66,7 +66,7 @@ class Member:
     ) -> None:
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # What was not read when it ended.
+            with contextlib.suppress(BrokenPipeError):  # unread commands of a process that has ended
                 _open(pipe).close()
 
 

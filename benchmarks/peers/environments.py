@@ -1,4 +1,4 @@
-"""An environment for each peer, made where it is missing or its requirements have changed."""
+"""The virtual environments of the peers. An environment is made if it is missing or its requirements have changed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CACHE = HERE.parent / ".peers"
 
 
 def python_of(name: str) -> Path:
-    """The interpreter of an environment, whether it is there or not."""
+    """The path of the interpreter of an environment. The environment need not exist."""
     return CACHE / name / "bin" / "python"
 
 
 def prepare(names: Iterable[str]) -> None:
-    """Make what is missing. Raises SystemExit with pip's last words where that fails."""
+    """Make the missing environments. Raises SystemExit with the end of pip's output if that fails."""
     for name in sorted(set(names)):
         wanted = (HERE / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
         stamp = CACHE / name / "requirements.txt"
@@ -42,17 +42,17 @@ def prepare(names: Iterable[str]) -> None:
 
 
 def command(peer: Peer, script: str, *arguments: str, here: bool) -> list[str]:
-    """Run one of this folder's scripts in the peer's environment, or (`here`) in the one that runs this."""
+    """The command line that runs a script of this folder in the peer's environment, or with `here` in this one."""
     python = sys.executable if here else str(python_of(peer.environment))
     return [python, "-P", str(HERE / script), peer.adapter, *arguments]
 
 
 def variables() -> Mapping[str, str]:
-    """No keys, no telemetry to anybody, this checkout's own packages for the rows of ours, bytecode kept."""
+    """The environment variables of a peer's process: without API keys and telemetry, with this checkout's packages."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
     for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "PYTHONDONTWRITEBYTECODE"):
         kept.pop(name, None)
-    # LiteLLM takes an answer that repeats its chunks for a model gone astray; here every word is the same.
+    # LiteLLM aborts an answer with many equal chunks. Here all words of an answer are equal.
     litellm = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "REPEATED_STREAMING_CHUNK_LIMIT": "1000000"}
     return {**kept, **litellm, "PYTHONPATH": str(ROOT / "src")}
 
@@ -68,6 +68,6 @@ def versions(peer: Peer, *, here: bool) -> dict[str, str]:
 
 
 def installed(peers: Iterable[Peer]) -> list[Peer]:
-    """Those of the peers whose packages are there where this runs."""
+    """The peers whose packages are installed in this environment."""
     here = {distribution.name for distribution in metadata.distributions()}
     return [peer for peer in peers if here.issuperset(peer.packages)]

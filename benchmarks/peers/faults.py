@@ -1,8 +1,8 @@
-"""The fault matrix for every peer: each way in which the first model fails, on each of the four ways to ask.
+"""The fault matrix for every peer: each fault of the first model, with each of the four kinds of calls.
 
-The rows are this project's own (`tests/cases/matrix.py`), but for those that only it has words for. Both models would
-say the same, so a cell is good if the caller gets that text, whole, once; or, where no other model may be asked or text
-was delivered already, an error that tells what happened.
+The rows are those of this project (`tests/cases/matrix.py`), without rows about features that peers lack. Both models
+have the same answer. A cell is good if the caller gets this text once and complete. If no other model may be called,
+or if text was already delivered, a cell is also good if the caller gets an error that names the cause.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .table import Peer
 SURFACES = {"invoke": "call", "ainvoke": "acall", "stream": "stream", "astream": "astream"}
 TIMEOUT = 3.0
 DEADLINE = 15.0
-"""Seconds: the first is each peer's bound on a model's silence, after the second nobody waits any more."""
+"""Seconds: TIMEOUT is each peer's limit for a model's silence; after DEADLINE the benchmark stops waiting."""
 TEXT = "Whole, in many pieces: “naïve” 東京 e\u0301 — one two three four five six seven eight nine ten."
 PACE = 0.02
-"""Between two tokens where the fault comes after some: the first of them is delivered before."""
+"""Seconds between two tokens before a fault, so that the first tokens are delivered before the fault."""
 MOST_BYTES = 2**24
 
 
 def _class_of(case: Case) -> str:
-    """Which line of the picture a row belongs to; the first that holds."""
+    """The row of the picture for a case: the first class that matches."""
     place = case.details.get("place")
     for name, holds in {
         "all models fail": case.everywhere,
@@ -76,7 +76,7 @@ _TYPICAL_IN_PLACES = frozenset({"authentication", "provider_unavailable", "rate_
 
 
 def _applies(case: Case) -> bool:
-    """Rows about tools, other endpoints and this project's bound on an event's size say nothing of peers."""
+    """Whether a case applies to peers. Cases about tools, other endpoints and our limit of an event's size do not."""
     return not (case.tools or ":" in case.first or ":" in case.second or case.details.get("size", 0) > MOST_BYTES)
 
 
@@ -94,14 +94,14 @@ _ROWS["quick"] = tuple(next(case for case in _ROWS["typical"] if _class_of(case)
 
 
 def rows(which: str, classes: Container[str] = CLASSES) -> list[Case]:
-    """The rows of the matrix: "all", the "typical" ones, or ("quick") one of each class."""
+    """The cases of the matrix: "all", "typical", or "quick" (one case of each class)."""
     return [case for case in _ROWS[which] if _class_of(case) in classes]
 
 
 def measure(
     peers: Sequence[Peer], *, rows: Sequence[Case], here: bool, jobs: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """By peer: each cell as wanted or not, with a note; `jobs` peers at once."""
+    """The cells by peer: whether each is good, and a note. `jobs` peers are measured at a time."""
 
     def one(peer: Peer) -> dict[str, Any]:
         try:
@@ -120,7 +120,7 @@ def _cells(member: Member, emulator: Emulator, rows: Sequence[Case]) -> dict[str
     asked: list[tuple[Case, str]] = [
         (case, surface) for case in rows for surface in SURFACES if "stream" in surface or not case.only_streamed
     ]
-    asked.sort(key=lambda cell: not cell[0].hasty)  # Those that wait wait together.
+    asked.sort(key=lambda cell: not cell[0].hasty)  # cells that wait are in the same waves
     emulator.reply(text=TEXT)
     cells = [([f"warm-{surface}/first", f"warm-{surface}/second"], surface) for surface in SURFACES.values()]
     for number, (case, surface) in enumerate(asked):
@@ -150,7 +150,7 @@ def _cells(member: Member, emulator: Emulator, rows: Sequence[Case]) -> dict[str
 
 
 def judge(case: Case, surface: str, outcome: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the caller got what he should, and in a few words what he got."""
+    """Whether the outcome of a call is good, and a short description of the outcome."""
     if outcome["hung"]:
         return False, f"no end within {DEADLINE:g} s"
     text, wanted = outcome["text"], case.answer.get("text", TEXT)
@@ -184,7 +184,7 @@ _WORDS: Mapping[FailureKind | None, tuple[str, ...]] = {
 
 
 def _tells(case: Case, outcome: dict[str, Any]) -> bool:
-    """The upstream's status or its words are in the error, or in one of its causes."""
+    """Whether the error, or one of its causes, contains the upstream's status or message."""
     row = ERRORS.get(case.fault)
     status = case.details.get("status", row.status if row else FAULTS[case.fault].details.get("status"))
     words = [case.details.get("message", row.message if row else None), *_WORDS.get(case.kind, ())]

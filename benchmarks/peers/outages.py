@@ -1,4 +1,4 @@
-"""What an outage of the primary costs: answers, waiting, requests in vain. For each peer an emulator plays it."""
+"""The cost of an outage of the primary: answers, waiting time, failed requests. Each peer has its own emulator."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .table import Peer
 FIRST, SECOND = "bench/first", "bench/second"
 HEALTHY_SECONDS = 0.05
 TIMEOUT = 2.0
-"""Seconds after which a silent model is given up, in each peer's own word for it; by default 30 s (ours) to 10 min."""
+"""Seconds after which a silent model fails, set with each peer's own option. The defaults are 30 s (ours) to 10 min."""
 DEADLINE = 20.0
-"""Seconds after which nobody waits for an answer any more."""
+"""Seconds after which the benchmark stops waiting for an answer."""
 AT_A_TIME = 4
 TEXT = "The whole answer, one word after another, and then its end."
 
@@ -55,12 +55,12 @@ def measure(
     scenarios: Sequence[Scenario],
     say: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
-    """By scenario and peer: the share answered whole, seconds, requests. `jobs` peers are measured at once."""
+    """By scenario and peer: the share of complete answers, seconds, requests. `jobs` peers are measured at a time."""
 
     def one(peer: Peer) -> dict[str, dict[str, Any]]:
         found = {}
         with Emulator() as emulator, Member(peer, here=here) as member:
-            for scenario in (scenarios[0], *scenarios):  # What is first done in the first calls does not count.
+            for scenario in (scenarios[0], *scenarios):  # the first run warms up and does not count
                 try:
                     found[scenario.name] = _scenario(member, emulator, scenario, calls, seconds)
                 except Failed as failure:

@@ -1,4 +1,4 @@
-"""What a call costs on a healthy model: client CPU, cold start, memory. One server of ready-made bytes for all."""
+"""The cost of a call of a healthy model: client CPU, cold start, memory. All peers call one server of fixed bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True)
 class Load:
-    """One column: so many calls of a surface make a block."""
+    """One column of the table. A block has `calls` calls of one surface."""
 
     name: str
     model: str
@@ -45,10 +45,10 @@ _COLD_KEYS = ("seconds", "cpu", "imported", "busy")
 def measure(
     peers: Sequence[Peer], *, rounds: int, cold_rounds: int, hasty: bool, here: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """By load and peer: ms of CPU per call and its ratio to the reference's, with quartiles; and the cold starts.
+    """By load and peer: CPU milliseconds per call and the ratio to the reference, with quartiles; and the cold starts.
 
-    In each round every peer has one block, in an order that turns from round to round; the ratio is taken within the
-    round. Clients run on one core, one at a time, the server on another. `hasty` makes the blocks short.
+    In each round every peer runs one block; the order rotates from round to round. A ratio compares two blocks of the
+    same round. The clients run on one core, one at a time, and the server on another core. `hasty` shortens the blocks.
     """
     found: dict[str, Any] = {}
     with runner.served("fixed") as url:

@@ -1,4 +1,4 @@
-"""The figures as tables for the terminal and for Markdown, and as one picture."""
+"""Reports of the figures: tables for the terminal and for Markdown, and a picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A title, the columns' names, a row for each peer, and what has to be known when reading it."""
+    """A title, the names of the columns, a row for each peer, and a note for the reader."""
 
     title: str
     columns: Sequence[str]
@@ -29,7 +29,7 @@ class Table:
 
 
 def terminal(found: Mapping[str, Any]) -> str:
-    """All tables, their columns aligned."""
+    """All tables as text with aligned columns."""
     blocks = []
     for table in tables(found):
         widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
@@ -63,7 +63,7 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def broken(found: Mapping[str, Any]) -> bool:
-    """Whether some peer could not be measured somewhere."""
+    """Whether a measurement of a peer failed."""
     rows = [
         *(row for part in ("overhead", "outages") for rows in found.get(part, {}).values() for row in rows.values()),
         *found.get("faults", {}).values(),
@@ -72,7 +72,7 @@ def broken(found: Mapping[str, Any]) -> bool:
 
 
 def tables(found: Mapping[str, Any]) -> list[Table]:
-    """Those whose figures are there."""
+    """The tables whose figures exist."""
     made: list[Table] = []
     names = list(found["peers"])
     if "overhead" in found:
@@ -198,7 +198,7 @@ def _instead(result: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def plot(found: Mapping[str, Any], path: Path) -> None:
-    """One picture of what was measured, as PNG."""
+    """Draw the figures as one PNG picture."""
     import matplotlib
 
     matplotlib.use("Agg")

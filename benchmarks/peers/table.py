@@ -1,4 +1,4 @@
-"""Who is measured: one row for each, with what its documentation recommends for failover."""
+"""The table of the peers, each with the settings that its documentation recommends for failover."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Peer:
-    """One row: `environment` is the requirement file, `adapter` the module, `options` what its chain is given.
+    """One peer.
 
-    `packages` are those whose versions are reported, `source` is the page that recommends the settings. `overhead` says
-    whether it is measured on a healthy model: a row that differs from another only in its retries is not.
+    - `environment`: the name of the requirements file. `adapter`: the module. `options`: the options of its `Chain`.
+    - `packages`: the packages whose versions are reported. `source`: the page that recommends the settings.
+    - `overhead`: whether the peer is measured with a healthy model. A peer that differs from another only in its
+      retries is not.
     """
 
     name: str

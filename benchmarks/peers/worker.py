@@ -1,6 +1,8 @@
-"""A process in a peer's environment that makes calls as it is told: JSON lines in and out, standard library only.
+"""A process in a peer's environment that makes calls on command. It uses the standard library only.
 
-python worker.py ADAPTER; commands are the functions of `COMMANDS`, by name, with their arguments.
+python worker.py ADAPTER
+
+Commands and answers are lines of JSON. A command has the name of a function of `COMMANDS`, and its arguments.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from typing import Any
 
 ASYNC = ("acall", "astream")
 AT_A_TIME = 48
-"""Cells of the fault matrix under way; most of their time is waiting."""
+"""The number of cells of the fault matrix that run at a time. They mostly wait."""
 MOST_CHARACTERS = 3_000
-"""Of an error's text, and of an answer's beginning and end."""
+"""The most characters of an error's text, and of an answer's beginning and end."""
 
 
 class Worker:
@@ -33,8 +35,8 @@ class Worker:
     def block(
         self, base_url: str, key: str, options: dict[str, Any], model: str, surface: str, calls: int, at_a_time: int
     ) -> dict[str, float]:
-        """CPU seconds of so many calls of one healthy chain, and their characters."""
-        name = f"{base_url} {model} {surface in ASYNC}"  # A peer's client may belong to one loop.
+        """The CPU seconds of `calls` calls of one healthy chain, and the number of their characters."""
+        name = f"{base_url} {model} {surface in ASYNC}"  # A peer's client may be bound to one event loop.
         chain = self._chains.get(name)
         if chain is None:
             models = [model, model.replace("bench", "other")]
@@ -75,7 +77,7 @@ class Worker:
         seconds: float,
         deadline: float,
     ) -> dict[str, Any]:
-        """One chain under load: what came of up to `calls` calls; after `seconds` no more are begun."""
+        """The outcomes of up to `calls` calls of one chain. After `seconds`, no further call starts."""
         chain = self._make(base_url, key, models, timeout, **options)
         left, outcomes = iter(range(calls)), []
 
@@ -95,7 +97,7 @@ class Worker:
     def cells(
         self, base_url: str, key: str, options: dict[str, Any], timeout: float, deadline: float, cells: list[Any]
     ) -> dict[str, Any]:
-        """A chain of its own for each of many calls, in waves: `cells` are [models, surface]."""
+        """The outcomes of many calls, each with its own chain, made in waves. `cells` are [models, surface]."""
         outcomes = []
 
         async def ask(chain: Any, surface: str, threads: ThreadPoolExecutor) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class Worker:
             return await asyncio.get_running_loop().run_in_executor(threads, _in_a_thread, chain, surface, deadline)
 
         async def wave(cells: list[Any]) -> list[dict[str, Any]]:
-            # Chains are made before anybody's clock runs: it takes some peers long, and would block the others.
+            # Chains are made before the measurement starts: some peers take long, and would block the other calls.
             chains = [self._make(base_url, key, models, timeout, **options) for models, _ in cells]
             with ThreadPoolExecutor(len(cells)) as threads:
                 asked = (ask(chain, surface, threads) for chain, (_, surface) in zip(chains, cells, strict=True))
@@ -123,7 +125,7 @@ async def _asked(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
             pieces.append(await chain.acall())
         else:
             async for piece in chain.astream():
-                pieces.append(piece)  # noqa: PERF401 - what came before an error counts
+                pieces.append(piece)  # noqa: PERF401 - the pieces before an error count
 
     begun = time.perf_counter()
     try:
@@ -139,13 +141,13 @@ async def _asked(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
 
 
 def _leaving() -> bool:
-    """Whether this call is ended from outside (Ctrl-C), and not by its own library."""
+    """Whether this call is cancelled from outside (Ctrl-C), and not by the peer's library."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _in_a_thread(chain: Any, surface: str, deadline: float) -> dict[str, Any]:
-    """A synchronous call cannot be ended from outside: past its deadline its thread is left behind."""
+    """Make a synchronous call in a thread. A call past its deadline cannot be cancelled, so its thread is abandoned."""
     pieces: list[str] = []
     raised: list[BaseException] = []
 
@@ -181,7 +183,7 @@ def _outcome(pieces: list[Any], begun: float, error: BaseException | None, *, hu
 
 
 def _tree(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it groups, and its causes."""
+    """The error, the errors of its groups, and the causes of all of them."""
     seen: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left:
@@ -204,7 +206,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {"block": Worker.block, "outage": Work
 
 
 def main() -> None:
-    # What peers print goes to stderr; the real stdout is the coordinator's.
+    # The output of peers goes to stderr, because stdout carries the answers to the coordinator.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker(sys.argv[1])

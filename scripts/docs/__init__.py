@@ -1,1 +1,1 @@
-"""The pages and drawings in docs/ that are made from the code. `python -m scripts.docs` writes them."""
+"""Generates pages and drawings of docs/ from the code. `python -m scripts.docs` writes them."""

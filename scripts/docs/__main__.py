@@ -1,7 +1,7 @@
-"""Write the pages and drawings of docs/ that are made from the code:
+"""Generate the pages and drawings of docs/ from the code:
 
-.venv/bin/python -m scripts.docs            # writes what is not as the code has it
-.venv/bin/python -m scripts.docs --check    # only says what that is, and exits with 1
+.venv/bin/python -m scripts.docs            # writes the files that differ from the code
+.venv/bin/python -m scripts.docs --check    # only lists these files, and exits with 1 if there are any
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ COMMAND = "python -m scripts.docs"
 
 
 def made() -> dict[str, str]:
-    """Every file that is made, by its path below docs/."""
+    """The text of every generated file, by its path below docs/."""
     return {**configuration.made(), **failures.made(), **emulator.made(), **decisions.made(DOCS)}
 
 
 def stale() -> dict[str, str]:
-    """Those of them that are not as the code has them."""
+    """The generated files whose text on disk differs."""
     files = {DOCS / name: text for name, text in made().items()}
     return {
         path.relative_to(DOCS).as_posix(): text

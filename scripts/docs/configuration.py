@@ -119,7 +119,7 @@ _NOTES: Final[Mapping[str, str]] = {
 
 
 def made() -> dict[str, str]:
-    """The page."""
+    """The text of the page, by its name."""
     load_config(_parsed(EXAMPLE))
     parts = [_HEAD, *(_section(*section) for section in SECTIONS), _environment()]
     return {"configuration.md": "\n".join(parts)}
@@ -147,7 +147,7 @@ def _fields(model: type[Frozen]) -> Iterator[tuple[str, FieldInfo, Json]]:
     whole = config_schema()
     inner = whole["properties"]["fallback"] if model is FallbackConfig else whole["$defs"][model.__name__]
     for key, field in model.model_fields.items():
-        if model is ModelConfig and key == "id":  # the key above
+        if model is ModelConfig and key == "id":  # the id is the key of the mapping
             continue
         yield key, field, inner["properties"][key]
 
@@ -178,7 +178,7 @@ _NAMED: Final = {
 
 
 def _allowed(schema: Json) -> str:
-    """What the JSON Schema of a key allows, in words."""
+    """The allowed values of a key in words, from its JSON Schema."""
     if "$ref" in schema:
         return _NAMED[schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:

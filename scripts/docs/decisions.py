@@ -1,4 +1,4 @@
-"""How one call is decided: the drawings, and the tables of `how-it-decides.md` between its `made` marks."""
+"""The drawings about the decisions of a call, and the tables of `how-it-decides.md` between its `made` marks."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ DONE_NEXT: Final[Mapping[Action, tuple[str, str]]] = {
     Action.RAISE: ("raise", "no other model is called"),
     Action.USE_UP: ("the same model", "until its attempts are used up, then the next"),
 }
-"""What an action means, and more of it."""
+"""The meaning of each action, and a longer explanation."""
 
 HURTS: Final = {"model": "the model", "endpoint": "the endpoint", None: "nothing"}
 
 
 def whose(rule: Rule) -> str:
-    """Against whose health a failure counts."""
+    """The object whose health a failure worsens, in words."""
     return "the model: its circuit opens at once" if rule.disables else HURTS[rule.hurts]
 
 
 def made(docs: Path) -> dict[str, str]:
-    """The drawings, and the page with its tables renewed."""
+    """The text of the drawings, and of the page with updated tables, by file name."""
     page = (docs / PAGE).read_text()
     for name, table in (("breaker", breaker_table()), ("open", _open_times()), ("time", _deadlines())):
         page = re.sub(rf"(<!-- made: {name} -->\n).*?(<!-- end -->)", rf"\1\n{table}\n\2", page, flags=re.DOTALL)
@@ -88,11 +88,11 @@ _BREAKER_ARROWS: Final = {
         80,
     ),
 }
-"""The arrows, and how many characters a line of their labels may have."""
+"""The arrows, and the longest line of their labels in characters."""
 
 
 def breaker_drawing() -> str:
-    """The states of a breaker, and what leads from one to another."""
+    """The drawing of a breaker's states and transitions."""
     moves = _grouped(step for step in breaker_steps() if step.source != step.target)
     said = "; ".join(f"from {_words(a)} to {_words(b)}: {', '.join(events)}" for (a, b), events in moves.items())
     parts = [box.svg() for box in _BREAKER_BOXES.values()]
@@ -105,7 +105,7 @@ def breaker_drawing() -> str:
 
 
 def _grouped(steps: Iterable[Step]) -> dict[tuple[str, str], list[str]]:
-    """The events of each way from one state to another."""
+    """The events of each transition from one state to another."""
     moves: dict[tuple[str, str], list[str]] = {}
     for step in steps:
         events = moves.setdefault((step.source, step.target), [])
@@ -115,7 +115,7 @@ def _grouped(steps: Iterable[Step]) -> dict[tuple[str, str], list[str]]:
 
 
 def breaker_table() -> str:
-    """What every event does in every state."""
+    """The table of the effect of every event in every state."""
     led = {(step.event, step.source): step.target for step in breaker_steps()}
     rows = ["| | " + " | ".join(f"in {_words(state)}" for state in State) + " |", "|---|---|---|---|"]
     rows.append("| admitted | " + " | ".join(admitted()[state] for state in State) + " |")
@@ -209,11 +209,11 @@ _CALL_WORDS: Final = {
     ("waiting", "raised", "out_of_time"): "time is over",
     ("waiting", "left", "left"): "the caller left",
 }
-"""What an event is called in the drawing; "": another one says it already."""
+"""The label of each event in the drawing; "" for an event that another label covers."""
 
 
 def call_drawing() -> str:
-    """The states of one call."""
+    """The drawing of the states of one call."""
     steps = call_steps()
     order = list(_CALL_WORDS)
     steps.sort(key=lambda step: order.index((step.source, step.target, step.event)))
@@ -227,14 +227,14 @@ def call_drawing() -> str:
     return drawing("call", _WIDTH, 496, "The states of one call", "; ".join(told), parts)
 
 
-# What each kind of failure leads to
+# The actions after each kind of failure
 
 _KIND_WIDTH, _PER_LINE = 143, 3
 _MARKS: Final = {"model": "●", "endpoint": "■", "out": "×", None: "○"}
 
 
 def failures_drawing() -> str:
-    """The table of verdicts: kinds of failure, and what is done next."""
+    """The drawing of the kinds of failure and the next action for each."""
     rows: dict[Action, list[FailureKind]] = {}
     for kind, rule in SMART.items():
         rows.setdefault(rule.action, []).append(kind)

@@ -1,7 +1,7 @@
-"""Boxes and arrows as SVG: by a table of places, without a program that would have to be there.
+"""Draws boxes and arrows as SVG from a table of coordinates, without an external program.
 
-A drawing's colours are those of the text around it, which `site.css` sees to; where it stands alone, as on a forge, it
-brings a light or a dark ground of its own, as the system has it.
+On the site, `site.css` gives a drawing the colours of the surrounding text. As a separate file, for example on a forge,
+a drawing has its own background, light or dark according to the system's setting.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Box:
-    """A box with its title and smaller lines below; x and y are its upper left corner, `tone` good, wary or bad."""
+    """A box with a title and smaller lines below. (x, y) is the upper left corner; `tone` is good, wary or bad."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Box:
     tone: str = ""
 
     def svg(self) -> str:
-        """The element."""
+        """The SVG elements of the box."""
         middle, first = self.x + self.width / 2, self.y + self.height / 2 + 5 - len(self.lines) * LINE / 2
         rows = [text(middle, first, [self.title], "b", middle=True)]
         rows.append(text(middle, first + LINE, self.lines, "s", middle=True))
@@ -46,7 +46,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """An arrow along an SVG path, and where its label begins (or, `middle`, has its middle)."""
+    """An arrow along an SVG path. (x, y) is the start of its label or, with `middle`, the middle of its label."""
 
     path: str
     x: float
@@ -54,13 +54,13 @@ class Arrow:
     middle: bool = False
 
     def svg(self, name: str, lines: Sequence[str]) -> str:
-        """The element."""
+        """The SVG elements of the arrow and its label."""
         line = f'<path class="e" d="{self.path}" marker-end="url(#{name}-arrow)"/>'
         return "\n".join(filter(None, [line, text(self.x, self.y, lines, middle=self.middle)]))
 
 
 def text(x: float, y: float, lines: Sequence[str], kind: str = "", *, middle: bool = False) -> str:
-    """Lines of text below each other."""
+    """The SVG element of some lines of text, one below the other."""
     anchor = ' text-anchor="middle"' if middle else ""
     style = f' class="{kind}"' if kind else ""
     return "\n".join(
@@ -70,7 +70,7 @@ def text(x: float, y: float, lines: Sequence[str], kind: str = "", *, middle: bo
 
 
 def drawing(name: str, width: float, height: float, title: str, description: str, parts: Sequence[str]) -> str:
-    """A whole file. Whoever hears it instead of seeing it gets the title and the description."""
+    """The text of an SVG file. Screen readers read the title and the description."""
     head = (
         f'<svg class="drawn" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"'
         f' aria-labelledby="{name}-title {name}-said">'

@@ -1,4 +1,4 @@
-"""`emulator.md`: every fault of the emulator and every rule of its strict mode, as the code has them."""
+"""Generates `emulator.md`: every fault of the emulator and every rule of its strict mode."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAMES: Final = ", ".join(f"`{name}`" for name in ERROR_DETAILS)
 
 
 def made() -> dict[str, str]:
-    """The page."""
+    """The text of the page, by its name."""
     odd = {name: FAULTS[name] for name in (*REFUSALS, *SHAPES)}
     own = {name: kind for name, kind in FAULTS.items() if name not in ERRORS and name not in odd}
     parts = [
@@ -73,7 +73,7 @@ def _table(kinds: dict[str, Kind], *, sourced: bool = False) -> str:
 
 
 def _details(kind: Kind) -> str:
-    """The details that a fault takes; the head of their table names those of errors, which are many."""
+    """The details of a fault; "" for an error, since a sentence above the table names the details of all errors."""
     return "" if kind.details == ERROR_DETAILS else ", ".join(f"`{name}`" for name in kind.details)
 
 

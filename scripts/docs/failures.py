@@ -1,4 +1,4 @@
-"""`failures.md`: the table of failures, as the code has it."""
+"""Generates `failures.md`: the table of failures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from openrouter_fallback.cli.output.terminal import failures as as_exit_status
 from openrouter_fallback.config.fields import OVERRIDABLE
 from openrouter_fallback.errors import AllModelsFailedError, FallbackError
 from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.failures.overflows import OVERFLOWS, OVERFLOWS_OF_ANY
 from openrouter_fallback.failures.policy import ANY_ERROR, SMART, Action
 from openrouter_fallback.failures.signs import (
     AVAILABILITY,
@@ -32,9 +33,8 @@ from openrouter_fallback.failures.wordings import (
     HISTORIES,
     ITEMS,
     LIMITS,
+    MALFORMED,
     NO_SUPPORT,
-    OVERFLOWS,
-    OVERFLOWS_OF_ANY,
     POLICIES,
     SHORT_FIELDS,
     UNKNOWN_FIELDS,
@@ -67,7 +67,7 @@ TYPICAL: Final[Mapping[FailureKind, str]] = {
     _K.LOCAL: "the cause is on this machine",
     _K.CANCELLED: "the caller left: it cancelled the call, closed the stream, or stopped reading",
 }
-# What no table of the code says, since it comes from elsewhere than an error's fields.
+# The signs of kinds that do not come from the fields of an error, so that no table of the code has them.
 _ELSEWHERE: Final[Mapping[FailureKind, str]] = {
     _K.TIMED_OUT: "a deadline of ours: first token, stall, attempt",
     _K.BAD_ANSWER: "`accept=` returned false (counts against nothing)",
@@ -122,7 +122,7 @@ next model is called. The circuit of the failed model then opens for `disable_du
 
 
 def made() -> dict[str, str]:
-    """The page."""
+    """The text of the page, by its name."""
     kept = [kind for kind in _K if ANY_ERROR[kind].action is not Action.USE_UP]
     harmless = [kind for kind in _K if kind not in kept and not ANY_ERROR[kind].disables]
     statuses = _exit_statuses()
@@ -134,7 +134,7 @@ def made() -> dict[str, str]:
 
 
 def _exit_statuses() -> dict[int, list[str]]:
-    """The command's exit statuses and the exceptions that lead to them, as the command itself has it."""
+    """The exit statuses of the command, each with its exceptions, taken from the command's own code."""
     statuses: dict[int, list[str]] = {}
     for cls in sorted(FallbackError.__subclasses__(), key=lambda cls: cls.__name__):
         try:
@@ -188,7 +188,7 @@ def _then(kind: FailureKind) -> str:
 
 
 def _recognised(kind: FailureKind) -> dict[str, list[str]]:
-    """By what it is known, as the tables say."""
+    """The signs of a kind from the tables of the classifier."""
     tables: dict[str, Mapping[str, FailureKind]] = {"`availability.code`": AVAILABILITY, "`error_type`": ERROR_TYPES}
     found = {"status": [str(status) for status, to in STATUSES.items() if to is kind]}
     for what, table in tables.items():
@@ -232,18 +232,17 @@ def _finishes() -> str:
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in FINISHES:
         means = _MEANINGS[row.meaning] + (f": `{row.kind}`" if row.kind is not None else "")
-        grouped.setdefault((means, row.source), []).append(f"`{row.name}`".replace("|", "\\|"))
+        grouped.setdefault((means, row.source), []).append(_code(row.name))
     known = ["| means | finish reasons | source |", "|---|---|---|"]
     known += [f"| {means} | {', '.join(names)} | {source} |" for (means, source), names in grouped.items()]
     parts = ["| in the name | means |", "|---|---|"]
     for meaning, kind, pattern in SIGNS:
-        words = pattern.replace("|", "\\|")
-        parts.append(f"| `{words}` | {_MEANINGS[meaning]}{f': `{kind}`' if kind is not None else ''} |")
+        parts.append(f"| {_code(pattern)} | {_MEANINGS[meaning]}{f': `{kind}`' if kind is not None else ''} |")
     return _FINISHES + "\n".join(known) + "\n" + _UNKNOWN + "\n".join(parts) + "\n"
 
 
 class Row(Protocol):
-    """A row of a table that has its source: what is matched, as whose, and where that is written."""
+    """A row of a table with sources: the pattern, the server that sends it, and the source."""
 
     @property
     def pattern(self) -> str: ...
@@ -267,6 +266,7 @@ _WORDS: Final = tuple(
             *POLICIES,
             *BAD_IDS,
             *NO_SUPPORT,
+            *MALFORMED,
         )
     )
 )
@@ -279,16 +279,22 @@ For one status the first match decides. Other lengths that are too long come bef
 
 
 def sourced(rows: Iterable[Row]) -> list[str]:
-    """A table of any rows that have a `pattern`, a `server` and a `source`: one line for each server and source."""
+    """A Markdown table of the rows, with one line for each server and source."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        grouped.setdefault((row.server, row.source), []).append(f"`{row.pattern}`".replace("|", "\\|"))
+        grouped.setdefault((row.server, row.source), []).append(_code(row.pattern))
     lines = ["| server | matched | source |", "|---|---|---|"]
     return lines + [f"| {who} | {', '.join(matched)} | {_link(where)} |" for (who, where), matched in grouped.items()]
 
 
+def _code(text: str) -> str:
+    """The text as code in a cell of a table."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|")
+
+
 def _link(source: str) -> str:
-    """A link to a page or a thread; a thread without an owner stays as it is."""
+    """A link to a page or a thread. A thread without an owner is not linked."""
     if source.startswith("https://"):
         return f"[{source.removeprefix('https://').partition('/')[0]}]({source})"
     repository, _, number = source.partition("#")

@@ -1,4 +1,4 @@
-"""For the API pages: the `description` of a pydantic field is its docstring, its `default` its value."""
+"""A griffe extension for the API pages: a pydantic field's `description` is its docstring, its `default` its value."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import griffe
 
 
 class Fields(griffe.Extension):
-    """Reads fields as their source has them."""
+    """Reads pydantic fields from the source code."""
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:
-        """Called for each attribute."""
+        """Set the docstring and the value of one attribute. griffe calls this method for each attribute."""
         call = attr.value
         if not isinstance(call, griffe.ExprCall) or str(call.function) != "Field":
             return

@@ -1,4 +1,4 @@
-"""What the state machines do, as seen by driving the real ones with every event in every state."""
+"""The transitions of the state machines, found by driving the real machines with every event in every state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULES: Final = Rules()
 
 @dataclass(frozen=True)
 class Step:
-    """In the state `source` the event led to `target`."""
+    """One transition: in the state `source`, the event leads to `target`."""
 
     source: str
     event: str
@@ -53,7 +53,7 @@ def _half_open() -> tuple[Breaker, float]:
 
 
 Event = Callable[[Breaker, float], float]
-"""Does something to the breaker and returns the time afterwards."""
+"""A function that causes an event of the breaker and returns the time after the event."""
 
 
 def _begun(breaker: Breaker, now: float, *, forced: bool = False) -> BreakerPermit:
@@ -79,7 +79,7 @@ def _row(breaker: Breaker, now: float) -> float:
 
 
 def _low(breaker: Breaker, now: float) -> float:
-    """Never as many in a row as would open it for that."""
+    """A low success rate, but never enough failures in a row to open the breaker for that reason."""
     if breaker.state(now) is not State.CLOSED:
         raise LookupError("nothing but a probe may begin")
     for number in range(20 * RULES.min_samples):
@@ -117,7 +117,7 @@ def _forced_failure(breaker: Breaker, now: float) -> float:
 
 
 def _earlier(outcome: Callable[[Breaker, BreakerPermit, float], object]) -> Event:
-    """An attempt that began before the breaker came into this state."""
+    """The event of an attempt that began before the breaker entered its current state."""
 
     def event(breaker: Breaker, now: float) -> float:
         outcome(breaker, BreakerPermit(0.0, breaker.epoch - 1, probe=False, forced=False), now)
@@ -156,7 +156,7 @@ BREAKER_EVENTS: Final[dict[str, Event]] = {
 
 
 def breaker_steps() -> Iterator[Step]:
-    """Every event in every state of the breaker; without those that cannot happen there."""
+    """The transitions of every event in every state of the breaker in which the event is possible."""
     for make in (_closed, _open, _half_open):
         for name, event in BREAKER_EVENTS.items():
             breaker, now = make()
@@ -169,7 +169,7 @@ def breaker_steps() -> Iterator[Step]:
 
 
 def admitted() -> dict[str, str]:
-    """Which calls each state admits."""
+    """The calls that each state admits, in words."""
     said = {}
     for make in (_closed, _open, _half_open):
         breaker, now = make()
@@ -182,7 +182,7 @@ def admitted() -> dict[str, str]:
 
 
 def open_seconds() -> list[float]:
-    """How long a breaker stays open while every probe fails, without jitter, until that does not change any more."""
+    """The successive open times of a breaker in seconds if every probe fails, without jitter, up to the longest."""
     breaker, now = _open()
     times: list[float] = []
     while len(times) < 2 or times[-1] != times[-2]:
@@ -194,7 +194,7 @@ def open_seconds() -> list[float]:
 
 
 def least_open_share() -> float:
-    """What the jitter leaves of these times at least."""
+    """The smallest share of an open time that remains after jitter."""
     breaker = Breaker(RULES, lambda: 1.0)
     _tripped(breaker, 0.0)
     assert breaker.open_until is not None
@@ -208,18 +208,18 @@ _CODES: Final = {FailureKind.LOCAL: "pool_exhausted", FailureKind.NOT_FOUND: "mo
 
 
 def candidate(key: str, attempts: int = 2) -> Candidate:
-    """A model on OpenRouter, or of another endpoint as `endpoint:model`."""
+    """A candidate: a model on OpenRouter, or at another endpoint if the key is `endpoint:model`."""
     endpoint = key.partition(":")[0] if ":" in key else "openrouter"
     return Candidate(key, key, HealthScopes(key, endpoint, f"{endpoint}#key", RULES.longest_open), attempts=attempts)
 
 
 def failure(kind: FailureKind) -> Failure:
-    """A failure of that kind as it usually is."""
+    """A typical failure of this kind."""
     return Failure(kind, str(kind), code=_CODES.get(kind))
 
 
 class Driven:
-    """One call, driven by hand; `state` is begun, calling, waiting, answered, raised or left."""
+    """One call that is driven event by event. `state` is begun, calling, waiting, answered, raised or left."""
 
     def __init__(self, models: Sequence[str] = MODELS, *, hedge: bool = False, prepared: str = "") -> None:
         self.now = 0.0
@@ -234,7 +234,7 @@ class Driven:
         self.gave_up: Fail | None = None
 
     def _others(self, what: str) -> None:
-        """What other calls, or a hand, have done to all models."""
+        """Prepare the health of all models: the effects of other calls, or of disabling by hand."""
         for one in self._candidates:
             if what == "cooling":
                 self._health.rate_limited(one.target, self.now, 5.0)
@@ -246,7 +246,7 @@ class Driven:
         return next((one for one in reversed(self.started) if self.machine.under_way(one.number)), None)
 
     def do(self, event: str) -> bool:
-        """Whether the event can happen now; if so it has."""
+        """Cause the event if it is possible now; return whether it was possible."""
         flight = self.under_way()
         name, _, kind = event.partition(" ")
         match name:
@@ -309,7 +309,7 @@ _DEPTH: Final = 4
 
 
 def call_steps() -> list[Step]:
-    """Every event in every state of a call: all kinds of failure first, examples of them up to four events deep."""
+    """The transitions of a call: first each kind of failure, then sequences of up to four events with examples."""
     found: dict[Step, None] = {}
     for world in _WORLDS:
         paths: list[tuple[str, ...]] = [()]
@@ -332,7 +332,7 @@ def call_steps() -> list[Step]:
 
 
 def rehearsed(kind: FailureKind) -> str:
-    """What a call does of whose every attempt ends in this kind of failure, in one line."""
+    """What a call does if every attempt ends with this kind of failure, in one line."""
     driven = Driven()
     driven.do("begin")
     said, told = [], 0

@@ -1,9 +1,9 @@
-"""Run the notebooks without a key, against the emulator, and keep what they print and draw:
+"""Run the notebooks without an API key, against the emulator, and store their outputs:
 
 .venv/bin/python -m scripts.docs.notebooks              # all of notebooks/
-.venv/bin/python -m scripts.docs.notebooks langchain    # one
+.venv/bin/python -m scripts.docs.notebooks langchain    # one notebook
 
-Execution counts and metadata are not kept: they would change with every run and tell nothing.
+Execution counts and metadata are not stored, because they would change with every run.
 """
 
 from __future__ import annotations

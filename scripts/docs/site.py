@@ -1,4 +1,4 @@
-"""What mkdocs is told beyond `mkdocs.yml`: the repository's other files are pages, drawings a part of theirs."""
+"""Hooks of mkdocs: other files of the repository become pages of the site, and drawings are inlined into pages."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "benchmarks/*", "examples/*", "notebooks/*")
-"""What pages may link to outside of docs/."""
+"""The files outside of docs/ to which pages may link."""
 PLACE = "project"
-"""Where in the site that is put."""
+"""The folder of the site for these files."""
 
 _LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)#\s]+)")
 _DRAWING = re.compile(r'<img [^>]*src="([^"]*/)?drawn/([a-z-]+)\.svg"[^>]*>')
+_PICTURE = re.compile(r"<img [^>]*>")
+_CELL = re.compile(r"<t[dh][^>]*>.*?</t[dh]>", re.DOTALL)
+_DARK_SYSTEM = re.compile(r"@media\(prefers-color-scheme:dark\)\{svg(\{[^}]*\})\}")
 _AS_IT_IS = {".md", ".png", ".svg"}
 _NOT_SEARCHED = "---\nsearch: {exclude: true}\n---\n"
 _LISTED = {".py": "python", ".yaml": "yaml", ".ipynb": "python", "": "text"}
 
 
 def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
-    """Add what stands beside docs/: Markdown and pictures as they are, code as a page with a listing."""
+    """Add the files outside of docs/: Markdown and pictures unchanged, code as a page with a listing."""
     for path in (path for pattern in BESIDE for path in sorted(ROOT.glob(pattern)) if path.is_file()):
         name = f"{PLACE}/{path.relative_to(ROOT).as_posix()}"
         if path.suffix in _AS_IT_IS:
@@ -37,7 +40,7 @@ def on_files(files: Files, *, config: MkDocsConfig, **kwargs: Any) -> Files:
 
 
 def _listing(path: Path) -> str:
-    """The file as a page; a notebook's texts, code and outputs one after another."""
+    """The page of a file. The page of a notebook has its texts, code and outputs in order."""
     text = path.read_text()
     if path.suffix != ".ipynb":
         return f"# {path.name}\n\n{_fenced(text, _LISTED[path.suffix])}"
@@ -52,7 +55,7 @@ def _cell(cell: dict[str, Any]) -> list[str]:
 
 
 def _output(output: dict[str, Any]) -> str:
-    """What a cell has printed as text; what it shows as the richest of what it is shown as."""
+    """The output of a cell: printed text as text, a shown object in its richest form."""
     if output["output_type"] == "stream":
         return _fenced("".join(output["text"]), 'text title="output"')
     data = {kind: "".join(text) for kind, text in output["data"].items()}
@@ -65,7 +68,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) -> str:
-    """Links are those of the repository, where they lead too; here they lead to where a file is in the site."""
+    """Replace links that are valid in the repository by links to the same files in the site."""
     here = page.file.src_uri
     source = here.removeprefix(f"{PLACE}/") if here.startswith(f"{PLACE}/") else f"docs/{here}"
 
@@ -80,10 +83,20 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **kwargs: Any) 
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
-    """Drawings stand in the page itself: so they have its colours, and their text can be read and found."""
+    """Inline the drawings, so that they have the page's colours, and their text can be read and searched.
+
+    Pictures get a container that scrolls. A `|` of a regular expression in a table loses its escape.
+    """
+    html = _CELL.sub(lambda found: found[0].replace("\\|", "|"), html)
+    html = _PICTURE.sub(lambda found: found[0] if _DRAWING.fullmatch(found[0]) else _scrolled(found[0]), html)
     return _DRAWING.sub(lambda found: _inlined((ROOT / "docs" / "drawn" / f"{found[2]}.svg").read_text()), html)
 
 
 def _inlined(svg: str) -> str:
-    # Scrolled by keyboard too, where it does not fit.
-    return f'<span class="drawing" tabindex="0">{svg}</span>'
+    # A reader may choose the site's scheme, whatever the system's is.
+    return _scrolled(_DARK_SYSTEM.sub(r"[data-md-color-scheme=slate] svg\1", svg))
+
+
+def _scrolled(picture: str) -> str:
+    # tabindex: a picture that is too wide can be scrolled with the keyboard.
+    return f'<span class="drawing" tabindex="0">{picture}</span>'

@@ -2,8 +2,8 @@
 
 .venv/bin/python -m scripts.docs.timeline
 
-The drill really runs, on loopback, in a few seconds. Its times differ from run to run, so `scripts.docs --check` does
-not compare the picture.
+The script runs the drill on loopback, in a few seconds. The times differ from run to run, so `scripts.docs --check`
+does not compare the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from openrouter_fallback.drill.reporting import charts
 SCENARIO = "recovery"
 FILE = Path(__file__).parents[2] / "docs" / "drawn" / "timeline.svg"
 LETTERS = "ABC"
-LEGEND = (("good", "●", "request answered"), ("bad", "✚", "request failed; below: call without failover"))
+LEGEND = (
+    ("good", "●", "request answered; below: call with failover"),
+    ("bad", "✚", "request failed; below: call without failover"),
+)
 BANDS = (("bad", "circuit open"), ("probe", "half-open"))
 
 _SHEET = (Path(charts.__file__).parents[1] / "html" / "report.css").read_text(encoding="utf-8")
@@ -30,7 +33,7 @@ def colours(dark: bool) -> dict[str, str]:
 
 
 def drawn(svg: str) -> str:
-    """The chart with a legend and a ground, in colours of its own: it stands alone on a forge."""
+    """The chart with a legend, a background and its own colours, because a forge shows it as a separate file."""
     width, height = (float(one) for one in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
     inside = re.sub(r"</?a\b[^>]*>", "", svg[svg.index(">") + 1 : svg.rindex("</svg>")])
     light, dark = colours(dark=False), colours(dark=True)

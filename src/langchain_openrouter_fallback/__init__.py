@@ -1,4 +1,4 @@
-"""A LangChain chat model that does not go down: `ChatOpenRouterFallback`, over `openrouter_fallback`."""
+"""The LangChain adapter of `openrouter_fallback`: the chat model `ChatOpenRouterFallback`, a chain of models."""
 
 try:
     import langchain_core as _langchain_core  # noqa: F401

@@ -1,4 +1,4 @@
-"""Failed attempts as LangChain's custom events, while the call goes on."""
+"""Reports failed attempts as LangChain's custom events during the call."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from openrouter_fallback.events import AttemptEnded, Event
 from .responses import attempt_dict
 
 ATTEMPT_FAILED = "openrouter_fallback_attempt_failed"
-"""The name of the custom event; its data is the attempt as in `response_metadata["attempts"]`."""
+"""The name of the custom event. Its data has the form of an entry of `response_metadata["attempts"]`."""
 
 
 class Listening:
-    """Tells the run around one call of its failed attempts. For async calls a context, which waits for the telling."""
+    """Reports the failed attempts of one call to the surrounding LangChain run.
+
+    For an async call, use it as an async context manager: the end of the block waits until all events are dispatched.
+    """
 
     __slots__ = ("_config", "_telling")
 
@@ -30,16 +33,16 @@ class Listening:
 
     @classmethod
     def here(cls) -> Self | None:
-        """None without a run around this call: LangChain has nobody to tell then, and refuses to try."""
+        """An instance for the surrounding run; None without a run, since LangChain then refuses to dispatch events."""
         config = ensure_config()
         return cls(config) if getattr(config.get("callbacks"), "parent_run_id", None) is not None else None
 
     def to(self, client: FallbackClient) -> FallbackClient:
-        """The client for a synchronous call."""
+        """The client that reports the failed attempts of a synchronous call."""
         return client.with_options(on_event=self._tell)
 
     def ato(self, client: FallbackClient) -> FallbackClient:
-        """The client for an async call."""
+        """The client that reports the failed attempts of an async call."""
         return client.with_options(on_event=self._atell)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What a chat model is made of: its fields, the core behind them, and what becomes of both in copies and pickles."""
+"""The base of the chat model: its fields, the shared client, and their behaviour in copies and pickles."""
 
 from __future__ import annotations
 
@@ -33,53 +33,53 @@ def _from_env(name: str) -> Callable[[], str | None]:
 
 
 class Configured(BaseChatModel):
-    """The part of `ChatOpenRouterFallback` that asks nothing."""
+    """The base class of `ChatOpenRouterFallback`: everything but the calls."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True, defer_build=True)
 
-    # Which models
+    # The chain and its configuration
     model: str | None = None
-    """A chain of one; for a chain of more give `models`."""
+    """The only model of the chain; for several models use `models`."""
     models: list[str | ModelConfig] | None = None
-    """The chain, in order. Beside a `config`: the chain that this model asks unless a call says otherwise."""
+    """The chain, in order. With a `config`, this is the default chain of this chat model's calls."""
     config: FallbackConfig | str | None = None
     """Chains, tiers, endpoints and settings: a `FallbackConfig`, the path of a YAML file, or a mapping."""
     endpoints: dict[str, EndpointConfig] | None = None
-    """Other OpenAI-compatible servers by name, used as `name:model`."""
+    """Other OpenAI-compatible servers by name. The id of a model there is `name:model`."""
     settings: dict[str, Any] | None = None
     """Changes to the configuration's settings, such as `{"policy": "any_error"}`."""
     task: str | None = None
-    """The task whose chain is asked."""
+    """The task whose chain is called."""
     max_cost_tier: str | None = None
-    """The dearest tier that may be asked."""
+    """The most expensive tier whose models may be called."""
     primary_provider: str | None = None
-    """The provider whose models are asked first."""
+    """The provider whose models are called first."""
     max_price: float | dict[str, float] | None = None
-    """The most that a model may cost, in USD per million tokens, or apart as `{"prompt": ..., "completion": ...}`."""
+    """The highest price of a model, in USD per million tokens: a number, or `{"prompt": ..., "completion": ...}`."""
 
-    # How they are reached
+    # The connection
     openrouter_api_key: SecretStr | Callable[[], Any] | None = Field(
         default_factory=secret_from_env("OPENROUTER_API_KEY", default=None), alias="api_key", repr=False
     )
-    """OpenRouter's key, or a function that returns it; by default from `OPENROUTER_API_KEY`."""
+    """OpenRouter's API key, or a function that returns the key; by default from `OPENROUTER_API_KEY`."""
     openrouter_api_base: str | None = Field(default=None, alias="base_url")
-    """OpenRouter's URL; by default from `OPENROUTER_BASE_URL` or `OPENROUTER_API_BASE`, else OpenRouter itself."""
+    """OpenRouter's base URL; by default from `OPENROUTER_BASE_URL` or `OPENROUTER_API_BASE`, else OpenRouter's own."""
     default_headers: Mapping[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """HTTP headers of every request."""
+    """HTTP headers for every request."""
     app_url: str | None = Field(default_factory=_from_env("OPENROUTER_APP_URL"))
-    """Attributes the traffic on OpenRouter; by default from `OPENROUTER_APP_URL`."""
+    """The URL of the application, for OpenRouter's app attribution; by default from `OPENROUTER_APP_URL`."""
     app_title: str | None = Field(default_factory=_from_env("OPENROUTER_APP_TITLE"))
-    """Attributes the traffic on OpenRouter; by default from `OPENROUTER_APP_TITLE`."""
+    """The title of the application, for OpenRouter's app attribution; by default from `OPENROUTER_APP_TITLE`."""
     app_categories: list[str] | None = None
-    """Attributes the traffic on OpenRouter, as the header `X-OpenRouter-Categories`."""
+    """The categories of the application, for OpenRouter's app attribution (header `X-OpenRouter-Categories`)."""
     request_timeout: float | None = Field(default=None, alias="timeout", gt=0)
-    """Seconds to the first token of one attempt; by default 30, or 120 for requests that are known to be slow."""
+    """The longest time to the first token of one attempt, in seconds; by default 30, or 120 for slow requests."""
     max_retries: int | None = Field(default=None, ge=0)
-    """Tries of the same model after the first, within a call; by default 1."""
+    """The number of retries of the same model within a call; by default 1."""
     mid_stream: Literal["continue", "raise"] | None = None
-    """Whether another model goes on when one dies in mid-stream; by default as configured."""
+    """Whether another model continues a stream that has broken off; by default as configured."""
 
-    # What they are asked
+    # Parameters of the request
     temperature: float | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -93,7 +93,7 @@ class Configured(BaseChatModel):
     logit_bias: dict[int, int] | None = None
     stop: list[str] | str | None = Field(default=None, alias="stop_sequences")
     reasoning: dict[str, Any] | None = None
-    """OpenRouter's reasoning parameter, such as `{"effort": "high"}`."""
+    """OpenRouter's parameter `reasoning`, such as `{"effort": "high"}`."""
     reasoning_effort: str | None = None
     verbosity: str | None = None
     service_tier: str | None = None
@@ -105,17 +105,17 @@ class Configured(BaseChatModel):
     """Groups requests on OpenRouter; by default from `OPENROUTER_SESSION_ID`."""
     trace: dict[str, Any] | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Any other parameters of the request."""
+    """Other parameters of the request."""
     extra_body: dict[str, Any] | None = None
-    """Parameters that are sent as they are."""
+    """Parameters that are added to the request's body unchanged."""
     streaming: bool | None = None
-    """Whether `invoke` streams too, so that callbacks see tokens; False: nothing streams."""
+    """True: `invoke` also streams, so that callbacks see tokens. False: no method streams."""
 
     stream_usage: bool | None = None
-    """False: the last chunk of a stream tells no tokens. They are asked for all the same, for the cost."""
+    """False: the last chunk of a stream has no token counts. OpenRouter still reports them, for the cost."""
 
     core: Core | None = Field(default=None, exclude=True, repr=False)
-    """What stands behind: shared by all copies of this model, with its health and its connections."""
+    """The client of this chat model. All copies of the chat model share the client, its health and its connections."""
 
     _client: FallbackClient | None = PrivateAttr(default=None)
 
@@ -141,7 +141,10 @@ class Configured(BaseChatModel):
         primary_provider: str | None = None,
         **arguments: Any,
     ) -> Self:
-        """A chat model from a YAML file or a mapping; the routing given here holds for all its calls."""
+        """A chat model from a configuration: a YAML path, a mapping or a `FallbackConfig`.
+
+        The routing arguments are the defaults of all its calls. Raises `ConfigError`.
+        """
         return cls(config=path, task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, **arguments)
 
     @classmethod
@@ -152,9 +155,10 @@ class Configured(BaseChatModel):
         models: Sequence[str | ModelConfig | BaseChatModel] = (),
         **arguments: Any,
     ) -> Self:
-        """A chat model with the settings of a `ChatOpenRouter` or `ChatOpenAI`; `models` stand behind its own.
+        """A chat model with the model and the settings of a `ChatOpenRouter` or `ChatOpenAI`, followed by `models`.
 
-        Of `a.with_fallbacks([b, c])` it becomes the chain of the three, with the settings of the first.
+        `a.with_fallbacks([b, c])` becomes the chain a, b, c with the settings of a. `arguments` replace the settings.
+        Raises `ConfigError` for any other object.
         """
         with as_model_errors():
             taken = settings_of(llm)
@@ -162,7 +166,7 @@ class Configured(BaseChatModel):
 
     @property
     def client(self) -> FallbackClient:
-        """The core's client with this model's routing: `health()`, `route()`, `disable()`, `subscribe()` ..."""
+        """The core's client with this chat model's routing: `health()`, `route()`, `disable()`, `subscribe()` ..."""
         if self._client is None:
             with as_model_errors():
                 self._client = self._routed_client()
@@ -178,7 +182,7 @@ class Configured(BaseChatModel):
         model: str | None = None,
         max_price: float | dict[str, float] | None = None,
     ) -> Self:
-        """The same model (same health, same connections) with other routing as its default."""
+        """A copy of the chat model with other default routing. The copy shares health and connections."""
         if model is not None:
             models = [model]
         given: dict[str, Any] = {
@@ -191,7 +195,7 @@ class Configured(BaseChatModel):
         if models is not None:
             update |= {"models": list(models), "model": None}
         elif task is not None and self.config is not None:
-            update |= {"models": None, "model": None}  # without a configuration they are what the client is made of
+            update |= {"models": None, "model": None}  # without a configuration the client is built from `models`
         copy = self.model_copy(update=update)
         with as_model_errors():
             copy._client = copy._routed_client()
@@ -199,16 +203,16 @@ class Configured(BaseChatModel):
             copy.profile = copy._resolve_model_profile()
         return copy
 
-    # What LangChain asks of every model
+    # LangChain's interface of every model
 
     def get_num_tokens(self, text: str) -> int:
-        """About how many tokens; counted here, never over the network."""
+        """The approximate number of tokens of a text. It is counted locally, never over the network."""
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
         return count_tokens_approximately([HumanMessage(text)], extra_tokens_per_message=0, count_name=False)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Raises NotImplementedError without a `custom_get_token_ids`: the models of a chain count differently."""
+        """The token ids of `custom_get_token_ids`; NotImplementedError without it, as tokenizers differ by model."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         raise NotImplementedError(
@@ -216,20 +220,20 @@ class Configured(BaseChatModel):
         )
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Tool] | None = None) -> int:
-        """About how many tokens; counted here, never over the network."""
+        """The approximate number of tokens of messages and tools, counted locally, never over the network."""
         if not tools:
             return count_tokens_approximately(messages)
         return count_tokens_approximately(messages, tools=[*tool_arguments(tools)["tools"]])
 
     @property
     def takes_schemas(self) -> bool:
-        """Whether every model of the chain is known, by now or by a `profile` that was given, to answer by a schema."""
+        """Whether every model of the chain supports JSON schemas, according to the user's `profile` or the catalog."""
         made_here = self.core is not None and (self.profile is None or self.profile in self.core.profiles)
         return bool(take_schemas(self.client) if made_here else (self.profile or {}).get("structured_output"))
 
     @property
     def model_name(self) -> str:
-        """For agents, which guess by a model's name what it can, against its profile too: no model's name."""
+        """Not the name of a model: agents would derive abilities from such a name, even against the profile."""
         return self._llm_type
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -243,8 +247,8 @@ class Configured(BaseChatModel):
         return "openrouter-fallback"
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The routing of the context is the only one that is not among the arguments: the cache has to know it too.
-        # Tools and formats as they are sent: a class says no more than its name there.
+        # The key of LangChain's cache needs the routing of the context, which is not among the arguments. It also needs
+        # tools and formats in the form in which they are sent, because a class would only contribute its name.
         return super()._get_llm_string(stop=stop, **{**current_routing(), **in_wire_form(kwargs)})
 
     @property
@@ -299,7 +303,7 @@ class Configured(BaseChatModel):
         )
 
     def _headers(self) -> Mapping[str, str] | None:
-        """The headers of every request; the user's own go before what an argument makes."""
+        """The headers of every request. `default_headers` override the headers of `app_categories`."""
         given = self.default_headers
         if not self.app_categories or any(name.lower() == _CATEGORIES.lower() for name in given or ()):
             return given
@@ -319,7 +323,7 @@ class Configured(BaseChatModel):
             self._changed()
 
     def _changed(self) -> None:
-        """What was made of the fields as they were is made again when it is next needed."""
+        """Discard the values that are derived from the fields. They are computed again when they are next needed."""
         self.__dict__.pop("_serialized", None)
         self._client = None
 

@@ -1,4 +1,4 @@
-"""What LangChain says about a call, in the words of the core: parameters, routing, names that differ."""
+"""Translates LangChain's arguments of a call into arguments of the core: parameters, routing, different names."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from .base import Configured
 
 ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "model", "max_price")
-"""What `bind` takes as routing."""
+"""The routing arguments of `bind`."""
 CONFIGURABLE = tuple(name for name in ROUTING if name != "model")
-"""What `config={"configurable": {...}}` may say; `model` stands there in many graphs, for something of their own."""
+"""The routing keys of `config={"configurable": {...}}`. `model` is not among them: many graphs use that key themselves.
+"""
 
 # A field of the chat model -> the request's parameter.
 _PARAMS = {name: name for name in (*SHARED, "plugins", "route", "session_id", "trace", "extra_body")}
 _PARAMS |= {"openrouter_provider": "provider"}
-# LangChain's name for an argument of a call -> the core's.
+# LangChain's name for an argument of a call -> the core's name.
 _RENAMED = {
     "openrouter_provider": "provider",
     "stop_sequences": "stop",
@@ -37,9 +38,9 @@ _RENAMED = {
 _FORMATS = frozenset({"grammar", "json_object", "json_schema", "python", "text"})
 _OF_SCHEMAS = ("$defs", "$ref", "$schema", "allOf", "anyOf", "enum", "items", "oneOf", "properties", "title")
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
-# For LangChain itself.
+# Arguments for LangChain only, which are not sent.
 _NOT_SENT = ("stream", "streaming", "stream_usage", "ls_structured_output_format", "structured_output_format")
-# What a call cannot change; it would go out in the body.
+# Arguments of the constructor only. As an argument of a call, they would be sent in the request's body.
 _CONSTRUCTORS = frozenset(
     {
         "api_key",
@@ -60,17 +61,22 @@ _CONSTRUCTORS = frozenset(
 def options(
     llm: Configured, stop: list[str] | None, kwargs: Mapping[str, Any], *, streamed: bool = False
 ) -> dict[str, Any]:
-    """The arguments of the core's call; those given to the call go before the model's own."""
+    """The arguments of the core's call. The arguments of the call override the fields of the chat model.
+
+    Raises `ConfigError` for an argument that a call does not take.
+    """
     fields = llm.__dict__
     asked: dict[str, Any] = {wire: fields[name] for name, wire in _PARAMS.items() if fields[name] is not None}
     if llm.model_kwargs:
         asked |= llm.model_kwargs
     if kwargs:
         if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
-            for name in _TOKEN_LIMITS:  # both mean the same: a call's replaces whichever the model has
+            for name in _TOKEN_LIMITS:  # two names of one limit: the call's limit replaces the field's limit
                 asked.pop(name, None)
         for name in _CONSTRUCTORS & kwargs.keys():
-            raise ConfigError(f"{name}= is an argument of {type(llm).__name__} itself, not of a call: make another one")
+            raise ConfigError(
+                f"{name}= is an argument of {type(llm).__name__} itself, not of a call: make another chat model"
+            )
         asked |= {_RENAMED.get(name, name): value for name, value in kwargs.items() if name not in _NOT_SENT}
     if kwargs or llm.model_kwargs:
         asked = _adapted(asked)
@@ -89,8 +95,10 @@ def options(
 
 
 def routed(llm: Configured, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments of a call with the routing of its config and its context, fixed when the call is made, so
-    that callbacks and caches see it too."""
+    """The keyword arguments of a call, with the routing of its config and its context.
+
+    The routing is fixed when the call is made, so that callbacks and caches see it.
+    """
     given = current_routing()
     configurable = ensure_config(config).get("configurable")
     if configurable:
@@ -102,14 +110,17 @@ def routed(llm: Configured, config: RunnableConfig | None, kwargs: dict[str, Any
 
 
 def _over(near: dict[str, Any], far: dict[str, Any]) -> dict[str, Any]:
-    """The nearer word over the farther one; `task`, `model` and `models` say the same thing, which models."""
+    """Merge two routings; `near` overrides `far`. `task` or `model` in `near` also override `models` in `far`."""
     if any(near.get(name) is not None for name in ("task", "model")):
         far = {name: value for name, value in far.items() if name != "models"}
     return {**far, **near}
 
 
 def in_wire_form(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call with its `tools` and `response_format` as OpenAI writes them; else the same object."""
+    """The arguments of a call with `tools` and `response_format` in OpenAI's form.
+
+    Returns the same object if nothing has to be converted.
+    """
     given = in_openai_form(given)
     form = given.get("response_format")
     return given if form is None else {**given, "response_format": answer_format(form)}
@@ -132,9 +143,10 @@ def _adapted(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_format(form: Any) -> Any:
-    """A `response_format` as OpenAI writes it, of a pydantic class, a TypedDict, a JSON schema, or the Responses form.
+    """A `response_format` in OpenAI's form.
 
-    What is none of these is left as it is. Raises `ConfigError`.
+    Accepts a pydantic class, a TypedDict, a JSON schema, or the form of the Responses API. Any other value is returned
+    unchanged. Raises `ConfigError` for a class without a schema.
     """
     if isinstance(form, type):
         return json_format(form, None)
@@ -158,8 +170,11 @@ def answer_format(form: Any) -> Any:
 
 
 def json_format(form: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
-    """The `response_format` for an answer of this schema. OpenAI wants its name in 64 of few characters, and in a
-    strict one all properties named. Raises `ConfigError` for what is no schema."""
+    """The `response_format` for an answer with this schema. Raises `ConfigError` for an invalid schema.
+
+    OpenAI allows names of at most 64 letters, digits, underscores and dashes. A strict schema must require all
+    properties.
+    """
     try:
         schema = convert_to_json_schema(form, strict=strict or None)
     except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a class

@@ -1,4 +1,4 @@
-"""`ChatOpenRouterFallback`: a chat model of LangChain over the core. It translates, and decides nothing."""
+"""`ChatOpenRouterFallback`: a LangChain chat model. It translates between LangChain and the core; the core decides."""
 
 from __future__ import annotations
 
@@ -30,16 +30,21 @@ from .tools import Tool, tool_arguments
 
 
 class ChatOpenRouterFallback(Configured):
-    """A chain of models behind one chat model: it answers although models fail.
+    """A chat model that calls a chain of models, and answers as long as one of the models answers.
 
     ```python
     llm = ChatOpenRouterFallback(models=["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"])  # or config="fallback.yaml"
     llm.invoke("Why do fallbacks need a budget?").response_metadata["model_name"]
     ```
 
-    Give `models` (ids, `ModelConfig` or a `ChatOpenAI`, in order), `model` (a chain of one) or `config` (a
-    `FallbackConfig`, a YAML path or a mapping); without any, the file that `OPENROUTER_FALLBACK_CONFIG` names.
-    `task`, `max_cost_tier`, `primary_provider` and `models` may be given for each call as well. Raises `ConfigError`.
+    Give one of these arguments:
+
+    - `models`: the chain in order: ids, `ModelConfig` or `ChatOpenAI` objects;
+    - `model`: the only model of the chain;
+    - `config`: a `FallbackConfig`, a YAML path or a mapping.
+
+    Without any of them, the configuration is the file that `OPENROUTER_FALLBACK_CONFIG` names. A call may also set
+    `task`, `max_cost_tier`, `primary_provider` and `models`. Raises `ConfigError`.
     """
 
     __signature__ = DeclaredSignature()
@@ -91,12 +96,12 @@ class ChatOpenRouterFallback(Configured):
         extra_body: Mapping[str, Any] | None = None,
         streaming: bool | None = None,
         stream_usage: bool | None = None,
-        # the same under the names of the fields, and the second name of `stop`
+        # Other names: the fields of `api_key`, `base_url` and `timeout`, and the second name of `stop`.
         openrouter_api_key: str | SecretStr | Callable[[], Any] | None = None,
         openrouter_api_base: str | None = None,
         request_timeout: float | None = None,
         stop_sequences: list[str] | str | None = None,
-        # of every chat model
+        # Arguments of every LangChain chat model.
         name: str | None = None,
         cache: BaseCache | bool | None = None,
         verbose: bool | None = None,
@@ -180,8 +185,8 @@ class ChatOpenRouterFallback(Configured):
                         yield answers.call_chunk(piece)
                 yield answers.last_chunk(stream.completion, usage=usage)
 
-    # Each way to say something about one call ends up among its keyword arguments: there callbacks, tracers and the
-    # cache's key see it. Plain functions that hand on what the base class returns, so that no chunk pays for it.
+    # The methods below put the routing of the config and the context into the keyword arguments of the call. There
+    # callbacks, tracers and the cache's key see it. They return the base class's result, so no chunk becomes slower.
 
     def invoke(
         self,
@@ -230,8 +235,11 @@ class ChatOpenRouterFallback(Configured):
         return super().astream_events(input, config, **routed(self, config, kwargs))
 
     def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:  # type: ignore[override]
-        """The model with arguments for each call. Routing makes a copy: a binding of it would be lost by `bind_tools`
-        and by agents, which look through to the model."""
+        """The chat model with arguments for each call.
+
+        Routing arguments make a copy of the chat model instead of a binding. `bind_tools` and agents look through a
+        binding to the model, so a binding would lose the routing.
+        """
         routing = {key: kwargs.pop(key) for key in ROUTING if key in kwargs}
         model = self.with_routing(**routing) if routing else self
         if routing and not kwargs:
@@ -247,8 +255,10 @@ class ChatOpenRouterFallback(Configured):
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """The model with tools. `tool_choice`: a tool's name, `auto`, `none`, `any` or `required`, True for the only
-        tool, or as OpenAI writes it."""
+        """The chat model with tools. Raises `ConfigError` for an invalid tool or choice.
+
+        `tool_choice` is a tool's name, `auto`, `none`, `any`, `required`, True for the only tool, or OpenAI's form.
+        """
         with as_model_errors():
             bound = tool_arguments(tools, tool_choice, strict, parallel_tool_calls)
         return self.bind(**bound, **kwargs)
@@ -262,17 +272,17 @@ class ChatOpenRouterFallback(Configured):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """The model with answers of this schema (pydantic class, TypedDict or JSON schema), parsed.
+        """The chat model with a parser for answers of this schema: a pydantic class, a TypedDict or a JSON schema.
 
-        `method` is by default `json_schema` where all models of the chain are known to take one, else
-        `function_calling`. With `include_raw` a dict of `raw`, `parsed` and `parsing_error`.
+        The default `method` is `json_schema` if all models of the chain are known to support it, else
+        `function_calling`. With `include_raw` the result is a dict with `raw`, `parsed` and `parsing_error`.
         """
         from .structured import structured
 
         return structured(self, schema, method, include_raw=include_raw, strict=strict, arguments=kwargs)
 
 
-# LangChain asks for the signature of one of them in each call, and making it takes longer than encoding the request.
+# LangChain reads the signature of one of these methods in each call. Computing it takes longer than encoding a request.
 _method: Any
 for _method in (ChatOpenRouterFallback._generate, ChatOpenRouterFallback._agenerate):
     _method.__signature__ = inspect.signature(_method)

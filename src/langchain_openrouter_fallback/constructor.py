@@ -1,4 +1,4 @@
-"""What the constructor is given: checked, and put into one form."""
+"""Checks the arguments of the constructor, and converts them to the types of the fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_CALLS = ("accept", "idempotent")
 
 
 def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as fields: configurations loaded, models and endpoints as objects. Raises `ConfigError`."""
+    """The arguments as fields: configurations are loaded, models and endpoints are objects. Raises `ConfigError`."""
     _refuse_unknown(cls, given)
     data = dict(given)
     if data.get("model") is not None and data.get("models") is not None:
@@ -51,12 +51,12 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
         data["endpoints"] = endpoints
     core = data.get("core")
     if isinstance(core, Core) and data.get("profile") in core.profiles:
-        del data["profile"]  # not the user's, but derived, from other models perhaps
+        del data["profile"]  # derived from the catalog, perhaps for other models; not the user's profile
     return data
 
 
 def plain(value: object) -> Any:
-    """Configurations as JSON, without keys; LangChain's serialization writes nothing else."""
+    """A value for LangChain's serialization: configurations as JSON, without API keys."""
     if isinstance(value, FallbackConfig):
         return _without_keys(value.model_dump(mode="json", exclude_defaults=True))
     if isinstance(value, ModelConfig | EndpointConfig):
@@ -95,7 +95,10 @@ def _meant(name: str, known: set[str]) -> str:
 
 
 def _configured(config: FallbackConfig | str | None, models: Sequence[object]) -> Mapping[str, EndpointConfig]:
-    """The configuration's endpoints, where one of `models` brings its own, which must not go by the same name."""
+    """The endpoints of the configuration if one of `models` is a chat model; else empty.
+
+    The endpoint of such a chat model needs a name that the configuration does not use.
+    """
     if config is None or not any(isinstance(model, BaseChatModel) for model in models):
         return {}
     return (load_config(config) if isinstance(config, str) else config).endpoints

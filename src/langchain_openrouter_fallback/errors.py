@@ -1,7 +1,7 @@
-"""The core's errors that are LangChain's as well.
+"""The errors of the chat model. Each is both an error of LangChain and the core's error with the same name.
 
-A chain that has given up has already tried what there was: none of these is retryable, so that retry middlewares do not
-multiply an outage. Each is also the error of `openrouter_fallback` of the same name.
+No error is retryable: the chain has already tried its models, and a retry middleware would multiply the load of an
+outage.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ import openrouter_fallback as core
 
 
 class FallbackError(core.FallbackError, ModelError):
-    """A call that could not be answered."""
+    """No model answered the call."""
 
     is_retryable = False
 
 
 class ConfigError(core.ConfigError, FallbackError, ModelInvalidRequestError):
-    """A configuration or an argument that cannot be used."""
+    """A configuration or an argument is invalid."""
 
 
 class AllModelsFailedError(core.AllModelsFailedError, FallbackError, ModelAPIError):
-    """Every model that could be asked has failed."""
+    """Every model that could be called has failed."""
 
 
 class AuthenticationError(core.AuthenticationError, FallbackError, ModelAuthenticationError):
@@ -46,7 +46,7 @@ class InsufficientCreditsError(core.InsufficientCreditsError, FallbackError):
 
 
 class SpendLimitError(core.SpendLimitError, FallbackError):
-    """Every model would cost more than the spend limit leaves; nothing was sent."""
+    """Every model would cost more than the rest of the spend limit; no request was sent."""
 
 
 class PermissionDeniedError(core.PermissionDeniedError, FallbackError, ModelPermissionDeniedError):
@@ -54,15 +54,15 @@ class PermissionDeniedError(core.PermissionDeniedError, FallbackError, ModelPerm
 
 
 class InvalidRequestError(core.InvalidRequestError, FallbackError, ModelInvalidRequestError):
-    """The request itself is wrong (400, 413, 422)."""
+    """The request itself is invalid (400, 413, 422)."""
 
 
 class RateLimitedError(core.RateLimitedError, FallbackError, ModelRateLimitError):
-    """Every model is rate-limited; `.retry_after` says for how many seconds (429)."""
+    """Every model is rate-limited (429). `.retry_after` is the time to wait, in seconds."""
 
 
 class ContextLengthError(core.ContextLengthError, FallbackError, ContextOverflowError):
-    """The request is longer than the context of every model that was asked: summarize, and ask again."""
+    """The request is longer than the context of every model that was called. Shorten it, and call again."""
 
 
 class ContentPolicyError(core.ContentPolicyError, FallbackError, ModelInvalidRequestError):
@@ -70,15 +70,15 @@ class ContentPolicyError(core.ContentPolicyError, FallbackError, ModelInvalidReq
 
 
 class DeadlineExceededError(core.DeadlineExceededError, FallbackError, ModelTimeoutError):
-    """The call's time was used up before an answer was complete."""
+    """The deadline of the call passed before an answer was complete."""
 
 
 class StreamInterruptedError(core.StreamInterruptedError, FallbackError, ModelAPIError):
-    """A stream broke off after text had been delivered; `.partial` holds that text."""
+    """A stream broke off after text had been delivered. `.partial` is that text."""
 
 
 class LocalError(core.LocalError, FallbackError):
-    """The cause is on this machine."""
+    """The call failed because of this machine, not because of a model (a closed event loop, too many open files)."""
 
 
 _TWINS: Mapping[type[core.FallbackError], type[FallbackError]] = {
@@ -88,7 +88,7 @@ _TWINS: Mapping[type[core.FallbackError], type[FallbackError]] = {
 
 @contextmanager
 def as_model_errors() -> Iterator[None]:
-    """Raise every error of the core as its twin here."""
+    """Raise every error of the core in the `with` block as the error with the same name in this module."""
     try:
         yield
     except core.FallbackError as error:
@@ -98,7 +98,7 @@ def as_model_errors() -> Iterator[None]:
 
 
 def twin_of(error: core.FallbackError) -> FallbackError:
-    """The same error, as one of LangChain's too."""
+    """The error of this module for an error of the core, with the same message and fields."""
     cls = next(_TWINS[base] for base in type(error).__mro__ if base in _TWINS)
     twin = cls(str(error))
     twin.__dict__.update(error.__dict__)

@@ -1,6 +1,6 @@
-"""Other chat models taken over: a ChatOpenAI as a candidate, a ChatOpenAI's or ChatOpenRouter's settings.
+"""Takes over other chat models: a ChatOpenAI as a model of the chain; the settings of a ChatOpenAI or ChatOpenRouter.
 
-Neither package is imported here: whoever gives such a model has imported it.
+This module imports neither package: a caller that has such an object has already imported its package.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ SHARED = (
     "service_tier",
     "stop",
 )
-"""Fields that are parameters of the request; ChatOpenAI and ChatOpenRouter have them by the same names."""
+"""Fields that are parameters of the request, and that ChatOpenAI and ChatOpenRouter have under the same names."""
 OPENROUTER = "openrouter"
 
 _MILLISECONDS = 1000
-"""From here on a timeout is taken for ChatOpenRouter's milliseconds: no one waits 17 minutes for a first token."""
+"""A timeout of this size or more is treated as milliseconds, ChatOpenRouter's unit: 1000 s would be 17 minutes."""
 _OPENROUTER_HOST = "openrouter.ai"
 _OPENROUTER_URL = f"https://{_OPENROUTER_HOST}/api/v1"
 _OPENAI_URL = "https://api.openai.com/v1"
 _OPENAI_KEY = "OPENAI_API_KEY"
-# Fields with the same name and meaning in all three.
+# Fields with the same name and meaning in all three classes.
 _SAME = (
     *SHARED,
     "model_kwargs",
@@ -64,7 +64,7 @@ _SAME = (
     "app_categories",
     "default_headers",
     "max_retries",
-    # of every chat model
+    # Fields of every LangChain chat model.
     "name",
     "cache",
     "verbose",
@@ -79,12 +79,12 @@ _SAME = (
 # ChatOpenRouter's field -> the request's parameter.
 _OPENROUTERS = {"openrouter_provider": "provider", "plugins": "plugins", "route": "route"}
 _OPENROUTERS |= {"session_id": "session_id", "trace": "trace"}
-# What ChatOpenRouter says where its user has said nothing.
+# ChatOpenRouter's own defaults, which are not taken over.
 _THEIR_DEFAULTS = {"app_url": "https://docs.langchain.com", "app_title": "LangChain"}
 
 
 def check_seconds(timeout: object) -> None:
-    """Raise `ConfigError` for a timeout that is meant in milliseconds, as ChatOpenRouter's is."""
+    """Raise `ConfigError` for a timeout that is probably in milliseconds, ChatOpenRouter's unit."""
     if isinstance(timeout, int | float) and timeout >= _MILLISECONDS:
         raise ConfigError(
             f"timeout={timeout} is {timeout:g} seconds to the first token: timeout= is in seconds here, in "
@@ -94,9 +94,9 @@ def check_seconds(timeout: object) -> None:
 
 
 def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tuple[str, EndpointConfig, ModelConfig]:
-    """A ChatOpenAI as a candidate: the name of its endpoint, the endpoint, the model there.
+    """A ChatOpenAI as a model of the chain: (name of its endpoint, the endpoint, the model).
 
-    `taken` are the endpoints there are; one with the same URL, key and headers is used again. Raises `ConfigError`.
+    `taken` are the existing endpoints. An endpoint with the same URL, key and headers is reused. Raises `ConfigError`.
     """
     kind = _kind(llm)
     if kind != "openai":
@@ -119,17 +119,18 @@ def endpoint_of(llm: BaseChatModel, taken: Mapping[str, EndpointConfig]) -> tupl
     name = _name(url, endpoint, taken)
     params = _params(llm)
     if url == _OPENAI_URL and "max_tokens" in params:
-        params["max_completion_tokens"] = params.pop("max_tokens")  # its newer models refuse the old name
+        params["max_completion_tokens"] = params.pop("max_tokens")  # OpenAI's newer models refuse the old name
     return name, endpoint, ModelConfig(f"{name}:{_attribute(llm, 'model_name')}", params=params, **_patience(llm))
 
 
 def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any], Any]:
-    """`models`, each ChatOpenRouter, and each ChatOpenAI that asks OpenRouter, with the chain's own URL and key turned
-    into a model of the chain, which has prices there and preferences; and the chain's key, which is theirs where it has
-    none.
+    """Convert the chat models for OpenRouter itself to models of the chain: (models, API key of the chain).
+
+    This applies to each ChatOpenRouter, and to each ChatOpenAI with OpenRouter's URL, that has the chain's URL and API
+    key. As a model of the chain it has prices and provider preferences. If the chain has no key, the chain gets theirs.
     """
     home = (url or _url_of_the_environment() or _OPENROUTER_URL).rstrip("/")
-    # A ChatOpenRouter that names no server means OpenRouter, wherever the environment says that it is.
+    # A ChatOpenRouter without a URL means OpenRouter, even if the environment sets another URL for it.
     homes = {home} if url else {home, _OPENROUTER_URL}
     key = key or os.environ.get("OPENROUTER_API_KEY")
     found: list[Any] = []
@@ -148,9 +149,10 @@ def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any]
 
 
 def settings_of(llm: object) -> dict[str, Any]:
-    """The arguments for a ChatOpenRouterFallback that does what `llm` does. Raises `ConfigError`.
+    """The arguments for a ChatOpenRouterFallback with the behaviour of `llm`. Raises `ConfigError`.
 
-    `models` are those of a chain that `with_fallbacks` has made, in its order, each once; all else is its first one's.
+    If `llm` was made by `with_fallbacks`, `models` are its models in order, each once. All other settings are those of
+    the first model.
     """
     members: dict[tuple[str, object], BaseChatModel] = {}
     for one in _members(llm):
@@ -164,7 +166,7 @@ def _members(llm: object) -> list[BaseChatModel]:
     if isinstance(llm, RunnableWithFallbacks):
         if llm.exception_key is not None:
             raise ConfigError(
-                "from_chat_model found with_fallbacks(exception_key=...): a chain hands no exception to its models"
+                "from_chat_model found with_fallbacks(exception_key=...): a chain passes no exception to its models"
             )
         if tuple(llm.exceptions_to_handle) != (Exception,):
             names = ", ".join(error.__name__ for error in llm.exceptions_to_handle)
@@ -187,7 +189,7 @@ def _settings_of(llm: BaseChatModel) -> dict[str, Any]:
         )
     given = {field: value for field in _SAME if (value := _useful(llm, field)) is not None}
     if seconds := _seconds(llm):
-        # As a setting where no argument would be believed.
+        # `check_seconds` would refuse such a timeout as an argument, so it becomes a setting.
         given |= (
             {"timeout": seconds} if seconds < _MILLISECONDS else {"settings": {"first_token_timeout_seconds": seconds}}
         )
@@ -201,12 +203,12 @@ def _settings_of(llm: BaseChatModel) -> dict[str, Any]:
         given["base_url"] = _url(llm)
     else:
         given["models"] = [llm]
-        given.pop("default_headers", None)  # they go to the model's own endpoint, and nowhere else
+        given.pop("default_headers", None)  # they are sent to the model's own endpoint only
     return {key: value for key, value in given.items() if value is not None}
 
 
 def refused(model: object) -> str:
-    """What is said of an object that cannot stand in a chain."""
+    """The error message for an object that cannot be a model of a chain."""
     told = f"models= holds a {type(model).__name__}; it may hold model ids, ModelConfig and ChatOpenAI objects"
     if isinstance(model, BaseChatModel) and _kind(model) == "openrouter":
         return (
@@ -214,25 +216,26 @@ def refused(model: object) -> str:
             "begin with it: ChatOpenRouterFallback.from_chat_model(llm, models=[...])"
         )
     if isinstance(model, Runnable):
-        return f"{told}. Others stand behind the whole chain: ChatOpenRouterFallback(...).with_fallbacks([...])"
+        return f"{told}. Other runnables can follow the whole chain: ChatOpenRouterFallback(...).with_fallbacks([...])"
     return told
 
 
 def is_chat_model(value: object) -> bool:
-    """Whether it is a chat model rather than an id."""
+    """Whether the value is a LangChain chat model."""
     return isinstance(value, BaseChatModel)
 
 
 def _refuse_ways(llm: BaseChatModel, where: str) -> None:
-    """`ConfigError` for ways to a server that cannot be gone here."""
+    """Raise `ConfigError` for a connection that is not supported: a URL with a query, a proxy, an HTTP client."""
     if hasattr(llm, "azure_endpoint") or _attribute(llm, "default_query"):
         raise ConfigError(
-            f"{where} a {type(llm).__name__} whose URL needs a query; give one whose base_url is all there is"
+            f"{where} a {type(llm).__name__} whose URL has query parameters, which are not supported; give one that "
+            "needs only its base_url"
         )
     if _attribute(llm, "openai_proxy") or _attribute(llm, "http_client") or _attribute(llm, "http_async_client"):
         raise ConfigError(
-            f"{where} a {type(llm).__name__} with a proxy or an HTTP client of its own, which is not used here; "
-            "proxies are taken from HTTPS_PROXY"
+            f"{where} a {type(llm).__name__} with its own proxy or HTTP client, which is not supported; "
+            "set a proxy with HTTPS_PROXY"
         )
 
 
@@ -242,7 +245,7 @@ def _kind(llm: BaseChatModel) -> str | None:
 
 
 def _params(llm: BaseChatModel) -> dict[str, Any]:
-    """What it asks with."""
+    """The request parameters of a chat model."""
     params = {field: value for field in SHARED if (value := _useful(llm, field)) is not None}
     if _kind(llm) == "openrouter":
         params |= {name: value for field, name in _OPENROUTERS.items() if (value := _useful(llm, field)) is not None}
@@ -258,14 +261,14 @@ def _attribute(llm: BaseChatModel, name: str) -> Any:
 
 
 def _useful(llm: BaseChatModel, name: str) -> Any:
-    """The attribute if it says more than nothing."""
+    """The attribute if it is a field that is neither empty nor the default; else None."""
     field = type(llm).model_fields.get(name)
     value = _attribute(llm, name)
     return None if field is None or value is None or value == field.default or value in ({}, []) else value
 
 
 def _seconds(llm: BaseChatModel) -> float | None:
-    """Its timeout in seconds; ChatOpenRouter's is in milliseconds."""
+    """The timeout of a chat model in seconds. ChatOpenRouter's own unit is milliseconds."""
     timeout = _attribute(llm, "request_timeout")
     if not isinstance(timeout, int | float) or timeout <= 0:
         return None
@@ -273,19 +276,19 @@ def _seconds(llm: BaseChatModel) -> float | None:
 
 
 def _patience(llm: BaseChatModel) -> dict[str, Any]:
-    """How long and how often it is asked, where its user has said so, as fields of a `ModelConfig`."""
+    """The timeout and the retries that the user has set on a chat model, as fields of a `ModelConfig`."""
     retries = _useful(llm, "max_retries")
     found = {"timeout": _seconds(llm), "max_retries": retries + 1 if isinstance(retries, int) else None}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _client(llm: BaseChatModel) -> Any:
-    """Its own client, which knows what became of arguments and environment."""
+    """The SDK client of a chat model, which has the URL and key that result from arguments and environment."""
     return _attribute(llm, "root_async_client") or _attribute(llm, "root_client")
 
 
 def _key(llm: BaseChatModel) -> Any:
-    """ChatXAI and other relatives have a field of their own for it."""
+    """The API key of a chat model. ChatXAI and other subclasses have their own field for the key."""
     if _kind(llm) == "openrouter":
         return _attribute(llm, "openrouter_api_key")
     key, sent = _attribute(llm, "openai_api_key"), _attribute(_client(llm), "api_key")
@@ -293,7 +296,7 @@ def _key(llm: BaseChatModel) -> Any:
 
 
 def _url(llm: BaseChatModel) -> str:
-    """Where it really asks."""
+    """The base URL that a chat model uses."""
     if _kind(llm) == "openrouter":
         return (_attribute(llm, "openrouter_api_base") or _OPENROUTER_URL).rstrip("/")
     client = _client(llm)
@@ -309,7 +312,7 @@ def _url_of_the_environment() -> str | None:
 
 
 def _name(url: str, endpoint: EndpointConfig, taken: Mapping[str, EndpointConfig]) -> str:
-    """A name for the endpoint: `openai` for https://api.openai.com, counted on where that is another's."""
+    """A name for the endpoint: `openai` for https://api.openai.com, with a number if the name is taken."""
     host = urlsplit(url).hostname or "endpoint"
     try:
         base = str(ipaddress.ip_address(host)).replace(":", "-")

@@ -1,4 +1,4 @@
-"""LangChain's messages in the shape of OpenRouter's API."""
+"""Converts LangChain's messages to the form of OpenRouter's API."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Json = dict[str, Any]
 
 _KEPT = ("cache_control", "prompt_cache_breakpoint")
 _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
-# Blocks of an assistant's message that say something; one without a type is Google's.
+# Types of text blocks of an assistant message. Google's blocks have no type.
 _SAYING = frozenset({"", "text", "text-plain", "input_text", "output_text", "refusal"})
 _DRAWN = frozenset({"image", "image_generation_call", "image_url"})
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking"})
 _CALLS = frozenset({"function_call", "tool_call", "tool_use"})
 _IN_CALLS = frozenset({"invalid_tool_call", "tool_call_chunk", "input_json_delta"})
-"""Blocks whose content stands among LangChain's own tool calls as well."""
-# Of Anthropic's API, Google's and the Responses API, with the names that LangChain gives them: the machinery of tools
-# that ran at the provider, and what only the maker can read.
+"""Blocks whose content is also among the message's own tool calls."""
+# Blocks of Anthropic's API, Google's API and the Responses API, with LangChain's names: records of tools that ran at
+# the provider, and data that only the provider can read.
 _ALIEN = re.compile(
     r"(.*_)?(call|call_chunk|call_output|use|tool_result|list_tools|approval_request|approval_response)"
     r"|reasoning|thinking|redacted_thinking|executable_code|code_execution_result|container_upload|compaction"
@@ -39,10 +39,10 @@ _ALIEN = re.compile(
 
 
 def wire_messages(messages: Sequence[BaseMessage], left_out: Callable[[str], None] = lambda kind: None) -> list[Json]:
-    """The messages of a request. Raises `ConfigError` for one that cannot be sent.
+    """The messages of a request. Raises `ConfigError` for a message that cannot be sent.
 
-    `left_out` is called with the type of each block of an AI message that has no counterpart in OpenRouter's API, such
-    as the record of a search that ran at the provider: a conversation goes on without those.
+    `left_out` is called with the type of each block of an AI message that is not sent, because OpenRouter's API has no
+    such block, for example the record of a search that ran at the provider.
     """
     wire = [_message(position, message) for position, message in enumerate(messages)]
     for message in messages:
@@ -55,7 +55,7 @@ def wire_messages(messages: Sequence[BaseMessage], left_out: Callable[[str], Non
 def _message(position: int, message: BaseMessage) -> Json:
     row = next((row for row in _ROLES if isinstance(message, row[0])), None)
     if row is None:
-        raise ConfigError(f"messages[{position}] is a {type(message).__name__}, which has no role here")
+        raise ConfigError(f"messages[{position}] is a {type(message).__name__}, which has no role in the API")
     _, role, write = row
     try:
         wire: Json = {"role": role, **write(message)}
@@ -79,7 +79,7 @@ def _plain(message: BaseMessage) -> Json:
 
 
 def _system(message: BaseMessage) -> Json:
-    # The mark by which LangChain tells OpenAI's developer role.
+    # LangChain marks OpenAI's developer role with this key.
     role = message.additional_kwargs.get("__openai_role__")
     return {**_plain(message), **({"role": role} if role else {})}
 
@@ -93,12 +93,12 @@ def _tool(message: BaseMessage) -> Json:
 
 
 def _function(message: BaseMessage) -> Json:
-    # OpenRouter has no functions any more, but tools; the one call before is written so as well.
+    # OpenRouter has tools instead of functions. The function call before this message is also sent as a tool call.
     return {**_plain(message), "tool_call_id": message.name}
 
 
 def _unwrapped(message: BaseMessage) -> str | list[Any]:
-    """The content with what LangChain's non-standard blocks hold in their place."""
+    """The content, with each `non_standard` block replaced by its value."""
     if isinstance(message.content, str):
         return message.content
     return [_value(block) for block in message.content]
@@ -126,12 +126,12 @@ def _assistant(message: BaseMessage) -> Json:
             wire["tool_calls"] = calls or extra["tool_calls"]
         wire.update(_reasoning(message))
         if annotations := message.response_metadata.get("annotations"):
-            wire["annotations"] = annotations  # OpenRouter does not read a file again whose annotations come along
+            wire["annotations"] = annotations  # with the annotations, OpenRouter does not parse the file again
         writer = message.response_metadata.get("model_name") or message.response_metadata.get("model")
         if isinstance(writer, str) and writer:
-            wire["model"] = writer  # for the core, which sends it to nobody: whose the reasoning and the calls are
+            wire["model"] = writer  # for the core only: the model that wrote the reasoning and the calls; not sent
     if isinstance(blocks, list):
-        # The core writes signed thoughts and calls where they belong, unless the message has them there already.
+        # The core converts signed reasoning and calls, unless the message already has them in OpenRouter's fields.
         kept = _SAYING | (_THOUGHTS if _signed(blocks) and "reasoning_details" not in wire else frozenset())
         kept |= _CALLS if "tool_calls" not in wire else frozenset()
         said = [block for block in blocks if (kind := _kind(block)) in kept and (kind not in _SAYING or _says(block))]
@@ -144,13 +144,13 @@ def _assistant(message: BaseMessage) -> Json:
 
 
 def _lost(block: str | Mapping[str, Any]) -> str | None:
-    """The type of a block of an AI message that is not sent in any form."""
+    """The type of a block of an AI message if the block is not sent in any form; else None."""
     kind = _kind(block)
     return None if kind in _SAYING | _DRAWN | _THOUGHTS | _CALLS | _IN_CALLS else kind
 
 
 def _is_drawn(block: str | Mapping[str, Any]) -> bool:
-    """Whether the Responses API's record of a picture holds the picture; every other block does, or is wrong."""
+    """Whether a block can be sent as an image. The Responses API's record of an image may lack the image."""
     return isinstance(block, Mapping) and (_kind(block) != "image_generation_call" or bool(block.get("result")))
 
 
@@ -159,7 +159,7 @@ def _says(block: str | Mapping[str, Any]) -> bool:
 
 
 def _signed(blocks: str | Sequence[str | Mapping[str, Any]]) -> bool:
-    """Whether a thought has a signature, or is encrypted: only its model can read it."""
+    """Whether a reasoning block is signed or encrypted, so that only its own model can use it."""
     return not isinstance(blocks, str) and any(map(_is_signed, blocks))
 
 
@@ -171,7 +171,7 @@ def _is_signed(block: str | Mapping[str, Any]) -> bool:
 
 
 def _reasoning(message: AIMessage) -> Json:
-    """What the model thought, unchanged: signed or encrypted details are worth nothing otherwise."""
+    """The reasoning of a message, unchanged: a changed signed or encrypted detail would be refused."""
     extra, blocks = message.additional_kwargs, _unwrapped(message)
     details = extra.get("reasoning_details") or message.response_metadata.get("reasoning_details")
     if details:
@@ -179,7 +179,7 @@ def _reasoning(message: AIMessage) -> Json:
     text = extra.get("reasoning_content")
     if not text and isinstance(blocks, list) and not _signed(blocks):
         text = "".join(_thought(block) for block in blocks if _kind(block) in _THOUGHTS)
-    if not text and isinstance(extra.get("reasoning"), Mapping):  # of the Responses API
+    if not text and isinstance(extra.get("reasoning"), Mapping):  # the form of the Responses API
         text = _thought(extra["reasoning"])
     return {"reasoning": text} if text else {}
 
@@ -216,11 +216,11 @@ _ROLES: tuple[tuple[type[BaseMessage], str, Callable[[BaseMessage], Json]], ...]
 
 
 class _Unsendable(ValueError):
-    """What is wrong with a block, and what would do."""
+    """A block that cannot be sent. The message says why, and what to use instead."""
 
 
 def content(value: str | list[str | dict[Any, Any]]) -> str | list[Json]:
-    """A message's content: text as it is, blocks of LangChain, OpenAI and Anthropic as OpenRouter takes them."""
+    """The content of a message in OpenRouter's form. Blocks may have LangChain's, OpenAI's or Anthropic's form."""
     return value if isinstance(value, str) else [_block(_value(block)) for block in value]
 
 
@@ -237,7 +237,7 @@ def _block(block: str | Mapping[str, Any]) -> Json:
 
 
 def _inner(block: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The mapping within a block; an empty one where there is none."""
+    """The mapping at a key of a block; empty if the value is not a mapping."""
     found = block.get(key)
     return found if isinstance(found, Mapping) else {}
 
@@ -300,7 +300,7 @@ def _file(block: Mapping[str, Any]) -> Json:
 
 
 def _search_result(block: Mapping[str, Any]) -> Json:
-    """Anthropic's block for what a retriever has found."""
+    """Anthropic's block for a result of a retriever, as text."""
     source = ", ".join(str(block[key]) for key in ("title", "source") if block.get(key))
     return {"type": "text", "text": f"[{source}]\n{_texts(block, block.get('content'))}"}
 
@@ -316,7 +316,7 @@ def _texts(block: Mapping[str, Any], inner: object) -> str:
 
 
 def _url(block: Mapping[str, Any], mime_type: str) -> str:
-    """Where the data is, or the data itself as a URL; LangChain's blocks of both generations, and Anthropic's."""
+    """The URL of a block's data, or a data: URL. Reads LangChain's old and new blocks, and Anthropic's blocks."""
     source = block.get("source")
     if isinstance(source, Mapping):
         block = {"mime_type": source.get("media_type"), **source}

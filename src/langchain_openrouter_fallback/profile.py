@@ -1,5 +1,7 @@
-"""What every model of a chain can, as LangChain's profile: agents choose by it, and requests that need more still go
-to those candidates that can."""
+"""The abilities that all models of a chain share, as LangChain's model profile. Agents read the profile.
+
+A request that needs more is still sent, to the models of the chain that have the ability.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from langchain_core.language_models import ModelProfile
 
 from openrouter_fallback import FallbackClient, ModelInfo
 
-# LangChain's word -> the catalog's.
+# The name of an ability in LangChain's profile -> its name in the catalog.
 _NEEDS: Mapping[str, str] = {
     "tool_calling": "tools",
     "reasoning_output": "reasoning",
@@ -27,18 +29,18 @@ _NEEDS: Mapping[str, str] = {
 }
 
 _NOT_BESIDE_TOOLS = re.compile(r"gemini-(1|2)\b", re.IGNORECASE)
-"""Models that refuse a JSON schema and tools in one request: Gemini before its third series, as LangChain knows too."""
+"""Models that refuse a JSON schema and tools in one request: Gemini before version 3, as in LangChain's own package."""
 
 
 def take_schemas(client: FallbackClient) -> bool | None:
-    """Whether every candidate answers by a JSON schema; None if that is not known of one."""
+    """Whether every model of the chain supports JSON schemas; None if this is unknown for a model."""
     return _all_can([client.catalog.get(model) for model in _chain(client)], "structured_outputs")
 
 
 def profile_of(client: FallbackClient) -> ModelProfile | None:
-    """The intersection of what the candidates can, and their smallest limits; unknown words are left out.
+    """The abilities that all models of the chain have, and their smallest limits. Unknown abilities are omitted.
 
-    `structured_output` is what agents read in it: an answer by a JSON schema beside tools.
+    `structured_output` has the meaning that agents give it: a JSON schema and tools in the same request.
     """
     chain = _chain(client)
     infos = [client.catalog.get(model) for model in chain]
@@ -63,11 +65,11 @@ def profile_of(client: FallbackClient) -> ModelProfile | None:
 
 def _chain(client: FallbackClient) -> tuple[str, ...]:
     route = client.route()
-    # Those that health leaves out for a while are candidates all the same.
+    # A model in a cooldown, or with an open circuit, is still a model of the chain.
     return (*route.candidates, *(skip.model for skip in route.skipped if skip.seconds_left is not None))
 
 
 def _all_can(infos: Sequence[ModelInfo | None], need: str) -> bool | None:
-    """False if one cannot, None if that is not known of one, else True."""
+    """False if one model lacks the ability, None if it is unknown for a model, else True."""
     answers = [None if info is None else info.can(need) for info in infos]
     return False if False in answers else None if None in answers else True

@@ -1,4 +1,4 @@
-"""Completions and pieces as LangChain's messages, results and chunks."""
+"""Converts the core's completions and pieces to LangChain's messages, results and chunks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from openrouter_fallback import Attempt, Completion, Piece, Usage
 
 PROVIDER = "openrouter"
 CALLS_FROM = 1000
-"""The first index of a tool call's chunk: blocks of other kinds are counted from 0, and equal indices are merged."""
+"""The index of the first tool call in chunks. Other blocks are counted from 0, and LangChain merges equal indices."""
 
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
 _OF_USAGE = ("cost_details", "is_byok")
 _REFUSALS = "refusal" in KNOWN_BLOCK_TYPES
-"""Whether LangChain has a block for refusals: from langchain-core 1.7.5 on."""
+"""Whether LangChain has a block for refusals (langchain-core 1.7.5 and later)."""
 _NAMED = ("url", "title", "start_index", "end_index")
 
 
 def chat_result(completion: Completion) -> ChatResult:
-    """All choices of an answer; usage and cost belong to the answer as a whole and stand in each message."""
+    """The result with all choices of an answer. Each message has the usage and the cost of the whole answer."""
     choices = completion.raw["choices"]
     if len(choices) == 1:
         return ChatResult(generations=[_generation(completion)])
@@ -35,10 +35,10 @@ def chat_result(completion: Completion) -> ChatResult:
 
 
 def chunk(piece: Piece) -> ChatGenerationChunk:
-    """What is new of the text, or of the reasoning."""
+    """The chunk with the new text or the new reasoning of a piece."""
     if not piece.reasoning:
         return ChatGenerationChunk(message=AIMessageChunk(content=piece.text))
-    # Another attempt starts over: what was thought before cannot be taken back, only set apart.
+    # Another attempt has restarted the reasoning. The earlier reasoning is already delivered, so a blank line follows.
     reasoning = f"\n\n{piece.reasoning}" if piece.restarted else piece.reasoning
     return ChatGenerationChunk(
         message=AIMessageChunk(content=piece.text, additional_kwargs={"reasoning_content": reasoning})
@@ -46,7 +46,7 @@ def chunk(piece: Piece) -> ChatGenerationChunk:
 
 
 def call_chunk(piece: Piece) -> ChatGenerationChunk:
-    """Complete tool calls."""
+    """The chunk with complete tool calls."""
     chunks = [
         tool_call_chunk(name=call.name, args=call.arguments_json, id=call.id, index=CALLS_FROM + call.index)
         for call in piece.tool_calls
@@ -55,9 +55,10 @@ def call_chunk(piece: Piece) -> ChatGenerationChunk:
 
 
 def last_chunk(completion: Completion, *, usage: bool = True) -> ChatGenerationChunk:
-    """What is known at the end only. Each key comes once in a stream: merging joins strings and refuses floats.
+    """The chunk with the facts that are known only at the end.
 
-    `usage`: whether the tokens are told.
+    A stream has each key only once, because LangChain's merging joins strings and refuses floats. `usage`: whether the
+    chunk has the token counts.
     """
     content = _blocks(completion.message, "")
     message = AIMessageChunk(
@@ -71,7 +72,7 @@ def last_chunk(completion: Completion, *, usage: bool = True) -> ChatGenerationC
 
 
 def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Tokens as LangChain counts them; the cost is not among them, because LangChain cannot add floats there."""
+    """The token counts in LangChain's form, without the cost: LangChain cannot add floats there."""
     if usage is None:
         return None
     return UsageMetadata(
@@ -84,7 +85,7 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def attempt_dict(attempt: Attempt) -> dict[str, Any]:
-    """An attempt as plain JSON, without what it does not know."""
+    """An attempt as plain JSON, without unknown values."""
     values = {
         "model": attempt.model,
         "endpoint": attempt.endpoint,
@@ -125,7 +126,7 @@ def _additional(completion: Completion, *, streamed: bool) -> dict[str, Any]:
     if completion.reasoning and not streamed:
         extra["reasoning_content"] = completion.reasoning
     if completion.invalid_tool_calls:
-        # Not among LangChain's own invalid_tool_calls: merging chunks there parses half a JSON and makes it a call.
+        # Not in LangChain's `invalid_tool_calls`: merging chunks would parse the partial JSON and make a valid call.
         extra["cut_tool_calls"] = list(completion.invalid_tool_calls)
     return extra
 
@@ -157,7 +158,7 @@ def _metadata(completion: Completion) -> dict[str, Any]:
 
 
 def _blocks(message: Mapping[str, Any], text: str) -> list[str | dict[Any, Any]]:
-    """The content as blocks where it is more than text: citations, a refusal, images, the parts that a server sent."""
+    """The content as blocks if it is more than text: citations, a refusal, images, or parts from the server."""
     parts = message.get("content")
     drawn = [*(parts if isinstance(parts, list) else ()), *(message.get("images") or ())]
     images = [_image(url) for image in drawn if (url := _url(image))]

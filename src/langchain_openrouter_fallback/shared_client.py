@@ -1,4 +1,4 @@
-"""The core behind a chat model: one `FallbackClient`, shared by all copies of the model that want the same."""
+"""The core's client of a chat model: one `FallbackClient`, shared by all copies with the same settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything a client is made of, but for its routing."""
+    """The arguments from which a client is built, without the routing."""
 
     config: FallbackConfig | str | None = None
     endpoints: Mapping[str, EndpointConfig] | None = None
@@ -34,7 +34,7 @@ class Recipe:
     app_title: str | None = None
 
     def client(self, models: list[str | ModelConfig] | None) -> FallbackClient:
-        """A new client; its chain is `models` where there is no configuration. Raises the core's `ConfigError`."""
+        """A new client. Without a configuration, `models` is its chain. Raises the core's `ConfigError`."""
         config: FallbackConfig | str | None = self.config
         if self.endpoints:
             config = self._with_endpoints(models)
@@ -50,7 +50,7 @@ class Recipe:
         )
 
     def _with_endpoints(self, models: list[str | ModelConfig] | None) -> FallbackConfig | None:
-        """The configuration with the chat model's own endpoints; None where there are no models at all."""
+        """The configuration with the chat model's own endpoints; None without configuration and without models."""
         config = self.config
         if config is None and models is not None:
             return FallbackConfig(default_chain=models, endpoints=self.endpoints or {})
@@ -60,8 +60,10 @@ class Recipe:
         return config and config.with_endpoints(self.endpoints or {})
 
     def _key(self) -> SecretStr | Callable[[], Any] | None:
-        """The key as given. One that merely stands in the environment is the core's to find: a configuration may name
-        another variable."""
+        """The given API key; None if it is only the default from the environment.
+
+        The core reads the environment itself, because a configuration may name another variable.
+        """
         key = self.api_key
         from_env = isinstance(key, SecretStr) and key.get_secret_value() == os.environ.get(_KEY_ENV)
         return None if from_env else key
@@ -72,36 +74,36 @@ class Recipe:
         if self.timeout is not None:
             told["first_token_timeout_seconds"] = float(self.timeout)
         if self.max_retries is not None:
-            told["max_retries_per_model"] = self.max_retries + 1  # LangChain counts the tries after the first
+            told["max_retries_per_model"] = self.max_retries + 1  # LangChain counts retries, the core counts attempts
         return told
 
 
 @dataclass(slots=True)
 class Core:
-    """A client with what it was made of. Copying a chat model keeps it: health and connections are shared."""
+    """A client and the arguments that it was built from. Copies of a chat model share the client, also deep copies."""
 
     recipe: Recipe
     client: FallbackClient = field(repr=False)
     models: list[str | ModelConfig] | None
     profiles: list[Any] = field(default_factory=list, repr=False)
-    """Those that were derived from the catalog, and not given by the user."""
+    """The profiles that were derived from the catalog, not set by the user."""
     told: set[str] = field(default_factory=set, repr=False)
-    """Types of blocks of which the log has said that they are not sent."""
+    """The types of blocks for which the log already has a warning that they are not sent."""
 
     @classmethod
     def made(cls, recipe: Recipe, models: list[str | ModelConfig] | None) -> Self:
-        """A new one."""
+        """A new client from these arguments."""
         return cls(recipe, recipe.client(models), models)
 
     def routed(self, models: list[str | ModelConfig] | None, **routing: Any) -> FallbackClient:
-        """The client with the routing of one chat model as its default."""
+        """The shared client with the routing of one chat model as its default."""
         own = models if models != self.models or self.recipe.config is not None else None
         if own is None and not any(routing.values()):
             return self.client
         return self.client.with_options(models=own, **routing)
 
     def left_out(self, kind: str) -> None:
-        """Say of a type of blocks that it is not sent: once, and at debug for each call."""
+        """Log that a type of block is not sent: the first time as a warning, later at debug level."""
         level = logging.DEBUG if kind in self.told else logging.WARNING
         self.told.add(kind)
         logger.log(

@@ -1,4 +1,4 @@
-"""Structured output: what is asked for, and the parser of what comes."""
+"""Structured output: the request parameters, and the parsers of the answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def structured(
     strict: bool | None,
     arguments: dict[str, Any],
 ) -> Runnable[LanguageModelInput, Any]:
-    """The model with a parser behind it; `method` is one of `METHODS`, None for the best that the whole chain can."""
+    """The chat model followed by a parser. `method` is one of `METHODS`; None: the best that all models support."""
     if method is None:
         method = "json_schema" if llm.takes_schemas else "function_calling"
     if method not in METHODS:
@@ -70,7 +70,7 @@ def structured(
 
 
 class JsonAnswerParser(JsonOutputParser):
-    """As LangChain's, but a refusal is told as one, also before langchain-core 1.7.5."""
+    """LangChain's parser, but a refusal raises a refusal error also before langchain-core 1.7.5."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         _raise_refusal(result)
@@ -78,7 +78,7 @@ class JsonAnswerParser(JsonOutputParser):
 
 
 class PydanticAnswerParser(PydanticOutputParser[Any]):
-    """The same for pydantic classes."""
+    """`JsonAnswerParser` for pydantic classes."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         _raise_refusal(result)
@@ -86,7 +86,7 @@ class PydanticAnswerParser(PydanticOutputParser[Any]):
 
 
 class PydanticCallParser(PydanticToolsParser):
-    """As LangChain's, but an answer without the call raises: it is not None that was asked for."""
+    """LangChain's parser, but an answer without the tool call raises an error instead of returning None."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         _raise_refusal(result)
@@ -94,7 +94,7 @@ class PydanticCallParser(PydanticToolsParser):
 
 
 class JsonCallParser(JsonOutputKeyToolsParser):
-    """The same for JSON schemas."""
+    """`PydanticCallParser` for JSON schemas."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         _raise_refusal(result)
@@ -102,7 +102,7 @@ class JsonCallParser(JsonOutputKeyToolsParser):
 
 
 def _raise_refusal(result: list[Generation]) -> None:
-    """Raise LangChain's `ModelRefusalError`, or `OutputParserException` where it has none yet, if the model refused."""
+    """If the model refused, raise LangChain's `ModelRefusalError`, or `OutputParserException` in older versions."""
     message = getattr(result[0], "message", None) if result else None
     said = message.additional_kwargs.get("refusal") if isinstance(message, BaseMessage) else None
     if not said:
@@ -125,7 +125,7 @@ def _called(parsed: Any, result: list[Generation], *, partial: bool) -> Any:
 def _unwrapped(
     schema: dict[str, Any] | type | None, strict: bool | None
 ) -> tuple[dict[str, Any] | type | None, bool | None]:
-    """A JSON schema without what OpenAI puts around it, its name as the title; and how strict that says to be."""
+    """A JSON schema without OpenAI's wrapper (the wrapper's name becomes the title), and the wrapper's `strict`."""
     if not isinstance(schema, Mapping):
         return schema, strict
     named = schema.get("json_schema", schema)

@@ -1,4 +1,4 @@
-"""Tools as request parameters."""
+"""Converts LangChain's tools to request parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ConfigError
 _CHOICES = ("auto", "none", "required")
 
 Tool = dict[str, Any] | type | Callable[..., Any] | BaseTool
-"""A tool as LangChain takes it: a dict in OpenAI's form, a pydantic class, a function, a `BaseTool`."""
+"""A tool in one of LangChain's forms: a dict in OpenAI's form, a pydantic class, a function, a `BaseTool`."""
 
 
 def tool_arguments(
@@ -22,7 +22,7 @@ def tool_arguments(
     strict: bool | None = None,
     parallel_tool_calls: bool | None = None,
 ) -> dict[str, Any]:
-    """The request parameters for these tools. Raises `ConfigError` for a choice that is none."""
+    """The request parameters for these tools. Raises `ConfigError` for an invalid tool or choice."""
     if not isinstance(tools, list | tuple):
         raise ConfigError(f"tools= is a {type(tools).__name__}; give a list: tools=[...]")
     bound: dict[str, Any] = {"tools": [openai_tool(tool, strict) for tool in tools]}
@@ -34,7 +34,7 @@ def tool_arguments(
 
 
 def in_openai_form(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call whose `tools` may be LangChain's; the same object where they are OpenAI's already."""
+    """The arguments of a call with `tools` in OpenAI's form; the same object if they already have that form."""
     tools, choice = given.get("tools"), given.get("tool_choice")
     plain = isinstance(tools, list | tuple) and all(isinstance(tool, Mapping) and "type" in tool for tool in tools)
     if tools is None or (plain and (choice is None or isinstance(choice, Mapping) or choice in _CHOICES)):
@@ -43,9 +43,9 @@ def in_openai_form(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def openai_tool(tool: Tool, strict: bool | None = None) -> dict[str, Any]:
-    """A tool as OpenAI writes it. Raises `ConfigError` for what is none."""
+    """A tool in OpenAI's form. Raises `ConfigError` for an object that is not a tool."""
     if isinstance(tool, Mapping) and str(tool.get("type")).startswith("openrouter:"):
-        return dict(tool)  # OpenRouter runs it itself
+        return dict(tool)  # a server tool, which OpenRouter runs
     try:
         return convert_to_openai_tool(tool, strict=strict)
     except Exception as error:  # noqa: BLE001 - whatever LangChain and pydantic make of a function or a class
@@ -55,13 +55,13 @@ def openai_tool(tool: Tool, strict: bool | None = None) -> dict[str, Any]:
 
 
 def name_of(tool: Mapping[str, Any]) -> str:
-    """The name of a tool as it goes on the wire."""
+    """The name of a tool in OpenAI's form."""
     return str((tool.get("function") or {}).get("name") or tool.get("type"))
 
 
 def _choice(choice: str | bool | Mapping[str, Any], names: list[str]) -> str | dict[str, Any]:
     if isinstance(choice, Mapping):
-        named = choice.get("name") if choice.get("type") == "tool" else None  # as Anthropic writes it
+        named = choice.get("name") if choice.get("type") == "tool" else None  # Anthropic's form
         return dict(choice) if named is None else _function(named)
     if choice == "any":
         return "required"

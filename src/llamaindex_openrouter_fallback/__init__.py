@@ -1,4 +1,4 @@
-"""An LLM for LlamaIndex that keeps answering: a chain of models on OpenRouter, routed by task, price and health."""
+"""The LlamaIndex adapter of `openrouter_fallback`: the LLM `OpenRouterFallback`, a chain of models."""
 
 try:
     import llama_index.core as _llama_index_core  # noqa: F401

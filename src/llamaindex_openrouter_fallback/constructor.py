@@ -1,4 +1,4 @@
-"""What a user may say when making an LLM: names checked, the words of LlamaIndex put into the core's."""
+"""Checks the arguments of the constructor, and translates LlamaIndex's names into the core's names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _ROUTING = ("task", "max_cost_tier", "primary_provider", "models", "max_price")
-# What is taken over of another LLM. The second group only where its owner has changed it: those are that class's ways
-# to be reliable, and this one has its own.
+# The attributes of another LLM that are taken over. The second group is taken over only if the user has changed it,
+# because that class's defaults for retries and timeouts are not meant for this class.
 _TAKEN = (
     "temperature",
     "max_tokens",
@@ -38,9 +38,9 @@ _AS_PARAMETERS = {"reasoning_effort": "reasoning_effort", "modalities": "modalit
 
 
 def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Json:
-    """The arguments of an LLM, its configuration loaded. Raises `ConfigError` for one that is not known."""
+    """The arguments of an LLM, with its configuration loaded. Raises `ConfigError` for an unknown argument."""
     for key in given:
-        if key in fields or key == "class_name":  # of a dump
+        if key in fields or key == "class_name":  # `class_name` is part of a dump
             continue
         elsewhere = meant("OpenRouterFallback", key)
         if elsewhere is not None:
@@ -65,7 +65,7 @@ def checked(name: str, given: Mapping[str, Any], fields: Collection[str]) -> Jso
 
 
 def mistakes(name: str, error: ValidationError) -> ConfigError:
-    """Pydantic's findings by argument, without what was found: it may be a key."""
+    """Pydantic's errors by argument, without the invalid values: a value may be an API key."""
     found: dict[str, list[str]] = {}
     for one in error.errors(include_url=False, include_input=False):
         found.setdefault(str(one["loc"][0]) if one["loc"] else "", []).append(one["msg"])
@@ -80,7 +80,7 @@ def client(
     changes: Mapping[str, Any],
     **options: Any,
 ) -> FallbackClient:
-    """The core's client; `settings`, and before them `changes`, change what they name in the configuration."""
+    """The core's client. `settings` override the configuration, and `changes` override `settings`."""
     from openrouter_fallback import FallbackClient
 
     given: Json = {"models": models} if config is None else {"config": config}
@@ -89,7 +89,7 @@ def client(
 
 
 def taken_over(llm: Any) -> Json:
-    """The arguments that make an LLM of an `OpenRouter` or `OpenAILike` one, by its attributes alone."""
+    """The constructor's arguments from the attributes of an `OpenRouter` or `OpenAILike` LLM."""
     data = {key: value for key in _TAKEN if (value := getattr(llm, key, None)) is not None}
     data |= {
         key: value
@@ -113,7 +113,7 @@ def taken_over(llm: Any) -> Json:
 
 
 def _default(llm: Any, key: str) -> Any:
-    """What the class of `llm` takes where nothing is given."""
+    """The default of a constructor argument in the class of `llm`."""
     parameter = inspect.signature(type(llm).__init__).parameters.get(key)
     if parameter is not None and parameter.default is not parameter.empty:
         return parameter.default

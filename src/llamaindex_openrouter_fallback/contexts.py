@@ -1,4 +1,4 @@
-"""Lists of models in time for an LLM's metadata: engines budget their prompts by it before the first call."""
+"""Fetches the lists of models for an LLM's metadata. Engines size their prompts by it before the first call."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger("openrouter_fallback")
 
 LOOK_SECONDS, LOOP_SECONDS = 5.0, 2.0
-"""The longest that an LLM's metadata waits for the lists of models; where an event loop waits with it, the second."""
+"""The longest time that an LLM's metadata waits for the lists of models; the second value applies on an event loop."""
 AGAIN_SECONDS = 60.0
-"""How long after that nothing is asked, where a list did not come or does not name the model."""
+"""The time before the next fetch, if a fetch failed or the lists do not contain the model."""
 
 
 class Contexts:
-    """Fetches the lists of models where a context is not known; shared by all copies of an LLM, as their client is."""
+    """Fetches the lists of models if a context length is unknown. All copies of an LLM share this object."""
 
     def __init__(self) -> None:
         self._next = 0.0
         self._lock = threading.Lock()
 
     def fetch(self, client: FallbackClient) -> None:
-        """Fetch the lists, but not often, and not against `settings.catalog: never`. Raises nothing."""
+        """Fetch the lists, at most once in `AGAIN_SECONDS`, and never with `settings.catalog: never`. Never raises."""
         if client.config.settings.catalog == "never":
             return
         with self._lock:

@@ -1,6 +1,6 @@
-"""Each attempt of a call as events and a child span of LlamaIndex's instrumentation.
+"""Reports each attempt of a call as events and as a child span of LlamaIndex's instrumentation.
 
-Nothing happens, and nothing is paid for, as long as no handler is attached.
+Without an attached handler, this module does nothing and costs nothing.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ dispatcher = get_dispatcher("llamaindex_openrouter_fallback")
 
 
 class LLMAttemptStartEvent(BaseEvent, defer_build=True):
-    """A model is about to be asked; `number` counts from 1 within the call."""
+    """An attempt starts. `number` counts the attempts of the call from 1."""
 
     model: str
     number: int
 
     @classmethod
     def class_name(cls) -> str:
-        """Class name."""
+        """The name of the event class."""
         return "LLMAttemptStartEvent"
 
 
 class LLMAttemptEndEvent(BaseEvent, defer_build=True):
-    """An attempt is over. `kind` says what went wrong (None: it answered), `cost` is in USD."""
+    """An attempt has ended. `kind` is the kind of the failure (None: the model answered). `cost` is in USD."""
 
     model: str
     number: int
@@ -54,12 +54,12 @@ class LLMAttemptEndEvent(BaseEvent, defer_build=True):
 
     @classmethod
     def class_name(cls) -> str:
-        """Class name."""
+        """The name of the event class."""
         return "LLMAttemptEndEvent"
 
 
 class LLMFailoverEvent(BaseEvent, defer_build=True):
-    """The call goes on with another model."""
+    """The call continues with another model."""
 
     failed: str
     next: str
@@ -68,12 +68,12 @@ class LLMFailoverEvent(BaseEvent, defer_build=True):
 
     @classmethod
     def class_name(cls) -> str:
-        """Class name."""
+        """The name of the event class."""
         return "LLMFailoverEvent"
 
 
 def heard() -> bool:
-    """Whether any handler would hear of attempts."""
+    """Whether any handler would receive the events of attempts."""
     here = dispatcher
     while True:
         if any(not isinstance(one, NullEventHandler) for one in here.event_handlers):
@@ -86,14 +86,14 @@ def heard() -> bool:
 
 
 def attempt(model: str, number: int) -> None:
-    """What the span of an attempt is bound to."""
+    """The signature of this function gives the span of an attempt its arguments. The function is never called."""
 
 
 _SIGNATURE = inspect.signature(attempt)
 
 
 class _Call:
-    """A call under way: the span it belongs to, and the context in which it began."""
+    """An active call: the surrounding span, and the context in which the call began."""
 
     __slots__ = ("context", "span", "spans")
 
@@ -104,7 +104,7 @@ class _Call:
 
 
 class Observer:
-    """Hands a client's events on to LlamaIndex; shared by all copies of an LLM, as their client is."""
+    """Passes a client's events on to LlamaIndex. All copies of an LLM share one observer."""
 
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
@@ -112,7 +112,7 @@ class Observer:
         self._lock = threading.Lock()
 
     def watch(self, client: FallbackClient) -> None:
-        """From now on, if anyone listens. To be called before each call: handlers may come at any time."""
+        """Subscribe to the client's events once a handler is attached. Called before each call of a model."""
         if not self._watching and heard():
             with self._lock:
                 if not self._watching:
@@ -143,7 +143,7 @@ class Observer:
 
 def _enter(call: _Call, event: AttemptStarted) -> None:
     span = f"OpenRouterFallback.attempt-{uuid.uuid4()}"
-    # A context of its own: OpenTelemetry's handler sets the current span there, which must not be the caller's.
+    # A separate context: OpenTelemetry's handler sets the current span in it. The caller's current span stays.
     context = call.context.copy()
     bound = _SIGNATURE.bind(event.model, event.number)
     call.spans[event.number] = span, context, bound

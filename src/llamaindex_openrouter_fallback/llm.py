@@ -1,4 +1,4 @@
-"""`OpenRouterFallback`: what a LlamaIndex user puts into `Settings.llm` and forgets."""
+"""`OpenRouterFallback`: the LLM for LlamaIndex's `Settings.llm`."""
 
 from __future__ import annotations
 
@@ -44,23 +44,25 @@ if TYPE_CHECKING:
 
     from openrouter_fallback import FallbackClient, ModelInfo
 
-# Neither in a pickle nor of use in another process.
+# Fields that a pickle does not contain: they are secret, or useless in another process.
 _NOT_PICKLED = {"api_key", "callback_manager", "rate_limiter"}
-_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")  # both mean the same: a call's replaces whichever there is
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")  # two names of one limit: a call's limit replaces both
 _BY_TOOLS = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
 
 
 class OpenRouterFallback(FunctionCallingLLM):
-    """An LLM that keeps answering: a chain of models on OpenRouter behind one object.
+    """An LLM that calls a chain of models on OpenRouter, and answers as long as one of the models answers.
 
-    Give `models` (ids or `ModelConfig`, in order), or `config` (a `FallbackConfig`, a YAML path or a mapping) with
-    `models` as the chain within it; without either, the file that `OPENROUTER_FALLBACK_CONFIG` names. Calls raise a
-    `FallbackError` when no model has answered. Raises `ConfigError` for what does not fit.
+    - `models`: the chain in order, as ids or `ModelConfig`.
+    - `config`: a `FallbackConfig`, a YAML path or a mapping. With a `config`, `models` is the chain to use from it.
+
+    Without both, the configuration is the file that `OPENROUTER_FALLBACK_CONFIG` names. Raises `ConfigError` for an
+    invalid argument. A call raises a `FallbackError` if no model has answered.
 
         llm = OpenRouterFallback(["anthropic/claude-sonnet-4.5", "openai/gpt-5.1"])   # key from OPENROUTER_API_KEY
     """
 
-    # Deferred: built with the first instance, not with the import.
+    # The pydantic model is built with the first instance, so that the import stays fast.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     models: list[str | ModelConfig] | None = Field(default=None, frozen=True, description="The chain, in order.")
@@ -124,7 +126,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         except ValidationError as error:
             failed = mistakes(name, error)
         if failed is not None:
-            raise failed  # outside the except block: the pydantic error holds the input, which may be a key
+            raise failed  # outside the except block: the pydantic error contains the input, which may be an API key
         changes = {
             "max_retries_per_model": None if self.max_retries is None else self.max_retries + 1,
             "first_token_timeout_seconds": self.timeout,
@@ -173,7 +175,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         timeout: float | None = None,
         total_timeout: float | None = None,
         max_retries: int | None = None,
-        # of every LLM
+        # Arguments of every LlamaIndex LLM.
         callback_manager: CallbackManager | None = None,
         rate_limiter: Any = None,
         system_prompt: str | None = None,
@@ -200,7 +202,10 @@ class OpenRouterFallback(FunctionCallingLLM):
         max_price: float | Mapping[str, float] | None = None,
         **options: Any,
     ) -> Self:
-        """An LLM from a YAML file or a mapping; the routing given here holds for all its calls."""
+        """An LLM from a configuration: a YAML path, a mapping or a `FallbackConfig`.
+
+        The routing arguments are the defaults of all its calls. Raises `ConfigError`.
+        """
         routing = {
             "task": task,
             "max_cost_tier": max_cost_tier,
@@ -212,15 +217,15 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     @classmethod
     def from_openrouter(cls, llm: Any, models: Sequence[str | ModelConfig] = (), **options: Any) -> Self:
-        """Take over the settings of an `OpenRouter` or `OpenAILike` LLM: its model first, then `models`.
+        """An LLM with the model and the settings of an `OpenRouter` or `OpenAILike` LLM, followed by `models`.
 
-        `options` go before what is taken over. Its retries, timeout and context window are taken where they are not
-        that class's defaults.
+        `options` override the settings. Retries, timeout and context window are taken over only if they differ from the
+        defaults of that class. Raises `ConfigError` for an object without `model`.
         """
         model = getattr(llm, "model", None)
         if not isinstance(model, str):
             raise ConfigError(f"a {type(llm).__name__} has no `model`: give an OpenRouter or OpenAILike instance")
-        if not isinstance(models, str):  # which is refused there
+        if not isinstance(models, str):  # the constructor refuses a string
             models = [model, *(one for one in models if one != model)]
         return cls(**{"models": models, **taken_over(llm), **options})
 
@@ -233,7 +238,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         models: Sequence[str | ModelConfig] | None = None,
         max_price: float | Mapping[str, float] | None = None,
     ) -> Self:
-        """A copy with other routing as its default: same health, same connections."""
+        """A copy with other default routing. The copy shares health and connections."""
         given: Json = {
             "task": task,
             "max_cost_tier": max_cost_tier,
@@ -244,21 +249,21 @@ class OpenRouterFallback(FunctionCallingLLM):
         if models is not None:
             update["models"] = list(models)
         elif task is not None and self.config is not None:
-            update["models"] = None  # without a configuration they are what the client is made of
+            update["models"] = None  # without a configuration the client is built from `models`
         made = self.model_copy(update=update)
         made._client = self._client.with_options(**given, models=models)
         return made
 
     @property
     def client(self) -> FallbackClient:
-        """The core's client behind this LLM: health, routes, disabling models by hand, events."""
+        """The core's client of this LLM: `health()`, `route()`, `disable()`, `subscribe()` ..."""
         return self._client
 
     @property
     def metadata(self) -> LLMMetadata:
-        """The chain's: the smallest context window, and whether any of its models can call tools.
+        """The metadata of the chain: the smallest context window, and whether any of its models can call tools.
 
-        Fetches the lists of models, and waits for them a while, where the context of one is not known yet.
+        If the context length of a model is unknown, this property fetches the lists of models and waits up to 5 s.
         """
         chain = self._client.chain()
         if self.context_window is None and not all(info and info.context_length for info in self._known(chain)):
@@ -266,7 +271,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         return self._metadata(chain)
 
     def to_payload(self) -> Json:
-        """What each call's event tells of this LLM; no call waits for a list of models."""
+        """The description of this LLM in the event of each call. Never waits for a list of models."""
         return {"class_name": self.class_name(), **self._metadata(self._client.chain()).model_dump()}
 
     def _metadata(self, chain: Sequence[str]) -> LLMMetadata:
@@ -290,7 +295,10 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Ask, and return one whole answer. Keywords are request parameters and the routing of this call."""
+        """Call the chain, and return the whole answer. `kwargs` are request parameters and the routing of this call.
+
+        Raises `FallbackError` if no model has answered.
+        """
         return chat_response(self._client.chat(self._messages(messages), **self._params(kwargs)))
 
     @llm_chat_callback()
@@ -309,7 +317,10 @@ class OpenRouterFallback(FunctionCallingLLM):
         return completion_response(await self._client.achat(self._prompt(prompt, formatted), **self._params(kwargs)))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Generator[ChatResponse, None, None]:
-        """Ask, and return the answer as it grows. Leaving or closing it closes the upstream connection."""
+        """Call the chain, and yield the growing answer. Closing the generator closes the upstream connection.
+
+        Raises `FallbackError` if no model has answered.
+        """
         call = StreamedCall(self)
         return call.closing(call.stream_chat(messages, **kwargs))
 
@@ -369,7 +380,7 @@ class OpenRouterFallback(FunctionCallingLLM):
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The complete tool calls of an answer. Raises ValueError if there are none, unless told not to."""
+        """The complete tool calls of an answer. Without any, raises ValueError if `error_on_no_tool_call`."""
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if not calls and error_on_no_tool_call:
             if response.additional_kwargs.get("invalid_tool_calls"):
@@ -414,6 +425,11 @@ class OpenRouterFallback(FunctionCallingLLM):
             return None
         return [one if isinstance(one, str) else one.model_dump(mode="json", exclude_defaults=True) for one in models]
 
+    @field_serializer("max_price")
+    def _dump_max_price(self, price: Any) -> Any:
+        """As it was given: a copy may hold an int or any mapping, of which pydantic's own serializer warns."""
+        return dict(price) if isinstance(price, Mapping) else price
+
     @field_serializer("settings")
     def _dump_settings(self, settings: Settings | None) -> Json | None:
         return None if settings is None else settings.model_dump(mode="json", exclude_unset=True)
@@ -440,7 +456,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         return [{"role": "user", "content": prompt if convert is None else convert(prompt)}]
 
     def _params(self, kwargs: Json) -> Json:
-        """The request's parameters: this call's before `additional_kwargs` before the fields."""
+        """The request's parameters. `kwargs` override `additional_kwargs`, which override the fields."""
         self._observer.watch(self._client)
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.additional_kwargs}
         if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
@@ -449,7 +465,7 @@ class OpenRouterFallback(FunctionCallingLLM):
 
 
 def _tool_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str | Json:
-    """What OpenRouter takes for LlamaIndex's `tool_choice`: a mode, or a tool by its name."""
+    """OpenRouter's `tool_choice` for LlamaIndex's: a mode, or the name of a tool."""
     if choice is None:
         return "required" if required else "auto"
     if isinstance(choice, Mapping):
@@ -460,7 +476,10 @@ def _tool_choice(choice: str | Mapping[str, Any] | None, required: bool) -> str 
 
 
 def _arguments(call: ToolCallBlock) -> Json:
-    """The arguments as a mapping; another integration may have left them as text. Half of them are no arguments."""
+    """The arguments of a tool call as a mapping. Another integration may have stored them as text.
+
+    Raises ValueError for incomplete JSON, or for JSON that is not an object.
+    """
     arguments = json.loads(call.tool_kwargs or "{}") if isinstance(call.tool_kwargs, str) else call.tool_kwargs
     if not isinstance(arguments, dict):
         raise ValueError(f"The arguments of the call to {call.tool_name} are not a JSON object.")  # noqa: TRY004

@@ -1,4 +1,4 @@
-"""LlamaIndex's messages as OpenRouter takes them: OpenAI's shape, with files, video, reasoning and cache points."""
+"""Converts LlamaIndex's messages to OpenRouter's form: OpenAI's form with files, video, reasoning and cache points."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from openrouter_fallback import ConfigError
 Json = dict[str, Any]
 
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant"}
-# What of a message's `additional_kwargs` goes on the wire, by role. Agents put other things there as well.
+# The keys of a message's `additional_kwargs` that are sent, by role. Agents also store other keys there.
 _EXTRA = {"tool": ("tool_call_id", "name"), "function": ("name",), "assistant": ("name", "audio", "annotations")}
 _SIGNED = ("thinking", "redacted_thinking")
 _MEDIA = (ImageBlock, AudioBlock, VideoBlock, DocumentBlock)
@@ -43,7 +43,7 @@ def wire_messages(messages: Sequence[ChatMessage]) -> list[Json]:
 
 
 def reads_files(messages: Iterable[ChatMessage]) -> bool:
-    """Whether `wire_messages` may read files or fetch what stands behind a URL."""
+    """Whether `wire_messages` may read files or fetch URLs."""
     return any(
         isinstance(block, (*_MEDIA, CitableBlock, CitationBlock)) for message in messages for block in message.blocks
     )
@@ -56,7 +56,7 @@ def _message(message: ChatMessage, position: int) -> Json:
     if extra:
         wire.update({key: extra[key] for key in _EXTRA.get(role, ("name",)) if key in extra})
         if role == "tool" and "tool_call_id" not in extra and "call_id" in extra:
-            wire["tool_call_id"] = extra["call_id"]  # as the Responses API has it
+            wire["tool_call_id"] = extra["call_id"]  # the name in the Responses API
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and "tool_calls" not in extra:
         wire["content"] = blocks[0].text
         return wire
@@ -95,7 +95,7 @@ def _assistant(
     extra: Json,
     position: int,
 ) -> list[Json]:
-    """Put what only an assistant's message has where it belongs; what is left is its content."""
+    """Put reasoning, tool calls, images and audio of an assistant message into their fields; return the other parts."""
     details = [one for block in thinking for one in _listed(block.additional_information.get("reasoning_details"))]
     if details:
         wire["reasoning_details"] = details
@@ -108,7 +108,7 @@ def _assistant(
         wire["tool_calls"] = [_plain(call) for call in others]
     if images := [part for part in parts if part["type"] == "image_url"]:
         wire["images"] = images
-    # Its own speech is known to its maker by an id (`audio`), not by the sound.
+    # The provider recognizes its own speech by an id (the field `audio`), not by the sound.
     return [part for part in parts if part["type"] not in ("image_url", "input_audio")]
 
 
@@ -117,7 +117,7 @@ def _listed(value: object) -> Sequence[Any]:
 
 
 def _content(parts: list[Json]) -> str | list[Json] | None:
-    """Plain text as LlamaIndex itself joins it, else the parts."""
+    """The content of text parts as one string, joined as LlamaIndex joins them; else the parts."""
     if not parts:
         return None
     if all(part.keys() == {"type", "text"} for part in parts):
@@ -126,7 +126,7 @@ def _content(parts: list[Json]) -> str | list[Json] | None:
 
 
 def _signed(block: ThinkingBlock) -> Json | None:
-    """The thought of a Claude that another integration has left, as Anthropic writes it; the core knows that form."""
+    """A signed thinking block of Claude from another integration, in Anthropic's form, which the core understands."""
     told = block.additional_information
     if told.get("type") == "redacted_thinking" and told.get("data"):
         return {"type": "redacted_thinking", "data": told["data"]}
@@ -136,7 +136,7 @@ def _signed(block: ThinkingBlock) -> Json | None:
 
 
 def _mark(parts: list[Json], point: CachePoint) -> None:
-    """The provider caches up to the part before the point, an image or a document too."""
+    """Mark the part before a cache point, which may be an image or a document: the provider caches up to that part."""
     control = point.cache_control
     if parts:
         parts[-1]["cache_control"] = {"type": control.type, "ttl": control.ttl}
@@ -154,14 +154,14 @@ def _call(call: ToolCallBlock, number: int, position: int) -> Json:
 
 
 def _plain(call: object) -> object:
-    """A tool call that another integration has left: a mapping, or an object of the openai SDK."""
+    """A tool call from another integration as a mapping. It may be an object of the openai SDK."""
     dump = getattr(call, "model_dump", None)
     return dump(exclude_none=True) if callable(dump) else call
 
 
 @singledispatch
 def _parts(block: Any) -> list[Json]:
-    """The parts of a message's content that a block becomes."""
+    """The parts of a message's content for a block."""
     raise TypeError("this kind of block is not known here")
 
 
@@ -173,7 +173,7 @@ def _(block: TextBlock) -> list[Json]:
 @_parts.register
 def _(block: ImageBlock) -> list[Json]:
     if not _remote(block) and block.image_mimetype is None:
-        block = ImageBlock(image=block.resolve_image().read(), detail=block.detail)  # which looks at the bytes
+        block = ImageBlock(image=block.resolve_image().read(), detail=block.detail)  # detects the type from the bytes
     image = {"url": str(block.url) if _remote(block) else _data_url(block.resolve_image(), block.image_mimetype)}
     if block.detail:
         image["detail"] = block.detail
@@ -213,7 +213,7 @@ def _(block: CitationBlock) -> list[Json]:
 
 
 def _remote(block: ImageBlock | VideoBlock | DocumentBlock) -> bool:
-    """Whether the provider can fetch it itself, or its URL holds it."""
+    """Whether the URL of a block can be sent: the provider can fetch the URL, or the URL contains the data."""
     return bool(block.url) and str(block.url).startswith(("http:", "https:", "data:"))
 
 

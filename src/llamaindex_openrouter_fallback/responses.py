@@ -1,4 +1,4 @@
-"""The core's completions and pieces as LlamaIndex's responses."""
+"""Converts the core's completions and pieces to LlamaIndex's responses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OF_USAGE = ("cost_details", "is_byok")
 
 
 def chat_response(completion: Completion, delta: str | None = None) -> ChatResponse:
-    """A whole answer. `raw` is the body; `additional_kwargs` tell tokens, cost and what was tried."""
+    """The chat response of a whole answer. `raw` is the body; `additional_kwargs` have tokens, cost and attempts."""
     return ChatResponse(
         message=_message(completion),
         raw=completion.raw,
@@ -42,7 +42,7 @@ def chat_response(completion: Completion, delta: str | None = None) -> ChatRespo
 
 
 def completion_response(completion: Completion, delta: str | None = None) -> CompletionResponse:
-    """The same as a text."""
+    """The text response of a whole answer, with the same `raw` and `additional_kwargs` as `chat_response`."""
     return CompletionResponse(
         text=_text(completion),
         raw=completion.raw,
@@ -53,7 +53,7 @@ def completion_response(completion: Completion, delta: str | None = None) -> Com
 
 
 class Growing:
-    """An answer under way: every response holds all that has come so far, and what is new as its `delta`."""
+    """A growing answer: every response has the whole answer so far, and the new text as its `delta`."""
 
     __slots__ = ("_reasoning", "_text")
 
@@ -61,11 +61,11 @@ class Growing:
         self._text = self._reasoning = ""
 
     def add(self, piece: Piece) -> ChatResponse | CompletionResponse | None:
-        """The response for one piece; None if it says nothing that a response can say before the end."""
+        """The response for one piece; None for a piece without text and reasoning, or of another choice."""
         if piece.index or not (piece.text or piece.reasoning):
             return None
         if piece.restarted:
-            self._reasoning = ""  # another model has started over; only reasoning had been delivered
+            self._reasoning = ""  # another attempt has restarted the answer; only reasoning had been delivered
         self._text += piece.text
         self._reasoning += piece.reasoning
         return self._response(piece, {"thinking_delta": piece.reasoning} if piece.reasoning else {})
@@ -79,7 +79,10 @@ class Growing:
 
 
 class GrowingChat(Growing):
-    """For `stream_chat`; LlamaIndex looks for a second tool call, where none is allowed, in whole answers only."""
+    """The growing answer of `stream_chat`. `one_call` keeps only the first tool call.
+
+    LlamaIndex itself limits the tool calls only in answers that are not streamed.
+    """
 
     __slots__ = ("_one_call",)
 
@@ -100,7 +103,7 @@ class GrowingChat(Growing):
 
 
 class GrowingText(Growing):
-    """For `stream_complete`."""
+    """The growing answer of `stream_complete`."""
 
     __slots__ = ()
 
@@ -112,7 +115,7 @@ class GrowingText(Growing):
 
 
 def first_call_only(response: ChatResponse) -> ChatResponse:
-    """Keep the first of several tool calls: the caller cannot take more, whatever the model was told."""
+    """Keep only the first of several tool calls: the caller allows one, but a model may ignore that."""
     message = response.message
     later = [block for block in message.blocks if isinstance(block, ToolCallBlock)][1:]
     if later:
@@ -145,7 +148,7 @@ def _message(completion: Completion) -> ChatMessage:
         extra["audio"] = {"id": message["audio"]["id"]}
     if calls:
         blocks += [
-            # Some servers send no id; the tool's result needs one.
+            # Some servers send no id, but the tool's result needs an id.
             ToolCallBlock(
                 tool_call_id=call.id or f"call_{uuid4().hex}", tool_name=call.name, tool_kwargs=call.arguments
             )
@@ -156,7 +159,7 @@ def _message(completion: Completion) -> ChatMessage:
 
 
 def _text(completion: Completion) -> str:
-    """What the model says; a refusal is an answer too."""
+    """The text of the answer, or the refusal."""
     return completion.text or completion.message.get("refusal") or ""
 
 
@@ -166,7 +169,7 @@ def _images(message: Json) -> list[ImageBlock]:
 
 
 def _image(url: str) -> ImageBlock | None:
-    """None for what is no URL; `raw` has it."""
+    """The image block of a URL; None for an invalid URL, which stays in `raw`."""
     head, _, data = url.partition(";base64,")
     if data and head.startswith("data:"):
         with suppress(binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""One streamed call: its responses, and that whoever leaves it closes the upstream connection at once."""
+"""One streamed call. If the caller stops reading, the upstream connection is closed at once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ R = TypeVar("R", ChatResponse, CompletionResponse)
 
 
 class StreamedCall:
-    """Stands in for the LLM in LlamaIndex's decorators, so that the stream stays within reach.
+    """Takes the place of the LLM in LlamaIndex's decorators, and keeps a reference to the stream.
 
-    The generators that these make do not close what they wrap: an observer that keeps the exception of a consumer who
-    left keeps the frame too, and with it the connection. So the outermost generator is made here, and closes the
-    stream itself.
+    The decorators' generators do not close the generator that they wrap. If an observer keeps the exception of a caller
+    that stopped reading, it keeps the frame alive, and with it the connection. Therefore this class makes the outermost
+    generator, which closes the stream itself.
     """
 
     def __init__(self, llm: OpenRouterFallback) -> None:
@@ -48,13 +48,13 @@ class StreamedCall:
         return self._begin(GrowingText(), self._llm._prompt(prompt, formatted), kwargs)
 
     def _begin(self, growing: Growing, messages: list[Json], kwargs: Json) -> Generator[Any, None, None]:
-        """Wait for the first response: until then failover happens inside the call that LlamaIndex observes."""
+        """Wait for the first response, so that failover before it happens inside the call that LlamaIndex observes."""
         stream = self._stream = self._llm._client.stream(messages, **self._llm._params(kwargs))
         first = next((response for piece in stream if (response := growing.add(piece)) is not None), None)
         return _responses(stream, growing, first)
 
     def closing(self, responses: Generator[R, None, None]) -> Generator[R, None, None]:
-        """The responses, for the caller."""
+        """The responses for the caller. The end of the generator closes the stream."""
         try:
             yield from responses
         finally:
@@ -83,7 +83,7 @@ class StreamedCall:
         return _aresponses(stream, growing, first)
 
     async def aclosing(self, responses: AsyncGenerator[R, None]) -> AsyncGenerator[R, None]:
-        """The responses, for the caller."""
+        """`closing` for async callers."""
         try:
             async for response in responses:
                 yield response

@@ -1,7 +1,8 @@
-"""Classes as the form of an answer, and filled in a stream, by a tool call, which comes whole and last.
+"""Structured output: pydantic classes as `response_format`, and streamed objects.
 
-LlamaIndex's own streamed program leaves the model free to answer in words instead, and yields an object without any
-field for each response that holds no tool call: of thinking, of text, of a call that was cut off.
+A streamed object is filled by a tool call, which the core delivers complete at the end of the stream. LlamaIndex's own
+streamed program does not force the tool call. For each response without one (reasoning, text, a cut-off call) it would
+yield an object with empty fields.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _OURS = {"tool_required", "tool_choice", "allow_parallel_tool_calls"}
 
 
 def in_wire_form(params: Json) -> Json:
-    """The parameters of a call whose `tools` and `response_format` may be LlamaIndex's and pydantic's."""
+    """The parameters of a call, with LlamaIndex's `tools` and a pydantic `response_format` in OpenAI's form."""
     tools, form = params.get("tools"), params.get("response_format")
     if isinstance(tools, list | tuple) and any(isinstance(tool, BaseTool) for tool in tools):
         params = {**params, "tools": [_tool(tool) for tool in tools]}
@@ -41,7 +42,7 @@ def _tool(tool: object) -> object:
 
 
 def _answer_format(form: Any) -> Any:
-    """OpenAI's form of a pydantic class or of a bare JSON schema; anything else as it is."""
+    """OpenAI's form of a pydantic class or a JSON schema; any other value unchanged. Raises `ConfigError`."""
     if isinstance(form, type):
         if not issubclass(form, BaseModel):
             raise ConfigError(f"response_format={form.__name__} is no pydantic class; give one, or a JSON schema")
@@ -55,7 +56,7 @@ def _answer_format(form: Any) -> Any:
 def filling(
     llm: OpenRouterFallback, output_cls: type[Any], prompt: PromptTemplate, llm_kwargs: Json | None, args: Json
 ) -> Json:
-    """The arguments of the call with tools that has `output_cls` filled."""
+    """The arguments of `stream_chat_with_tools` for a call that fills `output_cls`."""
     return {
         **{key: value for key, value in (llm_kwargs or {}).items() if key not in _OURS},
         "tools": [get_function_tool(output_cls)],
@@ -65,7 +66,7 @@ def filling(
 
 
 def filled(llm: OpenRouterFallback, output_cls: type[Any], request: Json) -> Generator[Any, None, None]:
-    """The object, once it is whole. Raises ValueError if the model has not filled it."""
+    """Yield the object once it is complete. Raises ValueError if the model did not fill the object."""
     response = ChatResponse(message=ChatMessage())
     for one in llm.stream_chat_with_tools(**request):
         response = one

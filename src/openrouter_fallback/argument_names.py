@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from .config.models import Settings
 from .errors import ConfigError
 from .sealed import sealed, sealed_headers
-from .suggest import CLOSE, VERY_CLOSE, meant, nearest
+from .suggest import CLOSE, VERY_CLOSE, likely, meant, nearest, snake
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +91,11 @@ def refusal(name: str) -> str | None:
     said = meant("call", name) or _elsewhere(name)
     if said is not None:
         return f"{name}= is not an argument here; {said}"
-    near = nearest(name, OF_A_CALL, VERY_CLOSE) or nearest(name, sorted(PARAMETERS), _PARAMETER)
+    plain = snake(name)
+    near = plain if plain != name and (plain in PARAMETERS or plain in OF_A_CALL) else None
+    if near is None and (said := likely("call", name)) is not None:
+        return f"{name}= is not an argument here; {said} (extra_body={{...}} sends it as it is)"
+    near = near or nearest(name, OF_A_CALL, VERY_CLOSE) or nearest(name, sorted(PARAMETERS), _PARAMETER)
     if near is None:
         return None
     return f"{name}= is not an argument; did you mean {near}=? (extra_body={{...}} sends it as it is)"
@@ -142,6 +146,8 @@ def _unknown(place: str, name: str, known: Iterable[str]) -> str:
         said = f"it is a parameter of a call: client.chat(..., {name}=...), or of a model: params={{{name!r}: ...}}"
     if said is None:
         said = _elsewhere(name)
+    if said is None:
+        said = likely(place, name)
     if said is None:
         near = nearest(name, sorted(known), CLOSE)
         said = f"did you mean {near}=?" if near is not None else f"there are {', '.join(sorted(known))}"

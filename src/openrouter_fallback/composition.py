@@ -125,7 +125,7 @@ def compose(
 
 
 class _KnownIds:
-    """The model ids of the configuration and of the endpoints' lists."""
+    """The model ids of the configuration and of OpenRouter's list; before it is fetched, the well-known ids."""
 
     __slots__ = ("_catalog", "_config")
 
@@ -134,7 +134,9 @@ class _KnownIds:
         self._catalog = catalog
 
     def __call__(self) -> list[str]:
-        return [*self._config.ids(), *(info.id for info in self._catalog.models())]
+        from .catalog.families import IDS  # a local import: needed only after a mistake
+
+        return [*self._config.ids(), *(tuple(info.id for info in self._catalog.models()) or IDS)]
 
 
 def health_store(

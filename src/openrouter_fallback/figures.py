@@ -55,17 +55,29 @@ def cost(usage: object) -> float | None:
     """The caller's total cost in USD, as a `usage` object reports it: OpenRouter's charge plus the provider's.
 
     With a provider key of the caller's own (`is_byok`) `cost` is OpenRouter's fee, and the provider charges
-    `cost_details.upstream_inference_cost`. If that charge is missing, a fee of 0 means an unknown cost. Without such a
-    key the field is a breakdown of `cost`.
+    `cost_details.upstream_inference_cost`, or the sum of its parts. If that charge is missing, a fee of 0 means an
+    unknown cost. Without such a key the field is a breakdown of `cost`; if nobody says, the breakdown of a cost of 0
+    is a charge of the provider.
     """
     if not isinstance(usage, Mapping):
         return None
     charged = usd(usage.get("cost"))
     details = usage.get("cost_details")
-    if usage.get("is_byok") is not True:
+    own = usage.get("is_byok")
+    if own is False or (own is None and charged != 0.0):
         return charged
-    upstream = usd(details.get("upstream_inference_cost")) if isinstance(details, Mapping) else None
+    upstream = _upstream(details) if isinstance(details, Mapping) else None
+    if own is None:
+        return upstream or charged
     return charged or None if upstream is None else upstream + (charged or 0.0)
+
+
+def _upstream(details: Mapping[str, Any]) -> float | None:
+    """The provider's charge, in one figure or in two."""
+    parts = [usd(details.get(key)) for key in ("upstream_inference_prompt_cost", "upstream_inference_completions_cost")]
+    known = [part for part in parts if part is not None]
+    whole = usd(details.get("upstream_inference_cost"))
+    return whole if whole is not None or not known else sum(known)
 
 
 def name(value: object) -> str | None:

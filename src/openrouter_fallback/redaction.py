@@ -32,7 +32,10 @@ _MARK: Final = 8  # bytes of a fingerprint: one integer of an array
 _STRIDE: Final = 2  # only every second of the prompt's adjacent fingerprints is looked up
 _DENSE: Final = 4_000  # a prompt of at most this many bytes has a fingerprint at each of its bytes
 _WIDE: Final = 47  # an equal stretch this long is no chance; masked around a fingerprint that repeats too often
-_MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared byte by byte
+_MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared
+_MOST_COMPARED: Final = 200  # places of one slice that are compared, of all fingerprints together
+_MOST_COMPARED_DENSE: Final = 500  # of a short prompt, which is one slice
+_STEPS: Final = (512, 64, 8, 1)  # bytes that are compared at once
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
 _FOLDED: Final = b" \t\n\r\v\f\"'\\"
@@ -147,70 +150,80 @@ class Redactor:
 class _Folded:
     """A message as folded bytes, and the positions of the bytes that quote the prompt."""
 
-    __slots__ = ("_characters", "_looked", "_marks", "_message", "_quotes", "data")
+    __slots__ = ("_all_marks", "_left", "_looked", "_marks", "_message", "_quotes", "data")
 
     def __init__(self, message: str) -> None:
         self._message = message
         self.data = _fold(message)
-        self._characters = [
-            position for position, character in enumerate(message) for _ in range(len(_fold(character)))
-        ]
-        """For each byte the index of its character in the message."""
         self._marks: dict[int, list[int]] = {}
         for at in range(len(self.data) - _MARK + 1):
             mark = int.from_bytes(self.data[at : at + _MARK], _ORDER)
             self._marks.setdefault(mark, []).append(at)
-        self._quotes: set[int] = set()
-        """Bytes that belong to a quote."""
-        self._looked: set[int] = set()
-        """The bytes found in the current slice only: a quote from an earlier slice may continue in this slice."""
+        self._all_marks = frozenset(self._marks)
+        self._quotes = bytearray(len(self.data))
+        """1 for each byte that belongs to a quote."""
+        self._looked = bytearray()
+        """The same for the current slice only: a quote from an earlier slice may continue in this slice."""
+        self._left = 0
+        """How many places of the current slice may still be compared."""
 
     def look(self, text: str, *, whole: bool) -> None:
-        """Mark the bytes that quote `text`. A short text counts only if `whole`, and only if quoted completely."""
+        """Mark the bytes that quote `text`. A short text counts only if `whole`, and only if quoted completely.
+
+        The work is bounded: of a text that resembles the message in too many places, all these are masked.
+        """
         prompt = _fold(text)
         if len(prompt) < SHORTEST_QUOTE:
             if whole and len(prompt) >= _SHORTEST_TEXT:
                 self._look_for_all(prompt)
             return
-        self._looked = set()
+        if 0 not in self._quotes:
+            return
         dense = len(prompt) <= _DENSE
+        self._looked, self._left = bytearray(len(self.data)), _MOST_COMPARED_DENSE if dense else _MOST_COMPARED
         for shift in range(_MARK if dense else 1):
             marks = array("Q", prompt[shift : shift + (len(prompt) - shift) // _MARK * _MARK])
             step = 1 if dense else _STRIDE
             marks = marks[::step]
-            for mark in set(self._marks).intersection(marks):
-                self._compare(mark, marks, prompt, shift, step * _MARK)
+            shared = self._all_marks.intersection(marks)
+            places: dict[int, list[int]] = {}
+            for place, mark in enumerate(marks) if shared else ():
+                if mark in shared:
+                    places.setdefault(mark, []).append(shift + place * step * _MARK)
+            for mark, where in places.items():
+                self._compare(mark, where, prompt)
 
     def _look_for_all(self, prompt: bytes) -> None:
         at = self.data.find(prompt)
         while at >= 0:
-            self._quotes.update(range(at, at + len(prompt)))
+            _fill(self._quotes, at, at + len(prompt))
             at = self.data.find(prompt, at + 1)
 
-    def _compare(self, mark: int, marks: array[int], prompt: bytes, shift: int, stride: int) -> None:
-        place = -1
-        for _ in range(_MOST_PLACES):
-            try:
-                place = marks.index(mark, place + 1)
-            except ValueError:
-                return
+    def _compare(self, mark: int, places: list[int], prompt: bytes) -> None:
+        """Compare the message with the `places` of the prompt that have this fingerprint."""
+        for place in places[:_MOST_PLACES]:
             for at in self._marks[mark]:
-                if at in self._looked and at + _MARK - 1 in self._looked:
+                if self._looked[at] and self._looked[at + _MARK - 1]:
                     continue
-                first, last = _around(self.data, at, prompt, shift + place * stride)
+                self._left -= 1
+                if self._left < 0:
+                    break
+                first, last = _around(self.data, at, prompt, place)
                 if last - first >= SHORTEST_QUOTE:
-                    self._quotes.update(range(first, last))
+                    _fill(self._quotes, first, last)
                     if last - first >= _WIDE:  # a shorter one may be chance, and the real quote be longer
-                        self._looked.update(range(first, last))
-        # The prompt repeats this fingerprint too often to compare all places: mark it and the bytes around it.
+                        _fill(self._looked, first, last)
+        if len(places) < _MOST_PLACES and self._left >= 0:
+            return
+        # The prompt repeats this fingerprint too often to compare all places: mask it and the bytes around it.
         for at in self._marks[mark]:
-            self._quotes.update(range(max(0, at - _WIDE), min(len(self.data), at + _MARK + _WIDE)))
+            _fill(self._quotes, max(0, at - _WIDE), min(len(self.data), at + _MARK + _WIDE))
 
     def cleaned(self) -> str:
         """The message with a mask for each quote."""
-        if not self._quotes:
+        if 1 not in self._quotes:
             return self._message
-        hidden = {self._characters[at] for at in self._quotes}
+        hidden = self._characters()
         parts: list[str] = []
         inside = False
         for position, character in enumerate(self._message):
@@ -222,6 +235,17 @@ class _Folded:
                 parts.append(PROMPT_MASK)
             inside = quoted
         return "".join(parts)
+
+    def _characters(self) -> set[int]:
+        """The indexes of the message's characters that have a byte of a quote."""
+        hidden: set[int] = set()
+        at = 0
+        for position, character in enumerate(self._message):
+            size = len(_fold(character))
+            if 1 in self._quotes[at : at + size]:
+                hidden.add(position)
+            at += size
+        return hidden
 
     def _goes_on(self, position: int, hidden: set[int]) -> bool:
         after = position
@@ -237,11 +261,21 @@ def _fold(text: str) -> bytes:
     return text.encode("utf-8", "replace").translate(None, _FOLDED)
 
 
+def _fill(mask: bytearray, first: int, last: int) -> None:
+    mask[first:last] = b"\1" * (last - first)
+
+
 def _around(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:
     """The longest stretch of `one` around its byte `at` that equals `other` around its byte `place`."""
     first, last = at, at
-    while first > 0 and place - (at - first) > 0 and one[first - 1] == other[place - (at - first) - 1]:
-        first -= 1
-    while last < len(one) and place + last - at < len(other) and one[last] == other[place + last - at]:
-        last += 1
+    offset = place - at
+    for step in _STEPS:
+        while (
+            first >= step
+            and first + offset >= step
+            and one[first - step : first] == other[first + offset - step : first + offset]
+        ):
+            first -= step
+        while last + step <= len(one) and one[last : last + step] == other[last + offset : last + offset + step]:
+            last += step
     return first, last

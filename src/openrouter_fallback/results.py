@@ -84,7 +84,8 @@ class Usage:
     def read(cls, usage: object) -> Usage | None:
         """Read the `usage` object of a body; None if there is none.
 
-        `input_tokens` and `output_tokens` are read too. Impossible figures (see `figures.py`) count as missing.
+        `input_tokens` and `output_tokens` are read too, and cached tokens in DeepSeek's, Moonshot's and Anthropic's
+        places. Impossible figures (see `figures.py`) count as missing.
         """
         if not isinstance(usage, dict):
             return None
@@ -95,8 +96,10 @@ class Usage:
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             total_tokens=figures.tokens(usage, "total_tokens") or prompt_tokens + completion_tokens,
-            cached_tokens=figures.tokens(prompt, "cached_tokens"),
-            cache_write_tokens=figures.tokens(prompt, "cache_write_tokens"),
+            cached_tokens=figures.tokens(prompt, "cached_tokens")
+            or figures.tokens(usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
+            cache_write_tokens=figures.tokens(prompt, "cache_write_tokens")
+            or figures.tokens(usage, "cache_creation_input_tokens"),
             reasoning_tokens=figures.reasoning_tokens(usage),
             cost=figures.cost(usage),
             estimated=usage.get("estimated") is True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 CLOSE = 0.6
@@ -11,10 +12,16 @@ VERY_CLOSE = 0.8
 
 
 def nearest(word: str, options: Iterable[str], likeness: float = CLOSE) -> str | None:
-    """The option most similar to `word`, ignoring case; None if no option is similar enough."""
+    """The option most similar to `word`, ignoring case; None if no option is similar enough.
+
+    A model's name without its author means the id that ends with it.
+    """
     from difflib import get_close_matches  # slow to import, and needed only after a mistake
 
     by_lower = {option.lower(): option for option in options}
+    whole = next((option for lower, option in by_lower.items() if lower.endswith(f"/{word.lower()}")), None)
+    if whole is not None:
+        return whole
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=likeness)
     return by_lower[found[0]] if found else None
 
@@ -28,6 +35,19 @@ def did_you_mean(word: str, options: Iterable[str], likeness: float = CLOSE) -> 
 def meant(place: str, name: str) -> str | None:
     """How to write a name from another library at this `place`; None if the name is not in the table."""
     return next((words[name] for words in _KNOWN[place] if name in words), None)
+
+
+def likely(place: str, name: str) -> str | None:
+    """How to write a name that only resembles those of other libraries; None if nothing is likely."""
+    plain = snake(name)
+    if plain != name and (said := meant(place, plain)) is not None:
+        return said
+    return next((said for manner, said in _MANNERS.get(place, ()) if re.fullmatch(manner, plain)), None)
+
+
+def snake(name: str) -> str:
+    """`topP`, `top-p` and `TopP` as `top_p`."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()).strip("_")
 
 
 def no_attribute(owner: str, place: str, name: str, there: Iterable[str], otherwise: str = "") -> AttributeError:
@@ -88,6 +108,87 @@ _IN_A_CALL = {
     **dict.fromkeys(("callbacks", "callback"), "use client.with_options(on_event=...) or client.subscribe(...)"),
     **dict.fromkeys(("response_model", "json_mode", "json_schema", "output_schema"), "that is response_format={...}"),
     "stop_sequences": "that is stop=",
+}
+_FIRST = "the messages are the first argument; a text is the user's message"
+_OF_THE_CLIENT = "it is an argument of the client: FallbackClient(..., {}=...)"
+_LIMIT = (
+    "max_price= is the highest price in USD per million prompt tokens; what a day may cost is a setting of the client, "
+    "settings={'spend_limit_usd': {'per_day': ...}}"
+)
+_EVENTS = "use client.with_options(on_event=...) or client.subscribe(...)"
+_ANY_MODELS = (
+    r"(models?|engine|deployment|llm|backups?|fallbacks?|alternat(ive|e)s?)(_(name|id|ids|list|chain|models?))?"
+)
+_ANY_RETRIES = r"(max_|num_|n_)?(retry|retries|tries|attempts)(_(count|limit|policy|max|times|delay))?|backoff(_\w+)?"
+
+# Place -> expressions for the names that many libraries have for one thing, without upper case.
+_MANNERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "call": (
+        (r"(sys|developer)(_(prompt|message|text|instructions?))?|system_\w+|instructions?|persona|preamble", _SYSTEM),
+        (r"(user_?)?(prompt|message|query|question)s?(_text)?|user_(input|text)|history|contents?", _FIRST),
+        (_ANY_RETRIES, _RETRIES),
+        (r"(\w+_)?time_?out(_(s|sec|secs|ms|seconds))?|deadline(_\w+)?|max_(wait|time)|wait|total_time", _TIMEOUT),
+        (_ANY_MODELS, _MODELS),
+        (r"(is_|enable_)?stream(ing|ed)?", _STREAM),
+        (r"(openrouter_|open_router_)?(api_?)?(key|token)|auth(orization)?", _OF_THE_CLIENT.format("api_key")),
+        (r"(base_|api_|server_)?(url|host|endpoint)s?", _OF_THE_CLIENT.format("base_url")),
+        (r"proxy|proxies|http_client|verify|ssl|organization|project", "it belongs to the HTTP client, not to a call"),
+        (r"callbacks?(_\w+)?|handlers?|on_(token|chunk|event|error|finish|retry|message)|verbose|logger", _EVENTS),
+        (r"validat(e|or|ors|ion)|accept_\w+|is_ok", "that is accept=, a function of the answer"),
+        (
+            r"json|(json|output|response|pydantic)_(schema|model|class)|schema|structured(_output)?",
+            "that is response_format={...}",
+        ),
+        (r"max_(length|len|output|gen_len|completion)", "that is max_tokens="),
+        (r"temp", "that is temperature="),
+        (r"stops?(_(words?|strings?|tokens?|sequences?|at))?|end_sequences?", "that is stop="),
+        (r"(n|num)_(choices|completions|responses|return_sequences)|num_return_sequences", "that is n="),
+        (r"tool|tool_(list|defs?|definitions)|functions?_list", "that is tools=[...]"),
+        (
+            r"(presence|frequency|repetition)(_pen)?",
+            "that is presence_penalty=, frequency_penalty= or repetition_penalty=",
+        ),
+        (r"(max_|total_|spend_)?(cost|budget|price|spend)(_(limit|usd|cap|max))?", _LIMIT),
+        (r"(provider|providers)_(order|only|ignore|sort|name)|routing", "that is provider={...}"),
+        (r"effort|reasoning_(tokens|budget|level)", "that is reasoning={...}"),
+        (r"idempotency_key", "idempotent=False is for a call that may not be sent twice"),
+        (r"conversation_id|thread|chat_id", "that is thread_id="),
+        (r"(default_|request_|http_)?headers?", "that is headers="),
+        (
+            r"run_name|run_id|trace_id|extra_query|chain",
+            "it is not sent to a model; extra_body={...} sends any field",
+        ),
+    ),
+    "client": (
+        (r"(openrouter_|open_router_)?(api_?)?(key|token)|auth(orization)?", "that is api_key="),
+        (r"(base_|api_|server_)?(url|host|endpoint)", "that is base_url="),
+        (
+            r"endpoints|chains?|tasks|default_chain",
+            "it is a part of the configuration: FallbackClient(config=...) or from_config(path)",
+        ),
+        (_ANY_RETRIES, _RETRIES),
+        (r"(\w+_)?time_?out(_(s|sec|secs|ms|seconds))?", f"{_TIMEOUT} of a call; for all of them settings={{...}}"),
+        (
+            r"proxy|proxies|http_client|verify|ssl",
+            "proxies and certificates are read from HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE",
+        ),
+        (_ANY_MODELS, _MODELS),
+        (
+            r"(max_|spend_|daily_)?(cost|budget|spend)(_(limit|usd|cap))?",
+            "it is a setting: settings={'spend_limit_usd': {'per_day': ...}}",
+        ),
+        (
+            r"redis(_url|_host)?|store_url|health_store_url",
+            "it is a setting: settings={'health_store': 'redis://host:6379/0'}",
+        ),
+        (r"(app_|application_)?(name|title)|x_title", "that is app_title="),
+        (r"(http_)?referr?er|site_url|site", "that is app_url="),
+        (r"callbacks?(_\w+)?|handlers?|verbose|log|logger|on_\w+", _EVENTS),
+        (
+            r"params|extra_body|default_\w+|model_kwargs",
+            "parameters belong to a call, or to a model: ModelConfig(id, params={...})",
+        ),
+    ),
 }
 _TO_A_CLIENT = {
     "timeout": _FOR_ALL_CALLS.format("timeout", "first_token_timeout_seconds"),

@@ -481,6 +481,31 @@ def test_what_may_have_been_meant_is_also_looked_for_in_the_list_of_models() -> 
             client.chat("hi")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("openai/gpt-51", "openai/gpt-5.1"), ("anthropic/claude-sonet-4.5", "anthropic/claude-sonnet-4.5")],
+)
+def test_a_lone_misspelt_id_is_answered_without_a_list_of_models(emulator: Emulator, wrong: str, right: str) -> None:
+    emulator.fault("not_found")
+    with FallbackClient([wrong], base_url=emulator.base_url, api_key=SECRET) as client:
+        with pytest.raises(lib.AllModelsFailedError, match=f"Did you mean {right!r} by {wrong!r}?"):
+            client.chat("hi")
+        assert client.catalog.models() == ()
+
+
+def test_equal_failures_of_a_model_are_one_line_with_their_number(emulator: Emulator) -> None:
+    settings = {"max_retries_per_model": 3}
+    with (
+        FallbackClient([A, B], base_url=emulator.refused_url(), api_key=SECRET, settings=settings) as client,
+        pytest.raises(lib.AllModelsFailedError) as failed,
+    ):
+        client.chat("hi")
+    lines = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
+    assert len(failed.value.attempts) > len(lines) == 2
+    assert [line.partition(": connection after ")[0].strip() for line in lines] == [A, B]
+    assert all(" s, 3 times: " in line for line in lines)
+
+
 def test_a_refused_connection_says_where(emulator: Emulator) -> None:
     url = emulator.refused_url()
     with FallbackClient([A], base_url=url, api_key=SECRET) as client, pytest.raises(lib.FallbackError) as raised:

@@ -25,6 +25,20 @@ def call(index: int | None, finish: str | None = None, **function: Any) -> Json:
     return delta(finish=finish, tool_calls=[entry if index is None else {"index": index, **entry}])
 
 
+def whole_call(number: int) -> Json:
+    """A whole tool call without an index."""
+    return {
+        "id": f"call_{number}",
+        "type": "function",
+        "function": {"name": "look_up", "arguments": f'{{"n": {number}}}'},
+    }
+
+
+def in_a_message(text: str, finish: str | None = None) -> Json:
+    """A chunk with a `message` where others have a delta."""
+    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+
+
 def call_without_id(number: int) -> Json:
     """A chunk with one whole tool call that has neither id nor index."""
     return delta(tool_calls=[{"function": {"name": "look_up", "arguments": f'{{"n": {number}}}'}}])
@@ -148,6 +162,46 @@ GOOD: Mapping[str, Good] = {
         ],
         "Hi.",
     ),
+    "messages that grow": Good(
+        [in_a_message("Hi"), in_a_message("Hi you"), in_a_message("Hi you.", "stop"), DONE], "Hi you."
+    ),
+    "messages that go on": Good([in_a_message("Hi"), in_a_message(" you"), in_a_message(".", "stop"), DONE], "Hi you."),
+    "a message beside an empty delta": Good(
+        [{"choices": [{**in_a_message("Hi.", "stop")["choices"][0], "delta": {"content": ""}}]}, DONE], "Hi."
+    ),
+    "a whole message beside each delta": Good(
+        [
+            {"choices": [{**in_a_message("Hi")["choices"][0], "delta": {"content": "Hi"}}]},
+            {"choices": [{**in_a_message("Hi you.")["choices"][0], "delta": {"content": " you."}}]},
+            {"choices": [{**in_a_message("Hi you.", "stop")["choices"][0], "delta": {"content": ""}}]},
+        ],
+        "Hi you.",
+    ),
+    "calls in a message behind the text": Good(
+        [
+            delta(content="I look."),
+            {
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {"content": "I look.", "tool_calls": [whole_call(0)]},
+                        "finish_reason": "stop",
+                    }
+                ]
+            },
+        ],
+        "I look.",
+        _FIFTEEN[:1],
+    ),
+    "calls in a message that repeats them": Good(
+        [
+            delta(tool_calls=[{"index": 0, **whole_call(0)}]),
+            {"choices": [{"index": 0, "message": {"tool_calls": [whole_call(0)]}, "finish_reason": "tool_calls"}]},
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
     "white space before a text": Good(
         [delta(content="\n"), delta(content=" \n"), delta(content="Hi."), delta(content="\n"), delta(finish="stop")],
         "\n \nHi.\n",
@@ -156,6 +210,60 @@ GOOD: Mapping[str, Good] = {
         [delta(content="\n\n"), call(0), delta(finish="tool_calls")], "\n\n", _FIFTEEN[:1], "tool_calls"
     ),
     # Tool calls
+    "a call that is not in a list": Good(
+        [delta(content="I look.", tool_calls=whole_call(0)), delta(finish="stop")], "I look.", _FIFTEEN[:1]
+    ),
+    **{
+        f"arguments under {name}": Good(
+            [
+                delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look_up", name: {"n": 0}}}]),
+                delta(finish="tool_calls"),
+            ],
+            "",
+            _FIFTEEN[:1],
+            "tool_calls",
+        )
+        for name in ("parameters", "input", "args")
+    },
+    "two parts of one call in its first chunk": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", None), part(0, None, None, '{"n":')]),
+            delta(tool_calls=[part(0, None, None, " 0}")]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
+    "two equal calls of one chunk, all with index 0": Good(
+        [delta(tool_calls=[part(0, None, "look_up", '{"n": 0}')] * 2), delta(finish="tool_calls")],
+        "",
+        _FIFTEEN[:1] * 2,
+        "tool_calls",
+    ),
+    "the calls of one chunk repeated": Good(
+        [*[delta(tool_calls=[whole_call(0), whole_call(1)])] * 2, delta(finish="tool_calls")],
+        "",
+        _FIFTEEN[:2],
+        "tool_calls",
+    ),
+    "one id for all calls, no index": Good(
+        [*(delta(tool_calls=[{**whole_call(n), "id": "same"}]) for n in range(2)), delta(finish="tool_calls")],
+        "",
+        _FIFTEEN[:2],
+        "tool_calls",
+    ),
+    "an id that changes in each chunk": Good(
+        [
+            delta(tool_calls=[part(0, "a", "look_up", "")]),
+            delta(tool_calls=[part(0, "b", None, '{"n":')]),
+            delta(tool_calls=[part(0, "c", None, " 0}")]),
+            delta(finish="tool_calls"),
+        ],
+        "",
+        _FIFTEEN[:1],
+        "tool_calls",
+    ),
     "a name that grows": Good(
         [
             delta(tool_calls=[part(0, "a", "look", None)]),
@@ -338,6 +446,8 @@ BAD: Mapping[str, Bad] = {
             ("pause_turn", K.BAD_ANSWER),
             ("load", K.BAD_ANSWER),
             ("upstream_disconnected", K.UNAVAILABLE),
+            ("not_finished", K.BAD_ANSWER),
+            ("system_busy", K.OVERLOADED),
         )
     },
     **{
@@ -394,7 +504,35 @@ BAD: Mapping[str, Bad] = {
             delta(finish="tool_calls"),
         ]
     ),
+    "{} in a call with an id, then one of the same name": Bad(
+        [
+            delta(tool_calls=[{**whole_call(0), "function": {"name": "look_up", "arguments": "{}"}}]),
+            delta(tool_calls=[whole_call(0)]),
+            delta(finish="tool_calls"),
+        ]
+    ),
+    "calls that are a text": Bad([delta(content="I look.", tool_calls='[{"id": "a"}]'), delta(finish="stop")]),
+    "more calls in the message than in its deltas": Bad(
+        [
+            delta(tool_calls=[{"index": 0, **whole_call(0)}]),
+            {
+                "choices": [
+                    {"index": 0, "message": {"tool_calls": [whole_call(0), whole_call(1)]}, "finish_reason": "stop"}
+                ]
+            },
+        ]
+    ),
+    "messages that grow, then one that does not": Bad(
+        [in_a_message("Hi"), in_a_message("Hi you"), in_a_message(" there.", "stop"), DONE]
+    ),
+    "a filter's finish without a delta": Bad(
+        [{"choices": [{"index": 0, "finish_reason": "content_filter: SAFETY"}]}, DONE], K.CONTENT_POLICY
+    ),
     # Errors
+    **{
+        f"an error under {place}": Bad([{place: {"error": {"code": 429, "message": "slow down"}}}], K.RATE_LIMITED)
+        for place in ("response", "data", "result", "body", "output")
+    },
     "an error without its key": Bad([{"code": 429, "message": "Slow down, rate limit reached"}], K.RATE_LIMITED),
     "a choice's error beside stop": Bad(
         [

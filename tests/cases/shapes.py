@@ -27,6 +27,8 @@ _GOOGLE: dict[str, Any] = {
         ],
     }
 }
+_FLAGS: tuple[object, ...] = (True, False, 1, "", {}, [])
+_SLOW = {"error": {"code": 429, "message": "slow down", "retry_after": 7}}
 _OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": "req_1"}
 _EXTRA = {
     "type": "extra_forbidden",
@@ -267,6 +269,53 @@ WITHOUT_ERROR: list[Case] = [
         {"error": {"code": "rate_limit_exceeded", "type": "tokens", "message": "Request too large ... TPM"}},
         K.RATE_LIMITED,
     ),
+    *(
+        Case(
+            f"an error under {place}",
+            200,
+            {place: _SLOW},
+            K.RATE_LIMITED,
+            says="slow down",
+            extras={"retry_after": 7.0},
+        )
+        for place in ("response", "data", "result", "body", "output", "meta")
+    ),
+    *(
+        Case(
+            f"under {place}",
+            200,
+            {place: _SLOW["error"]},
+            K.RATE_LIMITED,
+            says="slow down",
+            extras={"retry_after": 7.0},
+        )
+        for place in ("err", "Error", "fault", "errors", "detail", "exception")
+    ),
+    Case(
+        "under a response's event",
+        200,
+        {"type": "response.failed", "response": {"status": "failed", **_SLOW}},
+        K.RATE_LIMITED,
+    ),
+    Case("in an envelope with a code", 200, {"code": 0, "data": _SLOW}, K.RATE_LIMITED),
+    Case("in two envelopes", 200, {"result": {"data": _SLOW}}, K.RATE_LIMITED),
+    Case("in an envelope, with its status", 503, {"data": {"error": {"message": "full"}}}, K.OVERLOADED, says="full"),
+    Case("within the error", 200, {"error": {"data": {"message": "overloaded", "code": 503}}}, K.OVERLOADED),
+    Case("a fault of a gateway", 200, {"fault": {"faultstring": "Rate limit quota violation"}}, K.RATE_LIMITED),
+    *(
+        Case(
+            f"error is {flag!r}, words beside it",
+            200,
+            {"error": flag, "message": "Rate limit exceeded"},
+            K.RATE_LIMITED,
+        )
+        for flag in _FLAGS
+    ),
+    Case("error is a status", 200, {"error": 429}, K.RATE_LIMITED),
+    Case("a code and no choices", 200, {"object": "chat.completion", "choices": [], "code": 429}, K.RATE_LIMITED),
+    Case("a code's name alone", 200, {"code": "RateLimitExceeded", "message": "?"}, K.RATE_LIMITED),
+    Case("a number that is also GLM's", 200, {"code": 1001, "msg": "Internal error", "data": None}, K.UNAVAILABLE),
+    Case("oauth", 200, {"error": "invalid_token", "error_description": "The access token expired"}, K.AUTH),
     Case(
         "fault",
         429,
@@ -425,6 +474,12 @@ CREDITS: list[Case] = [
         extras={"scope": "account", "affordable_tokens": None},
     ),
     Case(
+        "an account that was stopped",
+        429,
+        error("Your account is not active, please check your billing", 429),
+        K.CREDITS,
+    ),
+    Case(
         "affordable",
         402,
         error(_AFFORD.format(65536, 3919), 402, provider_name=None),
@@ -532,6 +587,11 @@ WAITS: list[Case] = [
             ({"error": "loading", "estimated_time": 20.5}, 20.5),
             ({"error": {"message": "x", "data": {"retryAfter": 6}}}, 6.0),
             ({"error": {"message": "x", "resets_at": NOW + 50}}, 50.0),
+            ({"error": {"message": "x", "retryAfterSec": 8}}, 8.0),
+            ({"error": {"message": "x", "retry_after_secs": "9s"}}, 9.0),
+            ({"error": {"message": "x", "rate_limit": {"reset": NOW + 40}}}, 40.0),
+            ({"error": {"message": "x", "details": [{"metadata": {"quotaResetDelay": "1h2m3s"}}]}}, 3723.0),
+            ({"error": {"message": "x", "next_retry_at": "2026-08-06T07:07:10Z"}}, 30.0),
             ({"error": {"message": "x", "reset_at": "2026-08-06T07:07:10Z"}}, 30.0),
             (
                 {"error": {"message": "x", "details": [{"metadata": {"quotaResetTimeStamp": "2026-08-06T07:07:10Z"}}]}},
@@ -547,6 +607,57 @@ WAITS: list[Case] = [
         K.RATE_LIMITED,
         headers={"x-rate-limit-reset": str(int(NOW + 30))},
         extras={"retry_after": 30.0},
+    ),
+    *(
+        Case(
+            f"retry-after: {given}",
+            429,
+            b"",
+            K.RATE_LIMITED,
+            headers={"retry-after": given},
+            extras={"retry_after": wait},
+        )
+        for given, wait in {
+            "7.5": 7.5,
+            " 7 ": 7.0,
+            '"7"': 7.0,
+            "7 seconds": 7.0,
+            "2 minutes": 120.0,
+            "PT1M30S": 90.0,
+            "P1DT1H": 90_000.0,
+            "00:00:30": 30.0,
+            "7, 7": 7.0,
+            "-1": 0.0,
+            str(int(NOW + 30)): 30.0,
+            str(int((NOW + 30) * 1000)): 30.0,
+            "2026-08-06T07:07:10Z": 30.0,
+            "Thu Aug 06 2026 07:07:10 GMT+0000 (Coordinated Universal Time)": 30.0,
+            "Thu, 06 Aug 2026 07:00:00 GMT": 0.0,
+            "0x10": None,
+            "inf": None,
+            "nan": None,
+        }.items()
+    ),
+    Case(
+        "a reset in milliseconds",
+        429,
+        b"",
+        K.RATE_LIMITED,
+        headers={"x-rate-limit-reset-ms": "500"},
+        extras={"retry_after": 0.5},
+    ),
+    Case(
+        "cerebras",
+        429,
+        b"",
+        K.RATE_LIMITED,
+        headers={
+            "x-ratelimit-reset-requests-day": "33011.5",
+            "x-ratelimit-remaining-requests-day": "0",
+            "x-ratelimit-reset-tokens-minute": "11.5",
+            "x-ratelimit-remaining-tokens-minute": "100",
+        },
+        extras={"retry_after": 33011.5},
     ),
     Case("absurd", 429, b"", K.RATE_LIMITED, headers={"retry-after": "99999999999"}, extras={"retry_after": None}),
     Case(
@@ -588,6 +699,15 @@ WAITS: list[Case] = [
             "Please retry your requests after 60 seconds": 60.0,
             "请求过于频繁，请在 20 秒后重试": 20.0,
             "请 2 分钟后重试": 120.0,
+            "请在60s后重试": 60.0,
+            "Please try again in 00:00:30": 30.0,
+            "cooldown: 10s": 10.0,
+            "retry_delay { seconds: 38 }": 38.0,
+            'got "retryDelay": "38s"': 38.0,
+            "Next request in 5 seconds": 5.0,
+            "Try again at Thu, 06 Aug 2026 07:07:10 GMT": 30.0,
+            "Request was throttled. Expected available in 57 seconds.": 57.0,
+            "Rate limit of 10 per 60 seconds exceeded": None,
             "Too many requests: 60 requests per minute": None,
             "Model gpt-2024-01-01 is limited": None,
             "Please try again later": None,

@@ -25,8 +25,8 @@ SKIP: Json = {**ENCRYPTED, "data": "skip_thought_signature_validator", "format":
 PLAIN: Json = {"type": "reasoning.text", "text": "Hm.", "format": "unknown", "index": 0}
 
 
-def calls(*ids: str, name: str = "f", **more: Any) -> Json:
-    made = [{"id": one, "type": "function", "function": {"name": name, "arguments": "{}"}} for one in ids]
+def calls(*ids: str, name: str = "f", arguments: str = "{}", **more: Any) -> Json:
+    made = [{"id": one, "type": "function", "function": {"name": name, "arguments": arguments}} for one in ids]
     return {"role": "assistant", "content": None, "tool_calls": made, **more}
 
 
@@ -56,6 +56,9 @@ WRONG: list[tuple[str, str, list[Json], Json, str, str]] = [
     ("anthropic_ids", CLAUDE, loop(""), {}, "messages.1.content.0.tool_use.id: String should match", "Anthropic"),
     ("anthropic_unique_ids", CLAUDE, [*loop("a"), SAID, ASKED, *loop("a")], {}, "messages.5.content.0: `tool_use` ids must be unique", "Anthropic"),
     ("anthropic_names", CLAUDE, loop("a", name="two words"), {}, "messages.1.content.0.tool_use.name: String should match", "Anthropic"),
+    ("anthropic_inputs", CLAUDE, loop("a", arguments='{"city": '), {}, "messages.1.content.0.tool_use.input: Input should be a valid dictionary", "Anthropic"),
+    ("anthropic_inputs", CLAUDE, loop("a", arguments="[1]"), {}, "Input should be a valid dictionary", "Anthropic"),
+    ("anthropic_tools", CLAUDE, loop("a"), {"provider": {"only": ["amazon-bedrock"]}}, "The toolConfig field must be defined when using toolUse and toolResult content blocks.", "Amazon Bedrock"),
     ("anthropic_results", CLAUDE, [calls("a", "b"), result("a"), ASKED], {}, "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: b. Each", "Anthropic"),
     ("anthropic_results", CLAUDE, [calls("a"), ASKED, result("a")], {}, "messages.1: `tool_use` ids were found without", "Anthropic"),
     ("anthropic_results", CLAUDE, [SAID, result("a")], {}, "messages.2.content.0: unexpected `tool_use_id` found in `tool_result` blocks: a. Each", "Anthropic"),
@@ -107,6 +110,7 @@ WRONG: list[tuple[str, str, list[Json], Json, str, str]] = [
     ("deepseek_reasoner", R1, [ASKED], {}, "deepseek-reasoner does not support successive user or assistant messages (messages[0] and messages[1] in your input).", "DeepInfra"),
     ("deepseek_reasoner", R1, [SAID], {}, "The last message of deepseek-reasoner must be a user message", "DeepInfra"),
     ("deepseek_reasoner", R1, [{**SAID, "reasoning_content": "Hm."}, ASKED], {}, "reasoning_content field", "DeepInfra"),
+    ("qwen_arguments", QWEN, loop("a", arguments='{"city": '), {}, "Invalid JSON in the arguments of a tool call", "Alibaba"),
     ("qwen_order", QWEN, [calls("a"), ASKED], {}, '<400> InternalError.Algo.InvalidParameter: An assistant message with "tool_calls" must be followed by tool messages responding to each "tool_call_id". The following tool_call_ids did not have response messages: messages.[2].role', "Alibaba"),
     ("qwen_order", QWEN, [result("a")], {}, 'messages with role "tool" must be a response to a preceeding message with "tool_calls".', "Alibaba"),
     ("xai_empty", GROK, [EMPTY, ASKED], {}, "Invalid request content: Each message must have at least one content element.", "xAI"),
@@ -148,3 +152,22 @@ RIGHT: list[tuple[str, list[Json], Json]] = [
     ("somebody/something", [*loop("any.thing:0"), ASKED, EMPTY, ASKED], {}),
     ("openai/gpt-oss-120b", loop("x" * 60), {}),
 ]  # fmt: skip
+
+
+# rule, model, all messages, other fields, the provider's words
+SYSTEM: Json = {"role": "system", "content": "Be brief."}
+BEGINNINGS: list[tuple[str, str, list[Json], Json, str]] = [
+    ("anthropic_beginning", CLAUDE, [SYSTEM], {}, "messages: at least one message is required"),
+    (
+        "anthropic_beginning",
+        CLAUDE,
+        [SYSTEM, SAID, ASKED],
+        {"provider": {"only": ["amazon-bedrock"]}},
+        "A conversation must start with a user message.",
+    ),
+    ("google_beginning", GEMINI_2, [SYSTEM], {}, "contents is not specified"),
+    ("google_beginning", GEMINI_2, [SYSTEM, SAID, ASKED], {}, "multiturn requests alternate between user and model"),
+    ("google_beginning", GEMINI_2, [*loop("a"), ASKED], {}, "function call turn comes immediately after a user turn"),
+    ("qwen_user", "qwen/qwen3.5-27b", [SYSTEM], {}, "No user query found in messages."),
+    ("qwen_user", "qwen/qwen3.5-27b", [SYSTEM, *loop("a")], {}, "No user query found in messages."),
+]

@@ -45,6 +45,33 @@ CALL: dict[str, tuple[Any, tuple[str, ...]]] = {
     "stop_sequences": (["END"], ("stop=",)),
     "fallback_models": ([], ("models=",)),
     "on_event": (print, ("with_options(on_event=",)),
+    **{
+        name: ("x", words)
+        for names, words in (
+            ("sys sys_prompt systemPrompt developer system_text persona", _FIRST),
+            ("user_prompt message query question history", ("first argument",)),
+            ("maxRetries max_retry retry_count attempts tries backoff", ("'max_retries_per_model'",)),
+            ("timeoutSeconds read_timeout connect_timeout timeout_ms max_wait deadline_seconds", ("total_timeout=",)),
+            ("model_id engine deployment backup backups fallback_model model_list", ("models=[",)),
+            ("streaming is_stream", ("client.stream(",)),
+            ("apiKey key token", ("api_key=",)),
+            ("url host endpoint baseUrl", ("base_url=",)),
+            ("handler on_token verbose", ("on_event=",)),
+            ("validate validator", ("accept=",)),
+            ("json schema structured_output response_schema", ("response_format=",)),
+            ("max_length max_output", ("max_tokens=",)),
+            ("temp", ("temperature=",)),
+            ("topP", ("top_p=",)),
+            ("stops stop_words stopSequences", ("stop=",)),
+            ("num_completions n_choices", ("n=",)),
+            ("tool tool_list", ("tools=",)),
+            ("budget max_cost cost_limit", ("'spend_limit_usd'",)),
+            ("effort reasoning_budget", ("reasoning=",)),
+            ("proxies http_client", ("HTTP client",)),
+            ("run_name trace_id", ("extra_body=",)),
+        )
+        for name in names.split()
+    },
     "temprature": (1, ("did you mean temperature=",)),
     "Temperature": (1, ("did you mean temperature=",)),
     "total_timout": (1, ("did you mean total_timeout=",)),
@@ -73,6 +100,24 @@ CLIENT: dict[str, tuple[str, ...]] = {
     "openai_api_key": ("api_key=",),
     "default_headers": ("headers=",),
     "fallbacks": ("models=[",),
+    **{
+        name: words
+        for names, words in (
+            ("key token apiKey", ("api_key=",)),
+            ("url host endpoint", ("base_url=",)),
+            ("endpoints chains tasks", ("config=",)),
+            ("max_retry backoff maxRetries", _SETTING),
+            ("timeout_seconds read_timeout", ("total_timeout=", "settings={")),
+            ("proxy http_client verify", ("HTTPS_PROXY",)),
+            ("budget spend_limit", ("'spend_limit_usd'",)),
+            ("redis redis_url", ("'health_store'",)),
+            ("app_name title", ("app_title=",)),
+            ("referer site_url", ("app_url=",)),
+            ("logger verbose", ("on_event=",)),
+            ("extra_body", ("params={",)),
+        )
+        for name in names.split()
+    },
     "base_ulr": ("did you mean base_url=",),
     "frobnicate": ("no argument frobnicate=", "models", "settings"),
 }

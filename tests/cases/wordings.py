@@ -190,7 +190,22 @@ _TOO_LONG: dict[str, tuple[str, ...]] = {
         "Your prompt has 9000 tokens but the model only supports 8192",
         "prompt exceeds the model's limit of 8192 tokens",
         "tokens (9000) exceed the model limit of 8192",
+        "tokens in request more than max tokens allowed",
+        "prompt exceeds the length limit",
+        "sent message larger than max (4345678 vs. 4194304)",
+        "Requested 9000 tokens but the model's limit is 8192",
+        "Please reduce the size of your prompt",
+        "Your prompt is too big",
+        "Cannot fit prompt into context",
+        "not enough context space",
+        "the KV cache is full",
+        "failed to find free space in the KV cache",
+        "单次输入 token 超限",
+        "入力トークンが上限を超えています",
+        "You passed 99073 input tokens and requested 32000 output tokens. However, the model's context length is only "
+        "131072 tokens, resulting in a maximum input length of 99072 tokens.",
     ),
+    "DS4": ("Prompt has 300,000 tokens, but the configured context size is 131,072 tokens",),
     "Poolside": (
         "Input length 131393 exceeds the maximum allowed input length of 131040 tokens.",
         "Input length (265330) exceeds model's maximum context length (262144).",
@@ -397,6 +412,60 @@ _HISTORY: tuple[Row, ...] = (
         K.REJECTED,
     ),
 )
+_OF_A_FAMILY: tuple[Row, ...] = (
+    ("Google", 400, "Please ensure that function call turn comes immediately after a user turn.", K.REJECTED),
+    (
+        "Google",
+        400,
+        "Please ensure that the number of function response parts is equal to the number of function call parts.",
+        K.REJECTED,
+    ),
+    ("Google", 400, "* GenerateContentRequest.contents: contents is not specified", K.REJECTED),
+    ("Anthropic", 400, "messages: text content blocks must be non-empty", K.REJECTED),
+    ("Anthropic", 400, "messages.1: all messages must have non-empty content except for the last one", K.REJECTED),
+    ("Anthropic", 400, "messages: final assistant content cannot end with trailing whitespace", K.REJECTED),
+    ("Anthropic", 400, "A maximum of 4 blocks with cache_control may be provided. Found 5.", K.REJECTED),
+    ("Anthropic", 400, "`temperature` and `top_p` cannot both be specified for this model.", K.REJECTED),
+    ("Anthropic", 400, "`temperature` may only be set to 1 when thinking is enabled.", K.REJECTED),
+    ("Anthropic", 400, "Thinking may not be enabled when tool_choice forces tool use.", K.REJECTED),
+    ("Mistral", 400, "Not the same number of function calls and responses", K.REJECTED),
+    ("DashScope", 400, "Cannot have 2 or more assistant messages at the end of the list.", K.REJECTED),
+    ("llama.cpp", 400, "Assistant response prefill is incompatible with enable_thinking.", K.REJECTED),
+    ("llama.cpp", 500, "Jinja Exception: System message must be at the beginning", K.REJECTED),
+    ("vLLM", 400, "Conversation roles must alternate user/assistant/user/assistant/...", K.REJECTED),
+    ("vLLM", 400, "This model only supports single tool-calls at once!", K.REJECTED),
+    ("Crucible", 400, "Model 'moonshotai/kimi-k2.6' supports at most 1 image per prompt.", K.REJECTED),
+    ("llama.cpp", 400, "failed to parse grammar", K.REJECTED),
+    (
+        "OpenAI",
+        400,
+        "Invalid schema for function 'f': In context=('properties', 'a'), array schema missing items.",
+        K.REJECTED,
+    ),
+    (
+        "OpenAI",
+        400,
+        "Response input messages must contain the word 'json' in some form to use 'text.format'.",
+        K.REJECTED,
+    ),
+    ("Anthropic", 400, "The PDF has too many pages (101 > 100)", K.REJECTED),
+    ("any", 400, "File too large: 30 MB > 20 MB", K.REJECTED),
+    ("any", 400, "You exceeded the maximum number of images", K.REJECTED),
+    ("any", 400, "Unknown field: context_window", K.REJECTED),
+    ("Google", 400, "Function calling is not enabled for models/gemma-3-27b-it", K.UNSUPPORTED),
+    ("Google", 400, "Budget 0 is invalid. This model only works in thinking mode.", K.UNSUPPORTED),
+    ("OpenRouter", 400, "Reasoning is mandatory for this endpoint and cannot be disabled.", K.UNSUPPORTED),
+    ("Google", 400, "Tool use with function calling is unsupported", K.UNSUPPORTED),
+)
+_BROKEN: tuple[Row, ...] = (
+    ("Groq", 400, "Failed to call a function. Please adjust your prompt. See 'failed_generation'.", K.BAD_ANSWER),
+    ("Groq", 400, "tool call validation failed: attempted to call tool 'x' which was not in request", K.BAD_ANSWER),
+    ("llama.cpp", 500, "Failed to parse tool call arguments as JSON: unexpected end of input", K.BAD_ANSWER),
+    ("LM Studio", 400, "Model unloaded.", K.UNAVAILABLE),
+    ("LM Studio", 400, "Failed to load model", K.UNAVAILABLE),
+    ("NVIDIA", 502, "ResourceExhausted: Worker local total request limit reached (33/32)", K.RATE_LIMITED),
+    ("any", 400, "Input text is flagged", K.CONTENT_POLICY),
+)
 _ABOUT_ONE_REQUEST: tuple[Row, ...] = (
     ("OpenRouter", 404, "No endpoints found that support the provided 'tool_choice' value.", K.UNSUPPORTED),
     ("OpenRouter", 404, "No endpoints found that can handle the requested parameters.", K.UNSUPPORTED),
@@ -547,7 +616,15 @@ WRONG: tuple[str, ...] = (
 OVERFLOWS: tuple[Row, ...] = tuple(
     (who, 400, says, K.CONTEXT_TOO_LONG) for who, rows in _TOO_LONG.items() for says in rows
 )
-OTHERS: tuple[Row, ...] = (*_NOT_TOO_LONG, *_HISTORY, *_ABOUT_ONE_REQUEST, *_POLICY, *_OTHERS)
+OTHERS: tuple[Row, ...] = (
+    *_NOT_TOO_LONG,
+    *_HISTORY,
+    *_OF_A_FAMILY,
+    *_BROKEN,
+    *_ABOUT_ONE_REQUEST,
+    *_POLICY,
+    *_OTHERS,
+)
 
 # The kind where `metadata.provider_name` names whose words they are, if not as above: its own affair.
 _OF_A_PROVIDER: dict[K, K] = {

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrouter_fallback import CatalogError, ConfigError, FallbackClient, ModelInfo
-from openrouter_fallback.catalog.families import DATE, FAMILIES
+from openrouter_fallback.catalog.families import DATE, FAMILIES, IDS
 from openrouter_fallback.catalog.listing import Listing, entries_of, read_listing
 from openrouter_fallback.catalog.prices import PriceCap
 from openrouter_fallback.emulator import Emulator
@@ -296,4 +296,7 @@ def test_the_families_are_what_the_script_makes_of_a_list(tmp_path: Path) -> Non
     assert list(made["FAMILIES"]) == list(FAMILIES)
     assert made["FAMILIES"]["openai/gpt-5"] == (8_000, "file image text", "reasoning tools")
     assert made["FAMILIES"]["openai/gpt-4o"] == (None, "file image text", "reasoning tools")
+    assert {"openai/gpt-5", "openai/gpt-4o-mini", "openai/o4:free"} <= set(made["IDS"])
+    assert "openai/gpt-4o5" not in made["IDS"]  # of no family
+    assert [family for family in FAMILIES if not any(id.startswith(family) for id in IDS)] == []
     assert date.fromisoformat(DATE) <= datetime.now(UTC).date()

@@ -208,7 +208,8 @@ def test_a_list_that_does_not_come_holds_a_call_up_for_a_moment_only(
     monkeypatch.setattr(renewal.Refresh, "look", lambda _: go_on.wait(20))
     try:
         with pytest.raises(AllModelsFailedError, match="price is unknown"):
-            _client(raw, "always").chat("hi", max_price=20, total_timeout=0.1 if longest > 1 else None)
+            # Half of the time is for the list. The other half passes on a loaded machine, too, if it is short.
+            _client(raw, "always").chat("hi", max_price=20, total_timeout=2.0 if longest > 1 else None)
     finally:
         go_on.set()
 

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos --calls 50000`: the chaos suite at any length, with what came of it."""
+"""`python -m tests.chaos --calls 50000`: run the chaos suite with any number of calls, and print the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hostile server sends for an answer: a table of faults, each a function of dice and of the honest bytes."""
+"""The responses of a hostile server: a table of faults, each a function of dice and of the correct bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from ..support.byteserver import Step
 
 Parts = list[bytes]
-"""The honest body: events of a stream, or one whole body."""
+"""The correct body: the events of a stream, or one whole body."""
 Fault = Callable[[Random, Parts, bool], Iterable[Step]]
-"""Dice, the honest body, and whether it is a stream; returns what is sent."""
+"""A function of dice, the correct body, and whether the body is a stream; returns the steps of the server."""
 
 _EVENTS, _JSON = "text/event-stream", "application/json"
 MARK = b"@the-key-that-was-sent-1@"
-"""Where the server puts the key that it was sent; the keys of the suite are as long."""
+"""The server replaces this mark by the API key of the request. The keys of the suite have the same length."""
 ANOTHER = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 129\r\n\r\n"
     + b'{"id":"gen-x","model":"a/a","choices":[{"index":0,"finish_reason":"stop","message":'
@@ -36,7 +36,7 @@ def whole(parts: Parts, stream: bool, headers: str = "", *, status: str = "200 O
 
 
 def _at_any_place(dice: Random, data: bytes) -> int:
-    """More often in the head, where every byte means something else."""
+    """A random position, more often in the head, where every byte has another meaning."""
     return dice.randrange(min(len(data), 200)) if dice.random() < 0.5 else dice.randrange(len(data))
 
 
@@ -142,7 +142,7 @@ def bad_chunk(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
 
 
 def odd_chunks(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
-    """One byte each, with extensions, and a trailer: odd, but right."""
+    """Chunks of one byte each, with extensions and a trailer: unusual, but correct."""
     data = b"".join(parts)
     chunks = b"".join(b"1;x=y\r\n%b\r\n" % data[at : at + 1] for at in range(len(data)))
     head = f"HTTP/1.1 200 OK\r\ncontent-type: {_EVENTS if stream else _JSON}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -189,7 +189,7 @@ def status(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
 
 
 def echoes(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
-    """Marks where the server puts the key that it was sent; it is filled in as the request comes."""
+    """An error that repeats the API key of the request. The server replaces the marks when the request arrives."""
     code = dice.choice((400, 401, 403, 404, 429, 500, 503))
     key = MARK.decode()
     says = dice.choice((f"bad key {key} given", f"{'x' * 280} {key}", f"Bearer {key}", key, f'{{"error":"{key}"}}'))
@@ -198,7 +198,7 @@ def echoes(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
 
 
 def echoes_in_answer(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
-    """The key in the id, the model and the provider of a right answer, its status line and its headers."""
+    """A correct answer with the API key in its id, model, provider, status line and headers."""
     names = b'{"model":"m %b","provider":"%b",' % (MARK, MARK)
     body = [part.replace(b'{"id":"gen-', names + b'"id":"gen-' + MARK, 1) for part in parts]
     key = MARK.decode()

@@ -1,7 +1,8 @@
-"""Fuzzes the parsers: `python -m tests.chaos.fuzz --inputs 1000000`. What finds something is kept in `corpus/`.
+"""Fuzzes the parsers: `python -m tests.chaos.fuzz --inputs 1000000`. An input that finds an error is kept in `corpus/`.
 
-Inputs grow out of the corpus: a seed is cut, repeated, spliced with another and strewn with bytes that mean something.
-A parser may return anything or raise what it declares; how it takes its time is shown as a curve over the input's size.
+Inputs are derived from the corpus: a seed is cut, repeated, joined with another seed, and mixed with bytes that have a
+meaning for the parser. A parser may return any value, and may raise only its declared errors. The script also prints
+the time of each parser as a curve over the size of the input.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from openrouter_fallback.http.decoding import Undecodable, decoder
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST = 5000
 SIZES = (1_000, 4_000, 16_000, 64_000)
-"""Of the curve. Microseconds per kilobyte that grow with the size are a quadratic parser."""
+"""The sizes of the curve in bytes. If the microseconds per kilobyte grow with the size, the parser is quadratic."""
 _HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -41,7 +42,7 @@ def _pieces(data: bytes, dice: Random) -> Iterator[bytes]:
 
 
 def _chunks(data: bytes, dice: Random) -> None:
-    """What h11 reads is the same, whether chunks were put together or not."""
+    """h11 must read the same data, whether chunks are joined or not."""
     parts = list(_pieces(_HEAD + data, dice))
     joined = Chunks()
     assert _heard(parts) == _heard([joined.joined(part) for part in parts])
@@ -61,12 +62,12 @@ def _heard(parts: list[bytes]) -> tuple[bytes, str]:
                 if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                     return body, type(event).__name__
         except h11.RemoteProtocolError:
-            return b"", "refused"  # how much had been read before differs
+            return b"", "refused"  # the amount of data read before the error may differ
     return body, "open"
 
 
 def _events(data: bytes, dice: Random) -> None:
-    """The events are the same, wherever the borders of reads fall."""
+    """The events must be the same for all boundaries of reads."""
     alone = EventReader()
     events = [*alone.feed(data), *alone.finish()]
     reader = EventReader()
@@ -107,7 +108,7 @@ def _inflate(data: bytes, dice: Random) -> None:
 
 @dataclass(frozen=True)
 class Parser:
-    """A parser: how it is driven, what it may raise, what its inputs grow from, and the bytes that mean something."""
+    """A parser: the function that drives it, its declared errors, its seeds, and the bytes that have a meaning."""
 
     drive: Callable[[bytes, Random], None]
     raises: tuple[type[Exception], ...] = ()
@@ -168,14 +169,14 @@ PARSERS: dict[str, Parser] = {
 
 @dataclass
 class Found:
-    """What an input has shown."""
+    """An input that has found an error."""
 
     parser: str
     data: bytes
     why: str
 
     def keep(self) -> Path:
-        """Write the input into the corpus, where it is tried first from then on."""
+        """Write the input into the corpus. Later runs try the inputs of the corpus first."""
         folder = CORPUS / self.parser.replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / hashlib.sha256(self.data).hexdigest()[:16]
@@ -184,13 +185,13 @@ class Found:
 
 
 def kept(name: str) -> list[bytes]:
-    """The inputs that once found something."""
+    """The inputs of the corpus, which once found an error."""
     folder = CORPUS / name.replace(" ", "-")
     return [path.read_bytes() for path in sorted(folder.iterdir())] if folder.is_dir() else []
 
 
 def grown(parser: Parser, pool: list[bytes], dice: Random) -> bytes:
-    """A new input out of old ones."""
+    """A new input that is derived from older inputs."""
     data = dice.choice(pool)
     for _ in range(dice.randint(1, 6)):
         at = dice.randrange(len(data) + 1)
@@ -215,7 +216,7 @@ def grown(parser: Parser, pool: list[bytes], dice: Random) -> bytes:
 
 
 def attempt(name: str, data: bytes, dice: Random) -> Found | None:
-    """Drive one parser with one input."""
+    """Drive one parser with one input. Returns the error that the input finds, or None."""
     parser = PARSERS[name]
     try:
         parser.drive(data, dice)
@@ -228,7 +229,7 @@ def attempt(name: str, data: bytes, dice: Random) -> Found | None:
 
 @dataclass
 class Report:
-    """Of one parser: how many inputs, what was found, and seconds per input of each of `SIZES`."""
+    """The report on one parser: the number of inputs, the errors, and the seconds per input for each of `SIZES`."""
 
     inputs: int = 0
     found: list[Found] = field(default_factory=list)
@@ -236,7 +237,7 @@ class Report:
 
 
 def fuzz(name: str, inputs: int, seed: int) -> Report:
-    """So many inputs for one parser; those of the corpus come first."""
+    """Drive one parser with `inputs` inputs, first with those of the corpus."""
     parser, dice, report = PARSERS[name], Random(f"{seed} {name}"), Report()
     pool = [*parser.seeds, *kept(name)]
     for data in pool:
@@ -254,7 +255,7 @@ def fuzz(name: str, inputs: int, seed: int) -> Report:
 
 
 def curve(name: str, seed: int = 1) -> list[float]:
-    """Seconds of CPU for inputs of each of `SIZES`, the least of several: a seed repeated, then marks alone."""
+    """The CPU seconds for an input of each of `SIZES`, the minimum of several runs: repeated seeds, then marks only."""
     parser, times = PARSERS[name], []
     shapes = [parser.seeds[0], *parser.marks]
     for size in SIZES:
@@ -272,7 +273,7 @@ def curve(name: str, seed: int = 1) -> list[float]:
 
 
 class Whole(Random):
-    """Dice that cut nothing: the curve is the parser's own."""
+    """Dice with which the input is not cut, so that the curve shows only the parser."""
 
     def choice(self, seq: Any) -> Any:
         return seq[-1]
@@ -280,7 +281,7 @@ class Whole(Random):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.fuzz", description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000, help="of all parsers together")
+    parser.add_argument("--inputs", type=int, default=100_000, help="inputs for all parsers together")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     wrong = 0

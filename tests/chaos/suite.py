@@ -1,7 +1,7 @@
 """Calls against a hostile server, from threads and loops, through the core and both frameworks.
 
-Each call says a nonce and is answered with a text that is made from it: a call ends with the whole right answer, or
-with a `FallbackError`. Everything else is a finding.
+Each call sends a nonce, and the correct answer is a text derived from the nonce. A call must end with the complete
+correct answer or with a `FallbackError`. Any other end is a finding.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOKEN = "header-of-an-endpoint.81!"
 SECRETS = (KEY, OTHER_KEY, TOKEN)
 AT_A_TIME = 8
 _FAULTY, _DOOMED = 0.7, 0.15
-"""The share of faulty answers, and of calls whose every answer is faulty."""
+"""The share of faulty answers, and the share of calls whose answers are all faulty."""
 _LOGGERS = (
     "openrouter_fallback",
     "langchain_openrouter_fallback",
@@ -51,14 +51,14 @@ _LOGGERS = (
 
 
 def text_for(nonce: str) -> str:
-    """The one right answer to a nonce: 40 words or more that no other nonce has."""
+    """The only correct answer to a nonce: 4 to 40 words that no other nonce has."""
     dice = Random(f"text {nonce}")
     words = [f"{nonce}/{dice.getrandbits(24):x}" for _ in range(dice.randint(4, 40))]
     return f"answer to {nonce}: {' '.join(words)} naïve 東京 end"
 
 
 class Hostile:
-    """The script of the server: what it does to a request follows from the seed, the nonce and how often it came."""
+    """The script of the server. The seed, the nonce and the number of its requests so far determine the answer."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -115,13 +115,13 @@ _USAGE = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20, "cos
 
 @dataclass
 class Findings:
-    """What came of the calls; `wrong` must stay empty."""
+    """The results of the calls. `wrong` must stay empty."""
 
     answered: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     longest: tuple[float, str] = (0.0, "")
-    """The seconds of the longest call, and which that was."""
+    """The duration of the longest call in seconds, and the call."""
     events: int = 0
     _kept: list[tuple[str, BaseException]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -141,21 +141,21 @@ class Findings:
         self._search(f"{surface} {nonce}", str(error), repr(error), vars(error), repr(vars(error)), pickle.dumps(error))
 
     def event(self, event: Event) -> None:
-        """A subscriber: each event is searched."""
+        """Search an event of a client for secrets. This method is a subscriber."""
         with self._lock:
             self.events += 1
         self._search(f"event {type(event).__name__}", event, repr(event), pickle.dumps(event))
 
     def took(self, seconds: float, surface: str, nonce: str) -> None:
-        """A call is over."""
+        """Record the duration of a call."""
         with self._lock:
             self.longest = max(self.longest, (seconds, f"{surface} {nonce}"))
 
     def search_kept(self) -> None:
-        """Search all errors with all that they lead to: causes, frames and their locals, the client.
+        """Search all kept errors and everything that they refer to: causes, frames and their locals, the client.
 
-        Once no call is under way: the client leads to its connections, and the bytes that another call is just sending
-        there are not the error's.
+        Call this when no call is active. The client refers to its connections, and the bytes that an active call sends
+        there do not belong to the error.
         """
         for where, error in self._kept:
             self._search(where, error)
@@ -166,7 +166,7 @@ class Findings:
 
 
 class _Keyless(logging.Handler):
-    """Looks for keys in what is logged at DEBUG."""
+    """A log handler that searches all records, from DEBUG on, for API keys."""
 
     def __init__(self, findings: Findings) -> None:
         super().__init__(logging.DEBUG)
@@ -174,7 +174,7 @@ class _Keyless(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        # The HTTP library's own log shows the headers of answers as the server sent them.
+        # The HTTP library's own log shows the headers of responses as the server sent them.
         theirs = record.name.startswith("httpcore2") and "receive_response_headers" in text
         if not theirs and any(secret in text for secret in SECRETS):
             self._findings.wrong.append(f"a key in the log: {record.name} {text[:100]}")
@@ -210,7 +210,7 @@ def _config(url: str) -> FallbackConfig:
 
 
 class Surfaces:
-    """The ways to call: each returns the text of the answer."""
+    """The kinds of calls. Each method returns the text of the answer."""
 
     def __init__(self, url: str) -> None:
         self.client = FallbackClient(config=_config(url), api_key=KEY)
@@ -261,7 +261,7 @@ class Surfaces:
 
 
 def run(calls: int, seed: int, *, threads: int = 4) -> tuple[Findings, Counter[str]]:
-    """So many calls; half from threads, half from loops in threads. What is left behind is a finding too."""
+    """Make `calls` calls, half from threads and half from loops in threads. A leaked resource is a finding too."""
     findings = Findings()
     before = _held()
     hostile = Hostile(seed)
@@ -283,7 +283,7 @@ def run(calls: int, seed: int, *, threads: int = 4) -> tuple[Findings, Counter[s
                 nonce = next(nonces, None)
             if nonce is not None and nonce.endswith("0"):
                 for client in surfaces.clients:
-                    client.reset()  # what was learnt of models would leave them out
+                    client.reset()  # else the client would skip the failing models
             return nonce
 
         with ThreadPoolExecutor(threads) as pool:
@@ -349,11 +349,11 @@ def _held() -> tuple[set[str], int]:
 
 
 def _left(before: tuple[set[str], int], patience: float = 10.0) -> list[str]:
-    """Threads and files that were not there before; what is being closed is waited for."""
+    """The threads and files that did not exist before. Waits up to `patience` seconds for those that are closing."""
     until = time.monotonic() + patience
     while True:
         threads, files = _held()
-        # The thread and the loop of synchronous calls stay for the process.
+        # The thread with the event loop of synchronous calls lives as long as the process.
         new = {name for name in threads - before[0] if "openrouter-fallback" not in name}
         if (not new and files <= before[1] + 8) or time.monotonic() > until:
             break

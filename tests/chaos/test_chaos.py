@@ -1,4 +1,4 @@
-"""A thousand calls against a server of hostile bytes. `python -m tests.chaos --calls 50000` makes more of them."""
+"""A thousand calls to a server of hostile bytes. `python -m tests.chaos --calls 50000` makes more calls."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Each parser with some hundred inputs and with those that once found something.
+"""Drives each parser with some hundred inputs, and with the inputs that once found an error.
 
-`python -m tests.chaos.fuzz --inputs 1000000` tries more, and shows the time per byte as a curve.
+`python -m tests.chaos.fuzz --inputs 1000000` tries more inputs, and prints the time per byte as a curve.
 """
 
 from __future__ import annotations

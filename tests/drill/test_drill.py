@@ -231,7 +231,7 @@ def test_calls_go_on_where_an_outage_may_end() -> None:
 
 def test_an_outage_that_is_none_fails() -> None:
     slow = Scenario(name="slow", title="slow", workload=Workload(calls=2))
-    assert "this outage is none" in fails(None, slow)
+    assert "this scenario is no outage" in fails(None, slow)
 
 
 class Careless(FallbackClient):

@@ -37,6 +37,7 @@ def drill(*args: str | Path) -> Any:
 
 def test_it_prints_the_table_the_report_and_what_to_type_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     done = drill("--scenario", "rate-limited", "--config", "examples/fallback.yaml")
     assert done.exit_code == 0
     assert "429 Retry-After" in done.stdout
@@ -46,6 +47,13 @@ def test_it_prints_the_table_the_report_and_what_to_type_next(monkeypatch: pytes
     report = Path(done.stdout.splitlines()[-1].removeprefix("The report, for a browser: "))
     assert report == tmp_path / "cache/openrouter-fallback/last-drill.html"
     assert report.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_who_has_a_key_is_not_told_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "sk-or-v1-mine")
+    done = drill("--scenario", "rate-limited")
+    assert "Next, with your key" in done.stdout
+    assert "export OPENROUTER_API_KEY" not in done.stdout
 
 
 def test_a_drill_replaces_the_report_of_the_last_one_and_leaves_no_file(tmp_path: Path) -> None:

@@ -217,6 +217,8 @@ def test_a_browser_shows_it_whole_and_readable(tab: Tab, written: Path, width: i
     assert tab.js("document.title") == "Fire drill: passed"
     wide, narrow = tab.js("['.wide svg', '.narrow svg'].map(s => document.querySelector(s).getClientRects().length)")
     assert (bool(wide), bool(narrow)) == (width > 600, width < 600)
+    hint = tab.js("getComputedStyle(document.querySelector('.scroll'), '::before').content")
+    assert ("scroll sideways" in hint) == (width < 600)
     assert contrasts(tab) == []
     shot = tab.picture(tmp_path / "shot.png", height=900).read_bytes()
     tab.open(written, width, dark=not dark)

@@ -9,7 +9,8 @@ import pytest
 
 from openrouter_fallback.failures.classifier import from_error, from_response, refused_parameter
 from openrouter_fallback.failures.kinds import Failure, FailureKind
-from openrouter_fallback.failures.wordings import HISTORIES, LIMITS, OVERFLOWS, POLICIES, SHORT_FIELDS
+from openrouter_fallback.failures.overflows import OVERFLOWS
+from openrouter_fallback.failures.wordings import HISTORIES, LIMITS, POLICIES, SHORT_FIELDS
 
 from ..cases.failures import NOW
 from ..cases.wordings import IN_OTHER_WORDS, ITEMS, MISSING, OTHERS, WRONG, of_a_provider

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from openrouter_fallback import FallbackClient
+from openrouter_fallback.http.socket import UNACKNOWLEDGED_SECONDS, Backend
 
 _BODY = (
     b'{"id":"gen-1","model":"a/a","choices":[{"index":0,"finish_reason":"stop",'
@@ -111,6 +114,23 @@ async def test_a_connection_that_died_while_idle_costs_no_attempt(client: Fallba
     answer = await client.achat("hello")
     assert [attempt.kind for attempt in answer.attempts] == [None]
     assert server.requests == [0, 1]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot be told")
+async def test_a_connection_whose_other_side_acknowledges_nothing_is_given_up(
+    client: FallbackClient, server: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    connect = Backend.connect_tcp
+
+    async def keeping(*args: Any, **named: Any) -> Any:
+        made.append(await connect(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(Backend, "connect_tcp", keeping)
+    await client.achat("hello")
+    given = made[0].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert given == UNACKNOWLEDGED_SECONDS * 1000
 
 
 async def test_closing_the_client_closes_its_connections_and_it_can_go_on(

@@ -227,11 +227,11 @@ def test_a_key_from_openais_own_variable_stays_there(monkeypatch: pytest.MonkeyP
     ("model", "told"),
     [
         (lambda: FakeListChatModel(responses=["x"]), "FakeListChatModel"),
-        (lambda: FakeListChatModel(responses=["x"]).with_fallbacks([]), "stand behind the whole chain"),
+        (lambda: FakeListChatModel(responses=["x"]).with_fallbacks([]), "can follow the whole chain"),
         (lambda: built(ChatOpenRouter, model=GPT, api_key="k"), "from_chat_model(llm, models=[...])"),
         (
             lambda: built(AzureChatOpenAI, azure_endpoint="https://x.y", api_version="1", model="m", api_key="k"),
-            "AzureChatOpenAI whose URL needs a query",
+            "AzureChatOpenAI whose URL has query parameters",
         ),
         (lambda: built(ChatOpenAI, model="m", api_key="k", openai_proxy="http://127.0.0.1:1"), "HTTPS_PROXY"),
         (lambda: built(ChatOpenAI, model="m", api_key=lambda: "k"), "a function"),
@@ -345,7 +345,7 @@ def test_which_exceptions_led_on_is_the_policys(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda llm: llm.with_fallbacks([llm], exception_key="error"), "hands no exception to its models"),
+        (lambda llm: llm.with_fallbacks([llm], exception_key="error"), "passes no exception to its models"),
         (lambda llm: llm.bind_tools([]).with_fallbacks([llm]), r"from_chat_model\(...\).bind_tools"),
         (lambda llm: llm.with_retry(), "retries are its own"),
         (lambda llm: llm.with_fallbacks([FakeListChatModel(responses=["x"])]), "holds a FakeListChatModel"),
@@ -412,7 +412,7 @@ def test_only_those_can_be_taken_over() -> None:
     [
         ({"openai_proxy": "http://127.0.0.1:1"}, "HTTPS_PROXY"),
         ({"http_client": httpx.Client()}, "HTTPS_PROXY"),
-        ({"default_query": {"tenant": "1"}}, "needs a query"),
+        ({"default_query": {"tenant": "1"}}, "has query parameters"),
     ],
     ids=["proxy", "client", "query"],
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -37,6 +38,7 @@ REASONING = {"effort": "low"}
 THREAD: Any = {"configurable": {"thread_id": "one"}}
 
 Answer = Callable[..., Any]
+Write = Callable[[Emulator, str], AbstractContextManager[BaseChatModel]]
 
 
 class Tools:
@@ -114,22 +116,28 @@ def test_three_turns_with_a_death_at_each_point(
     assert refusals(emulator) == []
 
 
-def ours(emulator: Emulator, model: str) -> BaseChatModel:
+@contextmanager
+def ours(emulator: Emulator, model: str) -> Iterator[BaseChatModel]:
     from langchain_openrouter_fallback import ChatOpenRouterFallback
 
-    return ChatOpenRouterFallback(
+    yield ChatOpenRouterFallback(
         models=[model], base_url=emulator.base_url, api_key=emulator.api_key, settings=SETTINGS, reasoning=REASONING
     )
 
 
-def openrouters(emulator: Emulator, model: str) -> BaseChatModel:
+@contextmanager
+def openrouters(emulator: Emulator, model: str) -> Iterator[BaseChatModel]:
     given: Any = {"api_key": emulator.api_key, "base_url": emulator.base_url}
-    return ChatOpenRouter(model=model, reasoning=REASONING, **given)
+    llm = ChatOpenRouter(model=model, reasoning=REASONING, **given)
+    with llm.client.sdk_configuration.client:  # the SDK beneath never closes it
+        yield llm
 
 
-def openais(emulator: Emulator, model: str) -> BaseChatModel:
+@contextmanager
+def openais(emulator: Emulator, model: str) -> Iterator[BaseChatModel]:
     given: Any = {"api_key": emulator.api_key, "base_url": emulator.base_url}
-    return ChatOpenAI(model=model, extra_body={"reasoning": REASONING}, **given)
+    with httpx.Client() as http:  # its own is never closed
+        yield ChatOpenAI(model=model, extra_body={"reasoning": REASONING}, http_client=http, **given)
 
 
 WRITERS = (CLAUDE, NEW_CLAUDE, GPT, GEMINI, MISTRAL, KIMI, DEEPSEEK)
@@ -143,13 +151,13 @@ PAIRS = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize(("write", "writer", "reader"), PAIRS)
 def test_a_checkpoint_of_another_chat_model_is_resumed_by_ours(
-    emulator: Emulator, make: Make, turn: Answer, tools: Tools, write: Answer, writer: str, reader: str
+    emulator: Emulator, make: Make, turn: Answer, tools: Tools, write: Write, writer: str, reader: str
 ) -> None:
     """It stops before the tool runs: the loop is open, and its end is ours."""
-    turn(write(emulator, writer), question("Rome"), interrupt_before=["tools"])
+    with write(emulator, writer) as other:
+        turn(other, question("Rome"), interrupt_before=["tools"])
     written = len(emulator.log)
     llm = make(models=[reader], settings=SETTINGS, reasoning=REASONING)
     turn(llm, None)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -360,6 +360,14 @@ def full(**more: Any) -> OpenRouterFallback:
         **more,
     }
     return OpenRouterFallback(**said)
+
+
+@pytest.mark.parametrize("price", [1000, {"prompt": 1}, MappingProxyType({"prompt": 1.5})], ids=str)
+def test_a_copy_with_a_price_is_written_without_a_warning(price: Any) -> None:
+    """LlamaIndex writes the LLM into an event of each call."""
+    llm = OpenRouterFallback(["openai/gpt-5.1"], api_key="sk-1").with_options(max_price=price)
+    assert llm.to_dict()["max_price"] == price
+    assert json.loads(llm.to_json())["max_price"] == price
 
 
 def test_to_dict_and_back() -> None:

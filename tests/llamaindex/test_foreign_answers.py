@@ -11,11 +11,15 @@ from openrouter_fallback import FailureKind
 
 from ..answer.test_foreign_answers import FINE, FIRST, ONCE, SECOND, replies
 from ..cases.answers import BAD, GOOD
+from ..cases.failures import Case
+from ..cases.shapes import SHAPES
 from ..support.clients import KEY, PATIENT, undiced
 from ..support.llamaindex import AsClient
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
+ERRORS = [pytest.param(case, SURFACES[at % 4], id=case.name) for at, case in enumerate(SHAPES) if not case.headers]
+"""Each shape of an error once; the surfaces take turns."""
 SETTINGS = {"first_token_timeout_seconds": PATIENT, "stall_timeout_seconds": PATIENT}
 ONE = {name: row for name, row in GOOD.items() if "n" not in row.params}
 BADLY = {name: row for name, row in BAD.items() if "n" not in row.params}
@@ -70,3 +74,12 @@ def test_a_bad_answer(raw: RawServer, client: AsClient, name: str, surface: str)
         return
     assert outcome.answer.text == "Whole, from the second."
     assert outcome.answer.attempts[0].kind is row.kind
+
+
+@pytest.mark.parametrize(("case", "surface"), ERRORS)
+def test_an_error_in_any_shape(raw: RawServer, client: AsClient, case: Case, surface: str) -> None:
+    raw.answer(Reply([case.content], case.status, "application/json"))
+    raised = ask(client, surface, models=ONCE, total_timeout=5).raised  # type: ignore[arg-type]
+    first = raised.attempts[0]
+    assert (first.kind, first.status) == (case.kind, case.extras.get("status", first.status))
+    assert case.says in first.message

@@ -179,6 +179,35 @@ def test_a_page_fits_a_phone(served: str, tab: Tab, page: str) -> None:
 
 @needs_mkdocs
 @needs_browser
+@pytest.mark.parametrize("page", ["index", "do-no-harm", "configuration", "project/benchmarks/peers"])
+def test_what_is_wider_than_a_phone_scrolls_with_a_hint(served: str, tab: Tab, page: str) -> None:
+    tab.open(f"{served}{page}.html", width=390)
+    tab.wait("document.querySelector('.scrolls') !== null")
+    hint = tab.js("getComputedStyle(document.querySelector('.scrolls'), '::before').content")
+    assert "scroll sideways" in hint
+    pictures = "[...document.querySelectorAll('article :is(svg[role=img], img)')].map(one => one.clientWidth)"
+    assert [width for width in tab.js(pictures) if width < 600] == []
+
+
+@needs_mkdocs
+@needs_browser
+def test_a_picture_follows_the_scheme_that_the_reader_chooses(served: str, tab: Tab) -> None:
+    tab.open(f"{served}index.html", dark=False)
+    ground = "getComputedStyle(document.querySelector('.drawing rect')).fill"
+    light = tab.js(ground)
+    tab.js("document.body.setAttribute('data-md-color-scheme', 'slate')")
+    assert tab.js(ground) != light
+
+
+@needs_mkdocs
+def test_an_expression_in_a_table_is_shown_as_it_is(site: Path) -> None:
+    page = unescape((site / "failures.html").read_text())
+    assert "time_?d?_?out|deadline</code>" in page
+    assert r"<code>\bname['\"`]?: string does not match pattern</code>" in page
+
+
+@needs_mkdocs
+@needs_browser
 def test_the_search_finds_the_breaker(served: str, tab: Tab) -> None:
     tab.open(f"{served}index.html")
     tab.js("document.querySelector('[data-md-toggle=search]').click()")

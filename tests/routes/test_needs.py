@@ -495,8 +495,8 @@ def test_a_failover_drops_the_reasoning_that_the_next_model_cannot_read(raw: Raw
     lab = Lab(raw, _entry(FIRST))
     lab.answer(Reply([b"{}"], status=503))
     said: Json = {"role": "assistant", "content": "4", "reasoning_details": [SIGNED]}
-    lab.client.chat([said, {"role": "user", "content": "sure?"}])
-    first, second = [request.body["messages"][0] for request in raw.requests if request.body]
+    lab.client.chat([{"role": "user", "content": "2 + 2?"}, said, {"role": "user", "content": "sure?"}])
+    first, second = [request.body["messages"][1] for request in raw.requests if request.body]
     assert first == said
     assert second == {"role": "assistant", "content": "4"}
 
@@ -506,5 +506,5 @@ def test_reasoning_of_an_odd_form_goes_through_as_it_is(raw: RawServer, details:
     lab = Lab(raw, _entry(FIRST))
     lab.answer()
     said: Json = {"role": "assistant", "content": "4", "reasoning_details": details}
-    lab.client.chat([said, {"role": "user", "content": "sure?"}])
-    assert raw.requests[-1].body["messages"][0] == said
+    lab.client.chat([{"role": "user", "content": "2 + 2?"}, said, {"role": "user", "content": "sure?"}])
+    assert raw.requests[-1].body["messages"][1] == said

@@ -44,20 +44,21 @@ def post(base_url: str, body: dict[str, Any] = CALL, key: str = "", **headers: s
 
 
 @contextmanager
-def process(emulator: Emulator, *args: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command as a process, and its base URL."""
+def process(
+    emulator: Emulator, *args: str, before: str = "", **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command as a process, and its base URL; `before` is Python that runs first in it."""
     environment = {**os.environ, "OPENROUTER_BASE_URL": emulator.base_url, "OPENROUTER_API_KEY": emulator.api_key}
     chain = () if "--config" in args else ("-m", FIRST, "-m", SECOND)
-    started = command("serve", *chain, "--port", "0", *args)
+    started = command("serve", *chain, "--port", "0", *args, before=before)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(started, env={**environment, **variables}, **pipes) as child:
         assert child.stderr is not None
         try:
-            told = child.stderr.readline()
-            if told.startswith("Configuration: "):
-                told = child.stderr.readline()
-            found = re.search(r"http://\S+/v1", told)
-            assert found is not None
+            said: list[str] = []  # the configuration's name, warnings, and then where it serves
+            while (found := re.search(r"http://\S+/v1", "".join(said))) is None:
+                said.append(child.stderr.readline())
+                assert said[-1], said
             yield child, found[0]
         finally:
             child.kill()
@@ -248,7 +249,8 @@ def test_the_access_log_is_a_line_of_json_without_prompt_and_key(emulator: Emula
     assert (refused["status"], refused["code"], refused["attempts"]) == (401, "invalid_api_key", [])
     for secret in (PROMPT, SECOND_TEXT[:20], KEY, emulator.api_key):
         assert secret not in out + err
-    assert err == ""  # a broken request is no line of the log
+    (failover,) = err.splitlines()  # a broken request is no line of the log
+    assert f"WARNING {FIRST} failed (unavailable 500, " in failover
 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
@@ -331,6 +333,26 @@ def test_each_key_has_a_name_in_the_metrics_and_its_own_chains(client: FallbackC
         numbers = httpx2.get(f"{server.origin}/metrics", headers={"authorization": f"Bearer {KEY}"}).text
     assert 'calls_total{chain="default",key="web",outcome="answered",status="200"} 1.0' in numbers
     assert f'calls_total{{chain="{FIRST}",key="batch",outcome="answered",status="200"}} 1.0' in numbers
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("gpt-5", "openai/gpt-5"), ("task:codign", "task:coding")])
+def test_an_unknown_model_is_answered_with_the_one_that_was_meant(emulator: Emulator, asked: str, meant: str) -> None:
+    chains = {"default_chain": ["anthropic/claude-sonnet-4.5", "openai/gpt-5"], "task_chains": {"coding": ["a/b"]}}
+    with serving(FallbackClient(config=chains, base_url=emulator.base_url, api_key=emulator.api_key)) as server:
+        refused = post(server.base_url, {**CALL, "model": asked})
+    assert refused.status_code == 404
+    assert f"Did you mean {meant!r}? 'default' is the whole chain." in refused.json()["error"]["message"]
+
+
+def test_the_service_s_log_tells_of_failovers_and_circuits(emulator: Emulator) -> None:
+    emulator.fault("provider_overloaded", model=FIRST)
+    with process(emulator) as (child, url):
+        for _ in range(4):
+            assert post(url).status_code == 200
+        child.send_signal(signal.SIGTERM)
+        log = child.communicate(timeout=60)[1]
+    assert re.search(rf"^\S+ \S+ WARNING {FIRST} failed \(overloaded 503, .* s\), going on with {SECOND}$", log, re.M)
+    assert f"WARNING {FIRST}: circuit open (3 failures, the last: overloaded), next probe in " in log
 
 
 def everything_happens(server: Served, emulator: Emulator) -> None:

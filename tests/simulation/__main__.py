@@ -1,4 +1,4 @@
-"""Play many worlds and say which invariants they break.
+"""Play many worlds, and print the invariants that they break.
 
 python -m tests.simulation [--worlds 1000] [--first 0] [--shape blip] [--show 3] [--fleets]
 """
@@ -22,9 +22,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=SHAPES)
     parser.add_argument("--show", type=int, default=3, help="violations shown per invariant")
-    parser.add_argument(
-        "--fleets", action="store_true", help="play worlds of at most a minute by a fleet, and no others"
-    )
+    parser.add_argument("--fleets", action="store_true", help="play only worlds of at most a minute, each by a fleet")
     options = parser.parse_args()
     begun, broken = time.perf_counter(), Counter[str]()
     answered, lost, won = Counter[str](), Counter[str](), Counter[str]()

@@ -1,6 +1,6 @@
-"""Several processes of one fleet in virtual time: each a client of its own, all with one Redis, which is simulated.
+"""Several processes of one fleet in virtual time. Each process has its own client; all share one simulated Redis.
 
-The store is the library's own `RedisStore`; what is simulated is redis-py: its answers take time, and may not come.
+The store is the library's own `RedisStore`. Only redis-py is simulated: its answers take time, or never arrive.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .worlds import World
 
 URL = "redis://store.test:6379/0"
 LONGEST_SECONDS = 60.0
-"""Worlds whose calls take longer are not played by fleets, which exchange every second."""
+"""Fleets play only worlds whose calls take at most so long, because a fleet exchanges data every second."""
 _EPOCH = 1_700_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """So many `processes`, whose store answers after `latency` seconds; not at all in its `outages` (seconds).
+    """A fleet of `processes` processes. Its store answers after `latency` seconds, except in its `outages` (seconds).
 
-    In an outage of a `silent` store nothing comes back; else the connection is refused.
+    In an outage, a `silent` store never answers; any other store refuses connections.
     """
 
     processes: int
@@ -46,7 +46,7 @@ class Fleet:
 
 
 def fleet_of(world: World) -> Fleet:
-    """The fleet in which this world is played: from its seed, but not from its dice."""
+    """The fleet that plays this world, derived from the world's seed with separate dice."""
     dice = Random(f"{world.seed}/fleet")
     outages: tuple[tuple[float, float], ...] = ()
     if dice.random() < 0.5:
@@ -57,7 +57,7 @@ def fleet_of(world: World) -> Fleet:
 
 @dataclass
 class Server:
-    """What the Redis server keeps, and how long its answers take."""
+    """The data of the Redis server, and the time of its answers."""
 
     fleet: Fleet
     loop: VirtualLoop
@@ -70,14 +70,14 @@ class Server:
         return self.loop.time() - START
 
     async def turn(self) -> None:
-        """One round trip."""
+        """Wait for one round trip. Raises an error in an outage."""
         if any(start <= self.now < end for start, end in self.fleet.outages):
             await asyncio.sleep(86_400.0 if self.fleet.silent else 0.001)
             raise RedisConnectionError("refused")
         await asyncio.sleep(self.fleet.latency)
 
     def run(self, name: str, *args: Any, **options: Any) -> Any:
-        """One command. Keys whose time is over are gone."""
+        """Run one command. Expired keys are removed first."""
         for key in [key for key, end in self.ends.items() if end <= self.now]:
             del self.ends[key]
             self.keys.pop(key, None)
@@ -141,7 +141,7 @@ def _order(id: bytes) -> tuple[int, int]:
 
 
 class _Client:
-    """What redis-py's client does with the commands that the store uses."""
+    """The client of redis-py, with the commands that the store uses."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -157,7 +157,7 @@ class _Client:
         return _Pipeline(self._server)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Does nothing: the client has no connections."""
 
 
 class _Pipeline:
@@ -178,7 +178,7 @@ class _Pipeline:
 
 @contextmanager
 def one_store(world: World, fleet: Fleet, loop: VirtualLoop) -> Iterator[None]:
-    """Clients that are made here share a simulated Redis, and their exchanges run on the virtual loop."""
+    """Within the `with` block, new clients share a simulated Redis, and their exchanges run on the virtual loop."""
     server, tasks = Server(fleet, loop), set[asyncio.Task[None]]()
 
     def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,16 +1,16 @@
-"""What must hold in every world. Each function gives the violations of one invariant, as text that says which call.
+"""The invariants of every world. Each function returns the violations of one invariant, as texts that name the call.
 
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
-I2  no candidate's attempt fails: one request, but for probes and attempts beside
+I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
 I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer
-I4  failing probes of one scope begin 20 s apart; a dead world gets (1 + budget) requests per call and 10 per 10 s
+I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
 I7  I1 for the processes of a fleet, whose store may be slow, silent or gone
 
-What I1 takes off the time in which a candidate is healthy: the call's earlier request to it while that is open, a
-cooldown of at most 60 s, the deadlines for first tokens of other candidates that are silent, and what a call lives no
-longer that ends for want of retry budget. Where the configured attempts at it are used up, it asks for no more.
+I1 subtracts from the healthy time of a candidate: the time of the call's earlier request to the candidate, a cooldown
+of at most 60 s, the first-token deadlines of other silent candidates, and the time after a call that has ended because
+its retry budget was exhausted. If the configured attempts at the candidate are exhausted, I1 requires nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from openrouter_fallback.health.shared.redis import ASK_SECONDS
+from openrouter_fallback.http.socket import UNACKNOWLEDGED_SECONDS
+
 from . import references
 from .play import Played, Result
 from .worlds import DRIP_SECONDS, SLOW_TO_FAIL, CallSpec, Model, World
@@ -28,7 +31,7 @@ HEALTHY_SECONDS = 12.0
 HOME_SECONDS = 30.0
 LEARNT_SECONDS = 5.0
 LEARNT_SAMPLES = 250
-"""The shortest deadline for a first token that is learnt, and from so many it surely is."""
+"""The shortest learned first-token deadline in seconds, and the number of samples from which it is surely learned."""
 PROBE_SECONDS = 20.0
 RETRY_BUDGET = 0.2
 BUDGET_FLOOR = 10
@@ -43,12 +46,13 @@ COMES_HOME_SECONDS = 120.0
 COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
 _ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
-"""What a probe's end says of its model; a rate limit or a caller who leaves says nothing."""
+"""Kinds of failures that show that a probed model is ill. A rate limit or a cancelled call shows nothing."""
 
 
 @dataclass
 class Judged:
-    """One world's verdicts. `answered` counts calls by who answered them, `lost` and `won` against each reference."""
+    """The verdict on one world. `answered` counts the answered calls of each policy; `lost` and `won` compare us with
+    each reference."""
 
     world: World
     violations: dict[str, list[str]] = field(default_factory=dict)
@@ -60,7 +64,7 @@ class Judged:
 
 
 def judge(played: Played) -> Judged:
-    """Check every invariant, and compare with both references."""
+    """Check every invariant of a played world, and compare it with both references."""
     judged = Judged(played.world, calls=len(played.results), requests=len(played.requests))
     for name, check in CHECKS.items():
         found = check(played)
@@ -78,17 +82,17 @@ def judge(played: Played) -> Judged:
     return judged
 
 
-REFERENCES: Mapping[str, Callable[[World, CallSpec], float | None]] = {
+REFERENCES: Mapping[str, Callable[..., float | None]] = {
     "sdk": references.plain_sdk,
     "loop": references.plain_loop,
 }
 
 
 def healthy_spans(world: World, model: Model) -> list[tuple[float, float]]:
-    """When the model would answer every request, and its endpoint lets it."""
+    """The (start, end) of each time in which the model would answer every request and its endpoint works."""
     spans = [(start, end) for start, end, phase in model.spans() if phase.kind == "up"]
     for blip in world.blips_of(model.endpoint):
-        # A blip that only kills idle connections interrupts nothing: a client that notices sends again.
+        # A blip that only closes idle connections interrupts no request, because the client sends the request again.
         if blip.kind != "reload":
             cut = blip.end if blip.kind != "half_open" else blip.end + 0.001
             spans = [
@@ -101,7 +105,7 @@ def healthy_spans(world: World, model: Model) -> list[tuple[float, float]]:
 
 
 def patience(played: Played, call: CallSpec, but: Model) -> float:
-    """Seconds that the call may spend on other candidates that say nothing, before it comes to a healthy one."""
+    """The seconds that the call may spend on other, silent candidates before it calls a healthy candidate."""
     world = played.world
     total = call.total or world.total
     slow = [model for model in world.models if any(phase.kind in SLOW_TO_FAIL for phase in model.phases)]
@@ -116,7 +120,7 @@ def patience(played: Played, call: CallSpec, but: Model) -> float:
             silent += 1
         drips = [phase.value * DRIP_SECONDS for _, _, phase in model.spans() if phase.kind == "drip"]
         if drips and call.streamed:
-            seconds += max(drips) + STALL_SECONDS  # what drips is delivered as long as it does
+            seconds += max(drips) + STALL_SECONDS  # a dripping stream is delivered as long as it drips
         elif drips:
             seconds += total / 2
         elif call.streamed and _swallowed(world, model, call):
@@ -125,7 +129,7 @@ def patience(played: Played, call: CallSpec, but: Model) -> float:
 
 
 def _learnt(played: Played, model: Model, at: float) -> float:
-    """The deadline for a first token that may be learnt from those that came within the last hour."""
+    """The first-token deadline in seconds that may be learned from the first tokens of the last hour."""
     tokens = [
         request.reply.steps[1][0]
         for request in played.requests
@@ -138,7 +142,7 @@ def _learnt(played: Played, model: Model, at: float) -> float:
 
 
 def _swallowed(world: World, model: Model, call: CallSpec) -> bool:
-    """Whether requests to the model may vanish in its endpoint's connections."""
+    """Whether requests of the call to the model may be lost in the connections of its endpoint."""
     until = call.at + (call.total or world.total)
     return any(
         blip.kind in ("black_hole", "half_open") and blip.start < until and call.at < blip.end + FIRST_TOKEN_SECONDS
@@ -147,8 +151,10 @@ def _swallowed(world: World, model: Model, call: CallSpec) -> bool:
 
 
 def i1(played: Played) -> list[str]:
-    """A call whose attempts at a model are used up has had its healthy candidate; one that ends for want of budget
-    is missed only where the candidate was healthy for 12 s of the call's life.
+    """The calls that were not answered although a candidate was healthy.
+
+    A call that has exhausted its attempts at the candidate is no violation. A call that ended because its retry budget
+    was exhausted is a violation only if the candidate was healthy for 12 s while the call lived.
     """
     found = []
     for result in played.results:
@@ -160,11 +166,13 @@ def i1(played: Played) -> list[str]:
         for model in world.models:
             own = [one for one in tried if one.model == model.key]
             need = HEALTHY_SECONDS + model.answer_seconds + patience(played, call, model)
+            if any(blip.kind == "half_open" for blip in world.blips_of(model.endpoint)):
+                need += UNACKNOWLEDGED_SECONDS  # then the connection that swallowed the request is given up
             for start, end in healthy_spans(world, model):
                 if sum(one.began < start for one in own) >= references.attempts(world):
                     continue
                 since = max(start, call.at, _pending(played, model, call.at))
-                # An attempt that fell silent before is not called again beside itself.
+                # A model with a silent attempt is not called again while that attempt is active.
                 since = max([since, *(one.ended for one in own if one.began < start <= one.ended)])
                 until = min(end, deadline)
                 if "retry budget" in result.message:
@@ -175,7 +183,7 @@ def i1(played: Played) -> list[str]:
 
 
 def _pending(played: Played, model: Model, at: float) -> float:
-    """Until when a cooldown holds that is short enough to be waited for: the server's own, or ours without one."""
+    """The end of a cooldown that is short enough to wait for: the server's own wait, else our default."""
     ends = [
         request.at + (request.reply.retry_after or OWN_COOLDOWN_SECONDS)
         for request in played.requests
@@ -185,7 +193,7 @@ def _pending(played: Played, model: Model, at: float) -> float:
 
 
 def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
-    """Whether so many lost calls, against so many won ones, are more than chance: a one-sided binomial test."""
+    """Whether `lost` exceeds `won` by more than chance explains: a one-sided binomial test."""
     number = lost + won
     tail = sum(math.comb(number, k) for k in range(lost, number + 1))
     return lost > won and tail < alpha * 2**number
@@ -202,7 +210,7 @@ def i2(played: Played) -> list[str]:
         if any(attempt.kind is not None and attempt.kind != "cancelled" for attempt in result.attempts):
             continue
         if any(attempt.kind == "cancelled" and attempt.seconds >= LEARNT_SECONDS for attempt in result.attempts):
-            continue  # its first token was overdue: another was called beside it
+            continue  # its first token was overdue, so another model was called beside it
         if not any(one.probe for one in played.tried_by(result.call.number)):
             found.append(f"{_name(result)}: {len(requests)} requests to {[one.model for one in requests]}")
     return found
@@ -213,13 +221,13 @@ def _slow(world: World, key: str, at: float) -> bool:
 
 
 def i3(played: Played) -> list[str]:
-    """Call by call, where each time of health has room for a pause of 2 s and an answer, and nothing is chance."""
+    """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer."""
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
         return []
     if any(blip.kind == "half_open" for blip in world.blips):
         return []  # the references have no idle connections
-    # What is healthy at the beginning was so for ever.
+    # A model that is healthy at the beginning counts as always healthy before.
     spans = [(model, *span) for model in world.models for span in healthy_spans(world, model)]
     if any(start > 0.0 and end - start < 2.0 + model.answer_seconds for model, start, end in spans):
         return []
@@ -228,21 +236,25 @@ def i3(played: Played) -> list[str]:
         if result.answered or result.left:
             continue
         for name, policy in REFERENCES.items():
-            at = policy(world, result.call)
+            # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
+            at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
             if at is not None:
                 found.append(f"{_name(result)}: the plain {name} has its answer at {at:.2f}")
     return found
 
 
 def i4(played: Played) -> list[str]:
-    """A store that does not answer lets each process of a fleet probe by itself."""
+    """The distance of failing probes, and the number of requests.
+
+    If the store answers later than a call waits for a lease, or never, each process of a fleet probes.
+    """
     found = []
     last: dict[str, float] = {}
-    alone = played.fleet is not None and bool(played.fleet.outages)
+    alone = played.fleet is not None and (bool(played.fleet.outages) or played.fleet.latency >= ASK_SECONDS)
     for probe in played.tried:
         if probe.kind not in (*_ILL, "connection"):
             continue
-        # A connection that fails says something of the endpoint, and nothing of the model.
+        # A failed connection is evidence about the endpoint, not about the model.
         scope = played.world.model(probe.model).endpoint if probe.kind == "connection" else probe.model
         if scope not in probe.probes:
             continue
@@ -257,7 +269,7 @@ def i4(played: Played) -> list[str]:
     found += _slow_start(played) + _paid_for_probes(played)
     if world.shape == "dead" and not world.blips:
         times = [call.at for call in world.calls]
-        # The floor at once, then at its pace: 10 more in each 10 s, of which the oldest twentieth is forgotten early.
+        # The floor of the budget at once, then 10 more in each 10 s. 9.5: the window drops its oldest twentieth early.
         periods = 1 + (max(request.at for request in played.requests) - times[0]) / 9.5
         most = (1 + RETRY_BUDGET) * (len(times) + _free(played)) + BUDGET_FLOOR * periods * played.processes
         if len(played.requests) > most:
@@ -266,12 +278,12 @@ def i4(played: Played) -> list[str]:
 
 
 def _paid_for_probes(played: Played) -> list[str]:
-    """A call whose first request is a probe waits at most a second longer than the next model's answer takes."""
+    """A call whose first request is a probe takes at most one second longer than the answer of the next model."""
     world = played.world
     if len(world.models) == 1 or world.blips or any(phase.kind != "up" for phase in world.models[1].phases):
         return []
     if any(phase.kind in ("drip", "cut") for phase in world.models[0].phases):
-        return []  # its first token comes, and more is not asked of a probe
+        return []  # the first token arrives, and that is enough for a probe
     found = []
     for result in played.results:
         tried = played.tried_by(result.call.number)
@@ -282,7 +294,10 @@ def _paid_for_probes(played: Played) -> list[str]:
 
 
 def _slow_start(played: Played) -> list[str]:
-    """The first 3 s after a probe has succeeded, where the next model is well: two attempts at a time, and a share."""
+    """In the first 3 s after a successful probe, the model gets two attempts at a time and a share of the calls.
+
+    This holds only if the next model is healthy.
+    """
     world = played.world
     if len(world.models) == 1 or world.blips or any(phase.kind != "up" for phase in world.models[1].phases):
         return []
@@ -301,7 +316,7 @@ def _slow_start(played: Played) -> list[str]:
 
 
 def _answered(played: Played, scope: str, since: float, until: float) -> bool:
-    """Whether the model or endpoint has answered anybody meanwhile: its circuit was closed then."""
+    """Whether the model or endpoint has answered any call in this time, so that its circuit was closed then."""
     return any(
         since < one.at < until and one.reply.answered_after is not None
         for one in played.requests
@@ -310,7 +325,10 @@ def _answered(played: Played, scope: str, since: float, until: float) -> bool:
 
 
 def _free(played: Played) -> int:
-    """Requests after a call's first that cost no budget: a candidate's first, until all circuits are open; a probe."""
+    """The number of free requests after the first request of a call.
+
+    Free are a call's first request to each candidate, until all circuits are open, and probes.
+    """
     seen: set[tuple[int, str]] = set()
     begun: set[int] = set()
     free = 0
@@ -323,7 +341,7 @@ def _free(played: Played) -> int:
 
 
 def i5(played: Played) -> list[str]:
-    """Of a chain's first model: calls after its last failure, until one of them has begun a request to it."""
+    """The calls after the last failure of the chain's first model, until a call has begun a request to that model."""
     world = played.world
     first = world.models[0]
     if len(world.models) == 1:
@@ -353,7 +371,7 @@ def i5(played: Played) -> list[str]:
 
 
 def _after_events(played: Played, begun: set[int]) -> list[str]:
-    """One or two short resets in a world where all is well: calls a second later begin at the first model."""
+    """In a healthy world with one or two short resets, calls from a second later on begin at the first model."""
     world = played.world
     well = all(phase.kind == "up" for model in world.models for phase in model.phases)
     short = all(blip.kind == "reset" and blip.end - blip.start <= 0.01 for blip in world.blips)
@@ -370,7 +388,7 @@ def _after_events(played: Played, begun: set[int]) -> list[str]:
 
 
 def _unharmed(played: Played, begun: set[int]) -> list[str]:
-    """Processes whose line is good, with a first model that fails nowhere: each of their calls begins at it."""
+    """If the first model never fails, each call of a process with a working connection begins at the first model."""
     world = played.world
     lines = {blip.process for blip in world.blips}
     if None in lines or len(lines) > 1 or any(phase.kind != "up" for phase in world.models[0].phases):
@@ -383,7 +401,7 @@ def _unharmed(played: Played, begun: set[int]) -> list[str]:
 
 
 def _comes_home(played: Played, begun: set[int]) -> list[str]:
-    """A first model that gives each first token within 10 s, for two minutes already, answers some calls."""
+    """A first model that has sent each first token within 10 s for two minutes answers some calls."""
     world = played.world
     first, last = world.models[0], world.models[0].phases[-1]
     well = last.kind == "up" or (last.kind == "slow" and last.value <= COMES_HOME_FIRST_TOKEN)
@@ -398,7 +416,7 @@ def _comes_home(played: Played, begun: set[int]) -> list[str]:
 
 
 def _as_the_user_said(played: Played, begun: set[int]) -> list[str]:
-    """`any_error` leaves a model out after each failure, for as long as the user has set it."""
+    """With `any_error`, a model is skipped after each failure, for the time that the user has set."""
     world, first = played.world, played.world.models[0]
     seconds = world.settings.get("disable_duration_seconds")
     if world.settings.get("policy") != "any_error" or seconds is None:
@@ -414,7 +432,7 @@ def _as_the_user_said(played: Played, begun: set[int]) -> list[str]:
 
 
 def i6(played: Played) -> list[str]:
-    """The ledgers of a fleet also know what the other processes have told, so that only one process has to agree."""
+    """Resources that remain at the end. In a fleet each ledger has the costs of all processes; one must agree."""
     return [f"{what}: {value:g}" for what, value in played.rest.items() if value]
 
 

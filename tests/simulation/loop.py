@@ -1,4 +1,4 @@
-"""An event loop in virtual time: where nothing is ready, its clock moves to the next timer instead of waiting."""
+"""An event loop in virtual time. If no task is ready, its clock moves to the next timer instead of waiting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ START = 1000.0
 
 
 class Stuck(RuntimeError):
-    """Nothing is ready, and no timer will ever fire: somebody waits for nothing."""
+    """No task is ready and no timer is set, so the tasks would wait forever."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """An asyncio loop without sockets. `time()` is virtual and moves only where the loop would sleep."""
+    """An asyncio event loop without sockets. `time()` is virtual, and advances only when the loop would sleep."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> list[Any]:
-        """What a selector would do: sleep until the next timer."""
+        """Advance the clock to the next timer, in place of a selector's sleep."""
         if timeout is None:
             raise Stuck("every task waits, and no timer is set")
         if timeout > 0:
@@ -39,15 +39,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return []
 
     def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
+        """Does nothing: there are no events."""
 
     def _write_to_self(self) -> None:
-        """Nobody sleeps."""
+        """Does nothing: the loop never sleeps."""
 
 
 @contextmanager
 def virtual_clock(loop: VirtualLoop) -> Iterator[None]:
-    """Let `time.monotonic` be the loop's time, for the libraries that read it themselves."""
+    """Make `time.monotonic` return the loop's time, for libraries that read the clock themselves."""
     real = time.monotonic
     time.monotonic = loop.time
     try:
@@ -57,7 +57,7 @@ def virtual_clock(loop: VirtualLoop) -> Iterator[None]:
 
 
 def run(make: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end in virtual time, on a loop of its own."""
+    """Run a coroutine to its end in virtual time, on a new loop."""
     loop = VirtualLoop()
     with virtual_clock(loop):
         try:

@@ -1,6 +1,7 @@
-"""The rules of health and failover, each switched off: what the simulator must notice.
+"""Mutants: each switches off one rule of health or failover, and the simulator must notice.
 
-A mutant names the invariant that it breaks, and worlds in which it does. Without the mutant nothing is broken there.
+A mutant names the invariant that it breaks, and worlds in which it breaks the invariant. Without the mutant, these
+worlds break no invariant.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.health import Availability, AvailabilityStatus, breaker, memory
 from openrouter_fallback.health.shared import fleet, redis
-from openrouter_fallback.http import pool
+from openrouter_fallback.http import pool, socket
 
 from . import targeted
 from .targeted import Played
@@ -33,7 +34,7 @@ def _seeds(shape: str, *seeds: int) -> tuple[Played, ...]:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule without which an `invariant` breaks in the `worlds`: the `patches` are (object, name, value)."""
+    """One rule. Without the rule, the `worlds` break the `invariant`. `patches` are (object, attribute, value)."""
 
     rule: str
     invariant: str
@@ -48,9 +49,10 @@ class Mutant:
             yield
 
 
-# What stands in the place of a rule
+# The replacements of rules
 
 _send, _following, _failure = pool.Connections.send, rounds.following, breaker.Breaker.failure
+_after_cooldown = rounds.after_cooldown
 _first_token, _with_deadlines = timeouts.Timeouts.first_token, starting.with_deadlines
 
 
@@ -79,8 +81,13 @@ def _charged(call: CallState, now: float) -> rounds.Step:
     return replace(step, extra=True) if call.affords(step.state, now) else rounds._await_budget(call, [], now)
 
 
+def _asked_once(call: CallState, *args: Any) -> rounds.Step:
+    step = _after_cooldown(call, *args)
+    return None if isinstance(step, rounds.Start) and step.state.attempts else step
+
+
 def _of_the_model(status: int, *args: Any, **more: Any) -> Failure:
-    """Every 404 means that the model does not exist."""
+    """Treat every 404 as a missing model."""
     if status == 404:
         return Failure(FailureKind.NOT_FOUND, "not found", status)
     return classifier.from_response(status, *args, **more)
@@ -114,6 +121,12 @@ MUTANTS: Mapping[str, Mutant] = {
     mutant.rule: mutant
     for mutant in (
         _mutant("1a a dead kept connection is replaced", "I1", targeted.RELOAD, (pool.Connections, "send", _sent_once)),
+        _mutant(
+            "1a a half-open kept connection is given up",
+            "I1",
+            targeted.HALF_OPEN,
+            (socket, "_unacknowledged", tuple),
+        ),
         _mutant(
             "1b one event is one observation",
             "I5",
@@ -156,6 +169,12 @@ MUTANTS: Mapping[str, Mutant] = {
             "I3",
             _seeds("limited", 20, 60),
             (rounds, "after_cooldown", lambda *_: None),
+        ),
+        _mutant(
+            "2c a long cooldown: once per backoff step",
+            "I3",
+            _seeds("limited", 20),
+            (rounds, "after_cooldown", _asked_once),
         ),
         _mutant("3a the budget waits", "I3", targeted.ONE_RESET, (rounds, "BUDGET_WAIT_SECONDS", 0.0)),
         _mutant(

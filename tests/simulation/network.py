@@ -1,8 +1,10 @@
-"""Connections in memory, byte by byte, behind httpcore2's network protocol; the servers of a world at their ends."""
+"""Connections in memory, byte by byte, with httpcore2's network interface; the servers of a world answer on them."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ _RESETS = ("reset", "black_hole")
 
 @dataclass(slots=True)
 class Request:
-    """A request as a server got it. `billed`: its usage was sent."""
+    """A request that a server has received. `billed`: the server has sent its usage."""
 
     number: int
     model: str
@@ -34,30 +36,30 @@ class Request:
 
 @dataclass
 class Network:
-    """All servers of a world. `requests` are those that reached one."""
+    """All servers of a world. `requests` are the requests that reached a server."""
 
     world: World
     loop: VirtualLoop
     requests: list[Request] = field(default_factory=list)
     open: set[Connection] = field(default_factory=set)
     process: Callable[[], int] = lambda: 0
-    """Which process of a fleet is running."""
+    """Returns the number of the fleet's process that is running."""
 
     @property
     def now(self) -> float:
         return self.loop.time() - START
 
     def blips(self, endpoint: str, process: int) -> list[Blip]:
-        """What befalls the connections of this process to the endpoint."""
+        """The blips of the connections from this process to the endpoint."""
         return [blip for blip in self.world.blips if blip.endpoint == endpoint and blip.process in (None, process)]
 
     def blip(self, endpoint: str, process: int, now: float) -> Blip | None:
-        """What keeps connections from being made now."""
+        """The blip that prevents new connections now, or None."""
         return next((blip for blip in self.blips(endpoint, process) if blip.start <= now < blip.end), None)
 
 
 class Backend(httpcore2.AsyncNetworkBackend):
-    """Makes connections to the servers of a world."""
+    """Opens connections to the servers of a world."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -78,13 +80,22 @@ class Backend(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(2 * ONE_WAY)
         if blip is not None:
             raise httpcore2.ConnectError("connection refused")
-        return Connection(network, endpoint)
+        return Connection(network, endpoint, _unacknowledged_seconds(socket_options or ()))
+
+
+def _unacknowledged_seconds(options: Iterable[Any]) -> float:
+    """After how many seconds the system gives up a connection whose other side acknowledges nothing."""
+    name = getattr(socket, "TCP_USER_TIMEOUT", None)
+    return next((ms / 1000.0 for level, option, ms in options if (level, option) == (socket.IPPROTO_TCP, name)), 900.0)
 
 
 class Connection(httpcore2.AsyncNetworkStream):
-    """One connection. Its server's answer is a list of times and bytes, which `read` waits for."""
+    """One connection. The server's answer is a list of (time, bytes), for which `read` waits.
 
-    def __init__(self, network: Network, endpoint: str) -> None:
+    Where a written request vanishes, the connection is lost after `unacknowledged` seconds.
+    """
+
+    def __init__(self, network: Network, endpoint: str, unacknowledged: float) -> None:
         self._network = network
         self._endpoint = endpoint
         self._process = network.process()
@@ -94,6 +105,8 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._at = network.now
         self._cut = self._dead = self._void = False
         self._used = 0
+        self._unacknowledged = unacknowledged
+        self._lost_at = math.inf
         network.open.add(self)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
@@ -113,6 +126,7 @@ class Connection(httpcore2.AsyncNetworkStream):
         self._used += 1
         if self._dead or self._void or self._expired():
             self._dead = not self._void
+            self._lost_at = self._network.now + self._unacknowledged if self._void else math.inf
             return
         asked = orjson.loads(body)
         self._answer(str(asked["model"]), int(asked["messages"][0]["content"].split()[1]), bool(asked.get("stream")))
@@ -123,6 +137,8 @@ class Connection(httpcore2.AsyncNetworkStream):
             if self._dead:
                 raise httpcore2.ReadError("connection reset by peer")
             now = self._network.now
+            if now >= self._lost_at:
+                raise httpcore2.ReadError("connection timed out")
             if self._out and self._out[0][0] <= now + 1e-9 and not self._void:
                 _, data, request = self._out.popleft()
                 self._at = now
@@ -134,9 +150,10 @@ class Connection(httpcore2.AsyncNetworkStream):
             await self._until(now)
 
     async def _until(self, now: float) -> None:
-        """Wait for the next bytes, or for what befalls the connection before they come."""
+        """Wait for the next bytes, or for a blip of the connection before them."""
         times = [self._out[0][0]] if self._out and not self._void else []
         times += [blip.start for blip in self._blips if blip.start > now]
+        times += [self._lost_at] if self._lost_at < math.inf else []
         loop = self._network.loop
         waiting: asyncio.Future[None] = loop.create_future()
         due = min(times, default=now + 86_400.0)
@@ -161,11 +178,11 @@ class Connection(httpcore2.AsyncNetworkStream):
         return (self._dead and self._network.world.seen) or self._expired()
 
     def _expired(self) -> bool:
-        """Whether the server has closed the connection, which was idle for too long; that is seen."""
+        """Whether the server has closed the connection because it was idle for too long."""
         return self._used > 0 and not self._out and self._network.now - self._at > self._network.world.keep_alive
 
     def _befall(self, *, idle: bool) -> None:
-        """What has happened to the connection since it was last looked at."""
+        """Apply the blips since the last call of this method to the connection."""
         now = self._network.now
         for blip in self._blips:
             if not self._at < blip.start <= now:
@@ -187,7 +204,7 @@ class Connection(httpcore2.AsyncNetworkStream):
             self._out.append((at + answer.steps[0][0], _refusal(answer), None))
             return
         for index, (after, what) in enumerate(answer.steps):
-            word = f"n{number}at{int(at * 1000)}w{index} "  # no two answers share a word: a seam is where they meet
+            word = f"n{number}at{int(at * 1000)}w{index} "  # no two answers share a word, so a seam is visible
             data, bill = _bytes(what, model, word), request if what == "finish" else None
             self._out.append((at + after + ONE_WAY, data, bill))
 

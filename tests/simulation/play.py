@@ -1,4 +1,4 @@
-"""One world, played by the real client: its runner, machine, health, spending and transport, in virtual time."""
+"""Plays one world with the real client: its runner, machine, health, spending and transport, in virtual time."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from .network import COST, Backend, Network, Request
 from .worlds import CallSpec, World
 
 AFTERWARDS = 400.0
-"""Seconds given after the last call, in which whatever goes on by itself must come to its end."""
+"""Seconds after the last call in which all background work must end."""
 EXCHANGE_ENDS_SECONDS = 35.0
-"""After so long every process of a fleet has noticed that its client is closed."""
+"""After so many seconds, the exchange of every process of a fleet has noticed that its client is closed."""
 _TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 _number: ContextVar[int] = ContextVar("number")
-"""The number of the call that a task works for."""
+"""The number of the call to which the running task belongs."""
 
 
 @dataclass(slots=True)
 class Tried:
-    """One attempt as the client tells of it: also one whose request reached no server.
+    """One attempt, from the client's events. Its request need not have reached a server.
 
-    `probes`: it probed this model, or its endpoint. `dead`: no circuit of the chain admitted an attempt then. `kind` is
-    None while it is under way, and if it answered.
+    `probes` are the model and the endpoint that the attempt probed. `dead`: at that time no circuit of the chain
+    admitted an attempt. `kind` is None while the attempt is active, and if the model answered.
     """
 
     number: int
@@ -58,7 +58,7 @@ class Tried:
 
 @dataclass(slots=True)
 class Result:
-    """What came of one call. `error` names the class; None: answered or left."""
+    """The result of one call. `error` is the name of the error's class; None if the call was answered or left."""
 
     call: CallSpec
     ended: float = 0.0
@@ -71,7 +71,7 @@ class Result:
 
 @dataclass
 class Played:
-    """A world and all that was seen in it."""
+    """A world and everything that was observed while playing it."""
 
     world: World
     results: list[Result]
@@ -80,7 +80,7 @@ class Played:
     tried: list[Tried] = field(default_factory=list)
     """All attempts, in the order in which they began."""
     rest: dict[str, float] = field(default_factory=dict)
-    """What should be 0 when all is over."""
+    """Quantities that must be 0 at the end, by name."""
 
     def requests_of(self, number: int) -> list[Request]:
         """The requests of one call that reached a server."""
@@ -120,7 +120,7 @@ def _by_call(several: Iterable[_One]) -> dict[int, list[_One]]:
 
 @contextmanager
 def in_memory(network: Network) -> Iterator[None]:
-    """Let httpcore2 connect to the servers of a world; no proxy of the environment comes between."""
+    """Let httpcore2 connect to the servers of a world, without proxies of the environment."""
     clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     with (
         mock.patch.object(httpcore2, "AnyIOBackend", return_value=Backend(network)),
@@ -130,7 +130,7 @@ def in_memory(network: Network) -> Iterator[None]:
 
 
 def client_for(world: World, loop: virtual.VirtualLoop, process: int = 0, store: str = "memory") -> FallbackClient:
-    """A client whose clocks are the loop's and whose dice are its own."""
+    """A client whose clocks are the loop's clock, with dice from the seed of the world."""
     endpoints = {
         "openrouter": {"base_url": "http://one.test/api/v1"},
         "other": {"base_url": "http://two.test/api/v1"},
@@ -158,7 +158,7 @@ def client_for(world: World, loop: virtual.VirtualLoop, process: int = 0, store:
 
 
 def play(world: World, fleet: Fleet | None = None) -> Played:
-    """Make all calls of the world and wait until everything is over; the processes of a `fleet` take turns."""
+    """Make all calls of the world, and wait until everything has ended. The processes of a `fleet` alternate."""
     logger = logging.getLogger("openrouter_fallback")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -204,7 +204,7 @@ async def _play(world: World, fleet: Fleet | None, loop: virtual.VirtualLoop) ->
 
 
 def _rest(clients: Sequence[FallbackClient], network: Network, loop: virtual.VirtualLoop) -> dict[str, float]:
-    """What should be 0 when all is over."""
+    """The quantities that must be 0 at the end, by name."""
     billed = COST * sum(request.billed for request in network.requests)
     spends = [client.spend() for client in clients]
     spent = sum(float(spend.today) - float(spend.estimated) for spend in spends)

@@ -1,7 +1,7 @@
-"""What others make of the same world: a plain SDK client of the first model, and a plain loop over the chain.
+"""The references: a plain SDK client of the first model, and a plain loop over the chain, in the same world.
 
-Both are computed, not run: what a model does with a request is a function, so no loop is needed. Their connections are
-always fresh, which is to their advantage.
+Both are computed, not simulated, because the reply of a model is a function of the request. Their connections are
+always new, which is an advantage for them; or they are `kept` and never die, so that a request arrives earlier.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from .network import ONE_WAY
 from .worlds import Blip, CallSpec, Model, World, reply
 
 ATTEMPTS, ATTEMPTS_OF_ONE = 2, 3
-"""What the configuration says where the user does not; the SDK's own default is three."""
+"""The configuration's defaults: attempts per model, and attempts at the only model. The SDK's own default is three."""
 _RETRIED = (408, 409, 429)
 
 
 def attempts(world: World) -> int:
-    """Attempts per model and call, as configured."""
+    """The configured number of attempts per model and call."""
     return world.attempts or (ATTEMPTS_OF_ONE if len(world.models) == 1 else ATTEMPTS)
 
 
-def plain_sdk(world: World, call: CallSpec) -> float | None:
-    """When a client of the first model has the answer, retried as the openai SDK does; None if it never has."""
+def plain_sdk(world: World, call: CallSpec, *, kept: bool = False) -> float | None:
+    """The time of the answer for a client of the first model with the openai SDK's retries; None without an answer."""
     dice = Random(f"{world.seed}/sdk/{call.number}")
     deadline = call.at + (call.total or world.total)
     model, now = world.models[0], call.at
     for attempt in range(attempts(world)):
-        done, at, status, retry_after = request(world, model, now, call.number, deadline)
+        done, at, status, retry_after = request(world, model, now, call.number, deadline, kept=kept)
         if done:
             return at
         if status is not None and status < 500 and status not in _RETRIED:
@@ -41,11 +41,11 @@ def plain_sdk(world: World, call: CallSpec) -> float | None:
     return None
 
 
-def plain_loop(world: World, call: CallSpec) -> float | None:
-    """When a loop over the chain has an answer: each model once, the next at any error."""
+def plain_loop(world: World, call: CallSpec, *, kept: bool = False) -> float | None:
+    """The time of the answer for a loop that calls each model once and the next after any error; None without."""
     deadline, now = call.at + (call.total or world.total), call.at
     for model in world.models:
-        done, now, _, _ = request(world, model, now, call.number, deadline)
+        done, now, _, _ = request(world, model, now, call.number, deadline, kept=kept)
         if done:
             return now
         if now >= deadline:
@@ -54,15 +54,15 @@ def plain_loop(world: World, call: CallSpec) -> float | None:
 
 
 def request(
-    world: World, model: Model, now: float, number: int, deadline: float
+    world: World, model: Model, now: float, number: int, deadline: float, *, kept: bool = False
 ) -> tuple[bool, float, int | None, float | None]:
-    """One request: whether it was answered, when that was known, the status, and Retry-After."""
+    """One request: (whether it was answered, time when the client knows that, status, Retry-After in seconds)."""
     blips = world.blips_of(model.endpoint)
     status_of = next((blip for blip in blips if blip.start <= now < blip.end), None)
     if status_of is not None:
-        # Whoever keeps connections writes the request on one of them, and hears no more of it.
+        # A client that keeps connections would write the request on such a connection and get no response.
         return False, deadline if status_of.kind == "black_hole" else now + 2 * ONE_WAY, None, None
-    at = now + 3 * ONE_WAY
+    at = now + (ONE_WAY if kept else 3 * ONE_WAY)
     answer = reply(world, model, at, number)
     whole, failed = answer.answered_after, answer.failed_after
     ends = deadline if whole is None and failed is None else at + (whole or failed or 0.0) + ONE_WAY

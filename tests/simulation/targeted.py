@@ -1,4 +1,4 @@
-"""Worlds made by hand, each for one rule: what dice rarely make, or only in worlds of many calls."""
+"""Handwritten worlds, each for one rule. Random worlds have these cases rarely, or only with many calls."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 
 from .fleet import Fleet
 from .worlds import Blip, CallSpec, Kind, Model, Phase, World
+from .worlds import world as seeded
 
 Played = tuple[World, Fleet | None]
-"""A world, and the fleet that plays it; None: one process."""
+"""A world, and the fleet that plays the world; None for one process."""
 
 
 def model(place: int, *phases: tuple[float, Kind] | tuple[float, Kind, float], first: float = 0.2) -> Model:
-    """The model at this place of the chain, up where no phase says otherwise; three tokens follow the first."""
+    """The model at this position of the chain. It is up outside of the given phases; three tokens follow the first."""
     told = tuple(Phase(*phase) for phase in ((0.0, "up"), *phases))
     return Model(f"lab/m{place}", "openrouter", first, 3, 0.02, told)
 
 
 def calls(*waves: tuple[float, int, float], **common: Any) -> tuple[CallSpec, ...]:
-    """Waves of calls: when the first begins, how many, and how many seconds apart."""
+    """Waves of calls. Each wave is (start of the first call, number of calls, seconds between calls)."""
     times = sorted(start + number * gap for start, count, gap in waves for number in range(count))
     return tuple(CallSpec(number, at, **common) for number, at in enumerate(times))
 
@@ -70,7 +71,7 @@ FEW_CALLS = world(
 )
 SILENT = world("home", (model(0, (2.0, "silent")), UP), calls((0.0, 90, 1.0)))
 BAD_LINE = world(
-    "home", (model(0, first=3.0), UP), calls((0.0, 24, 0.0), (9.0, 120, 0.5)), fleet=Fleet(3),
+    "home", (model(0, first=3.0), UP), calls((5.0, 9, 0.4), (9.0, 120, 0.5)), fleet=Fleet(3),
     blips=(_blip(8.0, "black_hole", 50.0, process=0),),
 )  # fmt: skip
 ANY_ERROR = world(
@@ -91,8 +92,34 @@ SLOW_ANSWER = world(
 SLOWER_NOW = world("silent", (model(0, (106.0, "slow", 8.0)), UP), calls((0.0, 700, 0.15), (106.0, 140, 1.0)))
 DRIP = world("drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 4, 0.1)), total_timeout_seconds=60.0)
 BROWN_OUT = world("storm", (model(0, (0.0, "flaky", 0.5)),), calls((0.0, 400, 0.02)))
+HALF_OPEN = world(
+    "limited", (model(0, (0.14, "limited", 5.0), (0.56, "up")),), calls((0.0, 20, 0.02), streamed=True),
+    blips=(_blip(0.41, "half_open"),), total_timeout_seconds=45.0,
+)  # fmt: skip
 
 HELD: dict[str, tuple[Played, int]] = {
+    "the only model's kept connections are half-open": (HALF_OPEN, 20),
+    "one attempt each, all circuits open, the second model recovers within milliseconds": (
+        (seeded(50105), None), 45,
+    ),
+    "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
+    "the last model is silent, and the first has refused once": (
+        world(
+            "mixed",
+            (model(0, (0.9, "error"), (1.5, "up")), model(1, (0.0, "silent"))),
+            calls((1.0, 3, 0.1), streamed=True),
+        ),
+        3,
+    ),
+    "all models of a fleet are down, and its store answers after 200 ms": (
+        world(
+            "dead",
+            (model(0, (0.0, "error")), model(1, (0.0, "error"))),
+            calls((0.0, 50, 0.3)),
+            fleet=Fleet(5, latency=0.2),
+        ),
+        0,
+    ),
     "a stream of 20 s whose model falls silent after its first tokens": (
         world(
             "silent", (model(0, (0.0, "drip", 5.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=20.0)
@@ -132,9 +159,9 @@ HELD: dict[str, tuple[Played, int]] = {
         1,
     ),
 }  # fmt: skip
-"""Worlds that break no invariant, each with the number of calls that are answered at least."""
+"""Worlds that break no invariant, each with the least number of answered calls."""
 
-# What is known to be lost: `docs/do-no-harm.md` has the figures.
+# The known losses. `docs/do-no-harm.md` has the figures.
 
 KNOWN_LOSSES: dict[str, Played] = {
     "a chain of one that answers every twentieth request, 50 calls a second": world(
@@ -166,4 +193,4 @@ BREAKS: dict[str, set[str]] = {
     "idempotent=False and one attempt: kept connections die": {"I1", "I3"},
     "first_token_timeout_seconds: 2, and a model that needs 3 s": {"I1", "I3"},
 }
-"""What those worlds break, since the user forbids it by a value."""
+"""The invariants that these worlds break because of a setting of the user."""

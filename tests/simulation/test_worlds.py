@@ -1,4 +1,4 @@
-"""What holds in every world: some hundred of them in each run; `python -m tests.simulation` plays as many as wished."""
+"""The invariants in some hundred worlds. `python -m tests.simulation` plays any number of worlds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_what_was_lost_once_is_answered(name: str) -> None:
 
 
 def storms() -> tuple[int, int]:
-    """Calls that we lose to the plain SDK, and win from it, where each request of many fails by chance."""
+    """(calls that only the plain SDK answered, calls that only we answered), in worlds with random failures."""
     judged = [judge(play(world(seed, "storm"))) for seed in STORMS]
     return sum(one.lost["sdk"] for one in judged), sum(one.won["sdk"] for one in judged)
 

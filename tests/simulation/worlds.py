@@ -1,7 +1,7 @@
-"""Worlds from a seed: models, what befalls them and their endpoints, and the calls that are made meanwhile.
+"""Worlds from a seed: models, the failures of models and endpoints, and calls.
 
-What a model does with a request is a function of the seed, the model, the time in 10 ms and the call's number: never of
-a stream of random numbers that two policies would share, nor of how many requests came before.
+The reply of a model is a function of the seed, the model, the time in steps of 10 ms, and the number of the call. It
+does not depend on a shared stream of random numbers or on earlier requests, so two policies meet the same world.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ BlipKind = Literal["reset", "refuse", "black_hole", "reload", "half_open"]
 
 FOREVER = math.inf
 SLOW_TO_FAIL = ("silent", "drip", "slow")
-"""Phases in which a request may wait for a deadline before it fails."""
+"""The phases in which a request may wait for a deadline before it fails."""
 DRIP_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """From `start` (seconds of the world) on a model behaves like this. `value`: see `reply`."""
+    """The behaviour of a model from `start` (seconds of the world) on. `reply` defines the meaning of `value`."""
 
     start: float
     kind: Kind
@@ -41,7 +41,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model: its first token comes after `first_token` seconds, then `tokens` more, `gap` seconds apart."""
+    """A model. Its first token arrives after `first_token` seconds, then `tokens` more tokens, `gap` seconds apart."""
 
     key: str
     endpoint: str
@@ -55,22 +55,24 @@ class Model:
         return self.first_token + self.tokens * self.gap
 
     def phase(self, at: float) -> Phase:
-        """What it does with a request that arrives at second `at`."""
+        """The phase for a request that arrives at second `at`."""
         return self.phases[max(0, bisect_right(self.phases, at, key=lambda phase: phase.start) - 1)]
 
     def spans(self) -> list[tuple[float, float, Phase]]:
-        """Each phase with its begin and end."""
+        """Each phase as (start, end, phase)."""
         ends = [*(phase.start for phase in self.phases[1:]), FOREVER]
         return [(phase.start, end, phase) for phase, end in zip(self.phases, ends, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Blip:
-    """What befalls the connections of an endpoint.
+    """A short fault of the connections of an endpoint.
 
-    `reset`: open ones are reset, new ones refused; `refuse`: new ones refused; `black_hole`: those in use go silent,
-    new ones time out; `reload`: idle ones are dead, which shows only when a request is written; `half_open`: idle ones
-    swallow the next request.
+    - `reset`: open connections are reset, new connections are refused.
+    - `refuse`: new connections are refused.
+    - `black_hole`: connections in use become silent, new connections time out.
+    - `reload`: idle connections are closed; the client notices that only when it writes a request.
+    - `half_open`: idle connections lose the next request without an error.
     """
 
     endpoint: str
@@ -78,7 +80,7 @@ class Blip:
     end: float
     kind: BlipKind
     process: int | None = None
-    """The one process of a fleet whose line it is; None: of all."""
+    """The process of a fleet whose connections are concerned; None for all processes."""
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.kind} {self.start:.2f}-{self.end:.2f}"
@@ -86,7 +88,7 @@ class Blip:
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """One call: when it begins, how it is made, when its caller leaves."""
+    """One call: its start, its kind, and the time when its caller leaves."""
 
     number: int
     at: float
@@ -94,13 +96,13 @@ class CallSpec:
     total: float | None = None
     leaves: float | None = None
     tools: bool = False
-    """Whether the request has tools; what is answered does not call them."""
+    """Whether the request has tools. The answer does not call them."""
     idempotent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A chain of models, their endpoints' blips, the calls, and the settings of the client."""
+    """A chain of models, the blips of their endpoints, the calls, and the settings of the client."""
 
     seed: int
     shape: str
@@ -111,7 +113,7 @@ class World:
     keep_alive: float = 60.0
     """Seconds after which a server closes an idle connection."""
     seen: bool = True
-    """Whether the end of an idle connection is seen before a request is written."""
+    """Whether the client notices a closed idle connection before it writes a request."""
     wall_steps: tuple[tuple[float, float], ...] = ()
 
     @property
@@ -120,7 +122,7 @@ class World:
 
     @property
     def attempts(self) -> int | None:
-        """Attempts per model and call as the settings say; None where they do not."""
+        """The attempts per model and call from the settings; None if the settings do not contain them."""
         given = self.settings.get("max_retries_per_model")
         return None if given is None else int(given)
 
@@ -131,7 +133,7 @@ class World:
         return tuple(blip for blip in self.blips if blip.endpoint == endpoint)
 
     def row(self) -> str:
-        """The world as one reads it, and as it may become a row of the timelines."""
+        """The world in a readable form, which can become a row of the timelines."""
         lines = [f"seed {self.seed} ({self.shape}): {len(self.calls)} calls {_calls(self.calls)}"]
         lines += [
             f"  {model.key} [{model.endpoint}] first token {model.first_token:.2f}, {model.tokens} x {model.gap:.3f}: "
@@ -152,12 +154,12 @@ def _calls(calls: Sequence[CallSpec]) -> str:
     return f"{times[0]:.2f}-{times[-1]:.2f} s, {streamed} streamed, {leavers} leave"
 
 
-# What a model answers
+# The replies of models
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer: `steps` are seconds since the request and what comes then; after the last one, silence."""
+    """An HTTP response. `steps` are (seconds since the request, event). After the last step, the model is silent."""
 
     status: int
     steps: tuple[tuple[float, Literal["head", "token", "finish", "cut"]], ...]
@@ -166,19 +168,19 @@ class Reply:
 
     @property
     def answered_after(self) -> float | None:
-        """Seconds until the answer is whole; None if it never is."""
+        """The seconds until the answer is complete; None if it is never complete."""
         at, what = self.steps[-1]
         return at if what == "finish" and self.status == 200 else None
 
     @property
     def failed_after(self) -> float | None:
-        """Seconds until the client knows that there will be no answer; None where it is never told."""
+        """The seconds until the client knows that the request has failed; None if the client never gets to know."""
         at, what = self.steps[-1]
         return at if what == "cut" or self.status != 200 else None
 
 
 def chance(world: World, model: str, at: float, number: int, what: str = "") -> float:
-    """A number in [0, 1) for this request: the same for whoever makes it in the same 10 ms."""
+    """A number in [0, 1) for this request, the same for every policy that sends the request in the same 10 ms."""
     told = f"{world.seed}/{model}/{int(at * 100)}/{number}/{what}".encode()
     return int.from_bytes(hashlib.blake2b(told, digest_size=7).digest(), "big") / 2**56
 
@@ -193,7 +195,7 @@ _REFUSALS: dict[Kind, Reply] = {
 
 
 def reply(world: World, model: Model, at: float, number: int) -> Reply:
-    """What `model` does with call `number`'s request that arrives at second `at`."""
+    """The reply of `model` to the request of call `number` that arrives at second `at`."""
     phase = model.phase(at)
     kind = phase.kind
     if kind == "flaky":
@@ -259,12 +261,12 @@ _CHAINS = {
 }  # fmt: skip
 _MOST_CALLS = 60
 _RATES = {"home": (-1.3, 0.5), "storm": (1.0, 3.0)}
-"""Calls a second, as powers of ten."""
+"""The range of calls per second, as powers of ten."""
 
 
 def _arrivals(dice: Random, shape: str) -> tuple[tuple[CallSpec, ...], float]:
     if shape in ("blip", "reload"):
-        # Waves: many at once, before the event and after it.
+        # Waves of simultaneous calls, before and after the event.
         size, waves = dice.choice((10, 20, 40, 60)), dice.choice((2, 3))
         times = sorted(wave * 4.0 + dice.uniform(0, 0.5) for wave in range(waves) for _ in range(size))
     else:
@@ -293,7 +295,7 @@ def _arrivals(dice: Random, shape: str) -> tuple[tuple[CallSpec, ...], float]:
 
 
 def _between(dice: Random, calls: Sequence[CallSpec]) -> float:
-    """A time at which something begins: shortly before or after one of the calls."""
+    """A random time for the start of an event: shortly before or after a call."""
     return max(0.0, dice.choice(calls).at + dice.choice((-0.3, 0.05, 0.3)) * dice.random())
 
 

@@ -264,9 +264,20 @@ OWN_KEY = {"cost": 0, "is_byok": True}
     [
         (OWN_KEY | {"cost_details": {"upstream_inference_cost": 0.25}}, "0.25"),
         (OWN_KEY | {"cost": 0.01, "cost_details": {"upstream_inference_cost": 0.25}}, "0.26"),
-        (OWN_KEY, None),
+        (
+            OWN_KEY
+            | {
+                "cost_details": {
+                    "upstream_inference_cost": None,
+                    "upstream_inference_prompt_cost": 0.05,
+                    "upstream_inference_completions_cost": 0.2,
+                }
+            },
+            "0.25",
+        ),
+        (OWN_KEY | {"cost_details": {}}, None),
     ],
-    ids=["the provider's charge", "with a fee", "nothing told: an estimate"],
+    ids=["the provider's charge", "with a fee", "in two parts", "nothing told: an estimate"],
 )
 def test_what_an_own_provider_key_costs_counts_in_the_limit(
     usage: dict[str, Any], paid: str | None, surface: str, emulator: Emulator, new: New

@@ -18,13 +18,13 @@ JSON = st.recursive(
 
 
 def delta(index: int = 0, finish: str | None = None, **fields: Any) -> Json:
-    """One chunk with one choice."""
+    """A chunk with one choice."""
     choice = {"index": index, "delta": {"role": "assistant", **fields}, "finish_reason": finish}
     return {"id": "gen-raw", "object": "chat.completion.chunk", "model": "raw/model", "choices": [choice]}
 
 
 def part(index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> Json:
-    """One tool-call delta; what is None is left out."""
+    """A tool-call delta. A field that is None is omitted."""
     made: Json = {"type": "function", "function": {}}
     fields: Mapping[str, object] = {"index": index, "id": call_id}
     made |= {key: value for key, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A headless Chromium over its debugging pipe: enough of the DevTools protocol to look at a page, and no library."""
+"""A headless Chromium, controlled over its debugging pipe by a small part of the DevTools protocol; no library."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _COMPLAINTS = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Page.java
 
 
 def chromium() -> str | None:
-    """Where it is."""
+    """The path of the Chromium program, or None."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 class Tab:
-    """One page. `said` holds what the browser had to complain about, `asked` every URL that it requested."""
+    """One page. `said` holds the browser's errors and warnings, `asked` every URL that the browser requested."""
 
     def __init__(self, read: int, write: int) -> None:
         self._read, self._write = read, write
@@ -41,7 +41,7 @@ class Tab:
             self.do(f"{part}.enable")
 
     def do(self, method: str, **params: Any) -> Any:
-        """A command's result."""
+        """Send a DevTools command; return its result."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -55,7 +55,7 @@ class Tab:
                 return answer["result"]
 
     def open(self, page: Path | str, width: int = 1100, *, dark: bool = False, anchor: str = "") -> None:
-        """Show a file, or what a URL leads to, at that width (pixels)."""
+        """Show a file or a URL, at a width in pixels."""
         url = page if isinstance(page, str) else page.as_uri()
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.do("Emulation.setEmulatedMedia", features=scheme)
@@ -68,27 +68,27 @@ class Tab:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def wait(self, expression: str) -> None:
-        """Until the expression is true."""
+        """Wait until the JavaScript expression is true. Raises TimeoutError."""
         until = time.monotonic() + _SECONDS
         while not self.js(expression):
             if time.monotonic() > until:
                 raise TimeoutError(f"not so after {_SECONDS} s: {expression}")
 
     def js(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """The value of a JavaScript expression in the page."""
         result = self.do("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def press(self, key: str) -> None:
-        """A key, such as Tab or Enter."""
+        """Press a key, such as Tab or Enter."""
         text = {"text": "\r"} if key == "Enter" else {}
         code = {"Tab": 9, "Enter": 13}[key]
         self.do("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self.do("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def picture(self, file: Path, *, top: float = 0, height: float | None = None) -> Path:
-        """The page, or a part of it, as PNG."""
+        """Write the page, or a part of it, as a PNG file."""
         width, whole = self.js("[innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": top, "width": width, "height": height or whole, "scale": 1}
         shot = self.do("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
@@ -116,14 +116,14 @@ class Tab:
 
 @contextmanager
 def browser(home: Path) -> Iterator[Tab]:
-    """A browser of its own, with its profile in `home`; it ends with the block."""
+    """A new browser process with its profile in `home`. It ends with the `with` block."""
     command = chromium()
     assert command is not None, MISSING
     to_read, write = os.pipe()
     read, to_write = os.pipe()
 
     def place() -> None:
-        # Numbers that the parent may have used for the pipes' other ends.
+        # The parent may have used these file descriptors for the other ends of the pipes.
         os.dup2(first, 3)
         os.dup2(second, 4)
 

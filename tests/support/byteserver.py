@@ -1,6 +1,6 @@
-"""A server of bytes: what each connection sends, and when, the test says; every request is noted.
+"""A server of bytes: the test decides which bytes each connection sends, and when. Every request is recorded.
 
-`RawServer` sends proper HTTP with odd bodies; here the HTTP itself can be odd.
+`RawServer` sends correct HTTP with unusual bodies. With this server the HTTP itself can be incorrect.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, Literal
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Step = bytes | Literal["close", "reset"]
-"""What the server does next: send bytes in one segment, close the connection, or reset it."""
+"""The next action of the server: send bytes in one segment, close the connection, or reset the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: the number of its connection, which of that connection's requests it is, its headers and body."""
+    """One request: the number of its connection, its number on that connection, its headers and its body."""
 
     connection: int
     number: int
@@ -33,7 +33,7 @@ class Asked:
 
     @property
     def nonce(self) -> str:
-        """The text of the last message: each call of these tests says something of its own."""
+        """The text of the last message. Each call of these tests has a different text."""
         content = self.body["messages"][-1]["content"]
         return content if isinstance(content, str) else str(content[0]["text"])
 
@@ -43,7 +43,7 @@ Script = Callable[[Asked], Iterable[Step]]
 
 @dataclass
 class ByteServer:
-    """Answers each request with the steps of `script`; `greeting` is sent as a connection is accepted."""
+    """Answers each request with the steps of `script`. `greeting` is sent when a connection is accepted."""
 
     script: Script
     greeting: Callable[[int], Iterable[Step]] = field(default=lambda _: ())
@@ -51,7 +51,7 @@ class ByteServer:
     connections: int = 0
     base_url: str = ""
     keep: bool = True
-    """Whether requests are noted."""
+    """Whether requests are recorded."""
     tls: ssl.SSLContext | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet)
@@ -73,7 +73,7 @@ class ByteServer:
         self._loop.close()
 
     def on_loop(self, function: Callable[[], object]) -> None:
-        """Run a function on the server's loop, and wait until it has run."""
+        """Run a function on the server's event loop, and wait until it has returned."""
 
         async def run() -> None:
             function()
@@ -90,13 +90,13 @@ class ByteServer:
         self.on_loop(write)
 
     def reset_all(self) -> None:
-        """Reset every open connection; to be called on the server's loop, as a script is."""
+        """Reset every open connection. Call this on the server's event loop, for example in a script."""
         for writer in list(self._open):
             _reset(writer)
 
     @property
     def held(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._open)
 
     async def _close(self) -> None:
@@ -107,7 +107,7 @@ class ByteServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.tls is not None:
             for writer in list(self._closing):
-                writer.transport.abort()  # a client that is gone says no goodbye
+                writer.transport.abort()  # a client that has disconnected does not close the connection
             await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -140,7 +140,7 @@ async def _read(reader: asyncio.StreamReader, connection: int, number: int) -> A
 
 
 async def _carry_out(steps: Iterable[Step], writer: asyncio.StreamWriter) -> bool:
-    """Whether the connection is still good afterwards."""
+    """Execute the steps; return whether the connection is still usable."""
     for step in steps:
         if step == "close":
             return False
@@ -162,7 +162,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 def reply(nonce: str) -> str:
-    """The text that answers a request: signed with its own nonce."""
+    """The text of the answer to a request. It contains the nonce of the request."""
     return f"answer to <{nonce}>"
 
 
@@ -174,7 +174,7 @@ def body(nonce: str, **fields: Any) -> bytes:
 
 
 def events(nonce: str, pieces: int = 3) -> list[bytes]:
-    """The same answer as server-sent events, with its end."""
+    """The answer of `body` as server-sent events, with `[DONE]`."""
     text = reply(nonce)
     size = -(-len(text) // pieces)
     parts = [text[start : start + size] for start in range(0, len(text), size)]
@@ -187,12 +187,12 @@ def events(nonce: str, pieces: int = 3) -> list[bytes]:
 
 
 def plain(content: bytes, *, status: str = "200 OK", headers: str = "", kind: str = "application/json") -> bytes:
-    """An answer with a Content-Length."""
+    """A response with a Content-Length."""
     head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{headers}content-length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
 def chunked(parts: Iterable[bytes], *, headers: str = "", kind: str = "text/event-stream") -> bytes:
-    """An answer in chunks."""
+    """A response with a chunked body."""
     head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{headers}transfer-encoding: chunked\r\n\r\n".encode()
     return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"

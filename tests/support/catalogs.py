@@ -1,4 +1,4 @@
-"""Lists of models as OpenRouter gives them, and clients that read them."""
+"""Lists of models in OpenRouter's form, and clients that read these lists."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def server_context(folder: Path) -> tuple[ssl.SSLContext, Path] | None:
-    """A server's TLS with a certificate of its own, and the file that makes a client trust it; None without openssl."""
+    """The TLS context of a server with a new certificate, and the file for clients to trust; None without openssl."""
     openssl = shutil.which("openssl")
     if openssl is None:
         return None

@@ -1,4 +1,4 @@
-"""Configurations that load, and what is said of one that does not."""
+"""Valid configurations, and the error message for an invalid configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet without a network: what the processes of a fleet exchange, kept in one object and in virtual time."""
+"""A fleet without a network, in virtual time: one object holds the data that the processes exchange."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACES = {"openrouter": "openrouter.ai/api/v1", "groq": "api.groq.com/openai/v1"
 
 @dataclass
 class Board:
-    """What a Redis server keeps for a fleet. Its clock is `skew` seconds ahead of the members'."""
+    """The data that a Redis server holds for a fleet. Its clock is `skew` seconds ahead of the members' clocks."""
 
     skew: float = 1_700_000_000.0
     news: list[tuple[str, ReceivedEvent]] = field(default_factory=list)
@@ -22,7 +22,7 @@ class Board:
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def lease(self, me: str, scope: str, at: float) -> bool:
-        """Whether the lease is, or becomes, that of the member `me`."""
+        """Whether the member `me` holds the lease, or takes it now."""
         now = at + self.skew
         holder, until = self.leases.get(scope, (me, 0.0))
         if now < until and holder != me:
@@ -31,7 +31,7 @@ class Board:
         return True
 
     def exchange(self, me: str, sent: SyncRequest, read: int) -> tuple[SyncResponse, int]:
-        """One exchange of the member `me`, which has read `read` news; what it hears, and how many it has read then."""
+        """One exchange of the member `me`, which has read `read` events: (the response, events read after it)."""
         now = sent.at + self.skew
         self.news += [(me, ReceivedEvent(now, one, me)) for one in sent.news]
         bucket = self.counts.setdefault(sent.bucket, {})
@@ -45,7 +45,7 @@ class Board:
 
 
 class Member:
-    """One process: its health, in step with a board."""
+    """One process of a fleet: its health, synchronized with a board."""
 
     def __init__(
         self,
@@ -63,18 +63,18 @@ class Member:
         self._read = 0
 
     async def exchange(self) -> bool:
-        """Tell and hear."""
+        """Exchange health events with the board."""
         self.step()
         return True
 
     def lease(self, targets: Iterable[HealthScopes]) -> None:
-        """What a call to these models asks first; the answer comes at once."""
+        """Request the leases that a call of these models needs. The board answers at once."""
         now = self._clock()
         scopes = self.health.unleased(targets, now)
         self.health.leased({scope: self._board.lease(self._name, scope, now) for scope in scopes}, now)
 
     def step(self) -> None:
-        """The same for those who do not wait."""
+        """`exchange` for synchronous callers."""
         now, health = self._clock(), self.health
         sent = health.collect(now, now + self._board.skew)
         inbox, self._read = self._board.exchange(self._name, sent, self._read)
@@ -82,5 +82,5 @@ class Member:
 
 
 def target(model: str, key: str = "one", endpoint: str = "openrouter") -> HealthScopes:
-    """A model as one of the fleet's keys asks it."""
+    """The health scopes of a model that is called with one of the fleet's API keys."""
     return HealthScopes(model, endpoint, f"{endpoint}#{key}")

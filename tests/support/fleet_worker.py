@@ -1,6 +1,6 @@
-"""One process of a fleet, driven line by line: a JSON command on stdin, a JSON answer on stdout.
+"""One process of a fleet, controlled by lines of JSON: a command on stdin, an answer on stdout.
 
-It exchanges only when told to, and its clock can be put forward, so that nothing here depends on how fast it runs.
+The process exchanges health only on command, and its clock can be advanced, so its results do not depend on its speed.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Worker:
         store._clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
 
     async def calls(self, number: int, *, exchange_every: int = 0) -> dict[str, Any]:
-        """So many calls, some at a time; every so many calls an exchange begins beside them.
+        """Make `number` calls, some at a time. After every `exchange_every` calls, an exchange starts in parallel.
 
-        The probes that outlive their calls have ended too: their requests are to be counted now, not with a later call.
+        Also waits for probes that outlive their calls, so that their requests count here and not with a later call.
         """
         seconds: list[float] = []
         errors: list[str] = []

@@ -1,4 +1,4 @@
-"""Health in virtual time: targets, breakers without jitter, and ways to make them fail."""
+"""Health in virtual time: targets, breakers without jitter, and functions that make them fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for a secret in everything that an object leads to: attributes, containers, causes, frames, coroutines."""
+"""Searches everything that an object refers to for a secret: attributes, containers, causes, frames, coroutines."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _CLOSED = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, in
 
 
 def leaks(roots: Iterable[object], secrets: Iterable[str]) -> list[str]:
-    """The ways from `roots` to a text or bytes that hold a secret, as `root.attribute[key]`.
+    """The paths from `roots` to texts or bytes that contain a secret, as `root.attribute[key]`.
 
-    Frames of the tests are left out: a test must hold the secret to look for it. What masks itself is looked at as it
-    shows itself.
+    Frames of the tests are skipped, because a test must hold the secret to search for it. Of an object that masks its
+    value, only the masked form is searched.
     """
     texts = tuple(secrets)
     needles = tuple(text.encode() for text in texts)
     found: list[str] = []
     seen: set[int] = set()
-    kept: list[object] = []  # what was made on the way must not be freed: its id would come again
+    kept: list[object] = []  # temporary objects must stay alive, because ids of freed objects are reused
     pending: list[tuple[str, object]] = [(type(root).__name__, root) for root in roots]
     while pending:
         path, value = pending.pop()
@@ -89,7 +89,7 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:
             private = name.startswith("__") and not name.endswith("__")
             hidden = f"_{kind.__name__.lstrip('_')}{name}" if private else name
             yield f".{name}", _safe(object.__getattribute__, value, hidden)
-    if not isinstance(value, Mapping | list | tuple | set | frozenset | dict):  # what they hold is looked at by itself
+    if not isinstance(value, Mapping | list | tuple | set | frozenset | dict):  # their items are searched separately
         yield ".repr", _safe(repr, value)
 
 

@@ -1,4 +1,4 @@
-"""The ways to leave a synchronous stream before its end."""
+"""The ways in which a caller can leave a synchronous stream before its end."""
 
 from __future__ import annotations
 

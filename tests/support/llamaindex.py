@@ -1,4 +1,4 @@
-"""The LlamaIndex LLM in the shape of the plain client, so that one case table runs over both."""
+"""The LlamaIndex LLM with the interface of the plain client, so that one case table tests both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from openrouter_fallback.results import Seam
 
 @contextmanager
 def left_as_it_was() -> Iterator[None]:
-    """What LlamaIndex keeps for the whole process: its settings, its observers, a loop for its synchronous callers."""
+    """Restore LlamaIndex's global state after the block: settings, observers, the loop for synchronous callers."""
     root = get_dispatcher()
     before = list(root.event_handlers), list(root.span_handlers)
     loop = asyncio.new_event_loop()
@@ -35,7 +35,7 @@ def left_as_it_was() -> Iterator[None]:
 
 
 class AsClient:
-    """`chat`, `achat`, `stream` and `astream` of an LLM, its responses read back as completions and pieces."""
+    """`chat`, `achat`, `stream` and `astream` of an LLM. Responses are converted back to completions and pieces."""
 
     def __init__(self, llm: OpenRouterFallback) -> None:
         self.llm = llm
@@ -60,7 +60,7 @@ class AsClient:
 
 
 class Streamed:
-    """`stream_chat` as a stream of pieces; begun with the first of them, as the core's is."""
+    """`stream_chat` as a stream of pieces. The call begins with the first piece, as in the core."""
 
     def __init__(self, llm: OpenRouterFallback, prompt: str, params: dict[str, Any]) -> None:
         self._llm, self._prompt, self._params = llm, prompt, params
@@ -85,7 +85,7 @@ class Streamed:
 
 
 class AStreamed:
-    """The same of `astream_chat`."""
+    """`astream_chat` as a stream of pieces."""
 
     def __init__(self, llm: OpenRouterFallback, prompt: str, params: dict[str, Any]) -> None:
         self._llm, self._prompt, self._params = llm, prompt, params
@@ -110,7 +110,7 @@ class AStreamed:
 
 
 class Cumulative:
-    """Checks what every response of a stream owes: a delta, and all the text so far."""
+    """Checks that every response of a stream has a delta and the whole text so far."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -138,7 +138,7 @@ class Cumulative:
 
 
 def completion(response: ChatResponse) -> Completion:
-    """What LlamaIndex was told, as the core would say it; the message's blocks must agree with the body."""
+    """The completion of a response. Asserts that the blocks of the message agree with the body."""
     facts = response.additional_kwargs
     attempts = tuple(
         Attempt(

@@ -1,4 +1,4 @@
-"""What the fault matrix needs on every surface: its emulator, its configuration, and a row of it as a script."""
+"""The shared parts of the fault matrix for every surface: the emulator, the configuration, and a row as a script."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_CALL, SECOND_TEXT, 
 
 SHORT, PATIENT = 0.3, 60.0
 PACE = 0.02
-"""Between two tokens, so that the first of them is delivered before the fault comes. Should all come in one read after
-all (a busy machine), nobody has seen the text and the second model answers, which the tests take as well."""
+"""Seconds between two tokens, so that the first token is delivered before the fault. On a busy machine, token and fault
+may still arrive in one read. Then no text was delivered, and the second model answers; the tests accept that too."""
 
 
 @contextmanager
 def served() -> Iterator[Emulator]:
-    """One emulator for the whole matrix; what is waited for without a deadline of the row's own is short."""
+    """One emulator for the whole matrix, with short waits wherever a row has no deadline of its own."""
     with Emulator(strict=True) as emulator, pytest.MonkeyPatch.context() as patch:
         patch.setattr("openrouter_fallback.decision.rounds.RECONNECT_SECONDS", 0.01)
         patch.setattr("openrouter_fallback.decision.deadlines.USAGE_SECONDS", 0.05)
-        # Otherwise a busy machine finds a token and the fault after it in one read, and nobody has seen the token.
+        # Else a busy machine joins a token and the following fault in one read, and the token is not delivered.
         patch.setattr("openrouter_fallback.http.chunks.Chunks.joined", lambda _, data: data)
-        # A request whose kept connection dies is sent once more: here each has a connection of its own.
+        # A request on a kept connection that fails is sent again. So each request has a new connection here.
         patch.setattr("openrouter_fallback.http.pool.MAX_IDLE_CONNECTIONS", 0)
         yield emulator
 
 
 def config(emulator: Emulator) -> FallbackConfig:
-    """The chain, and the endpoints that rows name."""
+    """The configuration with the chain and the endpoints that the rows name."""
     return FallbackConfig(
         default_chain=(FIRST, SECOND),
         endpoints={
@@ -45,13 +45,15 @@ def config(emulator: Emulator) -> FallbackConfig:
 
 
 def settings(*, hasty: bool) -> dict[str, Any]:
-    """Where a row is of a stall, that is noticed soon. No retry budget: how many rows fall into its ten seconds depends
-    on the machine."""
+    """The settings of a row: a short stall deadline for rows with a stall, and no retry budget.
+
+    The number of rows within the ten seconds of the budget would depend on the machine.
+    """
     return {"stall_timeout_seconds": SHORT if hasty else PATIENT, "retry_budget": None}
 
 
 def models(case: Case) -> list[ModelConfig]:
-    """The row's chain; only the first model is ever short of time."""
+    """The chain of a row. Only the first model has a short deadline."""
     return [
         ModelConfig(case.first, timeout=SHORT if case.hasty else PATIENT),
         ModelConfig(case.second, timeout=PATIENT),
@@ -59,7 +61,7 @@ def models(case: Case) -> list[ModelConfig]:
 
 
 def script(emulator: Emulator, case: Case, *, streamed: bool) -> dict[str, Any]:
-    """Make the first model fail as the row says; returns the parameters to ask with."""
+    """Make the first model fail as the row defines; return the parameters of the call."""
     emulator.pace(token_interval=PACE if case.text_first and streamed else 0.0)
     if case.tools:
         emulator.reply(text=None, model=FIRST)
@@ -72,6 +74,6 @@ def script(emulator: Emulator, case: Case, *, streamed: bool) -> dict[str, Any]:
 
 
 def fault(emulator: Emulator, case: Case, **which: Any) -> None:
-    """The row's fault; `which` requests, where that is not all."""
+    """Set the fault of a row; `which` limits the requests with the fault."""
     if case.fault != "refused":
         emulator.fault(case.fault, model=None if case.everywhere else FIRST, **case.details, **which)

@@ -1,8 +1,8 @@
-"""Runs one notebook from top to bottom in a kernel of this interpreter: python notebook.py FILE FOLDER [CELL ...]
+"""Runs one notebook in a kernel of this interpreter: python notebook.py FILE FOLDER [CELL ...]
 
-FOLDER is where the kernel lives, and `ran.ipynb` is left; its path is short, for sockets are in it. With ids of cells
-only these run. What a cell raises ends it with status 1. A process of its own: the kernel's client leaves its sockets
-open.
+The kernel runs in FOLDER, and the result is written there as `ran.ipynb`. The path of FOLDER must be short, because it
+contains sockets. With ids of cells, only these cells run. If a cell raises, the exit status is 1. This is a separate
+process, because the kernel's client does not close its sockets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError
 
 
 class ThisInterpreter(KernelSpecManager):
-    """The only kernel there is, whatever is installed."""
+    """A kernel manager with one kernel, this interpreter, independent of the installed kernels."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -1,4 +1,4 @@
-"""The server in the shape of the plain client, so that one case table runs over both: answers over HTTP, read back."""
+"""The server with the interface of the plain client, so that one case table tests both: it reads the HTTP responses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CLASSES: dict[str, type[FallbackError]] = {
 
 
 class OverHttp:
-    """`chat` and `stream` of a client behind a server; a server for each chain and each way to go on."""
+    """`chat` and `stream` of a client through a server. Each chain and each continuation mode has its own server."""
 
     def __init__(self, **options: Any) -> None:
         settings = options.pop("settings")
@@ -97,7 +97,7 @@ class OverHttp:
 
 
 class Streamed:
-    """A stream of server-sent events as a stream of pieces. Checks what every stream owes its client."""
+    """A stream of server-sent events as a stream of pieces. Checks the promises that hold for every stream."""
 
     def __init__(self, http: httpx2.Client, url: str, body: dict[str, Any]) -> None:
         self._http, self._url, self._body = http, url, body

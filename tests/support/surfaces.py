@@ -1,4 +1,4 @@
-"""The four ways to ask, behind one function: `ask(client, surface, prompt)` collects whatever came of it."""
+"""The four kinds of calls as one function: `ask(client, surface, prompt)` makes a call and collects its outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STREAMED = ("stream", "astream")
 
 @dataclass
 class Outcome:
-    """What the caller has in hands: the pieces, then a completion or an error."""
+    """The outcome of a call for its caller: the pieces, then a completion or an error."""
 
     pieces: list[Piece] = field(default_factory=list)
     completion: Completion | None = None
@@ -24,18 +24,18 @@ class Outcome:
 
     @property
     def delivered(self) -> str:
-        """The text of the first choice as it was streamed."""
+        """The streamed text of the first choice."""
         return "".join(piece.text for piece in self.pieces if piece.index == 0)
 
     @property
     def answer(self) -> Completion:
-        """The completion; AssertionError with the error if there is none."""
+        """The completion. Raises AssertionError, with the error, if the call failed."""
         assert self.completion is not None, f"no answer but {self.error!r}"
         return self.completion
 
     @property
     def raised(self) -> FallbackError:
-        """The error; AssertionError with the completion if there is none."""
+        """The error. Raises AssertionError, with the completion, if the call was answered."""
         assert self.error is not None, f"no error but {self.completion!r}"
         return self.error
 
@@ -92,5 +92,5 @@ _ASK: dict[str, Callable[..., Outcome]] = {"chat": _chat, "achat": _achat, "stre
 
 
 def ask(client: FallbackClient, surface: str, messages: Messages = "Say something", **params: Any) -> Outcome:
-    """Ask on one of `SURFACES`, to the end; every `FallbackError` ends up in the outcome."""
+    """Make a call with one of `SURFACES` and read it to its end. A `FallbackError` is part of the outcome."""
     return _ASK[surface](client, messages, **params)

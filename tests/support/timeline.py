@@ -1,13 +1,13 @@
-"""Calls in virtual time: models answer from a script, and the core of a real call (`call.steps`) is driven.
+"""Calls in virtual time: the core of a real call (`call.steps`) is driven, and models answer from a script.
 
-Nothing sleeps and nothing is measured: a heap of events is the clock. What happened is kept in a short notation:
+Nothing sleeps and nothing is measured; a heap of events is the clock. The results have a short notation:
 
-    requests   "a@0 a@0.5-P b*@1 c!@1"    model @ seconds, -provider left out, * the one probe, ! forced
-               "a@0 b+@1 c~@2"            + to go on from a prefill, ~ to go on by instruction
-               "a@0 b&@0.5"               & at the side of one that is silent
+    requests   "a@0 a@0.5-P b*@1 c!@1"    model @ seconds, - excluded provider, * probe, ! forced
+               "a@0 b+@1 c~@2"            + continues by prefill, ~ continues by instruction
+               "a@0 b&@0.5"               & beside a silent attempt
     waits      "0-0.5 1-3"
     outcome    "b @2", "RateLimitedError @0 retry 400", "left @3"
-    health     "open +0 -3 overloaded 10s"    breaker, successes, failures, why it is left out and for how long
+    health     "open +0 -3 overloaded 10s"    breaker, successes, failures, why the model is skipped and for how long
 """
 
 from __future__ import annotations
@@ -49,46 +49,46 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Held:
-    """The consumer holds a piece for so many seconds; what the model does afterwards is read that much later."""
+    """The consumer holds a piece for so many seconds, so that the following steps of the model are read later."""
 
     seconds: float
 
 
 Step = Literal["status", "reasoning", "text", "restarted", "answer"] | Failure | Held | Json
 Reply = tuple[tuple[float, Step], ...]
-"""What a model does with one request: (seconds since its start, what). After the last step there is silence."""
+"""The reply of a model to one request: (seconds since its start, step). After the last step the model is silent."""
 
 Script = Mapping[str, Sequence[Reply] | Callable[[float], Reply]]
-"""Replies per model, the last one repeated, or a function of the second in which the request comes."""
+"""The replies of each model: a sequence whose last reply is repeated, or a function of the request's second."""
 
 _NO_STATUS = (FailureKind.CONNECTION, FailureKind.LOCAL)
 
 
 def ok(seconds: float = 1.0) -> Reply:
-    """A whole answer after `seconds`."""
+    """A complete answer after `seconds`."""
     return ((0.0, "status"), (seconds, "text"), (seconds, "answer"))
 
 
 def fails(failure: Failure, after: float = 0.0) -> Reply:
-    """No answer but a failure."""
+    """A failure after `after` seconds, without an answer."""
     head: Reply = () if failure.kind in _NO_STATUS else ((after, "status"),)
     return (*head, (after, failure))
 
 
 def chunks(*timed: tuple[float, Json]) -> Reply:
-    """A stream of chunks that ends with the last one."""
+    """A stream of chunks that ends with the last chunk."""
     return ((0.0, "status"), *timed, (timed[-1][0], {}))
 
 
 SILENT: Reply = ((0.0, "status"),)
-"""Keep-alive comments and nothing else."""
+"""A status line, then only keep-alive comments."""
 MUTE: Reply = ()
-"""A connection and nothing else, not even a status line."""
+"""A connection without a status line."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: which call sent it, to whom, when (seconds of the timeline)."""
+    """One request: its call, its model, its time in seconds of the timeline."""
 
     call: int
     model: str
@@ -113,13 +113,13 @@ class Sent:
 
 @dataclass
 class World:
-    """Models, what they answer, and what has been learnt about them."""
+    """The models, their replies, and their health."""
 
     script: Script
     policy: Policy = field(default_factory=lambda: policy("smart"))
     rules: Rules = field(default_factory=Rules)
     random: Callable[[], float] = lambda: 0.0
-    """Backoffs are half of their step: 0.5, 1, 2, 2 s."""
+    """The dice. With the default, backoffs are half of their step: 0.5, 1, 2, 2 s."""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Fields of single candidates, by key."""
     start: float = START
@@ -153,11 +153,11 @@ class World:
         return call
 
     def at(self, time: float, event: Callable[[], None], unless: Callable[[], bool] = lambda: False) -> None:
-        """Do `event` at that time of the clock, unless it has become pointless."""
+        """Call `event` at this time of the clock, unless `unless()` is true then."""
         heapq.heappush(self._events, (time, next(self._order), event, unless))
 
     def run(self) -> None:
-        """Let everything happen."""
+        """Run all events."""
         for _ in range(MOST_EVENTS):
             if not self._events:
                 return
@@ -168,7 +168,7 @@ class World:
         raise AssertionError("it does not come to an end")
 
     def reply(self, model: str) -> Reply:
-        """What `model` does with the request that it gets now."""
+        """The reply of `model` to a request now."""
         replies = self.script[model]
         if callable(replies):
             return replies(self.now - self.start)
@@ -177,27 +177,27 @@ class World:
         return replies[min(number, len(replies) - 1)]
 
     def fail(self, model: str, at: float = 0.0, times: int = 3) -> None:
-        """`times` calls fail at `model`, in second `at` of the timeline; three open its breaker for 10 s."""
+        """Let `times` calls of `model` fail at second `at` of the timeline. Three open its breaker for 10 s."""
         for _ in range(times):
             permit = self._begun(self.candidate(model).target, at)
             self.health.model_failed(permit, self.start + at)
 
     def cut_off(self, endpoint: str, at: float = 0.0, times: int = 3) -> None:
-        """`times` calls do not reach `endpoint`; three open its breaker for 10 s."""
+        """Let `times` calls not reach `endpoint`. Three open its breaker for 10 s."""
         for _ in range(times):
             permit = self._begun(HealthScopes("another", endpoint, endpoint), at)
             self.health.endpoint_failed(permit, self.start + at)
             self.health.release(permit)
 
     def reset_connections(self, number: int, endpoint: str = "openrouter", at: float = -0.5) -> None:
-        """So many attempts that are under way at `endpoint` all lose their connections in second `at`."""
+        """Let `number` active attempts at `endpoint` lose their connections at second `at`."""
         permits = [self._begun(HealthScopes("another", endpoint, endpoint), at - 1.0) for _ in range(number)]
         for one, permit in enumerate(permits):
             self.health.endpoint_failed(permit, self.start + at + 0.01 * one)
             self.health.release(permit)
 
     def recover(self, model: str, busy: int) -> None:
-        """The breaker of `model` has just closed, and so many calls are with it for a while."""
+        """Let the breaker of `model` have just closed, with `busy` active calls of the model."""
         self.fail(model, -20.0)
         self.health._random = lambda: 0.9
         target = self.candidate(model).target
@@ -206,14 +206,14 @@ class World:
             self.at(self.start + 1.0, partial(self.health.release, self._begun(target, -1.0)))
 
     def learn_speed(self, model: str, seconds: float, times: int = 100, at: float = 0.0) -> None:
-        """So many calls have had their first token after `seconds`, in second `at` of the timeline."""
+        """Record `times` calls at second `at` of the timeline whose first token arrived after `seconds`."""
         for _ in range(times):
             permit = self._begun(self.candidate(model).target, at - seconds)
             self.health.first_token(permit, self.start + at)
             self.health.ended(permit)
 
     def accept(self, model: str, at: float = 0.0) -> None:
-        """`model` answers a call, in second `at` of the timeline: its key is accepted."""
+        """Let `model` answer a call at second `at` of the timeline, so that its API key is known to be accepted."""
         self.health.success(self._begun(self.candidate(model).target, at), self.start + at)
 
     def _begun(self, target: HealthScopes, at: float) -> Permit:
@@ -222,15 +222,15 @@ class World:
         return permit
 
     def requests(self, call: int | None = None) -> str:
-        """What was sent, in order: of one call, or in all."""
+        """The requests in order, of one call or of all calls."""
         return " ".join(str(sent) for sent in self.sent if call is None or sent.call == call)
 
     def requests_to(self, model: str) -> list[float]:
-        """The seconds of the timeline at which `model` was asked."""
+        """The seconds of the timeline at which requests were sent to `model`."""
         return [round(sent.at, 6) for sent in self.sent if sent.model == model]
 
     def state(self, model: str) -> str:
-        """The health of a model as it stands."""
+        """The current health of a model."""
         seen = self.health.snapshot(self.candidate(model).target, self.now)
         text = f"{seen.state} +{seen.successes} -{seen.failures}"
         if seen.reason:
@@ -238,24 +238,24 @@ class World:
         return text
 
     def endpoint_state(self, endpoint: str) -> str:
-        """The health of an endpoint: the state of its breaker and the failed calls in a row."""
+        """The health of an endpoint: the state of its breaker and the number of consecutive failures."""
         breaker = self.health._endpoints[endpoint]
         return f"{breaker.state(self.now)} {breaker.failures_in_a_row}"
 
     def slots_taken(self, later: float = 0.0) -> list[str]:
-        """The models and endpoints whose probe's slot is taken, and still will be so many seconds later."""
+        """The models and endpoints whose probe slot is still taken in `later` seconds."""
         breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
         return [name for name, breaker in breakers.items() if breaker.probe_holds(self.now + later)]
 
     def under_way(self) -> dict[str, int]:
-        """The models and endpoints for which an attempt has begun and has not ended."""
+        """The number of active attempts of each model and endpoint that has any."""
         breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
         return {name: breaker.in_flight for name, breaker in breakers.items() if breaker.in_flight}
 
 
 @dataclass(eq=False)
 class _Try:
-    """One attempt under way."""
+    """One active attempt."""
 
     ask: StartAttempt
     steps: list[tuple[float, Step]]
@@ -266,7 +266,7 @@ class _Try:
 
 
 class Call:
-    """One call under way: drives the core of a real call, with attempts that follow a script."""
+    """One active call. It drives the core of a real call; its attempts follow a script."""
 
     def __init__(
         self,
@@ -307,16 +307,16 @@ class Call:
 
     @property
     def machine(self) -> Failover:
-        """The machine of a call that has begun."""
+        """The machine of the call."""
         return self._core.machine
 
     @property
     def delivered(self) -> bool:
-        """Whether the caller has text."""
+        """Whether text was delivered to the caller."""
         return self._core.delivery is Delivery.TEXT
 
     def waited(self) -> str:
-        """Its waits: "from-to" in seconds of the timeline."""
+        """The waits of the call: "from-to" in seconds of the timeline."""
         start = self._world.start
         return " ".join(f"{_brief(since - start)}-{_brief(until - start)}" for since, until in self.waits)
 
@@ -368,7 +368,7 @@ class Call:
         self.outcome = outcome
 
     def _later(self, time: float, event: Callable[[], None]) -> None:
-        """Do `event` then, unless the call has gone on by itself."""
+        """Call `event` at this time, unless the call has ended or received another command."""
         expected = self._round
         self._world.at(time, event, lambda: bool(self.outcome) or self._round != expected)
 
@@ -394,7 +394,7 @@ class Call:
         self._go_on(one)
 
     def _look_beside(self) -> None:
-        """As after each event: when the machine wants to be asked for one more beside those under way."""
+        """Schedule the time at which the machine may start another attempt beside the active attempts."""
         at = self._core.machine.beside_at
         if at is not None and at != self._beside_at:
             assert self._world.now < at, "what is due has been done"
@@ -409,7 +409,7 @@ class Call:
         self._look_beside()
 
     def _at(self, one: _Try, time: float, event: Callable[[_Try], None]) -> None:
-        """Do `event` then, unless the attempt is over or has been told to do something else."""
+        """Call `event` at this time, unless the attempt has ended or another step came first."""
         left = len(one.steps)
         self._world.at(time, lambda: event(one), lambda: self._over(one) or len(one.steps) != left)
 
@@ -441,7 +441,7 @@ class Call:
             self._go_on(one)
 
     def _tell(self, one: _Try, event: Event) -> None:
-        """What the attempt has to tell; whoever is overtaken by it is closed at this very event."""
+        """Pass an event of the attempt to the core, and close the attempts that this event has overtaken."""
         core, now, number = self._core, self._world.now, one.ask.number
         if isinstance(event, FirstToken):
             one.times.first_token(now)
@@ -467,7 +467,7 @@ class Call:
                 self._run_on(one, probe)
 
     def _run_on(self, one: _Try, probe: DetachedProbe) -> None:
-        """The rest of an overtaken probe, which its call does not wait for."""
+        """Schedule the rest of an overtaken probe, for which its call does not wait."""
         world = self._world
         ends = min(probe.until, one.ask.total_by)
         for at, step in one.steps:
@@ -478,7 +478,7 @@ class Call:
         )
 
     def _token(self, one: _Try, step: object) -> None:
-        """A token of an answer without bytes."""
+        """Handle a token of an answer without bytes."""
         one.times.enter(State.ANSWERING, self._world.now)
         if one.times.first_token_at is None:
             self._tell(one, FirstToken())
@@ -492,7 +492,7 @@ class Call:
             one.joined = "restarted" if step == "restarted" else "went_on"
 
     def _read(self, one: _Try, chunk: Json) -> None:
-        """A chunk of a stream, or its end ({})."""
+        """Handle a chunk of a stream, or the end of the stream ({})."""
         now, tokens = self._world.now, one.decoder.tokens
         events = one.decoder.feed(b"data: %b\n\n" % orjson.dumps(chunk), now) if chunk else one.decoder.end(now)
         if one.decoder.state is not one.times.state:
@@ -516,7 +516,7 @@ class Call:
             self._tell(one, Ended(failure, joined=one.joined))
 
     def _note(self, number: int, failure: Failure | None, now: float, *, counts: bool = True) -> None:
-        """The attempt is over."""
+        """Record the end of an attempt."""
         ask = self._tries.pop(number).ask
         if not counts:
             return

@@ -1,5 +1,4 @@
-"""The trace that a call leaves through whatever framework: two failed attempts, one continuation, below the caller's
-own span."""
+"""The check of a call's trace, for every framework: two failed attempts and a continuation below the caller's span."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ TEXT = "One two three four five six seven eight nine ten."
 
 
 def check_the_trace(emulator: Emulator, client: FallbackClient, ask: Callable[[], str], *, streamed: bool) -> None:
-    """`ask` asks `client`, whose chain is `MODELS`, for the text of an answer."""
+    """Check the trace of one call. `ask` makes a call of `client`, whose chain is `MODELS`, and returns the text."""
     for model in MODELS:
         emulator.reply(text=TEXT, model=model)
     emulator.fault("overloaded", model=A)

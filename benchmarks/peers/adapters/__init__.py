@@ -1,7 +1,9 @@
-"""One module for each peer: `Chain(base_url, key, models, timeout, **options)`, run in that peer's environment.
+"""One module for each peer, with the class `Chain(base_url, key, models, timeout, **options)`. It runs in the peer's
+environment.
 
-A chain has `call`, `acall`, `stream` and `astream` of one prompt, as far as the peer has them: the first two return the
-text, the others yield it in pieces. `models` is the primary and what comes after it; `timeout` (seconds) is set where
-the peer's documentation says that a model's silence is bounded, and None leaves the peer's default. All else is the
-peer's default, or `options` as the table of peers gives them. Nothing here imports this project but the rows of ours.
+A chain has the methods `call`, `acall`, `stream` and `astream` for one prompt, as far as the peer supports them. The
+first two return the text; the others yield the text in pieces. `models` is the primary followed by the other models.
+`timeout` (seconds) limits a model's silence with the option that the peer's documentation names; None keeps the peer's
+default. All other settings are the peer's defaults, or `options` from the table of peers. Only the modules `ours_*`
+import this project.
 """

@@ -1,4 +1,4 @@
-"""What the LangChain adapters share: the four calls of a Runnable."""
+"""The base class of the LangChain adapters: the four calls of a Runnable."""
 
 from __future__ import annotations
 

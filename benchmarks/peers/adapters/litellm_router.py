@@ -29,7 +29,7 @@ class Chain:
                 {
                     "model_name": model,
                     "litellm_params": {"model": f"openrouter/{model}", "api_base": base_url, "api_key": key},
-                    # What LiteLLM's own list of models does not say of these; without it no answer is continued.
+                    # LiteLLM's list of models does not have these models. Without this flag it continues no answer.
                     "model_info": {"supports_assistant_prefill": True} if prefill else {},
                 }
                 for model in models

@@ -1,4 +1,4 @@
-"""What the LlamaIndex adapters share: the four ways to chat with an LLM."""
+"""The base class of the LlamaIndex adapters: the four chat methods of an LLM."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ PROMPT = "Why do fallbacks need a budget?"
 
 
 def settings(timeout: float | None, options: dict[str, Any]) -> dict[str, Any]:
-    """A model's silence is bounded before its first token and between tokens."""
+    """Settings that limit a model's silence, before its first token and between tokens, to `timeout` seconds."""
     if timeout is None:
         return options
     return {"first_token_timeout_seconds": timeout, "stall_timeout_seconds": timeout, **options}

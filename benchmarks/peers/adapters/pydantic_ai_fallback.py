@@ -1,4 +1,4 @@
-"""pydantic-ai's FallbackModel over OpenRouter models, through its direct requests (no agent around them)."""
+"""pydantic-ai's FallbackModel with OpenRouter models, called by direct requests without an agent."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Nothing is dropped: text and calls after a finish belong to the answer. `End` sa
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..failures.classifier import find_error
 from ..results import Json, text_of
@@ -59,7 +59,20 @@ _AFTER_FINISH: Final = {
 
 
 class _Choice:
-    __slots__ = ("audio", "details", "end", "extra", "finish", "legacy", "lists", "logprobs", "outer", "texts", "tools")
+    __slots__ = (
+        "audio",
+        "details",
+        "end",
+        "extra",
+        "finish",
+        "legacy",
+        "lists",
+        "logprobs",
+        "messages",
+        "outer",
+        "texts",
+        "tools",
+    )
 
     def __init__(self) -> None:
         self.texts: dict[str, list[str]] = {}
@@ -71,6 +84,8 @@ class _Choice:
         self.extra: Json = {}
         self.outer: Json = {}
         self.logprobs: Json | None = None
+        self.messages: Literal["", "begin", "repeat", "grow", "parts"] = ""
+        """What the messages of chunks are to what has come; "": there was none."""
         self.finish: str | None = None
         self.end = End.OPEN
 
@@ -213,6 +228,10 @@ class Accumulator:
                         return MORE_TEXT
         return self._add(chunk, choices)
 
+    def add_texts(self, texts: list[str]) -> None:
+        """Merge the chunks that have these texts and are else like the last one, for which `add` gave `MORE_TEXT`."""
+        self._text += texts
+
     def forget(self) -> None:
         """No chunk follows: drop the previous chunk, which may hold secrets."""
         self._going_on = False
@@ -253,7 +272,9 @@ class Accumulator:
     def _add_choice(self, choice: Json) -> int:
         state = self._choices.get(choice.get("index") or 0) or self._begin(choice.get("index") or 0)
         delta = choice.get("delta")
-        flags = _add_delta(state, delta) if delta else _add_message(state, choice) if "message" in choice else 0
+        flags = _add_delta(state, delta) if delta else 0
+        if not flags & TOKEN and "message" in choice:
+            flags |= _add_message(state, choice)
         finish = choice.get("finish_reason")
         if finish or choice.get("error"):
             if finish == "error" or choice.get("error"):
@@ -338,7 +359,11 @@ def _add_delta(state: _Choice, delta: Json) -> int:
 
 
 def _add_other(state: _Choice, key: str, value: Any) -> int:
-    if key == "tool_calls" and isinstance(value, list):
+    if key == "tool_calls":
+        if isinstance(value, dict):
+            value = [value]
+        if not isinstance(value, list):
+            raise TypeError("the tool calls are neither a list nor an object")
         return TOOL if state.tools.add(value) else OTHER
     if key == "reasoning_details" and isinstance(value, list):
         return REASONING if _add_details(state.details, value) else OTHER
@@ -359,12 +384,41 @@ def _add_other(state: _Choice, key: str, value: Any) -> int:
 
 
 def _add_message(state: _Choice, choice: Json) -> int:
-    """Merge a chunk with a complete `message` and no delta: the answer in one event, or a repetition of it."""
+    """Merge the `message` of a chunk whose delta says nothing: the answer in one event, in parts, or repeated.
+
+    Of what deltas have brought, a message is a repetition. Else a text that begins with all that has come is the whole
+    text so far (DashScope), and another one is the next part. Both in one stream raise ValueError.
+    """
     message = choice["message"]
-    if not isinstance(message, dict) or state.texts or state.tools or state.legacy:
+    if not isinstance(message, dict):
         return 0
-    choice["delta"] = message
-    return _add_delta(state, message)
+    if not state.messages:
+        state.messages = "repeat" if state.texts or state.tools or state.legacy or state.lists else "begin"
+    repeats = state.messages == "repeat"
+    fresh = {}
+    for key, value in message.items():
+        known = state.texts.get(key) or state.lists.get(key)
+        if key == "tool_calls" and state.tools and repeats:
+            if isinstance(value, list) and len(value) > len(state.tools):
+                raise ValueError("a message has calls that its deltas have not")
+        elif not known:
+            fresh[key] = value
+        elif not repeats and isinstance(value, str):
+            fresh[key] = _next_part(state, state.texts[key], value)
+    choice["delta"] = fresh
+    return _add_delta(state, fresh)
+
+
+def _next_part(state: _Choice, parts: list[str], text: str) -> str:
+    if state.messages != "parts":
+        parts[:] = ["".join(parts)]
+        if text.startswith(parts[0]):
+            state.messages = "grow"
+            return text[len(parts[0]) :]
+        if state.messages == "grow":
+            raise ValueError("a message does not go on from the one before it")
+        state.messages = "parts"
+    return text
 
 
 def _message(index: int, state: _Choice, offered: Offered) -> Json:

@@ -21,6 +21,9 @@ _OWN: Final = frozenset({"id", "index", "type", "function"})
 _MAX_NAME: Final = 1024
 _MAX_CHECKS: Final = 16
 
+ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
+"""The names under which servers send the arguments of a call, OpenAI's first: Cohere's, Anthropic's, gateways'."""
+
 Offered = Callable[[], frozenset[str]]
 """Returns the functions that the request offers, by the names that the model was sent."""
 
@@ -108,7 +111,7 @@ class _Call:
             if key != "function" and (key not in self.fields or (value is not None and not self.fields[key])):
                 self.fields[key] = value
         for key, value in function.items():
-            if key not in ("name", "arguments") and not self.function.get(key):
+            if key != "name" and key not in ARGUMENTS and not self.function.get(key):
                 self.function[key] = value
 
     def as_dict(self, offered: Offered) -> Json:
@@ -132,37 +135,45 @@ class Calls:
         self._by_index: dict[int | str, _Call] = {}
         self._by_id: dict[str, _Call] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._calls)
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def add(self, parts: list[Any]) -> bool:
         """Merge the entries of one delta. Returns whether they hold content of the model."""
+        if len(parts) == 1:
+            return isinstance(parts[0], dict) and self._add(parts[0])
         token = False
+        seen: set[tuple[int | str | None, str]] = set()
         for position, part in enumerate(parts):
-            if isinstance(part, dict) and self._add(part, later=position > 0):
-                token = True
+            if isinstance(part, dict):
+                place = _index(part.get("index")), str(part.get("id") or "")
+                token = self._add(part, later=position > 0, twice=place in seen) or token
+                seen.add(place)
         return token
 
-    def _add(self, part: Json, *, later: bool) -> bool:
+    def _add(self, part: Json, *, later: bool = False, twice: bool = False) -> bool:
+        """Merge one entry. `later`: it is not the delta's first; `twice`: an earlier one has the same index and id."""
         function = part.get("function")
         function = function if isinstance(function, dict) else {}
         name, arguments = function.get("name"), function.get("arguments")
+        if arguments is None:
+            arguments = arguments_of(function)
         name = name if isinstance(name, str) else ""
         call_id = part.get("id")
         call_id = call_id if isinstance(call_id, str) else ""
         index = _index(part.get("index"))
         if not (name or arguments or call_id or index is not None or part.keys() - _OWN):
             return False
-        call = self._find(index, call_id, name, arguments, later=later)
+        call = self._find(index, call_id, name, arguments, later=later, twice=twice)
         if call is None:
             call = _Call()
             self._calls.append(call)
-        elif name and call.repeated(name, arguments):
+        elif name and not twice and call.repeated(name, arguments):
             return True
         if index is not None:
             self._by_index[index] = call
         if call_id:
-            self._by_id.setdefault(call_id, call)
+            self._by_id[call_id] = call
         call.add_fields(part, function)
         if name:
             call.add_name(name)
@@ -170,12 +181,13 @@ class Calls:
         return bool(name or arguments or not _OWN.issuperset(part))
 
     def _find(
-        self, index: int | str | None, call_id: str, name: str, arguments: object, *, later: bool
+        self, index: int | str | None, call_id: str, name: str, arguments: object, *, later: bool, twice: bool
     ) -> _Call | None:
         """The call to which a part belongs; None: the part begins a call."""
         if index is None:
             if call_id:
-                return self._by_id.get(call_id)
+                call = self._by_id.get(call_id)
+                return None if call is not None and name and self._anew(call, name, arguments, twice) else call
             call = self._calls[-1] if self._calls else None
             return None if call is None or (name and (later or self._anew(call, name, arguments))) else call
         call = self._by_index.get(index)
@@ -185,21 +197,32 @@ class Calls:
         if call_id and known and call_id != known:
             # Some servers send every call with index 0: a new id with a name begins a new call.
             return None if name else call
-        if name and not call_id and self._anew(call, name, arguments):
-            if name == call.name and call.placeholder:
-                raise ValueError("a tool call is opened with {}, or followed by another one of the same name")
-            return None
-        return call
+        return None if name and not call_id and self._anew(call, name, arguments, twice) else call
 
-    def _anew(self, call: _Call, name: str, arguments: object) -> bool:
-        """Whether a part with a name begins another call: the previous call is complete, and this is no repetition."""
+    def _anew(self, call: _Call, name: str, arguments: object, twice: bool = False) -> bool:
+        """Whether a part with a name begins another call: the previous call is complete, and this is no repetition.
+
+        One delta repeats nothing: two equal entries in it (`twice`) are two calls.
+        """
         if not call.begun or (name == call.name and not _text(arguments).lstrip().startswith("{")):
             return False
-        return call.complete() and not call.repeated(name, arguments)
+        if not call.complete() or (call.repeated(name, arguments) and not twice):
+            return False
+        if name == call.name and call.placeholder:
+            raise ValueError("a tool call is opened with {}, or followed by another one of the same name")
+        return True
 
     def as_list(self, offered: Offered = nothing_offered) -> list[Json]:
         """The calls, without those of which the model has written no part."""
         return [call.as_dict(offered) for call in self._calls if not call.hollow]
+
+
+def arguments_of(function: Json) -> object:
+    """The arguments under the first name that has any; under another name than OpenAI's only an object is taken."""
+    found = function.get("arguments")
+    if found is not None:
+        return found
+    return next((found for name in ARGUMENTS[1:] if isinstance(found := function.get(name), dict)), None)
 
 
 def _text(arguments: object) -> str:

@@ -19,6 +19,7 @@ from .calls import Offered, nothing_offered
 from .demands import Demands, missed
 from .finishes import looks_whole
 from .pieces import calls_of, cut, pieces_of, reworded
+from .repeats import texts_like
 from .seam import SeamJoiner, SeamNotFound
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
@@ -28,6 +29,8 @@ SEAM_LOST: Final = "seam_lost"
 SLICE_BYTES: Final = 64 * 1024
 """The most bytes that are decoded before other tasks of an event loop run."""
 
+_TRIES: Final = 8
+"""How often chunks of one `feed` are read together; each time takes time linear in its bytes."""
 _STREAM_END = b"[DONE]"
 _SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
@@ -115,6 +118,7 @@ class AnswerDecoder:
         "_splice",
         "_streams",
         "_waiting",
+        "_wanted",
         "_wants_json",
         "_was_body",
         "_whole",
@@ -152,6 +156,7 @@ class AnswerDecoder:
         self._deliver = deliver
         self._wants_json = wants_json
         self._max_tokens = max_tokens
+        self._wanted = choices
         self._model = model
         self._demands = demands
         self._prepare = prepare
@@ -277,7 +282,10 @@ class AnswerDecoder:
         assembler, deliver = self.assembler, self._deliver
         add = assembler.add
         over = self.state in _OVER
-        for payload in payloads:
+        tries, read = 0 if deliver else _TRIES, 0
+        for number, payload in enumerate(payloads, 1):
+            if number <= read:
+                continue
             if not payload.startswith(b"{"):
                 if payload == _STREAM_END:
                     assembler.ends_cleanly()  # with or without a finish, no more chunks are expected
@@ -306,6 +314,12 @@ class AnswerDecoder:
                 if deliver:
                     choice = chunk["choices"][0]
                     pieces.append(Piece(choice["delta"]["content"], "", (), choice.get("index") or 0, False, chunk))
+                elif tries and self._halves is None:
+                    tries -= 1
+                    texts = texts_like(chunk, payload, payloads[number:])
+                    assembler.add_texts(texts)
+                    self.tokens += len(texts)
+                    read = number + len(texts)
                 continue
             if flags & ERROR and not assembler.ended:
                 failure = self._error(chunk, now)
@@ -404,7 +418,13 @@ class AnswerDecoder:
                 self._prepare(body)
             if fresh:
                 self._demands.unwrap(body)
-            failure, invalid = judge(body, wants_json=self._wants_json and fresh, now=now, max_tokens=self._max_tokens)
+            failure, invalid = judge(
+                body,
+                wants_json=self._wants_json and fresh,
+                now=now,
+                max_tokens=self._max_tokens,
+                wanted=self._wanted,
+            )
             if fresh:
                 failure = missed(body, self._demands, failure)
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError):

@@ -121,11 +121,11 @@ SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
     (Meaning.STOP, None, r"\A<.{1,60}>\Z"),  # the stop token itself: vespa#33327
     (Meaning.FAILED, _K.TIMED_OUT, r"time_?d?_?out|deadline"),
     (Meaning.FAILED, _K.RATE_LIMITED, r"rate[_ -]?limit|quota|throttl|too_?many_?requests"),
-    (Meaning.FAILED, _K.OVERLOADED, r"overload|resource|capacity|preempt|out_?of_?memory|\boom\b"),
+    (Meaning.FAILED, _K.OVERLOADED, r"overload|resource|capacity|\bbusy|_busy|preempt|out_?of_?memory|\boom\b"),
     (
         Meaning.FAILED,
         _K.BAD_ANSWER,
-        r"malform|invalid|incomplet|repetit|loop|partial|premature|unfinish|unexpected",
+        r"malform|invalid|incomplet|repetit|loop|partial|premature|unfinish|not_?finish|unexpected",
     ),
     (
         Meaning.FAILED,
@@ -137,7 +137,7 @@ SIGNS: Final[tuple[tuple[Meaning, FailureKind | None, str], ...]] = (
         Meaning.FILTERED,
         None,
         r"filter|safety|polic|block|prohibit|guard|sensitiv|violat|toxic|moderat|refus|harm"
-        r"|unsafe|copyright|complian",
+        r"|unsafe|copyright|complian|jailbreak",
     ),
     (Meaning.LENGTH, None, r"length|max|limit|truncat|budget|exceed|cut_?off|too_?long"),
     (Meaning.STOP, None, r"\Astop|eos|eot|end_?of_?|complete"),

@@ -16,6 +16,7 @@ import orjson
 
 from ..figures import number, used_up
 from ..results import Json
+from .calls import ARGUMENTS, arguments_of
 from .finishes import WORDS, Meaning, read, word
 
 
@@ -60,10 +61,16 @@ _FIELDS: Final[Mapping[str, Callable[[object], Any]]] = {
 """The type of each field of a message; a value of another type becomes None, or is dropped from its list."""
 
 
-def repair(body: Json, *, max_tokens: int | None = None) -> None:
-    """Bring a body into shape, in place. `max_tokens`: the request's limit, to fill in a missing finish reason."""
+def repair(body: Json, *, max_tokens: int | None = None, wanted: int | None = None) -> None:
+    """Bring a body into shape, in place.
+
+    `max_tokens`: the request's limit, to fill in a missing finish reason. `wanted`: the number of choices in the
+    request; with 1, choices of one index are parts of one answer.
+    """
     choices = body.get("choices")
     choices = choices if isinstance(choices, list) else []
+    if wanted == 1 and len(choices) > 1:
+        body["choices"] = choices = _joined(choices)
     if not isinstance(body.get("usage"), dict) and (found := _usage_elsewhere(body, choices)):
         body["usage"] = found
     for choice in choices:
@@ -80,6 +87,31 @@ def repair(body: Json, *, max_tokens: int | None = None) -> None:
         message = choice.get("message")
         if isinstance(message, dict):
             _repair_message(message, cut_off=meaning is Meaning.LENGTH)
+
+
+def _joined(choices: list[Any]) -> list[Any]:
+    """The choices, those of one index as one: GitHub Copilot sends text and calls apart (nanobot#1555)."""
+    found: dict[object, Any] = {}
+    for choice in choices:
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(message, dict) or not isinstance(message.get("content") or "", str):
+            return choices
+        first = found.setdefault(str(choice.get("index") or 0), choice)
+        if first is choice:
+            continue
+        into = first["message"]
+        for key, value in message.items():
+            here = into.get(key)
+            both = type(here) is type(value) and isinstance(value, str | list) and key != "role"
+            if value and (not here or both):
+                into[key] = here + value if here else value
+        if choice.get("finish_reason"):
+            meanings = {first.get("finish_reason"), choice["finish_reason"]}
+            first["finish_reason"] = next(
+                (one for one in meanings if isinstance(one, str) and read(one).meaning not in WORDS),
+                "tool_calls" if into.get("tool_calls") else choice["finish_reason"],
+            )
+    return list(found.values())
 
 
 def _usage_elsewhere(body: Json, choices: list[Any]) -> Json | None:
@@ -133,11 +165,12 @@ def _repair_message(message: Json, *, cut_off: bool) -> None:
             if shaped != value:
                 message[key] = shaped
     if "tool_calls" in message:
-        calls = _calls(message["tool_calls"], cut_off=cut_off)
+        given = message["tool_calls"]
+        calls = _calls(given, cut_off=cut_off)
         if calls:
             message["tool_calls"] = calls
-        elif message["tool_calls"]:
-            del message["tool_calls"]
+        elif isinstance(given, list | dict) and given:
+            del message["tool_calls"]  # of another type they stay, and are judged
     legacy = message.get("function_call")
     if legacy:
         message["function_call"] = _function(legacy, cut_off=cut_off)
@@ -145,6 +178,8 @@ def _repair_message(message: Json, *, cut_off: bool) -> None:
 
 def _calls(calls: object, *, cut_off: bool) -> list[Any]:
     """The calls with content of the model, their arguments as text."""
+    if isinstance(calls, dict):
+        calls = [calls]
     found = [call for call in calls if isinstance(call, dict) and not _hollow(call)] if isinstance(calls, list) else []
     return [
         {**call, "function": _function(call["function"], cut_off=cut_off and position == len(found) - 1)}
@@ -156,7 +191,7 @@ def _calls(calls: object, *, cut_off: bool) -> list[Any]:
 
 def _hollow(call: Json) -> bool:
     function = call.get("function")
-    if isinstance(function, dict) and (function.get("name") or function.get("arguments")):
+    if isinstance(function, dict) and (function.get("name") or arguments_of(function)):
         return False
     return not any(value for key, value in call.items() if key not in ("id", "index", "type", "function"))
 
@@ -166,7 +201,9 @@ def _function(function: Json, *, cut_off: bool) -> Json:
 
     If the answer was cut off (`cut_off`), missing arguments of the last call stay missing.
     """
-    arguments = function.get("arguments")
+    arguments = arguments_of(function)
+    if isinstance(arguments, dict) and "arguments" not in function:
+        function = {key: value for key, value in function.items() if key not in ARGUMENTS}
     if isinstance(arguments, str) and _ODD.search(arguments):
         return {**function, "arguments": _object_in(arguments) or arguments}
     if arguments == []:

@@ -35,13 +35,14 @@ class Verdict:
 
 
 def judge(
-    body: Json, *, wants_json: bool, now: float, max_tokens: int | None = None
+    body: Json, *, wants_json: bool, now: float, max_tokens: int | None = None, wanted: int | None = None
 ) -> tuple[Failure | None, tuple[Json, ...]]:
     """Bring a body into shape, judge it, and remove the tool calls that `length` cut off; returns those too.
 
-    `max_tokens` is the request's limit; `now` is the wall clock, for errors that name the time of a retry.
+    `max_tokens` is the request's limit, `wanted` its number of choices; `now` is the wall clock, for errors that name
+    the time of a retry.
     """
-    repair(body, max_tokens=max_tokens)
+    repair(body, max_tokens=max_tokens, wanted=wanted)
     found = verdict(body, wants_json=wants_json, now=now)
     return found.failure, _without(body, found.cut) if found.failure is None else ()
 
@@ -56,7 +57,7 @@ def verdict(body: Json, *, wants_json: bool, now: float) -> Verdict:
         return Verdict(from_transport(TransportFault.NO_CHOICES, "the answer has no choices"))
     cut: list[tuple[int, int]] = []
     for number, choice in enumerate(choices):
-        failure = _in_error(choice, now) or _unfinished(choice)
+        failure = _in_error(choice, now) or _ended_without_message(choice) or _unfinished(choice)
         if failure is not None:
             return Verdict(failure)
         finish = read(choice["finish_reason"], choice.get("native_finish_reason"))
@@ -90,6 +91,14 @@ def _in_error(choice: Json, now: float) -> Failure | None:
     return None
 
 
+def _ended_without_message(choice: Json) -> Failure | None:
+    """Azure's and Google's filters leave out the message."""
+    finish = choice.get("finish_reason")
+    if choice.get("message") is not None or not isinstance(finish, str) or not finish:
+        return None
+    return _bad_finish(read(finish, choice.get("native_finish_reason")))
+
+
 def _unfinished(choice: Json) -> Failure | None:
     finish = choice.get("finish_reason")
     if (
@@ -117,7 +126,9 @@ def _bad_finish(finish: Finish) -> Failure | None:
 
 def _incomplete(message: Json) -> list[int]:
     """The positions of tool calls that have no name or no complete arguments."""
-    calls = message.get("tool_calls") or ()
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise TypeError("the tool calls are not a list")
     return [number for number, call in enumerate(calls) if not _complete(call, number)]
 
 

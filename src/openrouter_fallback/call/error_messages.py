@@ -174,17 +174,26 @@ def _words(failure: Failure | None) -> str:
 
 
 def _table(attempts: Sequence[Attempt], skipped: Sequence[Skipped]) -> list[str]:
-    lines = []
-    for attempt in attempts[:_SHOWN]:
-        status = f" {attempt.status}" if attempt.status is not None and attempt.kind is not None else ""
-        kind = attempt.kind or "answered"
-        lines.append(f"  {attempt.model}: {kind}{status} after {attempt.seconds:.2f} s: {attempt.message}".rstrip(": "))
-    if len(attempts) > _SHOWN:
-        lines.append(f"  ... and {len(attempts) - _SHOWN} more attempts")
+    """A line for each model that was called or skipped. Equal failures of a model are one line with their number."""
+    alike: dict[tuple[object, ...], list[Attempt]] = {}
+    for attempt in attempts:
+        alike.setdefault((attempt.model, attempt.kind, attempt.status, attempt.message), []).append(attempt)
+    lines = [_attempts(group) for group in [*alike.values()][:_SHOWN]]
+    if len(alike) > _SHOWN:
+        lines.append(f"  ... and {sum(map(len, [*alike.values()][_SHOWN:]))} more attempts")
     for skip in skipped[:_SHOWN]:
         left = f", for {skip.seconds_left:.0f} s more" if skip.seconds_left is not None else ""
         lines.append(f"  {skip.model}: skipped ({skip.reason}{left})")
     return lines
+
+
+def _attempts(alike: Sequence[Attempt]) -> str:
+    """The line of attempts that differ only in their time; the longest is named."""
+    first, seconds = alike[0], max(attempt.seconds for attempt in alike)
+    status = f" {first.status}" if first.status is not None and first.kind is not None else ""
+    times = f", {len(alike)} times" if len(alike) > 1 else ""
+    what = f"{first.kind or 'answered'}{status} after {seconds:.2f} s{times}"
+    return f"  {first.model}: {what}: {first.message}".rstrip(": ")
 
 
 def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:

@@ -232,8 +232,8 @@ class Settings(Frozen):
     retry_budget: Share | None = Field(
         default=0.2,
         description=(
-            "Extra requests per request over the last 10 s, ten at least; further ones wait up to 10 s for room, then "
-            "the call raises. 0: none, null: no bound."
+            "Extra requests per request over the last 10 s, ten at least. A call waits for room, 10 s in all and after "
+            "a cooldown anew, then it raises. 0: none, null: no bound."
         ),
     )
     hedge: HedgeConfig | None = Field(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..answer.seam import ContinuationMode
-from ..failures.kinds import Failure
+from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Policy, Rule
 from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
 from ..request.handover import Form
@@ -14,6 +14,11 @@ from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
 from .commands import Limits, StartAttempt
 from .timeouts import Timeouts
+
+_REFUSED_FOR_NOW = frozenset(
+    {FailureKind.OVERLOADED, FailureKind.UNAVAILABLE, FailureKind.RATE_LIMITED, FailureKind.CONNECTION}
+)
+"""Kinds of failures that come at once and may pass. A model that stalled could overtake a slow one by a first token."""
 
 
 class CandidateState:
@@ -138,6 +143,17 @@ class CallState:
         return self.doubtful or any(attempt.probing for attempt in self.active.values())
 
     @property
+    def first_whole_wins(self) -> bool:
+        """Whether a first token ends no other attempt: the answer is delivered whole, and a first token is overdue.
+
+        The overdue model may still answer where the faster one breaks off. Hedges and probes end at the first token.
+        """
+        if self.to_the_end:
+            return True
+        beside = self.limits.whole and self.doubtful and self.limits.hedge is None
+        return beside and not any(attempt.probing for attempt in self.active.values())
+
+    @property
     def begun(self) -> bool:
         """Whether an active attempt has its first token."""
         return any(attempt.token for attempt in self.active.values())
@@ -217,14 +233,22 @@ class CallState:
         return any(self.still_to_come(other, now, forced=forced) for other in self.candidates if other is not state)
 
     def may_recover(self, state: CandidateState, now: float) -> bool:
-        """Whether another candidate, whose circuits are open, may be called beside this one if it is silent."""
+        """Whether another candidate may be called beside this one if it is silent.
+
+        That is one whose circuits are open, or one that has refused a request, has attempts left, cools down in time.
+        """
         return self.side_by_side and any(
-            other is not state
-            and not other.active
-            and self.open(other)
-            and self.status_of(other, now).gate is Availability.LEFT_OUT
+            other is not state and not other.active and self.open(other) and self._may_recover(other, now)
             for other in self.candidates
         )
+
+    def _may_recover(self, state: CandidateState, now: float) -> bool:
+        at = self.status_of(state, now)
+        if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
+            return at.gate is Availability.LEFT_OUT
+        if at.gate is Availability.COOLING:
+            return at.until is not None and at.until < self.deadline
+        return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""

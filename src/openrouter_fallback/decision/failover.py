@@ -90,7 +90,7 @@ class Failover:
             call.health.endpoint_answered(attempt.permit, now)
 
     def first_token(self, now: float, number: int | None = None) -> None:
-        """The attempt has its first token: content, reasoning or a tool call. All other attempts are overtaken."""
+        """The attempt has its first token: content, reasoning or a tool call. If tokens win, others are overtaken."""
         call = self._call
         self._expect("asking")
         if number is not None and number not in call.active:
@@ -100,7 +100,7 @@ class Failover:
         if not attempt.token:
             attempt.token = True
             call.health.first_token(attempt.permit, now)
-        if len(call.active) > 1 and not call.to_the_end:
+        if len(call.active) > 1 and not call.first_whole_wins:
             self._overtake(attempt, now)
 
     def chosen(self, now: float, number: int) -> None:

@@ -196,6 +196,10 @@ def _pause(call: CallState, until: float) -> SleepUntil | None:
 
 
 def _turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
-    """Sort key of unavailable candidates: fewest attempts, soonest to recover; those that lack a feature come last."""
+    """Sort key of unavailable candidates: fewest attempts, soonest to recover; those that lack a feature come last.
+
+    Models with one attempt keep the order of the chain: a model that was called too early is not called again.
+    """
     state, at = left_out
-    return at.gate is Availability.UNFIT, state.attempts, at.forced, at.until or 0.0
+    forced, until = (at.forced, at.until or 0.0) if state.most_attempts > 1 else (0, 0.0)
+    return at.gate is Availability.UNFIT, state.attempts, forced, until

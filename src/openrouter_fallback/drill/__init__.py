@@ -1,7 +1,7 @@
-"""The fire drill: a chain of models is put through outages against the emulator, with failover and without it.
+"""The fire drill: runs a chain of models through outages against the emulator, with failover and without failover.
 
-`run_drill()` runs it and returns what was measured; `drill.report` prints that (extra `cli`), `drill.page` writes it as
-one HTML file (extra `report`).
+`run_drill()` runs the drill and returns a `DrillResult`. `drill.reporting.report` prints the result (extra `cli`).
+`drill.page` writes the result as one HTML file (extra `report`).
 """
 
 from .records import Asked, Call, Change, Run

@@ -1,6 +1,6 @@
-"""A drill's result as one HTML file that needs nothing else: no script, no network. Extra `report`.
+"""A drill's result as one self-contained HTML file, without scripts and without network access. Extra `report`.
 
-Texts of models and servers go through an escaping template only; the page's own policy forbids scripts besides.
+Texts of models and servers are escaped by the template. The page's content security policy also forbids scripts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .scenarios import Scenario
 
 _TEMPLATES = Path(__file__).parent / "html"
 
-# What a reader is told first: a sign that is no colour, and the sentence.
+# The headline of each verdict: a sign that does not depend on colour, and a sentence.
 _HEADLINES = {
     "passed": ("✓", "Passed: every outage was survived as expected"),
     "degraded": ("!", "Degraded: callers were answered, but not everything was as expected"),
@@ -37,9 +37,9 @@ _HEADLINES = {
 
 
 def write_page(result: DrillResult, path: str | os.PathLike[str] | None = None, *, command: str = "") -> Path:
-    """Write the report, and return its absolute path; without `path` into a new file for temporary ones.
+    """Write the report as an HTML file; return the absolute path. Without `path`, create a temporary file.
 
-    `command` is what one types to repeat the drill. Raises `OSError`.
+    `command` is the command line that repeats the drill; the page shows it. Raises `OSError`.
     """
     content = page(result, command=command).encode("utf-8", "replace")
     if path is None:
@@ -125,7 +125,7 @@ def _who(run: Run, letters: Mapping[str, str]) -> str:
 
 
 def _breaker(run: Run, model: str) -> str:
-    """The states of a model's breaker in their order, with their times but for the first."""
+    """The states of a model's breaker in order. Every state but the first has its time."""
     states = [change for change in run.changes if change.model == model]
     shown = [f"{change.state.replace('_', '-')} at {change.at:.2f} s" for change in states[1:]]
     return ", ".join(["closed" if not states else states[0].state.replace("_", "-"), *shown])
@@ -137,7 +137,8 @@ def _yaml(scenario: Scenario) -> str:
 
 
 def _ms(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{max(0, round(seconds * 1000)):,}"  # two clocks: never before its call
+    # The server's and the caller's clock may differ, so a time may be slightly below 0.
+    return "–" if seconds is None else f"{max(0, round(seconds * 1000)):,}"
 
 
 def _usd(amount: float) -> str:
@@ -145,7 +146,7 @@ def _usd(amount: float) -> str:
 
 
 def _parts(call: Call) -> list[tuple[str, str]]:
-    """The answer's text in the parts that different models wrote, each with its model."""
+    """The answer's text, cut at the seams: (model, text) for each part."""
     if not call.seams:
         return [(call.model or "", call.text)]
     ends = [*(seam.offset for seam in call.seams), len(call.text)]

@@ -1,6 +1,6 @@
-"""What one run of a scenario's calls has left behind: every call, every request of it, every change of a breaker.
+"""The records of one run: every call, the requests of each call, and every change of a breaker.
 
-Times are seconds since the run began.
+Times are seconds since the start of the run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ Outcome = Literal["answered", "partial", "unanswered"]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request as the server saw it; a refused one as the client did, its `status` is None.
+    """One request, recorded by the server. A refused connection is recorded by the client and has the `status` None.
 
-    `ended` is "finished", "gone" (the client left), "fault" or "refused". `known_dead`: it went to a model that was
-    known to be dead while another could be asked; `probe`: to one that was tried again after that.
+    - `ended`: "finished", "gone" (the client disconnected), "fault" or "refused".
+    - `known_dead`: the client skipped this model at that time and could have called another model.
+    - `probe`: the client had skipped the model before, and the model had not answered since.
+    - `cost`: USD.
     """
 
     model: str
@@ -39,10 +41,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the workload. `seconds` until the last byte of its answer left the server.
+    """One call of the workload.
 
-    `partial` is an answer that was handed over as whole and was not; `error` the exception's class of an unanswered
-    one, and `message` its text. `attempts` are the client's own account.
+    - `seconds`: the time until the server sent the last byte of the answer.
+    - `outcome`: "answered", "unanswered", or "partial": the client returned an incomplete or wrong answer as complete.
+    - `error`, `message`: the class name and the text of the exception of an unanswered call ("a wrong text": partial).
+    - `asked`: the requests of the call, from the server's log. `attempts`: the client's own record.
     """
 
     number: int
@@ -61,7 +65,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A model's breaker has another state: closed, open, half-open, or cooldown (closed, but left out for a while)."""
+    """A change of a model's breaker. `state` is "closed", "open", "half_open", or "cooldown" (closed, but skipped)."""
 
     at: float
     model: str
@@ -70,7 +74,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `known_dead`: whether any model ever was known to be; `blind`: the primary's requests are unseen."""
+    """One run.
+
+    `known_dead`: whether the client skipped a model at any time. `blind`: the server cannot see the primary's requests,
+    because the primary's endpoint refuses connections.
+    """
 
     calls: tuple[Call, ...]
     changes: tuple[Change, ...] = ()
@@ -80,12 +88,12 @@ class Run:
 
     @property
     def answered(self) -> int:
-        """Calls that got the whole answer."""
+        """The number of calls that got the complete answer."""
         return sum(call.outcome == "answered" for call in self.calls)
 
     @property
     def partial(self) -> int:
-        """Calls that got a part of the answer, or another one, as if it were whole."""
+        """The number of calls that got an incomplete or wrong answer as a complete one."""
         return sum(call.outcome == "partial" for call in self.calls)
 
     @property
@@ -95,47 +103,47 @@ class Run:
 
     @property
     def answered_by(self) -> dict[str, int]:
-        """Answered calls per model."""
+        """The number of answered calls per model."""
         return dict(Counter(call.model for call in self.calls if call.outcome == "answered" and call.model))
 
     @property
     def requests(self) -> dict[str, int]:
-        """Requests per model that reached the server."""
+        """The number of requests per model that reached the server."""
         return dict(Counter(one.model for call in self.calls for one in call.asked if one.ended != "refused"))
 
     @property
     def errors(self) -> dict[str, int]:
-        """The others by their exception."""
+        """The number of failed calls per exception class."""
         return dict(Counter(call.error for call in self.calls if call.error))
 
     @property
     def durations(self) -> tuple[float, ...]:
-        """Seconds of the answered calls."""
+        """The durations of the answered calls, in seconds."""
         return tuple(call.seconds for call in self.calls if call.outcome == "answered")
 
     @property
     def median_seconds(self) -> float | None:
-        """Of an answered call."""
+        """The median duration of an answered call; None if no call was answered."""
         return median(self.durations) if self.durations else None
 
     @property
     def worst_seconds(self) -> float | None:
-        """Of an answered call."""
+        """The longest duration of an answered call; None if no call was answered."""
         return max(self.durations, default=None)
 
     @property
     def cost(self) -> float:
-        """USD of all requests, by the emulator's bill."""
+        """The cost of all requests in USD, charged by the emulator."""
         return sum(one.cost for call in self.calls for one in call.asked)
 
     @property
     def requests_to_dead(self) -> int | None:
-        """Requests to models while they were known to be dead; None if none ever was."""
+        """The number of requests with `known_dead`; None if the client never skipped a model."""
         if not self.known_dead:
             return None
         return sum(one.known_dead for call in self.calls for one in call.asked)
 
     @property
     def probes(self) -> int:
-        """Requests that tried a dead model again."""
+        """The number of requests that probed a skipped model."""
         return sum(one.probe for call in self.calls for one in call.asked)

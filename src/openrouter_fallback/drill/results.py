@@ -1,4 +1,4 @@
-"""What a drill has measured, and what follows from it."""
+"""The results of a drill, and the problems and verdicts that follow from them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .records import Call, Run
 from .scenarios import Scenario
 
 Verdict = Literal["passed", "degraded", "failed"]
-"""What a scenario or a drill comes to."""
+"""The verdict on a scenario or a drill."""
 VERDICTS: tuple[Verdict, ...] = ("passed", "degraded", "failed")
-"""The verdicts, the best first."""
+"""The verdicts, from best to worst."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What was not as expected: `failed` where callers got no answer or a wrong one, else `degraded`."""
+    """A result that was not as expected: `failed` if callers got no answer or a wrong answer, else `degraded`."""
 
     verdict: Verdict
     text: str
@@ -27,7 +27,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """One scenario, with failover and without; `baseline` is the median of the same workload when all is well."""
+    """The result of one scenario, with failover and without.
+
+    `baseline` is the median duration, in seconds, of a call of the same workload without faults.
+    """
 
     scenario: Scenario
     primary: str
@@ -37,22 +40,22 @@ class ScenarioResult:
 
     @property
     def added_median(self) -> float | None:
-        """Seconds of a usual call above the baseline; 0 where it was faster, which is noise."""
+        """The median duration above the baseline, in seconds; 0 if it was below, which is noise."""
         return self._added(self.with_failover.median_seconds)
 
     @property
     def added_worst(self) -> float | None:
-        """Seconds of the slowest call above the baseline; 0 where it was faster, which is noise."""
+        """The longest duration above the baseline, in seconds; 0 if it was below, which is noise."""
         return self._added(self.with_failover.worst_seconds)
 
     @property
     def primary_requests(self) -> int | None:
-        """Requests to the primary; None where the server cannot count them: a refused connection leaves no trace."""
+        """The number of requests to the primary; None if its connections are refused, since no server sees those."""
         return None if self.with_failover.blind else self.with_failover.requests.get(self.primary, 0)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What was not as expected; empty if the scenario has passed."""
+        """The problems; empty if the scenario has passed."""
         ours = self.with_failover
         expected, share = self.scenario.expect, ours.answered / len(ours.calls)
         missing = len(ours.calls) - ours.answered - ours.partial
@@ -63,14 +66,14 @@ class ScenarioResult:
         if ours.partial > expected.partial_answers:
             failed.append(f"{ours.partial} of {len(ours.calls)} calls got a wrong or partial answer as a whole one")
         found = [Problem("failed", text) for text in failed]
-        # Where nobody has answered, everyone is tried all the same.
+        # If no model answers, a call also tries skipped models. That is not a waste.
         degraded = [*self._without(), *([] if failed else [*self._waste(), *self._slow_or_dear()])]
         return tuple(found + [Problem("degraded", text) for text in degraded])
 
     def _without(self) -> list[str]:
         plain, expected = self.without_failover, self.scenario.expect.without_failover
         if expected == "none" and plain.answered:
-            return [f"{plain.answered} calls were answered without failover: this outage is none"]
+            return [f"{plain.answered} calls were answered without failover: this scenario is no outage"]
         if expected == "all" and not plain.complete:
             return [f"{len(plain.calls) - plain.answered} calls failed without failover, where all should be answered"]
         return []
@@ -94,8 +97,8 @@ class ScenarioResult:
         expected, ours = self.scenario.expect, self.with_failover
         cost = ours.cost / max(1, ours.answered)
         measured = (
-            ("median call took {} s more than when all is well", self.added_median, expected.added_median_seconds),
-            ("slowest call took {} s more than when all is well", self.added_worst, expected.added_worst_seconds),
+            ("median call took {} s more than without faults", self.added_median, expected.added_median_seconds),
+            ("slowest call took {} s more than without faults", self.added_worst, expected.added_worst_seconds),
             ("answered call cost {} USD", cost, expected.cost_usd_per_call),
         )
         return [
@@ -109,16 +112,16 @@ class ScenarioResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the problems."""
+        """The worst verdict of the problems."""
         return max((problem.verdict for problem in self.problems), key=VERDICTS.index, default="passed")
 
     @property
     def passed(self) -> bool:
-        """Whether everything was as expected."""
+        """Whether the scenario has no problems."""
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Seconds, counts and USD."""
+        """The result for JSON: durations in seconds, counts, costs in USD."""
         return {
             "scenario": self.scenario.name,
             "description": self.scenario.description,
@@ -138,8 +141,11 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """A whole drill. `deadlines` are the shortened ones, in seconds, by their setting; `config` is the part of the
-    configuration that was drilled, as YAML without any key; `skipped` says why a scenario could not be run.
+    """The result of a whole drill.
+
+    - `deadlines`: the shortened deadlines in seconds, by the name of the setting.
+    - `config`: the drilled part of the configuration, as YAML without API keys.
+    - `skipped`: the scenarios that could not run, each with the reason.
     """
 
     chain: tuple[str, ...]
@@ -158,21 +164,21 @@ class DrillResult:
 
     @property
     def results(self) -> tuple[ScenarioResult, ...]:
-        """The healthy run first, then the scenarios."""
+        """The result without an outage, then the results of the scenarios."""
         return (self.healthy, *self.scenarios)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all."""
+        """The worst verdict of all results."""
         return max((result.verdict for result in self.results), key=VERDICTS.index)
 
     @property
     def passed(self) -> bool:
-        """Whether every scenario has passed, the healthy one too."""
+        """Whether every scenario has passed, including the one without an outage."""
         return self.verdict == "passed"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result for JSON."""
         return {
             "verdict": self.verdict,
             "passed": self.passed,

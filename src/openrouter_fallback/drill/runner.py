@@ -1,4 +1,4 @@
-"""Runs scenarios: each against an emulator of its own, once without failover and once with it."""
+"""Runs scenarios. Each run has its own emulator. Each scenario runs once without failover and once with failover."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ from .stage import DEADLINES, Stage, no_proxies
 from .surfaces import SurfaceMissing, open_surface
 
 EXAMPLE_CHAIN = ("anthropic/claude-sonnet-4.5", "openai/gpt-5.1", "meta-llama/llama-3.3-70b-instruct")
-"""What is drilled where there is no configuration."""
+"""The chain that is drilled without a configuration."""
 
 _BASELINE_CALLS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a drill is: after each call, and with its `result` after each scenario.
+    """The progress of a drill after a call. After the last call of a scenario, `result` is set.
 
-    `number` of `of` scenarios (the healthy one is 0); `answered` of `done` calls so far with failover, the last by
-    `serving`; `states` of the breakers by model.
+    - `number`, `of`: the number of the scenario (0: without an outage), and the number of scenarios.
+    - `done`, `answered`: the number of calls with failover so far, and how many of them were answered.
+    - `serving`: the model that answered the last call.
+    - `states`: the breaker state of each model.
     """
 
     scenario: Scenario
@@ -45,10 +47,10 @@ class Progress:
 
 
 Watch = Callable[[Progress], object]
-"""A function that is told where a drill is, from any thread."""
+"""A function that receives the progress of a drill. It is called from any thread."""
 
 
-def _unseen(progress: Progress) -> None:
+def _ignore(progress: Progress) -> None:
     pass
 
 
@@ -60,23 +62,26 @@ def run_drill(
     surface: SurfaceName | None = None,
     watch: Watch | None = None,
 ) -> DrillResult:
-    """Put a chain of `config` (the default one or a task's; None: `EXAMPLE_CHAIN`) through scenarios (None: all
-    shipped ones); takes a second or two for each.
+    """Run a drill on loopback, without a real API key. Each scenario takes one or two seconds.
 
-    Everything happens on loopback, without a real key. `surface` replaces that of the scenarios; one whose extra is not
-    installed is skipped. `watch` is called as things happen, from any thread. Raises `ConfigError` for a scenario that
-    does not fit.
+    - `config`: the configuration; None drills `EXAMPLE_CHAIN`.
+    - `scenarios`: the scenarios to run; None runs all shipped scenarios.
+    - `task`: drill the chain of this task instead of the default chain.
+    - `surface`: replaces the surface of every scenario. A scenario is skipped if the extra of its surface is missing.
+    - `watch`: a function that receives the progress, from any thread.
+
+    Raises `ConfigError` for an unknown task or an invalid scenario.
     """
     config = config or FallbackConfig(default_chain=EXAMPLE_CHAIN)
     if task is not None and task not in config.task_chains:
         raise ConfigError(f"there is no task {task!r}; there are: {', '.join(config.task_chains) or 'none'}")
     chosen = shipped() if scenarios is None else scenarios
     if surface is not None:
-        chosen = [_through(surface, scenario) for scenario in chosen]
-    drill = _Drill(config, task, watch or _unseen, len(chosen))
-    begun = time.monotonic()
+        chosen = [_with_surface(surface, scenario) for scenario in chosen]
+    drill = _Drill(config, task, watch or _ignore, len(chosen))
+    started = time.monotonic()
     with no_proxies():
-        healthy = drill.run(HEALTHY if surface is None else _through(surface, HEALTHY), 0)
+        healthy = drill.run(HEALTHY if surface is None else _with_surface(surface, HEALTHY), 0)
         if healthy is None:
             raise ConfigError(drill.skipped[0][1])
         results = [drill.run(scenario, number) for number, scenario in enumerate(chosen, 1)]
@@ -86,13 +91,13 @@ def run_drill(
         healthy=healthy,
         scenarios=tuple(result for result in results if result is not None),
         deadlines=DEADLINES,
-        seconds=time.monotonic() - begun,
-        config=_drilled(config, task),
+        seconds=time.monotonic() - started,
+        config=_config_yaml(config, task),
         skipped=tuple(drill.skipped),
     )
 
 
-def _through(surface: SurfaceName, scenario: Scenario) -> Scenario:
+def _with_surface(surface: SurfaceName, scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"surface": surface})})
 
 
@@ -106,10 +111,10 @@ class _Drill:
         self.skipped: list[tuple[Scenario, str]] = []
 
     def run(self, scenario: Scenario, number: int) -> ScenarioResult | None:
-        """A scenario, without failover and with it; None where its surface is not installed."""
+        """Run a scenario without failover and with failover; None if its surface is not installed."""
         self._watch(Progress(scenario, number, self._of))
         try:
-            plain, ours = self._both(scenario, number)
+            plain, ours = self._run_both(scenario, number)
             baseline = self._baseline(scenario) if number else ours.median_seconds
         except SurfaceMissing as missing:
             self.skipped.append((scenario, str(missing)))
@@ -122,12 +127,12 @@ class _Drill:
         primary = Stage(self._config, HEALTHY, task=self._task).primary
         result = ScenarioResult(scenario, primary, ours, plain, baseline)
         if not number:
-            self._baselines[_kind(scenario)] = baseline
+            self._baselines[_workload_key(scenario)] = baseline
         self._watch(Progress(scenario, number, self._of, result=result))
         return result
 
-    def _both(self, scenario: Scenario, number: int) -> tuple[Run, Run]:
-        """Without failover and with it, at the same time: most of a drill is waiting."""
+    def _run_both(self, scenario: Scenario, number: int) -> tuple[Run, Run]:
+        """Run both variants at the same time, because a drill mostly waits: (without failover, with failover)."""
         stopped = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             plain = pool.submit(self._run, scenario, number, stopped, failover=False)
@@ -139,8 +144,8 @@ class _Drill:
                 raise
 
     def _baseline(self, scenario: Scenario) -> float | None:
-        """Seconds of a usual call of the same workload at the same pace, when all is well."""
-        kind = _kind(scenario)
+        """The median duration in seconds of a call of the same workload at the same pace, without faults."""
+        kind = _workload_key(scenario)
         if kind not in self._baselines:
             workload = scenario.workload.model_copy(
                 update={"calls": _BASELINE_CALLS * scenario.workload.concurrency, "seconds": None, "calls_after": 0}
@@ -156,23 +161,24 @@ class _Drill:
         with Stage(self._config, scenario, task=self._task) as stage:
             config = stage.with_failover() if failover else stage.without_failover()
             surface = open_surface(workload.surface, config)
-            told = _Told(self._watch if failover and not quiet else _unseen, Progress(scenario, number, self._of))
+            watch = self._watch if failover and not quiet else _ignore
+            reporter = _ProgressReporter(watch, Progress(scenario, number, self._of))
             try:
-                caller = Caller(stage, scenario, surface, remembers=failover, stopped=stopped, told=told)
-                told.caller = caller
+                caller = Caller(stage, scenario, surface, failover=failover, stopped=stopped, on_call=reporter)
+                reporter.caller = caller
                 with stage.faults():
                     caller.make(workload.calls, workload.seconds)
                     if workload.calls_after and not caller.gave_up:
                         if failover:
                             caller.wait_for_primary()
-                        caller.make(workload.calls_after)  # without failover too: both runs make as many calls
+                        caller.make(workload.calls_after)  # also without failover: both runs make the same calls
             finally:
                 surface.close()
             return caller.run()
 
 
-class _Told:
-    """Counts calls into `Progress`."""
+class _ProgressReporter:
+    """Counts calls, and reports each call to `watch` as a `Progress`."""
 
     def __init__(self, watch: Watch, start: Progress) -> None:
         self._watch = watch
@@ -188,15 +194,15 @@ class _Told:
         self._watch(Progress(one.scenario, one.number, one.of, self._done, self._answered, model, states))
 
 
-def _kind(scenario: Scenario) -> str:
-    """What makes two workloads take the same time when all is well."""
+def _workload_key(scenario: Scenario) -> str:
+    """A key that two scenarios share if their calls take the same time without faults."""
     counts = {"calls", "seconds", "calls_after", "pause"}
     pace = [one.model_dump() for one in scenario.pace]
     return repr((scenario.workload.model_dump(exclude=counts), pace))
 
 
-def _drilled(config: FallbackConfig, task: str | None) -> str:
-    """The part of a configuration that a drill takes, as YAML. URLs, headers, keys and parameters are not in it."""
+def _config_yaml(config: FallbackConfig, task: str | None) -> str:
+    """The part of a configuration that a drill uses, as YAML, without URLs, headers, API keys and parameters."""
     chain = config.chain(task)
     kept = ("priority", "max_retries")
     models = {key: config.model(key).model_dump(include=set(kept), exclude_none=True) for key in chain}

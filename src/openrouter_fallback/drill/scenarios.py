@@ -1,7 +1,8 @@
-"""Scenarios: what happens to the models, who calls them meanwhile and how, and what is expected of it.
+"""Scenarios: the faults of the models, the workload of calls, and the expected results.
 
-A scenario is a YAML file. Its `faults` and `pace` are the emulator's, with stand-ins for the models of whatever chain
-is drilled: primary, second, third, last, others (all but the primary). `shipped/` holds those that come along.
+A scenario is a YAML file. Its `faults` and `pace` have the form of the emulator's script. They name models by
+stand-ins: primary, second, third, last, others (all but the primary). The folder `shipped/` has the scenarios of this
+package.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Workload(Part):
-    """Who calls, and how.
+    """The calls of a scenario.
 
-    `modes` by turns: chat, stream, agent (two calls with a tool between them), long (a prompt of `prompt_tokens`).
-    `calls` in all, or calls for so many `seconds`; `pause` seconds after each, `concurrency` at a time. `calls_after`
-    more are made once the primary may be tried again.
+    - `modes`: the kinds of calls, used in turn: chat, stream, agent (two calls with a tool between them), long (a
+      prompt of `prompt_tokens`).
+    - `calls`: the number of calls; with `seconds`, calls are made for so many seconds instead.
+    - `pause`: seconds after each call. `concurrency`: the number of calls at a time.
+    - `calls_after`: the number of further calls after the client no longer skips the primary.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,11 +51,12 @@ class Workload(Part):
 
 
 class Expect(Part):
-    """What is expected of the run with failover, and of the one without.
+    """The expected results.
 
-    `answered` is the least share of calls, `without_failover` whether none, all or any of them are answered by the
-    primary alone. Seconds are above the healthy median of the same workload. `recovers`: the last call is answered by
-    the primary again.
+    - `answered`: the lowest share (0 to 1) of answered calls, with failover.
+    - `without_failover`: how many calls the primary alone answers: none, all or any.
+    - `added_median_seconds`, `added_worst_seconds`: seconds above the median of the same workload without faults.
+    - `recovers`: the primary answers the last call.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,7 +72,7 @@ class Expect(Part):
 
 
 class Scenario(Faults):
-    """One outage. `refused`: the primary's endpoint refuses connections. `settings` replace the user's for it."""
+    """One outage. `refused`: the primary's endpoint refuses connections. `settings` replace the user's settings."""
 
     model_config = ConfigDict(frozen=True)
     stand_ins: ClassVar[Sequence[str]] = _STAND_INS
@@ -93,7 +97,7 @@ HEALTHY = Scenario(
 
 
 def read_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """The scenario of a YAML file; `ConfigError` with file, line and key of everything that is wrong with it."""
+    """Read a scenario from a YAML file. Raises `ConfigError` with file, line and key of every error."""
     try:
         read = read_script(path, Scenario)
     except ScriptError as error:
@@ -112,7 +116,7 @@ def read_scenario(path: str | os.PathLike[str]) -> Scenario:
 
 
 def shipped() -> tuple[Scenario, ...]:
-    """The scenarios that come along, in the order of their files."""
+    """The scenarios of this package, in the order of their files."""
     return tuple(read_scenario(path) for path in sorted((Path(__file__).parent / "shipped").glob("*.yaml")))
 
 

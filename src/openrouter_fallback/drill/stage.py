@@ -1,4 +1,4 @@
-"""What a drill happens on: the user's chain with the emulator in place of every endpoint, and a port that refuses."""
+"""The setup of a run: the user's chain with the emulator in place of every endpoint, and a port that refuses."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ DEADLINES: Mapping[str, float] = {
     "stall_timeout_seconds": 0.4,
     "total_timeout_seconds": 5.0,
 }
-"""Seconds, in place of the user's, so that a drill ends soon."""
+"""Deadlines in seconds that replace the user's deadlines, so that a drill takes little time."""
 
 _LATENCY = 0.01
 _OPENROUTER = "openrouter"
 _DOWN = "drill-refused"
 _PROXIES = ("no_proxy", "NO_PROXY")
-# Deadlines are shortened above; neither a fleet, nor its budget, nor its traces may learn of a drill.
+# Settings that a drill ignores. A drill must not change the health, the budget or the traces of a fleet.
 _NOT_TAKEN = ("attempt_timeout_seconds", "health_store", "spend_limit_usd", "catalog", "opentelemetry")
 
 
 class Stage:
-    """The emulator serves every model of a chain under the name it has in the user's configuration.
+    """The emulator for one scenario. It serves every model of the chain under its name in the user's configuration.
 
-    The user's order, attempts, thresholds and policy hold; parameters of models, headers and keys are left out. For one
-    scenario; as a context manager it runs, and has the scenario's pace.
+    The user's order, attempts, thresholds and policy are kept. Model parameters, headers and API keys are dropped. As a
+    context manager, the stage runs the emulator with the scenario's pace.
     """
 
     def __init__(self, config: FallbackConfig, scenario: Scenario, *, task: str | None = None) -> None:
@@ -53,7 +53,7 @@ class Stage:
         self.emulator.start()
         for pace in self._scenario.pace:
             given = pace.model_dump(exclude_unset=True, exclude={"model"})
-            for name in (None,) if pace.model is None else self._meant(pace.model):
+            for name in (None,) if pace.model is None else self._models_for(pace.model):
                 self.emulator.pace(model=name, **given)
         return self
 
@@ -64,25 +64,25 @@ class Stage:
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """The scenario's faults are in force; their seconds and requests count from here."""
+        """Set the scenario's faults for the `with` block. Their seconds and requests count from its start."""
         with ExitStack() as stack:
             for fault in self._scenario.faults:
                 given = fault.given()
                 name = given.pop("model", None)
-                for model in (None,) if name is None else self._meant(name):
+                for model in (None,) if name is None else self._models_for(name):
                     stack.enter_context(self.emulator.fault(model=model, **given))
             yield
 
     def answer(self, request: Request) -> str:
-        """The text with which a healthy server answers a request in full."""
+        """The complete text with which a healthy server answers a request."""
         model = self._models.find(request.model or "")
         if model is None:
             return ""
         body = answer(request.body, Stamp(0, 0), None, Served(model, model.hosts[0], 0))
         return str(body["choices"][0]["message"]["content"])
 
-    def _meant(self, name: str) -> Sequence[str]:
-        """The models for which a scenario's name stands; none where the chain has no such place."""
+    def _models_for(self, name: str) -> Sequence[str]:
+        """The models that a name in a scenario means; empty if the chain is too short."""
         stand_ins = {
             "primary": self.chain[:1],
             "second": self.chain[1:2],
@@ -93,21 +93,21 @@ class Stage:
         return stand_ins.get(name, tuple(model for model in self.chain if model == name))
 
     def _name(self, key: str) -> str:
-        # Also the model's name on the wire, so that the log tells alike models of two endpoints apart.
+        # Requests carry this name too, so the log distinguishes the same model at two endpoints.
         endpoint, model = self._config.split(key)
         return model if endpoint == _OPENROUTER else key
 
     def key(self, name: str) -> str:
-        """The id under which a client of this stage knows a model."""
+        """The id of a model in the configuration of this stage."""
         endpoint = _DOWN if self.port is not None and name == self.primary else self._routes[name]
         return name if endpoint == _OPENROUTER else f"{endpoint}:{name}"
 
     def names(self) -> dict[str, str]:
-        """The models' names by the ids that a client has for them."""
+        """The name of each model, by its id in the configuration of this stage."""
         return {self.key(name): name for name in self.chain}
 
     def with_failover(self) -> FallbackConfig:
-        """The user's chain; the primary of a scenario that refuses lives on an endpoint of its own."""
+        """The configuration with the user's chain. If the scenario is `refused`, the primary has its own endpoint."""
         settings: dict[str, Any] = {**self._config.settings.model_dump(exclude_none=True), **DEADLINES}
         settings |= self._scenario.settings
         models = {}
@@ -124,7 +124,7 @@ class Stage:
         )
 
     def without_failover(self) -> FallbackConfig:
-        """The primary alone, asked once: a plain client."""
+        """The configuration of a plain client: only the primary, one attempt."""
         return FallbackConfig(
             default_chain=[self.key(self.primary)],
             endpoints=self._endpoints(),
@@ -147,7 +147,7 @@ class Stage:
 
 
 class RefusingPort:
-    """A port on loopback where connections are refused, until `watch`: from then on they are counted."""
+    """A loopback port that refuses connections. After `watch`, the port accepts, counts and closes connections."""
 
     def __init__(self) -> None:
         self._socket = socket.socket()
@@ -156,18 +156,18 @@ class RefusingPort:
 
     @property
     def url(self) -> str:
-        """The base URL of an endpoint there."""
+        """The base URL of an endpoint at this port."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}/api/v1"
 
     def watch(self) -> None:
-        """Listen, so that whoever still comes can be counted; nobody is answered."""
+        """Listen, so that connections can be counted. No request is answered."""
         if not self.watched:
             self._socket.listen()
             self._socket.setblocking(False)
             self.watched = True
 
-    def knocks(self) -> int:
-        """How many connections came since the last look."""
+    def connections(self) -> int:
+        """The number of connections since the last call of this method."""
         count = 0
         if self.watched:
             with suppress(BlockingIOError):
@@ -177,13 +177,13 @@ class RefusingPort:
         return count
 
     def close(self) -> None:
-        """Give the port back."""
+        """Release the port."""
         self._socket.close()
 
 
 @contextmanager
 def no_proxies() -> Iterator[None]:
-    """Let no proxy of the environment stand between client and emulator."""
+    """Exclude loopback from the environment's proxies for the `with` block."""
     before = {name: os.environ.get(name) for name in _PROXIES}
     hosts = [value for value in before.values() if value]
     try:

@@ -1,4 +1,4 @@
-"""A faithful OpenRouter on loopback whose faults are scripted, for tests, drills and benchmarks."""
+"""A local server that imitates the OpenRouter API and plays scripted faults, for tests, drills and benchmarks."""
 
 try:
     import starlette as _starlette

@@ -1,6 +1,7 @@
-"""From a checked request to a plan: which model, which provider, which fault, which answer.
+"""Turns a checked request into a plan: chooses the model, the provider, the fault and the answer.
 
-OpenRouter's own failover is here too: to a model's next provider, and to the next of the request's `models`.
+This module also imitates OpenRouter's own failover: to the model's next provider, and to the next of the request's
+`models`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NO_PREFILL = "This model does not support assistant message prefill. The conver
 
 
 class Outcome(NamedTuple):
-    """What is played, who serves it, and what the providers that were asked said."""
+    """The plan to play, the model and provider that serve the request, and the response of each provider called."""
 
     plan: Plan
     served: Served | None
@@ -44,26 +45,26 @@ class Dispatch:
         self._state = state
 
     def plan(self, entry: Entry, request: dict[str, Any], headers: Json, stamp: Stamp) -> Outcome:
-        """The plan of a request; `Refused` where no model may answer it."""
+        """The plan of a request. Raises `Refused` if no model may answer the request."""
         wanted = list(dict.fromkeys([request["model"], *(request.get("models") or ())]))
         routed = [routing.known(self._state.models, name) for name in wanted]
-        asking = _Asking(self._state, entry, headers, stamp, wanted)
+        failover = _ProviderFailover(self._state, entry, headers, stamp, wanted)
         for model, name in zip(routed, wanted, strict=True):
             last = name == wanted[-1]
             try:
-                outcome = asking.model(model, {**request, "model": name})
+                outcome = failover.model(model, {**request, "model": name})
             except Refused as refused:
                 if last:
                     raise
-                asking.failed(model, None, refused.status)
+                failover.failed(model, None, refused.status)
                 continue
             if last or not _failed(outcome.plan):
                 return outcome
         raise AssertionError("the last model returns or raises")
 
 
-class _Asking:
-    """One request on its way from provider to provider."""
+class _ProviderFailover:
+    """One request, and the providers that it has been sent to so far."""
 
     def __init__(self, state: State, entry: Entry, headers: Json, stamp: Stamp, wanted: Sequence[str]) -> None:
         self._state = state
@@ -74,14 +75,14 @@ class _Asking:
         self._attempts: list[dict[str, Any]] = []
 
     def model(self, model: Model, request: dict[str, Any]) -> Outcome:
-        """Ask one model's providers in order, until one answers or fails in a way that cannot be mended."""
+        """Call the providers of one model in order, until one answers or fails with an error that ends the failover."""
         state = self._state
         tokens = routing.prompt_tokens(request)
         hosts = routing.hosts(model, request, tokens, exact=state.models.exact)
         left = state.account.left
         if left is not None and left <= 0 and model.prices["completion"]:
             raise Refused(402, _NO_CREDITS, {"error_type": "payment_required"})
-        silent = self._strictly(request, model, hosts[0])
+        silent = self._check_history(request, model, hosts[0])
         conversable(request, hosts[0].name)
         script = state.scripts.get(request["model"]) or state.scripts.get(None) or Script()
         if script.prefill == "refuse" and completion.prefix(request):
@@ -92,7 +93,7 @@ class _Asking:
         plan = Plan([])
         for host in hosts:
             if host is not hosts[0]:
-                silent = self._strictly(request, model, host)
+                silent = self._check_history(request, model, host)
             served = replace(served, host=host)
             scene = self._scene(request, script, served, hosts)
             fault = fault or state.schedule.pick(request["model"], host.name)
@@ -108,14 +109,14 @@ class _Asking:
                 state.cache.remember(keys)
                 break
             self.failed(model, host, plan.status)
-            # A fault without a provider is one of all of them.
-            if fault is None or fault.provider is None or not _another_may(plan):
+            # A fault without a provider applies to all providers.
+            if fault is None or fault.provider is None or not _next_may_answer(plan):
                 break
             fault = None
         return Outcome(plan, served, self._responses(served, plan))
 
-    def _strictly(self, request: dict[str, Any], model: Model, host: Host) -> bool:
-        """Strict mode: raise the provider's refusal of the history; True where the model will not say a word."""
+    def _check_history(self, request: dict[str, Any], model: Model, host: Host) -> bool:
+        """In strict mode: raise the provider's refusal of the history; True if the model's answer is empty."""
         state = self._state
         if not state.strict:
             return False
@@ -129,7 +130,7 @@ class _Asking:
         return strict.goes_silent(history)
 
     def failed(self, model: Model, host: Host | None, status: int | None) -> None:
-        """Note a provider that did not answer."""
+        """Record a provider that did not answer."""
         provider = (host or model.hosts[0]).name
         self._attempts.append({"provider": provider, "model": model.id, "status": status or 502})
 
@@ -162,7 +163,7 @@ class _Asking:
 
 
 _NO_CREDITS = "Insufficient credits. Add more using https://openrouter.ai/settings/credits"
-_AGAIN = (408, 429)
+_RETRYABLE = (408, 429)
 
 
 def _strategy(wanted: Sequence[str], asked: str) -> str:
@@ -172,12 +173,12 @@ def _strategy(wanted: Sequence[str], asked: str) -> str:
 
 
 def _failed(plan: Plan) -> bool:
-    """Whether nothing of an answer has begun: an error's status, or a connection that is closed at once."""
+    """Whether the plan fails before an answer begins: with an error status, or with a connection closed at once."""
     return (plan.status is None and _hangs_up(plan)) or (plan.status or 0) >= 400
 
 
-def _another_may(plan: Plan) -> bool:
-    return plan.status is None or plan.status >= 500 or plan.status in _AGAIN
+def _next_may_answer(plan: Plan) -> bool:
+    return plan.status is None or plan.status >= 500 or plan.status in _RETRYABLE
 
 
 def _hangs_up(plan: Plan) -> bool:

@@ -1,4 +1,4 @@
-"""The emulator as a pytest fixture. Enable it in a conftest.py with
+"""The emulator as a pytest fixture. Enable the plugin in a conftest.py with
 
 pytest_plugins = ["openrouter_fallback.emulator.pytest_plugin"]
 """
@@ -13,16 +13,16 @@ from . import Emulator
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    said = "openrouter_emulator(**arguments): the arguments of the test's `Emulator`, as models=MODELS or script=PATH"
-    config.addinivalue_line("markers", said)
+    """Register the marker `openrouter_emulator`."""
+    line = "openrouter_emulator(**arguments): the arguments of the test's `Emulator`, as models=MODELS or script=PATH"
+    config.addinivalue_line("markers", line)
 
 
 @pytest.fixture
 def openrouter_emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
-    """A fresh `Emulator` per test: point a client at its `base_url` with its `api_key`, and script it.
+    """A new, running `Emulator` for each test. A client needs its `base_url` and its `api_key`.
 
-    `@pytest.mark.openrouter_emulator(models=MODELS)` gives it arguments.
+    `@pytest.mark.openrouter_emulator(models=MODELS)` sets the arguments of the `Emulator`.
     """
     marker = request.node.get_closest_marker("openrouter_emulator")
     with Emulator(**(marker.kwargs if marker else {})) as emulator:

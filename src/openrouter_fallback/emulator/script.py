@@ -1,9 +1,9 @@
-"""Faults, answers and paces from a YAML file; what is wrong with it is told with file, line and key.
+"""Reads faults, answers and paces from a YAML file. An error message names the file, the line and the key.
 
-models: [anthropic/claude-sonnet-4.5, openai/gpt-5.1]     # optional: the only ids there are
-seed: 7                                                   # of what is random
-strict: true                                              # histories are checked as the providers check them
-pace: {latency: 0.2, token_interval: 0.01, jitter: 0.3}   # or a list of them, each with its `model`
+models: [anthropic/claude-sonnet-4.5, openai/gpt-5.1]     # optional: the only models of the emulator
+seed: 7                                                   # seed of all random decisions
+strict: true                                              # check each history by the rules of the model's provider
+pace: {latency: 0.2, token_interval: 0.01, jitter: 0.3}   # or a list of paces, each with its `model`
 replies:
   - {model: openai/gpt-5.1, text: Forty-two.}
 faults:
@@ -34,7 +34,7 @@ _Listed = BeforeValidator(lambda value: [value] if isinstance(value, Mapping) el
 
 
 class ScriptError(ValueError):
-    """A script that cannot be played; the message says where, what, and what is allowed."""
+    """An invalid script. The message gives the place, the error, and the allowed values."""
 
 
 class Part(BaseModel):
@@ -79,14 +79,14 @@ class _Fault(Part):
     probability: Annotated[float, Bounded(ge=0, le=1)] = 1.0
 
     def given(self) -> dict[str, Any]:
-        """What `Emulator.fault` takes."""
+        """The arguments of `Emulator.fault`."""
         requests = [1, self.requests] if isinstance(self.requests, int) else self.requests
         windows = {"requests": window(requests, 1), "seconds": window(self.seconds, 0)}
         return {**self.model_dump(exclude_unset=True), **windows}
 
 
 class Faults(Part):
-    """What any script may say. `stand_ins` are names for models that are known only when it is played."""
+    """The keys of every script. `stand_ins` are names for models that are known only when the script is played."""
 
     stand_ins: ClassVar[Sequence[str]] = ()
     parts: ClassVar[Mapping[str, type[Part]]] = {"pace": _Pace, "replies": _Reply}
@@ -98,7 +98,7 @@ class Faults(Part):
 
 
 class ScriptFile(Faults):
-    """What a script of the emulator says."""
+    """The keys of a script of the emulator."""
 
     replies: list[_Reply] = []
     strict: bool = False
@@ -108,7 +108,7 @@ _Kind = TypeVar("_Kind", bound=Faults)
 
 
 def read_script(path: str | os.PathLike[str], kind: type[_Kind]) -> _Kind:
-    """The script of a file; `ScriptError` with everything that is wrong with it."""
+    """Read a script from a file. Raises `ScriptError` with all errors of the file."""
     read = read_yaml(path, ScriptError, purpose="script")
     try:
         script = kind.model_validate({} if read.data is None else read.data)
@@ -121,20 +121,20 @@ def read_script(path: str | os.PathLike[str], kind: type[_Kind]) -> _Kind:
     unread = {mistake.path for mistake in read.mistakes}
     mistakes = [*read.mistakes, *(one for one in mistakes if one[0] not in unread)]
     lined = sorted(((read.line(path) or 1, _where(path), text) for path, text in mistakes), key=lambda one: one[0])
-    told = [f"line {line}, {where}: {text}" for line, where, text in lined]
-    if len(told) == 1:
-        raise ScriptError(f"{read.name}, {told[0]}")
-    raise ScriptError("\n  - ".join([f"{read.name} has {len(told)} mistakes:", *told]))
+    lines = [f"line {line}, {where}: {text}" for line, where, text in lined]
+    if len(lines) == 1:
+        raise ScriptError(f"{read.name}, {lines[0]}")
+    raise ScriptError("\n  - ".join([f"{read.name} has {len(lines)} mistakes:", *lines]))
 
 
 def near(word: str, options: Iterable[str]) -> str:
-    """The question "did you mean ...?" with a leading blank, or nothing."""
+    """The question "Did you mean ...?" with a leading blank, or "" if no option is similar to the word."""
     found = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
-    """What only the emulator's own tables can tell."""
+    """The errors that only the emulator's tables reveal: unknown models, providers, faults and details."""
     models = Models(script.models)
     for part in ("pace", "replies", "faults"):
         for index, one in enumerate(getattr(script, part, ())):
@@ -166,8 +166,8 @@ def _fault_checks(at: Path, fault: _Fault, models: Models, model: str | None) ->
         yield at, str(error)
     if fault.provider is not None and models.provider(fault.provider, model) is None:
         names = models.providers(model)
-        said = f"no provider {fault.provider!r}" + (f" of {model}" if model else "")
-        yield (*at, "provider"), f"{said}.{near(fault.provider, names)} There are: {', '.join(names)}."
+        missing = f"no provider {fault.provider!r}" + (f" of {model}" if model else "")
+        yield (*at, "provider"), f"{missing}.{near(fault.provider, names)} There are: {', '.join(names)}."
 
 
 def _mistake(error: dict[str, Any], kind: type[Faults]) -> tuple[Path, str]:

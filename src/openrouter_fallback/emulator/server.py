@@ -1,4 +1,4 @@
-"""The emulator as its users see it: a server in a thread of its own, and the script of what it answers."""
+"""The public class `Emulator`: a server in its own thread, and the methods that script its answers and faults."""
 
 from __future__ import annotations
 
@@ -35,29 +35,35 @@ _INSTRUCT = ("continue", "restart", "overlap", "preface")
 _PREFILL = (*_INSTRUCT, "refuse")
 
 
-def made_key() -> str:
-    """A random key in OpenRouter's form."""
+def random_key() -> str:
+    """A random API key in OpenRouter's format."""
     return f"sk-or-v1-{secrets.token_hex(32)}"
 
 
 class Emulator:
-    """OpenRouter on loopback, whose answers and faults are scripted.
+    """An OpenRouter API on loopback with scripted answers and faults.
 
         with Emulator() as emulator:
             emulator.fault("rate_limit_exceeded", model="openai/gpt-5.1", retry_after=3)
             ...  # an OpenAI-compatible client with emulator.base_url and emulator.api_key
 
-    It takes one key, `api_key`: the one given, else a random one; any other is answered with 401.
-    `models` are the models it knows, as ids or as entries of a `GET /models`: each can do what its entry says, and no
-    more. `MODELS` are the bundled ones. None is these and any other `author/name`, and each can do everything.
-    `latency` is the time to the first token and `token_interval` that between tokens, in seconds; `jitter` (0 to 1) the
-    share by which each of these varies; `comments` the number of keep-alive comments that open a stream. `coalesce`
-    sends up to 32 events of a stream at a time. `credits` (USD) are what the account holds; when they are spent, models
-    that cost answer 402. `strict` checks each history as the servers of the model's family do, refuses it in their
-    words, and writes tool-call ids and signed reasoning in that family's form (`docs/testing-your-app.md` has the
-    rules). `script` is the path of a YAML file with faults, answers and paces, in force from `start` on.
-    `seed` decides what is random, `clock` (seconds) is the time of faults. The log keeps the last `keep` requests, or
-    with None all of them. It listens on loopback only, on a free port unless one is given, and ends with the process.
+    The server listens on loopback only and ends with the process. Arguments:
+
+    - `models`: the models to serve, as ids or as entries of `GET /models`. A model can do what its entry says, and no
+      more. `MODELS` are the bundled models. None serves the bundled models and any other `author/name`, and every model
+      can do everything.
+    - `api_key`: the only accepted key; a request with another key gets 401. None makes a random key.
+    - `latency`, `token_interval`: seconds to the first token, and between two tokens. `jitter` (0 to 1) is the share by
+      which each delay varies.
+    - `comments`: the number of keep-alive comments at the start of a stream.
+    - `coalesce`: send up to 32 events of a stream in one write.
+    - `credits`: USD on the account. When the credits are spent, a model that is not free answers 402.
+    - `strict`: check each history by the rules of the model's family, refuse it with the provider's own error, and
+      write tool-call ids and signed reasoning in the family's form. `docs/emulator.md` lists the rules.
+    - `script`: the path of a YAML file with faults, answers and paces. They apply from `start` on.
+    - `seed`: the seed of all random decisions. `clock`: the time of faults, in seconds.
+    - `keep`: the number of requests in the log; None keeps all.
+    - `host`: a loopback address (else ValueError). `port`: the port; 0 takes a free port.
     """
 
     def __init__(
@@ -89,7 +95,7 @@ class Emulator:
             seed = self._script.seed if self._script.seed is not None else seed
             strict = strict or self._script.strict
         self._state = State(
-            api_key=made_key() if api_key is None else api_key,
+            api_key=random_key() if api_key is None else api_key,
             models=Models(models),
             log=RequestLog(keep),
             schedule=Schedule(Random(seed), clock),
@@ -104,10 +110,10 @@ class Emulator:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._halt: asyncio.Event | None = None
-        self._unanswering: socket.socket | None = None
+        self._refusing: socket.socket | None = None
 
     def start(self) -> Emulator:
-        """Serve, from when this returns. After a `stop` the port is the same as before."""
+        """Start the server. It accepts connections when this method returns. A restart uses the same port."""
         if self._thread is not None:
             raise RuntimeError("the emulator is running already")
         listener = _bound(self._host, self._port)
@@ -120,20 +126,20 @@ class Emulator:
         self._thread = thread
         script, self._script = self._script, None
         if script is not None:
-            self._enact(script)
+            self._apply(script)
         return self
 
     def stop(self) -> None:
-        """Stop at once; connections that are open, streaming or stalled, are dropped. A second call does nothing."""
+        """Stop the server at once. Open connections are closed, also in the middle of a stream. May be called twice."""
         thread, loop, halt = self._thread, self._loop, self._halt
         if thread is not None and loop is not None and halt is not None:
             self._state.stopping = True
             loop.call_soon_threadsafe(halt.set)
             thread.join()
             self._thread = self._loop = self._halt = None
-        if self._unanswering is not None:
-            self._unanswering.close()
-            self._unanswering = None
+        if self._refusing is not None:
+            self._refusing.close()
+            self._refusing = None
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -149,21 +155,21 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What a client takes for `https://openrouter.ai/api/v1`."""
+        """The base URL for a client, in place of `https://openrouter.ai/api/v1`."""
         if not self._port:
             raise RuntimeError("the emulator has no port yet: call start(), or use it as a context manager")
         return _url(self._host, self._port)
 
     @property
     def api_key(self) -> str:
-        """The one key that it accepts: the one given, else a random one that no web page can guess."""
+        """The only key that the emulator accepts: the given key, else a random key that a web page cannot guess."""
         return self._state.api_key
 
     def refused_url(self) -> str:
-        """A base URL where every connection is refused; its port stays taken until `stop`."""
-        if self._unanswering is None:
-            self._unanswering = _bound(self._host, 0)
-        return _url(self._host, self._unanswering.getsockname()[1])
+        """A base URL at which every connection is refused. Its port stays reserved until `stop`."""
+        if self._refusing is None:
+            self._refusing = _bound(self._host, 0)
+        return _url(self._host, self._refusing.getsockname()[1])
 
     def pace(
         self,
@@ -173,7 +179,10 @@ class Emulator:
         token_interval: float | None = None,
         jitter: float | None = None,
     ) -> None:
-        """Change the pace (seconds; `jitter` a share) of a model's answers to come, or with None of all others'."""
+        """Change the delays (seconds) and the jitter (0 to 1) of future answers.
+
+        `model` None sets the pace of every model without a pace of its own. Raises ValueError for an invalid jitter.
+        """
         changed = {"latency": latency, "token_interval": token_interval, "jitter": jitter}
         if jitter is not None and not 0.0 <= jitter <= 1.0:
             raise ValueError(f"jitter is a share from 0 to 1, not {jitter!r}")
@@ -199,22 +208,27 @@ class Emulator:
         prefill: str = "continue",
         instruct: str = "continue",
     ) -> None:
-        """Script the answers of a model, or with None of all that have no script of their own.
+        """Script the answers of a model. `model` None scripts every model without a script of its own.
 
-        What is left out stays as it is without a script: a sentence with the model's name, tools as the prompt names
-        them. `tokens` is the exact number of tokens of the text. `reasoning` is a text, or True/False for always/never;
-        `tool_calls` are `{"name", "arguments", "id"?}` with arguments as a value or a raw string; `usage` overrides
-        single figures; `served_as` is the `model` of the answer. `prefill` says what happens when the request ends with
-        an assistant message: "continue" it, "restart" from the beginning, "overlap" (its last 30 characters come
-        again), "preface" ("Sure, here is the rest:"), or "refuse" with a 400. `instruct` says the same of an assistant
-        message that is followed by the client's instruction to go on from it.
+        An omitted argument keeps the default answer: a sentence, and calls of the tools that the prompt names.
+        Raises ValueError for an invalid `prefill`, `instruct` or `tool_calls`.
+
+        - `tokens`: the exact number of tokens of the text.
+        - `reasoning`: the reasoning text; True for always, False for never.
+        - `tool_calls`: `{"name", "arguments", "id"?}`. The arguments are a JSON value, or a string that is sent as is.
+        - `usage`: figures that replace those of the answer's `usage`.
+        - `served_as`: the `model` of the answer.
+        - `prefill`: the answer to a request that ends with an assistant message: "continue" the message, "restart" from
+          the beginning, "overlap" (repeat the last 30 characters), "preface" (begin with "Sure, here is the rest:"), or
+          "refuse" with a 400.
+        - `instruct`: the same for an assistant message that is followed by the client's instruction to continue it.
         """
         if prefill not in _PREFILL:
             raise ValueError(f"prefill is one of {_PREFILL}, not {prefill!r}")
         if instruct not in _INSTRUCT:
             raise ValueError(f"instruct is one of {_INSTRUCT}, not {instruct!r}")
         if not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in tool_calls or ()):
-            raise ValueError(f"each of tool_calls is {{'name': ..., 'arguments': ...}}, not so in {tool_calls!r}")
+            raise ValueError(f"each of tool_calls is {{'name', 'arguments'}}, not so in {tool_calls!r}")
         self._state.scripts[model] = Script(
             text=text,
             tokens=tokens,
@@ -233,7 +247,7 @@ class Emulator:
         )
 
     def clear_replies(self) -> None:
-        """Forget all scripted answers."""
+        """Remove all scripted answers."""
         self._state.scripts.clear()
 
     def fault(
@@ -248,14 +262,18 @@ class Emulator:
         after_tokens: int | None = None,
         **details: Any,
     ) -> FaultHandle:
-        """Set a fault: a row of `FAULTS`, for one model or (None) the whole account.
+        """Set a fault of the table `FAULTS`, for one model, or with `model` None for all models.
 
-        With `provider` ("Amazon Bedrock") it is that provider's alone: the next one of the model answers in its place,
-        as on OpenRouter, where the fault is an error or a refused connection and the request allows it.
-        `requests` is (first, last) of the model's requests from now on, counted from 1, or how many of the first;
-        `seconds` is (from, to) from now on; an end of None is open. `after_tokens` is how much of a good answer comes
-        first. Of several faults that match, the one set first wins. The other details are the row's own, and errors
-        also take `place="status" | "body" | "choice" | "sse"`.
+        If several faults match a request, the fault that was set first is played. Raises ValueError for an unknown kind
+        or value, TypeError for an unknown detail.
+
+        - `provider` ("Amazon Bedrock"): the fault concerns this provider only. The model's next provider answers
+          instead, as on OpenRouter, if the fault is an error or a refused connection and the request allows fallbacks.
+        - `requests`: (first, last) of the model's requests from now on, counted from 1; or a number n for the first n.
+        - `seconds`: (from, to), counted from now. An end of None is open.
+        - `probability`: the share (0 to 1) of the matching requests that get the fault.
+        - `after_tokens`: the number of tokens of a good answer before the fault.
+        - `details`: the other details of the kind. Errors also take `place="status" | "body" | "choice" | "sse"`.
         """
         if after_tokens is not None:
             details["after_tokens"] = after_tokens
@@ -264,32 +282,32 @@ class Emulator:
         return self._state.schedule.add(kind, model, requests, seconds, probability, details, provider)
 
     def clear_faults(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
         self._state.schedule.clear()
 
     @property
     def log(self) -> list[Request]:
-        """The chat requests since the last `clear`, all or the last `keep`, as they stand now."""
+        """Snapshots of the chat requests since the last `clear`: all, or the last `keep`."""
         return self._state.log.snapshot()
 
     @property
     def tally(self) -> Counter[str | None]:
-        """How many chat requests met which fault (None: none) since the last `clear`, also where `keep` forgot them."""
+        """The number of chat requests by fault (None: no fault) since the last `clear`, independent of `keep`."""
         return self._state.log.tally()
 
     @property
     def spent(self) -> Decimal:
-        """What all answers so far have cost, in USD."""
+        """The cost of all answers so far, in USD."""
         return self._state.account.spent
 
     def count(self, model: str | None = None) -> int:
-        """How many chat requests of the log came, for one model or for all."""
+        """The number of chat requests in the log, for one model or for all."""
         return sum(model in (None, request.model) for request in self.log)
 
     def wait_for(self, predicate: Callable[[list[Request]], object], timeout: float = 5) -> list[Request]:
-        """Block until `predicate(log)` holds, and return the log; AssertionError after `timeout` seconds.
+        """Block until `predicate(log)` is true, and return the log. Raises AssertionError after `timeout` seconds.
 
-        In a coroutine use `await_for`: a blocked loop closes no connection.
+        In a coroutine use `await_for`: a blocked event loop cannot close the client's connections.
         """
         return self._state.log.wait_for(predicate, timeout)
 
@@ -298,12 +316,12 @@ class Emulator:
         return await asyncio.to_thread(self.wait_for, predicate, timeout)
 
     def clear(self) -> None:
-        """Empty the log, lift all faults, forget all scripted answers."""
+        """Empty the log, and remove all faults and all scripted answers."""
         self._state.log.clear()
         self.clear_faults()
         self.clear_replies()
 
-    def _enact(self, script: ScriptFile) -> None:
+    def _apply(self, script: ScriptFile) -> None:
         for pace in script.pace:
             self.pace(**pace.model_dump(exclude_unset=True))
         for reply in script.replies:
@@ -343,14 +361,14 @@ class Emulator:
         )
         config.load()
         state = ServerState()
-        # uvicorn's own main loop ticks ten times a second, which would be the time a stop takes.
+        # uvicorn's own main loop wakes ten times a second, so a stop would take up to 0.1 s.
         server = await loop.create_server(lambda: Connection(config, state, {}, loop), sock=listener, backlog=1024)
         started.set_result(None)
         await self._halt.wait()
         server.close()
         for connection in list(state.connections):
             connection.transport.abort()
-        # Lets connection_lost run, which wakes every sleeping answer.
+        # Let connection_lost run: it wakes every sleeping answer.
         await asyncio.sleep(0)
         if state.tasks:
             await asyncio.wait(state.tasks, timeout=_GOODBYE_SECONDS)
@@ -367,7 +385,7 @@ def _loopback(host: str) -> str:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sets TCP_NODELAY only where it is; without that every answer takes 40 ms.
+    # asyncio sets TCP_NODELAY only if the socket names its protocol. Without TCP_NODELAY every answer takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

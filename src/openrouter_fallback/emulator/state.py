@@ -1,4 +1,4 @@
-"""What the emulator's user sets and its server reads."""
+"""The state that the emulator's methods set and its server reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .models.registry import Models
 
 @dataclass(slots=True)
 class State:
-    """All of it; one word changes at a time, so there is no lock."""
+    """The state of one emulator. Each change replaces one value, so no lock is needed."""
 
     api_key: str
     models: Models
@@ -34,5 +34,5 @@ class State:
     stopping: bool = False
 
     def pace(self, model: str | None) -> Pace:
-        """The pace of a model, or the one of all."""
+        """The pace of a model, else the pace of all models."""
         return self.paces.get(model) or self.paces.get(None) or Pace()

@@ -1,15 +1,23 @@
-"""Reading an error: status, headers, body or event become one `Failure`.
+"""The classifier: turns status, headers, body or event of an error into one `Failure`.
 
-`failure_shapes.py` finds what an error says in whatever shape it comes, `failure_signs.py` and `failure_wordings.py`
-have the tables. They are read in this order: `availability`, the moderation and guardrail metadata, `error_type`, codes
-of other servers, the status, the message. Then the message may refine the kind, and `metadata.provider_name` turns a
-refusal into `rejected`.
+`shapes.py` extracts the codes and texts of an error of any shape. `signs.py` and `wordings.py` have the tables of
+codes and messages. The classifier determines the kind in this order; the first source with a known value decides:
+
+1. `availability`
+2. the metadata of moderation and guardrails
+3. `error_type`, and OpenRouter's codes
+4. codes and numbers of other servers, first the error's own, then those of a quoted upstream error
+5. the HTTP status
+6. types of other servers
+7. the message
+
+Then the message may refine the kind, and `metadata.provider_name` changes a refusal to `rejected`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
@@ -64,14 +72,15 @@ __all__ = [
 _K = FailureKind
 
 _MAX_MESSAGE: Final = 300
-_MAX_SPOKEN: Final = 1_000  # characters of a message that the patterns look at
+_MAX_SPOKEN: Final = 1_000  # the patterns search only so many characters of a message
 _MAX_NAME: Final = 80
-_MAX_RAW: Final = 600  # a longer raw text is not a message
+_MAX_RAW: Final = 600  # a raw text with more characters is not a message
 _MIN_PROMPT: Final = 4
 _MIN_ID: Final = 4
 
 OPTIONAL_PARAMETERS: Final = ("stream_options", "parallel_tool_calls", "usage")
-"""What a request carries that an answer does not need: an endpoint that refuses it is asked once more without."""
+"""Request parameters without which an answer is still complete. If an endpoint refuses one, the request is sent again
+without the parameter."""
 _SAME_PARAMETER: Final = {"include_usage": "stream_options"}
 _REFUSED: Final = (
     r"unsupported|not (be )?(supported|permitted|allowed|recogni[sz]ed|accepted|valid)|unrecogni[sz]ed|unknown"
@@ -83,6 +92,7 @@ _REFUSING: Final = frozenset({_K.INVALID_REQUEST, _K.REJECTED, _K.UNSUPPORTED, _
 
 _MARKUP: Final = re.compile(r"\A\s*<[a-z!?/]|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
+_APART: Final = re.compile(r"([a-z])(?=[A-Z])|[_.-]")
 _VAGUE: Final = re.compile(
     r"(provider returned( an)? error|(upstream|provider|unknown|internal)( server)? error|error|bad request"
     r"|upstream request failed)?[.: ]*",
@@ -92,7 +102,7 @@ _VAGUE: Final = re.compile(
 
 @cache
 def _pattern(pattern: str) -> re.Pattern[str]:
-    # Compiled when first needed: all of them would be a part of each import, and more than `re` itself keeps.
+    # Compiled on first use: compiling all patterns would slow down every import, and they exceed the cache of `re`.
     return re.compile(pattern, re.IGNORECASE)
 
 
@@ -101,15 +111,14 @@ def _says(pattern: str, text: str) -> bool:
 
 
 def _first(signs: Iterable[Sign], text: str) -> Sign | None:
-    """The first row whose pattern is in the text."""
+    """The first row whose pattern matches in the text, or None."""
     return next((sign for sign in signs if _says(sign.pattern, text)), None) if text else None
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: float, model: str = "") -> Failure:
-    """Read an HTTP answer that is an error.
+    """The `Failure` of an HTTP response with an error status. Never raises, whatever the body is.
 
-    `headers` have lower-case names, `now` is the wall clock in epoch seconds, `model` the id that was asked for. The
-    body may be anything.
+    `headers` have lower-case names. `now` is the wall clock in epoch seconds. `model` is the id of the called model.
     """
     if 300 <= status < 400:
         return Failure(_K.INVALID_REQUEST, _redirected(headers.get("location", "")), status=status, code=REDIRECT)
@@ -117,7 +126,10 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, *, now: 
 
 
 def _redirected(location: str) -> str:
-    """Where a redirect leads, without what may be secret in its URL. It is not followed: the key would go along."""
+    """The message for a redirect, with the target URL without user info, query and fragment, which may be secret.
+
+    A redirect is never followed, because the API key would be sent to the new host.
+    """
     try:
         url = urlsplit(location[:MAX_READ])
         place = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
@@ -134,7 +146,11 @@ def from_error(
     now: float,
     model: str = "",
 ) -> Failure:
-    """Read an error as it turns up in a body, a choice or an SSE chunk; `status` is that of the HTTP answer."""
+    """The `Failure` of an error from a body, a choice or an SSE chunk.
+
+    `status` is the status of the HTTP response, `now` the wall clock in epoch seconds, `model` the id of the called
+    model. Never raises, whatever the error is.
+    """
     said = report(error)
     headers = headers or {}
     metadata, availability = said.metadata, said.availability
@@ -150,7 +166,7 @@ def from_error(
     refined = None if listed else _first(REFINEMENTS.get(base, ()), spoken)
     kind = refined.kind if refined is not None else base
     if kind is _K.CREDITS and base is not kind and provider:
-        kind = base  # it is the upstream's own account that is empty
+        kind = base  # the upstream's account has no credits, not the caller's account
     if provider and (base in REFUSALS or kind in REFUSALS) and kind not in STANDS:
         kind = _K.REJECTED
     retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
@@ -186,7 +202,7 @@ def from_error(
 
 
 def _meant(failure: Failure, spoken: str, *, listed: bool, refined: Sign | None, model: str, page: bool) -> Failure:
-    """What a failure means beyond its kind: whose credits, whose limit, which model."""
+    """The failure with `scope`, `affordable_tokens`, `harmless` and `code`, as far as the message reveals them."""
     match failure.kind:
         case _K.CREDITS:
             afford = _pattern(AFFORDABLE).search(spoken)
@@ -206,18 +222,18 @@ def _meant(failure: Failure, spoken: str, *, listed: bool, refined: Sign | None,
 
 
 def _names_model(spoken: str, model: str) -> bool:
-    """Whether the message names the model's id."""
+    """Whether the message contains the model's id, with or without the author."""
     said, own = spoken.lower(), model.lower()
     return len(own) >= _MIN_ID and (own in said or (len(tail := own.rpartition("/")[2]) >= _MIN_ID and tail in said))
 
 
 def _is_page(said: Report) -> bool:
-    """Whether no API has answered but something before it: a page, or nothing at all."""
+    """Whether the response is not from an API: a web page of a proxy, or an empty body."""
     return not said.layers and (not said.words or _MARKUP.search(said.words[:MAX_READ]) is not None)
 
 
 def from_event(event: bytes, *, now: float) -> Failure:
-    """Read an event that is no chunk: an error in another form, where it says so; else it is not what it should be."""
+    """The `Failure` of a stream event that is not a chunk: the error that the event contains, else a broken event."""
     broken = from_transport(TransportFault.NOT_JSON, "an event of the stream is not what it should be")
     payload = decode(event)
     if isinstance(payload, str) and (event.lstrip()[:1] in (b"{", b"[") or len(event) > _MAX_MESSAGE):
@@ -228,7 +244,10 @@ def from_event(event: bytes, *, now: float) -> Failure:
 
 
 def refused_parameter(failure: Failure, without: Iterable[str] = ()) -> str | None:
-    """Which of the `OPTIONAL_PARAMETERS` the endpoint refuses, if it is one that the request still had."""
+    """The parameter of `OPTIONAL_PARAMETERS` that the endpoint refuses, or None.
+
+    `without` are parameters that the request did not contain; they are never returned.
+    """
     if failure.kind not in _REFUSING or failure.status not in (None, 400, 404, 415, 422, 500, 501):
         return None
     named = (failure.parameter or "").replace("[", ".").split(".", 1)[0]
@@ -246,21 +265,21 @@ def refused_parameter(failure: Failure, without: Iterable[str] = ()) -> str | No
 
 
 def from_transport(fault: TransportFault, detail: str) -> Failure:
-    """Name what went wrong below or instead of a readable answer."""
+    """The `Failure` of a transport fault: a broken connection, or a body that cannot be read."""
     kind, words = TRANSPORT[fault]
     detail = _clean(detail)
     return Failure(kind, _bounded(f"{words}: {detail}" if detail not in ("", words) else words), code=fault.value)
 
 
 def timed_out(what: str, seconds: float) -> Failure:
-    """One of our own deadlines passed: `what` is "first token", "stall" or "attempt"."""
+    """The `Failure` of a passed deadline: `what` is "first token", "stall" or "attempt", `seconds` its length."""
     return Failure(_K.TIMED_OUT, _bounded(f"{what} deadline of {seconds:g} s passed"))
 
 
 def parse_retry_after(
     headers: Mapping[str, str], error: Mapping[str, object] | None = None, *, limited: bool, now: float
 ) -> float | None:
-    """Seconds to wait as the headers or the error's fields say them; None where nothing readable says so."""
+    """The seconds to wait, from the headers or the error's fields; None if neither has a readable time."""
     return retry_after(headers, (error or {},), (), limited=limited, passing=False, now=now)
 
 
@@ -275,7 +294,7 @@ def _kind(
     spoken: str,
     headers: Mapping[str, str],
 ) -> tuple[FailureKind, bool]:
-    """The kind as the first of the sources says it, and whether that is a code which leaves no doubt."""
+    """The kind from the first source that has one, and whether the source is a code that the message cannot refine."""
     by_status = _by_status(status)
     known = _lookup(AVAILABILITY, availability.get("code"))
     if known:
@@ -311,8 +330,16 @@ def _kind(
         return by_status, False
     if kind := _named(FOREIGN_TYPES, names):
         return kind, False
-    sign = _first(MESSAGES, spoken)
+    sign = _first(MESSAGES, spoken) or _first(MESSAGES, " ".join(_APART.sub(r"\1 ", name) for name in _names(own)))
     return (sign.kind if sign is not None else _K.UNAVAILABLE), False
+
+
+def _names(layers: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """The codes of an error that are in no table."""
+    for layer in layers:
+        for name in ("code", "type", "error_code", "errorCode"):
+            if isinstance(value := layer.get(name), str):
+                yield value[:_MAX_NAME]
 
 
 def _by_status(status: int | None) -> FailureKind | None:
@@ -337,7 +364,7 @@ def _amazons(headers: Mapping[str, str]) -> str:
 
 
 def _spoken(said: Report) -> str:
-    """What is said to people, for the patterns: the error's own words and those of the upstream."""
+    """The text that the patterns search: the error's own message and the upstream's message."""
     own, upstream = said.words[: MAX_READ * 4], said.upstream_words[:MAX_READ]
     if _MARKUP.search(own[:MAX_READ]):
         own = _clean(own)
@@ -350,13 +377,13 @@ def _parameter(said: Report) -> str | None:
 
 
 def _line(text: str) -> str:
-    """One bounded line without control characters."""
+    """The text as one line of bounded length, without control characters."""
     text = text[:MAX_READ]
     return " ".join((text if text.isprintable() else visible(text)).split())
 
 
 def _clean(text: str, prompt: str = "") -> str:
-    """A line of at most 300 characters, without markup, keys or the prompt."""
+    """The text as a line of at most 300 characters, without markup, API keys and the prompt."""
     if _MARKUP.search(text[:MAX_READ]):
         from html import unescape
 
@@ -378,7 +405,7 @@ def _name(value: object) -> str | None:
 
 
 def _raw_words(raw: object, said: Report, prompt: str) -> str:
-    """The upstream's own words, where they are short or have a message in them; no JSON."""
+    """The upstream's own message, if the raw text is short or contains a message; never JSON."""
     words = said.upstream_words if raw else ""
     if words.lstrip()[:1] in ("{", "["):
         return ""
@@ -386,7 +413,7 @@ def _raw_words(raw: object, said: Report, prompt: str) -> str:
 
 
 def _message(message: str, raw: str, status: int | None, kind: FailureKind) -> str:
-    """One of two cleaned texts or both, else what the status says."""
+    """The message of the failure: one of the two cleaned texts, or both, else the phrase of the status."""
     if raw and raw not in message and _VAGUE.fullmatch(message):
         message = f"{message.rstrip('.: ')}: {raw}" if message else raw
     return _bounded(message or _phrase(status) or kind.value.replace("_", " "))

@@ -1,8 +1,8 @@
-"""What went wrong, as one value.
+"""`Failure`: the value that describes one failed attempt.
 
-Everything that can go wrong on the wire becomes a frozen `Failure`, and nothing behind it looks at a status code or an
-error body again. The signs by which a kind is recognised stand in `failure_signs.py` (codes, statuses) and
-`failure_wordings.py` (messages); `diagnosis.py` reads an error by these tables.
+Every error of a response or a connection becomes a frozen `Failure`. The code that handles a `Failure` never reads the
+status code or the error body again. The tables of signs are in `signs.py` (codes, statuses) and `wordings.py`
+(messages). `classifier.py` reads an error with these tables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 
 class FailureKind(StrEnum):
-    """The kinds of failure the policy tells apart; `policy.py` says what each leads to."""
+    """The kinds of failure. `policy.py` defines what the machine does after each kind."""
 
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
@@ -40,13 +40,16 @@ class FailureKind(StrEnum):
 class Failure:
     """One failed attempt.
 
-    `retry_after` is the server's own figure in seconds from the moment the failure was read, `provider` the upstream
-    that OpenRouter names, `code` its `error_type` or availability code, `harmless` a failure that says nothing about
-    the model (an answer that `accept=` turned down, a 404 that does not name the model).
-
-    `parameter` is the field of the request that the error names. `affordable_tokens` is how many tokens of an answer
-    the account can still pay for. `scope` is wider than the model: `account`, the account is empty (only its free
-    models may answer); `free`, all `:free` models of the key share the limit. `retry` is the header `x-should-retry`.
+    - `retry_after`: the wait that the server asks for, in seconds from the time when the failure was read.
+    - `provider`: the upstream provider that OpenRouter names.
+    - `code`: OpenRouter's `error_type` or availability code, or another server's code.
+    - `harmless`: the failure is not the model's fault (an answer that `accept=` refused, a 404 that does not name the
+      model), so the model's health does not change.
+    - `parameter`: the field of the request that the error names.
+    - `affordable_tokens`: the number of completion tokens that the account can still pay for.
+    - `scope`: set if the failure concerns more than the model. `account`: the account has no credits, so only free
+      models may answer. `free`: all `:free` models of the API key share the limit.
+    - `retry`: the header `x-should-retry`.
     """
 
     kind: FailureKind
@@ -63,7 +66,7 @@ class Failure:
 
 
 class TransportFault(StrEnum):
-    """What `http/` saw where no readable error came."""
+    """A fault that `http/` reports if there is no readable error."""
 
     REFUSED = "refused"
     NOT_CONNECTED = "not_connected"
@@ -86,4 +89,4 @@ class TransportFault(StrEnum):
 
 
 REDIRECT: Final = "redirect"
-"""The `code` of a redirect, which says that the endpoint has moved and nothing of the request."""
+"""The `code` of a redirect: the endpoint has moved, so the request itself may be correct."""

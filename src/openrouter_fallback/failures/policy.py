@@ -1,6 +1,6 @@
-"""What each kind of failure leads to: one table, and the user's overrides.
+"""The policy: a table of what the machine does after each kind of failure, and the user's overrides.
 
-The table is the documentation: `SMART` is read by the machine in `decision/`, by the documentation and by the tests.
+The machine in `decision/`, the documentation and the tests all read the table `SMART`.
 """
 
 from __future__ import annotations
@@ -13,31 +13,37 @@ from typing import Literal
 from .kinds import REDIRECT, Failure, FailureKind
 
 Verdict = Literal["next", "raise", "retry"]
-"""What `on_failure` may say: the next model, raise at once, or the same model once more and then the next."""
+"""The values of `on_failure`: call the next model, raise at once, or retry the same model once and then the next."""
 
 
 class Action(StrEnum):
-    """What the machine does after a failed attempt."""
+    """The actions of the machine after a failed attempt."""
 
     NEXT = "next"
     RETRY = "retry"
-    """The same model once more after a jittered backoff, then the next."""
+    """Retry the same model once after a jittered backoff, then call the next model."""
     RECONNECT = "reconnect"
-    """Wait one second, the same model once more, then models of other endpoints first."""
+    """Retry the same model once after one second, then call models of other endpoints first."""
     AFFORDABLE = "affordable"
-    """Free models, models of unknown price, then models of other endpoints."""
+    """Call free models, then models of unknown price, then models of other endpoints."""
     OTHER_ACCOUNT = "other_account"
-    """Only models that are reached with another key, or free ones where the account is empty; none: raise."""
+    """Call only models with another API key, and free models if the account has no credits. Raise if there are none."""
     QUEUE = "queue"
-    """The same model as soon as this machine can, without using up an attempt."""
+    """Call the same model as soon as this process can open a connection; the failed attempt does not count."""
     RAISE = "raise"
     USE_UP = "use_up"
-    """The same model until its attempts are used up, then the next (`policy: any_error`)."""
+    """Retry the same model until its attempts are exhausted, then call the next model (`policy: any_error`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: what to do, whose health it hurts, and whether a later round may ask the model again."""
+    """One row of the table.
+
+    - `action`: what the machine does next.
+    - `hurts`: the failure counts against the health of the model or of the endpoint; None: of neither.
+    - `again`: a later round may call the model again.
+    - `disables`: the failure opens the model's circuit at once.
+    """
 
     action: Action
     hurts: Literal["model", "endpoint"] | None = None
@@ -83,21 +89,26 @@ ANY_ERROR: Mapping[FailureKind, Rule] = {
 _OVERRIDES: Mapping[Verdict, Action] = {"next": Action.NEXT, "raise": Action.RAISE, "retry": Action.RETRY}
 
 _SAME_AGAIN = frozenset({Action.RETRY, Action.RECONNECT})
-"""What `x-should-retry: false` rules out."""
+"""The actions that `x-should-retry: false` forbids."""
 
-# A local failure that passes by itself; any other (a closed loop, a bug) is raised at once.
+# The codes of temporary local failures. Any other local failure (a closed event loop, a bug) is raised at once.
 _PASSING = frozenset({"no_files", "pool_exhausted"})
+
+
+def _is_endpoints_bound(failure: Failure) -> bool:
+    """Whether a request has more bytes than this endpoint, or the proxy before it, takes."""
+    return failure.kind is _K.INVALID_REQUEST and failure.status == 413
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The table in force for a client: `smart` or `any_error`, with the user's `on_failure` on top."""
+    """The table of a client: `smart` or `any_error`, with the overrides of the user's `on_failure`."""
 
     rules: Mapping[FailureKind, Rule]
     any_error: bool = False
 
     def rule(self, failure: Failure) -> Rule:
-        """The row for this failure."""
+        """The row for this failure, adjusted by its `retry`, `scope`, `harmless` and `code`."""
         rule = self.rules[failure.kind]
         if failure.retry is False:
             rule = replace(rule, action=Action.NEXT if rule.action in _SAME_AGAIN else rule.action, again=False)
@@ -105,15 +116,15 @@ class Policy:
             return replace(rule, action=Action.OTHER_ACCOUNT)
         if failure.harmless and (rule.hurts or rule.disables) and not (self.any_error and failure.kind is _K.NOT_FOUND):
             return replace(rule, hurts=None, disables=False)
-        if rule.action is Action.RAISE and failure.code == REDIRECT:
-            return replace(rule, action=Action.OTHER_ACCOUNT)  # the endpoint has moved: others are still asked
+        if rule.action is Action.RAISE and (failure.code == REDIRECT or _is_endpoints_bound(failure)):
+            return replace(rule, action=Action.OTHER_ACCOUNT)  # this endpoint only: other endpoints can still answer
         if rule.action is Action.QUEUE and failure.code not in _PASSING:
             return replace(rule, action=Action.RAISE)
         return rule
 
 
 def policy(name: Literal["smart", "any_error"], on_failure: Mapping[FailureKind, Verdict] | None = None) -> Policy:
-    """Build the table for `name` with single verdicts overridden."""
+    """Build the table `name`, with the actions of some kinds overridden by `on_failure`."""
     any_error = name == "any_error"
     rules = dict(ANY_ERROR if any_error else SMART)
     for kind, verdict in (on_failure or {}).items():

@@ -1,6 +1,6 @@
-"""The shapes of an error: whatever a server, a proxy or a gateway sends becomes one `Report`. Bounded, never raises.
+"""The shapes of errors: turns an error of any server, proxy or gateway into one `Report`. Bounded; never raises.
 
-| shape | who |
+| shape | sent by |
 |---|---|
 | `{"error": {"code", "message", "metadata"}}` | OpenRouter, OpenAI and most others |
 | `{"error": "..."}`, `{"error": "...", "code": "..."}` | Ollama, TGI, xAI |
@@ -11,7 +11,7 @@
 | `{"errors": [{"code", "message"}]}` | Cloudflare, GraphQL |
 | `{"__type", "message"}`, `{"throttlingException": {"message"}}` | Bedrock |
 | `{"base_resp": {"status_code", "status_msg"}}`, `{"error_code", "error_msg"}` | MiniMax, ERNIE |
-| JSON inside `metadata.raw`, `message` or behind other words, encoded once or twice | gateways |
+| JSON inside `metadata.raw`, inside `message` or after other words, encoded once or twice | gateways |
 | HTML, plain text | Cloudflare, nginx, load balancers, envoy |
 """
 
@@ -20,17 +20,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-MAX_READ: Final = 4_000  # characters of any one text that are looked at
+MAX_READ: Final = 4_000  # only so many characters of a text are read
 MAX_BODY: Final = 1 << 20
 _MAX_DEPTH: Final = 6
 _MAX_ITEMS: Final = 3
 _MAX_EMBEDDED: Final = 64_000
 
 _INSIDE: Final = ("error", "errors", "detail", "Error", "err", "fault", "base_resp", "exception")
+_WRAPPERS: Final = ("response", "data", "result", "body", "output", "meta")
+"""Where an error stands in what is wrapped once more: an envelope of gateways, an event of the Responses API."""
 _TEXTS: Final = (
     "message",
     "Message",
@@ -46,10 +48,25 @@ _TEXTS: Final = (
     "error_description",
     "title",
     "description",
+    "exc_message",
+    "exception",
+    "text",
+    "details",
     "reason",
 )
 _STATUSES: Final = ("code", "http_status", "status", "status_code", "statusCode", "error_code", "errorCode", "httpCode")
-_CODES: Final = ("code", "error_type", "type", "__type", "errorCode", "error_code", "errorType", "reason", "status")
+_CODES: Final = (
+    "code",
+    "error_type",
+    "type",
+    "__type",
+    "errorCode",
+    "error_code",
+    "errorType",
+    "reason",
+    "status",
+    "error",
+)
 _FINE: Final = frozenset({"0", "200", "201", "ok", "success", "succeeded", "none", ""})
 _UPSTREAM: Final = ("raw", "upstream_error", "original_error", "innererror", "inner_error", "cause", "provider_error")
 _ANSWERS: Final = frozenset({"choices", "usage", "candidates", "content", "delta", "data", "output"})
@@ -57,10 +74,10 @@ _ANSWERS: Final = frozenset({"choices", "usage", "candidates", "content", "delta
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an error says.
+    """The content of an error.
 
-    `layers` are its objects from the outermost to the innermost, `words` what it says to people. `upstream` and
-    `upstream_words` are what it quotes of another server.
+    `layers` are its objects from the outermost to the innermost; `words` is its message. `upstream` and
+    `upstream_words` are the objects and the message of another server's error that this error quotes.
     """
 
     layers: tuple[Mapping[str, object], ...] = ()
@@ -71,22 +88,22 @@ class Report:
 
     @property
     def metadata(self) -> Mapping[str, object]:
-        """OpenRouter's `metadata`."""
+        """OpenRouter's `metadata`; empty if there is none."""
         return next((found for layer in reversed(self.layers) if (found := mapping(layer.get("metadata")))), {})
 
     @property
     def availability(self) -> Mapping[str, object]:
-        """OpenRouter's `availability`."""
+        """OpenRouter's `availability`; empty if there is none."""
         return mapping(self.fields.get("availability")) or mapping(self.metadata.get("availability"))
 
     @property
     def everything(self) -> tuple[Mapping[str, object], ...]:
-        """All objects, the error's own from the innermost outwards, then those of the upstream."""
+        """All objects, the innermost first: the error's own objects, then the upstream's objects."""
         return (*reversed(self.layers), *reversed(self.upstream))
 
 
 def report(error: object) -> Report:
-    """Read an error of any shape."""
+    """The report on an error of any shape."""
     layers, words = _unwrap(error)
     fields: Mapping[str, object] = layers[-1] if layers else {}
     if not words:
@@ -102,20 +119,21 @@ def report(error: object) -> Report:
     return Report(tuple(layers), words, tuple(upstream), upstream_words, fields)
 
 
-def find_error(payload: object) -> object | None:
-    """Return the error that a decoded body or SSE chunk carries, at the top, in a choice or as a whole, else None."""
+def find_error(payload: Any) -> object | None:
+    """The error in a decoded body or SSE chunk, or None.
+
+    The error is a field of the payload, a field of a choice, or the payload itself.
+    """
     if not isinstance(payload, dict):
         return payload if _is_error(payload) else None
-    error = payload.get("error")
-    if error is not None:
-        beside = (
-            isinstance(error, str)
-            and error
-            and not payload.get("choices")
-            and any(name in payload for name in _STATUSES)
-        )
-        return payload if beside else error
+    error: object = payload.get("error")
     choices = payload.get("choices")
+    if error is not None and not choices and not isinstance(error, list | dict):
+        # A word or a flag: what it is about stands beside it.
+        beside = any(name in payload for name in (*_STATUSES, *_TEXTS) if name != "error")
+        return payload if beside or not isinstance(error, str) else error
+    if error is not None and (error or choices or not _says(payload)):
+        return error
     if isinstance(choices, list) and choices:
         for choice in choices:
             if isinstance(choice, dict):
@@ -129,38 +147,64 @@ def find_error(payload: object) -> object | None:
 
 
 def _is_error(payload: object) -> bool:
-    """Whether a payload without choices says that something went wrong."""
+    """Whether a payload without choices is an error."""
     if isinstance(payload, list):
         return any(isinstance(item, dict) and (item.get("error") or _is_error(item)) for item in payload[:_MAX_ITEMS])
     if isinstance(payload, str):
         return bool(payload.strip())
     if not isinstance(payload, dict):
         return False
-    if payload.get("errors") or payload.get("object") == "error" or payload.get("type") == "error":
+    if any(payload.get(name) for name in ("errors", "Error", "err", "fault", "exception")):
+        return True
+    if payload.get("object") == "error" or payload.get("type") == "error" or _wrapped(payload) is not None:
         return True
     base = mapping(payload.get("base_resp"))
     if str(base.get("status_code", "0")) not in _FINE:
         return True
     if any(name.endswith("Exception") and isinstance(value, dict) for name, value in payload.items()):
         return True
+    codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
+    failed = any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes)
+    if failed and payload.get("choices", ()) in (None, []):
+        return True
     if isinstance(payload.get("object"), str) or not _ANSWERS.isdisjoint(
         name for name, value in payload.items() if value not in (None, [], {}, "")
     ):
         return False
-    codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
-    if any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes):
+    if failed:
         return True
     if isinstance(payload.get("detail"), str | list | dict) and payload["detail"]:
         return True
-    says = any(isinstance(payload.get(name), str) and payload[name] for name in _TEXTS if name != "reason")
-    return says and all(str(code).lower() not in _FINE for code in codes)
+    return _says(payload) and all(str(code).lower() not in _FINE for code in codes)
+
+
+_FAINT: Final = frozenset({"reason", "text", "details", "description"})
+
+
+def _says(payload: Mapping[str, object]) -> bool:
+    """Whether an object says something to people, as errors do."""
+    return any(isinstance(payload.get(name), str) and payload[name] for name in _TEXTS if name not in _FAINT)
+
+
+def _wrapped(payload: Mapping[str, object]) -> object | None:
+    """The error in an envelope; None if there is none."""
+    for name in _WRAPPERS:
+        inner = payload.get(name)
+        if isinstance(inner, dict):
+            deeper = [mapping(inner.get(name)) for name in _WRAPPERS]
+            for place in (inner, *deeper):
+                if "choices" not in place and (
+                    place.get("error") or (payload.get("object") == "error" and _says(place))
+                ):
+                    return place
+    return None
 
 
 # The parts of a report
 
 
 def codes(layers: Iterator[Mapping[str, object]] | tuple[Mapping[str, object], ...]) -> Iterator[str]:
-    """The codes and types in these objects, in lower case; no plain numbers."""
+    """The codes and types in these objects, in lower case, without plain numbers."""
     for layer in layers:
         for name in _CODES:
             value = layer.get(name)
@@ -178,27 +222,28 @@ def codes(layers: Iterator[Mapping[str, object]] | tuple[Mapping[str, object], .
 
 
 def numbers(report: Report) -> Iterator[tuple[str, str]]:
-    """The field and the number of errors that a server counts in a way of its own."""
+    """The numeric codes of servers with their own numbering: (field, number as a string)."""
     for layer in report.everything:
         base = mapping(layer.get("base_resp")) or (layer if "status_msg" in layer else {})
         if "status_code" in base:
             yield "base_resp", _digits(base["status_code"])
         for name in ("error_code", "code"):
-            if name in layer:
+            # GLM's four digits come as text; as a number they are anyone's.
+            if name in layer and (name != "code" or isinstance(layer[name], str) or len(_digits(layer[name])) > 4):
                 yield name, _digits(layer[name])
 
 
 def status_of(report: Report) -> int | None:
-    """The HTTP status that an error says itself."""
+    """The HTTP status that the error contains, or None."""
     for layer in report.everything:
-        for name in _STATUSES:
+        for name in (*_STATUSES, "error"):
             if (status := error_status(layer.get(name))) is not None:
                 return status
     return None
 
 
 def parameter_of(report: Report) -> str | None:
-    """The request's field that the error names: OpenAI's `param`, pydantic's `loc`."""
+    """The field of the request that the error names, from OpenAI's `param` or pydantic's `loc`; else None."""
     for layer in report.everything:
         if isinstance(name := layer.get("param"), str) and name:
             return name[:80]
@@ -210,13 +255,13 @@ def parameter_of(report: Report) -> str | None:
 
 
 def error_status(value: object, least: int = 300) -> int | None:
-    """A status that means an error, also from "429" or 429.0; None for anything else."""
+    """The value as an error status from `least` to 599; "429" and 429.0 are accepted. None for any other value."""
     found = number(value)
     return int(found) if found is not None and least <= found < 600 else None
 
 
 def number(value: object) -> float | None:
-    """A finite number, also from a string."""
+    """The value as a finite number, also from a string; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -227,12 +272,15 @@ def number(value: object) -> float | None:
 
 
 def mapping(value: object) -> Mapping[str, object]:
-    """The value, if it is an object; else an empty one."""
+    """The value if it is a mapping, else an empty mapping."""
     return value if isinstance(value, dict) else {}
 
 
 def decode(body: bytes) -> object:
-    """The body as JSON, also out of a single SSE event; else as text, but never as broken JSON."""
+    """The body, or the data of a single SSE event, as JSON; else as text.
+
+    Broken JSON becomes a text with its size only, so that no part of it is taken for a message.
+    """
     text = body[:MAX_BODY].removeprefix(b"\xef\xbb\xbf").strip()
     for line in text.split(b"\n", 8)[:8] if text.startswith((b"event:", b"data:", b":")) else ():
         if line.startswith(b"data:"):
@@ -250,7 +298,7 @@ def decode(body: bytes) -> object:
 
 
 def _unwrap(error: object) -> tuple[list[Mapping[str, object]], str]:
-    """The objects that describe the error, from the outermost inwards, and its words if those stand alone."""
+    """The objects that describe the error, from the outermost to the innermost, and a message outside of them."""
     layers: list[Mapping[str, object]] = []
     for _ in range(_MAX_DEPTH):
         if isinstance(error, list):
@@ -271,7 +319,7 @@ def _unwrap(error: object) -> tuple[list[Mapping[str, object]], str]:
 
 
 def _inside(error: Mapping[str, object]) -> object:
-    """What is wrapped in an object that describes an error; None: nothing."""
+    """The error that is wrapped in this object; None if the object wraps no error."""
     for name in _INSIDE:
         inner = error.get(name)
         if isinstance(inner, dict) or (isinstance(inner, list) and not _pydantic(inner)):
@@ -284,6 +332,10 @@ def _inside(error: Mapping[str, object]) -> object:
     for name, inner in error.items():
         if name.endswith("Exception") and isinstance(inner, dict):
             return inner
+    if (wrapped := _wrapped(error)) is not None:
+        return wrapped
+    if not _text(error) and (inner := next(filter(None, (mapping(error.get(name)) for name in _WRAPPERS)), None)):
+        return inner
     inner = error.get("message")
     return inner if isinstance(inner, dict) or (isinstance(inner, str) and _holds_json(inner)) else None
 
@@ -293,7 +345,7 @@ def _holds_json(text: str) -> bool:
 
 
 def _quoted(layers: list[Mapping[str, object]], words: str) -> Iterator[object]:
-    """What an error quotes of an upstream's."""
+    """The upstream errors that an error quotes."""
     for layer in reversed(layers):
         for source in (mapping(layer.get("metadata")), layer):
             for name in _UPSTREAM:
@@ -304,7 +356,7 @@ def _quoted(layers: list[Mapping[str, object]], words: str) -> Iterator[object]:
 
 
 def _embedded(words: str) -> object | None:
-    """The object in a text like `got status 429: {...}`."""
+    """The JSON object in a text like `got status 429: {...}`."""
     start = words.find("{", 1, MAX_READ)
     if start < 1 or len(words) > _MAX_EMBEDDED:
         return None
@@ -317,7 +369,7 @@ def _embedded(words: str) -> object | None:
 
 
 def json_in(text: str) -> object:
-    """What a text holds as JSON, an object or a list, encoded once or twice; or the text."""
+    """The JSON object or list in a text, encoded once or twice; else the text."""
     for _ in range(2):
         head = text[:200].lstrip()
         if not (head[:1] in ("{", "[") or (head[:1] == '"' and head[1:2] in ("{", "[", "\\"))) or len(text) > MAX_BODY:
@@ -333,7 +385,7 @@ def json_in(text: str) -> object:
 
 
 def _text(value: object, depth: int = 0) -> str:
-    """The first words in a value that are meant for people; never `input` or the like."""
+    """The first message in a value; never a field such as `input`, which repeats the request."""
     if depth > _MAX_DEPTH:
         return ""
     if isinstance(value, str):
@@ -360,7 +412,7 @@ def _pydantic_words(item: object) -> str:
 
 
 def _place(item: Mapping[str, object]) -> str:
-    """Where a validator found something, without the `body` before it."""
+    """The place in the request that a validator names, without the leading `body`."""
     parts = item.get("loc")
     if not isinstance(parts, list | tuple):
         return ""
@@ -369,7 +421,7 @@ def _place(item: Mapping[str, object]) -> str:
 
 
 def _code(value: str) -> str:
-    """A code without what Amazon puts around it: `com.amazon.coral#ThrottlingException:http://...`."""
+    """A code without Amazon's prefix and suffix: `com.amazon.coral#ThrottlingException:http://...`."""
     return value[:200].strip().rpartition("#")[2].partition(":")[0].lower()
 
 

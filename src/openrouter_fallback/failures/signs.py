@@ -1,7 +1,7 @@
-"""The signs of each kind: statuses, codes and types, and faults of the transport. Tables only.
+"""The signs of each kind of failure: statuses, codes, types and transport faults. Tables only.
 
-A row names the server that sends it and where that is written: documentation, or a public thread (`owner/repo#n`).
-Signs in the words of a message stand in `failure_wordings.py`.
+A row names the server that sends the sign, and the source: documentation, or a public thread (`owner/repo#n`).
+The patterns for messages are in `wordings.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TransportFault
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """One row: `pattern` (a code in lower case, or a regular expression) means `kind`, as `server` uses it."""
+    """One row: from `server`, `pattern` (a code in lower case, or a regular expression) means `kind`."""
 
     kind: FailureKind
     pattern: str
@@ -46,6 +46,11 @@ CLOUDFLARE: Final = "https://developers.cloudflare.com/support/troubleshooting/h
 
 def _signs(server: str, source: str, rows: Mapping[FailureKind, Iterable[str]]) -> tuple[Sign, ...]:
     return tuple(Sign(kind, name, server, source) for kind, names in rows.items() for name in names)
+
+
+def words(kind: FailureKind, *rows: tuple[str, str, str]) -> tuple[Sign, ...]:
+    """Rows of one kind: server, pattern, source."""
+    return tuple(Sign(kind, pattern, server, source) for server, pattern, source in rows)
 
 
 def _lookup(signs: Iterable[Sign]) -> Mapping[str, FailureKind]:
@@ -92,7 +97,7 @@ AVAILABILITY_SIGNS: Final = _signs(
 )
 AVAILABILITY: Final = _lookup(AVAILABILITY_SIGNS)
 
-# `unmapped` is left to the status.
+# `unmapped` is not in the table: the status decides.
 ERROR_TYPE_SIGNS: Final = _signs(
     "OpenRouter, `error_type`",
     OPENROUTER,
@@ -125,7 +130,7 @@ ERROR_TYPE_SIGNS: Final = _signs(
 ERROR_TYPES: Final = _lookup(ERROR_TYPE_SIGNS)
 IMAGE_TYPES: Final = "image_"
 
-# What other servers put into `code` or `type` and means more than the status beside it.
+# Values of `code` or `type` of other servers that are more specific than the status.
 FOREIGN_CODE_SIGNS: Final = (
     *_signs(
         "OpenAI",
@@ -285,7 +290,7 @@ FOREIGN_CODE_SIGNS: Final = (
 )
 FOREIGN_CODES: Final = _lookup(FOREIGN_CODE_SIGNS)
 
-# ... and what says no more than a status would: used where there is none.
+# Values of `code` or `type` of other servers that are no more specific than a status. Used if there is no status.
 FOREIGN_TYPE_SIGNS: Final = (
     *_signs(
         "Anthropic, OpenAI",
@@ -335,10 +340,15 @@ FOREIGN_TYPE_SIGNS: Final = (
             _K.TIMED_OUT: ("gateway_timeout",),
         },
     ),
+    *_signs(
+        "OAuth 2.0",
+        "https://www.rfc-editor.org/rfc/rfc6750#section-3.1",
+        {_K.AUTH: ("invalid_token", "invalid_client", "unauthorized_client", "expired_token")},
+    ),
 )
 FOREIGN_TYPES: Final = _lookup(FOREIGN_TYPE_SIGNS)
 
-# Numbers of a server's own, by the field in which they come: `code` as a string, and what only that server has.
+# Numeric codes of servers with their own numbering, by the field that contains them. `code` is a string here.
 NUMBER_SIGNS: Final[Mapping[str, tuple[Sign, ...]]] = {
     "code": _signs(
         "SiliconFlow",
@@ -393,14 +403,14 @@ STATUSES: Final[Mapping[int, FailureKind]] = {
     403: _K.FORBIDDEN,
     404: _K.NOT_FOUND,
     408: _K.TIMED_OUT,
-    409: _K.UNAVAILABLE,  # as the openai SDK sees it: a conflict passes
+    409: _K.UNAVAILABLE,  # as in the openai SDK: a conflict is temporary
     410: _K.NOT_FOUND,
     420: _K.RATE_LIMITED,
     424: _K.UNAVAILABLE,  # Bedrock's and TGI's: the model failed
     425: _K.UNAVAILABLE,
     429: _K.RATE_LIMITED,
     498: _K.OVERLOADED,  # Groq's flex tier
-    499: _K.UNAVAILABLE,  # the upstream's own client left
+    499: _K.UNAVAILABLE,  # the upstream's own client disconnected
     503: _K.OVERLOADED,
     504: _K.TIMED_OUT,
     524: _K.TIMED_OUT,
@@ -409,12 +419,13 @@ STATUSES: Final[Mapping[int, FailureKind]] = {
 RETRYABLE: Final = frozenset({_K.RATE_LIMITED, _K.OVERLOADED, _K.UNAVAILABLE, _K.TIMED_OUT})
 
 REFUSALS: Final = frozenset({_K.INVALID_REQUEST, _K.AUTH, _K.FORBIDDEN})
-# What the words of a provider may still make of its refusal. That it lacks the model or a feature is its own affair.
+# Kinds that a provider's message may give to its refusal. A missing model or feature is not among them: it concerns
+# only this provider, so the refusal becomes `rejected`.
 STANDS: Final = frozenset(
     {_K.CONTEXT_TOO_LONG, _K.CONTENT_POLICY, _K.MODERATION, _K.GUARDRAIL, _K.BAD_ANSWER} | RETRYABLE
 )
-# What an upstream's own code may make of an error that OpenRouter, or a proxy, has passed on.
+# Kinds that an upstream's own code may give to an error that OpenRouter, or a proxy, has passed on.
 UPSTREAMS: Final = frozenset({_K.CONTEXT_TOO_LONG, _K.CONTENT_POLICY, _K.BAD_ANSWER} | RETRYABLE - {_K.UNAVAILABLE})
-# What `x-should-retry: true` makes a passing failure of.
+# Kinds that `x-should-retry: true` changes to `unavailable`.
 NOT_FINAL: Final = frozenset({_K.INVALID_REQUEST, _K.REJECTED, _K.AUTH, _K.FORBIDDEN, _K.NOT_FOUND})
-SILENT: Final = frozenset({_K.MODERATION, _K.GUARDRAIL})  # `raw` may quote the prompt here
+SILENT: Final = frozenset({_K.MODERATION, _K.GUARDRAIL})  # kinds whose `raw` may quote the prompt

@@ -1,4 +1,4 @@
-"""How long a server asks to wait, in every form that is in use. Unreadable or absurd is absent."""
+"""Reads how long a server asks to wait, in all known forms. An unreadable or absurd value counts as missing."""
 
 from __future__ import annotations
 
@@ -10,33 +10,49 @@ from typing import Final
 from .shapes import MAX_READ, mapping, number
 
 LONGEST_SECONDS: Final = 32 * 86_400.0
-"""A quota of a month is the longest that any server has; what is longer is no time to wait."""
+"""The longest wait that is accepted: known quotas last at most a month."""
 
 _EPOCH_MILLISECONDS: Final = 1e11
 _EPOCH_SECONDS: Final = 1e9
 _UNITS: Final = {"ms": 0.001, "m": 60.0, "h": 3600.0, "d": 86_400.0, "s": 1.0, "": 1.0}
 _UNIT: Final = r"ms|milliseconds?|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s"
 _PART: Final = rf"(\d{{1,12}}(?:\.\d{{1,9}})?)\s{{0,2}}({_UNIT})?(?![a-z])"
-_DURATION: Final = re.compile(r"\s*(?:(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s))+\s*", re.IGNORECASE)
-_PARTS: Final = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s?(ms|d|h|m|s)", re.IGNORECASE)
+_DURATION: Final = re.compile(
+    rf"\s*(?:P(?:\d{{1,9}}D)?T?)?(?:(\d{{1,12}}(?:\.\d{{1,9}})?)\s?({_UNIT})[\s,]?)+\s*", re.IGNORECASE
+)  # 1m30s, 20 seconds, and ISO 8601's PT1M30S
+_PARTS: Final = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,9}})?)\s?({_UNIT})", re.IGNORECASE)
+_CLOCK: Final = re.compile(r"(\d{1,3}):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?(?![\d:])")
+"""Hours, minutes and seconds, or minutes and seconds."""
 _SAID: Final = re.compile(
-    r"\b(?:(?:re)?try(?:ing)?(?: (?:your|the) requests?| again| it)?|wait(?:ing)?|available(?: again)?|allowed"
-    r"|resets?|back)(?:[ _-]after| in| for| at least| about| again in)*[\"']?(?::\s{0,3}|=|\s{1,3})"
-    rf"((?:{_PART}[\s,]{{0,2}}(?:and )?){{1,4}})",
+    r"\b(?:(?:re)?try(?:ing)?(?: (?:your|the) requests?| again| later| it)?|wait(?:ing)?|available(?: again)?|allowed"
+    r"|resets?|back|cool-?down|next request|retry_?delay)(?:[ _-]after| in| for| at least| about| again in)*[\"']?"
+    r"(?::\s{0,3}|=|\s{1,3})[\"']?(?:\{\s{0,3}seconds:\s{0,3})?"
+    rf"(\d{{1,3}}(?::[0-5]\d){{1,2}}|(?:{_PART}[\s,]{{0,2}}(?:and )?){{1,4}})",
     re.IGNORECASE,
 )
 _SAID_AT: Final = re.compile(
     r"\b(?:again|retry|resets?|available|until|back)(?: (?:at|on|after|in))?:?\s{1,3}"
-    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)",
+    r"((?:[A-Z][a-z]{2}, )?\d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
+    r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)",
     re.IGNORECASE,
 )
-_SAID_IN_CHINESE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s?(毫秒|秒钟?|分钟?|小时)\s?(?:之?后|内)?")
-_CHINESE: Final = {"毫": 0.001, "秒": 1.0, "分": 60.0, "小": 3600.0}
+_SAID_IN_CHINESE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s?(毫秒|秒钟?|分钟?|小时|s|秒)\s?(?:之?后|内)?")
+_CHINESE: Final = {"毫": 0.001, "秒": 1.0, "s": 1.0, "分": 60.0, "小": 3600.0}
 _STRUCTURED: Final = re.compile(r"(?:\breset=|;\s?t=)(\d{1,9})", re.IGNORECASE)  # drafts of RateLimit, RFC 9651
 _WORDED: Final = re.compile(_PART, re.IGNORECASE)
-_MOMENTS: Final = ("resets_at", "reset_at", "resetAt", "reset_time", "resetTime", "retry_at", "quotaResetTimeStamp")
-"""Fields that say when, as a date or in epoch seconds or milliseconds."""
-# In bodies: the field, and how many of its unit are a second.
+_MOMENTS: Final = (
+    "resets_at",
+    "reset_at",
+    "resetAt",
+    "reset_time",
+    "resetTime",
+    "retry_at",
+    "quotaResetTimeStamp",
+    "next_retry_at",
+    "reset",
+)
+"""Fields with a point in time: a date, epoch seconds or epoch milliseconds."""
+# Fields of a body with a duration, and how many of the field's units are one second.
 _FIELDS: Final[Mapping[str, float]] = {
     "retry_after": 1.0,
     "retry-after": 1.0,
@@ -44,6 +60,12 @@ _FIELDS: Final[Mapping[str, float]] = {
     "retry_after_seconds_raw": 1.0,
     "retry_after_seconds": 1.0,
     "retryAfterSeconds": 1.0,
+    "retryAfterSec": 1.0,
+    "retry_after_secs": 1.0,
+    "retry_after_s": 1.0,
+    "retry_in": 1.0,
+    "wait": 1.0,
+    "quotaResetDelay": 1.0,
     "retryDelay": 1.0,
     "retry_delay": 1.0,
     "retry_after_ms": 0.001,
@@ -66,12 +88,17 @@ def retry_after(
     passing: bool,
     now: float,
 ) -> float | None:
-    """Seconds to wait, finite and >= 0; None where nothing readable says so.
+    """The seconds to wait, finite and >= 0; None if there is no readable value.
 
-    The first of these that is readable: the headers `retry-after-ms` and `Retry-After` (seconds or an HTTP date,
-    RFC 9110 10.2.3); fields of the body, Google's `RetryInfo` among them; headers that OpenRouter repeats in
-    `metadata.headers`; where the failure is a rate limit (`limited`) the reset headers; where it may pass (`passing`)
-    the words of the message.
+    The first readable source decides:
+
+    1. the headers `retry-after-ms` and `Retry-After` (seconds or an HTTP date, RFC 9110 section 10.2.3);
+    2. fields of the body, among them Google's `RetryInfo`;
+    3. the same headers as OpenRouter repeats them in `metadata.headers`;
+    4. if the failure is a rate limit (`limited`): the reset headers;
+    5. if the failure is temporary (`passing`): the message.
+
+    `now` is the wall clock in epoch seconds.
     """
     for given in (headers, *_repeated(fields)):
         found = _header(given, now)
@@ -89,10 +116,15 @@ def retry_after(
 
 
 def seconds(value: object, now: float, unit: float = 1.0) -> float | None:
-    """A number of seconds, a duration like "1m30s", or a date; None for anything else."""
+    """The seconds that a value means: a number, a duration like "1m30s", or a date; None for any other value.
+
+    A number as large as a date is a date: epoch seconds or milliseconds.
+    """
+    if isinstance(value, str):
+        value = value.strip().strip("\"'")
     found = number(value.split(",", 1)[0] if isinstance(value, str) else value)
     if found is not None:
-        return _bounded(found * unit)
+        return _bounded(found * unit) if found < _EPOCH_SECONDS else _moment(found, now)
     if isinstance(value, dict):  # google.protobuf.Duration
         parts = (number(value.get("seconds", 0)), number(value.get("nanos", 0)))
         return (
@@ -103,11 +135,13 @@ def seconds(value: object, now: float, unit: float = 1.0) -> float | None:
     text = value[:100]
     if _DURATION.fullmatch(text):
         return _bounded(_sum(_PARTS.findall(text)))
+    if match := _CLOCK.fullmatch(text):
+        return _bounded(_on_a_clock(match))
     return _date(text, now)
 
 
 def _repeated(fields: Iterable[Mapping[str, object]]) -> list[Mapping[str, str]]:
-    """Headers that an error repeats in its body."""
+    """The HTTP headers that an error repeats in its body."""
     found: list[Mapping[str, str]] = []
     for one in fields:
         for source in (mapping(one.get("metadata")), one):
@@ -151,7 +185,7 @@ def _field(fields: Mapping[str, object], now: float) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """When a limit starts anew: the latest of those that are used up, else the first that comes."""
+    """The seconds until a limit resets: the latest reset of the exhausted limits, else the earliest reset."""
     used_up: list[float] = []
     others: list[float] = []
     for name, value in headers.items():
@@ -159,14 +193,17 @@ def _reset(headers: Mapping[str, str], now: float) -> float | None:
             others.append(float(structured[1]))
         if "ratelimit" not in name.replace("-limit", "limit") or "reset" not in name:
             continue
-        if (wait := _moment(value, now)) is not None:
+        wait = _moment(value, now)
+        if wait is not None and name.endswith("-ms") and (number(value) or 0.0) < _EPOCH_SECONDS:
+            wait /= 1000
+        if wait is not None:
             left = number(headers.get(name.replace("reset", "remaining")))
             (used_up if left is not None and left <= 0 else others).append(wait)
     return max(used_up) if used_up else min(others, default=None)
 
 
 def _moment(value: object, now: float) -> float | None:
-    """Epoch milliseconds, epoch seconds, seconds, a duration or a date."""
+    """The seconds until a moment: epoch milliseconds, epoch seconds, seconds, a duration or a date."""
     found = number(value)
     if found is None:
         return seconds(value, now)
@@ -176,11 +213,13 @@ def _moment(value: object, now: float) -> float | None:
 
 
 def _said(text: str, now: float) -> float | None:
-    """The wait in words like "try again in 1m30s", "Please retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
+    """The wait in a message like "try again in 1m30s", "retry after 20 seconds", "resets at 2026-08-06T07:07Z"."""
     text = text[:MAX_READ]
     if match := _SAID_AT.search(text):
         return _date(match[1], now)
     if match := _SAID.search(text):
+        if clock := _CLOCK.match(match[1]):
+            return _bounded(_on_a_clock(clock))
         return _bounded(_sum(_WORDED.findall(match[1])))
     if "重试" in text and (match := _SAID_IN_CHINESE.search(text)):
         return _bounded(float(match[1]) * _CHINESE[match[2][0]])
@@ -191,12 +230,17 @@ def _sum(parts: Iterable[tuple[str, str]]) -> float:
     return sum(float(count) * _unit(unit.lower()) for count, unit in parts)
 
 
+def _on_a_clock(match: re.Match[str]) -> float:
+    parts = [float(part) for part in match.groups() if part is not None]
+    return parts[0] * 60 + parts[1] if len(parts) == 2 else parts[0] * 3600 + parts[1] * 60 + parts[2]
+
+
 def _unit(unit: str) -> float:
     return _UNITS["ms" if unit.startswith(("ms", "milli")) else unit[:1]]
 
 
 def _date(text: str, now: float) -> float | None:
-    from email.utils import parsedate_to_datetime  # Seldom needed, and a tenth of what importing the core takes.
+    from email.utils import parsedate_to_datetime  # Rarely needed; costs a tenth of the core's import time.
 
     try:
         date = (

@@ -1,7 +1,7 @@
-r"""The signs of each kind in the words of a message: tables of patterns with their sources.
+r"""The signs of each kind of failure in messages: tables of patterns with their sources.
 
-Which words a server finds is no promise of it, so each row has its source. The first match holds. Every pattern reads a
-text in linear time: no unbounded repetition inside another one.
+Servers may change their messages at any time, so each row names its source. The first matching row decides. Every
+pattern matches in linear time: no unbounded repetition is inside another repetition.
 """
 
 from __future__ import annotations
@@ -10,170 +10,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from .kinds import FailureKind
-from .signs import BAIDU, BEDROCK, DASHSCOPE, OPENAI, OPENROUTER, TGI, ZHIPU, Sign
+from .overflows import OVERFLOWS, OVERFLOWS_OF_ANY
+from .signs import BEDROCK, DASHSCOPE, OPENAI, OPENROUTER, ZHIPU, Sign, words
 
 _K = FailureKind
 
-
-def _words(kind: FailureKind, *rows: tuple[str, str, str]) -> tuple[Sign, ...]:
-    """Rows of one kind: server, pattern, source."""
-    return tuple(Sign(kind, pattern, server, source) for server, pattern, source in rows)
-
-
-# The request as a whole is longer than the model's context, prompt and answer together included.
-OVERFLOWS: Final = _words(
-    _K.CONTEXT_TOO_LONG,
-    ("OpenAI, DeepSeek, Azure", r"maximum context length (is|of) ", "chanzhaoyu/chatgpt-web#372"),
-    ("OpenAI", r"exceeds? (the |this )?(model'?s )?context window", "code-yeongyu/senpi#1466"),
-    (
-        "Poolside",
-        r"exceeds? the maximum allowed input length|exceeds? (the )?model'?s maximum context length",
-        "earendil-works/pi#4943",
-    ),
-    ("OpenAI", r"input tokens exceed", OPENAI),
-    ("OpenAI", r"'(messages|input)[\w.\[\]]*\.(content|text)[\w.\[\]]*': string too long", OPENAI),
-    ("Anthropic", r"prompt is too long: \d", "stackblitz/bolt.new#2520"),
-    ("Anthropic", r"input length and .?max_tokens.? exceed context", "continuedev/continue#6080"),
-    ("Bedrock", r"input is too long( for requested model)?|too many total text bytes", "aws-samples/bedrock-chat#95"),
-    ("Bedrock", r"expected maxlength: \d+, actual", BEDROCK),
-    (
-        "Google",
-        r"token count .{0,60}exceeds the maximum number of tokens|token count is \d+ but .{0,20}only supports",
-        "google-gemini/gemini-cli#6678",
-    ),
-    ("Mistral", r"too large for model with \d+ maximum context", "https://docs.mistral.ai"),
-    ("Cohere", r"too many tokens: (total|size)", "cohere-ai/sandbox-topically#4"),
-    ("xAI", r"maximum prompt length is \d", "grok2api#693"),
-    ("Moonshot", r"exceeded model token limit", "bigpizzav3/codexplusplus#1803"),
-    ("DashScope", r"range of input length should be", "qwenlm/qwen-code#98"),
-    ("GLM", r"prompt exceeds max(imum)? (context )?length", ZHIPU),
-    ("MiniMax", r"context window exceeds limit", "https://platform.minimax.io/docs/api-reference/errorcode"),
-    ("Groq, Cerebras", r"reduce the length of (the|your|either)", "cline/cline#5140"),
-    ("OpenAI", r"reduce your (prompt|input)", "tatsu-lab/stanford_alpaca#47"),
-    ("Cerebras", r"current length is \d+ while limit is", "ellipticmarketing/modelrelay#73"),
-    ("Fireworks", r"model maximum context length: ?\d", "anomalyco/models.dev#6508"),
-    ("SambaNova", r"maximum context length of .{0,80} is \d", "https://docs.sambanova.ai"),
-    ("Together, TGI", r"inputs.? tokens \+ .?max_new_tokens.? must be", "barun-saha/slide-deck-ai#44"),
-    ("TGI", r"inputs.? must have less than \d+ tokens", TGI),
-    ("DeepInfra", r"input length \d+ exceeds (maximum |the )", "https://deepinfra.com/docs"),
-    ("SiliconFlow", r"length of prompt_tokens .{0,40}must be less than max_seq_len", "https://docs.siliconflow.com"),
-    ("vLLM", r"is too long and exceeds limit of|too long to fit into the model", "vllm-project/vllm#7048"),
-    (
-        "vLLM, Novita, Hyperbolic",
-        r"prompt .{0,40}is longer than the maximum model length|at least \d+ input tokens, for a total",
-        "vllm-project/vllm#33418",
-    ),
-    ("vLLM", r"max_(completion_)?tokens must be at least 1, got -", "vllm-project/vllm#20409"),
-    ("SGLang", r"is longer than the model.?s context length", "qwenlm/qwen3#1321"),
-    (
-        "SGLang",
-        r"input length \(\d+ tokens\) exceeds the maximum|requested token count exceeds",
-        "sgl-project/sglang#4048",
-    ),
-    ("llama.cpp", r"exceeds? the available context size|input is too large to process", "ggml-org/llama.cpp#15780"),
-    ("llama-cpp-python", r"exceed context window of \d", "abetlen/llama-cpp-python#416"),
-    (
-        "Ollama",
-        r"(input|prompt) (length )?(exceeds|too long; exceeded) (the |max )?context length",
-        "https://github.com/ollama/ollama",
-    ),
-    (
-        "LM Studio",
-        r"tokens when context the overflows|greater than the context length|n_keep .{0,20}>= n_ctx"
-        r"|context size has been exceeded|exceeds context length \d",
-        "lmstudio-ai/lmstudio-bug-tracker#546",
-    ),
-    (
-        "TensorRT-LLM",
-        r"prompt length .{0,20}exceeds? (the )?max(imum)? ?_?(input|sequence|seq)"
-        r"|should not exceed max_(seq_len|num_tokens)",
-        "triton-inference-server/tensorrtllm_backend#565",
-    ),
-    ("LMDeploy", r"exceeds? (the )?(max_)?session[_-]len", "https://github.com/InternLM/lmdeploy"),
-    ("Replicate", r"prompttoolong|E1002\b", "https://replicate.com/docs/reference/error-codes"),
-    ("GitHub Models", r"max size: \d+ tokens", "cline/cline#995"),
-    ("GitHub Copilot", r"token count of \d+ exceeds the limit of", "microsoft/copilot-intellij-feedback#94"),
-    ("Cloudflare Workers AI", r"exceeded this model context window", "UKGovernmentBEIS/inspect_ai#1665"),
-    ("watsonx", r"input tokens .{0,20}cannot exceed the total tokens limit", "https://www.ibm.com/docs/watsonx"),
-    ("Databricks", r"exceeds? (the )?maximum allowed content length", "https://docs.databricks.com/machine-learning"),
-    ("Volcengine Ark", r"exceed max message tokens", "https://www.volcengine.com/docs/82379/1299023"),
-    ("ERNIE", r"max input characters is|the length of the (prompt|messages) exceeds", BAIDU),
-    ("TabbyAPI", r"prompt length \d+ is greater than max_seq_len", "https://github.com/theroyallab/tabbyAPI"),
-    ("Lemonade", r"maximum allowed prompt length", "lemonade-sdk/lemonade#133"),
-    ("GPT4All", r"prompt size exceeds the context window", "nomic-ai/gpt4all#664"),
-    ("LiteLLM", r"contextwindowexceedederror", "https://docs.litellm.ai/docs/exception_mapping"),
-    (
-        "in Chinese",
-        r"(上下文|输入|提示词?|prompt|消息).{0,12}(过长|超长|超出|超过)|超过.{0,10}(最大|模型).{0,10}(长度|上下文|token)",
-        "baichuan-inc/baichuan-13b#38",
-    ),
-)
-# What many write so, and what a limit of another field may be written like: tried after the limits.
-OVERFLOWS_OF_ANY: Final = _words(
-    _K.CONTEXT_TOO_LONG,
-    ("any", r"context[ _]?(length|window|size|limit)|maximum context", OPENROUTER),
-    ("any", r"too many (input |prompt )?tokens|maximum number of tokens|input_tokens: \d+ > \d", OPENROUTER),
-    ("any", r"\btokens?\b.{0,60}\bexceeds? (the |a )?(model'?s? )?(max|limit|token)", OPENROUTER),
-    ("any", r"(number of|total|input|prompt|requested)\W?_?(input |prompt )?tokens?\b.{0,40}\bexceed", OPENROUTER),
-    ("any", r"\b(prompt|input)\b.{0,20}\d+ tokens.{0,40}(only supports|limit|max|exceed)", OPENROUTER),
-    (
-        "any",
-        r"\b(prompt|text|conversation)\b.{0,30}(too (long|large)|longer than|exceeds? (the )?(model|limit|max))",
-        OPENROUTER,
-    ),
-    (
-        "any",
-        r"\binput( text)? (is )?(too (long|large)|longer than)|large for (the|this) context|context overflow",
-        OPENROUTER,
-    ),
-    ("any", r"sequence length.{0,30}exceed|max(imum)? (input|sequence) length", OPENROUTER),
-    (
-        "any",
-        r"\b(prompt|input|message|request)s? (is |are |was |were )?too long|token limit (was |is )?(reached|exceeded)",
-        OPENROUTER,
-    ),
-    ("any", r"exceeds? (the )?(model'?s )?(maximum |max )?(allowed )?(input |prompt )?(token|context)", OPENROUTER),
-    (
-        "vLLM, llama.cpp, TabbyAPI",
-        r"\b(max_model_len|max_seq_len|max_position_embeddings|max_context_len\w*|n_ctx|num_ctx|ctx[_-]size)\b",
-        "https://docs.vllm.ai/en/latest/configuration/engine_args.html",
-    ),
-    ("llama.cpp", r"context shift|context (is )?full|out of context", "ggml-org/llama.cpp#15780"),
-    ("Lucebox", r"prompt \+ max_tokens exceeds", "Luce-Org/lucebox#423"),
-    (
-        "TGI",
-        r"(inputs?|tokens).? \+ .?max_(new_)?tokens.? must be|length of (the )?(input|prompt|messages?) must",
-        TGI,
-    ),
-    (
-        "any",
-        r"\b(prompt|context|conversation|chat|input sequence|messages?)\b.{0,30}\b(too (long|large)\b)|prompt_too_long",
-        OPENROUTER,
-    ),
-    (
-        "any",
-        r"\b(input|prompt|prefill|messages?)[_ ](token[_ ])?(length|size|count)\b.{0,30}(exceed|larger|greater"
-        r"|longer|must be|> ?\d)",
-        "earendil-works/pi#4943",
-    ),
-    (
-        "any",
-        r"\d+ tokens (> ?\d|long\b.{0,40}supports)|token count\b.{0,20}exceed"
-        r"|supports? .{0,20}tokens of context|prompt[_ ]tokens.{0,40}> ?\d",
-        "earendil-works/pi#5677",
-    ),
-    (
-        "any",
-        r"(shorten|reduce) (your|the) (prompt|input|messages?|conversation|context|number of messages)"
-        r"|max(imum)? (prompt|context)\b|for (the|this) (model'?s )?context",
-        OPENROUTER,
-    ),
-    ("in Chinese", r"(上下文|tokens? ?(总)?数量?|长度).{0,8}超", ZHIPU),
-    ("any", r"messages?[\w.\[\]]*'?: string too long|\bstring too long\b(?!.{0,60}length \d{1,4}\b)", OPENROUTER),
-)
-
-# Too long, but not the context: an id, a name, a tag. Another model may take it.
-SHORT_FIELDS: Final = _words(
+# A short field is too long (an id, a name, a tag), not the context. Another model may accept the field.
+SHORT_FIELDS: Final = words(
     _K.REJECTED,
     (
         "OpenAI",
@@ -189,11 +32,12 @@ SHORT_FIELDS: Final = _words(
         "langchain-ai/langgraph#248",
     ),
     ("any", r"\bname['\"`]?: string does not match pattern", "langchain-ai/langgraph#248"),
+    ("any", r"\b(tool|function)( |s\b).{0,20}description (is )?too long", OPENAI),
 )
 
-# A limit of this model, which another one may not have.
+# A limit of this model. Another model may not have the limit.
 LIMITS: Final = (
-    *_words(
+    *words(
         _K.REJECTED,
         (
             "OpenAI",
@@ -217,7 +61,41 @@ LIMITS: Final = (
             r"(exceed|larger|greater|too (large|high|big)|maximum (allowed|value)|cannot be|should be (less|at most))",
             "tashfeenahmed/freellmapi#980",
         ),
-        ("OpenAI", r"array too long\. expected an array", OPENAI),
+        ("OpenAI", r"\barray too long\b|must contain the word .?json", "reVrost/go-openrouter#21"),
+        (
+            "OpenAI, llama.cpp",
+            r"invalid schema for (function|response_format|tool)"
+            r"|(failed to \w+|invalid|unsupported) (the )?(grammar|samplers?)\b",
+            "prism-php/prism#813",
+        ),
+        (
+            "any",
+            r"maximum number of (images|files|tools|documents|videos|pages)|too many pages"
+            r"|\b(file|audio|video|pdf|document)( size)? (is )?too (large|long|big)",
+            "https://docs.anthropic.com/en/docs/build-with-claude/pdf-support",
+        ),
+        (
+            "vLLM",
+            r"only supports? (a )?single tool|supports? at most \d+ (image|tool|file|audio|video)",
+            "diegosouzapw/OmniRoute#3044",
+        ),
+        (
+            "Anthropic",
+            r"maximum of \d+ blocks with cache_control",
+            "https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching",
+        ),
+        (
+            "Anthropic",
+            r"`?temperature`? and `?top_p`? cannot both"
+            r"|(temperature|top_p|top_k)['\"`]? (is deprecated|may only be set)"
+            r"|thinking may not be enabled|greater than .{0,3}thinking\.budget",
+            "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking",
+        ),
+        (
+            "any",
+            r"tool[ _]?choice.{0,40}must be",
+            "https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking",
+        ),
         (
             "Google, Copilot",
             r"more than \d+ (tools|functions)|number of (tools|functions) exceeds"
@@ -252,7 +130,7 @@ LIMITS: Final = (
             "https://platform.openai.com/docs/guides/structured-outputs",
         ),
     ),
-    *_words(
+    *words(
         _K.UNSUPPORTED,
         (
             "vLLM",
@@ -276,14 +154,19 @@ LIMITS: Final = (
             "https://api-docs.deepseek.com",
         ),
         ("serde", r"unknown variant .?(image_url|input_audio|file)", "https://serde.rs"),
+        (
+            "OpenRouter, Google",
+            r"(reasoning|thinking) is (mandatory|required)|only works in thinking mode|budget -?\d+ is invalid",
+            "https://openrouter.ai/docs/use-cases/reasoning-tokens",
+        ),
     ),
 )
 
 MAX_TOKENS: Final = frozenset(sign.pattern for sign in LIMITS if "tokens" in sign.pattern)
-"""Those that speak of the longest answer: the model's own limit, not its context."""
+"""The patterns of LIMITS that concern the longest answer: the model's own limit, not its context."""
 
-# A field that the server does not know; another one may.
-UNKNOWN_FIELDS: Final = _words(
+# A field that the server does not know. Another server may know the field.
+UNKNOWN_FIELDS: Final = words(
     _K.REJECTED,
     ("OpenAI", r"(unrecognized|unknown|unexpected) (request )?(argument|parameter|field|key|property|name)", OPENAI),
     ("pydantic", r"extra (inputs|fields) (are )?not permitted|extra_forbidden", "avante-corp/avante.nvim#2347"),
@@ -296,8 +179,8 @@ UNKNOWN_FIELDS: Final = _words(
     ("Python", r"unexpected keyword argument", "https://docs.python.org/3/library/exceptions.html#TypeError"),
 )
 
-# What this reader of the history does not take from another one's.
-HISTORIES: Final = _words(
+# Parts of the history that this provider refuses because another provider wrote them.
+HISTORIES: Final = words(
     _K.REJECTED,
     ("OpenAI", r"\bitem (with id )?['\"`]?(rs|msg|fc|ws|item)_\w*", "langchain-ai/langchain#37777"),
     ("OpenAI", r"encrypted[ _]content|invalid_encrypted_content", "openai/codex#3573"),
@@ -316,15 +199,51 @@ HISTORIES: Final = _words(
     (
         "Anthropic, Mistral",
         r"tool_use.{0,60}without.{0,20}tool_result|unexpected .?tool_use_id|does not support assistant message prefill"
-        r"|conversation must end with a user|roles must alternate|expected last role|unexpected role",
+        r"|conversation must end with a user|roles must alternate|expected last role|unexpected role"
+        r"|ending with an assistant message",
         "https://docs.anthropic.com/en/api/errors",
+    ),
+    (
+        "Anthropic",
+        r"(content blocks|messages?).{0,20}must (be|have) non-empty|cannot end with trailing whitespace",
+        "https://docs.anthropic.com/en/api/errors",
+    ),
+    (
+        "Google",
+        r"function call turn|number of function response parts"
+        r"|contents(\.parts)?:? (must not be empty|is not specified)",
+        "https://ai.google.dev/gemini-api/docs/function-calling",
+    ),
+    (
+        "Mistral, DashScope",
+        r"same number of function calls and responses|assistant messages at the end of the list"
+        r"|prefill is incompatible",
+        "https://docs.mistral.ai",
+    ),
+    (
+        "templates of local servers",
+        r"jinja exception|system message must be (at|the) |only one system message|after the optional system message"
+        r"|conversation roles must|only (system|user).{0,40}roles are supported"
+        r"|error rendering (the )?(prompt|template)",
+        "https://github.com/ggml-org/llama.cpp/blob/master/docs/function-calling.md",
     ),
 )
 
-# One item that the request names, or one value: nothing about the model.
+# The model has written what its server cannot read: its own failure.
+MALFORMED: Final = words(
+    _K.BAD_ANSWER,
+    (
+        "Groq, llama.cpp",
+        r"failed_generation|tool call validation failed|failed to (call a function|generate json|parse tool call)"
+        r"|failed to parse input at pos",
+        "https://console.groq.com/docs/tool-use",
+    ),
+)
+
+# A refused item or value of the request. The refusal is not about the model.
 ITEMS: Final = (
     *HISTORIES,
-    *_words(
+    *words(
         _K.REJECTED,
         (
             "OpenAI",
@@ -339,7 +258,7 @@ ITEMS: Final = (
     ),
 )
 
-POLICIES: Final = _words(
+POLICIES: Final = words(
     _K.CONTENT_POLICY,
     ("Azure", r"content management polic|responsibleaipolicy", "https://learn.microsoft.com/azure/ai-foundry/openai"),
     (
@@ -367,8 +286,8 @@ POLICIES: Final = _words(
     ("Bedrock", r"blocked by (the |our )?content filters|considered (unsafe|harmful)", BEDROCK),
 )
 
-# Names that are no model of the endpoint.
-BAD_IDS: Final = _words(
+# The endpoint does not have the model.
+BAD_IDS: Final = words(
     _K.NOT_FOUND,
     ("OpenRouter", r"not a valid model\b|no endpoints found for|unknown model", OPENROUTER),
     (
@@ -396,7 +315,7 @@ BAD_IDS: Final = _words(
     ("in Chinese", r"模型.{0,10}不存在", ZHIPU),
 )
 
-NO_SUPPORT: Final = _words(
+NO_SUPPORT: Final = words(
     _K.UNSUPPORTED,
     (
         "OpenRouter",
@@ -409,6 +328,7 @@ NO_SUPPORT: Final = _words(
         r"|unsupported (value|parameter|image|content|feature|keyword)",
         "zed-industries/zed#36094",
     ),
+    ("Google", r"\b(is|are) (not enabled|unsupported)\b", "https://ai.google.dev/gemini-api/docs/models"),
 )
 _PRIVACY: Final = r"data polic|privacy|paid model training"
 _REGION: Final = r"user location is not supported|not (available|supported) in your (country|region)|country, region"
@@ -422,7 +342,8 @@ _LIMITED: Final = (
 )
 _EMPTY: Final = (
     r"insufficient (account )?(balance|credits?|funds)|credit balance is too low|used all available credits"
-    r"|(monthly )?spending limit|account .{0,40}(suspended|overdue|in arrears)|out of credits|余额不足|欠费"
+    r"|(monthly )?spending limit|insufficient_quota|account is not active"
+    r"|account .{0,40}(suspended|overdue|in arrears)|out of credits|余额不足|欠费"
 )
 _KEY: Final = (
     r"api[ -_]?key (is )?(not valid|invalid|expired|missing|not found|incorrect)|invalid (authentication|token)"
@@ -433,40 +354,52 @@ _FULL: Final = (
     r"|no available (server|channel|worker|replica|instance)|model is (currently )?(loading|starting|busy|warming)"
     r"|server (is )?busy|high (demand|traffic|load)|insufficient capacity|engine is (busy|not ready)|系统繁忙|负载"
 )
+_UNLOADED: Final = (
+    r"model (was |is |has been )?(unloaded|crashed)|(failed|unable) to load( the)? model|model has crashed"
+)
 _SLOW: Final = r"timed? ?-?out|deadline exceeded|took too long"
 
 
 def _any(kind: FailureKind, pattern: str) -> tuple[Sign, ...]:
-    return _words(kind, ("any", pattern, OPENROUTER))
+    return words(kind, ("any", pattern, OPENROUTER))
 
 
-# The first match in the message says what is meant within the kind that the status or the type named.
+# By the kind from the status or the code: the patterns that refine the kind. The first match decides.
 REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
-    _K.NOT_FOUND: (*_any(_K.FORBIDDEN, f"{_PRIVACY}|{_REGION}"), *ITEMS, *BAD_IDS, *NO_SUPPORT),
+    _K.NOT_FOUND: (*_any(_K.FORBIDDEN, f"{_PRIVACY}|{_REGION}"), *OVERFLOWS, *ITEMS, *BAD_IDS, *NO_SUPPORT),
     _K.INVALID_REQUEST: (
         *_any(_K.RATE_LIMITED, _PER_TIME),
         *SHORT_FIELDS,
         *OVERFLOWS,
+        *MALFORMED,
         *LIMITS,
         *HISTORIES,
+        *UNKNOWN_FIELDS,
         *OVERFLOWS_OF_ANY,
         *ITEMS,
         *POLICIES,
+        *_any(_K.CONTENT_POLICY, r"\b(input|prompt|content|text|request)\b.{0,20}\bflagged\b"),
         *BAD_IDS,
         *_any(_K.CREDITS, _EMPTY),
         *_any(_K.AUTH, _KEY),
         *_any(_K.FORBIDDEN, _REGION),
         *NO_SUPPORT,
-        *UNKNOWN_FIELDS,
+        *_any(_K.UNAVAILABLE, _UNLOADED),
         *_any(_K.OVERLOADED, r"overloaded|at capacity|no healthy upstream"),
         *_any(_K.RATE_LIMITED, r"rate[- _]?limit (reached|exceeded)|too many requests"),
     ),
     _K.UNAVAILABLE: (
         *OVERFLOWS,
+        *MALFORMED,
         *LIMITS[:1],
+        *HISTORIES,
         *_any(_K.REJECTED, r"too many (images|files|tools)"),
         *_any(_K.CONTENT_POLICY, r"content management polic|prohibited_content|data_?inspection_?failed"),
-        *_any(_K.RATE_LIMITED, r"too many requests|rate[- _]?limit (reached|exceeded)|\bstatus( code)?:? 429"),
+        *_any(
+            _K.RATE_LIMITED,
+            r"too many requests|rate[- _]?limit (reached|exceeded)|\bstatus( code)?:? 429|request limit reached"
+            r"|resource ?exhausted",
+        ),
         *_any(_K.OVERLOADED, r"overloaded|at capacity|no healthy upstream|no available (server|channel|worker)"),
         *_any(_K.REJECTED, r"unexpected keyword argument"),
     ),
@@ -489,7 +422,7 @@ REFINEMENTS: Final[Mapping[FailureKind, tuple[Sign, ...]]] = {
     _K.UNSUPPORTED: tuple(sign for sign in OVERFLOWS if "string too long" in sign.pattern),
 }
 
-# The message alone, where nothing else says anything; the first match holds.
+# Used if only the message reveals the kind. The first match decides.
 MESSAGES: Final = (
     *_any(_K.MODERATION, _MODERATION),
     *_any(_K.GUARDRAIL, _GUARDRAIL),
@@ -497,8 +430,10 @@ MESSAGES: Final = (
     *_any(_K.RATE_LIMITED, rf"{_LIMITED}|{_PER_TIME}|error code: 1015"),
     *_any(_K.CREDITS, rf"credits|key limit exceeded|payment required|monthly limit|billing|{_EMPTY}"),
     *OVERFLOWS,
+    *MALFORMED,
     *LIMITS,
     *HISTORIES,
+    *UNKNOWN_FIELDS,
     *OVERFLOWS_OF_ANY,
     *_any(_K.FORBIDDEN, _PRIVACY + r"|\bregion\b|country|terms of service|error code: 10(06|07|08|09|20)"),
     *POLICIES,
@@ -520,13 +455,12 @@ MESSAGES: Final = (
     ),
     *_any(_K.OVERLOADED, _FULL),
     *_any(_K.FORBIDDEN, r"forbidden|permission|not allowed|only management keys|access denied"),
-    *UNKNOWN_FIELDS,
     *_any(
         _K.INVALID_REQUEST, r"invalid|bad request|unprocessable|too large|precondition|must (have|be|contain)|malformed"
     ),
 )
 
-# Whose credits, and whose rate limit: the whole account's, or that of all free models.
+# The scope of a failure: the credits of the whole account, or the rate limit of all free models.
 ACCOUNT_EMPTY: Final = rf"insufficient credits|negative .{{0,10}}balance|no credits|{_EMPTY}"
 FREE_MODELS: Final = r"free-models-per-|free model requests"
 AFFORDABLE: Final = r"can only afford (\d[\d,]{0,11})|token capacity required, (\d[\d,]{0,11}) available"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import select
 import socket
 import ssl
@@ -16,6 +17,12 @@ import httpcore2
 
 from .chunks import Chunks
 
+UNACKNOWLEDGED_SECONDS = 20.0
+"""Seconds in which the other side's machine must acknowledge what was sent, where the system can be told (Linux).
+
+A kept connection that a router in between has forgotten takes a request and gives no sign. Then it is lost after this
+time, and the request is sent again on a new one (`pool`); the system itself would try for 15 minutes (RFC 5482).
+"""
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WRITE_BYTES = 256 * 1024
 
@@ -39,11 +46,27 @@ class Backend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        made = await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        options = [*(socket_options or ()), *_unacknowledged()]
+        made = await self._inner.connect_tcp(host, port, timeout, local_address, options)
         transport = getattr(getattr(made, "_stream", None), "_transport", None)
         if isinstance(transport, asyncio.BaseTransport):
             self._transports.add(transport)
         return JoinedStream(made)
+
+
+@functools.cache
+def _unacknowledged() -> tuple[tuple[int, int, int], ...]:
+    """The socket option for `UNACKNOWLEDGED_SECONDS`; empty where the system does not know it."""
+    name = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if name is None:
+        return ()
+    option = (socket.IPPROTO_TCP, name, int(UNACKNOWLEDGED_SECONDS * 1000))
+    try:
+        with socket.socket() as one:
+            one.setsockopt(*option)
+    except OSError:
+        return ()
+    return (option,)
 
 
 class JoinedStream(httpcore2.AsyncNetworkStream):

@@ -124,13 +124,11 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
     for modality in _listed(params, "modalities"):
         if modality != "text":
             found.add(f"{modality}_output")
-    length, counts = 0, may_be_long(size) and not _shortened(params)
-    for message in messages:
-        content = message.get("content")
+    contents = [message.get("content") for message in messages]
+    for content in contents:
         if isinstance(content, list):
             found.update(_PARTS[kind] for part in content if (kind := _kind(part)) in _PARTS)
-        if counts:
-            length += _length(content)
+    length = _length(contents) if may_be_long(size) and not _shortened(params) else 0
     return Needs(frozenset(found), length // CHARACTERS_PER_TOKEN if length > _SHORT_BYTES else 0)
 
 
@@ -161,11 +159,20 @@ def _shortened(params: Mapping[str, Any]) -> bool:
     )
 
 
-def _length(content: object) -> int:
-    """The characters of a message's text. Runs of blanks count almost 0, because a tokenizer makes them one token."""
-    parts: Sequence[Any] = content if isinstance(content, list) else ({"text": content},)
-    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
-    return sum(len(text) - 2 * (text.count("  ") + text.count("\t\t")) for text in texts if isinstance(text, str))
+def _length(contents: Sequence[object]) -> int:
+    """The characters of the messages' texts. Runs of blanks count almost 0: a tokenizer makes them one token."""
+    texts: list[str] = []
+    for content in contents:
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            parts = (part.get("text") for part in content if isinstance(part, Mapping))
+            texts += [text for text in parts if isinstance(text, str)]
+    length = sum(map(len, texts))
+    if length <= _SHORT_BYTES:
+        return length  # fits every model, whatever its blanks
+    whole = "\n".join(texts)
+    return length - 2 * (whole.count("  ") + (whole.count("\t\t") if "\t" in whole else 0))
 
 
 def wants_json(params: Mapping[str, Any]) -> bool:

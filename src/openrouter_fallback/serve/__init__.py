@@ -1,14 +1,15 @@
-"""The chain behind an OpenAI-compatible HTTP server, for other languages and for tools that know only a base URL.
+"""An OpenAI-compatible HTTP server for a chain of models, for other languages and for tools that need a base URL.
 
-An application over the public names of the core. One request goes one way:
+The server uses only the public names of the core. A request passes through these modules in order:
 
-    connection      uvicorn's, with a time limit for headers and JSON errors
-    app             Host, route, API key, bounds
+    connection      uvicorn's connection, with a time limit for headers, and errors as JSON
+    app             checks the Host header, the route, the API key and the limits
     bodies          bytes -> a checked request
     chains          `model` -> the routing of the call
-    calls           the call; leaving and draining end it
-    chunks          pieces -> OpenAI's chunks; errors: an exception -> OpenAI's and OpenRouter's error object
-    metrics, log    what was learnt of it: numbers, and one line
+    calls           makes the call; ends it when the client disconnects or the server stops
+    chunks, errors  pieces -> OpenAI's chunks; an exception -> OpenAI's error object with OpenRouter's `metadata`
+    files           the limits that the limit of open files allows
+    metrics, log    the Prometheus metrics, and one line in the access log
 """
 
 try:

@@ -1,6 +1,6 @@
-"""Who may call: API keys with a name and the chains that each may use, and the Host header on loopback.
+"""Access control: the server's API keys, the chains that each key may use, and the check of the Host header.
 
-Keys are kept as SHA-256 digests and compared in constant time, all of them for every request.
+Keys are stored as SHA-256 digests. Every request is compared with all keys, in constant time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCHEME = b"bearer "
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A caller. `chains` are the values of `model` that it may use; None: all."""
+    """An API key of the server. `chains` are the values of `model` that the key may use; None allows all."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -34,13 +34,13 @@ class ApiKey:
 
     @classmethod
     def of(cls, name: str, key: str, chains: Iterable[str] | None = None) -> ApiKey:
-        """A key as its caller sends it. Raises `ConfigError` for one that could be guessed."""
+        """An `ApiKey` from the plain key. Raises `ConfigError` for a key that is too short to be safe."""
         if len(key) < MIN_CHARACTERS:
             raise ConfigError(f"the API key {name!r} is too short: it needs at least {MIN_CHARACTERS} characters")
         return cls(name, digest(key.encode()), None if chains is None else frozenset(chains))
 
     def may_use(self, chain: str) -> bool:
-        """Whether this caller may name `chain` as its model."""
+        """Whether this key may use `chain` as the `model` of a request."""
         return self.chains is None or chain in self.chains
 
 
@@ -76,7 +76,7 @@ class _File(BaseModel):
 
 
 class ApiKeys:
-    """The keys of a server; empty: anybody may call."""
+    """The API keys of a server. Without keys, every request is accepted."""
 
     def __init__(self, keys: Sequence[ApiKey] = ()) -> None:
         for what, values in (("name", [key.name for key in keys]), ("key", [key.digest for key in keys])):
@@ -95,7 +95,7 @@ class ApiKeys:
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | None = None) -> ApiKeys:
-        """The keys of a YAML file, and that of `SERVE_API_KEY`, which is called `default`. Raises `ConfigError`."""
+        """The keys of a YAML file, and the key of `SERVE_API_KEY` with the name `default`. Raises `ConfigError`."""
         keys = [] if file is None else _read(file)
         given = os.environ.get(KEY_ENV)
         if given:
@@ -103,7 +103,7 @@ class ApiKeys:
         return cls(keys)
 
     def caller(self, authorization: Sequence[bytes]) -> ApiKey:
-        """The caller by the request's `Authorization` headers. Raises `Refused` (401)."""
+        """The `ApiKey` of the request's `Authorization` headers. Raises `Refused` (401) without a valid key."""
         if not self._keys:
             return ANYBODY
         found = None
@@ -124,12 +124,12 @@ class ApiKeys:
 
 
 def digest(key: bytes) -> bytes:
-    """What is kept of a key."""
+    """The SHA-256 digest of a key."""
     return hashlib.sha256(key).digest()
 
 
 def check_host(hosts: Sequence[bytes]) -> None:
-    """Refuse a name that is not this machine's: a page of another site could have bound it to loopback (403)."""
+    """Raise `Refused` (403) unless the Host header is a loopback name. This prevents DNS rebinding by web pages."""
     host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():

@@ -1,4 +1,4 @@
-"""The ASGI application: which request is answered how, and who is refused before a model is called."""
+"""The ASGI application: the routes, and the checks that refuse a request before a model is called."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXPOSED = ("retry-after", "x-request-id", "x-openrouter-fallback-attempts", "x-
 
 
 class _Request:
-    """One request: where its parts are, and its response."""
+    """One request: its parts, and the `Reply` that answers it."""
 
     def __init__(self, scope: Message, receive: Receive, send: Send, options: Options) -> None:
         self.path: str = scope["path"]
@@ -39,17 +39,17 @@ class _Request:
         self.record = Record(uuid4().hex)
         length = self.headers.get(b"content-length", b"0").strip(b"0")
         self.unread = bool(length) or b"transfer-encoding" in self.headers
-        """Whether there is a body that nobody has read yet."""
+        """Whether the request has a body that has not been read yet."""
         self._bounds = options.bounds
         connection = (scope.get("state") or {}).get("connection")
         self.reply = Reply(send, self.record, connection, options.bounds.write_seconds)
 
     def all(self, name: bytes) -> list[bytes]:
-        """Every header of this name."""
+        """The values of all headers with this name."""
         return [value for key, value in self.fields if key == name]
 
     async def refuse(self, problem: Problem) -> None:
-        """Answer; where a body is unread, read it for a while so that the client sees the answer, then close."""
+        """Send the error. An unread body is read for a limited time, so that the client sees the error; then close."""
         reply = self.reply
         if not self.unread:
             await reply.refuse(problem)
@@ -65,14 +65,14 @@ class _Request:
 
 
 class App:
-    """The server's application. It subscribes to the events of `client`, and never closes it."""
+    """The server's application. It subscribes to the events of `client`, and never closes `client`."""
 
     def __init__(self, client: FallbackClient, options: Options | None = None) -> None:
         self.options = options or Options()
         self.draining = False
-        """Whether the server stops: no call begins any more."""
+        """Whether the server is stopping, so that no new call begins."""
         self.under_way = 0
-        """Calls, from the first byte of their body to the last one of their answer."""
+        """The number of active calls, each from the first byte of its body to the last byte of its answer."""
         self._calls: set[Call] = set()
         self._client = client
         self._chains = Chains(client.config)
@@ -106,17 +106,17 @@ class App:
         await self._inner(scope, receive, send)
 
     def drain(self) -> None:
-        """End the calls that are still under way, each with an error."""
+        """End all active calls, each with an error."""
         for call in [*self._calls]:
             call.drain()
 
     def _admit(self, version: str, headers: list[tuple[bytes, bytes]]) -> None:
-        """Refuse what is hostile on its face, whatever it asks for."""
+        """Check version, headers and Host of any request. Raises `Refused`."""
         names = [name for name, _ in headers]
         if version not in _VERSIONS:
             raise Refused(505, "This server speaks HTTP/1.1.", code="invalid_http", close=True)
         if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
-            # A proxy before this server may go by another length, and take a part of the body for a request.
+            # Request smuggling: a proxy could use the other length, and treat a part of the body as a request.
             message = "Transfer-Encoding excludes Content-Length, and HTTP/1.0 does not have it."
             raise Refused(400, message, code="ambiguous_length", close=True)
         if sum(len(name) + len(value) for name, value in headers) > self.options.bounds.header_bytes:
@@ -176,7 +176,7 @@ class App:
         if self.under_way >= self.options.bounds.calls:
             message = f"{self.options.bounds.calls} calls are under way, the most that this server makes at a time."
             raise Refused(503, message, code="busy", type="server_error", retry_after=1, close=True)
-        self.under_way += 1  # before the first await: whoever still sends its body has its place
+        self.under_way += 1  # before the first await, so that a request whose body is still arriving counts
         try:
             await self._call(request, caller)
         finally:
@@ -219,7 +219,7 @@ class App:
         await request.reply.whole(200, b"ok\n", _TEXT)
 
     async def _ready(self, request: _Request) -> None:
-        # Open circuits are no reason not to be ready: without calls no model would recover.
+        # A server with open circuits is ready: without calls, no model would recover.
         await request.reply.whole(503 if self.draining else 200, b"draining\n" if self.draining else b"ready\n", _TEXT)
 
     async def _numbers(self, request: _Request) -> None:

@@ -1,4 +1,4 @@
-"""A request's body: read within its bounds, parsed, and checked before a model is called."""
+"""The body of a request: read within size and time limits, parsed, and checked before a model is called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[Message]]
 MAX_CHOICES = 128
 _LINGER_SECONDS = 5.0
 
-# Arguments of a call that are the server's own: a field of this name goes upstream as it is.
+# Arguments of the client's methods. A request's field with such a name is not an argument: it is sent upstream.
 _OWN = frozenset(inspect.signature(FallbackClient.astream).parameters) | {"extra_body"}
 _HANDLED = frozenset({"model", "models", "messages", "stream", "stream_options"})
 _NUMBER = (int, float)
@@ -55,12 +55,12 @@ _NAMES = {bool: "a boolean", dict: "an object", float: "a number", int: "an inte
 
 
 class Gone(Exception):
-    """The client has left before its request was complete."""
+    """The client disconnected before the request or the response was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request. `params` are passed on; `wants_usage`: the stream's last chunk tells the usage."""
+    """A checked request. `params` are passed on to the client. `wants_usage`: the stream's last chunk has the usage."""
 
     model: str
     models: tuple[str, ...]
@@ -71,7 +71,7 @@ class ChatRequest:
 
 
 async def read(headers: Mapping[bytes, bytes], receive: Receive, bounds: Bounds) -> bytes:
-    """The body. Raises `Refused`: 413 where it is too large, 408 where it comes too slowly; `Gone`."""
+    """The body. Raises `Refused` (413) if it is too large, `Refused` (408) if it arrives too slowly, or `Gone`."""
     if int(headers.get(b"content-length", b"0")) > bounds.body_bytes:
         raise _too_large(bounds)
     body = bytearray()
@@ -93,7 +93,7 @@ async def read(headers: Mapping[bytes, bytes], receive: Receive, bounds: Bounds)
 
 
 async def discard(receive: Receive, bounds: Bounds) -> None:
-    """Read what is left of a refused body, for a while: a client that still writes would not see the answer."""
+    """Read the rest of a refused body for a limited time. A client that is still sending would not see the answer."""
     try:
         async with asyncio.timeout(min(_LINGER_SECONDS, bounds.body_seconds)):
             while (message := await receive())["type"] == "http.request" and message.get("more_body"):
@@ -103,7 +103,7 @@ async def discard(receive: Receive, bounds: Bounds) -> None:
 
 
 def parse(headers: Mapping[bytes, bytes], body: bytes) -> ChatRequest:
-    """The request in a body. Raises `Refused` (400, 415)."""
+    """The request in a body. Raises `Refused` (400 for an invalid body, 415 for another content type)."""
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind != b"application/json":
         raise Refused(415, "The body must be JSON: send Content-Type: application/json.", code="unsupported_media_type")

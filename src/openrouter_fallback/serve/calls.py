@@ -1,4 +1,4 @@
-"""A call under way: its answer goes to the client as it comes, and it ends when the client leaves or time is up."""
+"""One active call: sends the answer as it arrives, and ends when the client disconnects or the server stops."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DRAINED = Problem(
 
 
 class Reply:
-    """The response to one request. `connection` is uvicorn's, to see whether the client reads."""
+    """The response to one request. `connection` is uvicorn's connection, which shows whether the client reads."""
 
     def __init__(self, send: Send, record: Record, connection: Any, write_seconds: float) -> None:
         self.begun = False
@@ -41,17 +41,17 @@ class Reply:
         self._write_seconds = write_seconds
 
     async def whole(self, status: int, content: bytes, headers: Sequence[tuple[bytes, bytes]] = (_JSON,)) -> None:
-        """A response in one piece."""
+        """Send a complete response."""
         await self.begin(status, [(b"content-length", b"%d" % len(content)), *headers])
         await self.write(content, more=False)
 
     async def refuse(self, found: Problem) -> None:
-        """An error."""
+        """Send an error."""
         self._record.code = found.body["error"]["code"]
         await self.whole(found.status, orjson.dumps(found.body), [_JSON, *found.headers])
 
     async def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Status and headers."""
+        """Send the status and the headers."""
         self.begun = True
         self._record.status = status
         identity = (b"x-request-id", self._record.id.encode())
@@ -60,7 +60,7 @@ class Reply:
         )
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
-        """A part of the body. Waits while the client does not read. Raises `Gone` where that takes too long."""
+        """Send a part of the body. Waits while the client does not read; raises `Gone` after `write_seconds`."""
         message = {"type": "http.response.body", "body": data, "more_body": more}
         if self._connection is None or not self._connection.flow.write_paused:
             await self._send(message)
@@ -88,7 +88,7 @@ class Call:
         self._left = self._drained = self._over = False
 
     async def run(self, routing: Mapping[str, Any], receive: Receive) -> None:
-        """Make the call and send its answer, or the error that it ended with."""
+        """Make the call, and send its answer or its error."""
         self._task = asyncio.current_task()
         watcher = asyncio.create_task(self._watch(receive))
         work = self._stream if self._asked.stream else self._answer
@@ -111,7 +111,7 @@ class Call:
             watcher.cancel()
 
     def drain(self) -> None:
-        """End the call: the server stops."""
+        """End the call with an error, because the server stops."""
         if self._task is not None and not self._over:
             self._drained = True
             self._task.cancel()
@@ -158,7 +158,7 @@ class Call:
             await self._reply.write(self._chunks.error(found), more=False)
 
     async def _watch(self, receive: Receive) -> None:
-        """End the call once the client has left."""
+        """Cancel the call when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
         if self._task is not None and not self._over:
@@ -173,7 +173,7 @@ class Call:
 
 
 def told(attempts: Sequence[Attempt], model: str) -> Headers:
-    """The response headers that say what was tried so far, and which model answers."""
+    """The response headers with the attempts so far and the answering model."""
     shown = [f"{a.model} {a.kind or 'answered'}{f' {a.status}' if a.kind and a.status else ''}" for a in attempts]
     headers: Headers = [(b"x-openrouter-fallback-attempts", _plain(", ".join(shown)))] if shown else []
     if model:

@@ -1,6 +1,7 @@
 """The `model` of a request chooses a chain: `default`, `task:...`, `tier:...`, `provider:...`, or a model id.
 
-Only what the configuration names can be chosen: its owner decides which models a caller can spend money on.
+A caller can choose only chains and models of the configuration. So the operator decides on which models a caller can
+spend money.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ DEFAULT = "default"
 
 
 class Chains:
-    """What can be chosen: the name of a chain -> the routing of a call."""
+    """The chains that a request can choose: maps a name to the routing of a call."""
 
     def __init__(self, config: FallbackConfig) -> None:
         default = config.chain()
@@ -31,17 +32,19 @@ class Chains:
         self._ids = frozenset(config.ids())
 
     def names(self, caller: ApiKey) -> list[str]:
-        """What this caller may choose."""
+        """The names that this caller may choose."""
         return [name for name in self._routes if caller.may_use(name)]
 
     def find(self, name: str, caller: ApiKey) -> Mapping[str, Any]:
         """The routing of one name. Raises `Refused`: 404 if there is no such name, 403 if the caller may not use it."""
         route = self._routes.get(name)
         if route is None:
-            near = did_you_mean(name[:200], self.names(caller))
+            names = self.names(caller)
+            near = did_you_mean(name[:200], names)
+            whole = f" {DEFAULT!r} is the whole chain." if DEFAULT in names else ""
             raise Refused(
                 404,
-                f"The model {name[:200]!r} does not exist here.{near} GET /v1/models lists what can be chosen.",
+                f"The model {name[:200]!r} does not exist here.{near}{whole} GET /v1/models lists what can be chosen.",
                 code="model_not_found",
                 param="model",
             )
@@ -56,7 +59,7 @@ class Chains:
         return route
 
     def choose(self, model: str, models: Sequence[str], caller: ApiKey) -> Mapping[str, Any]:
-        """The routing of a request. `models`: ids that follow `model`, as OpenRouter's parameter of this name."""
+        """The routing of a request. `models` are ids to call after `model`, as on OpenRouter. Raises `Refused`."""
         route = self.find(model, caller)
         if not models:
             return route

@@ -1,8 +1,8 @@
-"""Pieces as OpenAI's chunks, and the `openrouter_fallback` field: what was tried for an answer.
+"""Converts pieces to OpenAI's chunks, and makes the field `openrouter_fallback` with the attempts of a call.
 
-Every chunk of a stream has the same `id` and `created`; `model` names the model that wrote it. The finish reason is
-sent when the answer is complete, never before. The last chunk before `[DONE]` holds `openrouter_fallback`; a
-stream that ends otherwise ends with an `error` chunk, and without `[DONE]`.
+Every chunk of a stream has the same `id` and `created`. `model` names the model that wrote the chunk. The finish reason
+is sent when the answer is complete, never before. The last chunk before `[DONE]` has the field `openrouter_fallback`. A
+failed stream ends with an `error` chunk and without `[DONE]`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Chunks:
         self._begun: set[int] = set()
 
     def piece(self, piece: Piece) -> bytes:
-        """The event of a piece; nothing for a piece that only tells of seams."""
+        """The server-sent event of a piece; b"" for a piece that only reports seams."""
         raw = piece.raw
         if raw is None:
             raw = {"choices": [{"delta": {"content": piece.text}}]}
@@ -53,7 +53,7 @@ class Chunks:
         return _event(chunk)
 
     def end(self, completion: Completion) -> bytes:
-        """The finish reasons, the usage if it was asked for, and the end of the stream."""
+        """The last events: the finish reasons, the usage if the request wants it, and `[DONE]`."""
         raw = completion.raw
         head = {**(self._head or self._begin(raw)), "model": completion.model}
         choices = [
@@ -68,7 +68,7 @@ class Chunks:
         return events + _event({**last, "openrouter_fallback": summary(completion)}) + DONE
 
     def error(self, problem: Problem) -> bytes:
-        """The end of a stream that broke off, in OpenRouter's form."""
+        """The last event of a failed stream, in OpenRouter's form."""
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return _event({**(self._head or self._begin({})), "choices": [choice], **problem.body})
 
@@ -83,12 +83,12 @@ class Chunks:
 
 
 def body(completion: Completion) -> bytes:
-    """A whole answer."""
+    """The body of an answer that is not streamed."""
     return orjson.dumps({**completion.raw, "openrouter_fallback": summary(completion)})
 
 
 def summary(completion: Completion) -> dict[str, Any]:
-    """What was tried: attempts in order, the answering one last; where models changed in mid-answer; USD, seconds."""
+    """The field `openrouter_fallback`: the attempts in order (the last one answered), the seams, USD and seconds."""
     return {
         "model": completion.attempts[-1].model if completion.attempts else completion.model,
         "attempts": [attempt_object(attempt) for attempt in completion.attempts],

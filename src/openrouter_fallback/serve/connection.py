@@ -1,4 +1,4 @@
-"""One connection: uvicorn's, with a time limit for a request's headers, and errors in the server's own form."""
+"""A uvicorn connection with a time limit for the headers of a request, and with errors as JSON."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from uvicorn.server import ServerState
 
 from .errors import error_object
 
-# h11's names of states; h11 itself is uvicorn's affair.
-_IDLE, _MAY_ANSWER = "IDLE", ("IDLE", "SEND_RESPONSE")
+# Names of h11's states. Comparing names avoids an import of h11, which is uvicorn's dependency.
+_IDLE, _DONE, _MUST_CLOSE, _MAY_ANSWER = "IDLE", "DONE", "MUST_CLOSE", ("IDLE", "SEND_RESPONSE")
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
 _MESSAGES = {408: "The headers did not come in time.", 431: "The headers are too large."}
 
 
 class Connection(H11Protocol):
-    """Finds its way to the application as `scope["state"]["connection"]`."""
+    """One HTTP/1.1 connection. The application finds the connection in `scope["state"]["connection"]`."""
 
     header_seconds = 10.0
     most_connections = 4000
@@ -47,11 +47,20 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if str(self.conn.their_state) == _MUST_CLOSE:
+            return  # Their last request is complete; h11 would take a line break behind it for a broken request.
         super().data_received(data)
+        if self.flow.read_paused and str(self.conn.their_state) == _DONE:
+            self._read_on()
         if str(self.conn.their_state) != _IDLE:
             self._in_time()
         elif self._headers_due is None and not self.transport.is_closing():
             self._headers_due = self.loop.call_later(self.header_seconds, self._late)
+
+    def _read_on(self) -> None:
+        """Read while an answer is sent and a next request waits: else nobody would see that the client leaves."""
+        if len(self.conn.trailing_data[0]) < (self.config.h11_max_incomplete_event_size or 0):
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -59,7 +68,7 @@ class Connection(H11Protocol):
             self._in_time()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, with the status that h11 hints at."""
+        """Answer a request that is not valid HTTP, with the status that h11 suggests."""
         error = sys.exception()
         status = getattr(error, "error_status_hint", 400)
         self._refuse(status if status in _REASONS else 400)

@@ -1,7 +1,7 @@
-"""Errors as HTTP: the status, OpenAI's error object with OpenRouter's `metadata`, and what a client's retries read.
+"""HTTP errors: the status, OpenAI's error object with OpenRouter's `metadata`, and the headers for client retries.
 
-`x-should-retry: false` stands on each error after which the same request would only repeat what failed: the chain was
-tried already, and the openai clients would multiply the outage. A 429, and a 503 of a busy server, may be retried.
+An error has `x-should-retry: false` if a retry would only repeat a failed chain. Else the openai clients would multiply
+the load of an outage. A 429, and the 503 of a busy server, may be retried.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLOSE = (b"connection", b"close")
 
 
 class Refused(Exception):
-    """A request that is answered without a call. `close`: the connection ends with the answer."""
+    """A request that is refused without a call. `close`: the server closes the connection after the error."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as it is sent: status, body, headers."""
+    """An error response: status, body, headers."""
 
     status: int
     body: dict[str, Any]
@@ -76,7 +76,7 @@ class _Row:
     error_type: str
 
 
-# OpenRouter's `metadata.error_type` of refusals, by status.
+# OpenRouter's `metadata.error_type` of a refused request, by status.
 _ERROR_TYPES = {
     401: "authentication",
     403: "permission_denied",
@@ -87,7 +87,7 @@ _ERROR_TYPES = {
     503: "provider_overloaded",
 }
 _EXHAUSTED = _Row(503, "server_error", "all_models_failed", "provider_unavailable")
-# The operator's key, not the caller's: with a 401 callers would look for a mistake in their own.
+# An endpoint refused the operator's API key. The status is not 401, because the caller's key is correct.
 _UPSTREAM_KEY = _Row(502, "server_error", "upstream_authentication", "provider_unavailable")
 _ROWS: Mapping[type[FallbackError], _Row] = {
     AllModelsFailedError: _EXHAUSTED,
@@ -104,7 +104,7 @@ _ROWS: Mapping[type[FallbackError], _Row] = {
     SpendLimitError: _Row(402, "insufficient_quota", "spend_limit_exceeded", "payment_required"),
     StreamInterruptedError: _Row(502, "server_error", "stream_interrupted", "provider_unavailable"),
 }
-# What AllModelsFailedError is where every attempt failed in the same way.
+# The errors for an AllModelsFailedError of which every attempt failed with the same kind.
 _ALL_ALIKE: Mapping[FailureKind, _Row] = {
     FailureKind.NOT_FOUND: _Row(404, "invalid_request_error", "model_not_found", "not_found"),
     FailureKind.TIMED_OUT: _Row(504, "server_error", "timeout", "timeout"),
@@ -117,13 +117,13 @@ _UNKNOWN = _Row(500, "server_error", "server_error", "server")
 def error_object(
     message: str, type: str, code: str, error_type: str, param: str | None = None, **metadata: Any
 ) -> dict[str, Any]:
-    """OpenAI's `message`, `type`, `param` and `code`, and OpenRouter's `metadata.error_type`."""
+    """An error body with OpenAI's `message`, `type`, `param` and `code`, and OpenRouter's `metadata.error_type`."""
     metadata = {"error_type": error_type, **metadata}
     return {"error": {"message": message, "type": type, "param": param, "code": code, "metadata": metadata}}
 
 
 def problem(error: BaseException) -> Problem:
-    """What a failed call answers with."""
+    """The error response for the exception of a call."""
     if isinstance(error, Refused):
         return error.problem
     if not isinstance(error, FallbackError):
@@ -155,7 +155,7 @@ def _row(error: FallbackError) -> _Row:
 
 
 def attempt_object(attempt: Attempt, *, told: bool = False) -> dict[str, Any]:
-    """An attempt as JSON; `told`: with what its endpoint said."""
+    """An attempt as JSON. With `told`, the endpoint's message is included."""
     found: dict[str, Any] = {
         "model": attempt.model,
         "kind": attempt.kind,

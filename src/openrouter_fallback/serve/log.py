@@ -1,4 +1,4 @@
-"""The access log: one line of JSON for each call, without its prompt, its answer and its key."""
+"""The access log: one line of JSON for each call, without prompt, answer and API key."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SHOWN = 120
 
 @dataclass(slots=True)
 class Record:
-    """What is known of a request so far."""
+    """The facts about one request that are known so far."""
 
     id: str
     key: str = "-"
     model: str = "-"
     chain: str = "-"
-    """`model` where it exists, else "-": what may be a label."""
+    """The request's `model` if that chain exists, else "-". So a metric label has only configured values."""
     status: int = 0
     stream: bool = False
     outcome: str = "refused"
@@ -32,7 +32,7 @@ class Record:
     code: str | None = None
 
     def line(self, time: float, seconds: float) -> bytes:
-        """The line; `time` in epoch seconds."""
+        """The line. `time` is in epoch seconds; `seconds` is the duration of the request."""
         completion = self.completion
         usage = completion.usage if completion is not None else None
         said: dict[str, Any] = {
@@ -56,7 +56,7 @@ class Record:
 
 
 def write_to(stream: TextIO) -> None:
-    """Write the access log to a stream, line by line, and to nowhere else."""
+    """Write the access log to this stream only, line by line."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers = [handler]

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: what the server answered, and what its calls did upstream."""
+"""Prometheus metrics of the server's answers and of the calls' requests upstream."""
 
 from __future__ import annotations
 
@@ -14,37 +14,40 @@ from ..events import AttemptEnded, BreakerEvent, CallEnded, Event, FailedOver
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 DIRECTORY_ENV = "PROMETHEUS_MULTIPROC_DIR"
-"""Where several processes keep their numbers; read by prometheus_client when it is imported."""
+"""The environment variable with the directory in which several processes store their metrics.
+
+prometheus_client reads it on import.
+"""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 300)
 
 
 class Metrics:
-    """The numbers of one server; call it with the client's events."""
+    """The metrics of one server. An instance is a subscriber of the client's events."""
 
     def __init__(self, client: FallbackClient) -> None:
         self._pages = registry = CollectorRegistry()
         self.calls = Counter(
             "openrouter_fallback_calls",
-            "Requests for an answer.",
+            "Chat completion requests.",
             ("key", "chain", "status", "outcome"),
             registry=registry,
         )
         self.in_flight = Gauge(
             "openrouter_fallback_calls_in_flight",
-            "Calls under way.",
+            "Active calls.",
             multiprocess_mode="livesum",
             registry=registry,
         )
         self.first_token = Histogram(
             "openrouter_fallback_first_token_seconds",
-            "Seconds from the request to its first token, of streams.",
+            "Seconds from the request to the first token of a stream.",
             ("chain",),
             buckets=_SECONDS,
             registry=registry,
         )
         self.seconds = Histogram(
             "openrouter_fallback_call_seconds",
-            "Seconds from the request to the end of its answer.",
+            "Seconds from the request to the end of the answer.",
             ("chain",),
             buckets=_SECONDS,
             registry=registry,
@@ -54,13 +57,13 @@ class Metrics:
         )
         self._failovers = Counter(
             "openrouter_fallback_failovers",
-            "Calls that went on with another model.",
+            "Calls that were continued with another model.",
             ("model", "kind"),
             registry=registry,
         )
         self._seams = Counter(
             "openrouter_fallback_seams",
-            "Answers that another model went on with.",
+            "Answers that another model continued.",
             ("before", "after"),
             registry=registry,
         )
@@ -71,13 +74,13 @@ class Metrics:
             registry=registry,
         )
         self._cost = Counter("openrouter_fallback_cost_usd", "USD of all attempts.", ("model",), registry=registry)
-        if DIRECTORY_ENV in os.environ:  # several processes: what is read is what all of them have written there
+        if DIRECTORY_ENV in os.environ:  # several processes: the page shows the metrics that all of them have stored
             self._pages = CollectorRegistry()
             multiprocess.MultiProcessCollector(self._pages)
         self._pages.register(_Breakers(client))
 
     def __call__(self, event: Event) -> None:
-        """Count an event."""
+        """Update the metrics with an event of the client."""
         if isinstance(event, AttemptEnded):
             attempt = event.attempt
             self._attempts.labels(attempt.model, attempt.kind or "answered").inc()
@@ -92,7 +95,7 @@ class Metrics:
                 self._seams.labels(seam.before, seam.after).inc()
 
     def page(self) -> bytes:
-        """All numbers as they stand."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self._pages)
 
 
@@ -113,6 +116,6 @@ class _Breakers(Collector):
 
 
 def mark_dead(process: int) -> None:
-    """A process has ended: what is under way in it no longer counts."""
+    """Remove the active calls of a process that has ended."""
     if DIRECTORY_ENV in os.environ:
         multiprocess.mark_process_dead(process)

@@ -1,4 +1,4 @@
-"""What a server is told: where it listens, and its bounds."""
+"""The options of a server: its address, its API keys, and its limits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from .access import ApiKeys
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that a client may take up. Sizes in bytes, times in seconds.
+    """The limits for clients. Sizes are bytes, times are seconds.
 
-    `calls` are under way at a time; one more is refused with 503. `connections` are open at a time; one more is closed.
-    `header_seconds` and `body_seconds` are the time that
-    a client has to send its headers and its body, `write_seconds` the time that a client may read nothing while an
-    answer waits for it, `keep_alive_seconds` the time that an idle connection is kept.
+    - `calls`: the number of active calls. A further call is refused with 503.
+    - `connections`: the number of open connections. A further connection is closed.
+    - `header_seconds`, `body_seconds`: the time in which a client must send the headers and the body.
+    - `write_seconds`: the time for which a client may stop reading an answer.
+    - `keep_alive_seconds`: the time for which an idle connection is kept open.
     """
 
     body_bytes: int = 32 * 2**20
@@ -31,9 +32,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A server's options. Raises `ConfigError` where anybody could call: another host than loopback without API keys.
+    """The options of a server. Raises `ConfigError` for a host other than loopback without API keys.
 
-    `origins` may call from a browser (CORS); `drain_seconds`: how long calls under way may last after SIGTERM.
+    `origins` are the web origins that may call from a browser (CORS). `drain_seconds` is the time for which active
+    calls may continue after SIGTERM.
     """
 
     host: str = "127.0.0.1"
@@ -58,7 +60,7 @@ class Options:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Whether a host name or address is a loopback name or address."""
     if host == "localhost":
         return True
     try:

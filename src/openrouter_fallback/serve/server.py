@@ -1,7 +1,7 @@
-"""The server: its socket, its signals, and its end.
+"""The server process: the socket, the signals, and the shutdown.
 
-On SIGTERM or SIGINT no call begins any more and `/readyz` says so, while calls under way have `drain_seconds` to end;
-then each of them ends with an error, and the server stops. A second signal stops it at once.
+After SIGTERM or SIGINT no new call begins, and `/readyz` answers 503. Active calls may continue for `drain_seconds`.
+Then each remaining call ends with an error, and the server stops. A second signal stops the server at once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -16,17 +17,18 @@ import uvicorn
 from .. import ConfigError, FallbackClient
 from .app import App
 from .connection import Connection
+from .files import fitted
 from .metrics import mark_dead
 from .options import Options
 from .workers import run
 
 _LAST_WORDS_SECONDS = 2.0
 _SHUTDOWN_SECONDS = 5
-_BACKLOG = 2048
+_BACKLOG, _LEAST_BACKLOG = 2048, 16
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server for one `App`. `started` is called with the base URL once it listens."""
+    """A uvicorn server for one `App`. `started` is called with the base URL when the server listens."""
 
     def __init__(self, app: App, listener: socket.socket, started: Callable[[str], object] = str) -> None:
         bounds = app.options.bounds
@@ -40,14 +42,15 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
-                log_level="error",  # a line for each broken request would let anybody fill the log
+                log_level="error",  # with a line for each broken request, a client could fill the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_keep_alive=max(1, round(bounds.keep_alive_seconds)),
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
                 h11_max_incomplete_event_size=bounds.header_bytes + 64 * 2**10,
-                backlog=_BACKLOG,
+                # asyncio accepts as many at once before it tells of the first.
+                backlog=max(_LEAST_BACKLOG, min(_BACKLOG, bounds.connections // 2)),
             )
         )
         self._app = app
@@ -60,7 +63,7 @@ class Server(uvicorn.Server):
         self._on_started(url_of(self._listener))
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether the server ends."""
+        """Whether the server stops. uvicorn calls this method ten times a second."""
         if not self._app.draining:
             return await super().on_tick(counter)
         now = time.monotonic()
@@ -71,7 +74,7 @@ class Server(uvicorn.Server):
         return self.should_exit or not self._app.under_way or now >= self._deadline + _LAST_WORDS_SECONDS
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains, a second one ends."""
+        """Drain after the first signal; stop after the second signal."""
         if self._app.draining:
             self.should_exit = self.force_exit = True
         self._app.draining = True
@@ -80,10 +83,11 @@ class Server(uvicorn.Server):
 def serve(
     client: FallbackClient, options: Options, started: Callable[[str], object] = str, *, workers: int = 1
 ) -> None:
-    """Serve until a signal comes, in `workers` processes. Raises `ConfigError` if the address cannot be listened on.
+    """Run the server in `workers` processes until a signal arrives. Raises `ConfigError` if the address is unusable.
 
-    `started` is called with the base URL, once.
+    `started` is called once, with the base URL. The limits are lowered to what the limit of open files allows.
     """
+    options = replace(options, bounds=fitted(options.bounds))
     listener = bound(options)
     try:
         if workers == 1:
@@ -96,17 +100,17 @@ def serve(
 
 
 def url_of(listener: socket.socket) -> str:
-    """What a client takes for `https://api.openai.com/v1`."""
+    """The base URL for a client, in place of `https://api.openai.com/v1`."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def bound(options: Options) -> socket.socket:
-    """A socket on the options' address. Raises `ConfigError`."""
+    """A socket that is bound to the address of the options. Raises `ConfigError` if the address is unusable."""
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        # The protocol is named because asyncio sets TCP_NODELAY only where it is; without that an answer takes 40 ms.
+        # asyncio sets TCP_NODELAY only if the socket names its protocol. Without TCP_NODELAY an answer takes 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Several processes behind one socket: forked, told of signals, and replaced when one dies."""
+"""Worker processes that share one socket. The parent forks them, forwards signals, and replaces a dead worker."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _RESTART_SECONDS = 1.0
 
 
 def run(count: int, work: Callable[[], None], gone: Callable[[int], object] = int) -> None:
-    """Fork `count` processes that each do `work`, and wait until a signal has ended them all.
+    """Fork `count` processes that each run `work`. Return when a signal has ended all of them.
 
-    A process that ends before a signal came is replaced. `gone` is called with the id of each that has ended.
+    A process that ends without a signal is replaced. `gone` is called with the id of each process that has ended.
     """
     children: set[int] = set()
     stopping = False
@@ -47,7 +47,7 @@ def run(count: int, work: Callable[[], None], gone: Callable[[int], object] = in
 
 
 def _fork(work: Callable[[], None]) -> int:
-    # A signal between the fork and the child's own handlers would be lost.
+    # Signals are blocked from the fork until the child has set its own handlers, so that none is lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         pid = os.fork()
@@ -61,7 +61,7 @@ def _fork(work: Callable[[], None]) -> int:
 def _child(work: Callable[[], None]) -> NoReturn:
     status = 1
     try:
-        os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which tells the others once
+        os.setpgid(0, 0)  # Ctrl-C reaches only the parent, which forwards it once
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -153,6 +153,11 @@ BREAKERS = [
         health={"a": "open +0 -3 failing 7s"},
     ),
     Case(
+        "all left out, one attempt each: in the order of the chain, as a plain loop",
+        "a b", {"a": always(E503)}, "a!@0 b!@0", "b @1", before=left_out(a=-1, b=-3),
+        models={"a": {"attempts": 1}, "b": {"attempts": 1}},
+    ),
+    Case(
         "an endpoint left out: tried all the same, any status closes",
         "a b", {"a": always(E503)}, "a!@0 b@0", "b @1", before=cut_off("openrouter", -3),
         endpoints={"openrouter": "closed 0"},

@@ -8,7 +8,21 @@ from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ...support.timeline import MUTE, SILENT, START, Held, World, fails, ok
-from .words import E400, E500, E503, EMPTY, HEALTHY, ONE_FAILED, Case, always, cooling, cut_off, every, left_out
+from .words import (
+    E400,
+    E500,
+    E503,
+    EMPTY,
+    HEALTHY,
+    ONE_FAILED,
+    Case,
+    always,
+    cooling,
+    cut_off,
+    every,
+    left_out,
+    limited,
+)
 
 WHOLE = Limits(total=6.0, whole=True)
 
@@ -70,6 +84,16 @@ OVERDUE = [
         "a b", {"a": always(every(100, "text"))}, "a@0 b&@3", "b @4", limits=WHOLE, health={"a": ONE_FAILED},
     ),
     Case(
+        "a slow answer beside which another breaks off is not lost",
+        "a b", {"a": always(ok(40)), "b": always(((3, "text"), (4, EMPTY)))}, "a@0 b&@30", "a @40",
+        limits=Limits(total=300.0, whole=True), models={"a": {"attempts": 1}, "b": {"attempts": 1}},
+    ),
+    Case(
+        "the first whole answer wins, though the other has begun later",
+        "a b", {"a": always(ok(34)), "b": always(((3, "text"), (9, "answer")))}, "a@0 b&@30", "a @34",
+        limits=Limits(total=300.0, whole=True),
+    ),
+    Case(
         "a drip that is whole before the other wins",
         "a b", {"a": always(every(4, "text", "answer")), "b": always(ok(2))}, "a@0 b&@3", "a @4", limits=WHOLE,
     ),
@@ -81,6 +105,19 @@ OVERDUE = [
         "the last candidate is silent: at half of the time those that failed are called again beside it",
         "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@3", "a @4", limits=WHOLE,
         health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "the last candidate is silent in a stream: one that has refused is called again beside it",
+        "a b", {"a": always(E503, ok()), "b": always(SILENT)}, "a@0 b@0 a&@30", "a @31", streamed=True,
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "so is one that has cooled down meanwhile",
+        "a b", {"a": always(limited(5), ok()), "b": always(SILENT)}, "a@0 b@0 a&@30", "a @31", streamed=True,
+    ),
+    Case(
+        "one that has stalled is not: its first token could overtake a slow answer",
+        "a b", {"a": always(((1, "reasoning"),)), "b": always(ok(70))}, "a@0 b@31", "b @101", streamed=True,
     ),
     Case(
         "a drip, and the others have failed: the model once more beside itself, since it may have recovered",
@@ -237,10 +274,11 @@ TIMES = [
         "the deadline starts anew at a seam, not at each failure after it",
         "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
         "a@0 b@2 c@6", "DeadlineExceededError @12", streamed=True, limits=Limits(total=10, wall_clock=False),
+        models={"b": {"attempts": 1}},
     ),
     Case(
         "without a token nothing starts anew",
-        "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2", "DeadlineExceededError @10",
+        "a b", {"a": always(fails(E503, after=2)), "b": always(SILENT)}, "a@0 b@2 a&@6", "DeadlineExceededError @10",
         streamed=True, limits=Limits(total=10, wall_clock=False),
     ),
     Case(

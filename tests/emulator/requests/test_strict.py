@@ -13,6 +13,7 @@ from openrouter_fallback.emulator.requests.strict import RULES, SILENCE
 
 from ...cases.strict_histories import (
     ASKED,
+    BEGINNINGS,
     CLAUDE,
     EMPTY,
     ENCRYPTED,
@@ -62,8 +63,18 @@ def test_a_wrong_history_is_refused(
 
 def test_every_rule_has_a_history_that_breaks_it() -> None:
     elsewhere = {"openai_items", "anthropic_only_thinking"}
-    assert {row[0] for row in WRONG} == set(RULES) - elsewhere
+    assert {row[0] for row in (*WRONG, *BEGINNINGS)} == set(RULES) - elsewhere
     assert all(rule.source and rule.what for rule in (*RULES.values(), SILENCE))
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "fields", "said"),
+    [row[1:] for row in BEGINNINGS],
+    ids=[f"{b[0]}-{n}" for n, b in enumerate(BEGINNINGS)],
+)
+def test_a_wrong_beginning_is_refused(asker: Asker, model: str, messages: list[Json], fields: Json, said: str) -> None:
+    error = asker.post(model=model, messages=messages, **fields).json()["error"]
+    assert said in words(error["metadata"]["raw"])
 
 
 def test_an_item_that_nobody_stored(asker: Asker) -> None:

@@ -115,7 +115,16 @@ _BLOCKS = st.lists(
     max_size=4,
 )
 _CONTENTS = st.one_of(_TEXTS, st.none(), _BLOCKS)
-_CALLS = st.lists(st.builds(call, _IDS, _NAMES), max_size=3)
+_ARGUMENTS = st.sampled_from(
+    ["{}", '{"city": "Bern"}', "", "null", "[1]", '{"city": "Be', '{"city": }', None, {"city": "Bern"}]
+)
+
+
+def _called(id: str | None, name: str, arguments: Any) -> Json:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+_CALLS = st.lists(st.builds(_called, _IDS, _NAMES, _ARGUMENTS), max_size=3)
 
 
 def _message(

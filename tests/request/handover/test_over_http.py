@@ -94,6 +94,25 @@ def test_a_refusal_of_the_form_asks_the_same_model_once_more(raw: RawServer, sur
     assert third == second
 
 
+def test_calls_are_told_to_a_provider_that_reads_them_only_beside_tools(raw: RawServer) -> None:
+    """A summary, a last answer: requests without the tools of the history. With tools nothing changes."""
+    raw.answer(
+        _refused("The toolConfig field must be defined when using toolUse and toolResult content blocks."), HI, HI
+    )
+    client = _client(raw, [CLAUDE], retry_budget=0.0)
+    messages = [user(), calling(call("toolu_1")), result("toolu_1"), user("Sum up.")]
+    client.chat(messages)
+    client.chat(messages, tools=[TOOL])
+    first, second, third = [sent for _, sent in _sent(raw)]
+    assert first == third == messages
+    assert second == [
+        user(),
+        {"role": "assistant", "content": "[call toolu_1: get_weather({})]"},
+        user("[result of call toolu_1:] sunny"),
+        user("Sum up."),
+    ]
+
+
 def test_a_signature_that_is_not_verified_stays_out_for_ten_minutes(raw: RawServer) -> None:
     raw.answer(_refused("messages.1.content.0: Invalid `signature` in `thinking` block"), HI)
     client = _client(raw, [CLAUDE])

@@ -12,14 +12,16 @@ from openrouter_fallback.request.handover import (
     RULES,
     Family,
     Form,
+    History,
     family_of,
     needs_strict,
     rule_for,
     same_model,
     tools_without_marks,
+    translate,
 )
 
-from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, user
+from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, target, user
 
 CLAUDE, GPT, GEMINI, MISTRAL = (
     "anthropic/claude-sonnet-4.5",
@@ -336,6 +338,60 @@ def test_mistral_gets_roles_in_turn() -> None:
     assert handed(messages, GPT).messages is messages
 
 
+SYSTEM: Json = {"role": "system", "content": "Be brief."}
+BEGINNINGS: list[tuple[str, list[Json]]] = [
+    ("a greeting", [{"role": "assistant", "content": "Hello!"}, user()]),
+    ("a beginning that was cut off", [calling(call("abcdefghi")), result("abcdefghi"), user()]),
+    ("a loop that was cut off", [calling(call("abcdefghi")), result("abcdefghi")]),
+    ("instructions only", []),
+]
+
+
+@pytest.mark.parametrize("front", [[], [SYSTEM]], ids=["alone", "behind a system message"])
+@pytest.mark.parametrize("messages", [row[1] for row in BEGINNINGS], ids=[row[0] for row in BEGINNINGS])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_user_begins_where_it_must(model: str, messages: list[Json], front: list[Json]) -> None:
+    messages = [*front, *messages]
+    if not messages:
+        return
+    got = sent(messages, model)
+    if rule_for(model).opens:
+        assert got[: len(front) + 1] == [*front, {"role": "user", "content": "(begin)"}]
+        assert [m["role"] for m in got].count("user") == [m["role"] for m in messages].count("user") + 1
+    else:
+        assert len(got) == len(messages)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('{"city": "Be', '{"arguments": "{\\"city\\": \\"Be"}'),
+        ("", "{}"),
+        ("null", "{}"),
+        (None, "{}"),
+        ("[1]", '{"arguments": [1]}'),
+        ({"city": "Bern"}, '{"city": "Bern"}'),
+        (' {"city": "Bern"}', ' {"city": "Bern"}'),
+    ],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_arguments_are_an_object(model: str, written: Any, read: str) -> None:
+    one = call("abcdefghi")
+    broken = {**one, "function": {**one["function"], "arguments": written}}
+    got = sent([user(), calling(broken), result("abcdefghi")], model)
+    if rule_for(model).objects:
+        assert got[1]["tool_calls"][0]["function"] == {**one["function"], "arguments": read}
+    else:
+        assert got[1]["tool_calls"][0]["function"]["arguments"] == written
+
+
+def test_arguments_that_only_look_like_an_object_are_mended_in_the_strictest_form() -> None:
+    one = call("abcdefghi")
+    broken = {**one, "function": {**one["function"], "arguments": '{"city": }'}}
+    got = sent([user(), calling(broken), result("abcdefghi")], CLAUDE, form=Form.STRICT)
+    assert got[1]["tool_calls"][0]["function"]["arguments"] == '{"arguments": "{\\"city\\": }"}'
+
+
 def test_a_system_message_in_the_middle_keeps_its_place() -> None:
     messages = [{"role": "system", "content": "Be brief."}, user("One"), {"role": "system", "content": "Be kind."}]
     assert sent(messages, CLAUDE)[2] == {"role": "user", "content": "<system>\nBe kind.\n</system>"}
@@ -374,6 +430,16 @@ def test_a_refusal_and_speech_are_text_to_others() -> None:
     assert handed(messages, GPT).messages is messages
 
 
+def test_without_tools_calls_are_told_where_they_are_read_only_beside_tools() -> None:
+    messages = [user(), calling(call("a", city="Bern"), content="Let me see."), result("a"), user("So?")]
+    assert sent(messages, CLAUDE, form=Form.TOLD)[1:3] == [
+        {"role": "assistant", "content": 'Let me see.\n[call a: get_weather({"city": "Bern"})]'},
+        {"role": "user", "content": "[result of call a:] sunny"},
+    ]
+    with_tools = translate(History(messages), target(CLAUDE, form=Form.TOLD), frozenset({"get_weather"}))
+    assert with_tools.messages is messages
+
+
 # The strictest form
 
 REFUSALS: list[tuple[str, Form | None]] = [
@@ -383,6 +449,8 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("Invalid 'messages[1].name': string does not match pattern.", Form.STRICT),
     ("Unexpected role 'user' after role 'tool'", Form.STRICT),
     ("System message must be at the beginning.", Form.STRICT),
+    ("The toolConfig field must be defined when using toolUse and toolResult content blocks.", Form.TOLD),
+    ("Requests which include `tool_use` or `tool_result` blocks must define tools.", Form.TOLD),
     ("messages.1.content.0: Invalid `signature` in `thinking` block", Form.UNSIGNED),
     ("The encrypted content gAAA could not be verified.", Form.UNSIGNED),
     ("Function call is missing a thought_signature in functionCall parts.", Form.UNSIGNED),

@@ -175,8 +175,11 @@ def _what_next(config: Path | None) -> None:
         program = sys.argv[0]
     used = config or _EXAMPLE
     chain = f"--config {used}" if used.is_file() else "--model anthropic/claude-sonnet-4.5 --model openai/gpt-5.1"
-    typer.echo("\nNext, with a key from https://openrouter.ai/settings/keys and your own models:")
-    typer.echo("  export OPENROUTER_API_KEY=sk-or-...")
+    if os.environ.get("OPENROUTER_API_KEY"):
+        typer.echo("\nNext, with your key and your own models:")
+    else:
+        typer.echo("\nNext, with a key from https://openrouter.ai/settings/keys and your own models:")
+        typer.echo("  export OPENROUTER_API_KEY=sk-or-...")
     typer.echo(f'  {program} chat "Why do fallbacks need a budget?" {chain}')
     if used == _EXAMPLE:
         typer.echo(f"  {program} init && {program} drill --config fallback.yaml")

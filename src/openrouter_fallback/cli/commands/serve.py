@@ -57,7 +57,7 @@ def serve(
     from ..credentials import without_key
     from . import calls
 
-    with failures(as_json=as_json), _numbers(workers):
+    with failures(as_json=as_json, service=True), _numbers(workers):
         try:
             from ... import serve as serving
         except ImportError as missing:

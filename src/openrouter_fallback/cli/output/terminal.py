@@ -118,11 +118,25 @@ class _Warnings(logging.Handler):
             say(record.getMessage(), "yellow")
 
 
+class _Timed(logging.Formatter):
+    """A line of a service's log: time, level, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return tame(super().format(record))
+
+
+def _log() -> logging.Handler:
+    """Every line of the library on stderr, those of failovers and circuit breakers too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Timed("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
 @contextmanager
-def failures(*, as_json: bool, warnings: bool = True) -> Iterator[None]:
+def failures(*, as_json: bool, warnings: bool = True, service: bool = False) -> Iterator[None]:
     """End the command as its exit status says: 1 for a failed call, 2 for wrong options or a wrong configuration.
 
-    `warnings`: whether the library's are shown.
+    `warnings`: whether the library's are shown. `service`: its whole log is, because the command runs on.
     """
     from ... import AuthenticationError, ConfigError, FallbackError
     from .shapes import error_json
@@ -132,7 +146,8 @@ def failures(*, as_json: bool, warnings: bool = True) -> Iterator[None]:
             stream.reconfigure(errors="replace")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read; the reader says what is wrong
-    logger, handler = logging.getLogger("openrouter_fallback"), _Warnings() if warnings else logging.NullHandler()
+    logger = logging.getLogger("openrouter_fallback")
+    handler = _log() if service else _Warnings() if warnings else logging.NullHandler()
     logger.addHandler(handler)
     try:
         yield

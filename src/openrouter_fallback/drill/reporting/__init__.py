@@ -1,1 +1,1 @@
-"""A drill's result for people: live, as text, as charts."""
+"""Views of a drill for people: a live view, a text report, charts."""

@@ -1,6 +1,6 @@
-"""The report's charts: Vega-Lite drawn to SVG while the report is written, so that the page needs no script.
+"""The report's charts: Vega-Lite specifications, rendered to SVG when the report is written. The page needs no script.
 
-Colours are variables of the page's style sheet, light and dark. Each chart is drawn twice, for a screen and a phone.
+Colours are variables of the page's style sheet, light and dark. Each chart is rendered twice, for a screen and a phone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .texts import label
 Row = dict[str, Any]
 
 _VEGA_LITE = "v6.1"
-# What Vega makes of a link within the page.
+# Vega prepends this URL to a link within the page.
 _BASE = "https://vega.github.io/vega-datasets/#"
 _LANE = 34
 _CHARACTER = 7.4
@@ -30,10 +30,10 @@ OUTCOMES = {
     "probe": ("triangle-up", "var(--probe)"),
     "seam": ("diamond", "var(--seam)"),
 }
-"""What became of a request: the mark's shape and colour."""
+"""The outcomes of a request, each with the shape and the colour of its mark."""
 
 STATES = {"open": "var(--bad)", "half_open": "var(--probe)", "cooldown": "var(--warn)"}
-"""A breaker that is not closed, and its colour."""
+"""The states of a breaker that is not closed, and their colours."""
 
 RUNS = {"with failover": ("circle", "var(--good)"), "without": ("cross", "var(--bad)")}
 
@@ -48,7 +48,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """`width` of the whole chart in pixels, and how many marks its axis of time has."""
+    """The width of a chart in pixels, and the number of ticks of its time axis."""
 
     width: int
     ticks: int
@@ -56,7 +56,7 @@ class _Size:
     longest_label: int
 
     def beside(self, labels: Iterable[str]) -> tuple[Row, int]:
-        """Room for labels of the left axis, whatever font is there, and the width that is left beside them."""
+        """The settings of a left axis with room for its labels in any font, and the remaining width in pixels."""
         extent = max(40, round(max(map(len, labels)) * _CHARACTER) + 12)
         return {"minExtent": extent, "maxExtent": extent}, self.width - extent - 24
 
@@ -65,7 +65,7 @@ _SIZES = (_Size(920, 9, True, 44), _Size(350, 4, False, 20))
 
 
 def overview(result: DrillResult) -> Drawing:
-    """The share of calls that were answered, with failover and without, by scenario."""
+    """The chart of the share of answered calls, with failover and without, by scenario."""
     titles = [one.scenario.title for one in result.results]
     rows = [
         {"scenario": n, "run": run, "share": tally.answered / max(1, len(tally.calls))}
@@ -76,7 +76,7 @@ def overview(result: DrillResult) -> Drawing:
     def spec(size: _Size) -> Row:
         shown = [label(title, size.longest_label) for title in titles]
         axis, width = size.beside(shown)
-        # By number: two scenarios may have one title.
+        # The axis uses numbers, because two scenarios may have the same title.
         axis["labelExpr"] = f"{json.dumps(shown)}[datum.value]"
         return {
             "width": width,
@@ -111,7 +111,7 @@ def overview(result: DrillResult) -> Drawing:
 
 
 def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str, str], anchor: str) -> Drawing:
-    """A lane for each model: its requests, its breaker, who answered, seams; below how long each call took."""
+    """The chart of one scenario: a lane for each model with requests, breaker and seams; below, the durations."""
     ours, plain = result.with_failover, result.without_failover
     end = max(ours.seconds, *(call.at + call.seconds for call in (*ours.calls, *plain.calls)), 0.001)
 
@@ -192,7 +192,7 @@ def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str,
 
 
 def outcome(one: Asked) -> str:
-    """What became of a request, in a word of `OUTCOMES`."""
+    """The outcome of a request: a key of `OUTCOMES`."""
     if one.ended == "finished":
         return "answered"
     return "probe" if one.probe else "failed"
@@ -263,8 +263,8 @@ def _svg(spec: Row, size: _Size) -> str:
         "axis": {**axis, "labelColor": "var(--ink)", "titleColor": "var(--muted)", "labelFontSize": 12}
         | {"titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 0},
     }
-    # No data is ever fetched: all of it stands in the specification.
+    # The specification contains all data, so no data is fetched.
     svg = vl_convert.vegalite_to_svg({**spec, "config": config}, vl_version=_VEGA_LITE, allowed_base_urls=[])
-    # The list of calls below a chart is the way for keyboards and screen readers; a chart would be dozens of stops.
+    # Keyboards and screen readers use the list of calls below a chart. A chart would add dozens of tab stops.
     svg = svg.replace(f'<a xlink:href="{_BASE}', '<a tabindex="-1" href="#')
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

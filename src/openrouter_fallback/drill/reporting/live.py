@@ -1,4 +1,4 @@
-"""A drill while it runs: a view that renews itself in a terminal, a line for each scenario elsewhere."""
+"""The progress of a running drill: a live view in a terminal, else one line for each scenario."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PER_SECOND = 8
 
 @contextmanager
 def watching(console: Console) -> Iterator[Watch]:
-    """What `run_drill` takes as `watch`."""
+    """A `watch` function for `run_drill`, which shows the progress on a console."""
     if not console.is_terminal:
         yield lambda progress: _line(progress, console)
         return
@@ -47,7 +47,7 @@ def _line(progress: Progress, console: Console) -> None:
 
 
 class _View:
-    """Which scenario runs, which model serves now, and how every breaker stands."""
+    """The running scenario, the model that answers now, and the state of every breaker."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class _View:
         self._answers: dict[str, int] = {}
 
     def tell(self, progress: Progress) -> None:
-        """Take in what happened."""
+        """Update the view."""
         with self._lock:
             if self._now is None or self._now.scenario is not progress.scenario:
                 self._answers = dict.fromkeys(self._answers, 0)

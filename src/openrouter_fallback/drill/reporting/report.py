@@ -1,4 +1,4 @@
-"""A drill's result for people, at 80 columns with and without colour; needs rich (the extra `cli`)."""
+"""A drill's result as text of 80 columns, with and without colour. Needs rich (extra `cli`)."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _COLUMNS = (
     ("", "left"),
 )
 VERDICT = {"passed": ("PASS", "green"), "degraded": ("WARN", "yellow"), "failed": ("FAIL", "bold red")}
-"""The word and the style for each."""
+"""The word and the style of each verdict."""
 
 _LEGEND = (
     ("without, with", "calls answered whole: by {A} alone with one request, and with failover"),
     ("by", "the models that answered with failover"),
     ("sent", "requests to {A} + to all others; ? if refused connections cannot be counted"),
-    ("median, worst", "milliseconds of a call above the median when all is well, {baseline} ms at first"),
+    ("median, worst", "milliseconds of a call above the median without faults, {baseline} ms at first"),
     ("once dead", "requests to a model while it was known to be dead"),
 )
 
 
 def report(result: DrillResult, console: Console) -> None:
-    """Print the chain, a row per scenario, what the columns say, and why anything failed."""
+    """Print the chain, one row for each scenario, the meaning of the columns, and the problems."""
     letters = _letters(result.chain)
     for name, letter in letters.items():
         console.print(Text(f"{letter}  {name}{'  (taken down)' if name == result.primary else ''}"), soft_wrap=True)
@@ -52,7 +52,7 @@ def report(result: DrillResult, console: Console) -> None:
 
 
 def listing(scenarios: Sequence[Scenario], console: Console) -> None:
-    """Print the scenarios' names and what they do."""
+    """Print the names and the descriptions of the scenarios."""
     table = Table.grid(padding=(0, 2))
     for scenario in scenarios:
         table.add_row(Text(scenario.name, style="bold"), Text(scenario.description))

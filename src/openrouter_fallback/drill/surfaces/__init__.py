@@ -1,4 +1,4 @@
-"""Who calls the models: the core's client, or a framework over it. One module each, chosen by name."""
+"""The surfaces through which a drill calls models: the core's client or a framework. One module for each surface."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MOST_TURNS = 4
 
 
 class SurfaceMissing(ImportError):
-    """What a surface needs is not installed; the message says how to install it."""
+    """A surface's package is not installed. The message names the command that installs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seamed:
-    """Where a second model went on: after `offset` characters."""
+    """A seam: another model continued the text after `offset` characters."""
 
     offset: int
     before: str
@@ -31,8 +31,8 @@ class Seamed:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a caller got: the text, the words that its tool was called with, and where the text was joined."""
+class SurfaceAnswer:
+    """The result of a call: the text, the words with which the tool was called, and the seams of the text."""
 
     text: str
     looked_up: tuple[str, ...] = ()
@@ -40,23 +40,23 @@ class Said:
 
 
 class Surface(Protocol):
-    """One caller, made from a configuration; used by several threads at a time."""
+    """A caller with its own configuration. Several threads may use a surface at the same time."""
 
     @property
     def client(self) -> FallbackClient:
-        """The core's client under it, whose events and health are read."""
+        """The core's client of this surface. The drill reads its events and its health."""
         ...
 
-    def chat(self, prompt: str) -> Said:
-        """Ask for a whole answer."""
+    def chat(self, prompt: str) -> SurfaceAnswer:
+        """Make a call that is not streamed."""
         ...
 
-    def stream(self, prompt: str) -> Said:
-        """Ask for a stream, and read it to its end."""
+    def stream(self, prompt: str) -> SurfaceAnswer:
+        """Make a streamed call, and read the stream to its end."""
         ...
 
-    def agent(self, prompt: str) -> Said:
-        """Let an agent with the tool `look_up` do what the prompt says."""
+    def agent(self, prompt: str) -> SurfaceAnswer:
+        """Run an agent with the tool `look_up` on the prompt."""
         ...
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Surface(Protocol):
 
 
 def open_surface(name: str, config: FallbackConfig) -> Surface:
-    """The surface of that name; `SurfaceMissing` where its extra is not installed."""
+    """The surface with this name. Raises `SurfaceMissing` if its extra is not installed."""
     try:
         module = import_module(f"{__name__}.{name}")
     except ImportError as error:

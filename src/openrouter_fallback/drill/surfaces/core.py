@@ -1,11 +1,11 @@
-"""The core's own client, and the smallest agent over it."""
+"""The surface of the core's client, with a minimal agent loop."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ... import FallbackClient, FallbackConfig
-from . import FOUND, MOST_TURNS, TOOL, Said, Seamed
+from . import FOUND, MOST_TURNS, TOOL, Seamed, SurfaceAnswer
 
 _TOOLS = [
     {
@@ -25,30 +25,30 @@ class CoreSurface:
     def __init__(self, config: FallbackConfig) -> None:
         self.client = FallbackClient(config=config)
 
-    def chat(self, prompt: str) -> Said:
-        """Ask for a whole answer."""
-        return Said(self.client.chat(prompt).text)
+    def chat(self, prompt: str) -> SurfaceAnswer:
+        """Make a call that is not streamed."""
+        return SurfaceAnswer(self.client.chat(prompt).text)
 
-    def stream(self, prompt: str) -> Said:
-        """Ask for a stream, and read it to its end."""
+    def stream(self, prompt: str) -> SurfaceAnswer:
+        """Make a streamed call, and read the stream to its end."""
         with self.client.stream(prompt) as stream:
             text = "".join(piece.text for piece in stream)
             seams = tuple(Seamed(seam.offset, seam.before, seam.after, seam.how) for seam in stream.completion.seams)
-        return Said(text, seams=seams)
+        return SurfaceAnswer(text, seams=seams)
 
-    def agent(self, prompt: str) -> Said:
-        """Call tools until there is an answer in words."""
+    def agent(self, prompt: str) -> SurfaceAnswer:
+        """Run the tools that the model calls, until the model answers with a text."""
         messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
         looked_up: list[str] = []
         for _ in range(MOST_TURNS):
             answer = self.client.chat(messages, tools=_TOOLS)
             messages.append(answer.message)
             if not answer.tool_calls:
-                return Said(answer.text, tuple(looked_up))
+                return SurfaceAnswer(answer.text, tuple(looked_up))
             for call in answer.tool_calls:
                 looked_up.append(str(call.arguments.get("word")))
                 messages.append({"role": "tool", "tool_call_id": call.id, "content": FOUND})
-        return Said("", tuple(looked_up))
+        return SurfaceAnswer("", tuple(looked_up))
 
     def close(self) -> None:
         """Close idle connections."""
@@ -56,5 +56,5 @@ class CoreSurface:
 
 
 def open_surface(config: FallbackConfig) -> CoreSurface:
-    """A new one."""
+    """A new surface with this configuration."""
     return CoreSurface(config)

@@ -1,4 +1,4 @@
-"""LangChain's chat model over the core, and an agent's loop of its parts; needs the extra `langchain`."""
+"""The surface of the LangChain chat model, with an agent loop of LangChain's parts. Needs the extra `langchain`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from langchain_core.tools import tool
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 
 from ... import FallbackClient, FallbackConfig
-from . import FOUND, MOST_TURNS, Said
+from . import FOUND, MOST_TURNS, SurfaceAnswer
 
 
 class LangChainSurface:
@@ -19,19 +19,19 @@ class LangChainSurface:
 
     @property
     def client(self) -> FallbackClient:
-        """The core's client under it."""
+        """The core's client of the chat model."""
         return self._llm.client
 
-    def chat(self, prompt: str) -> Said:
+    def chat(self, prompt: str) -> SurfaceAnswer:
         """`invoke`."""
-        return Said(str(self._llm.invoke(prompt).text))
+        return SurfaceAnswer(str(self._llm.invoke(prompt).text))
 
-    def stream(self, prompt: str) -> Said:
+    def stream(self, prompt: str) -> SurfaceAnswer:
         """`stream`."""
-        return Said("".join(str(chunk.text) for chunk in self._llm.stream(prompt)))
+        return SurfaceAnswer("".join(str(chunk.text) for chunk in self._llm.stream(prompt)))
 
-    def agent(self, prompt: str) -> Said:
-        """Bind a tool, and call it until there is an answer in words."""
+    def agent(self, prompt: str) -> SurfaceAnswer:
+        """Bind a tool, and run the tool calls of the model until the model answers with a text."""
         looked_up: list[str] = []
 
         @tool
@@ -46,9 +46,9 @@ class LangChainSurface:
             answer = bound.invoke(messages)
             messages.append(answer)
             if not (isinstance(answer, AIMessage) and answer.tool_calls):
-                return Said(str(answer.text), tuple(looked_up))
+                return SurfaceAnswer(str(answer.text), tuple(looked_up))
             messages += [look_up.invoke(call) for call in answer.tool_calls]
-        return Said("", tuple(looked_up))
+        return SurfaceAnswer("", tuple(looked_up))
 
     def close(self) -> None:
         """Close idle connections."""
@@ -56,5 +56,5 @@ class LangChainSurface:
 
 
 def open_surface(config: FallbackConfig) -> LangChainSurface:
-    """A new one."""
+    """A new surface with this configuration."""
     return LangChainSurface(config)

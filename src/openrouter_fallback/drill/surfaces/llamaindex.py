@@ -1,4 +1,4 @@
-"""LlamaIndex's LLM over the core, and its own agent; needs the extra `llamaindex`."""
+"""The surface of the LlamaIndex LLM, with a `FunctionAgent`. Needs the extra `llamaindex`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llama_index.core.tools import FunctionTool
 from llamaindex_openrouter_fallback import OpenRouterFallback
 
 from ... import FallbackClient, FallbackConfig
-from . import FOUND, Said
+from . import FOUND, SurfaceAnswer
 
 
 class LlamaIndexSurface:
@@ -22,18 +22,18 @@ class LlamaIndexSurface:
 
     @property
     def client(self) -> FallbackClient:
-        """The core's client under it."""
+        """The core's client of the LLM."""
         return self._llm.client
 
-    def chat(self, prompt: str) -> Said:
+    def chat(self, prompt: str) -> SurfaceAnswer:
         """`chat`."""
-        return Said(self._llm.chat([ChatMessage(prompt)]).message.content or "")
+        return SurfaceAnswer(self._llm.chat([ChatMessage(prompt)]).message.content or "")
 
-    def stream(self, prompt: str) -> Said:
+    def stream(self, prompt: str) -> SurfaceAnswer:
         """`stream_chat`."""
-        return Said("".join(part.delta or "" for part in self._llm.stream_chat([ChatMessage(prompt)])))
+        return SurfaceAnswer("".join(part.delta or "" for part in self._llm.stream_chat([ChatMessage(prompt)])))
 
-    def agent(self, prompt: str) -> Said:
+    def agent(self, prompt: str) -> SurfaceAnswer:
         """A `FunctionAgent`."""
         looked_up: list[str] = []
 
@@ -46,7 +46,7 @@ class LlamaIndexSurface:
             agent = FunctionAgent(tools=[FunctionTool.from_defaults(look_up)], llm=self._llm)
             return str(await agent.run(prompt))
 
-        return Said(asyncio.run(run()), tuple(looked_up))
+        return SurfaceAnswer(asyncio.run(run()), tuple(looked_up))
 
     def close(self) -> None:
         """Close idle connections."""
@@ -54,5 +54,5 @@ class LlamaIndexSurface:
 
 
 def open_surface(config: FallbackConfig) -> LlamaIndexSurface:
-    """A new one."""
+    """A new surface with this configuration."""
     return LlamaIndexSurface(config)

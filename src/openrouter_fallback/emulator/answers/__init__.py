@@ -1,1 +1,1 @@
-"""What a model answers: the body of a completion, and its form as a stream."""
+"""The answers of the emulated models: completion bodies, and their form as streams."""

@@ -1,6 +1,7 @@
-"""The two forms of one answer: an unstreamed body, and the chunks it becomes when it is streamed.
+"""The two forms of one answer: an unstreamed body, and the chunks of the same answer as a stream.
 
-`split` is pure, so a test can stream any body it likes, in pieces of any size, and both forms always say the same.
+`split` is a pure function from a body to chunks. A test can therefore stream any body in pieces of any size, and both
+forms of an answer always agree.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _TEXT_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 
 
 def pieces(text: str, rng: Random | None = None) -> list[str]:
-    """Cut a text into tokens: about one word each, or with `rng` runs of 1 to 9 code points, inside words too."""
+    """Cut a text into tokens of about one word each.
+
+    With `rng` a token is a run of 1 to 9 code points, and words are cut too.
+    """
     if rng is None:
         return _TOKEN.findall(text)
     found = []
@@ -41,7 +45,7 @@ def event(chunk: Mapping[str, Any]) -> bytes:
 
 
 def tokens_in(chunk: Mapping[str, Any]) -> int:
-    """1 if a chunk carries something generated (content, reasoning, refusal, arguments, an image, audio), else 0."""
+    """1 if a chunk carries generated output (content, reasoning, refusal, arguments, an image, audio), else 0."""
     for choice in chunk.get("choices") or ():
         delta = choice["delta"]
         if delta.get("content") or any(delta.get(key) for key in _GENERATED):
@@ -55,16 +59,17 @@ _GENERATED = ("reasoning", "refusal", "images", "audio")
 
 
 def head(body: Body) -> Chunk:
-    """What every chunk of an answer repeats."""
+    """The fields that every chunk of an answer repeats."""
     shared = {key: body[key] for key in ("id", "created", "model", "provider", "service_tier") if key in body}
     return {"id": shared.pop("id", None), "object": "chat.completion.chunk", **shared}
 
 
 def split(body: Body, rng: Random | None = None) -> list[Chunk]:
-    """Stream an unstreamed body: role, reasoning, content, refusal, tool calls, images, annotations, finish, usage.
+    """The chunks of an unstreamed body.
 
-    Without `rng` a piece is about a word and several choices take turns; with it pieces and turns are random. A choice
-    whose `finish_reason` is null gets no finishing chunk, a body without `usage` no usage chunk.
+    The order is: role, reasoning, content, refusal, tool calls, images, annotations, finish, usage. Without `rng` a
+    piece is about one word, and several choices alternate. With `rng` the sizes of pieces and the order of choices are
+    random. A choice whose `finish_reason` is null has no finish chunk. A body without `usage` has no usage chunk.
     """
     shared = head(body)
     chunks = [{**shared, "choices": [choice]} for choice in _turns(body.get("choices") or (), rng)]
@@ -164,7 +169,7 @@ def _tool_call(call: Body, position: int, rng: Random | None) -> Iterator[dict[s
 
 
 class _Logprobs:
-    """Deals the tokens of `logprobs.content` out over pieces whose borders need not be the tokens'."""
+    """Distributes the tokens of `logprobs.content` over pieces of text. A piece may end inside a token."""
 
     def __init__(self, logprobs: Body | None) -> None:
         self._tokens = list((logprobs or {}).get("content") or ())

@@ -1,4 +1,4 @@
-"""What the pretended model answers: a pure function of the request and of the script, as an unstreamed body."""
+"""The answer of an emulated model as an unstreamed body: a pure function of the request and the script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKENS_PER_IMAGE = 1290
 _ANSWERS = " answers:"
 _GOOGLES = "google-gemini-v1"
 _GO_ON = re.compile(r"\bcut off\b.*\bcontinue it\b", re.IGNORECASE | re.DOTALL)
-_INSTRUCTION_CHARACTERS = 4_000  # what is longer is no instruction to go on
+_INSTRUCTION_CHARACTERS = 4_000  # a longer message is never an instruction to continue
 PREFACE = "Sure, here is the rest:\n\n"
 _PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -43,7 +43,7 @@ _WORDS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A scripted answer; what is None is as the emulator would have it. `Emulator.reply` documents the fields."""
+    """A scripted answer. A field that is None has the emulator's default. `Emulator.reply` documents the fields."""
 
     text: str | None = None
     tokens: int | None = None
@@ -63,13 +63,16 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells two answers to the same request apart."""
+    """The values that make two answers to the same request different."""
 
     number: int
     created: int
     seed: int = 0
     account: str | None = None
-    """Strict mode: whose encrypted reasoning it is; the answer is written as the model's family writes its own."""
+    """The account whose encrypted reasoning this is. Only strict mode sets the account.
+
+    With an account, tool-call ids and reasoning details have the form of the model's family.
+    """
 
     def digest(self) -> bytes:
         return hashlib.sha256(f"{self.seed}/{self.number}/{self.created}".encode()).digest()
@@ -79,7 +82,10 @@ class Stamp:
 
 
 def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Served | None = None) -> dict[str, Any]:
-    """The whole unstreamed body for a request, usage and cost included; by the model's first provider unless said."""
+    """The whole unstreamed body for a request, with usage and cost.
+
+    Without `served`, the model's first provider serves the request.
+    """
     script = script or Script()
     served = served or first_provider(request)
     made = [_choice(request, script, index, stamp, served) for index in range(request.get("n") or 1)]
@@ -99,7 +105,7 @@ def answer(request: Body, stamp: Stamp, script: Script | None = None, served: Se
 
 
 def first_provider(request: Body) -> Served:
-    """Who serves a request that nobody routed."""
+    """The model and its first provider for a request that has not been routed."""
     model = registry.Models().find(request["model"])
     if model is None:
         raise ValueError(f"{request['model']!r} is no model id")
@@ -107,7 +113,7 @@ def first_provider(request: Body) -> Served:
 
 
 def usage(request: Body, choices: Sequence[Body], served: Served, hidden: int = 0) -> dict[str, Any]:
-    """Token counts and their price for what the choices hold, and for `hidden` tokens of withheld reasoning."""
+    """Token counts and cost (USD) of the choices and of `hidden` tokens of reasoning that the answer does not show."""
     reasoned = hidden + sum(len(pieces(choice["message"].get("reasoning") or "")) for choice in choices)
     drawn = sum(len(choice["message"].get("images") or ()) for choice in choices) * TOKENS_PER_IMAGE
     completion = reasoned + drawn + sum(_spoken(choice["message"]) for choice in choices)
@@ -136,12 +142,12 @@ def usage(request: Body, choices: Sequence[Body], served: Served, hidden: int = 
 
 
 def native(model: str, finish_reason: str | None) -> str | None:
-    """The finish reason in the words of the model's maker."""
+    """The finish reason in the vocabulary of the model's maker."""
     return None if finish_reason is None else registry.author(model).native.get(finish_reason, finish_reason)
 
 
 def shorten(message: dict[str, Any], limit: int) -> bool:
-    """Keep the first `limit` tokens of a message (reasoning, content, refusal, arguments); True if some were lost."""
+    """Keep the first `limit` tokens of a message (reasoning, content, refusal, arguments); True if any were removed."""
     lost = False
 
     def take(text: str) -> str:
@@ -155,7 +161,7 @@ def shorten(message: dict[str, Any], limit: int) -> bool:
     if message.get("reasoning"):
         whole, message["reasoning"] = message["reasoning"], take(message["reasoning"])
         if message.get("reasoning_details") and message["reasoning"] != whole:
-            # Nobody signs a thought that was cut off.
+            # Reasoning that was cut off has no signature.
             first = {key: value for key, value in message["reasoning_details"][0].items() if key != "signature"}
             field = "summary" if first["type"] == "reasoning.summary" else "text"
             message["reasoning_details"] = [{**first, field: message["reasoning"]}]
@@ -191,7 +197,7 @@ def _choice(request: Body, script: Script, index: int, stamp: Stamp, served: Ser
         hidden = len(pieces(message["reasoning"] or ""))
         message["reasoning"] = None
         details = message.pop("reasoning_details", ())
-        # Google signs calls, not thoughts alone: without the signature the next step of the loop is refused.
+        # Google signs tool calls. Without the signature, Google refuses the next step of the tool loop.
         signed = [one for one in details if one["type"] == "reasoning.encrypted" and one["format"] == _GOOGLES]
         message |= {"reasoning_details": signed} if signed and message.get("tool_calls") else {}
     choice = {
@@ -225,7 +231,7 @@ def _message(request: Body, script: Script, index: int, stamp: Stamp, served: Se
         message |= {"reasoning": reasoning, "reasoning_details": [detail]}
     if calls:
         message["tool_calls"] = calls
-    extras = {**_asked_for(request, stamp, served), **_given(script)}
+    extras = {**_media(request, stamp, served), **_given(script)}
     message |= {key: value for key, value in extras.items() if value is not None}
     wordless = calls or script.refusal or script.images or script.audio
     if script.text is not None or script.tokens is not None or not wordless:
@@ -238,8 +244,8 @@ def _given(script: Script) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _asked_for(request: Body, stamp: Stamp, served: Served) -> dict[str, Any]:
-    """An image, speech, sources of the web, where the request or the model asks for them."""
+def _media(request: Body, stamp: Stamp, served: Served) -> dict[str, Any]:
+    """The image, audio and web sources that the request or the model demands."""
     wanted = request.get("modalities") or ()
     extras: dict[str, Any] = {}
     if "image" in wanted:
@@ -269,7 +275,7 @@ def _calls(request: Body, script: Script) -> list[dict[str, Any]]:
 
 
 def _name(calls: Sequence[dict[str, Any]], script: Script, answer: str, stamp: Stamp, model: str) -> None:
-    """Give the calls ids in the form of the model's family; what the script says stays."""
+    """Give the tool calls ids in the form of the model's family. Ids from the script are kept."""
     given = [call.get("id") for call in script.tool_calls or ()] or [None] * len(calls)
     for position, (call, own) in enumerate(zip(calls, given, strict=True)):
         seed = manners.Seed(answer, stamp.number, call["function"]["name"], position)
@@ -290,44 +296,46 @@ def _reasoning(request: Body, script: Script, served: Served, *, strict: bool) -
 
 
 def prefix(request: Body) -> str:
-    """What the request's final assistant message has already said, without trailing blanks; "" if there is none."""
+    """The text of the request's final assistant message, without trailing blanks; "" if another role is last."""
     last = request["messages"][-1]
     return tools.text_of(last.get("content")).rstrip() if last.get("role") == "assistant" else ""
 
 
 def instructed(request: Body) -> bool:
-    """Whether the request ends with an unfinished answer and the instruction to go on from it."""
+    """Whether the request ends with an unfinished answer and an instruction to continue the answer."""
     roles = [message.get("role") for message in request["messages"][-2:]]
-    said = tools.text_of(request["messages"][-1].get("content"))[:_INSTRUCTION_CHARACTERS]
-    return roles == ["assistant", "user"] and bool(_GO_ON.search(said))
+    instruction = tools.text_of(request["messages"][-1].get("content"))[:_INSTRUCTION_CHARACTERS]
+    return roles == ["assistant", "user"] and bool(_GO_ON.search(instruction))
 
 
 def _text(request: Body, script: Script, index: int) -> str:
     way = script.prefill
     if instructed(request):
         request, way = {**request, "messages": request["messages"][:-1]}, script.instruct
-    said = prefix(request) if way != "restart" else ""
+    delivered = prefix(request) if way != "restart" else ""
     if script.text is not None:
         whole = script.text
     elif (request.get("response_format") or {}).get("type") in ("json_object", "json_schema"):
         whole = _json(request)
     else:
-        whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, said)
+        whole = _sentence(request, script.tokens or DEFAULT_TOKENS, index, delivered)
     if script.text is not None and script.tokens is not None:
         whole = _exactly(whole, script.tokens)
-    if not said or not whole.startswith(said):
+    if not delivered or not whole.startswith(delivered):
         return whole
-    again = {"overlap": said[-OVERLAP_CHARACTERS:], "preface": PREFACE}.get(way, "")
-    return again + whole[len(said) :]
+    again = {"overlap": delivered[-OVERLAP_CHARACTERS:], "preface": PREFACE}.get(way, "")
+    return again + whole[len(delivered) :]
 
 
-def _sentence(request: Body, tokens: int, index: int, said: str) -> str:
-    # The words do not depend on the model, so that another one goes on exactly where a first one stopped.
+def _sentence(request: Body, tokens: int, index: int, delivered: str) -> str:
+    # The words do not depend on the model, so another model continues exactly where the first model stopped.
     prompt = tools.last_text(request["messages"])
-    opening, answers, _ = said.partition(_ANSWERS)
-    if said and not answers:
-        opening = next(said[: len(said) - n] for n in range(len(_ANSWERS), -1, -1) if said.endswith(_ANSWERS[:n]))
-    opening = f"{opening if said else request['model']}{_ANSWERS}"
+    opening, answers, _ = delivered.partition(_ANSWERS)
+    if delivered and not answers:
+        opening = next(
+            delivered[: len(delivered) - n] for n in range(len(_ANSWERS), -1, -1) if delivered.endswith(_ANSWERS[:n])
+        )
+    opening = f"{opening if delivered else request['model']}{_ANSWERS}"
     words = " ".join(_words(f"{prompt}/{index}" if index else prompt, tokens))
     return _exactly(f"{opening} {words}", tokens)
 
@@ -352,7 +360,7 @@ def _json(request: Body) -> str:
     prompt = tools.last_text(request["messages"])
     schema = (request["response_format"].get("json_schema") or {}).get("schema")
     if schema is None:
-        # JSON mode: the keys that the prompt asks for in quotation marks.
+        # JSON mode: the keys are the quoted words of the prompt.
         keys = dict.fromkeys(tools.quoted(prompt)) or ["answer"]
         value: Any = {key: " ".join(_words(prompt + key, 6)) for key in keys}
     else:

@@ -1,4 +1,4 @@
-"""How each family writes the ids of its tool calls and its reasoning details; strict mode writes as they do."""
+"""The forms in which each family of models writes tool-call ids and reasoning details. Strict mode uses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Seed(NamedTuple):
-    """What tells one tool call from all others: the answer's id, the tool's name, the call's position."""
+    """The values that identify one tool call: the answer's id, the tool's name, the call's position."""
 
     answer: str
     number: int
@@ -34,7 +34,7 @@ class Seed(NamedTuple):
 
 
 def _gemini(seed: Seed) -> str:
-    # Google's own API need not write an id: the gateway leaves it empty, or makes one of the position and the name.
+    # Google's API may omit the id. The gateway then sends an empty id, or builds an id from position and name.
     return "" if seed.number % 2 == 0 else f"tool_{seed.position}_{seed.name}"
 
 
@@ -51,18 +51,18 @@ _IDS: Mapping[Family, Callable[[Seed], str]] = {
     Family.COHERE: lambda seed: f"{seed.name}_{seed.letters(12).lower()}",
     Family.OTHER: lambda seed: f"call_{seed.letters(24).lower()}",
 }
-"""The form in which each family writes an id. Kimi counts per answer, so that its ids repeat from turn to turn."""
+"""The form in which each family writes an id. Kimi counts the calls of one answer, so its ids repeat in every turn."""
 
 
 def call_id(model: str, seed: Seed) -> str:
-    """The id of one tool call, as the model's family writes it."""
+    """The id of one tool call in the form of the model's family."""
     return _IDS[family(model)](seed)
 
 
 def details(
     request: Json, served: Served, text: str, calls: Sequence[Json], *, account: str, nonce: bytes
 ) -> list[dict[str, Any]]:
-    """The `reasoning_details` of an answer that reasoned with this text ("": it did not) and made these calls."""
+    """The `reasoning_details` of an answer with this reasoning text ("" for none) and these tool calls."""
     model = served.model.id
     shared = {"format": registry.author(model).reasoning_format, "index": 0}
     kind = family(model)

@@ -1,8 +1,11 @@
-"""Signatures of reasoning and encrypted reasoning, as strict mode issues and checks them.
+"""Signatures of reasoning, and encrypted reasoning, as strict mode issues and checks them.
 
-Nothing is remembered: a signature is a digest of what it is bound to, so that another process with the same account
-can check it. Anthropic's is bound to the model and to the text, of newer models also to all that stands before it;
-OpenAI's and xAI's to the account and the provider; Google's to the family.
+No signature is stored. A signature is a digest of the values that it is bound to, so another process with the same
+account can check it:
+
+- Anthropic: the model and the text; for newer models also the whole conversation before the text.
+- OpenAI and xAI: the account and the provider.
+- Google: the family.
 """
 
 from __future__ import annotations
@@ -19,20 +22,20 @@ from ..models.families import base, version
 Json = Mapping[str, Any]
 
 SKIP_VALIDATION = "skip_thought_signature_validator"
-"""Google's documented placeholder for a signature that the caller does not have."""
+"""Google's documented placeholder for a missing signature."""
 
 _BOUND_TO_CONTEXT = (4, 6)
 _DIGEST_BYTES = 32
 
 
 def claude(model: str, text: str, context: bytes) -> str:
-    """Anthropic's signature of a thinking text; `context` is the digest of what stands before it."""
+    """Anthropic's signature of a thinking text. `context` is the digest of the conversation before the text."""
     bound = context if version(model) >= _BOUND_TO_CONTEXT else b""
     return base64.b64encode(_digest(b"anthropic", base(model).encode(), text.encode(), bound)).decode()
 
 
 def sealed(*bound: str, nonce: bytes) -> str:
-    """Encrypted reasoning that holds for the names in `bound` alone."""
+    """Encrypted reasoning that is valid only for the names in `bound`."""
     return base64.urlsafe_b64encode(nonce + _digest(*(name.encode() for name in bound), nonce)).decode()
 
 
@@ -47,25 +50,25 @@ def opens(data: Any, *bound: str) -> bool:
 
 
 def contexts(request: Json) -> Iterator[bytes]:
-    """The digest of what stands before each message of a request, and at last of the whole request.
+    """The digests of the conversation before each message of a request; the last digest covers the whole request.
 
-    Whatever a gateway rewrites anyway does not count: a text as a string or as a part, the spelling of JSON arguments,
-    cache marks, names of speakers, earlier reasoning.
+    A digest ignores everything that a gateway rewrites: whether a text is a string or a part, the spelling of JSON
+    arguments, cache marks, names of speakers, earlier reasoning.
     """
     running = hashlib.sha256(_canonical([tool.get("function") or tool for tool in request.get("tools") or ()]))
     for message in request["messages"]:
         yield running.digest()
-        running.update(_canonical(_said(message)))
+        running.update(_canonical(_content_of(message)))
     yield running.digest()
 
 
 def whole(request: Json) -> bytes:
-    """The digest of a whole request: of what stands before its answer."""
+    """The digest of a whole request, which is the context of its answer."""
     *_, last = contexts(request)
     return last
 
 
-def _said(message: Json) -> list[Any]:
+def _content_of(message: Json) -> list[Any]:
     content = message.get("content")
     parts: Sequence[Any] = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     text = "".join(part["text"] for part in parts if part["type"] == "text")

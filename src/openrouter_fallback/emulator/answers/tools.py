@@ -1,4 +1,4 @@
-"""Which tools the pretended model calls, with which arguments, and the smallest instance of a JSON schema."""
+"""The tool calls of an emulated model and their arguments, built as the smallest instance of a JSON schema."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
 _PART_OF_NAME = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_a-zA-Z]+")
 _TELLING_NOTHING = frozenset({"answer", "call", "find", "function", "have", "make", "show", "tell", "tool", "with"})
-_READ_CHARACTERS = 20_000  # of a prompt, for quoted words: a pattern may be slow on endless quotes
+_READ_CHARACTERS = 20_000
+"""Only so many characters of a prompt are searched for quoted words: the pattern is slow on very long quotes."""
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'|“([^”]+)”")
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, which may be a string or a list of parts."""
+    """The text of a message's content. The content may be a string or a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -29,7 +30,7 @@ def text_of(content: Any) -> str:
 
 
 def token_count(content: Any) -> int:
-    """How many tokens the text of a message's content has."""
+    """The number of tokens in the text of a message's content."""
     return len(pieces(text_of(content)))
 
 
@@ -39,21 +40,26 @@ def last_text(messages: Sequence[Body], role: str = "user") -> str:
 
 
 def calls(request: Body) -> list[dict[str, Any]]:
-    """The tool calls that answer a request; empty for an answer in words.
+    """The tool calls that answer a request; empty if the answer is a text.
 
-    With `tool_choice` auto these are the tools whose name occurs in the last user message, else the first of whose name
-    a telling word does ("weather" for `get_weather`); never right after a tool's result. `required` takes one tool: the
-    suggested or the first one, after a tool's result the last one; a named choice exactly that tool.
+    `tool_choice` decides:
+
+    - `auto`: every tool whose name occurs in the last user message. If no name occurs, the first tool of which a
+      distinctive word occurs ("weather" for `get_weather`). No tool directly after a tool's result.
+    - `required`: one tool, chosen as for `auto`, else the first tool; after a tool's result the last tool.
+    - a named tool: that tool.
     """
     tools = [t["function"] for t in request.get("tools") or () if t.get("type") == "function"]
     if not tools:
         return []
     prompt = last_text(request["messages"])
     if request["messages"][-1].get("role") == "assistant" and request.get("tool_choice", "auto") == "auto":
-        return []  # a text that it goes on from
-    # An answer that the client lets the model go on with is still the answer to what came before it.
-    said = (m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls"))
-    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(said, None) == "tool")
+        return []  # the model continues the assistant's text
+    # Skip an unfinished answer that the model is to continue: the message before that answer decides.
+    roles = (
+        m.get("role") for m in reversed(request["messages"]) if m.get("role") != "assistant" or m.get("tool_calls")
+    )
+    chosen = _choose(request.get("tool_choice", "auto"), tools, prompt, after_tool=next(roles, None) == "tool")
     if request.get("parallel_tool_calls") is False:
         chosen = chosen[:1]
     return [
@@ -63,7 +69,7 @@ def calls(request: Body) -> list[dict[str, Any]]:
 
 
 def tool_call(name: str, arguments: Any, index: int, call_id: str | None = None) -> dict[str, Any]:
-    """One entry of `message.tool_calls`; arguments that are already a string go out as they are."""
+    """One entry of `message.tool_calls`. Arguments that are a string are sent unchanged."""
     text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
     function = {"name": name, "arguments": text}
     return {"index": index, "id": call_id or f"call_{name}_{index}", "type": "function", "function": function}
@@ -95,7 +101,10 @@ def quoted(prompt: str) -> list[str]:
 
 
 def instance(schema: Any, prompt: str = "") -> Any:
-    """About the smallest value that fits a JSON schema; numbers and quoted words are the prompt's where they fit."""
+    """A value, about the smallest, that fits a JSON schema.
+
+    Numbers and strings are taken from the first number and the first quoted word of the prompt, if the schema allows.
+    """
     return _Filler(schema, prompt).fill(schema)
 
 
@@ -141,7 +150,7 @@ class _Filler:
 
     def _array(self, schema: Body, depth: int) -> Any:
         first = schema.get("prefixItems") or []
-        # A list that is asked for has something in it; within it, as little as may be: schemas may be recursive.
+        # A top-level list has one item. A nested list has as few as allowed, because schemas may be recursive.
         least = schema.get("minItems", int(depth <= 1 and "items" in schema and schema.get("maxItems") != 0))
         rest = [schema.get("items", {})] * (least - len(first))
         return [self.fill(item, depth + 1) for item in (*first, *rest)]

@@ -1,1 +1,1 @@
-"""What goes wrong: every fault, when it strikes, and the plan of what goes over the wire."""
+"""The faults: the table of all kinds, the schedule that chooses the fault of a request, and the plans to play."""

@@ -1,4 +1,4 @@
-"""OpenRouter's errors: one row each, and the four places on the wire where any of them can turn up."""
+"""OpenRouter's errors, one row each, and the four places of a response where an error can appear."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Details = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
-    """One error as OpenRouter words it.
+    """One error of OpenRouter.
 
-    `error_type` goes into `error.metadata`, `availability` (its code) with `retryable` into `error.availability`;
-    `upstream` errors name the provider in `metadata.provider_name` and its words in `metadata.raw`.
+    `error_type` is sent in `error.metadata`. `availability` (a code) and `retryable` are sent in `error.availability`.
+    An `upstream` error has the provider in `metadata.provider_name` and the provider's message in `metadata.raw`.
     """
 
     status: int
@@ -50,7 +50,7 @@ _TYPE_OF_STATUS = {
 }
 
 ERRORS: dict[str, ErrorRow] = {
-    # error.metadata.error_type
+    # Errors with `error.metadata.error_type`.
     "context_length_exceeded": _typed(
         400,
         "context_length_exceeded",
@@ -89,11 +89,11 @@ ERRORS: dict[str, ErrorRow] = {
     "image_download_failed": _typed(400, "image_download_failed", "The image could not be downloaded"),
     "server": _typed(500, "server", "Internal Server Error"),
     "unmapped": _typed(500, "unmapped", "Provider returned error", upstream=True),
-    # statuses without a type
+    # Errors with a status only.
     "request_timeout": ErrorRow(408, "Request timed out"),
     "edge_timeout": ErrorRow(524, "A timeout occurred"),
     "overloaded": ErrorRow(529, "Overloaded", upstream=True),
-    # error.availability.code
+    # Errors with `error.availability.code`.
     "model_not_found": _available(400, "model_not_found", False, "{model} is not a valid model ID"),
     "wrong_endpoint": _available(400, "wrong_endpoint", False, "{model} is not a chat model."),
     "no_endpoints": _available(404, "no_endpoints", False, "No endpoints found for {model}."),
@@ -111,7 +111,7 @@ ERRORS: dict[str, ErrorRow] = {
         404, "constraint_filtered", False, "No endpoints for {model} can handle the requested parameters."
     ),
     "free_variant_ended": _available(404, "free_variant_ended", False, "The free period of {model} has ended."),
-    # told apart by other metadata, or only by the message
+    # Errors that only other metadata or the message identify.
     "moderation": ErrorRow(
         403,
         "{model} requires moderation on {provider}. Your input was flagged.",
@@ -151,7 +151,7 @@ ERROR_DETAILS: dict[str, Any] = {
 
 
 def error_plan(row: ErrorRow) -> Callable[[Scene, Details], Plan]:
-    """The maker of plans for one row."""
+    """The function that makes the plan of one error."""
 
     def plan(scene: Scene, details: Details) -> Plan:
         status = details["status"] or row.status
@@ -166,7 +166,10 @@ def error_plan(row: ErrorRow) -> Callable[[Scene, Details], Plan]:
 
 
 def error_object(row: ErrorRow, model: str, provider: str, details: Details) -> dict[str, Any]:
-    """The `error` of a body or chunk; `direct` puts `error_type` and `http_status` straight into it, without `code`."""
+    """The `error` of a body or chunk.
+
+    With the detail `direct`, `error_type` and `http_status` are fields of `error` itself, and `code` is missing.
+    """
     status = details["status"] or row.status
 
     def worded(value: Any) -> Any:
@@ -197,13 +200,13 @@ def error_object(row: ErrorRow, model: str, provider: str, details: Details) -> 
 
 
 def error_chunk(scene: Scene, error: Mapping[str, Any]) -> Chunk:
-    """A chunk with a top-level error, as it ends a stream."""
+    """The chunk with a top-level error that ends a stream."""
     choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error"}
     return {**head(scene.body), "error": error, "choices": [{**choice, "native_finish_reason": "error"}]}
 
 
 def error_body(scene: Scene, error: Mapping[str, Any], details: Details) -> bytes:
-    """The JSON body of an error, or the raw one that the fault brings."""
+    """The JSON body of an error, or the fault's own `body`."""
     raw = details["body"]
     if isinstance(raw, str | bytes):
         return raw.encode() if isinstance(raw, str) else raw

@@ -1,4 +1,4 @@
-"""What a row of the table of faults is, and what its makers share."""
+"""The type of a row in the table of faults, and functions that several faults share."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .plan import Plan, Scene, Step, media_type
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row: what it means, how it is played, and the details it takes, with their defaults."""
+    """One kind of fault: its description, the function that makes its plan, and its details with their defaults."""
 
     doc: str
     plan: Callable[[Scene, Details], Plan]
     details: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     source: str = ""
-    """Where it was seen: threads of public repositories (`owner` left out), or what was recorded."""
+    """Where the fault was seen: threads of public repositories (without the owner), documentation, or recordings."""
 
 
 def fault(scene: Scene, steps: list[Step]) -> Plan:
-    """A 200 that is a fault."""
+    """The plan of a fault with status 200."""
     return Plan(steps, media_type=media_type(scene))
 
 
 def with_choice(scene: Scene, message: Mapping[str, Any], finish: str | None) -> dict[str, Any]:
-    """The healthy body with one choice, with these fields of its message and this finish."""
+    """The healthy body with one choice, these fields of its message, and this finish reason."""
     body = deepcopy(scene.body)
     choice = body["choices"][0]
     choice["message"] |= message
@@ -52,7 +52,7 @@ BARE: dict[str, Any] = {"content": "", "reasoning": None, "reasoning_details": [
 
 
 def called(scene: Scene) -> list[dict[str, Any]]:
-    """The healthy answer's tool calls; where it has none, a call of the request's first tool, or of one made up."""
+    """The healthy answer's tool calls, else a call of the request's first tool, else a call of an invented tool."""
     calls = scene.body["choices"][0]["message"].get("tool_calls")
     forced = calls or tools.calls({**scene.request, "tool_choice": "required"})
     return deepcopy(forced) or [tools.tool_call("look_up", {"query": "the whole question"}, 0)]

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one table: `FAULTS[kind]` says what a fault means, and makes the plan of it."""
+"""The table of all faults: `FAULTS[kind]` describes a fault and makes its plan."""
 
 from __future__ import annotations
 
@@ -204,11 +204,11 @@ FAULTS: dict[str, Kind] = {
     **REFUSALS,
     **SHAPES,
     "silence": Kind("200, then only keep-alive (comments or white space) every `interval` s.", _silence, _INTERVAL),
-    "no_response": Kind("The request is taken and never answered: no status line, no bytes.", _no_response),
+    "no_response": Kind("The request is accepted and never answered: no status line, no bytes.", _no_response),
     "stall": Kind("Some tokens, then only keep-alive every `interval` s.", _stall, _AFTER | _INTERVAL),
-    "stall_dead": Kind("Some tokens, then not one byte more.", _stall_dead, _AFTER),
-    "truncated": Kind("Some tokens, then the body ends properly, without finish or [DONE].", _truncated, _AFTER),
-    "cut": Kind("Some tokens, then the connection closes in mid-body.", _cut, _AFTER),
+    "stall_dead": Kind("Some tokens, then no more bytes; the connection stays open.", _stall_dead, _AFTER),
+    "truncated": Kind("Some tokens, then the body ends correctly, without finish or [DONE].", _truncated, _AFTER),
+    "cut": Kind("Some tokens, then the connection closes inside the body.", _cut, _AFTER),
     "reset": Kind("The connection is reset before the status line.", _reset),
     "reset_mid": Kind("Some tokens, then the connection is reset.", _reset_mid, _AFTER),
     "empty": Kind("200, finish `stop`, and no content (`content` may be None).", _empty, {"content": ""}),
@@ -217,8 +217,8 @@ FAULTS: dict[str, Kind] = {
     ),
     "no_choices": Kind("200 with `choices` null, or [] with `choices=`.", _no_choices, {"choices": None}),
     "cut_tool_call": Kind(
-        "A tool call whose arguments stop half way; then the stream ends (`silent`), or finishes as tool_calls "
-        "(`finish`), or for length (`length`).",
+        "A tool call with half of its arguments; then the stream ends without a finish (`silent`), with the finish "
+        "`tool_calls` (`finish`), or with the finish `length` (`length`).",
         _cut_tool_call,
         {"end": "silent"},
         {"end": tuple(_TOOL_ENDS)},
@@ -227,7 +227,7 @@ FAULTS: dict[str, Kind] = {
     "bad_json": Kind(
         "One event (unstreamed: the body) that is not JSON.", _bad_json, _AFTER | {"data": '{"id":"gen-broken","cho'}
     ),
-    "html": Kind("A web page in place of an answer, as from a proxy.", _html, {"status": 200, "page": _PAGE}),
+    "html": Kind("A web page instead of an answer, as from a proxy.", _html, {"status": 200, "page": _PAGE}),
     "whitespace": Kind(
         "Healthy, after `seconds_before` s of white space (or comments).",
         _whitespace,
@@ -241,7 +241,7 @@ FAULTS: dict[str, Kind] = {
     ),
     "content_filter": Kind("Some tokens, then finish `content_filter`.", _content_filter, _AFTER),
     "redirect": Kind(
-        "A redirect to elsewhere (`location`): a login page, maintenance, an API that has moved.",
+        "A redirect to `location`, as to a login page, a maintenance page, or a new address of the API.",
         _redirect,
         {"status": 307, "location": "http://127.0.0.1:9/api/v1/elsewhere"},
     ),
@@ -250,14 +250,14 @@ FAULTS: dict[str, Kind] = {
         _error_after_finish,
         {"finish": "length", "code": 400, "message": "Token limit reached"},
     ),
-    "silence_after_finish": Kind("A finish, then neither usage nor end.", _silence_after_finish, _INTERVAL),
+    "silence_after_finish": Kind("A finish, then only keep-alive: no usage, no end.", _silence_after_finish, _INTERVAL),
     "no_done": Kind("Healthy and finished, but without [DONE].", _no_done),
 }
 """Every fault by its name."""
 
 
 def unknown(kind: str) -> str:
-    """What to say of a kind that is not there: what may have been meant, else all there are."""
+    """The error message for an unknown kind: the similar kinds, else all kinds."""
     near = difflib.get_close_matches(kind, FAULTS, n=3)
     meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(FAULTS)}"
     return f"there is no fault {kind!r}; {meant}"

@@ -1,6 +1,6 @@
-"""What goes over the wire in answer to one request, as steps: values that a player sends and a test can read.
+"""The plan of the response to one request: steps as plain values that the player sends and a test can read.
 
-`healthy` is the plan of a good answer; `faults.py` makes all others out of the same pieces.
+`healthy` is the plan of a good answer. The other modules of this package build the plans of faults from the same steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Bytes of the body, of which `tokens` were generated; `usage` and `finish` are what they say of its end."""
+    """Send bytes of the body. `tokens` counts the generated tokens in them; `usage` and `finish` are their content."""
 
     data: bytes
     tokens: int = 0
@@ -30,7 +30,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing for some seconds, or with `data` these bytes every `interval` seconds."""
+    """Wait for some seconds. With `data`, send these bytes every `interval` seconds."""
 
     seconds: float
     data: bytes = b""
@@ -39,7 +39,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Forever:
-    """The same bytes every `interval` seconds until the client goes away; b"" sends none."""
+    """Send the same bytes every `interval` seconds until the client disconnects; b"" sends nothing."""
 
     data: bytes
     interval: float
@@ -47,7 +47,7 @@ class Forever:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """The connection ends here without the proper end of the body; `reset` with an RST instead of a FIN."""
+    """Close the connection before the body is complete: with a FIN, or with an RST if `reset`."""
 
     reset: bool = False
 
@@ -57,7 +57,7 @@ Step = Send | Wait | Forever | HangUp
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One answer. `status` None sends no status line; `ended` is what the log will say of it."""
+    """The plan of one response. `status` None sends no status line. `ended` is the value for the request log."""
 
     steps: Sequence[Step]
     status: int | None = 200
@@ -68,7 +68,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an answer is made from: the request, the healthy body, who serves it, and the emulator's pace (seconds)."""
+    """The input of a plan: the request, the healthy body, the model and provider, and the pace (seconds)."""
 
     request: Body
     body: dict[str, Any]
@@ -83,17 +83,17 @@ class Scene:
 
 
 def healthy(scene: Scene) -> Plan:
-    """The good answer."""
+    """The plan of a good answer."""
     return Plan(whole(scene, scene.body), media_type=media_type(scene), ended="finished")
 
 
 def media_type(scene: Scene) -> str:
-    """What a 200 to this request announces."""
+    """The media type of a 200 response to this request."""
     return SSE if scene.stream else JSON
 
 
 def opening(scene: Scene) -> list[Step]:
-    """What precedes the first token of a stream: comments, then the latency."""
+    """The steps before the first token of a stream: comments, then the latency."""
     steps: list[Step] = [Send(COMMENT)] * scene.comments
     if scene.latency:
         steps.append(Wait(scene.latency))
@@ -101,14 +101,14 @@ def opening(scene: Scene) -> list[Step]:
 
 
 def whole(scene: Scene, body: Body) -> list[Step]:
-    """A body in full, streamed with `[DONE]` or not."""
+    """The steps of a whole body: a stream with `[DONE]`, or one JSON body, as the request demands."""
     if scene.stream:
         return [*opening(scene), *sends(split(body)), Send(DONE)]
     return unstreamed(scene, body)
 
 
 def unstreamed(scene: Scene, body: Body) -> list[Step]:
-    """A JSON body in one piece, after as long as its tokens take."""
+    """The steps of one JSON body, after the time that its tokens take."""
     tokens = (body.get("usage") or {}).get("completion_tokens") or 0
     seconds = scene.latency + tokens * scene.token_interval
     steps: list[Step] = [Wait(seconds)] if seconds else []
@@ -116,7 +116,7 @@ def unstreamed(scene: Scene, body: Body) -> list[Step]:
 
 
 def sends(chunks: Sequence[Chunk]) -> list[Step]:
-    """Chunks as steps."""
+    """The steps that send these chunks."""
     return [
         Send(event(chunk), 1) if tokens_in(chunk) else Send(event(chunk), 0, chunk.get("usage"), _finish(chunk))
         for chunk in chunks
@@ -131,7 +131,7 @@ def _finish(part: Body) -> tuple[str | None, str | None] | None:
 
 
 def until(chunks: Sequence[Chunk], tokens: int) -> list[Chunk]:
-    """The chunks up to and with the given token, never the finish or the usage."""
+    """The chunks up to and including the given token, without finish and usage."""
     kept = []
     for chunk in chunks:
         choices = chunk.get("choices")
@@ -145,5 +145,5 @@ def until(chunks: Sequence[Chunk], tokens: int) -> list[Chunk]:
 
 
 def partly(scene: Scene, tokens: int) -> list[Step]:
-    """The opening of a stream and its first tokens."""
+    """The steps before the first token of a stream, and its first tokens."""
     return [*opening(scene), *sends(until(split(scene.body), tokens))]

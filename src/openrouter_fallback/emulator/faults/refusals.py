@@ -1,4 +1,4 @@
-"""Refusals and errors in the words and the shapes of many servers, most of which another model would not make."""
+"""Refusals and errors in the wordings and shapes of many servers. Another model would answer most of the requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _openrouter(status: int, message: str, metadata: _JSON | None = None) -> _JS
 
 
 def _raw(scene: Scene, status: int, raw: Any) -> _JSON:
-    """A provider's own body behind OpenRouter's."""
+    """OpenRouter's error with a provider's own body in `metadata.raw`."""
     text = raw if isinstance(raw, str) else orjson.dumps(raw).decode()
     metadata = {"raw": text, "provider_name": scene.served.host.name}
     return _openrouter(status, "Provider returned error", metadata)
@@ -37,7 +37,7 @@ def _provider(status: int, raw: Any) -> Callable[[Scene, Details], Plan]:
 
 
 def _overflow(status: int, raw: Any) -> Callable[[Scene, Details], Plan]:
-    """Behind OpenRouter; with `direct` as the server itself says it."""
+    """A context overflow as OpenRouter passes it on; with the detail `direct`, as the server itself sends it."""
 
     def plan(scene: Scene, details: Details) -> Plan:
         return _plan(status, raw if details["direct"] else _raw(scene, status, raw))
@@ -204,7 +204,7 @@ def _retry_in_words(scene: Scene, details: Details) -> Plan:
 
 
 def _odd(body: Callable[[Details], Any], *, named: bool = False) -> Callable[[Scene, Details], Plan]:
-    """An error without OpenRouter's `error`: as a status, or (`place`) as an event behind some tokens."""
+    """An error without OpenRouter's `error`: as a status, or (`place`) as an event after some tokens."""
 
     def plan(scene: Scene, details: Details) -> Plan:
         found = body(details)
@@ -237,7 +237,7 @@ REFUSALS: dict[str, Kind] = {
         for name, (status, raw, source) in _OVERFLOWS.items()
     },
     "id_too_long": Kind(
-        "400: a tool call's id is too long (it is not the context that overflows).",
+        "400: a tool call's id is too long. (The message resembles a context overflow.)",
         _provider(
             400,
             _openais(
@@ -250,19 +250,19 @@ REFUSALS: dict[str, Kind] = {
         source="litellm#17343",
     ),
     "max_tokens_too_large": Kind(
-        "400 where `max_tokens` is above `most`, the model's own limit; else healthy.",
+        "400 if `max_tokens` is above `most`, the model's own limit; else healthy.",
         _max_tokens_too_large,
         {"most": 4096},
         source="Roo-Code#5729, freellmapi#980",
     ),
     "stream_options_refused": Kind(
-        "422 where the request has the `parameter`; else healthy.",
+        "422 if the request has the `parameter`; else healthy.",
         _parameter_refused,
         {"parameter": "stream_options", "status": 422},
         source="avante.nvim#2347, cline#582",
     ),
     "tool_choice_refused": Kind(
-        "404 where the request has a `tool_choice` other than `auto`; else healthy.",
+        "404 if the request has a `tool_choice` other than `auto`; else healthy.",
         _tool_choice_refused,
         source="zed#36094",
     ),
@@ -315,7 +315,7 @@ REFUSALS: dict[str, Kind] = {
         source="openai-python's clients",
     ),
     "retry_in_words": Kind(
-        "429 with the time to wait in its words: `try again in 20s`.",
+        "429 with the time to wait in its message: `try again in 20s`.",
         _retry_in_words,
         {"wait": 20},
         source="langchain-google#946",
@@ -362,7 +362,7 @@ REFUSALS: dict[str, Kind] = {
         source="gemini-cli#17208",
     ),
     "cloudflare_error": Kind(
-        "A page of Cloudflare's edge: `error code: 520` as plain text.",
+        "An error of Cloudflare's edge: `error code: 520` as plain text.",
         _cloudflare,
         {"status": 520},
         source="Cloudflare, 5xx errors",

@@ -1,4 +1,4 @@
-"""Which fault, if any, a request gets."""
+"""The schedule of faults: chooses the fault of each request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOUNDS: Final = {"status": (200, 599), "after_tokens": (0, sys.maxsize)}
 
 @dataclass(eq=False, slots=True)
 class Fault:
-    """A fault that was set: whom it concerns, and when."""
+    """A fault that was set: its kind, the model and provider that it concerns, and its windows."""
 
     kind: str
     model: str | None
@@ -32,7 +32,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
     def matches(self, model: str, provider: str | None, now: float) -> bool:
-        """Count a request, and say whether it gets this fault."""
+        """Count a request; return whether the request gets this fault."""
         if self.model not in (None, model) or self.provider != provider:
             return False
         self.seen += 1
@@ -48,7 +48,7 @@ def _inside(value: float, window: tuple[float, float | None] | None) -> bool:
 
 
 def window(ends: Sequence[Any] | None, least: int) -> tuple[Any, Any] | None:
-    """A list of two ends as a window that begins at `least` or later; ValueError for anything else."""
+    """A list of two ends as a window that begins at `least` or later. Raises ValueError for any other list."""
     if ends is None:
         return None
     if len(ends) != 2 or ends[0] is None:
@@ -63,14 +63,14 @@ def _ordered(name: str, ends: tuple[float, float | None] | None, least: int) -> 
 
 
 class FaultHandle:
-    """A fault that is in force; `clear` lifts it. Usable as a context manager."""
+    """An active fault. `clear` removes it, and so does the end of a `with` block."""
 
     def __init__(self, schedule: Schedule, fault: Fault) -> None:
         self._schedule = schedule
         self._fault = fault
 
     def clear(self) -> None:
-        """Lift the fault; answers that already suffer from it go on as they are."""
+        """Remove the fault. Answers that have already started are not changed."""
         self._schedule.remove(self._fault)
 
     def __enter__(self) -> FaultHandle:
@@ -85,7 +85,7 @@ class FaultHandle:
 
 
 class Schedule:
-    """All faults in force, in the order in which they were set; the first that matches wins."""
+    """All active faults, in the order in which they were set. The first matching fault is played."""
 
     def __init__(self, dice: Random | int, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
@@ -124,9 +124,9 @@ class Schedule:
             self._faults.clear()
 
     def pick(self, model: str, provider: str | None = None) -> Fault | None:
-        """The fault for the next request of a model, or for the next that one of its providers gets.
+        """The fault for a model's next request, or with `provider` for the provider's next request; None for no fault.
 
-        Every fault that concerns it counts the request.
+        Every fault that concerns the request counts it.
         """
         with self._lock:
             now = self._clock()
@@ -135,7 +135,7 @@ class Schedule:
 
 
 def check(kind: str, details: dict[str, Any]) -> dict[str, Any]:
-    """The details in full; ValueError for an unknown kind or value, TypeError for an unknown detail."""
+    """The details with defaults. Raises ValueError for an unknown kind or value, TypeError for an unknown detail."""
     if kind not in FAULTS:
         raise ValueError(unknown(kind))
     row = FAULTS[kind]

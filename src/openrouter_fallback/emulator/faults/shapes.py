@@ -1,7 +1,7 @@
-"""Answers that are not what they say: shapes that servers were seen to send, most of them good answers oddly told.
+"""Answers in unusual shapes that servers were seen to send. Most of them are good answers.
 
-A shape of tool calls is told with the healthy answer's own calls; an answer without calls stays as it is. Where only
-streams have a shape, the unstreamed answer is the healthy one.
+A shape of tool calls changes the healthy answer's own calls; an answer without calls is not changed. If a shape exists
+only in streams, an unstreamed answer is the healthy answer.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def _bad(scene: Scene, steps: Sequence[Step]) -> Plan:
 
 
 def _chunks(scene: Scene, change: Callable[[list[Chunk]], list[Chunk]], body: Body | None = None) -> Plan:
-    """The healthy stream with other chunks; the healthy body where the answer is not streamed."""
+    """The healthy stream with its chunks changed by `change`; the healthy body if the answer is not streamed."""
     if not scene.stream:
         return healthy(scene)
     return _good(scene, [*opening(scene), *_sends(change(split(body or scene.body))), Send(DONE)])
 
 
 def _sends(chunks: Sequence[Chunk]) -> list[Step]:
-    """Chunks as steps, also such as are not well-formed."""
+    """The steps that send these chunks. The chunks may be malformed."""
     steps: list[Step] = []
     for chunk in chunks:
         deltas = [choice["delta"] for choice in chunk.get("choices") or ()]
@@ -51,7 +51,7 @@ def _own_calls(scene: Scene) -> list[_JSON]:
 
 
 def _with_calls(scene: Scene, calls: list[_JSON]) -> Plan:
-    """The healthy answer with other calls; the healthy one where it has none."""
+    """The healthy answer with these tool calls; without calls, the healthy answer."""
     if not calls:
         return healthy(scene)
     if not scene.stream:
@@ -127,7 +127,7 @@ def _malformed_function_call(scene: Scene, details: Details) -> Plan:
 
 
 def _ends(message: Mapping[str, Any], finish: str, *, hidden: bool = False) -> Callable[[Scene, Details], Plan]:
-    """An answer that is this message; `hidden`: its tokens went into reasoning that is not shown."""
+    """An answer with this message and finish. `hidden`: usage counts reasoning tokens that the answer does not show."""
 
     def plan(scene: Scene, details: Details) -> Plan:
         body = with_choice(scene, {**BARE, **message}, finish)
@@ -325,56 +325,56 @@ def _other_names(usage: _JSON) -> _JSON:
 _GEMINI = "recordings of Gemini through OpenRouter"
 SHAPES: dict[str, Kind] = {
     "finish_in_every_chunk": Kind(
-        "Every chunk has the `finish_reason`; all that comes belongs to the answer.",
+        "Every chunk has the `finish_reason`; all chunks belong to the answer.",
         _finish_in_every_chunk,
         source="litellm#2195, one-api#1477",
     ),
     "finish_in_each_call": Kind(
-        "Each parallel call comes whole in a chunk of its own, each with the finish `tool_calls`.",
+        "Each parallel call is one chunk, each with the finish `tool_calls`.",
         _finish_in_each_call,
         source=_GEMINI,
     ),
     "finish_null": Kind(
-        "No finish at the end (with `after_tokens` no more tokens than these); where the request has `max_tokens`, "
-        "usage says that they are used up.",
+        "No finish at the end; `after_tokens` limits the tokens. If the request has `max_tokens`, usage says that all "
+        "of them are used.",
         _finish_null,
         {"after_tokens": None},
         source="recordings of Grok",
     ),
     "finish_abort": Kind(
-        "Half an answer with a foreign `finish`: `abort`, or any other (`network_error`, `sensitive`, `ERROR` ...).",
+        "Half an answer with an unknown `finish`: `abort`, or any other (`network_error`, `sensitive`, `ERROR` ...).",
         _finish_abort,
         {"finish": "abort", "after_tokens": 5},
         source="vllm#57082, any-llm#1204, promptfoo#9905",
     ),
     "malformed_function_call": Kind(
-        "Nothing, with `native_finish_reason: MALFORMED_FUNCTION_CALL` beside `stop`.",
+        "An empty answer with `native_finish_reason: MALFORMED_FUNCTION_CALL` and the finish `stop`.",
         _malformed_function_call,
         source="langgraph#6574",
     ),
     "calls_without_call": Kind(
-        "Nothing, with the finish `tool_calls`.", _ends({}, "tool_calls"), source="litellm#21744"
+        "An empty answer with the finish `tool_calls`.", _ends({}, "tool_calls"), source="litellm#21744"
     ),
     "white_space_only": Kind("Only white space.", _ends({"content": " \n\n "}, "stop"), source="aider#5581"),
     "length_empty": Kind(
-        "Nothing, with the finish `length`: hidden reasoning used the tokens.",
+        "An empty answer with the finish `length`: hidden reasoning used the tokens.",
         _ends({}, "length", hidden=True),
         source="OmniRoute#3587",
     ),
     "name_in_two_parts": Kind("A function's name in two deltas.", _name_in_two_parts, source="continue#5849"),
     "names_repeated": Kind(
-        "A function's name again in each delta of its call.", _names_repeated, source="hermes-agent#8259"
+        "A function's name repeated in each delta of its call.", _names_repeated, source="hermes-agent#8259"
     ),
     "name_grows": Kind(
         "A function's name in two deltas, the second with the whole name.", _name_grows, source="cumulative streams"
     ),
     "empty_arguments_first": Kind(
-        "Each call is opened with the arguments `{}`; its own follow.",
+        "The first delta of each call has the arguments `{}`; the real arguments follow.",
         _empty_arguments_first,
         source="litellm#4537, ogx#5462",
     ),
     "arguments_repeated": Kind(
-        "The whole arguments of each call again behind their parts.",
+        "The whole arguments of each call repeated after their parts.",
         _arguments_repeated,
         source="codex-lb#284, eliza#16973",
     ),
@@ -403,15 +403,15 @@ SHAPES: dict[str, Kind] = {
     ),
     "usage_null": Kind("`usage` is null.", _usage(lambda usage: None), source="OpenAI-compatible servers"),
     "usage_absurd": Kind(
-        "Figures of usage are negative, 1e300, or a word.", _usage(_absurd), source="byte-level faults"
+        "The figures of usage are negative, 1e300, or a word.", _usage(_absurd), source="byte-level faults"
     ),
     "usage_other_names": Kind(
-        "Usage in other words: `input_tokens`, `output_tokens`, without a cost.",
+        "Usage with other names: `input_tokens`, `output_tokens`, without a cost.",
         _usage(_other_names),
         source="the Responses API's words",
     ),
     "byok": Kind(
-        "Paid by the account's own provider key: `cost: 0`, `is_byok`, the money in `upstream_inference_cost`.",
+        "Paid by the account's own provider key: `cost: 0`, `is_byok`, the cost in `upstream_inference_cost`.",
         _usage(_byok),
         source="forgecode#1641, Roo-Code#5144",
     ),

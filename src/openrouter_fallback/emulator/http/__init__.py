@@ -1,1 +1,1 @@
-"""The server: the pages, the connections, the player of plans and the log of requests."""
+"""The emulator's HTTP server: the endpoints, the connections, the player of plans and the request log."""

@@ -1,4 +1,4 @@
-"""The HTTP side: chat completions as a plain ASGI callable that plays plans, the rest as a small Starlette app."""
+"""The ASGI application. Chat completions are a plain ASGI callable that plays plans; the rest is a Starlette app."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..state import State
 from . import guard
 from .guard import Receive
 from .log import Entry
-from .player import Message, Player, SendMessage, Told
+from .player import Delivered, Message, Player, SendMessage
 
 CHAT = "/api/v1/chat/completions"
 
@@ -79,9 +79,9 @@ class App:
         except Refused as refused:
             plan = Plan([Send(refused.body())], status=refused.status)
 
-        def settle(told: Told) -> None:
+        def settle(delivered: Delivered) -> None:
             if outcome is not None:
-                _settle(state.account, entry, outcome, stamp, told, headers)
+                _settle(state.account, entry, outcome, stamp, delivered, headers)
 
         player = Player(
             scope["state"]["connection"],
@@ -125,9 +125,9 @@ class App:
 
 
 def _settle(
-    account: Account, entry: Entry, outcome: Outcome, stamp: Stamp, told: Told, headers: Mapping[str, str]
+    account: Account, entry: Entry, outcome: Outcome, stamp: Stamp, delivered: Delivered, headers: Mapping[str, str]
 ) -> None:
-    """Bill an answer that began."""
+    """Charge the account for an answer that began."""
     if entry.status != 200 or outcome.served is None:
         return
     now = time.monotonic()
@@ -137,11 +137,11 @@ def _settle(
         served=outcome.served,
         streamed=bool(entry.body.get("stream")),
         created=stamp.created,
-        usage=told.usage,
+        usage=delivered.usage,
         tokens_sent=entry.tokens_sent,
-        cancelled=told.cancelled,
-        finish=told.finish[0],
-        native_finish=told.finish[1],
+        cancelled=delivered.cancelled,
+        finish=delivered.finish[0],
+        native_finish=delivered.finish[1],
         latency=None if first is None else first - entry.opened_at,
         seconds=now - (first or entry.opened_at),
         headers={name: headers[name] for name in ("http-referer", "user-agent") if name in headers},
@@ -173,7 +173,7 @@ def _model(body: dict[str, Any]) -> str | None:
 
 
 def _refuse(refused: Refused) -> Response:
-    """An answer behind which the connection closes, since nothing more of the request is read."""
+    """The response to a refused request. The server closes the connection, because the rest of the body is not read."""
     headers = {"connection": "close"}
     return Response(refused.body(), status_code=refused.status, media_type="application/json", headers=headers)
 

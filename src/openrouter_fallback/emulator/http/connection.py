@@ -1,4 +1,4 @@
-"""One connection of the server: uvicorn's, and in addition able to notice the client's leaving, and to break off."""
+"""A uvicorn connection that also reports a client's disconnect and can be closed in the middle of a response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connection(H11Protocol):
-    """Finds its way to the application as `scope["state"]["connection"]`."""
+    """One HTTP/1.1 connection. The application finds the connection in `scope["state"]["connection"]`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than the client stays."""
+        """Sleep for some seconds, or until the client disconnects."""
         if self.gone or self.hung_up:
             return
         self._sleeper = self.loop.create_future()
@@ -47,8 +47,8 @@ class Connection(H11Protocol):
             self._sleeper = None
 
     def hang_up(self, reset: bool) -> None:
-        """Close without the proper end of the response: with a FIN, or as a reset."""
-        # uvicorn would complain of a response that is not complete.
+        """Close the connection before the response is complete: with a FIN, or with an RST if `reset`."""
+        # Else uvicorn logs an error because the response is incomplete.
         self.cycle.disconnected = True
         self.hung_up = True
         if reset:

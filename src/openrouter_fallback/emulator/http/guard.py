@@ -1,7 +1,8 @@
-"""What the server lets in: requests for a loopback name, and bodies up to a bound.
+"""Checks of incoming requests: the `Host` must be a loopback name, and the body has a size limit.
 
-A page in a browser may have the name of its own host answered with 127.0.0.1 (DNS rebinding) and then reads the
-emulator as its own origin: such a request names that host in `Host`. No answer allows another origin to read it.
+The `Host` check prevents DNS rebinding. In that attack a web page lets its own host name resolve to 127.0.0.1, so the
+browser treats the emulator as the page's own origin. Such a request carries the page's host name in `Host`. Other
+origins cannot read a response, because no response has CORS headers.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ def check_host(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raise `Refused` unless the request names a loopback host."""
     found = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if len(found) != 1 or not _is_loopback(_name(found[0])):
-        said = f", not of {found[0][:60]!r}" if found else ""
-        raise Refused(403, f"The emulator answers requests of 127.0.0.1, [::1] and localhost{said}.")
+        suffix = f", not of {found[0][:60]!r}" if found else ""
+        raise Refused(403, f"The emulator answers requests of 127.0.0.1, [::1] and localhost{suffix}.")
 
 
 def _name(host: str) -> str:
-    """A host without its port."""
+    """The host of a `Host` header, without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
@@ -43,7 +44,7 @@ def _is_loopback(name: str) -> bool:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """The body of a request, or None if the client left before it was there; `Refused` (413) beyond the bound."""
+    """The body of a request, or None if the client disconnected first. Raises `Refused` (413) for a too large body."""
     pieces: list[bytes] = []
     size = 0
     while True:

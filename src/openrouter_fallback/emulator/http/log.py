@@ -1,4 +1,4 @@
-"""The request log: what came in, when its tokens went out, and how it ended."""
+"""The request log: each chat request, the times of its tokens, and how the request ended."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _MASKED = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-ke
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One chat request as it stands now. Times are `time.monotonic()` seconds.
+    """A snapshot of one chat request. Times are `time.monotonic()` seconds.
 
-    `ended` is "open", "finished" (answered in full), "gone" (the client went away first) or "fault" (a fault, or a
-    refusal of the request, was played to its end). `status` is None while, or if, no status line was sent. `served_by`
-    is the model that was asked in the end (another one where the request's `models` named it) and `provider` its
-    provider; `cost` is USD.
+    - `ended`: "open", "finished" (answered in full), "gone" (the client disconnected first) or "fault" (a fault, or
+      a refusal of the request, was played to its end).
+    - `status`: the HTTP status; None as long as no status line was sent.
+    - `served_by`: the model that was called last. This is another model than `model` if the request's `models` named
+      one and the first model failed.
+    - `provider`: the provider of `served_by`.
+    - `cost`: USD.
     """
 
     number: int
@@ -41,7 +44,7 @@ class Request:
 
 
 class Entry:
-    """A request under way; written by the server's thread alone."""
+    """A request in progress. Only the server's thread writes an entry."""
 
     def __init__(
         self, log: RequestLog, number: int, model: str | None, body: dict[str, Any], headers: dict[str, str]
@@ -64,19 +67,19 @@ class Entry:
         self.generation_id: str | None = None
 
     def begin(self, status: int) -> None:
-        """The status line is on its way."""
+        """Record that the status line is being sent."""
         self.status = status
         self._log.changed()
 
     def tokens(self, count: int) -> None:
-        """Tokens are on their way."""
+        """Record that tokens are being sent."""
         if self.first_token_at is None:
             self.first_token_at = time.monotonic()
         self.tokens_sent += count
         self._log.changed()
 
     def end(self, how: str) -> None:
-        """The request is over; only the first call counts."""
+        """Record the end of the request. Only the first call of this method has an effect."""
         if self.finished_at is None:
             self.finished_at = time.monotonic()
             self.ended = how
@@ -104,7 +107,7 @@ class Entry:
 
 
 class RequestLog:
-    """The entries since the last `clear`, all or the last `keep`; read from any thread."""
+    """The entries since the last `clear`: all, or the last `keep`. Any thread may read the log."""
 
     def __init__(self, keep: int | None = None) -> None:
         self._condition = threading.Condition()
@@ -124,7 +127,7 @@ class RequestLog:
         return entry
 
     def changed(self) -> None:
-        """Wake whoever waits. A watcher registers before it looks, so that none misses a change."""
+        """Wake the waiting threads. A thread registers before it reads the log, so it misses no change."""
         if self._watchers:
             with self._condition:
                 self._condition.notify_all()
@@ -135,7 +138,7 @@ class RequestLog:
         return [entry.snapshot() for entry in entries]
 
     def tally(self) -> Counter[str | None]:
-        """How many requests met which fault, or None, those that are not kept included."""
+        """The number of requests by fault (None: no fault), including requests that the log no longer keeps."""
         with self._condition:
             return self._forgotten + Counter(entry.fault for entry in self._entries)
 
@@ -145,7 +148,7 @@ class RequestLog:
             self._forgotten.clear()
 
     def wait_for(self, predicate: Callable[[list[Request]], object], timeout: float) -> list[Request]:
-        """The log as soon as `predicate` holds for it; AssertionError with the log after `timeout` seconds."""
+        """The log as soon as `predicate` is true of it. Raises AssertionError with the log after `timeout` seconds."""
         with self._condition:
             self._watchers += 1
             try:
@@ -155,5 +158,5 @@ class RequestLog:
         found = self.snapshot()
         if not met:
             lines = "\n".join(f"  {request}" for request in found) or "  (no request)"
-            raise AssertionError(f"the emulator's log did not come to what was waited for in {timeout} s:\n{lines}")
+            raise AssertionError(f"the condition on the emulator's log was not met in {timeout} s; the log:\n{lines}")
         return found

@@ -1,4 +1,4 @@
-"""Sends the plan of one answer over one connection, and notes what became of it: in the log, and on the bill."""
+"""Sends the plan of one answer over one connection, and records the result in the log and on the account."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .log import Entry
 Message = MutableMapping[str, Any]
 SendMessage = Callable[[Message], Awaitable[None]]
 
-_BREATH = 16
+_STEPS_BETWEEN_YIELDS = 16
 _BLOCK = 32
 _END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class Pace(NamedTuple):
-    """How fast a model answers, in seconds; `jitter` is the share by which each delay may be longer or shorter."""
+    """The delays of a model's answers, in seconds. `jitter` is the share (0 to 1) by which each delay varies."""
 
     latency: float = 0.0
     token_interval: float = 0.0
     jitter: float = 0.0
 
 
-class Told(NamedTuple):
-    """What of an answer reached the client."""
+class Delivered(NamedTuple):
+    """The part of an answer that was sent to the client."""
 
     usage: Any
     finish: tuple[str | None, str | None]
@@ -49,9 +49,9 @@ class Player:
         dice: Random,
         coalesce: bool,
         stopping: Callable[[], bool],
-        settle: Callable[[Told], None],
+        settle: Callable[[Delivered], None],
     ) -> None:
-        """`settle` is called once, before the log says that the request is over."""
+        """`settle` is called once, before the log reports that the request has ended."""
         self._connection = connection
         self._send = send
         self._entry = entry
@@ -81,21 +81,21 @@ class Player:
         for count, step in enumerate(steps, 1):
             if connection.gone:
                 break
-            if not count % _BREATH:
-                # A stream without pauses would otherwise keep all others waiting.
+            if not count % _STEPS_BETWEEN_YIELDS:
+                # A stream without pauses would otherwise block all other streams.
                 await asyncio.sleep(0)
             await _PLAY[type(step)](self, step)
         if connection.gone:
             if not self._stopping():
-                self._over("gone")
+                self._ended("gone")
         elif not connection.hung_up:
-            # Before the last byte: whoever has read the answer finds it finished in the log.
-            self._over(plan.ended)
+            # Before the last byte: a client that has read the whole answer finds the request finished in the log.
+            self._ended(plan.ended)
             await self._send(_END)
 
-    def _over(self, how: str) -> None:
+    def _ended(self, how: str) -> None:
         if self._entry.finished_at is None:
-            self._settle(Told(self._usage, self._finish, cancelled=how == "gone"))
+            self._settle(Delivered(self._usage, self._finish, cancelled=how == "gone"))
         self._entry.end(how)
 
     async def _start(self, plan: Plan, status: int, headers: dict[str, str]) -> None:
@@ -113,8 +113,9 @@ class Player:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _data(self, step: Send) -> None:
-        if self._interval and self._entry.tokens_sent and (step.tokens or self._faulty):  # a fault is a token late too
-            await self._connection.sleep(self._about(self._interval))
+        # The interval between tokens also precedes a fault.
+        if self._interval and self._entry.tokens_sent and (step.tokens or self._faulty):
+            await self._connection.sleep(self._jittered(self._interval))
             if self._connection.gone:
                 return
         if step.tokens:
@@ -124,7 +125,7 @@ class Player:
         await self._write(step.data)
 
     async def _wait(self, step: Wait) -> None:
-        seconds = self._about(step.seconds)
+        seconds = self._jittered(step.seconds)
         if not step.data:
             await self._connection.sleep(seconds)
             return
@@ -140,10 +141,10 @@ class Player:
             await self._connection.sleep(step.interval)
 
     async def _hang_up(self, step: HangUp) -> None:
-        self._over("fault")
+        self._ended("fault")
         self._connection.hang_up(step.reset)
 
-    def _about(self, seconds: float) -> float:
+    def _jittered(self, seconds: float) -> float:
         jitter = self._pace.jitter
         return seconds * (1 + self._dice.uniform(-jitter, jitter)) if jitter else seconds
 

@@ -1,1 +1,1 @@
-"""The models, their providers, limits and prices, and how a request is routed to them."""
+"""The emulated models, their providers, limits and prices, and the routing of requests to providers."""

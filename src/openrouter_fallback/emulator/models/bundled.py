@@ -1,6 +1,6 @@
-"""The bundled models: what `GET /models` lists unless the emulator is given a list of its own.
+"""The bundled models: `GET /models` lists these unless the emulator gets a list of models.
 
-Modelled on OpenRouter's list; ids, limits and prices look like today's, but nobody keeps them up to date.
+Ids, limits and prices resemble OpenRouter's list but are not kept up to date.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 
 def slug(provider: str) -> str:
-    """A provider's name as requests write it: "Amazon Bedrock" is amazon-bedrock."""
+    """The slug that requests use for a provider: "amazon-bedrock" for "Amazon Bedrock"."""
     return provider.lower().replace(".", "-").replace(" ", "-")
 
 
 class Host(NamedTuple):
-    """One provider of a model. `factor` is its price, and `tokens_per_second` its speed, beside the first's."""
+    """One provider of a model. `factor` is the ratio of its prices to the first provider's prices."""
 
     name: str
     factor: str = "1"
@@ -26,15 +26,15 @@ class Host(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """The provider as requests name it."""
+        """The provider's slug."""
         return slug(self.name)
 
 
 class Row(NamedTuple):
-    """One model. Prices are USD per million tokens (`request`: per request), limits are tokens.
+    """One model. Prices are USD per million tokens (`request`: USD per request). Limits are tokens.
 
-    `can` names what it can do beside text (`must`: reasons even unasked); `cache` are the prices of reading and of
-    writing the prompt cache; `expires` counts days from the start of the emulator.
+    `can` names the abilities beside text (`must`: the model always reasons). `cache` holds the prices of reading and
+    writing the prompt cache. `expires` counts days from the start of the emulator.
     """
 
     id: str
@@ -192,7 +192,7 @@ ROWS: tuple[Row, ...] = (
     ),
 )
 
-# `~author/family-latest` follows the newest of its family.
+# `~author/family-latest` is an alias of the newest model of the family.
 ALIASES = {
     "~anthropic/claude-sonnet-latest": "anthropic/claude-sonnet-4.6",
     "~anthropic/claude-opus-latest": "anthropic/claude-opus-4.6",
@@ -200,7 +200,7 @@ ALIASES = {
     "~google/gemini-flash-latest": "google/gemini-3-flash-preview",
 }
 
-# Ids of older lists that no longer route, and what took their place.
+# Ids of retired models, and their successors.
 RETIRED = {
     "anthropic/claude-3-haiku": "anthropic/claude-haiku-4.5",
     "anthropic/claude-3-opus": "anthropic/claude-opus-4.6",

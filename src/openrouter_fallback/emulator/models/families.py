@@ -1,4 +1,4 @@
-"""The family and the generation of a model, read from its id. The habits of strict mode are tables over these."""
+"""The family and the version of a model, read from the model's id. The rules of strict mode depend on both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Json = Mapping[str, Any]
 
 
 class Family(StrEnum):
-    """Models that one maker trained and whose servers check histories in the same way."""
+    """Models of one maker whose servers check histories in the same way."""
 
     ANTHROPIC = "Anthropic"
     OPENAI = "OpenAI"
@@ -38,13 +38,13 @@ _AUTHORS: Mapping[str, Family] = {
     "meta-llama": Family.META,
     "cohere": Family.COHERE,
 }
-# Open weights, which any server may run: the maker's own server does not check these histories.
+# Models with open weights. Any server may run them, so the rules of the maker's own server do not apply.
 _OPEN_WEIGHTS = re.compile(r"gpt-oss|gemma")
 _VERSION = re.compile(r"(?<![a-z\d.])[a-z]?(\d+)(?:[.-](\d{1,2})(?![\da-z]))?(?![\d.]*[a-z])")
 
 
 def base(model: str) -> str:
-    """An id without its variant."""
+    """A model id without its variant."""
     return model.partition(":")[0]
 
 
@@ -55,13 +55,13 @@ def family(model: str) -> Family:
 
 
 def version(model: str) -> tuple[int, int]:
-    """The generation of a model id as (major, minor): (4, 5) for `claude-sonnet-4.5`; (0, 0) where the id has none."""
+    """The version in a model id as (major, minor): (4, 5) for `claude-sonnet-4.5`, (0, 0) for an id without version."""
     found = _VERSION.search(base(model).partition("/")[2])
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 def reasons(request: Json, *, always: bool = False) -> bool:
-    """Whether the model reasons for this request: the request asks for it, or the model does it `always`."""
+    """Whether the model reasons for this request: the request asks for reasoning, or the model reasons `always`."""
     wish = request.get("reasoning") or {}
     effort = wish.get("effort") or request.get("reasoning_effort")
     asked = wish.get("enabled") or wish.get("max_tokens") or effort not in (None, "none")
@@ -69,7 +69,10 @@ def reasons(request: Json, *, always: bool = False) -> bool:
 
 
 def thinks(request: Json, model: str, *, able: bool = True, must: bool = False) -> bool:
-    """`reasons`, of a model that is able to. Moonshot's Kimi does by default from K2.5 on, unless switched off."""
+    """Whether a model reasons for this request. False unless the model is `able` to.
+
+    Moonshot's Kimi reasons by default from K2.5 on, unless the request turns reasoning off.
+    """
     if not able or (family(model) is Family.MISTRAL and "magistral" not in model):
         return False
     wish = request.get("reasoning") or {}

@@ -1,4 +1,4 @@
-"""`GET /models` and `GET /models/{author}/{slug}/endpoints`: the models as the catalog of a client reads them."""
+"""The bodies of `GET /models` and `GET /models/{author}/{slug}/endpoints`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MILLION = 10**6
 
 
 def listing(models: Models, query: Query) -> Entry:
-    """The body of `GET /models`, filtered, sorted and cut into pages as asked; `Refused` for a query that is wrong."""
+    """The body of `GET /models`, filtered, sorted and paged by the query. Raises `Refused` for an invalid query."""
     found = [entry(model) for model in models]
     listed = {one["id"] for one in found}
     found += [entry(target) | _renamed(name, target) for name, target in aliases(models) if name not in listed]
@@ -46,7 +46,7 @@ def listing(models: Models, query: Query) -> Entry:
 
 
 def entry(model: Model) -> Entry:
-    """One model of the list."""
+    """The entry of one model in `GET /models`."""
     if model.entry is not None:
         return dict(model.entry)
     provider = author(model.id).provider
@@ -77,7 +77,7 @@ def entry(model: Model) -> Entry:
 
 
 def endpoints(model: Model, health: Health) -> Entry:
-    """The body of a model's `/endpoints`; `health` says how many requests a provider got and how many it failed."""
+    """The body of a model's `/endpoints`. `health` maps (model id, provider) to (requests, failed requests)."""
     found = entry(model)
     shared = {key: found.get(key) for key in ("id", "name", "created", "description")}
     hosts = [_endpoint(model, host, found, *health(model.id, host.name)) for host in model.hosts]
@@ -85,7 +85,7 @@ def endpoints(model: Model, health: Health) -> Entry:
 
 
 def usd(amount: Decimal) -> str:
-    """A price as OpenRouter writes it: plain digits."""
+    """A price in OpenRouter's notation: plain digits, no exponent."""
     return f"{amount:f}".rstrip("0").rstrip(".") if "." in f"{amount:f}" else f"{amount:f}"
 
 
@@ -115,7 +115,7 @@ def _renamed(name: str, target: Model) -> Entry:
 
 
 def _auto() -> Entry:
-    """The router that picks a model by itself; its prices are -1, as on OpenRouter: they depend on the pick."""
+    """The entry of the auto router. Its prices are -1, as on OpenRouter, because they depend on the chosen model."""
     return {
         "id": AUTO,
         "canonical_slug": AUTO,

@@ -1,4 +1,4 @@
-"""What answers cost: the usage of one answer priced exactly, the prompt cache, and the account that is charged."""
+"""The costs of answers: exact prices, the prompt cache, and the account that is charged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NONE = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Who answers a request, and what the prompt cache had of it (tokens read, tokens written)."""
+    """The model and provider that answer a request, and the request's prompt-cache tokens (read, written)."""
 
     model: Model
     host: Host
@@ -37,7 +37,7 @@ class Served:
 
 
 def priced(served: Served, completion: int, images: int = 0, searches: int = 0) -> tuple[Decimal, Decimal]:
-    """The cost in USD of the prompt and of the completion, exact; `images` of the completion's tokens are of images."""
+    """The exact costs in USD of the prompt and of the completion. `images` counts the completion's image tokens."""
     prices = served.model.prices_at(served.host)
     plain = served.prompt_tokens - served.cached - served.written
     prompt = plain * prices["prompt"]
@@ -49,16 +49,16 @@ def priced(served: Served, completion: int, images: int = 0, searches: int = 0) 
 
 
 class PromptCache:
-    """Which beginnings of prompts a model has seen; the oldest are forgotten."""
+    """The prompt prefixes that each model has read. The oldest prefixes are dropped."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, None] = OrderedDict()
 
     def look_up(self, model: Model, request: Json, prompt_tokens: int) -> tuple[int, int, list[bytes]]:
-        """The prompt's tokens that the cache has, those that would be written to it, and what to `remember` then.
+        """The tokens read from the cache, the tokens written to the cache, and the keys to pass to `remember`.
 
-        Breakpoints (`cache_control`) count whatever their length. Without them a model that caches by itself has
-        prompts from 1,024 tokens on in blocks of 128.
+        A breakpoint (`cache_control`) is cached at any length. Without breakpoints, a model with automatic caching
+        caches prompts of 1,024 tokens or more, in blocks of 128.
         """
         ends, explicit = _breakpoints(request), True
         if not ends and prompt_tokens >= _LEAST_IMPLICIT and _caches_by_itself(model):
@@ -70,7 +70,7 @@ class PromptCache:
         return cached, written, keys
 
     def remember(self, keys: list[bytes]) -> None:
-        """The prompt has been read."""
+        """Add the keys of a prompt that the model has read."""
         for key in keys:
             self._seen[key] = None
             self._seen.move_to_end(key)
@@ -83,7 +83,7 @@ def _caches_by_itself(model: Model) -> bool:
 
 
 def _blocks(request: Json) -> list[tuple[int, bytes]]:
-    """The tokens up to the end of each whole block, and a digest of what is there."""
+    """For each whole block: the number of tokens up to its end, and a digest of that prefix."""
     found = pieces("\0".join(f"{m['role']}:{tools.text_of(m.get('content'))}" for m in request["messages"]))
     digest, ends = hashlib.sha256(), []
     for end in range(_BLOCK_TOKENS, len(found) + 1, _BLOCK_TOKENS):
@@ -93,7 +93,7 @@ def _blocks(request: Json) -> list[tuple[int, bytes]]:
 
 
 def _breakpoints(request: Json) -> list[tuple[int, bytes]]:
-    """The tokens up to each breakpoint, and a digest of what is there."""
+    """For each breakpoint: the number of tokens up to it, and a digest of that prefix."""
     ends: list[tuple[int, bytes]] = []
     if not request.get("cache_control") and not any(isinstance(m.get("content"), list) for m in request["messages"]):
         return ends
@@ -115,7 +115,7 @@ def _breakpoints(request: Json) -> list[tuple[int, bytes]]:
 
 @dataclass(slots=True)
 class Generation:
-    """One answer as the account remembers it."""
+    """The account's record of one answer."""
 
     id: str
     served: Served
@@ -133,7 +133,7 @@ class Generation:
 
     @property
     def cost(self) -> Decimal:
-        """USD. What was cut off is paid as far as it was sent; an answer without a token is free."""
+        """The cost in USD. An answer that was cut off costs the tokens that were sent. No tokens cost nothing."""
         if self.usage is not None:
             return Decimal(str(self.usage.get("cost") or 0))
         return sum(priced(self.served, self.tokens_sent), _NONE) if self.tokens_sent else _NONE
@@ -195,7 +195,7 @@ class Generation:
 
 
 class Account:
-    """The money and the bills behind the one key. Written by the server's thread, read by any."""
+    """The credits and the generations of the one API key. Only the server's thread writes; any thread may read."""
 
     def __init__(self, credits: Decimal | None = None) -> None:
         self._lock = threading.Lock()
@@ -205,11 +205,11 @@ class Account:
 
     @property
     def left(self) -> Decimal | None:
-        """USD still there; None without a limit."""
+        """The remaining credits in USD; None if the account has no limit."""
         return None if self._credits is None else self._credits - self.spent
 
     def charge(self, generation: Generation) -> None:
-        """Remember a generation, and take its cost."""
+        """Record a generation, and subtract its cost from the credits."""
         with self._lock:
             self.spent += generation.cost
             self._generations[generation.id] = generation
@@ -217,12 +217,12 @@ class Account:
                 self._generations.popitem(last=False)
 
     def generation(self, name: str) -> Generation | None:
-        """A generation by its id."""
+        """The generation with this id, or None."""
         with self._lock:
             return self._generations.get(name)
 
     def credits(self) -> dict[str, Any]:
-        """The `data` of `GET /credits`; without a limit the account says 100 USD more than was spent."""
+        """The `data` of `GET /credits`. An account without a limit reports 100 USD more than it has spent."""
         total = self.spent + 100 if self._credits is None else self._credits
         return {"total_credits": float(total), "total_usage": float(self.spent)}
 

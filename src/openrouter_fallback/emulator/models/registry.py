@@ -1,4 +1,4 @@
-"""The models that the emulator pretends to have: ids, providers, prices, limits, habits of their makers."""
+"""The registry of the emulated models: ids, providers, prices, limits, and the vocabulary of their makers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .bundled import ALIASES, ROWS, Host, Row, slug
 
 
 class Author(NamedTuple):
-    """What is the maker's own: the provider's display name, its reasoning format, its words for a finish."""
+    """The maker of a model: its display name as a provider, its reasoning format, its finish reasons."""
 
     provider: str
     reasoning_format: str = "unknown"
@@ -51,9 +51,9 @@ AUTHORS: dict[str, Author] = {
 }
 
 MODELS: tuple[str, ...] = tuple(row.id for row in ROWS)
-"""The ids of the bundled models: some 70 real ones, with prices, limits and providers."""
+"""The ids of the bundled models: about 70 real ids, with prices, limits and providers."""
 
-# What follows an id and changes how it is routed, not which model it is. (`:free` is a model of its own.)
+# Suffixes of an id that change the routing of a request but not the model. (`:free` is a separate model.)
 VARIANTS = frozenset({"exacto", "extended", "floor", "nitro", "online", "thinking"})
 AUTO = "openrouter/auto"
 AUTO_PICKS = "anthropic/claude-sonnet-4.5"
@@ -76,7 +76,7 @@ _MADE_UP = "tools json reasoning logprobs image file audio video draws speech"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. `prices` are USD per token (`request` and `web_search`: each); None is "no limit that is known"."""
+    """One model. `prices` are USD per token (`request`, `web_search`: USD each). A limit of None is unknown."""
 
     id: str
     slug: str
@@ -93,7 +93,7 @@ class Model:
     entry: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def prices_at(self, host: Host) -> Mapping[str, Decimal]:
-        """What it costs at one of its providers."""
+        """The model's prices at one of its providers."""
         if host.factor == "1":
             return self.prices
         factor = Decimal(host.factor)
@@ -101,15 +101,15 @@ class Model:
 
 
 def author(model: str) -> Author:
-    """The maker of a model; one nobody knows is named after its prefix."""
+    """The maker of a model. An unknown maker gets its name from the prefix of the id."""
     name = model.lstrip("~").partition("/")[0]
     return AUTHORS.get(name) or Author(name.replace("-", " ").title() or "Emulated")
 
 
 class Models:
-    """Which models there are: the ids or entries given, or with None the bundled ones and any other `author/name`.
+    """The models of the emulator: the given ids or entries; with None the bundled models and any other `author/name`.
 
-    With a list given they are `exact`: a request that needs what its model lacks is refused.
+    A given list is `exact`: a request that needs an ability that its model lacks is refused.
     """
 
     def __init__(self, known: Sequence[str | Mapping[str, Any]] | None = None, today: date | None = None) -> None:
@@ -121,28 +121,29 @@ class Models:
         else:
             own = [entry if isinstance(entry, str) else _from_entry(entry, bundled) for entry in known]
             self._models = {
-                model.id: model for model in (bundled.get(m) or _made_up(m) if isinstance(m, str) else m for m in own)
+                model.id: model
+                for model in (bundled.get(m) or _unknown_model(m) if isinstance(m, str) else m for m in own)
             }
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
     def listed(self, name: str) -> bool:
-        """Whether it is known what a model can do: it is one of those given, or of the bundled ones."""
+        """Whether the model's abilities are known: the id is in the given list, or in the bundled list."""
         return name in self._models
 
     def providers(self, model: str | None = None) -> list[str]:
-        """The names of all providers of a model, or of any."""
+        """The names of all providers of a model, or of all models."""
         found = self.find(model) if model is not None else None
         hosts = found.hosts if found is not None else [host for one in self for host in one.hosts]
         return list(dict.fromkeys(host.name for host in hosts))
 
     def provider(self, name: str, model: str | None = None) -> str | None:
-        """A provider's name, given as that or as its slug; None where no such provider serves the model."""
+        """The name of the provider with this name or slug; None if no such provider serves the model."""
         return {slug(one): one for one in self.providers(model)}.get(slug(name))
 
     def _target(self, name: str) -> str:
-        """What an id stands for, where it is an alias or the router."""
+        """The id that an alias or the auto router resolves to; any other id unchanged."""
         listed = self._models.get(name)
         alias = (listed.entry or {}).get("alias_target") if listed is not None else None
         if alias:
@@ -153,7 +154,7 @@ class Models:
         return AUTO_PICKS if name == AUTO else ALIASES.get(name, name)
 
     def find(self, name: str) -> Model | None:
-        """The model of an id, an alias or a variant; None for what does not exist."""
+        """The model of an id, an alias or a variant; None for an unknown id."""
         target = self._models.get(self._target(name))
         if target is not None or name == AUTO or name in ALIASES:
             return target
@@ -168,11 +169,11 @@ class Models:
         if variant == "free" and base in self._models:
             known = self._models[base]
             return replace(known, id=name, prices=dict.fromkeys(known.prices, Decimal(0)))
-        return _made_up(name)
+        return _unknown_model(name)
 
 
 def aliases(models: Models) -> list[tuple[str, Model]]:
-    """The aliases whose target is there."""
+    """The aliases whose target exists, with the target."""
     return [(name, target) for name in ALIASES if (target := models.find(name)) is not None]
 
 
@@ -206,14 +207,14 @@ def _prices(prices: dict[str, Decimal], request: Decimal, can: Sequence[str]) ->
 
 
 def _slug(row: Row) -> str:
-    """OpenRouter's permanent name: dated, and for Anthropic with the version before the family."""
+    """OpenRouter's canonical slug: with the release date, and for Anthropic with the version before the family."""
     base = re.sub(r"claude-([a-z]+)-([\d.]+)", r"claude-\2-\1", row.id.partition(":")[0])
     return f"{base}-{row.released.replace('-', '')}"
 
 
 @lru_cache(maxsize=1024)
-def _made_up(name: str) -> Model:
-    """A model that nobody has heard of: it can do everything, for a price that its id decides."""
+def _unknown_model(name: str) -> Model:
+    """The model of an unknown id: it can do everything, and its prices are derived from the id."""
     base, _, variant = name.partition(":")
     drawn = _OTHER_PRICES[hashlib.sha256(base.encode()).digest()[0] % len(_OTHER_PRICES)]
     prompt, completion = ("0", "0") if variant == "free" else drawn
@@ -223,15 +224,15 @@ def _made_up(name: str) -> Model:
 
 
 def _from_entry(entry: Mapping[str, Any], bundled: Mapping[str, Model]) -> Model:
-    """A model as `GET /models` describes it; ValueError for what cannot be one."""
+    """The model of an entry of `GET /models`. Raises ValueError for an invalid entry."""
     name = entry.get("id")
     if not isinstance(name, str) or not name:
-        raise ValueError(f"a model needs an id, as GET /models gives it one; found {str(dict(entry))[:80]}")
-    base = bundled.get(name) or _made_up(name)
+        raise ValueError(f"a model needs an id, as in GET /models; found {str(dict(entry))[:80]}")
+    base = bundled.get(name) or _unknown_model(name)
     architecture = entry.get("architecture") or {}
     expires = entry.get("expiration_date")
     try:
-        # A router's price is -1: it depends on the model that it picks.
+        # The price of a router is -1, because it depends on the model that the router chooses.
         prices = {
             key: max(Decimal(str(amount)), Decimal(0))
             for key, amount in (entry.get("pricing") or {}).items()

@@ -1,4 +1,4 @@
-"""Which providers of a model may answer a request, in which order; `Refused` where none is left."""
+"""The providers of a model that may answer a request, in order. Raises `Refused` if no provider remains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MODALITY_OF_PART = {
 
 
 def known(models: Models, name: str) -> Model:
-    """The model of an id."""
+    """The model of an id. Raises `Refused` for an unknown or a retired id."""
     model = models.find(name)
     if model is not None:
         return model
@@ -38,9 +38,9 @@ def known(models: Models, name: str) -> Model:
 
 
 def hosts(model: Model, request: Json, prompt_tokens: int, *, exact: bool = True) -> list[Host]:
-    """The providers that may be asked, in order; without fallbacks only the first of them.
+    """The providers that may be called, in order. If the request disallows fallbacks, only the first.
 
-    Unless `exact` the model can do everything, and only what the request says of providers counts.
+    Unless `exact`, the model can do everything, and only the request's `provider` settings restrict the list.
     """
     if exact:
         _fits(model, request, prompt_tokens)
@@ -59,7 +59,7 @@ def hosts(model: Model, request: Json, prompt_tokens: int, *, exact: bool = True
 
 
 def _fits(model: Model, request: Json, prompt_tokens: int) -> None:
-    """The model itself, whoever serves it: its context, its modalities, its reasoning."""
+    """Check the request against the model's context length, modalities and reasoning. Raises `Refused`."""
     if "text" not in model.outputs:
         raise unavailable(400, "wrong_endpoint", f"{model.id} is not a chat model.", [model.id])
     sees(model, request)
@@ -90,16 +90,16 @@ def sees(model: Model, request: Json) -> None:
         for part in message["content"]
         if part["type"] in _MODALITY_OF_PART
     }
-    # A file is turned into text for those that read none.
+    # For models that do not read files, OpenRouter converts a file to text.
     for need in sorted(needs - {"file"} - set(model.inputs)):
-        said = "image input" if need == "image" else f"input {need}"
+        ability = "image input" if need == "image" else f"input {need}"
         raise unavailable(
-            404, "constraint_filtered", f"No endpoints found that support {said}", [model.id], constraint=need
+            404, "constraint_filtered", f"No endpoints found that support {ability}", [model.id], constraint=need
         )
 
 
 def _shortens(request: Json) -> bool:
-    """Whether OpenRouter is asked to cut the prompt to what fits."""
+    """Whether the request lets OpenRouter shorten the prompt to the context length."""
     plugins = (plugin for plugin in request.get("plugins") or () if plugin.get("id") == "context-compression")
     return bool(request.get("transforms")) or any(plugin.get("enabled") is not False for plugin in plugins)
 
@@ -110,7 +110,7 @@ class _Rule(NamedTuple):
 
 
 def _listed(host: Host, names: Sequence[str] | None) -> bool:
-    """Whether a request's list names a provider: by its slug, with or without the quantization, or by its name."""
+    """Whether a request's list contains a provider: by slug, by slug with quantization, or by name."""
     wanted = {name.lower() for name in names or ()}
     return bool(wanted & {host.tag, f"{host.tag}/{host.quantization}", host.name.lower()})
 
@@ -161,7 +161,7 @@ def _takes_all(model: Model, host: Host, request: Json, wishes: Json) -> bool:
     return all(_supports(model, host, name) for name in _OPTIONAL if request.get(name) is not None)
 
 
-# Parameters that models may lack, and that are else left out silently.
+# Parameters that a model may lack. OpenRouter removes them silently unless the request sets `require_parameters`.
 _OPTIONAL = (
     "logprobs",
     "parallel_tool_calls",
@@ -190,7 +190,7 @@ def _filtered(code: str, message: str, **more: Any) -> Callable[[Model, Json], R
     return lambda model, wishes: unavailable(404, code, message, [model.id], **more)
 
 
-# What the model and its providers can do.
+# Rules about the abilities of the model and its providers.
 _ABILITIES = (
     _Rule(
         _uses_tools,
@@ -205,7 +205,7 @@ _ABILITIES = (
         ),
     ),
 )
-# What the request says of providers.
+# Rules about the request's `provider` settings.
 _WISHES = (
     _Rule(
         _takes_all,
@@ -256,7 +256,7 @@ _SORTS: dict[Any, Callable[[Host], Any]] = {
 
 
 def searches(request: Json, model: Model) -> bool:
-    """Whether the web is searched for this request: by the plugin, the `:online` variant, a server tool, the model."""
+    """Whether this request searches the web: by the plugin, the `:online` variant, a server tool, or the model."""
     plugins = request.get("plugins") or ()
     asked = any(plugin.get("id") == "web" and plugin.get("enabled") is not False for plugin in plugins)
     served = any(tool.get("type") in _SEARCH_TOOLS for tool in request.get("tools") or ())
@@ -267,12 +267,15 @@ _SEARCH_TOOLS = ("openrouter:web_search", "web_search", "web_search_preview")
 
 
 def prompt_tokens(request: Json) -> int:
-    """The tokens of the whole conversation."""
+    """The number of tokens of the whole conversation."""
     return sum(message_tokens(message) for message in request["messages"])
 
 
 def message_tokens(message: Json) -> int:
-    """The tokens of one message: about one a word, some for its frame, a fixed number for each image, file or sound."""
+    """The number of tokens of one message.
+
+    A word counts about one token, the message itself 4, each image, file or audio part a fixed number.
+    """
     content = message.get("content")
     other = sum(part["type"] != "text" for part in content) if isinstance(content, list) else 0
     return 4 + tools.token_count(content) + other * _TOKENS_PER_PART

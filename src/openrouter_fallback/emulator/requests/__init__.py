@@ -1,1 +1,1 @@
-"""What is refused: requests and histories that no provider takes, and the errors that say so."""
+"""The checks of requests: invalid requests, histories that a provider refuses, and the errors for both."""

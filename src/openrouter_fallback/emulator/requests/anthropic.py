@@ -1,7 +1,8 @@
-"""What Anthropic's servers refuse of a history, in their words and with their places."""
+"""The histories that Anthropic's servers refuse, with Anthropic's messages and places in the request."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from .history import Block, Complaint, History
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+BEDROCK = "Amazon Bedrock"
 _CACHE_MARKS = 4
 _NO_PREFILL = (4, 6)
 _DOCS = "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
@@ -47,8 +49,45 @@ def names(history: History) -> Complaint | None:
     return None
 
 
+def inputs(history: History) -> Complaint | None:
+    """What a call was made with is an object."""
+    for at, block in _all(history, "tool_use"):
+        if not is_object(block.value["function"]["arguments"] or "{}"):
+            return Complaint(f"{at}.tool_use.input: Input should be a valid dictionary")
+    return None
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is a JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def beginning(history: History) -> Complaint | None:
+    """There is a message beside the system's; on Bedrock the first one is the user's."""
+    if not history.turns:
+        return Complaint("messages: at least one message is required")
+    if history.host.name == BEDROCK and history.turns[0].role != "user":
+        return Complaint(
+            "A conversation must start with a user message. Try again with a conversation that starts with a user "
+            "message."
+        )
+    return None
+
+
+def tools(history: History) -> Complaint | None:
+    """On Bedrock calls and results are read only beside tools."""
+    if history.host.name != BEDROCK or history.request.get("tools"):
+        return None
+    if any(_all(history, "tool_use", "tool_result")):
+        return Complaint("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+    return None
+
+
 def results(history: History) -> Complaint | None:
-    """Every call is answered at the head of the next message, and nothing else is."""
+    """Each tool call has one result at the head of the next message, and each result belongs to such a call."""
     waiting: list[str] = []
     for number, turn in enumerate([*history.turns, None]):
         answered: list[str] = []
@@ -94,7 +133,7 @@ def empty_messages(history: History) -> Complaint | None:
 
 
 def signed(history: History) -> Complaint | None:
-    """Thinking comes back as it was: the text, its signature and, at newer models, all that stands before it."""
+    """The history keeps signed thinking unchanged: text, signature and, for newer models, everything before it."""
     for at, block in _all(history, "thinking", "redacted_thinking"):
         detail = block.value
         if block.kind == "redacted_thinking":
@@ -108,7 +147,7 @@ def signed(history: History) -> Complaint | None:
 
 
 def demanded(history: History) -> Complaint | None:
-    """While it thinks, the last message of the model begins with thinking: in a tool loop, and as a prefill."""
+    """In a request with thinking, the last assistant message (in a tool loop, or as a prefill) begins with thinking."""
     turns = history.turns
     if not history.thinks or not turns:
         return None

@@ -1,4 +1,4 @@
-"""What Google's servers refuse of a history."""
+"""The histories that Google's servers refuse."""
 
 from __future__ import annotations
 
@@ -27,8 +27,23 @@ def names(history: History) -> Complaint | None:
     return None
 
 
+def beginning(history: History) -> Complaint | None:
+    """There is a turn, and the first one is the user's."""
+    if not history.turns:
+        return Complaint("* GenerateContentRequest.contents: contents is not specified")
+    first = history.turns[0]
+    if first.role == "user":
+        return None
+    if any(block.kind == "tool_use" for block in first.blocks):
+        return Complaint(
+            "Please ensure that function call turn comes immediately after a user turn or after a function response "
+            "turn."
+        )
+    return Complaint("Please ensure that multiturn requests alternate between user and model.")
+
+
 def results(history: History) -> Complaint | None:
-    """The turn behind calls is that of their results, as many as there were calls."""
+    """The turn after tool calls holds their results, as many results as calls."""
     calls = 0
     for turn in history.turns:
         found = [block.kind for block in turn.blocks].count("tool_result")
@@ -49,7 +64,7 @@ def results(history: History) -> Complaint | None:
 
 
 def valid(history: History) -> Complaint | None:
-    """Signatures are Google's own; the placeholder passes."""
+    """Every signature was issued by Google. The documented placeholder is accepted."""
     for _, detail in history.details():
         data = detail.get("data") or detail.get("signature")
         if data and data != signatures.SKIP_VALIDATION and not signatures.opens(data, Family.GOOGLE):
@@ -58,9 +73,9 @@ def valid(history: History) -> Complaint | None:
 
 
 def demanded(history: History) -> Complaint | None:
-    """Gemini 3: the first call of each step of the current turn has a signature.
+    """Gemini 3: the first tool call of each step of the current turn has a signature.
 
-    It travels as one `reasoning.encrypted` of the message, which names that call by its id or names none.
+    The signature is one `reasoning.encrypted` detail of the message. Its id is that call's id, or is missing.
     """
     if history.version < _SIGNS_CALLS:
         return None

@@ -1,4 +1,4 @@
-"""A conversation as a provider's server sees it: what strict mode's rules are asked about."""
+"""A conversation as a provider's server sees it. The rules of strict mode read this view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 
 
 class Complaint(NamedTuple):
-    """What a provider says of a request: its words, the place in the request, its machine-readable code."""
+    """A provider's error about a request: the message, the place in the request, the machine-readable code."""
 
     words: str
     param: str | None = None
@@ -25,7 +25,7 @@ class Complaint(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A content block in Anthropic's sense, of one message of the request; `value` is its part, call or detail."""
+    """A content block, in Anthropic's sense, of one message. `value` is the content part, tool call or detail."""
 
     kind: str
     value: Json
@@ -34,7 +34,7 @@ class Block(NamedTuple):
 
 @dataclass(slots=True)
 class Turn:
-    """Neighbouring messages of one side, as Anthropic's and Google's servers count them."""
+    """Adjacent messages of one side (user or assistant). Anthropic's and Google's servers count them as one turn."""
 
     role: str
     blocks: list[Block] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class History:
-    """A checked request, the model and the provider that are to answer it, and whose account it is."""
+    """A checked request, the model and provider that are to answer it, and the account that sent it."""
 
     request: Json
     model: Model
@@ -70,22 +70,22 @@ class History:
 
     @cached_property
     def turn_start(self) -> int:
-        """The index of the first message behind the last one of the user."""
+        """The index of the first message after the last user message."""
         return max((index for index, m in enumerate(self.messages) if m["role"] == "user"), default=-1) + 1
 
     @cached_property
     def contexts(self) -> Sequence[bytes]:
-        """The digest of what stands before each message."""
+        """The digests of the conversation before each message, as `signatures.contexts` returns them."""
         return list(signatures.contexts(self.request))
 
     def calls(self, start: int = 0) -> Iterator[tuple[int, int, Json]]:
-        """Each tool call from a message on: the message's index, the call's position in it, the call."""
+        """Each tool call from message `start` on: (index of the message, position in the message, the call)."""
         for index, message in enumerate(self.messages[start:], start):
             for position, call in enumerate(message.get("tool_calls") or ()):
                 yield index, position, call
 
     def details(self, start: int = 0) -> Iterator[tuple[int, Json]]:
-        """Each of the `reasoning_details` from a message on, with the message's index."""
+        """Each of the `reasoning_details` from message `start` on: (index of the message, the detail)."""
         for index, message in enumerate(self.messages[start:], start):
             if message["role"] == "assistant":
                 for detail in message.get("reasoning_details") or ():
@@ -93,7 +93,7 @@ class History:
 
     @cached_property
     def turns(self) -> Sequence[Turn]:
-        """The conversation without its system messages, neighbours of one side joined."""
+        """The turns of the conversation, without system messages."""
         found: list[Turn] = []
         for index, message in enumerate(self.messages):
             if message["role"] in ("system", "developer"):
@@ -106,7 +106,7 @@ class History:
 
 
 def has_reasoning(message: Json) -> bool:
-    """Whether a message brings reasoning along that can be read."""
+    """Whether a message contains readable reasoning."""
     read = (detail.get("text") or detail.get("summary") for detail in message.get("reasoning_details") or ())
     return bool(message.get("reasoning") or message.get("reasoning_content") or any(read))
 

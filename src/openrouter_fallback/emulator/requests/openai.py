@@ -1,4 +1,4 @@
-"""What OpenAI's servers refuse of a history; xAI's encrypted reasoning is checked in the same way."""
+"""The histories that OpenAI's servers refuse. The check of encrypted reasoning also applies to xAI."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _ids(history: History) -> Iterator[Complaint | None]:
 
 
 def names(history: History) -> Complaint | None:
-    """Names of functions in the history."""
+    """The names of called functions in the history."""
     for index, position, call in history.calls():
         param = f"messages[{index}].tool_calls[{position}].function.name"
         name = call["function"]["name"]
@@ -55,7 +55,7 @@ def names(history: History) -> Complaint | None:
 
 
 def speakers(history: History) -> Complaint | None:
-    """`message.name`."""
+    """The names of speakers, `message.name`."""
     for index, message in enumerate(history.messages):
         name = message.get("name")
         if isinstance(name, str):
@@ -67,7 +67,7 @@ def speakers(history: History) -> Complaint | None:
 
 
 def results(history: History) -> Complaint | None:
-    """Calls and results in the right order, as the generic check has it, but with the place."""
+    """The order of tool calls and results: the rule of the generic check, but the error names the place."""
     waiting: list[str] = []
     asked = 0
     for index, message in enumerate(history.messages):
@@ -92,7 +92,7 @@ def results(history: History) -> Complaint | None:
 
 
 def images(history: History) -> Complaint | None:
-    """Images stand in messages of the user."""
+    """Images are allowed in user messages only."""
     for index, message in enumerate(history.messages):
         content = message.get("content")
         if message["role"] in ("user", "assistant") or not isinstance(content, list):
@@ -107,7 +107,7 @@ def images(history: History) -> Complaint | None:
 
 
 def items(history: History) -> Complaint | None:
-    """Ids of items that no response has stored, without the encrypted content that would stand in for them."""
+    """An item id that no response has stored needs the item's encrypted content."""
     for _, detail in history.details():
         if str(detail.get("id") or "").startswith("rs_") and not detail.get("data"):
             words = (
@@ -119,7 +119,7 @@ def items(history: History) -> Complaint | None:
 
 
 def encrypted(history: History) -> Complaint | None:
-    """Encrypted reasoning opens for the account and the provider that sealed it; foreign signatures for nobody."""
+    """Encrypted reasoning is valid only for the account and the provider that encrypted it."""
     for _, detail in history.details():
         data = detail.get("data") or detail.get("signature")
         if data and not signatures.opens(data, history.family, history.account, history.host.name):

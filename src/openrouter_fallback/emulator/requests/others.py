@@ -1,4 +1,4 @@
-"""What the servers of Mistral, Moonshot, DeepSeek, Qwen, xAI and Cohere refuse of a history."""
+"""The histories that the servers of Mistral, Moonshot, DeepSeek, Qwen, xAI and Cohere refuse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from ..answers.tools import text_of
-from . import openai
+from . import anthropic, openai
 from .history import Complaint, History, has_reasoning
 
 _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
@@ -14,6 +14,7 @@ _MISTRAL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _KIMI_ID = re.compile(r"functions\.(?P<name>.+):(?P<number>\d+)")
 _ORDER = "3230"
 _FIRST_THAT_WANTS_REASONING = (3, 2)
+_QWEN_LOOKS = re.compile(r"qwen-?(?:3\.[5-9]|[4-9])")
 
 
 def mistral_ids(history: History) -> Complaint | None:
@@ -37,7 +38,7 @@ def mistral_names(history: History) -> Complaint | None:
 
 
 def mistral_order(history: History) -> Complaint | None:
-    """Behind a result stands another one or the model's answer; results stand behind their calls alone."""
+    """After a tool result comes another result or an assistant message. Results come only after their calls."""
     before = None
     waiting: list[str] = []
     for message in history.messages:
@@ -108,7 +109,7 @@ def kimi_reasoning(history: History) -> Complaint | None:
 
 
 def kimi_is_silent(history: History) -> bool:
-    """Whether K2 ends its turn without a word: ids of the history are not `functions.NAME:n`, counted upwards."""
+    """Whether K2 answers with an empty text: the tool-call ids are not `functions.NAME:n` with n counted upwards."""
     if history.version[0] != 2:
         return False
     before = -1
@@ -121,7 +122,7 @@ def kimi_is_silent(history: History) -> bool:
 
 
 def deepseek_reasoning(history: History) -> Complaint | None:
-    """From V3.2 on the reasoning of the current turn comes back with its calls."""
+    """From V3.2 on, messages with tool calls of the current turn keep their reasoning."""
     if not history.thinks or history.version < _FIRST_THAT_WANTS_REASONING:
         return None
     for index, _, _ in history.calls(history.turn_start):
@@ -134,7 +135,7 @@ def deepseek_reasoning(history: History) -> Complaint | None:
 
 
 def deepseek_reasoner(history: History) -> Complaint | None:
-    """R1 takes no reasoning, no neighbours of one side, and ends with the user or with a result."""
+    """R1 accepts no reasoning and no adjacent messages of one side. The last message is a user message or a result."""
     if "-r1" not in history.model.id and "reasoner" not in history.model.id:
         return None
     messages = history.messages
@@ -173,6 +174,21 @@ def qwen_order(history: History) -> Complaint | None:
     return Complaint(f"<400> InternalError.Algo.InvalidParameter: {words}", code="invalid_parameter_error")
 
 
+def qwen_user(history: History) -> Complaint | None:
+    """The chat template looks for the last question of a user."""
+    if not _QWEN_LOOKS.search(history.model.id) or any(message["role"] == "user" for message in history.messages):
+        return None
+    return Complaint("No user query found in messages.")
+
+
+def qwen_arguments(history: History) -> Complaint | None:
+    """vLLM parses the arguments of the history's calls for the chat template."""
+    for _, _, call in history.calls():
+        if not anthropic.is_object(call["function"]["arguments"] or "{}"):
+            return Complaint("Invalid JSON in the arguments of a tool call of the history: expected an object")
+    return None
+
+
 def xai_empty(history: History) -> Complaint | None:
     for message in history.messages:
         if not message.get("content") and not message.get("tool_calls") and message["role"] != "tool":
@@ -183,8 +199,10 @@ def xai_empty(history: History) -> Complaint | None:
 def cohere_empty(history: History) -> Complaint | None:
     for message in history.messages:
         content = message.get("content")
-        said = content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
-        if not said and not message.get("tool_calls") and message["role"] != "tool":
+        spoken = (
+            content if isinstance(content, list) and any(p["type"] != "text" for p in content) else text_of(content)
+        )
+        if not spoken and not message.get("tool_calls") and message["role"] != "tool":
             return Complaint(
                 "invalid request: message must be at least 1 token long or tool results must be specified."
             )

@@ -1,4 +1,4 @@
-"""A request that is turned down before any model answers it."""
+"""The refusal of a request before any model answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import orjson
 
 
 class Refused(Exception):
-    """The status and the error with which OpenRouter, or a provider behind it, turns a request down."""
+    """A request refused by OpenRouter or by a provider: the HTTP status and the error."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class Refused(Exception):
 
 
 def by_provider(provider: str, words: str) -> Refused:
-    """A 400 of the provider, whose own words are in `metadata.raw`."""
+    """A 400 of a provider. The provider's own message is in `metadata.raw`."""
     metadata = {"error_type": "invalid_request", "provider_name": provider, "raw": words}
     return Refused(400, "Provider returned error", metadata)
 
 
 def unavailable(status: int, code: str, message: str, models: list[str], **more: Any) -> Refused:
-    """No endpoint for this request, with the machine-readable reason in `error.availability`."""
+    """An error because no endpoint serves this request. `error.availability` has the machine-readable reason."""
     error_type = {"error_type": "invalid_request" if status == 400 else "not_found"}
     availability = {"code": code, "retryable": False, "requested_models": models, **more}
     return Refused(status, message, error_type, availability)

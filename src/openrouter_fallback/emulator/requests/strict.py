@@ -1,8 +1,8 @@
-"""Strict mode: the table of what each family's servers refuse of a history, and the bodies in which they say so.
+"""Strict mode: the table of the histories that each family's servers refuse, and the error bodies of the refusals.
 
-The rules are the emulator's own, written from providers' documentation and from public reports (`Rule.source` names
-them: a thread of a public repository, or a page of documentation). OpenRouter passes the refusals through: a 400 (or
-404) "Provider returned error" whose `metadata.raw` is the provider's body, streamed or not.
+The rules were written from providers' documentation and from public reports. `Rule.source` names the source: a thread
+of a public repository, or a page of documentation. OpenRouter passes a refusal through, streamed or not, as a 400 (or
+404) "Provider returned error" whose `metadata.raw` is the provider's body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _F = Family
 
 
 class Rule(NamedTuple):
-    """One thing that a family refuses. `source` is where it was seen."""
+    """One rule that a family's servers check. `source` names where the rule was seen."""
 
     families: tuple[Family, ...]
     what: str
@@ -33,6 +33,12 @@ class Rule(NamedTuple):
 _CLAUDE, _GPT, _GEMINI, _MISTRAL = (_F.ANTHROPIC,), (_F.OPENAI,), (_F.GOOGLE,), (_F.MISTRAL,)
 
 RULES: Mapping[str, Rule] = {
+    "anthropic_beginning": Rule(
+        _CLAUDE,
+        "there is a message beside the system's; on Bedrock the first one is the user's",
+        anthropic.beginning,
+        "kibana#246393, pydantic-ai#4495",
+    ),
     "anthropic_ids": Rule(
         _CLAUDE, "tool-call ids are `^[a-zA-Z0-9_-]+$`", anthropic.ids, "forgecode#1142, langchain#37756"
     ),
@@ -45,20 +51,29 @@ RULES: Mapping[str, Rule] = {
         anthropic.names,
         "Anthropic, tool use",
     ),
+    "anthropic_inputs": Rule(
+        _CLAUDE, "arguments of calls are JSON objects", anthropic.inputs, "prism#659, claude-code#6697"
+    ),
+    "anthropic_tools": Rule(
+        _CLAUDE,
+        "on Bedrock a request whose history has calls or results has tools",
+        anthropic.tools,
+        "kibana#246943, dify#17545",
+    ),
     "anthropic_results": Rule(
         _CLAUDE,
-        "results are at the head of the message behind their calls, one for each, and answer nothing else",
+        "tool results are at the head of the message after their calls, one result for each call",
         anthropic.results,
         "claude-code#5989, #13460",
     ),
     "anthropic_empty_texts": Rule(_CLAUDE, "no text part is empty", anthropic.empty_texts, "experiential#799"),
     "anthropic_empty_messages": Rule(
-        _CLAUDE, "no message is empty but a final one of the assistant", anthropic.empty_messages, "claude-code#3196"
+        _CLAUDE, "no message is empty, except a final assistant message", anthropic.empty_messages, "claude-code#3196"
     ),
     "anthropic_signatures": Rule(
         _CLAUDE,
-        "signed reasoning comes back whole, to the model that signed it; from Claude 4.6 on the signature is bound to "
-        "everything before it",
+        "signed reasoning is unchanged and goes to the model that signed it; from Claude 4.6 on, everything before it "
+        "is unchanged too",
         anthropic.signed,
         "llxprt-code#2335, langchain#36400, claude-code#63268",
     ),
@@ -74,7 +89,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_prefill": Rule(
         _CLAUDE,
-        "a final assistant message does not end with white space; from Claude 4.6 on there is none",
+        "a final assistant message does not end with white space; from Claude 4.6 on, no final assistant message",
         anthropic.prefill,
         "Anthropic, prefill",
     ),
@@ -88,7 +103,7 @@ RULES: Mapping[str, Rule] = {
         "langgraph#248",
     ),
     "openai_results": Rule(
-        _GPT, "results are behind their calls, one for each", openai.results, "OpenAI, function calling"
+        _GPT, "tool results follow their calls, one for each", openai.results, "OpenAI, function calling"
     ),
     "openai_images": Rule(
         _GPT, "images are in messages of the user, not in tool results", openai.images, "OpenHands#7700"
@@ -98,9 +113,15 @@ RULES: Mapping[str, Rule] = {
     ),
     "openai_encrypted": Rule(
         (_F.OPENAI, _F.XAI),
-        "encrypted reasoning is of this account and provider",
+        "encrypted reasoning was made by the same account and provider",
         openai.encrypted,
         "codex#8145, codex#3573",
+    ),
+    "google_beginning": Rule(
+        _GEMINI,
+        "there is a turn beside the system's, and the first one is the user's",
+        google.beginning,
+        "litellm#13769, hermes-agent#55427, gemini-cli#11814",
     ),
     "google_names": Rule(
         _GEMINI,
@@ -109,13 +130,13 @@ RULES: Mapping[str, Rule] = {
         "Google, function calling",
     ),
     "google_results": Rule(
-        _GEMINI, "the turn behind calls holds their results, as many as calls", google.results, "gemini-cli#17208"
+        _GEMINI, "the turn after calls holds their results, as many as calls", google.results, "gemini-cli#17208"
     ),
-    "google_signatures": Rule(_GEMINI, "signatures are Google's own", google.valid, "Roo-Code#10640"),
+    "google_signatures": Rule(_GEMINI, "Google issued every signature", google.valid, "Roo-Code#10640"),
     "google_signature_demanded": Rule(
         _GEMINI,
         "Gemini 3: the first call of each step of the current turn has a signature, or "
-        "`skip_thought_signature_validator` in its place, as one `reasoning.encrypted` with that call's id or none",
+        "`skip_thought_signature_validator` instead, as one `reasoning.encrypted` with that call's id or without id",
         google.demanded,
         "MassGen#624, Roo-Code#10640",
     ),
@@ -125,19 +146,17 @@ RULES: Mapping[str, Rule] = {
     ),
     "mistral_order": Rule(
         _MISTRAL,
-        "no user or system message is directly behind a result; results are behind their calls, as many as calls",
+        "no user or system message directly after a result; tool results follow their calls, as many as calls",
         others.mistral_order,
         "crush#279, datapizza-ai#98",
     ),
     "mistral_results_are_text": Rule(
         _MISTRAL, "tool results contain text only", others.mistral_results_are_text, "LibreChat-AI/agents#344"
     ),
-    "mistral_last": Rule(
-        _MISTRAL, "an assistant message is the last only with `prefix: true`", others.mistral_last, "rig#1130"
-    ),
+    "mistral_last": Rule(_MISTRAL, "a final assistant message has `prefix: true`", others.mistral_last, "rig#1130"),
     "mistral_reasoning": Rule(
         _MISTRAL,
-        "no reasoning in the history, but Magistral",
+        "no reasoning in the history (except for Magistral)",
         others.mistral_reasoning,
         "conversations#402, OpenMinis#87",
     ),
@@ -161,11 +180,17 @@ RULES: Mapping[str, Rule] = {
     ),
     "deepseek_reasoner": Rule(
         (_F.DEEPSEEK,),
-        "R1: no `reasoning_content`, no neighbours of one side, no prefill without `prefix: true`",
+        "R1: no `reasoning_content`, no adjacent messages of one side, no prefill without `prefix: true`",
         others.deepseek_reasoner,
         "DeepSeek, reasoning model",
     ),
-    "qwen_order": Rule((_F.QWEN,), "results are behind their calls, one for each", others.qwen_order, "qwen-code#869"),
+    "qwen_order": Rule((_F.QWEN,), "tool results follow their calls, one for each", others.qwen_order, "qwen-code#869"),
+    "qwen_user": Rule(
+        (_F.QWEN,), "from 3.5 on there is a message of the user", others.qwen_user, "vllm#36432, dify#33152"
+    ),
+    "qwen_arguments": Rule(
+        (_F.QWEN,), "arguments of calls are JSON objects", others.qwen_arguments, "vllm#43995, sglang#28035"
+    ),
     "xai_empty": Rule(
         (_F.XAI,), "no message without content and without calls", others.xai_empty, "AstrBot#6447, crush#964"
     ),
@@ -173,7 +198,7 @@ RULES: Mapping[str, Rule] = {
         (_F.COHERE,), "no message without content and without calls", others.cohere_empty, "Risuai#504"
     ),
 }
-"""Every rule by its name, in the order in which they are asked; models of other families have only the general ones."""
+"""Every rule by its name, in the order of the checks. For other families, only the checks of all models apply."""
 
 SILENT = "moonshot_ids"
 SILENCE = Rule(
@@ -182,11 +207,11 @@ SILENCE = Rule(
     lambda history: None,
     "kimchi#1066, sglang#10612",
 )
-"""The one rule that is no refusal: `goes_silent` applies it."""
+"""The only rule without a refusal: `goes_silent` applies it."""
 
 
 def refusal(history: History) -> Refused | None:
-    """How the provider refuses this history; None where it takes it."""
+    """The provider's refusal of this history; None if the provider accepts the history."""
     for rule in RULES.values():
         if history.family in rule.families:
             found = rule.check(history)
@@ -196,42 +221,47 @@ def refusal(history: History) -> Refused | None:
 
 
 def goes_silent(history: History) -> bool:
-    """Whether the model ends its turn without a word, as Kimi K2 does behind ids that are not its own."""
+    """Whether the model's answer is empty, as Kimi K2's is after tool-call ids of another model."""
     return history.family is Family.MOONSHOT and others.kimi_is_silent(history)
 
 
-def _refused(history: History, said: Complaint) -> Refused:
-    prefix = said.code or "" if history.family is Family.GOOGLE else ""
-    raw = prefix + orjson.dumps(_BODIES[history.family](said)).decode()
+def _refused(history: History, complaint: Complaint) -> Refused:
+    prefix = complaint.code or "" if history.family is Family.GOOGLE else ""
+    raw = prefix + orjson.dumps(_BODIES[history.family](complaint)).decode()
     metadata: dict[str, Any] = {"raw": raw, "provider_name": history.host.name}
-    if said.status == 400:
+    if complaint.status == 400:
         metadata = {"error_type": "invalid_request", **metadata}
-    return Refused(said.status, "Provider returned error", metadata)
+    return Refused(complaint.status, "Provider returned error", metadata)
 
 
-def _as_openai(said: Complaint) -> dict[str, Any]:
-    error = {"message": said.words, "type": "invalid_request_error", "param": said.param, "code": said.code}
+def _as_openai(complaint: Complaint) -> dict[str, Any]:
+    error = {
+        "message": complaint.words,
+        "type": "invalid_request_error",
+        "param": complaint.param,
+        "code": complaint.code,
+    }
     return {"error": error}
 
 
-def _as_anthropic(said: Complaint) -> dict[str, Any]:
-    request = f"req_011C{hashlib.sha256(said.words.encode()).hexdigest()[:20]}"
-    error = {"type": "invalid_request_error", "message": said.words}
+def _as_anthropic(complaint: Complaint) -> dict[str, Any]:
+    request = f"req_011C{hashlib.sha256(complaint.words.encode()).hexdigest()[:20]}"
+    error = {"type": "invalid_request_error", "message": complaint.words}
     return {"type": "error", "error": error, "request_id": request}
 
 
 _BODIES: Mapping[Family, Callable[[Complaint], dict[str, Any]]] = {
     **dict.fromkeys(Family, _as_openai),
     Family.ANTHROPIC: _as_anthropic,
-    Family.GOOGLE: lambda said: {"error": {"code": 400, "message": said.words, "status": "INVALID_ARGUMENT"}},
-    Family.MISTRAL: lambda said: {
+    Family.GOOGLE: lambda complaint: {"error": {"code": 400, "message": complaint.words, "status": "INVALID_ARGUMENT"}},
+    Family.MISTRAL: lambda complaint: {
         "object": "error",
-        "message": said.words,
-        "type": "invalid_request_message_order" if said.code == "3230" else "invalid_request_error",
+        "message": complaint.words,
+        "type": "invalid_request_message_order" if complaint.code == "3230" else "invalid_request_error",
         "param": None,
-        "code": said.code,
+        "code": complaint.code,
     },
-    Family.MOONSHOT: lambda said: {"error": {"message": said.words, "type": "invalid_request_error"}},
-    Family.XAI: lambda said: {"code": "Client specified an invalid argument", "error": said.words},
-    Family.COHERE: lambda said: {"message": said.words},
+    Family.MOONSHOT: lambda complaint: {"error": {"message": complaint.words, "type": "invalid_request_error"}},
+    Family.XAI: lambda complaint: {"code": "Client specified an invalid argument", "error": complaint.words},
+    Family.COHERE: lambda complaint: {"message": complaint.words},
 }

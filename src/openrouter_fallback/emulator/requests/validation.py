@@ -1,6 +1,6 @@
-"""What OpenRouter refuses: requests that are not what its API description says, and conversations that no model takes.
+"""The requests that OpenRouter refuses: requests against its API description, and conversations that no model accepts.
 
-The first kind is answered in OpenRouter's own name; the second by the provider, whose words are in `metadata.raw`.
+OpenRouter itself refuses the first kind. The provider refuses the second kind; its message is in `metadata.raw`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 
 
 class Field(NamedTuple):
-    """What a parameter may be: its types, its bounds, the words it is one of."""
+    """The allowed values of a parameter: its types, its bounds, its words."""
 
     types: tuple[type, ...]
     least: float | None = None
@@ -93,7 +93,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def checked(body: Any) -> dict[str, Any]:
-    """The request as it came, with `model` in place; `Refused` for what OpenRouter itself would not route."""
+    """The request, with `model` set. Raises `Refused` for a request that OpenRouter itself refuses."""
     if not isinstance(body, dict):
         raise Refused(400, "Invalid JSON in request body")
     messages = body.get("messages")
@@ -111,7 +111,7 @@ def checked(body: Any) -> dict[str, Any]:
 
 
 def conversable(request: Json, provider: str) -> None:
-    """Raise `Refused`, in the provider's words, for a conversation that no model can go on from."""
+    """Raise `Refused`, with a provider's message, for a conversation that no model can continue."""
     words = _broken_turns(request["messages"]) or _broken_tools(request)
     if words is not None:
         raise by_provider(provider, words)
@@ -257,7 +257,7 @@ _ROLES = {
 
 
 def _broken_turns(messages: Sequence[Json]) -> str | None:
-    """What is wrong with the order of calls and results, or with an empty turn, as a provider words it."""
+    """A provider's message about a wrong order of tool calls and results, or about an empty turn; None if valid."""
     waiting: list[str] = []
     for index, message in enumerate(messages):
         role = message["role"]
@@ -336,5 +336,5 @@ def _expect(holds: bool, wanted: str, at: str) -> None:
 
 
 def _invalid(wanted: str, at: str, found: Any = None) -> Refused:
-    told = f", found {str(found)[:40]!r}" if found is not None else ""
-    return Refused(400, f"Invalid input: expected {wanted} at {at}{told}")
+    shown = f", found {str(found)[:40]!r}" if found is not None else ""
+    return Refused(400, f"Invalid input: expected {wanted} at {at}{shown}")

@@ -1,17 +1,15 @@
 """The caller's history: its content, and which result belongs to which call.
 
-`History` is made once for a request and read for each target. Its summary takes a few passes over lists, so that a
-history without changes costs almost nothing; calls are paired with their results one by one only if they are out of
-order. Messages that do not have OpenAI's shape are passed on unchanged.
+`History` is made once for a request and read for each target. Its summary costs little, so that a history without
+changes costs almost nothing; calls are paired with their results only if they are out of order. Messages that do not
+have OpenAI's shape are passed on unchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -37,33 +35,34 @@ class Call:
 class History:
     """The messages of a request, without the names of their writers and with content blocks in OpenAI's form.
 
-    `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is a
-    list; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool result holds
-    media; `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has a unique id,
-    and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they name.
+    `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
+    more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
+    result holds media; `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has a
+    unique id, and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they
+    name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
         keys: set[str] = set().union(*messages)
         self.writers: dict[int, str] = {}
         contents = [message.get("content") for message in messages]
-        kinds = set(map(type, contents))
-        self.lists = not kinds <= _PLAIN
+        said = list(filter(None, contents))
+        self.lists, blank = _lists_or_blanks(said)
         self.marks = CACHE in keys
-        blank_block = False
         self.roles: list[str] = list(map(_ROLE, messages))
         self.speakers = frozenset(self.roles)
         legacy = "function_call" in keys or "function" in self.speakers
         if WRITER in keys or legacy or (self.lists and not _known(contents)):
             messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
+            said = list(filter(None, contents))
             self.roles = list(map(_ROLE, messages))
             self.speakers = frozenset(self.roles)
         self.pictured = False
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
-            blank_block = any(map(_void_block, blocks))
+            blank = any(map(_void_block, blocks)) or any(isinstance(one, str) and one.isspace() for one in said)
             self.pictured = any(
                 role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
             )
@@ -75,7 +74,8 @@ class History:
         self.names: frozenset[str] = frozenset()
         if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.speakers:
             self._look_at_calls()
-        self.voids = blank_block or self._has_voids(contents, kinds)
+        # A message with calls needs no content.
+        self.voids = blank or len(contents) - len(said) > [contents[n] for n in self.callers].count(None)
 
     @property
     def opening(self) -> bool:
@@ -100,52 +100,50 @@ class History:
         return normal
 
     def _look_at_calls(self) -> None:
-        """Check whether all calls and results are in order, without a loop over the calls: the usual case."""
-        messages, roles = self.messages, self.roles
-        callers = [n for n, message in enumerate(messages) if "tool_calls" in message]
-        listed = [messages[n]["tool_calls"] for n in callers]
-        if not all(listed):
-            callers = [n for n, calls in zip(callers, listed, strict=True) if calls]
-            listed = [messages[n]["tool_calls"] for n in callers]
-        self.callers = callers
-        results = [n for n, role in enumerate(roles) if role == "tool"]
-        try:
-            calls = list(chain.from_iterable(listed))
-            ids = list(map(_ID, calls))
-            names = set(map(_NAME, map(_FUNCTION, calls)))
-            given = [messages[n]["tool_call_id"] for n in results]
-            known = set(ids)
-            "".join(ids)  # raises TypeError if an id is not a string
-            behind = [n + 1 for n in callers]
-            if len(ids) != len(callers):
-                behind = [n + k for n, calls in zip(callers, listed, strict=True) for k in range(1, len(calls) + 1)]
-        except (KeyError, TypeError):
-            self.tidy = False
-        else:
-            self.tidy = (
-                ids == given
-                and len(known) == len(ids)
-                and "" not in known
-                and behind == results
-                and {roles[n] for n in callers} <= _ASSISTANT
-                and set(map(type, names)) <= _STRINGS
-            )
-            if self.tidy:
-                self.ids, self.names = ids, frozenset(names)
-                return
+        """Find the calls, and check whether all calls and results are in order."""
+        messages = self.messages
+        self.callers = [n for n, message in enumerate(messages) if message.get("tool_calls")]
+        self.tidy = self._in_order()
+        if self.tidy:
+            return
+        listed = [messages[n]["tool_calls"] for n in self.callers]
         if any(_sdks(call) for calls in listed if isinstance(calls, list | tuple) for call in calls):
             self.messages = [normal_message(message) for message in messages]
         self.ids = [call.id for call in self.calls]
         self.names = frozenset(call.name for call in self.calls)
 
-    def _has_voids(self, contents: Sequence[Any], kinds: AbstractSet[type]) -> bool:
-        """Whether a content is empty or blank, other than in a message with calls, which needs no content."""
-        said = list(filter(None, contents))
-        missing = contents.count(None)
-        if len(said) + missing != len(contents) or missing > [contents[n] for n in self.callers].count(None):
+    def _in_order(self) -> bool:
+        """Whether the history is `tidy`; then its `ids` and `names` are known."""
+        messages, roles, ids, names = self.messages, self.roles, list[str](), set[str]()
+        try:
+            for position in self.callers:
+                if roles[position] != "assistant":
+                    return False
+                for call in messages[position]["tool_calls"]:
+                    position += 1
+                    id = call["id"]
+                    if roles[position] != "tool" or messages[position]["tool_call_id"] != id:
+                        return False
+                    ids.append(id)
+                    names.add(call["function"]["name"])
+            "".join(ids), "".join(names)  # a TypeError if one is not a string
+        except (IndexError, KeyError, TypeError):
+            return False
+        known = set(ids)
+        if len(known) != len(ids) or "" in known or len(ids) != roles.count("tool"):
+            return False
+        self.ids, self.names = ids, frozenset(names)
+        return True
+
+    @cached_property
+    def odd(self) -> bool:
+        """Whether the arguments of a call do not look like a JSON object, by their first and last characters."""
+        try:
+            calls = [call for position in self.callers for call in self.messages[position]["tool_calls"]]
+            arguments = list(map(_ARGUMENTS, map(_FUNCTION, calls)))
+            return not {*map(_FIRST, arguments), *map(_LAST, arguments)} <= _BRACES
+        except (KeyError, TypeError, IndexError):
             return True
-        texts = said if kinds <= _PLAIN else [content for content in said if content.__class__ is str]
-        return any(map(str.isspace, texts))
 
     @property
     def last_caller(self) -> int | None:
@@ -198,15 +196,22 @@ class History:
 
 
 _ROLE: Final = itemgetter("role")
-_ID: Final = itemgetter("id")
 _FUNCTION: Final = itemgetter("function")
-_NAME: Final = itemgetter("name")
-_PLAIN: Final[frozenset[type]] = frozenset({str, type(None)})
-_STRINGS: Final = frozenset({str})
+_ARGUMENTS: Final = itemgetter("arguments")
+_FIRST: Final = itemgetter(0)
+_LAST: Final = itemgetter(-1)
+_BRACES: Final = frozenset({"{", "}"})
 _TEXT: Final = frozenset({"role", "content"})
 _PROMPT: Final = ["user"]
 _INSTRUCTED: Final = ["system", "user"]
-_ASSISTANT: Final = frozenset({"assistant"})
+
+
+def _lists_or_blanks(contents: Sequence[Any]) -> tuple[bool, bool]:
+    """Whether a content is not a string, else whether one is blank."""
+    try:
+        return False, True in set(map(str.isspace, contents))
+    except TypeError:
+        return True, False
 
 
 def _known(contents: Sequence[Any]) -> bool:

@@ -7,8 +7,6 @@ Details are sent to the model that made them. This model is known by the message
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from operator import itemgetter
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
@@ -75,40 +73,32 @@ def reasoning_stays(history: History, target: Target) -> bool:
         return True
     if not target.signed or any(_other(target, writer) for writer in set(history.writers.values())):
         return False
-    thoughtful = [m for m in messages if "reasoning_details" in m or "reasoning" in m]
-    lists = [m.get("reasoning_details") for m in thoughtful]
-    if not all(lists):
-        if rule.reasoning is Reasoning.REFUSED and any("reasoning" in m for m in thoughtful if not m.get(_DETAILS)):
-            return False  # reasoning without details is refused; with details it is sent
-        lists = list(filter(None, lists))
-    if rule.reasoning is Reasoning.REFUSED and "reasoning_content" in keys:
+    refused = rule.reasoning is Reasoning.REFUSED
+    if refused and "reasoning_content" in keys:
         return False
-    return _details_stay(lists, target)
-
-
-def _details_stay(lists: Sequence[Any], target: Target) -> bool:
-    rule = target.rule
+    formats, thinking_first = rule.formats or _OPEN, rule.thinking_first
     try:
-        details = list(chain.from_iterable(lists))
-        if "id" in set().union(*details) or not set(map(_TYPE, details)) <= _TYPES:
-            return False
-        if not set(map(type, [detail.get("index") for detail in details])) <= _COUNTS:
-            return False
-        if not rule.formats and rule.reasoning is Reasoning.REFUSED and details:
-            return False
-        if not {detail.get("format") for detail in details} <= (rule.formats or _OPEN):
-            return False
-        if rule.thinking_first and not all(
-            detail.get("signature") or detail["type"] == "reasoning.encrypted" for detail in details
-        ):
-            return False
-        return len(details) == len(lists) or all(merged(listed) is listed for listed in lists)
+        for message in messages:
+            details = message.get("reasoning_details")
+            if not details:
+                if refused and "reasoning" in message:
+                    return False  # with details it is sent
+                continue
+            for detail in details:
+                kind = detail["type"]
+                if kind not in _TYPES or "id" in detail or detail.get("format") not in formats:
+                    return False
+                if detail.get("index").__class__ not in _COUNTS:
+                    return False
+                if thinking_first and kind != "reasoning.encrypted" and not detail.get("signature"):
+                    return False
+            if (refused and not rule.formats) or (len(details) > 1 and merged(details) is not details):
+                return False
     except (KeyError, TypeError, AttributeError):
         return False
+    return True
 
 
-_DETAILS: Final = "reasoning_details"
-_TYPE: Final = itemgetter("type")
 _COUNTS: Final = frozenset({int, type(None)})
 _OPEN: Final = frozenset({"unknown", None})
 

@@ -65,7 +65,8 @@ class Rule:
     without a signature is refused. `thinking_first`: with reasoning on, a tool loop must begin with signed reasoning.
     `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect. `empties`: empty contents
     are accepted. `alternates`: user and assistant must take turns, with an assistant message between a tool result and
-    a user message. `system`: the place of system messages: `anywhere`, `first` (any number) or `one`. `pictures`:
+    a user message. `opens`: behind the system messages a user message comes first. `objects`: the arguments of calls
+    are JSON objects. `system`: the place of system messages: `anywhere`, `first` (any number) or `one`. `pictures`:
     images in tool results are read. `developer`: the role is known. `field`: the field name of plain reasoning on
     endpoints other than OpenRouter; empty: not sent there.
     """
@@ -85,6 +86,8 @@ class Rule:
     marks: bool = False
     empties: bool = False
     alternates: bool = False
+    opens: bool = False
+    objects: bool = True
     system: str = "anywhere"
     pictures: bool = False
     developer: bool = False
@@ -114,6 +117,10 @@ def _formats(family: Family) -> frozenset[str]:
 
 
 _BEDROCK = "docs.aws.amazon.com/bedrock: ToolUseBlock.toolUseId"
+_OPENS = (
+    "kibana#246393, deepgram-python-sdk#760, pydantic-ai#4495 (Bedrock): a conversation must start with a user message"
+)
+_OBJECTS = "prism#659, xum#442 (tool_use.input), vllm#43995, sglang#28035: arguments are a JSON object"
 _EMPTY = "langchain#35504, claude-code#59812 (text content blocks must be non-empty)"
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -124,6 +131,7 @@ RULES: Final[tuple[Rule, ...]] = (
         thinking_first=True,
         binds=True,
         marks=True,
+        opens=True,
         system="first",
         pictures=True,
         sources=(
@@ -133,6 +141,8 @@ RULES: Final[tuple[Rule, ...]] = (
             "agno#8794: a thinking block needs its whole text and its signature",
             "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
             "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
+            _OPENS,
+            _OBJECTS,
             _EMPTY,
         ),
     ),
@@ -153,6 +163,7 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         formats=_formats(Family.OPENAI),
         empties=True,
+        objects=False,
         developer=True,
         sources=(
             "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
@@ -168,6 +179,7 @@ RULES: Final[tuple[Rule, ...]] = (
         functions=FUNCTION_OF_GOOGLE,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        opens=True,
         system="first",
         sources=("the chat template of Gemma: roles must alternate user/assistant/user/assistant", _BEDROCK),
     ),
@@ -178,7 +190,9 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         formats=_formats(Family.GOOGLE),
         marks=True,
+        opens=True,
         sources=(
+            "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
             "ai.google.dev/gemini-api/docs/thought-signatures: up to 2.5 a signature is optional",
             "ai.google.dev/gemini-api/docs/function-calling: names begin with a letter or an underscore",
         ),
@@ -190,8 +204,10 @@ RULES: Final[tuple[Rule, ...]] = (
         formats=_formats(Family.GOOGLE),
         signature=True,
         marks=True,
+        opens=True,
         pictures=True,
         sources=(
+            "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
             "ai.google.dev/gemini-api/docs/function-calling: from Gemini 3 on a function response may hold images",
             "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
             "skip_thought_signature_validator stands for that of a history which another model wrote",
@@ -205,8 +221,10 @@ RULES: Final[tuple[Rule, ...]] = (
         ids=NINE,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        opens=True,
         system="first",
         sources=(
+            "discourse-ai#703, crewAI#2580: the first role behind the system's is the user's",
             "opencode#1680, openclaw#52548 (through OpenRouter, code 3280): exactly 9 of a-z, A-Z, 0-9",
             "hermes-agent#20154, avante.nvim#2695, crush#279 (code 3230): no user message behind a tool result",
             "suitenumerique/conversations#402: reasoning in the history is refused",
@@ -259,8 +277,10 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         Family.QWEN,
         marks=True,
+        opens=True,
         system="one",
         sources=(
+            "vllm#36432, dify#33152 (the chat template from 3.5 on): No user query found in messages",
             "vllm#41114, oh-my-pi#958: System message must be at the beginning (one only)",
             "openrouter.ai/docs/features/prompt-caching: cache_control for Alibaba's Qwen",
             _BEDROCK,
@@ -293,13 +313,15 @@ RULES: Final[tuple[Rule, ...]] = (
         Family.PERPLEXITY,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        opens=True,
         system="first",
         sources=("docs.perplexity.ai: behind the system messages, user and assistant roles alternate",),
     ),
     Rule(
         Family.OTHER,
         ids=COMMON,
-        sources=(_BEDROCK, "langchain#29021: what both Anthropic and OpenAI accept", _EMPTY),
+        opens=True,
+        sources=(_BEDROCK, "langchain#29021: what both Anthropic and OpenAI accept", _OPENS, _OBJECTS, _EMPTY),
     ),
 )
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from ...routes.model_families import Family
 from . import turns
+from .arguments import with_objects
 from .blocks import plain_text, without_marks
-from .forms import Target
+from .forms import Form, Target
 from .history import REASONED, History, Message, calls_of
 from .ids import holds, orphan_id, wire_ids
 from .names import changed_names, message_name
@@ -45,7 +46,8 @@ class Handover:
 def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
     """The history in the form for `target`; `tools` are the function names in the request's parameters."""
     functions = _functions(history, target, tools)
-    if _stays(history, target, functions):
+    told = target.form is Form.TOLD and not tools and bool(history.callers)
+    if not told and _stays(history, target, functions):
         return Handover(history.messages, functions, marks=target.rule.marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
@@ -54,6 +56,8 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_outside_results(messages)
+    if told:
+        messages = [turns.told(message) for message in messages]
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
@@ -83,7 +87,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
         return False
-    if history.pictured and not rule.pictures:
+    if (history.pictured and not rule.pictures) or (rule.objects and history.odd):
         return False
     if (history.voids and not rule.empties) or (history.marks and not rule.marks):
         return False
@@ -121,6 +125,8 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             changes = renamed.get(position, {})
             if changes or (functions and position in first):
                 message = _with_calls(message, changes, functions)
+            if (target.rule.objects and history.odd) or target.strict:
+                message = with_objects(message)
             old = {
                 call["id"]: id
                 for number, id in changes.items()

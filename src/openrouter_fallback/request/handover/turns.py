@@ -18,7 +18,10 @@ EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
 _SHOWN: Final = "From the tool results above:"
+OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
+_CALL: Final = "[call {}: {}({})]"
+_RESULT: Final = "[result of call {}:]"
 _ORPHAN: Final = "Result of an earlier tool call:"
 
 Json = dict[str, Any]
@@ -66,6 +69,33 @@ def _no_result(message: Message, number: int) -> Json:
     return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
 
 
+def told(message: Message) -> Message:
+    """A message with calls, or a result, as text: for a provider that reads them only beside tools.
+
+    Reasoning of such a message is left out: its signature holds for the call.
+    """
+    calls = calls_of(message)
+    if message["role"] == "tool":
+        text = _RESULT.format(message.get("tool_call_id"))
+        content = message.get("content")
+        if isinstance(content, list):
+            return {"role": "user", "content": [{"type": "text", "text": text}, *content]}
+        return {"role": "user", "content": f"{text} {content}"}
+    if not calls:
+        return message
+    lines = [_call_text(call) for call in calls]
+    content = message.get("content")
+    said = plain_text(content) if isinstance(content, list) else content
+    return {"role": "assistant", "content": "\n".join([*([said] if isinstance(said, str) and said else []), *lines])}
+
+
+def _call_text(call: Any) -> str:
+    found = call if isinstance(call, Mapping) else {}
+    function = found.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    return _CALL.format(found.get("id"), function.get("name"), function.get("arguments"))
+
+
 def media_outside_results(messages: Sequence[Message]) -> list[Message]:
     """The messages, with media of tool results moved to a user message after all results of a step."""
     placed: list[Message] = []
@@ -106,12 +136,15 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
     """Whether the order of the roles breaks the rule; `speakers` is the set of all roles."""
     if "developer" in speakers and not rule.developer:
         return True
+    front = 0
     if not _SYSTEM.isdisjoint(speakers):
-        front = next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
+        front = _front(roles)
         if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
             return True
         if (rule.system == "one" or strict) and front > 1:
             return True
+    if (rule.opens or strict) and "user" not in roles[front : front + 1]:
+        return True
     if not (rule.alternates or strict):
         return False
     pairs = pairwise(roles)
@@ -119,7 +152,11 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
 
 
 def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict: bool) -> list[Message]:
-    """The messages with roles in an allowed order; `bridge` is inserted between a result and a user message."""
+    """The messages with roles in an allowed order; `bridge` is inserted between a result and a user message.
+
+    Where the user must begin and does not, `OPENING` is inserted: an agent with instructions only, a greeting, or a
+    history of which the beginning was cut off.
+    """
     one_system = rule.system == "one" or strict
     front_only = rule.system != "anywhere" or strict
     alternates = rule.alternates or strict
@@ -145,7 +182,16 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
             if last["role"] == "tool" and role == "user":
                 placed.append(bridge)
         placed.append(message)
+    if rule.opens or strict:
+        front = _front([message["role"] for message in placed])
+        if front == len(placed) or placed[front]["role"] != "user":
+            placed.insert(front, OPENING)
     return placed
+
+
+def _front(roles: Sequence[str]) -> int:
+    """How many system messages stand in front."""
+    return next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
 
 
 _SYSTEM: Final = frozenset({"system", "developer"})
