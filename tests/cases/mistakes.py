@@ -96,6 +96,12 @@ BROKEN: dict[str, tuple[str, int | None, str, list[str]]] = {
     ),
     # keys
     "no wrapper, near": ("falback:\n  default_chain: [a/b]\n", 1, "falback", ["Did you mean 'fallback'?"]),
+    "the only chain misspelt": (
+        "fallback:\n  defualt_chain: [a/b]\n",
+        2,
+        "fallback.defualt_chain",
+        ["Did you mean 'default_chain'?"],
+    ),
     "a setting by another library's name": (
         SETTINGS + "    timeout: 3\n",
         4,

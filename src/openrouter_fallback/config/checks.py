@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import InitErrorDetails
 
 from ..source import Mistake, Path, Source
-from ..suggest import did_you_mean
+from ..suggest import VERY_CLOSE, did_you_mean, nearest
 from .fields import AUTO, MAX_DEPTH, is_unicode
 from .model_ids import ENDPOINT_NAME, STANDARD_TIERS, id_problem, looks_mistyped
 from .problems import listed, mistake, refuse, show
@@ -154,6 +154,7 @@ def _tiers(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
 
 def _nothing(data: Mapping[str, object]) -> Iterator[InitErrorDetails]:
     sources = ("default_chain", "task_chains", "cost_tiers")
-    if all(key not in data or data[key] in ({}, AUTO) for key in sources):
+    misspelt = any(key not in sources and nearest(str(key), sources, VERY_CLOSE) for key in data)  # told as such
+    if not misspelt and all(key not in data or data[key] in ({}, AUTO) for key in sources):
         text = "no models are given; allowed is at least one of `default_chain`, `task_chains` and `cost_tiers`."
         yield mistake((), text)
