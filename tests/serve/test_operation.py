@@ -493,7 +493,7 @@ def test_a_client_that_does_not_read_holds_the_model_back(client: FallbackClient
     tokens = 100_000  # 33 MB: the kernel's buffers of two connections alone hold about 10 MB
     emulator.reply(tokens=tokens, model=FIRST)
     with serving(client) as server, slow_reader(server) as connection:
-        emulator.wait_for(lambda log: log and log[0].tokens_sent)
+        emulator.wait_for(lambda log: log and log[0].tokens_sent, timeout=60)  # so many tokens take a while to make
         pause, sent, same = threading.Event(), -1, 0
         while same < 5:
             pause.wait(0.1)

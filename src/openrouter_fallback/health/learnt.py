@@ -25,7 +25,7 @@ class Fact(StrEnum):
     REFUSES = "refuses"
     """A parameter that the endpoint refuses (`subject`: its name)."""
     FORM = "form"
-    """The form of history that the model accepts (`value`: `unsigned`, `told`, `strict`, `strict_reasoned`)."""
+    """The form of history that the model accepts (`value`: `unsigned`, `told`, `single`, `strict` ...)."""
     REASONS = "reasons"
     """The model reasons although the request does not ask for reasoning."""
 

@@ -193,7 +193,7 @@ class Request:
             wanted = Form.STRICT
         if wanted is None or wanted is form or form is Form.REASONED:
             return None
-        if wanted is Form.TOLD and form is Form.STRICT:
+        if wanted in (Form.TOLD, Form.SINGLE) and form not in (Form.NORMAL, Form.UNSIGNED):
             return None
         then, now = self.handed(candidate, wanted), self.handed(candidate, form)
         same = list(then.messages) == list(now.messages) and then.without_reasoning == now.without_reasoning

@@ -430,6 +430,28 @@ def test_a_refusal_and_speech_are_text_to_others() -> None:
     assert handed(messages, GPT).messages is messages
 
 
+@pytest.mark.parametrize("content", ["Dear ", [{"type": "text", "text": "Dear\n"}]], ids=["text", "a block"])
+def test_a_prefill_of_claude_ends_without_white_space(content: Any) -> None:
+    messages = [user(), {"role": "assistant", "content": content}]
+    (*_, last) = sent(messages, CLAUDE)
+    assert last["content"] in ("Dear", [{"type": "text", "text": "Dear"}])
+    assert handed(messages, GPT).messages is messages
+
+
+def test_parallel_calls_go_one_by_one_where_one_is_read() -> None:
+    llama = "meta-llama/llama-3.3-70b-instruct"
+    both = calling(call("aaaaaaaaa"), call("bbbbbbbbb"), content="Both.")
+    messages = [user(), both, result("bbbbbbbbb", "rain"), result("aaaaaaaaa"), user("So?")]
+    assert sent(messages, llama, form=Form.SINGLE)[:-1] == [
+        user(),
+        {**calling(call("aaaaaaaaa")), "content": "Both."},
+        result("aaaaaaaaa"),
+        calling(call("bbbbbbbbb")),
+        result("bbbbbbbbb", "rain"),
+    ]
+    assert sent(messages, llama)[1] == both
+
+
 def test_without_tools_calls_are_told_where_they_are_read_only_beside_tools() -> None:
     messages = [user(), calling(call("a", city="Bern"), content="Let me see."), result("a"), user("So?")]
     assert sent(messages, CLAUDE, form=Form.TOLD)[1:3] == [
@@ -449,6 +471,8 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("Invalid 'messages[1].name': string does not match pattern.", Form.STRICT),
     ("Unexpected role 'user' after role 'tool'", Form.STRICT),
     ("System message must be at the beginning.", Form.STRICT),
+    ("This model only supports single tool-calls at once!", Form.SINGLE),
+    ("Multiple tool calls are not supported.", Form.SINGLE),
     ("The toolConfig field must be defined when using toolUse and toolResult content blocks.", Form.TOLD),
     ("Requests which include `tool_use` or `tool_result` blocks must define tools.", Form.TOLD),
     ("messages.1.content.0: Invalid `signature` in `thinking` block", Form.UNSIGNED),

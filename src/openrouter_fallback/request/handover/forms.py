@@ -20,6 +20,8 @@ class Form(StrEnum):
     """Without signed or encrypted reasoning: the target cannot verify the signatures of this conversation."""
     TOLD = "told"
     """Where the request has no tools: calls and results as text. The provider reads them only beside tools."""
+    SINGLE = "single"
+    """Parallel calls one by one, each with its result."""
     STRICT = "strict"
     """Ids of 9 letters or digits unless the table has a rule, no names, no reasoning, text blocks joined."""
     REASONED = "strict_reasoned"
@@ -45,7 +47,7 @@ class Target:
     @property
     def signed(self) -> bool:
         """Whether signed or encrypted reasoning may be sent."""
-        return self.form in (Form.NORMAL, Form.TOLD)
+        return not self.strict and self.form is not Form.UNSIGNED
 
     @property
     def strict(self) -> bool:
@@ -84,12 +86,14 @@ _REFUSE_REASONING: Final = frozenset({"api.groq.com", "api.cerebras.ai"})
 
 # dify#17545, kibana#246943 (Bedrock); anthropic-sdk-python#849: the same words, before `tool_choice: none`.
 _NO_TOOLS: Final = re.compile(r"toolConfig field must be defined|must define tools", re.IGNORECASE)
+# vLLM's page on tool calling, and the chat template of Llama 3; dao-ai#94 (gpt-oss on Databricks).
+_ONE_CALL: Final = re.compile(r"single tool.calls|multiple tool calls are not supported", re.IGNORECASE)
 
 _STATUSES: Final = frozenset({400, 422})
 _KINDS: Final = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
 # Words of refusals of a history's form. Each has a source in the rules; refusals of parameters use other words.
 _NAMED: Final = re.compile(
-    r"must define tools|toolConfig"
+    r"must define tools|toolConfig|single tool.calls|multiple tool calls are not supported"
     r"|tool.?call.?id|tool_use|tool_result|call_id|\bids? (?:was|is|must|should|not|does)|invalid.{0,20}\bid\b|\bid:"
     r"|\bitem with id|tool_calls|function.?call|tool messages?|tool results?|tool_?choice.{0,20}name"
     r"|function.{0,12}name|\.name\b|\bnames?\b.{0,40}(?:pattern|match|invalid|must|characters)|invalid.{0,20}\bname"
@@ -117,6 +121,8 @@ def needs_strict(failure: Failure) -> Form | None:
         return None
     if _NO_TOOLS.search(failure.message):
         return Form.TOLD
+    if _ONE_CALL.search(failure.message):
+        return Form.SINGLE
     # Gemini's refusal names OpenRouter's reasoning details, but concerns the signature.
     if _MISSING_REASONING.search(failure.message) and "signature" not in failure.message:
         return Form.REASONED

@@ -66,9 +66,9 @@ class Rule:
     `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect. `empties`: empty contents
     are accepted. `alternates`: user and assistant must take turns, with an assistant message between a tool result and
     a user message. `opens`: behind the system messages a user message comes first. `objects`: the arguments of calls
-    are JSON objects. `system`: the place of system messages: `anywhere`, `first` (any number) or `one`. `pictures`:
-    images in tool results are read. `developer`: the role is known. `field`: the field name of plain reasoning on
-    endpoints other than OpenRouter; empty: not sent there.
+    are JSON objects. `trims`: a final assistant message does not end with white space. `system`: the place of system
+    messages: `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read. `developer`: the
+    role is known. `field`: the field name of plain reasoning on endpoints other than OpenRouter; empty: not sent there.
     """
 
     family: Family
@@ -88,6 +88,7 @@ class Rule:
     alternates: bool = False
     opens: bool = False
     objects: bool = True
+    trims: bool = False
     system: str = "anywhere"
     pictures: bool = False
     developer: bool = False
@@ -132,6 +133,7 @@ RULES: Final[tuple[Rule, ...]] = (
         binds=True,
         marks=True,
         opens=True,
+        trims=True,
         system="first",
         pictures=True,
         sources=(
@@ -141,6 +143,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "agno#8794: a thinking block needs its whole text and its signature",
             "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
             "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
+            "forgecode#1872, langchain#35072: final assistant content cannot end with trailing whitespace",
             _OPENS,
             _OBJECTS,
             _EMPTY,

@@ -45,9 +45,12 @@ class Handover:
 
 def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
     """The history in the form for `target`; `tools` are the function names in the request's parameters."""
+    if target.form is Form.TOLD and not tools and (history.callers or "tool" in history.speakers):
+        writers = history.writers
+        history = History([turns.told(message) for message in history.messages])
+        history.writers = writers
     functions = _functions(history, target, tools)
-    told = target.form is Form.TOLD and not tools and bool(history.callers)
-    if not told and _stays(history, target, functions):
+    if _stays(history, target, functions):
         return Handover(history.messages, functions, marks=target.rule.marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
@@ -56,8 +59,8 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_outside_results(messages)
-    if told:
-        messages = [turns.told(message) for message in messages]
+    if target.form is Form.SINGLE:
+        messages = turns.one_by_one(messages)
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
@@ -67,6 +70,8 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
         messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
+    if rule.trims and messages[-1]["role"] == "assistant":
+        messages = [*messages[:-1], turns.without_trailing_space(messages[-1])]
     without = _thinking_refused(messages, target)
     if without:
         notes["thinking is switched off: another model began this tool loop"] = None
@@ -86,6 +91,10 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
     """Whether no message of the history needs a change."""
     rule, keys = target.rule, history.keys
     if target.strict or not history.tidy or functions:
+        return False
+    if target.form is Form.SINGLE and len(history.ids) > len(history.callers):
+        return False
+    if rule.trims and history.roles[-1] == "assistant":
         return False
     if (history.pictured and not rule.pictures) or (rule.objects and history.odd):
         return False

@@ -69,10 +69,48 @@ def _no_result(message: Message, number: int) -> Json:
     return {"role": "tool", "tool_call_id": call.get("id"), "content": NO_RESULT}
 
 
+def one_by_one(messages: Sequence[Message]) -> list[Message]:
+    """The messages, with parallel calls as steps of their own, each before its result.
+
+    Some chat templates and hosts read one call in a message: Llama 3 "only supports single tool-calls at once".
+    """
+    placed: list[Message] = []
+    position = 0
+    while position < len(messages):
+        message = messages[position]
+        calls = calls_of(message)
+        behind = position + 1
+        results = messages[behind : behind + len(calls)]
+        position = behind
+        if len(calls) < 2 or [one["role"] for one in results] != ["tool"] * len(calls):
+            placed.append(message)
+            continue
+        later = {key: value for key, value in message.items() if key != "reasoning_details"}
+        for number, (call, result) in enumerate(zip(calls, results, strict=True)):
+            step = {**later, "content": None} if number else message
+            placed += [{**step, "tool_calls": [call]}, result]
+        position += len(results)
+    return placed
+
+
+def without_trailing_space(message: Message) -> Message:
+    """A final assistant message without white space at the end of its text."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return message if content == content.rstrip() else {**message, "content": content.rstrip()}
+    last = content[-1] if isinstance(content, list) and content else None
+    text = last.get("text") if isinstance(last, Mapping) else None
+    if not isinstance(content, list) or not isinstance(last, Mapping) or not isinstance(text, str):
+        return message
+    if text == text.rstrip():
+        return message
+    return {**message, "content": [*content[:-1], {**last, "text": text.rstrip()}]}
+
+
 def told(message: Message) -> Message:
     """A message with calls, or a result, as text: for a provider that reads them only beside tools.
 
-    Reasoning of such a message is left out: its signature holds for the call.
+    Signed reasoning of such a message is left out: the signature holds for the call.
     """
     calls = calls_of(message)
     if message["role"] == "tool":
@@ -86,7 +124,8 @@ def told(message: Message) -> Message:
     lines = [_call_text(call) for call in calls]
     content = message.get("content")
     said = plain_text(content) if isinstance(content, list) else content
-    return {"role": "assistant", "content": "\n".join([*([said] if isinstance(said, str) and said else []), *lines])}
+    rest = {key: value for key, value in message.items() if key not in ("tool_calls", "reasoning_details")}
+    return {**rest, "content": "\n".join([*([said] if isinstance(said, str) and said else []), *lines])}
 
 
 def _call_text(call: Any) -> str:
