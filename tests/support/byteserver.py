@@ -100,6 +100,12 @@ class ByteServer:
         return len(self._open)
 
     async def _close(self) -> None:
+        # asyncio gives up a connection that was accepted but begins after `close`, and nobody would close one whose
+        # `_serve` has not begun.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._server.close()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
+import warnings
+from contextlib import ExitStack, closing, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -177,6 +181,31 @@ def test_stop_drops_what_is_open(kind: str) -> None:
     assert dropped.is_set()
     assert emulator.log[0].ended == "open"
     emulator.stop()
+
+
+def connect_many(base_url: str, clients: ExitStack, begun: threading.Event) -> None:
+    address = urlsplit(base_url)
+    with suppress(OSError):  # it has stopped
+        for _ in range(200):
+            clients.enter_context(closing(socket.create_connection((address.hostname, address.port))))
+            begun.set()
+
+
+def test_stop_closes_what_was_just_accepted() -> None:
+    """Else the garbage collector warns of it later, in whichever test runs then."""
+    gc.collect()
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", ResourceWarning)
+        for _ in range(5):
+            with ExitStack() as clients, Emulator() as emulator:
+                begun = threading.Event()
+                connecting = threading.Thread(target=connect_many, args=(emulator.base_url, clients, begun))
+                connecting.start()
+                begun.wait()
+                emulator.stop()
+                connecting.join()
+        gc.collect()
+    assert [str(one.message) for one in warned if issubclass(one.category, ResourceWarning)] == []
 
 
 def test_it_comes_back_at_the_same_address() -> None:
