@@ -95,8 +95,8 @@ def _theirs(world: World, down: Down, policy: Callable[[World, CallSpec], float 
     asked: list[tuple[float, bool]] = []
     real = references.request
 
-    def noted(*given: Any) -> Any:
-        reply = real(*given)
+    def noted(*given: Any, **named: Any) -> Any:
+        reply = real(*given, **named)
         if given[1] is world.models[0]:
             asked.append((given[2], reply[0]))
         return reply
