@@ -269,6 +269,26 @@ def test_loops_that_are_closed_without_ado_leave_no_sockets(server: RawServer) -
     assert [str(one.message) for one in warned if issubclass(one.category, ResourceWarning)] == []
 
 
+@pytest.mark.parametrize("turns", range(12))
+def test_a_loop_that_ends_while_a_dropped_client_is_closed_leaves_no_sockets(turns: int, server: RawServer) -> None:
+    """`asyncio.run` cancels the task that closes the connections."""
+    server.answer(Reply([HELLO, REST]))
+
+    async def main() -> None:
+        client = client_for(server)
+        await asyncio.gather(*(client.achat("hello") for _ in range(4)))
+        del client
+        gc.collect()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(main())
+        gc.collect()
+    assert [str(one.message) for one in warned if issubclass(one.category, ResourceWarning)] == []
+
+
 class SweptElsewhere:
     """A closed loop that another thread sweeps away, and adds two of its own, between two steps of ours."""
 

@@ -18,5 +18,5 @@ def test_it_measures_bodies_and_tokens() -> None:
     assert set(came.values()) == {"bad_answer", "answered"}
     assert len(came) == 4
     for name, *figures in (row for row in rows if row[0] in ("achat", "astream")):
-        assert all(float(figure) > 0 for figure in figures), name
+        assert all(float(figure.replace(",", "")) > 0 for figure in figures), name
     assert [row[0] for row in rows][-2:] == ["achat", "astream"]

@@ -111,7 +111,8 @@ class HttpTransport:
             if old.is_closed() and (left := self._pools.pop(old, None)) is not None:
                 _let_go(left)
         lines: dict[_Origin, Connections] = {}
-        pools = self._pools[loop] = _Pools(lines, _keep(lines))
+        transports = weakref.WeakSet[asyncio.BaseTransport]()
+        pools = self._pools[loop] = _Pools(lines, _keep(lines, transports), transports)
         await anext(pools.keeper)
         return pools
 
@@ -135,16 +136,23 @@ class _Pools:
 
     lines: dict[_Origin, Connections]
     keeper: AsyncGenerator[None]
+    transports: weakref.WeakSet[asyncio.BaseTransport]
     places: dict[str, _Place] = field(default_factory=dict)
-    transports: weakref.WeakSet[asyncio.BaseTransport] = field(default_factory=weakref.WeakSet)
 
 
-async def _keep(lines: dict[_Origin, Connections]) -> AsyncGenerator[None]:
+async def _keep(
+    lines: dict[_Origin, Connections], transports: weakref.WeakSet[asyncio.BaseTransport]
+) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for one in lines.values():
-            await one.aclose()
+        try:
+            for one in lines.values():
+                await one.aclose()
+        finally:  # an ending loop may cancel the task that closes them
+            for transport in list(transports):
+                with suppress(Exception):
+                    transport.abort()  # type: ignore[attr-defined]
 
 
 def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.Request:
