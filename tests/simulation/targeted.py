@@ -103,6 +103,7 @@ HELD: dict[str, tuple[Played, int]] = {
         (seeded(50105), None), 45,
     ),
     "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
+    "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
     "the last model is silent, and the first has refused once": (
         world(
             "mixed",

@@ -15,6 +15,8 @@ from ..routes.needs import RequestTraits
 from .commands import Limits, StartAttempt
 from .timeouts import Timeouts
 
+ANSWER_SECONDS = 1.0
+"""The longest time that a wait leaves for the answer before the deadline of its call."""
 _REFUSED_FOR_NOW = frozenset(
     {FailureKind.OVERLOADED, FailureKind.UNAVAILABLE, FailureKind.RATE_LIMITED, FailureKind.CONNECTION}
 )
@@ -154,6 +156,11 @@ class CallState:
         return beside and not any(attempt.probing for attempt in self.active.values())
 
     @property
+    def latest_wait(self) -> float:
+        """Until when a wait may last: it leaves a twentieth of the call's time for the answer, a second at most."""
+        return self.deadline - min(ANSWER_SECONDS, 0.05 * self.limits.total)
+
+    @property
     def begun(self) -> bool:
         """Whether an active attempt has its first token."""
         return any(attempt.token for attempt in self.active.values())
@@ -247,7 +254,7 @@ class CallState:
         if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
             return at.gate is Availability.LEFT_OUT
         if at.gate is Availability.COOLING:
-            return at.until is not None and at.until < self.deadline
+            return at.until is not None and at.until < self.latest_wait
         return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
@@ -256,5 +263,5 @@ class CallState:
             return False
         at = self.status_of(state, now)
         if at.gate is Availability.COOLING:
-            return at.until is not None and at.until < self.deadline
+            return at.until is not None and at.until < self.latest_wait
         return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)
