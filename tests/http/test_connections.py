@@ -116,7 +116,7 @@ async def test_a_connection_that_died_while_idle_costs_no_attempt(client: Fallba
     assert server.requests == [0, 1]
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system cannot be told")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
 async def test_a_connection_whose_other_side_acknowledges_nothing_is_given_up(
     client: FallbackClient, server: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

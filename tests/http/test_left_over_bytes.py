@@ -134,7 +134,7 @@ RECORD = 16_384
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
     made = server_context(tmp_path_factory.mktemp("tls"))
     if made is None:
-        pytest.skip("no openssl here, which makes the server's certificate")
+        pytest.skip("no openssl, which makes the server's certificate")
     return made
 
 

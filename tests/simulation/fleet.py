@@ -70,7 +70,7 @@ class Server:
         return self.loop.time() - START
 
     async def turn(self) -> None:
-        """Wait for one round trip. Raises an error in an outage."""
+        """Wait for one round trip in virtual time. Raises an error in an outage."""
         if any(start <= self.now < end for start, end in self.fleet.outages):
             await asyncio.sleep(86_400.0 if self.fleet.silent else 0.001)
             raise RedisConnectionError("refused")

@@ -77,7 +77,7 @@ class Backend(httpcore2.AsyncNetworkBackend):
         if blip is not None and blip.kind == "black_hole":
             await asyncio.sleep(timeout or 60.0)
             raise httpcore2.ConnectTimeout("no answer to the connection's first packet")
-        await asyncio.sleep(2 * ONE_WAY)
+        await asyncio.sleep(2 * ONE_WAY)  # in virtual time
         if blip is not None:
             raise httpcore2.ConnectError("connection refused")
         return Connection(network, endpoint, _unacknowledged_seconds(socket_options or ()))

