@@ -32,6 +32,7 @@ def with_deadlines(
     raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
+    form = state.form or call.health.form(candidate.key, now)
     rest = others or any(not other.exhausted for other in call.candidates if other is not state)
     if limits.whole and rest and call.side_by_side:
         half_at = now + remaining / 2
@@ -49,7 +50,7 @@ def with_deadlines(
         hedges=bool(call.active),
         without=call.health.refusals(candidate.taker, now),
         max_tokens=state.max_tokens,
-        form=state.form or Form(call.health.form(candidate.key, now) or Form.NORMAL),
+        form=Form.NORMAL if form is None else Form(form),
     )
     return start, ActiveAttempt(
         state,
