@@ -22,7 +22,8 @@ from openrouter_fallback.call.portal import SyncBridge
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.health import Availability, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import SOON_SECONDS, UNEASY_SECONDS
+from openrouter_fallback.health.shared.breaker import UNEASY_SECONDS
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.health import Availability, HealthScopes, Permit, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import UNEASY_SECONDS
+from openrouter_fallback.health.shared.breaker import UNEASY_SECONDS
 from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
 from openrouter_fallback.health.shared.redis import RedisStore
 

@@ -26,8 +26,9 @@ from redis.exceptions import ResponseError
 
 from ..admission import HealthScopes
 from ..window import BUCKETS
+from .breaker import LEASE_SECONDS
 from .codec import BadValue, counts_of, heard_of, news_json, sum_text, sums_of
-from .fleet import LEASE_SECONDS, PERIODS_ALONE, SOON_SECONDS, SharedHealth
+from .fleet import PERIODS_ALONE, SOON_SECONDS, SharedHealth
 from .protocol import NO_ACCOUNT, ReceivedEvent, SpendAccount, SpendCounter, SyncRequest, SyncResponse
 from .transaction import Answers, Transaction
 
