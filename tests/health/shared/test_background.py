@@ -222,7 +222,7 @@ def test_the_call_that_would_probe_has_the_lease(
         SyncBridge(client._events).run(parts_of(client).runtime.background.done)
         ask(client, surface)  # a loop that has ended with its call has ended the probe: this one goes alone
         [lease] = server.admin().keys("*:lease:*")
-        assert server.admin().get(lease) == parts_of(client).store._me.encode()  # type: ignore[union-attr]
+        assert server.admin().get(lease) == parts_of(client).store.sync.name.encode()  # type: ignore[union-attr]
         assert client.health()[MODEL].state == "closed"
         client.close()
 
