@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
+from ..forks import renew_in_child
 from .accounts import REFUSED_SECONDS, Accounts, refuse
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
 from .changes import BreakerChange, Changes
+from .first_tokens import PATIENCE_SECONDS, FirstTokens
 from .learnt import Fact, Learnt, LearntFacts
-from .window import Latencies
 
-PATIENCE_SECONDS = 10.0
-"""Seconds of silence that count as a time-out while a model has fewer than 100 first tokens."""
-_PATIENCE_SAMPLES = 100
-_USUAL_SAMPLES = 20
 EARNED_PER_SUCCESS = 4
 MOST_EARNED = 400
 """The most extra requests that a model earns by its successes; they are used when the retry budget is exhausted."""
-LEARNT_SECONDS = 3600.0
-LEARNT_SAMPLES = 200
-SHORTEST_LEARNT_SECONDS = 5.0
-LEARNT_TIMES_P99 = 4.0
-"""A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
-_LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Pace:
-    """Times to first token of one class of requests to a model. Slowness and prompt size make a class.
-
-    `learnt`: the deadline in seconds that follows, computed at `learnt_at`; `token_at`: when the last first token came.
-    """
-
-    latencies: Latencies = field(default_factory=lambda: Latencies(LEARNT_SECONDS / 2))
-    learnt: float | None = None
-    learnt_at: float | None = None
-    token_at: float | None = None
 
 
 @dataclass(slots=True)
 class _Model:
     breaker: Breaker
-    latencies: Latencies
+    first_tokens: FirstTokens
     earned: int = 0
-    paces: dict[int, _Pace] = field(default_factory=dict)
     disabled_until: float | None = None
 
 
@@ -102,7 +77,7 @@ class MemoryHealth:
         self.changes = Changes()
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
-        _live.add(self)
+        renew_in_child(self)
 
     # Queries
 
@@ -176,34 +151,25 @@ class MemoryHealth:
         """A quantile of the seconds to the first token; None without data."""
         with self._lock:
             known = self._models.get(model)
-            return known.latencies.quantile(share) if known else None
+            return known.first_tokens.quantile(share) if known else None
 
     def patience(self, model: str) -> float:
         """Seconds of silence after which an abandoned attempt counts as timed out."""
         with self._lock:
             known = self._models.get(model)
-            if known is None or known.latencies.count < _PATIENCE_SAMPLES:
-                return PATIENCE_SECONDS
-            return known.latencies.quantile(0.99) or PATIENCE_SECONDS
+            return known.first_tokens.patience if known else PATIENCE_SECONDS
 
     def usual_first_token(self, model: str, share: float) -> float | None:
         """As `first_token_quantile`, but None on fewer than 20 samples."""
         with self._lock:
             known = self._models.get(model)
-            return known.latencies.quantile(share) if known and known.latencies.count >= _USUAL_SAMPLES else None
+            return known.first_tokens.usual(share) if known else None
 
     def learnt_first_token(self, model: str, pace: int, longest: float, now: float) -> float | None:
         """The learnt first-token deadline of this class in seconds, 5 to `longest`; None on fewer than 200 samples."""
         with self._lock:
             known = self._models.get(model)
-            seen = known.paces.get(pace) if known is not None else None
-            if seen is None:
-                return None
-            if seen.learnt_at is None or now - seen.learnt_at > _LEARN_AGAIN_SECONDS:
-                enough = seen.latencies.count >= LEARNT_SAMPLES
-                p99 = seen.latencies.quantile(0.99) if enough else None
-                seen.learnt, seen.learnt_at = (None if p99 is None else LEARNT_TIMES_P99 * p99), now
-            return None if seen.learnt is None else min(max(seen.learnt, SHORTEST_LEARNT_SECONDS), longest)
+            return known.first_tokens.learnt(pace, longest, now) if known else None
 
     def late(self, model: str, now: float) -> None:
         """Record that a first token of the model is overdue."""
@@ -217,8 +183,7 @@ class MemoryHealth:
         """Whether any call has got a first token of this class from the model since the attempt began."""
         with self._lock:
             known = self._models.get(permit.target.model)
-            seen = known.paces.get(permit.pace) if known is not None else None
-            return seen is not None and seen.token_at is not None and seen.token_at > permit.started
+            return known is not None and known.first_tokens.came_since(permit.pace, permit.started)
 
     def reasons_unasked(self, model: str) -> bool:
         """Whether the model has reasoned although the request did not ask for reasoning."""
@@ -236,8 +201,8 @@ class MemoryHealth:
                 success_rate=model.breaker.window.rate(now),
                 successes=good,
                 failures=bad,
-                first_token_p50=model.latencies.quantile(0.5),
-                first_token_p95=model.latencies.quantile(0.95),
+                first_token_p50=model.first_tokens.quantile(0.5),
+                first_token_p95=model.first_tokens.quantile(0.95),
                 seconds_left=max(0.0, status_of.until - now) if status_of.until is not None else None,
                 reason=status_of.reason,
                 first_token_overdue=self.learnt_first_token(target.model, 0, math.inf, now),
@@ -301,23 +266,14 @@ class MemoryHealth:
         """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
             model = self._model(permit.target)
-            self._record(model, permit, now).token_at = now
+            model.first_tokens.record(permit.pace, permit.started, now, token=True)
             model.breaker.first_token(permit.model, now)
             self._endpoint(permit.target.endpoint).first_token(permit.endpoint, now)
 
     def outlasted(self, permit: Permit, now: float) -> None:
         """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
-            self._record(self._model(permit.target), permit, now)
-
-    def _record(self, model: _Model, permit: Permit, now: float) -> _Pace:
-        seen = model.paces.get(permit.pace)
-        if seen is None:
-            seen = model.paces[permit.pace] = _Pace()
-        seconds = now - permit.started
-        model.latencies.record(seconds, now)
-        seen.latencies.record(seconds, now)
-        return seen
+            self._model(permit.target).first_tokens.record(permit.pace, permit.started, now, token=False)
 
     def success(self, permit: Permit, now: float, needs: Iterable[str] = ()) -> None:
         """Record a complete answer. `needs`: the features that the request used; the model supports them."""
@@ -335,7 +291,7 @@ class MemoryHealth:
         """Record a success: an overtaken probe has its first token."""
         with self._lock:
             model = self._model(permit.target)
-            self._record(model, permit, now).token_at = now
+            model.first_tokens.record(permit.pace, permit.started, now, token=True)
             model.breaker.success(permit.model, now)
             self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
@@ -500,7 +456,7 @@ class MemoryHealth:
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
             breaker = self._breaker(rules, target.endpoint, target.model)
-            known = _Model(self.changes.watch(breaker, "model", target.model), Latencies(self._rules.window_seconds))
+            known = _Model(self.changes.watch(breaker, "model", target.model), FirstTokens(self._rules.window_seconds))
             self._models[target.model] = known
         return known
 
@@ -515,6 +471,10 @@ class MemoryHealth:
         """A new breaker for a model, or for the endpoint itself."""
         return Breaker(rules, self._random)
 
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
     def __reduce__(self) -> tuple[object, ...]:
         fresh = partial(type(self), retry_budget=self._extras.share, hedge_share=self._hedges.share)
         return fresh, (self._rules, self._random)
@@ -524,16 +484,3 @@ def _left_out(breaker: Breaker, now: float, reason: str, *, unreachable: bool = 
     probing = breaker.state(now) is State.HALF_OPEN
     reason = f"{reason}, a probe is under way" if probing else reason
     return AvailabilityStatus(Availability.LEFT_OUT, reason, breaker.open_until, breaker.forced, unreachable)
-
-
-# A lock that another thread holds while the process forks stays locked in the child for ever.
-_live: weakref.WeakSet[MemoryHealth] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for health in _live:
-        health._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

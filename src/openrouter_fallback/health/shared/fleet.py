@@ -243,6 +243,7 @@ class SharedHealth(MemoryHealth):
 
     def after_fork(self) -> None:
         """In a forked child: what was sent and the leases belong to the parent."""
+        super().after_fork()
         self.in_step_until = NEVER
         self._totals = Totals()
         for breaker in self._breakers():

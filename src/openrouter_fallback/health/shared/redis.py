@@ -99,7 +99,6 @@ class RedisStore:
             self._one = asyncio.Lock()
             self._forget()
             self._turn = None
-            self.health.after_fork()
         self._process = os.getpid()
 
     def _start(self) -> None:
