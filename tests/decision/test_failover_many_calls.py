@@ -11,7 +11,7 @@ import pytest
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.failures.kinds import Failure
 from openrouter_fallback.failures.policy import policy
-from openrouter_fallback.health import Availability, MemoryHealth, Rules
+from openrouter_fallback.health import Availability, Fact, MemoryHealth, Rules
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ..cases.hedges import AFTER_2
@@ -290,8 +290,7 @@ def test_unsupported_is_remembered_for_the_model_and_the_need() -> None:
 
 def test_a_model_that_lacks_what_is_needed_comes_after_those_that_are_only_failing() -> None:
     world = World({"a": always(NO_TOOLS), "b": OK})
-    target = world.candidate("a").target
-    world.health.learn_lack(target, "tools", START)
+    world.health.facts.learn("a", Fact.LACKS, START, subject="tools")
     world.fail("b")
     for _ in range(3):
         world.call("a b", facts=TOOLS)

@@ -207,7 +207,7 @@ class Machines(RuleBasedStateMachine):
         call.machine.first_token(self.now, ask.number)
         call.asks, call.token = [ask], True
         if reasons:
-            call.machine.reasons(ask.number)
+            call.machine.reasons(self.now, ask.number)
         if delivers:
             getattr(call.machine, delivers)()
 

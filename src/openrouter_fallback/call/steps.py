@@ -161,7 +161,7 @@ class Steps:
         elif kind is FirstToken:
             self._begun(number, now)
         elif kind is Reasoning:
-            self.machine.reasons(number)
+            self.machine.reasons(now, number)
         elif isinstance(event, Pieces):
             self.deliver(event.pieces)
         elif isinstance(event, Ended):
@@ -220,7 +220,7 @@ class Steps:
             self._note(number, failure, now)
             return _STAY
         if ended.joined:
-            machine.joined(ended.joined)
+            machine.joined(ended.joined, now)
         del self.active[number]
         if failure is None:
             self._note(number, None, now)

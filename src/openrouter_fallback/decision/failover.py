@@ -13,7 +13,7 @@ from ..answer.seam import ContinuationMode
 from ..failures.classifier import refused_parameter
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
-from ..health import Availability, MemoryHealth, Permit
+from ..health import Availability, Fact, MemoryHealth, Permit
 from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
@@ -120,11 +120,11 @@ class Failover:
         """An overtaken probe that runs on. The driver passes its further events to the probe, even after the call."""
         return self._detached.pop(number, None)
 
-    def reasons(self, number: int | None = None) -> None:
+    def reasons(self, now: float, number: int | None = None) -> None:
         """The model reasons. Recorded in health if the request did not ask for reasoning."""
         call = self._call
         if not call.traits.slow and (number is None or number in call.active):
-            call.health.learn_reasons(self._attempt(number).state.candidate.target)
+            call.health.facts.learn(self._attempt(number).state.candidate.key, Fact.REASONS, now)
             call.timing.forget()
 
     def streamed(self) -> None:
@@ -150,16 +150,17 @@ class Failover:
         call.health.success(attempt.permit, now, call.traits.needs)
         if attempt.state.form is not None:
             lasting = UNSIGNED_SECONDS if attempt.state.form is Form.UNSIGNED else None
-            call.health.learn_form(attempt.state.candidate.target, attempt.state.form, now, lasting)
+            key, form = attempt.state.candidate.key, attempt.state.form
+            call.health.facts.learn(key, Fact.FORM, now, value=form, seconds=lasting)
         self._finish(now)
         return Succeed()
 
-    def joined(self, how: str) -> None:
+    def joined(self, how: str, now: float) -> None:
         """A continuation has joined the delivered text. Records in health how the model continued the text."""
         start = self._attempt(None).start
         if start.way is ContinuationMode.PREFILL:
             way = ContinuationMode.INSTRUCT if how == "restarted" else ContinuationMode.PREFILL
-            self._call.health.learn_way(start.candidate.target, way)
+            self._call.health.facts.learn(start.candidate.key, Fact.CONTINUES, now, value=way)
 
     def failed(
         self,
@@ -332,7 +333,7 @@ class Failover:
         if form is not None:
             state.form = form
             return self._start(state, now)
-        call.health.learn_way(state.candidate.target, ContinuationMode.INSTRUCT)
+        call.health.facts.learn(state.candidate.key, Fact.CONTINUES, now, value=ContinuationMode.INSTRUCT)
         state.way = ContinuationMode.INSTRUCT
         return self._next(now) if call.only_prefill else self._start(state, now)
 
@@ -350,7 +351,7 @@ class Failover:
         state, permit = attempt.state, attempt.permit
         call.health.endpoint_answered(permit, now)
         call.health.release(permit)
-        call.health.learn_refusal(state.candidate.taker, parameter, now)
+        call.health.facts.learn(state.candidate.taker, Fact.REFUSES, now, subject=parameter)
         return self._start(state, now)
 
     def _affordable(self, failure: Failure, state: CandidateState) -> bool:

@@ -10,12 +10,12 @@ from functools import partial
 
 from ..forks import renew_in_child
 from .accounts import REFUSED_SECONDS, Accounts, refuse
-from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
+from .admission import READY, Availability, AvailabilityStatus, HealthScopes, ModelHealth, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
 from .changes import BreakerChange, Changes
 from .first_tokens import PATIENCE_SECONDS, FirstTokens
-from .learnt import Fact, Learnt, LearntFacts
+from .learnt import Fact, LearntFacts
 
 EARNED_PER_SUCCESS = 4
 MOST_EARNED = 400
@@ -29,25 +29,6 @@ class _Model:
     first_tokens: FirstTokens
     earned: int = 0
     disabled_until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHealth:
-    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds until calls.
-
-    `first_token_overdue`: the learnt seconds after which a short request's first token is overdue; None: not learnt.
-    """
-
-    model: str
-    state: str
-    success_rate: float
-    successes: int
-    failures: int
-    first_token_p50: float | None
-    first_token_p95: float | None
-    seconds_left: float | None
-    reason: str
-    first_token_overdue: float | None = None
 
 
 class MemoryHealth:
@@ -73,7 +54,8 @@ class MemoryHealth:
         self._endpoints: dict[str, Breaker] = {}
         self._accounts = Accounts()
         self._late: dict[str, float] = {}
-        self._learnt = LearntFacts()
+        self.facts = LearntFacts()
+        """The facts learnt about models and endpoints."""
         self.changes = Changes()
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
@@ -98,7 +80,7 @@ class MemoryHealth:
                 closed = model.breaker.state(now) is State.CLOSED
                 if not model.breaker.admits(now):
                     return _left_out(model.breaker, now, model.breaker.reason or "failing")
-            lack = self._learnt.first(target.model, Fact.LACKS, needs, now)
+            lack = self.facts.first(target.model, Fact.LACKS, needs, now)
             if lack is not None:
                 return AvailabilityStatus(Availability.UNFIT, f"does not support {lack.subject}", lack.until)
             endpoint = self._endpoints.get(target.endpoint)
@@ -132,7 +114,7 @@ class MemoryHealth:
 
     @property
     def any_account_refused(self) -> bool:
-        """Whether any account has been refused; while none has, `account_standing` need not be called."""
+        """Whether any account has been refused; while none has, `account_status` need not be called."""
         return bool(self._accounts.no_auth or self._accounts.no_credits)
 
     def success_rate(self, model: str, now: float) -> float:
@@ -184,10 +166,6 @@ class MemoryHealth:
         with self._lock:
             known = self._models.get(permit.target.model)
             return known is not None and known.first_tokens.came_since(permit.pace, permit.started)
-
-    def reasons_unasked(self, model: str) -> bool:
-        """Whether the model has reasoned although the request did not ask for reasoning."""
-        return self._learnt.get(model, Fact.REASONS) is not None
 
     def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
         """The health of one model at `now`."""
@@ -283,7 +261,7 @@ class MemoryHealth:
             model.breaker.success(permit.model, now)
             model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
             if needs:
-                self._learnt.unlearn(target.model, Fact.LACKS, needs)
+                self.facts.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(permit.endpoint, now)
             self._accounts.answered(target, now)
 
@@ -339,7 +317,7 @@ class MemoryHealth:
         known = self._models.get(target.model)
         return known is not None and known.breaker.alone
 
-    # Facts learnt from one failure
+    # What a failure shows of the account
 
     def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
         """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... 16 s) allows it.
@@ -361,53 +339,6 @@ class MemoryHealth:
         with self._lock:
             refuse(self._accounts.no_auth, target.account, now + REFUSED_SECONDS, now)
 
-    def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
-        """Remember that the model does not support `need`, for ten minutes or until an answer shows that it does."""
-        with self._lock:
-            self._learnt.learn(model.model, Fact.LACKS, now, subject=need)
-
-    def learn_refusal(self, taker: str, parameter: str, now: float) -> None:
-        """Remember for a day that the endpoint (or the model, behind a gateway) refuses a parameter."""
-        with self._lock:
-            self._learnt.learn(taker, Fact.REFUSES, now, subject=parameter)
-
-    def refusals(self, taker: str, now: float) -> frozenset[str]:
-        """The parameters that the endpoint or model is known to refuse."""
-        with self._lock:
-            return self._learnt.subjects(taker, Fact.REFUSES, now)
-
-    def learn_reasons(self, target: HealthScopes) -> None:
-        """Remember that the model reasons although the request does not ask for reasoning."""
-        with self._lock:
-            if self._learnt.get(target.model, Fact.REASONS) is None:
-                self._learnt.learn(target.model, Fact.REASONS, 0.0)
-
-    def learn_way(self, target: HealthScopes, way: str) -> None:
-        """Remember how the model has continued delivered text: `prefill` or `instruct`."""
-        with self._lock:
-            self._learnt.learn(target.model, Fact.CONTINUES, 0.0, value=way)
-
-    def way(self, model: str) -> str | None:
-        """How the model has continued delivered text; None: not known."""
-        known = self._learnt.get(model, Fact.CONTINUES)
-        return known.value if known is not None else None
-
-    def learn_form(self, target: HealthScopes, form: str, now: float, seconds: float | None = None) -> None:
-        """Remember for `seconds`, or a day, the form of history that the model accepted after it refused another."""
-        with self._lock:
-            self._learnt.learn(target.model, Fact.FORM, now, value=form, seconds=seconds)
-
-    def form(self, model: str, now: float) -> str | None:
-        """The form of history that the model is known to accept; None: the usual form."""
-        with self._lock:
-            known = self._learnt.get(model, Fact.FORM, now)
-            return known.value if known is not None else None
-
-    def learnt(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
-        """The facts learnt about these models and endpoints, for display."""
-        with self._lock:
-            return self._learnt.about(scopes, now)
-
     def take_changes(self, now: float) -> list[BreakerChange]:
         """The changes of breakers that have not been reported yet."""
         with self._lock:
@@ -425,7 +356,7 @@ class MemoryHealth:
         with self._lock:
             model = self._model(target)
             model.disabled_until = None
-            self._learnt.forget(target.model, Fact.LACKS)
+            self.facts.forget(target.model, Fact.LACKS)
             if model.breaker.open_until is not None:
                 model.breaker.close()
             self._accounts.end_cooldowns(target.model)
@@ -436,7 +367,7 @@ class MemoryHealth:
             known = self._models.pop(target.model, None)
             if known is not None:
                 known.breaker.close()
-            self._learnt.forget(target.model)
+            self.facts.forget(target.model)
             self._accounts.forget(target.model)
 
     def reset(self) -> None:
@@ -445,7 +376,7 @@ class MemoryHealth:
             for breaker in (*(known.breaker for known in self._models.values()), *self._endpoints.values()):
                 breaker.close()
             self._models.clear()
-            self._learnt.clear()
+            self.facts.clear()
             self._endpoints.clear()
             self._accounts.clear()
 
