@@ -225,8 +225,7 @@ class Steps:
         if failure is None:
             self._note(number, None, now)
             return machine.succeeded(now, number)
-        corrected = machine.corrects(failure, number) or machine.form_refused(stricter, number)
-        self._note(number, failure, now, counts=not corrected)
+        self._note(number, failure, now, counts=not machine.corrects(failure, number, stricter))
         if self.delivery is Delivery.REASONING:
             self.delivery = Delivery.VOID
         only_prefill = self.delivery is Delivery.TEXT and self._only_prefill()
