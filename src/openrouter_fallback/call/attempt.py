@@ -117,6 +117,7 @@ class AttemptReader:
         self._deliver = deliver
         self._redactor = redactor
         self._splice = splice
+        self._backlog = Backlog()
         self._times = times = Deadlines(ask, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
@@ -128,7 +129,6 @@ class AttemptReader:
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
         self._last_bytes_at = ask.permit.started
-        self._backlog = Backlog()
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
         self.demands = request.demands(ask.candidate)
