@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import Completion, FallbackClient
-from openrouter_fallback.call.detached import Background
+from openrouter_fallback.call.background import Background
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.decision import starting
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event

@@ -26,8 +26,8 @@ from ..routes.candidate import Candidate, Plan
 from ..routes.sticking import Sticking
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
+from .background import Background
 from .bills import Bills
-from .detached import Background
 from .log import LogLines, breaker_event
 
 logger = logging.getLogger("openrouter_fallback")
