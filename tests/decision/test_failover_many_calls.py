@@ -58,8 +58,7 @@ def test_hedges_are_charged_to_the_retry_budget() -> None:
 
 
 def test_going_on_from_a_failure_beside_a_silent_hedge_is_not_charged() -> None:
-    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.0, retry_budget=None)
-    world.health._hedges.share, world.health._hedges._floor = 0.01, 1
+    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.01, retry_budget=None)
     call = world.call("a b c", limits=AFTER_2)
     world.run()
     assert (world.requests(), call.outcome) == ("a@0 b&@2 c&@5", "c @6")

@@ -227,7 +227,7 @@ class CallRunner:
             outcome.plan = self._costs.affordable(outcome.plan)
         finally:  # so that observers see a start before every end
             self._reporter.call_started(outcome.plan)
-        slots = runtime.places()
+        slots = runtime.connection_slots()
         self._loop = asyncio.get_running_loop()
         await self._slots.take(slots, call.limits.total)
         now = runtime.clock()

@@ -48,8 +48,8 @@ class MemoryHealth:
     ) -> None:
         self._rules = rules
         self._random = random
-        self._extras = Budget(retry_budget)
-        self._hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
+        self.extras = Budget(retry_budget)
+        self.hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
         self._endpoints: dict[str, Breaker] = {}
         self._accounts = Accounts()
@@ -116,6 +116,12 @@ class MemoryHealth:
     def any_account_refused(self) -> bool:
         """Whether any account has been refused; while none has, `account_status` need not be called."""
         return bool(self._accounts.no_auth or self._accounts.no_credits)
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """The circuit breakers by the names of their models and endpoints."""
+        with self._lock:
+            return {**{name: known.breaker for name, known in self._models.items()}, **self._endpoints}
 
     def success_rate(self, model: str, now: float) -> float:
         """Share of successful calls in the window, 1.0 without data."""
@@ -189,12 +195,12 @@ class MemoryHealth:
     def affords(self, now: float, models: Iterable[str] = ()) -> bool:
         """Whether the retry budget has room for an extra request, or one of the `models` has earned one."""
         with self._lock:
-            return self._extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
+            return self.extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
 
     @property
     def retries_forbidden(self) -> bool:
         """Whether the retry budget is 0: a call need not wait for it."""
-        return self._extras.share == 0
+        return self.extras.share == 0
 
     def _earned(self, model: _Model | None) -> bool:
         """Whether the model has an earned request. Not while its circuit is open: that would multiply an outage."""
@@ -226,18 +232,18 @@ class MemoryHealth:
             endpoint = self._endpoint(target.endpoint)
             if not forced and not (model.admits(now) and endpoint.admits(now)):
                 return None
-            allowed = not extra or self._extras.allows(now)
+            allowed = not extra or self.extras.allows(now)
             if not allowed and (hedge or not self._earned(known)):
                 return None
-            if hedge and not self._hedges.allows(now):
+            if hedge and not self.hedges.allows(now):
                 return None
             if not allowed:
                 known.earned -= 1
-            (self._extras.take if extra else self._extras.count)(now)
+            (self.extras.take if extra else self.extras.count)(now)
             if hedge:
-                self._hedges.take(now)
+                self.hedges.take(now)
             elif not extra:
-                self._hedges.count(now)
+                self.hedges.count(now)
             return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced), pace)
 
     def first_token(self, permit: Permit, now: float) -> None:
@@ -373,7 +379,7 @@ class MemoryHealth:
     def reset(self) -> None:
         """Forget all health, cooldowns and learnt facts."""
         with self._lock:
-            for breaker in (*(known.breaker for known in self._models.values()), *self._endpoints.values()):
+            for breaker in self.breakers.values():
                 breaker.close()
             self._models.clear()
             self.facts.clear()
@@ -407,7 +413,7 @@ class MemoryHealth:
         self._lock = threading.RLock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        fresh = partial(type(self), retry_budget=self._extras.share, hedge_share=self._hedges.share)
+        fresh = partial(type(self), retry_budget=self.extras.share, hedge_share=self.hedges.share)
         return fresh, (self._rules, self._random)
 
 

@@ -138,7 +138,7 @@ client.chat("Hello")
 with suppress(ConnectionError):
     client.health(refresh=True)
 store = parts_of(client).store
-store._url = url
+store.url = url
 print(client.health(refresh=True)["openai/gpt-5.1"].successes, store._redis is not None)
 """
     with Emulator(api_key="sk-or-v1-emulator") as emulator:
@@ -210,7 +210,7 @@ def test_the_call_that_would_probe_has_the_lease(
             settings={"health_store": server.url},
         )
         parts = parts_of(client)
-        parts.runtime.clock = parts.store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
+        parts.runtime.clock = parts.store.clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
         client.health(refresh=True)
         outage = emulator.fault("overloaded", model=MODEL)
         for _ in range(3):
@@ -219,7 +219,7 @@ def test_the_call_that_would_probe_has_the_lease(
         ahead[0] += 10.0
         client.health(refresh=True)
         assert any(attempt.probe for attempt in ask(client, surface).answer.attempts)
-        SyncBridge(client._events).run(parts_of(client).runtime.background.done)
+        SyncBridge(parts_of(client).events).run(parts_of(client).runtime.background.done)
         ask(client, surface)  # a loop that has ended with its call has ended the probe: this one goes alone
         [lease] = server.admin().keys("*:lease:*")
         assert server.admin().get(lease) == parts_of(client).store.sync.name.encode()  # type: ignore[union-attr]

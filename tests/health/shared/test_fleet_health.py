@@ -522,5 +522,5 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
 
 
 def _probing(member: Member, permit: Permit) -> bool:
-    breaker = member.health._models[A.model].breaker
+    breaker = member.health.breakers[A.model]
     return breaker._probe is permit.model

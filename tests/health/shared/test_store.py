@@ -57,7 +57,7 @@ async def gate(store: RedisStore) -> str:
     asked = store.lease([A])
     if asked is not None:
         await asked
-    return str(store.health.status_of(A, store._clock()).gate)
+    return str(store.health.status_of(A, store.clock()).gate)
 
 
 LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
@@ -73,7 +73,7 @@ async def test_a_lease_of_another_process_is_respected(server: RedisServer, stor
     server.admin().set(LEASE, "another", px=20_000)
     assert await gate(store) == "left_out"
     assert server.admin().get(LEASE) == b"another"
-    store._clock = lambda: 1012.0
+    store.clock = lambda: 1012.0
     store.health.in_step_until = 2000.0
     server.admin().delete(LEASE)  # its time is over
     assert await gate(store) == "probe"

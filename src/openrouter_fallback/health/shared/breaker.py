@@ -103,11 +103,6 @@ class SharedBreaker(Breaker):
         super()._open(now, seconds)
         self.opened_at, self.refused_since = now, None
 
-    @property
-    def probing(self) -> bool:
-        """Whether this process has a probe under way."""
-        return self._probe is not None
-
     def follow(self, until: float, trips: int, why: str) -> None:
         """Open the breaker, since another process has opened its own."""
         if self.open_until is None:

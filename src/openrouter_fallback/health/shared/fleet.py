@@ -81,7 +81,7 @@ class SharedHealth(MemoryHealth):
         """By model: the process that last reported a missed deadline, and when this process received the report."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        extras, hedges = self._extras.share, self._hedges.share
+        extras, hedges = self.extras.share, self.hedges.share
         again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
         return again, (self._rules, self._random, self._places)
 
@@ -145,8 +145,7 @@ class SharedHealth(MemoryHealth):
         return breaker
 
     def _breakers(self) -> list[SharedBreaker]:
-        known = (model.breaker for model in self._models.values())
-        return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
+        return [breaker for breaker in self.breakers.values() if isinstance(breaker, SharedBreaker)]
 
     def uneasy(self, now: float) -> bool:
         """Whether the next exchange should run soon: a model fails, or its circuit has changed."""
@@ -170,7 +169,7 @@ class SharedHealth(MemoryHealth):
                 if breaker.epoch != epoch:
                     breaker.telling = breaker.epoch
                     news.append(_change(breaker, now))
-                if breaker.probing and state is State.HALF_OPEN:
+                if breaker.probe is not None and state is State.HALF_OPEN:
                     kept.append(breaker.scope)
             news += self._keys(now)
             bucket = int(store_now // self.bucket_seconds)
@@ -266,7 +265,7 @@ class SharedHealth(MemoryHealth):
             if breaker is None:
                 if len(self._unknown) < _MOST_UNKNOWN:
                     self._unknown[news.scope] = (min(until, now + self._rules.longest_open), news.trips, news.why)
-            elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and not breaker.probing:
+            elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and breaker.probe is None:
                 breaker.follow(min(until, now + breaker.rules.longest_open), news.trips, news.why)
                 breaker.told = (breaker.epoch, *breaker.told[1:])
         elif until > now:

@@ -59,12 +59,12 @@ class RedisStore:
         account: Callable[[], SpendAccount] = lambda: NO_ACCOUNT,
     ) -> None:
         self.health: SharedHealth = health
-        self._url, self._prefix, self.address = _parsed(url)
-        self._clock = clock
+        self.url, self._prefix, self.address = _parsed(url)
+        self.clock = clock
         self._random = random
-        self._spawn = spawn
+        self.spawn = spawn
         self._sleep = sleep
-        self._deadline = deadline or health.period
+        self.deadline = deadline or health.period
         self._counter = counter
         self._account = account
         self._process = os.getpid()
@@ -105,7 +105,7 @@ class RedisStore:
         self._here()
         me, turn, sleep = weakref.ref(self), object(), self._sleep
         self._turn = turn
-        self._spawn(lambda: _keep_in_step(me, turn, sleep))
+        self.spawn(lambda: _keep_in_step(me, turn, sleep))
 
     def _hurry(self) -> None:
         """Exchange soon, and repeatedly while a model fails; not while Redis does not answer."""
@@ -113,7 +113,7 @@ class RedisStore:
             return
         self._hurries = True
         me, turn, sleep = weakref.ref(self), self._turn, self._sleep
-        self._spawn(lambda: _exchange_soon(me, turn, sleep))
+        self.spawn(lambda: _exchange_soon(me, turn, sleep))
 
     async def exchange(self) -> bool:
         self._here()
@@ -122,10 +122,10 @@ class RedisStore:
 
     async def _exchanged(self) -> bool:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS + self._deadline):
+            async with asyncio.timeout(CONNECT_SECONDS + self.deadline):
                 redis = await self._connected()
-                async with asyncio.timeout(self._deadline):
-                    await self.sync.exchange(redis, self._clock, missed=self._misses > 0)
+                async with asyncio.timeout(self.deadline):
+                    await self.sync.exchange(redis, self.clock, missed=self._misses > 0)
         except Exception as error:  # noqa: BLE001 - calls go on without the store, whatever the error
             await self._missed(error)
             return False
@@ -156,9 +156,9 @@ class RedisStore:
 
     def _client(self) -> Redis:
         return Redis.from_url(
-            self._url,
+            self.url,
             socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=self._deadline,
+            socket_timeout=self.deadline,
             retry=Retry(NoBackoff(), 0),
             max_connections=1,
             protocol=2,
@@ -171,14 +171,14 @@ class RedisStore:
         if self._redis is None:
             self._redis, self._loop = self._client(), loop
         if self.sync.ahead is None:
-            self.sync.ahead = seconds_of(await self._redis.time()) - self._clock()
+            self.sync.ahead = seconds_of(await self._redis.time()) - self.clock()
         return self._redis
 
     async def _disconnect(self) -> None:
         redis, self._redis, self.sync.ahead = self._redis, None, None
         if redis is not None and self._loop is asyncio.get_running_loop():
             with suppress(Exception):
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(self.deadline):
                     await redis.aclose()
 
     async def _missed(self, error: Exception) -> None:
@@ -199,20 +199,20 @@ class RedisStore:
     # Leases
 
     def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
-        scopes = self.health.unleased(targets, self._clock())
+        scopes = self.health.unleased(targets, self.clock())
         return self._lease(scopes) if scopes else None
 
     async def _lease(self, scopes: tuple[str, ...]) -> None:
         alone = dict.fromkeys(scopes, True)
         asked: Future[dict[str, bool]] = Future()
         self._here()
-        self._spawn(lambda: self._ask(scopes, asked))
+        self.spawn(lambda: self._ask(scopes, asked))
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 answers = await asyncio.wrap_future(asked)
         except TimeoutError:
             answers = alone
-        self.health.leased(answers, self._clock())
+        self.health.leased(answers, self.clock())
 
     async def _ask(self, scopes: tuple[str, ...], asked: Future[dict[str, bool]]) -> None:
         """Runs in the loop of the connection. The next call sees an answer that comes after the wait has ended."""
@@ -221,7 +221,7 @@ class RedisStore:
             redis = self._redis
             try:
                 if redis is not None and self._loop is asyncio.get_running_loop():
-                    async with asyncio.timeout(self._deadline):
+                    async with asyncio.timeout(self.deadline):
                         answers = {scope: await self.sync.granted(redis, scope) for scope in scopes}
             except Exception:  # noqa: BLE001 - the process decides alone, whatever the error
                 await self._disconnect()
@@ -262,7 +262,7 @@ async def _exchange_soon(
             await sleep(SOON_SECONDS)
             held = store()
             again = held is not None and held._turn is turn and await held.exchange()
-            again = again and held is not None and held.health.uneasy(held._clock())
+            again = again and held is not None and held.health.uneasy(held.clock())
             del held
     finally:
         held = store()
