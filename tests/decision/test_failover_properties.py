@@ -80,9 +80,7 @@ NO_STATUS = (K.CONNECTION, K.LOCAL)
 
 def taken(health: MemoryHealth) -> set[str]:
     """The models and endpoints whose probe is under way; the slot of one that lost a race is free by itself."""
-    return {
-        name for name, breaker in health.breakers.items() if breaker._probe is not None and not breaker._probe.ended
-    }
+    return {name for name, breaker in health.breakers.items() if breaker.probe is not None and not breaker.probe.ended}
 
 
 def candidate(key: str, attempts: int, *, streams: bool, timeout: float | None, longest_open: float) -> Candidate:
@@ -374,7 +372,7 @@ class Machines(RuleBasedStateMachine):
     def probes(self) -> set[object]:
         if not hasattr(self, "health"):
             return set()
-        held = [breaker._probe for breaker in self.health.breakers.values() if breaker._probe is not None]
+        held = [breaker.probe for breaker in self.health.breakers.values() if breaker.probe is not None]
         return {probe for probe in held if not probe.ended}
 
     def teardown(self) -> None:

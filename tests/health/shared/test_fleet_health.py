@@ -523,4 +523,4 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
 
 def _probing(member: Member, permit: Permit) -> bool:
     breaker = member.health.breakers[A.model]
-    return breaker._probe is permit.model
+    return breaker.probe is permit.model
