@@ -103,6 +103,9 @@ HELD: dict[str, tuple[Played, int]] = {
         (seeded(50105), None), 45,
     ),
     "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
+    "a stream was cut off, and the next model is silent until the deadline": ((seeded(504291), None), 22),
+    "a cooldown that passes while the call waits for the retry budget": ((seeded(508902), None), 46),
+    "a silent first model, and a second model whose connections were silent": ((seeded(506046), None), 27),
     "the connections of all models are silent for 168 s, and the retry budget is empty": ((seeded(301406), None), 0),
     "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
     "the only model's Retry-After ends within the last second of the call, as it says": (
