@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Policy, Rule
-from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
+from ..health import Availability, AvailabilityStatus, Fact, MemoryHealth, Permit
 from ..request.handover import Form
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
@@ -201,11 +201,8 @@ class CallState:
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
         """How this model would continue the delivered text; None: it cannot."""
-        way = (
-            state.way
-            or state.candidate.continues
-            or ContinuationMode(self.health.way(state.candidate.key) or ContinuationMode.PREFILL)
-        )
+        learnt = self.health.facts.value(state.candidate.key, Fact.CONTINUES)
+        way = state.way or state.candidate.continues or ContinuationMode(learnt or ContinuationMode.PREFILL)
         if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self.only_prefill):
             return None
         return way

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..failures.kinds import FailureKind
-from ..health import Permit
+from ..health import Fact, Permit
 from ..request.handover import Form
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import StartAttempt
@@ -49,9 +49,9 @@ def with_deadlines(
         ignore=_ignored(call, state),
         way=call.way(state) if call.delivered else None,
         hedges=bool(call.active),
-        without=call.health.refusals(candidate.taker, now),
+        without=call.health.facts.subjects(candidate.taker, Fact.REFUSES, now),
         max_tokens=state.max_tokens,
-        form=state.form or Form(call.health.form(candidate.key, now) or Form.NORMAL),
+        form=state.form or Form(call.health.facts.value(candidate.key, Fact.FORM, now) or Form.NORMAL),
     )
     return start, ActiveAttempt(
         state,
