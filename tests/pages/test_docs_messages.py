@@ -40,7 +40,8 @@ UNSEEN = {
 
 
 ASIDE = re.compile(
-    r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered|(?:failed|answered) +\S+ |\S+ answers: "
+    r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered|"
+    r"(?:failed|answered) +\S+ |\S+ answers: "
 )
 """Lines that explain the one before them."""
 
