@@ -281,7 +281,7 @@ def test_version_and_help() -> None:
 def test_route_needs_no_key_and_names_each_skipped_model(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY")
     done = run("route", "-c", EXAMPLE, "--task", "coding", "--max-cost-tier", "standard")
-    assert (done.exit_code, done.stderr, emulator.count()) == (0, f"Configuration: {EXAMPLE} (--config)\n", 0)
+    assert (done.exit_code, done.stderr, emulator.count()) == (0, f"Configuration: {EXAMPLE} (as given)\n", 0)
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["1", B],
         ["2", "deepseek/deepseek-chat"],
