@@ -262,6 +262,32 @@ def test_the_environment_gives_key_url_and_config(
     assert FallbackClient().chat("hi").model == B
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "said"),
+    [
+        (
+            "OPENROUTER_BASE_URL",
+            '"http://127.0.0.1:1/v1"',
+            r"^OPENROUTER_BASE_URL: found .* Remove the quotation marks\.$",
+        ),
+        (
+            "OPENROUTER_API_BASE",
+            "http://127.0.0.1:1/v1/chat/completions",
+            "^OPENROUTER_API_BASE: found a URL with /chat/",
+        ),
+        ("base_url=", "127.0.0.1:1/v1", "^base_url=: found '127.0.0.1:1/v1'; allowed is an http or https URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_named_with_where_it_came_from(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, said: str
+) -> None:
+    argument = {} if name.isupper() else {"base_url": url}
+    if not argument:
+        monkeypatch.setenv(name, url)
+    with pytest.raises(lib.ConfigError, match=said):
+        FallbackClient([A], **argument)
+
+
 def test_without_a_key_nothing_is_sent_and_the_error_says_where_it_was_looked_for(emulator: Emulator) -> None:
     client = FallbackClient([A], base_url=emulator.base_url)
     with pytest.raises(lib.AuthenticationError) as raised:
@@ -283,9 +309,15 @@ def test_a_wrong_key_is_told_where_it_came_from(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk or v1", "sk-or\nv1-x", "schlüssel"])
-def test_a_key_that_cannot_be_one_is_refused_without_being_shown(emulator: Emulator, key: str) -> None:
-    with pytest.raises(lib.ConfigError) as raised:
+def test_a_key_that_cannot_be_one_is_refused_without_being_shown(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    with pytest.raises(lib.ConfigError, match="It came from api_key=") as raised:
         FallbackClient([A], base_url=emulator.base_url, api_key=key).chat("hi")
+    assert key not in str(raised.value)
+    monkeypatch.setenv("OPENROUTER_API_KEY", key)
+    with pytest.raises(lib.ConfigError, match="It came from the environment variable OPENROUTER_API_KEY") as raised:
+        FallbackClient([A], base_url=emulator.base_url).chat("hi")
     assert key not in str(raised.value)
 
 

@@ -50,7 +50,7 @@ def serve(
       openrouter-fallback serve -m openai/gpt-5.1 -m own/model --port 9000
       openrouter-fallback serve -c f.yaml --host 0.0.0.0 --api-keys-file k.yaml
 
-    Exit status: 0 stopped, 2 it could not be started as asked.
+    Exit status: 0 stopped, 2 wrong options or configuration.
     """
     from ... import ConfigError
     from .. import configuration
