@@ -281,7 +281,7 @@ def test_the_environment_gives_key_url_and_config(
 def test_a_url_that_cannot_be_used_is_named_with_where_it_came_from(
     monkeypatch: pytest.MonkeyPatch, name: str, url: str, said: str
 ) -> None:
-    argument = {} if name.isupper() else {"base_url": url}
+    argument: dict[str, Any] = {} if name.isupper() else {"base_url": url}
     if not argument:
         monkeypatch.setenv(name, url)
     with pytest.raises(lib.ConfigError, match=said):

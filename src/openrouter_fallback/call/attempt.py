@@ -77,7 +77,6 @@ class AttemptReader:
         "_tokens",
         "_wall",
         "_watchdog",
-        "ask",
         "completion",
         "demands",
         "failure",
@@ -85,13 +84,14 @@ class AttemptReader:
         "paused",
         "request",
         "resent",
+        "start",
         "status",
         "stricter",
     )
 
     def __init__(
         self,
-        ask: StartAttempt,
+        start: StartAttempt,
         request: Request,
         send: Callable[[Callable[[], None]], Awaitable[Exchange]],
         clock: Callable[[], float],
@@ -102,7 +102,7 @@ class AttemptReader:
         redactor: Redactor,
         splice: SeamJoiner | None = None,
     ) -> None:
-        self.ask = ask
+        self.start = start
         self.request = request
         self.failure: Failure | None = None
         """The failure of an attempt that has ended, without keys and without the prompt."""
@@ -118,7 +118,7 @@ class AttemptReader:
         self._redactor = redactor
         self._splice = splice
         self._backlog = Backlog()
-        self._times = times = Deadlines(ask, total_counts=total_counts)
+        self._times = times = Deadlines(start, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
         self._stage = Stage.NEW
@@ -128,10 +128,10 @@ class AttemptReader:
         self._since_turn = 0
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
-        self._last_bytes_at = ask.permit.started
+        self._last_bytes_at = start.permit.started
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
-        self.demands = request.demands(ask.candidate)
+        self.demands = request.demands(start.candidate)
         """The request's demands on this answer."""
         self.stricter: Form | None = None
         """The form of history that the model may accept, after a refusal that names a part of the history."""
@@ -269,18 +269,18 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
-                request, own = self.request, self.ask.candidate.params
+                request, own = self.request, self.start.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
-                    streams=self.ask.candidate.streams,
+                    streams=self.start.candidate.streams,
                     deliver=self._deliver,
                     wants_json=request.wants_json or (bool(own) and wants_json(own)),
                     choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
                     max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
-                    model=self.ask.candidate.model,
+                    model=self.start.candidate.model,
                     demands=self.demands,
-                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
-                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
+                    offered=partial(request.offered, self.start.candidate, self.start.form),
+                    prepare=partial(request.deliver, candidate=self.start.candidate, form=self.start.form),
                     splice=self._splice,
                 )
         finally:
@@ -311,7 +311,7 @@ class AttemptReader:
             body.clear()
         finally:
             watchdog.rest()
-        model = self.ask.candidate.model
+        model = self.start.candidate.model
         failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall(), model=model)
         self._events.append(Ended(failure))
 
@@ -383,7 +383,7 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self._watchdog is not None and self.ask.stall < self._times.ask.first_token_by - at:
+        if self._watchdog is not None and self.start.stall < self._times.start.first_token_by - at:
             self._watchdog.moved = True
 
     # Bytes of a call that is not streamed are collected, and decoded together
@@ -466,7 +466,7 @@ class AttemptReader:
         self.completion = ended.completion
         failure = ended.failure
         if failure is not None:
-            self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
+            self.stricter = self.request.stricter(self.start.candidate, self.start.form, failure)
         self._clean_names()
         if failure is None:
             return ended

@@ -93,7 +93,7 @@ class Outcome:
         now = self._runtime.clock()
         completion.attempts = (*self.attempts, attempt_of(reader, None, now, *cost_of(reader)))
         limits = self._call.limits
-        left = reader.ask.total_by - now if limits.wall_clock else limits.total
+        left = reader.start.total_by - now if limits.wall_clock else limits.total
         try:
             async with asyncio.timeout(max(0.0, left)) as deadline:
                 taken = await self._call.host.call(accept, completion)
@@ -109,7 +109,7 @@ class Outcome:
         """Record the seam, once a continuation has joined the delivered text."""
         splice = reader.splice
         if splice is not None and ended.joined and (reader.said or ended.completion is not None):
-            key = reader.ask.candidate.key
+            key = reader.start.candidate.key
             self.seams.append(Seam(len(self.text), self._author, key, splice.how, splice.dropped))
 
     def cut(self, reader: AttemptReader) -> None:
@@ -117,7 +117,7 @@ class Outcome:
         text, said = reader.delivered()
         self._partial = self.text = self.text + text
         if said:
-            self._author = reader.ask.candidate.key
+            self._author = reader.start.candidate.key
             self._spent.append((reader.usage, written_tokens(text, said)))
 
     def out_of_time(self, reader: AttemptReader) -> None:
@@ -134,7 +134,7 @@ class Outcome:
         completion.seams = tuple(self.seams)
         self._answering = reader
         self.completion = completion
-        key, message = reader.ask.candidate.key, completion.message
+        key, message = reader.start.candidate.key, completion.message
         if "tool_calls" in message or "reasoning_details" in message:
             runtime.delivered.add(message, key)
         session = call.request.session(runtime.stick_to)

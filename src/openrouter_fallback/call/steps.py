@@ -42,7 +42,7 @@ from ..results import Piece
 TOO_LATE: Final = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 OVERTAKEN: Final = Failure(FailureKind.CANCELLED, "another model was faster")
 RUNS_ON: Final = Failure(FailureKind.CANCELLED, "another model was faster; the probe of this one runs on")
-_STAY: Final = KeepWaiting()
+_KEEP_WAITING: Final = KeepWaiting()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Noting(Protocol):
 class Active:
     """An attempt under way."""
 
-    ask: StartAttempt
+    start: StartAttempt
     progress: Progress = Progress.STARTED
 
 
@@ -127,13 +127,13 @@ class Steps:
     def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
         """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free."""
         start = self.machine.beside(now, place=place)
-        self._obey(_STAY if start is None else start)
+        self._obey(_KEEP_WAITING if start is None else start)
         return start
 
     def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
         """This process may make a probe now: start the probe beside the active attempts, if the machine commands it."""
         start = self.machine.probe(now, place=place)
-        self._obey(_STAY if start is None else start)
+        self._obey(_KEEP_WAITING if start is None else start)
         return start
 
     def detached(self, number: int) -> DetachedProbe | None:
@@ -168,7 +168,7 @@ class Steps:
             return self._ended(number, event, now, stricter)
         else:
             return self.out_of_time(now)
-        return _STAY
+        return _KEEP_WAITING
 
     def _begun(self, number: int, now: float) -> None:
         if self.machine.under_way(number):
@@ -218,7 +218,7 @@ class Steps:
         if not machine.under_way(number):
             del self.active[number]
             self._note(number, failure, now)
-            return _STAY
+            return _KEEP_WAITING
         if ended.joined:
             machine.joined(ended.joined, now)
         del self.active[number]

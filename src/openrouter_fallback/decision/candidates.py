@@ -186,14 +186,14 @@ class CallState:
         return any(
             other.candidate.target.endpoint != endpoint
             and self.open(other)
-            and self.health.status_of(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
+            and self.health.status_of(other.candidate.target, now).admits
             for other in self.candidates
         )
 
     def all_circuits_open(self, now: float) -> bool:
         """Whether the circuit of every candidate that is not excluded is open."""
         candidates = [state for state in self.candidates if not state.excluded]
-        return all(self.status_of(state, now).gate is Availability.LEFT_OUT for state in candidates)
+        return all(self.status_of(state, now).availability is Availability.CIRCUIT_OPEN for state in candidates)
 
     def open(self, state: CandidateState) -> bool:
         """Whether the candidate may be called (again), and can continue the delivered text, if there is any."""
@@ -217,20 +217,20 @@ class CallState:
         if state.failure is not None or state.active or not self.open(state):
             return False
         at = self.status_of(state, now)
-        return at.gate is Availability.READY and not at.unreachable
+        return at.availability is Availability.READY and not at.unreachable
 
     def ready(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and may be called now, be it as a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
         at = self.status_of(state, now)
-        return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
+        return at.admits and not at.unreachable
 
     def probeable(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and due for a probe."""
         if state.attempts or state.active or not self.open(state):
             return False
-        return self.status_of(state, now).gate is Availability.PROBE
+        return self.status_of(state, now).availability is Availability.PROBE
 
     def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
         """Whether there is an untried candidate besides this one that the call can go on to."""
@@ -249,16 +249,16 @@ class CallState:
     def _may_recover(self, state: CandidateState, now: float) -> bool:
         at = self.status_of(state, now)
         if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
-            return at.gate is Availability.LEFT_OUT
-        if at.gate is Availability.COOLING:
+            return at.availability is Availability.CIRCUIT_OPEN
+        if at.availability is Availability.COOLING:
             return at.until is not None and at.until < self.deadline
-        return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
+        return at.availability in (Availability.CIRCUIT_OPEN, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""
         if state.attempts or state.active or not self.open(state):
             return False
         at = self.status_of(state, now)
-        if at.gate is Availability.COOLING:
+        if at.availability is Availability.COOLING:
             return at.until is not None and at.until < self.deadline
-        return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)
+        return at.admits or (forced and at.availability is Availability.CIRCUIT_OPEN)

@@ -57,7 +57,7 @@ class Failover:
         policy: Policy,
         health: MemoryHealth,
         limits: Limits,
-        facts: RequestTraits,
+        traits: RequestTraits,
         now: float,
         random: Callable[[], float],
     ) -> None:
@@ -65,7 +65,7 @@ class Failover:
             states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
         else:
             states = [CandidateState(candidate) for candidate in candidates]
-        self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
+        self._call = CallState(states, policy, health, limits, traits, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None
         self._resume: CandidateState | None = None
@@ -272,7 +272,7 @@ class Failover:
         state, self._resume = self._resume, None
         if state is not None and now < call.deadline:
             at = call.status_of(state, now)
-            if at.gate in (Availability.READY, Availability.PROBE) and (not state.attempts or call.affords(state, now)):
+            if at.admits and (not state.attempts or call.affords(state, now)):
                 return self._start(state, now, forced=at.unreachable, extra=state.attempts > 0)
         return self._next(now)
 
@@ -409,7 +409,7 @@ class Failover:
                 ready.append(state.ready_at)
             if state.permit is None:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
-                if status_of.gate is Availability.COOLING and status_of.until is not None:
+                if status_of.availability is Availability.COOLING and status_of.until is not None:
                     ready.append(status_of.until)
                 skipped.append(Skipped(state.candidate.key, state.why or status_of.reason or "not called", left))
         self._finish(now)

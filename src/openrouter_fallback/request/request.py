@@ -78,13 +78,13 @@ class Request:
         "_stream_options",
         "_tools",
         "delivered",
-        "facts",
         "history",
         "max_tokens",
         "messages",
         "needs",
         "params",
         "thread",
+        "traits",
         "wants_json",
     )
 
@@ -131,7 +131,7 @@ class Request:
         self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
         self.max_tokens = most_tokens(self.params, {}) if self.params else None
         """The caller's limit of the answer's tokens."""
-        self.facts = RequestTraits(
+        self.traits = RequestTraits(
             slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
             own_providers=special and own_providers(self.params),
@@ -158,7 +158,7 @@ class Request:
         other._joined = True
         other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
+        other.traits, other.needs, other.thread = self.traits, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other.params = dict(self.params)
         for name in TOKEN_LIMITS:

@@ -106,7 +106,7 @@ class Candidate:
 
     def fitting(self, status_of: AvailabilityStatus) -> AvailabilityStatus:
         """The availability for this request: UNFIT if the model lacks a need of the request."""
-        if self.unfit and status_of.gate in (Availability.READY, Availability.PROBE):
+        if self.unfit and status_of.admits:
             return AvailabilityStatus(Availability.UNFIT, self.unfit)
         return status_of
 

@@ -82,7 +82,8 @@ class Router:
         if found is None or found is plan.candidates[0]:
             return plan
         status_of = found.fitting(self._health.status_of(found.target, now, needs.abilities))
-        if status_of.gate is not Availability.READY or self._health.account_status(found.target, now) is not None:
+        refused = self._health.account_status(found.target, now)
+        if status_of.availability is not Availability.READY or refused is not None:
             return plan
         others = (candidate for candidate in plan.candidates if candidate is not found)
         return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: {why}")
@@ -104,7 +105,7 @@ class Router:
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
             status_of = candidate.fitting(self._health.status_of(candidate.target, now, needs.abilities))
-            if status_of.gate in (Availability.READY, Availability.PROBE):
+            if status_of.admits:
                 asked.append(candidate.key)
             else:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
