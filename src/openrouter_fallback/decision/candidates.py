@@ -197,7 +197,13 @@ class CallState:
 
     def open(self, state: CandidateState) -> bool:
         """Whether the candidate may be called (again), and can continue the delivered text, if there is any."""
-        return not state.exhausted and (not self.delivered or self.way(state) is not None)
+        return not state.exhausted and (not self.delivered or self._can_continue(state))
+
+    def _can_continue(self, state: CandidateState) -> bool:
+        """Whether this model can continue the delivered text. Only where a prefill is needed does its way matter."""
+        if self.only_prefill:
+            return self.way(state) is not None
+        return (state.way or state.candidate.continues) is not ContinuationMode.NEVER
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
         """How this model would continue the delivered text; None: it cannot."""
@@ -211,8 +217,7 @@ class CallState:
         learnt = self.health.facts.value(candidate.key, Fact.CONTINUES)
         if learnt is not None:
             return ContinuationMode(learnt)
-        slug = candidate.info.canonical_slug if candidate.info is not None else None
-        takes_prefill = rule_for(candidate.model, slug, candidate.host).prefills
+        takes_prefill = rule_for(candidate.model, candidate.slug, candidate.host).prefills
         return ContinuationMode.PREFILL if takes_prefill else ContinuationMode.INSTRUCT
 
     def affords(self, state: CandidateState, now: float) -> bool:

@@ -177,8 +177,7 @@ class Request:
         if known is None:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
+            slug = candidate.slug
             thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True

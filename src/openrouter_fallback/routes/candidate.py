@@ -80,6 +80,12 @@ class Candidate:
         return self.catalog.listed(self.target.endpoint, self.model) if self.catalog is not None else None
 
     @property
+    def slug(self) -> str | None:
+        """The catalog's canonical slug of the model; None if unknown."""
+        info = self.info
+        return info.canonical_slug if info is not None else None
+
+    @property
     def context(self) -> int | None:
         """The model's context length in tokens; None if unknown."""
         info = self.info
