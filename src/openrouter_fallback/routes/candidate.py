@@ -14,7 +14,7 @@ from ..catalog.prices import price
 from ..config.models import OPENROUTER
 from ..health import Availability, AvailabilityStatus, HealthScopes
 from ..results import Skipped
-from .needs import Needs, own_providers, slow
+from .needs import TOKEN_LIMITS, Needs, own_providers, slow
 
 _OPENROUTER_HOST = "openrouter.ai"
 _OPENAI_HOST = "api.openai.com"
@@ -62,7 +62,7 @@ class Candidate:
     @property
     def bounded(self) -> bool:
         """Whether the model's own parameters limit the length of an answer."""
-        return "max_tokens" in self.params or "max_completion_tokens" in self.params
+        return any(name in self.params for name in TOKEN_LIMITS)
 
     @property
     def limit(self) -> str:
