@@ -11,6 +11,7 @@ from ..failures.policy import Policy, Rule
 from ..health import Availability, AvailabilityStatus, Fact, MemoryHealth, Permit
 from ..request.handover import Form, rule_for
 from ..routes.candidate import Candidate
+from ..routes.model_families import Family
 from ..routes.needs import RequestTraits
 from .commands import Limits, StartAttempt
 from .timeouts import Timeouts
@@ -42,6 +43,7 @@ class CandidateState:
         "permit",
         "ready_at",
         "retried",
+        "usual_way",
         "way",
         "why",
     )
@@ -62,6 +64,8 @@ class CandidateState:
         self.pending_penalty: Rule | None = None
         self.permit: Permit | None = None
         self.way: ContinuationMode | None = None
+        self.usual_way: ContinuationMode | None = None
+        """How the table of rules says that the model continues a text; None: not looked up yet."""
         self.form: Form | None = None
         self.failed_mid_stream = False
         self.max_tokens: int | None = None
@@ -201,19 +205,23 @@ class CallState:
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
         """How this model would continue the delivered text; None: it cannot."""
-        way = state.way or state.candidate.continues or self._known_way(state.candidate)
+        way = state.way or state.candidate.continues or self._known_way(state)
         if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self.only_prefill):
             return None
         return way
 
-    def _known_way(self, candidate: Candidate) -> ContinuationMode:
+    def _known_way(self, state: CandidateState) -> ContinuationMode:
         """The way that the model's answers have shown, else that of the table of rules."""
+        candidate = state.candidate
         learnt = self.health.facts.value(candidate.key, Fact.CONTINUES)
         if learnt is not None:
             return ContinuationMode(learnt)
-        slug = candidate.info.canonical_slug if candidate.info is not None else None
-        takes_prefill = rule_for(candidate.model, slug, candidate.host).prefills
-        return ContinuationMode.PREFILL if takes_prefill else ContinuationMode.INSTRUCT
+        if state.usual_way is None:
+            rule = rule_for(candidate.model, None, candidate.host)
+            if rule.family is Family.OTHER and candidate.info is not None:
+                rule = rule_for(candidate.model, candidate.info.canonical_slug, candidate.host)
+            state.usual_way = ContinuationMode.PREFILL if rule.prefills else ContinuationMode.INSTRUCT
+        return state.usual_way
 
     def affords(self, state: CandidateState, now: float) -> bool:
         """Whether the retry budget has room for a request. The first request is free; so is one after a full queue."""
