@@ -62,6 +62,7 @@ class CandidateState:
         self.pending_penalty: Rule | None = None
         self.permit: Permit | None = None
         self.way: ContinuationMode | None = None
+        """How the table of rules says that the model continues a text; None: not looked up yet."""
         self.form: Form | None = None
         self.failed_mid_stream = False
         self.max_tokens: int | None = None
