@@ -22,12 +22,7 @@ from .call.portal import portal
 from .call.runtime import Runtime
 from .catalog.catalog import Catalog
 from .catalog.refresh import Refresh, on_this_machine
-from .config.models import (
-    OPENROUTER,
-    FallbackConfig,
-    HedgeConfig,
-    SpendLimit,
-)
+from .config.models import OPENROUTER, FallbackConfig, HedgeConfig, SpendLimit
 from .decision.commands import Hedging
 from .endpoints.api import Lists, generation_cost
 from .endpoints.destinations import Destinations, attribution

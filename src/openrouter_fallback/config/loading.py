@@ -6,17 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from ..errors import ConfigError
 from ..redaction import without_keys
 from ..source import Source
 from .checks import unwrap
-from .fields import (
-    AUTO,
-)
+from .fields import AUTO
 from .model_ids import OPENROUTER
 from .models import FallbackConfig, without
 from .problems import explain, report, show

@@ -17,17 +17,7 @@ from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
-from .beside import (
-    MOST_BESIDE,
-    abandon,
-    beside_at,
-    land,
-    mark_due,
-    next_hedge,
-    next_probe,
-    overtake,
-    probe_can_wait,
-)
+from .beside import MOST_BESIDE, abandon, beside_at, land, mark_due, next_hedge, next_probe, overtake, probe_can_wait
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
 from .corrections import AtMost, ByInstruction, confirm, correct, correction
