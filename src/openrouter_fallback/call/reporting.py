@@ -20,7 +20,7 @@ class Reporter:
     __slots__ = ("_call", "_failed", "_host", "_observed", "_outcome", "_runtime", "number", "streamed")
 
     def __init__(self, runtime: Runtime, call: Call, outcome: Outcome, *, streamed: bool) -> None:
-        self.number = runtime.number()
+        self.number = next(runtime.numbers)
         """The number of the call in its client."""
         self.streamed = streamed
         self._runtime = runtime

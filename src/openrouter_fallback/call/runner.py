@@ -353,7 +353,7 @@ class CallRunner:
 
     def _runs_on(self, number: int, now: float) -> bool:
         """Detach an overtaken probe, which runs on with its connection slot and its reserved cost."""
-        probe = self._core.detached(number)
+        probe = self._core.machine.detached(number)
         if probe is None:
             return False
         self._costs.detach(number)

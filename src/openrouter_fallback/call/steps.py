@@ -18,9 +18,9 @@ in virtual time. Only the core passes events to the machine of a call (`Failover
     OutOfTime                     the deadline of the whole call has passed
 
 States of an attempt: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
-(`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. If `detached` returns a
-`DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not to this
-call. The core does not assume that a first token overtakes the others, or that a second attempt starts before it: the
+(`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. Where `Failover.detached`
+returns a `DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not
+to this call. The core does not assume that a first token overtakes the others, or that a second attempt starts before it: the
 driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
 """
 
@@ -33,7 +33,6 @@ from typing import Final, Protocol
 
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..decision.commands import Command, Fail, KeepWaiting, StartAttempt
-from ..decision.detached import DetachedProbe
 from ..decision.failover import Failover
 from ..failures.kinds import Failure, FailureKind
 from ..request.handover import Form
@@ -136,10 +135,6 @@ class Steps:
         self._obey(_KEEP_WAITING if start is None else start)
         return start
 
-    def detached(self, number: int) -> DetachedProbe | None:
-        """The detached probe of an overtaken attempt, if it runs on without this call: `drop` it, do not close it."""
-        return self.machine.detached(number)
-
     def withheld(self, number: int, why: str, now: float) -> Command:
         """The attempt was not sent, since its cost exceeds a spend limit."""
         del self.active[number]
@@ -235,19 +230,16 @@ class Steps:
 
     def out_of_time(self, now: float) -> Fail:
         """The deadline of the call has passed: note all active attempts as too late."""
-        self._note_all(TOO_LATE, now)
+        self.rest(TOO_LATE, now)
         return self.machine.out_of_time(now)
 
     def left(self, why: Failure, now: float) -> None:
         """The call ends from outside: the caller has left, or an error was raised."""
-        self._note_all(why, now)
+        self.rest(why, now)
         self.machine.left(now)
 
     def rest(self, why: Failure, now: float) -> None:
         """The call is over: note the active attempts, which the driver must close."""
-        self._note_all(why, now)
-
-    def _note_all(self, why: Failure, now: float) -> None:
         numbers = list(self.active)
         self.active.clear()
         for number in numbers:

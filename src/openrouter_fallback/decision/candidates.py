@@ -233,18 +233,20 @@ class CallState:
         at = self.status_of(state, now)
         return at.availability is Availability.READY and not at.unreachable
 
+    def untried(self, state: CandidateState) -> bool:
+        """Whether the call has not tried the candidate yet, and may."""
+        return not (state.attempts or state.active) and self.open(state)
+
     def ready(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and may be called now, be it as a probe."""
-        if state.attempts or state.active or not self.open(state):
+        if not self.untried(state):
             return False
         at = self.status_of(state, now)
         return at.admits and not at.unreachable
 
     def probeable(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and due for a probe."""
-        if state.attempts or state.active or not self.open(state):
-            return False
-        return self.status_of(state, now).availability is Availability.PROBE
+        return self.untried(state) and self.status_of(state, now).availability is Availability.PROBE
 
     def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
         """Whether there is an untried candidate besides this one that the call can go on to."""
@@ -270,7 +272,7 @@ class CallState:
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""
-        if state.attempts or state.active or not self.open(state):
+        if not self.untried(state):
             return False
         at = self.status_of(state, now)
         if at.availability is Availability.COOLING:
