@@ -20,8 +20,8 @@ in virtual time. Only the core passes events to the machine of a call (`Failover
 States of an attempt: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
 (`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. Where `Failover.detached`
 returns a `DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not
-to this call. The core does not assume that a first token overtakes the others, or that a second attempt starts before it: the
-driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
+to this call. The core does not assume that a first token overtakes the others, or that a second attempt starts before
+it: the driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
 """
 
 from __future__ import annotations
