@@ -71,10 +71,8 @@ class AttemptReader:
         "_redactor",
         "_send",
         "_since_turn",
-        "_splice",
         "_stage",
         "_times",
-        "_tokens",
         "_wall",
         "_watchdog",
         "completion",
@@ -84,9 +82,11 @@ class AttemptReader:
         "paused",
         "request",
         "resent",
+        "splice",
         "start",
         "status",
         "stricter",
+        "tokens",
     )
 
     def __init__(
@@ -116,7 +116,8 @@ class AttemptReader:
         self._wall = wall
         self._deliver = deliver
         self._redactor = redactor
-        self._splice = splice
+        self.splice = splice
+        """Joins a continuation with the delivered text; None for other attempts."""
         self._backlog = Backlog()
         self._times = times = Deadlines(start, total_counts=total_counts)
         self.paused = times.paused
@@ -124,7 +125,8 @@ class AttemptReader:
         self._stage = Stage.NEW
         self._events: deque[Event] = deque()
         self._decoder: AnswerDecoder | None = None
-        self._tokens = 0
+        self.tokens = 0
+        """The number of decoded chunks with tokens, including reasoning and tool calls."""
         self._since_turn = 0
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
@@ -225,11 +227,6 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.body
 
     @property
-    def tokens(self) -> int:
-        """The number of decoded chunks with tokens, including reasoning and tool calls."""
-        return self._tokens
-
-    @property
     def usage(self) -> object:
         """The `usage` object that the attempt has reported, if any."""
         decoder = self._decoder
@@ -242,11 +239,6 @@ class AttemptReader:
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
         return None if said is None else self._redactor.literally(said)
-
-    @property
-    def splice(self) -> SeamJoiner | None:
-        """Joins a continuation with the delivered text; None for other attempts."""
-        return self._splice
 
     # The request
 
@@ -281,7 +273,7 @@ class AttemptReader:
                     demands=self.demands,
                     offered=partial(request.offered, self.start.candidate, self.start.form),
                     prepare=partial(request.deliver, candidate=self.start.candidate, form=self.start.form),
-                    splice=self._splice,
+                    splice=self.splice,
                 )
         finally:
             watchdog.rest()
@@ -364,8 +356,8 @@ class AttemptReader:
         """Decode bytes that came at `at`, and record their events."""
         events = decoder.feed(data, self._wall())
         times = self._times
-        if decoder.tokens != self._tokens:
-            self._tokens = decoder.tokens
+        if decoder.tokens != self.tokens:
+            self.tokens = decoder.tokens
             if decoder.begun and times.first_token_at is None:
                 self._first_token(at, decoder)
             else:
