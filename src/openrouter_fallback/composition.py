@@ -148,10 +148,10 @@ def health_store(
         if (missing.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigError('health_store needs redis-py: pip install "openrouter-fallback[redis]"') from None
-    places = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
+    addresses = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
     try:
         return RedisStore(
-            SharedHealth(rules, random.random, places, **shares),
+            SharedHealth(rules, random.random, addresses, **shares),
             url.get_secret_value(),
             clock=time.monotonic,
             random=random.random,

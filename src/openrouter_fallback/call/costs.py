@@ -42,9 +42,9 @@ class CallCosts:
         """The plan without the candidates that the spend limits exclude. Raises `SpendLimitError` if none is left."""
         if not self.limited:
             return plan
-        offers = [(one, self._reservation.offer(one.info, one.params)) for one in plan.candidates]
-        kept = tuple(one for one, found in offers if isinstance(found, Quote))
-        refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
+        quotes = [(one, self._reservation.quote(one.info, one.params)) for one in plan.candidates]
+        kept = tuple(one for one, found in quotes if isinstance(found, Quote))
+        refused = [(one, found) for one, found in quotes if isinstance(found, Unaffordable)]
         beyond = [Skipped(one.key, found.reason) for one, found in refused]
         self._priceless = any(found.priceless for _, found in refused)
         if not kept and beyond:

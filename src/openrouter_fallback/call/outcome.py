@@ -57,7 +57,7 @@ class Outcome:
         """The delivered text of failed attempts."""
         self.seams: list[Seam] = []
         self.resort: tuple[AttemptReader, int] | None = None
-        """The last answer that missed a demand of the request, and its place in `attempts`."""
+        """The last answer that missed a demand of the request, and its index in `attempts`."""
         self._runtime = runtime
         self._call = call
         self._author = ""
@@ -160,8 +160,8 @@ class Outcome:
         """No answer has met the request's demands: the last one is the answer, as it is. Returns its pieces."""
         if self.resort is None:
             raise RuntimeError("no attempt has given an answer")
-        reader, place = self.resort
-        failure, attempt = reader.failure, self.attempts.pop(place)
+        reader, index = self.resort
+        failure, attempt = reader.failure, self.attempts.pop(index)
         said = failure.message if failure is not None else ""
         completion = reader.settle().completion
         if completion is None:

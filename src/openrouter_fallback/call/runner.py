@@ -260,7 +260,7 @@ class CallRunner:
             await asyncio.wait([leasing])
             self._still_open()
         self._leasing = None
-        start = self._core.probe(self._runtime.clock(), place=self._slots.free)
+        start = self._core.probe(self._runtime.clock(), slot=self._slots.free)
         if start is not None:
             await self._slots.one_more()
             self._start(start)
@@ -306,7 +306,7 @@ class CallRunner:
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        start = self._core.beside(self._runtime.clock(), place=self._slots.free)
+        start = self._core.beside(self._runtime.clock(), slot=self._slots.free)
         if start is None:
             return _KEEP_WAITING
         await self._slots.one_more()

@@ -123,15 +123,15 @@ class Steps:
         """A wait is over."""
         return self._obey(self.machine.woke(now))
 
-    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def beside(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free."""
-        start = self.machine.beside(now, place=place)
+        start = self.machine.beside(now, slot=slot)
         self._obey(_KEEP_WAITING if start is None else start)
         return start
 
-    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def probe(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """This process may make a probe now: start the probe beside the active attempts, if the machine commands it."""
-        start = self.machine.probe(now, place=place)
+        start = self.machine.probe(now, slot=slot)
         self._obey(_KEEP_WAITING if start is None else start)
         return start
 

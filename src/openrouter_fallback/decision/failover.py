@@ -28,7 +28,7 @@ from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
 """Attempts at the only model of a chain, if the user has not set a number."""
-NO_PLACE_SECONDS = 0.5
+NO_SLOT_SECONDS = 0.5
 
 
 class WrongOrder(RuntimeError):
@@ -216,12 +216,12 @@ class Failover:
         state.excluded, state.why = True, why
         return self._next(now)
 
-    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def probe(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """This process may make a probe now, which it could not when the call began: start it beside active attempts.
 
         The probe is not charged to the retry budget. None: this call makes no probe, or has no connection slot for one.
         """
-        state = next_probe(self._call, now) if self._state == "asking" and place else None
+        state = next_probe(self._call, now) if self._state == "asking" and slot else None
         return None if state is None else self._start_beside(state, now)
 
     def goes_without(self, now: float) -> bool:
@@ -233,17 +233,17 @@ class Failover:
         """The time at which `beside` must be called; None: not before the next event of an active attempt."""
         return beside_at(self._call)
 
-    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def beside(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """`beside_at` has come: call the next candidate beside the silent or slow attempts, if one may be called.
 
-        `place`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
+        `slot`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
         """
         if self._state != "asking":
             return None
         call = self._call
         hedges = mark_due(call, now)
-        if not place:
-            call.later_at = now + NO_PLACE_SECONDS
+        if not slot:
+            call.later_at = now + NO_SLOT_SECONDS
             return None
         if call.later_at is not None and call.later_at <= now:
             call.later_at = None
