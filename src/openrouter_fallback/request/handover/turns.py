@@ -18,6 +18,7 @@ EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
 _SHOWN: Final = "From the tool results above:"
+_SHOWN_BESIDE: Final = ("images", "audio", "function_call")
 OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
 _CALL: Final = "[call {}: {}({})]"
@@ -107,6 +108,18 @@ def without_trailing_space(message: Message) -> Message:
     return {**message, "content": [*content[:-1], {**last, "text": text.rstrip()}]}
 
 
+def ended(messages: list[Message], instruction: Message) -> list[Message]:
+    """The messages with the instruction to continue a final text of the assistant behind it; an empty one is left out.
+
+    The same list if the last message is not a text of the assistant.
+    """
+    if messages[-1]["role"] != "assistant" or calls_of(messages[-1]):
+        return messages
+    if any(messages[-1].get(key) for key in ("content", *_SHOWN_BESIDE)):
+        return [*messages, instruction]
+    return ended(messages[:-1], instruction) if messages[1:] else [OPENING]
+
+
 def told(message: Message) -> Message:
     """A message with calls, or a result, as text: for a provider that reads them only beside tools.
 
@@ -162,7 +175,7 @@ def filled(message: Message, *, last: bool) -> Message:
                 content = None
             elif isinstance(message.get("refusal"), str) and message["refusal"].strip():
                 content = message["refusal"]
-            elif last or any(message.get(key) for key in ("images", "audio", "function_call")):
+            elif last or any(message.get(key) for key in _SHOWN_BESIDE):
                 content = message.get("content")
             else:
                 content = EMPTY
@@ -178,7 +191,7 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
     front = 0
     if not _SYSTEM.isdisjoint(speakers):
         front = _front(roles)
-        if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
+        if (rule.system != "anywhere" or strict) and not _SYSTEM.isdisjoint(roles[front:]):
             return True
         if (rule.system == "one" or strict) and front > 1:
             return True
