@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .blocks import has_media, plain_text, text_and_media, without_blank_text
 from .history import History, Message, calls_of
+from .marks import CACHE
 from .rules import Rule
 
 EMPTY: Final = "(empty)"
@@ -86,7 +87,7 @@ def one_by_one(messages: Sequence[Message]) -> list[Message]:
         if len(calls) < 2 or [one["role"] for one in results] != ["tool"] * len(calls):
             placed.append(message)
             continue
-        later = {key: value for key, value in message.items() if key != "reasoning_details"}
+        later = {key: value for key, value in message.items() if key not in ("reasoning_details", CACHE)}
         for number, (call, result) in enumerate(zip(calls, results, strict=True)):
             step = {**later, "content": None} if number else message
             placed += [{**step, "tool_calls": [call]}, result]
@@ -115,7 +116,9 @@ def ended(messages: list[Message], instruction: Message) -> list[Message]:
     """
     if messages[-1]["role"] != "assistant" or calls_of(messages[-1]):
         return messages
-    if any(messages[-1].get(key) for key in ("content", *_SHOWN_BESIDE)):
+    content = messages[-1].get("content")
+    said = content.strip() if isinstance(content, str) else content
+    if said or any(messages[-1].get(key) for key in _SHOWN_BESIDE):
         return [*messages, instruction]
     return ended(messages[:-1], instruction) if messages[1:] else [OPENING]
 
