@@ -128,4 +128,4 @@ def test_tenants_that_come_and_go_take_no_memory() -> None:
         known.unauthorized(target, now)
         known.out_of_credits(target, now, None)
     accounts = known._accounts
-    assert max(map(len, (accounts.cooldowns, accounts.no_auth, accounts.no_credits))) <= 4097  # type: ignore[arg-type]
+    assert max(map(len, (accounts.cooldowns, *accounts.refused.values()))) <= 4097  # type: ignore[arg-type]

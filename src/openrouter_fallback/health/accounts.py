@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from .admission import HealthScopes
 
@@ -24,6 +25,10 @@ LONGEST_FREE_SECONDS = 86_400.0
 """The longest cooldown of free models: their limit is reset every day."""
 
 
+Refusal = Literal["no_auth", "no_credits"]
+"""Why an account is refused: its key, or its lack of credits."""
+
+
 @dataclass(slots=True)
 class Cooldown:
     """Until when a model cools down, and until when as the server has it. `guessed`: no server has said how long."""
@@ -37,15 +42,13 @@ class Cooldown:
 class Accounts:
     """The accounts of one client."""
 
-    __slots__ = ("accepted", "cooldowns", "no_auth", "no_credits")
+    __slots__ = ("accepted", "cooldowns", "refused")
 
     def __init__(self) -> None:
         self.cooldowns: dict[tuple[str, str], Cooldown] = {}
         """By account and model; by account and `FREE` for its free models together."""
-        self.no_auth: dict[str, float] = {}
-        """By account: until when its key counts as refused."""
-        self.no_credits: dict[str, float] = {}
-        """By account: until when it counts as without credits."""
+        self.refused: dict[Refusal, dict[str, float]] = {"no_auth": {}, "no_credits": {}}
+        """By account: until when its key counts as refused, or the account as without credits."""
         self.accepted: dict[str, float] = {}
         """By account: when its key was last accepted."""
 
@@ -62,9 +65,9 @@ class Accounts:
 
     def status(self, account: str, now: float) -> str | None:
         """`auth` or `credits` while the account is known to be refused for that, else None."""
-        if now < self.no_auth.get(account, 0.0):
+        if now < self.refused["no_auth"].get(account, 0.0):
             return "auth"
-        return "credits" if now < self.no_credits.get(account, 0.0) else None
+        return "credits" if now < self.refused["no_credits"].get(account, 0.0) else None
 
     def accepted_lately(self, account: str, now: float) -> bool:
         """Whether the account's key was accepted within the last hour."""
@@ -89,12 +92,20 @@ class Accounts:
         cooldown.server_until = max(cooldown.server_until, now + (kept if retry_after is None else wait))
         return cooldown.server_until
 
+    def refuse(self, why: Refusal, account: str, until: float, now: float) -> None:
+        """The account is refused until `until`. Of very many, those that are refused no longer are forgotten."""
+        refused = self.refused[why]
+        if len(refused) >= MOST_KNOWN:
+            for known in [known for known, end in refused.items() if end <= now]:
+                del refused[known]
+        refused[account] = until
+
     def answered(self, target: HealthScopes, now: float) -> None:
         """The model has given a complete answer: its cooldown ends, and the key counts as accepted."""
         self.cooldowns.pop((target.account, target.model), None)
         if target.model.endswith(FREE):
             self.cooldowns.pop((target.account, FREE), None)
-        self.no_auth.pop(target.account, None)
+        self.refused["no_auth"].pop(target.account, None)
         if len(self.accepted) < MOST_KNOWN or target.account in self.accepted:
             self.accepted[target.account] = now
 
@@ -116,13 +127,6 @@ class Accounts:
 
     def clear(self) -> None:
         """Forget everything."""
-        for known in (self.cooldowns, self.no_auth, self.no_credits, self.accepted):
-            known.clear()
-
-
-def refuse(refused: dict[str, float], account: str, until: float, now: float) -> None:
-    """Keep in `refused` that an account is refused until `until`. Very many accounts: forget those that are not now."""
-    if len(refused) >= MOST_KNOWN:
-        for known in [known for known, end in refused.items() if end <= now]:
-            del refused[known]
-    refused[account] = until
+        self.cooldowns.clear()
+        for times in (self.accepted, *self.refused.values()):
+            times.clear()

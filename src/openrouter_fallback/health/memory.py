@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..forks import renew_in_child
-from .accounts import REFUSED_SECONDS, Accounts, refuse
+from .accounts import REFUSED_SECONDS, Accounts
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, ModelHealth, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
@@ -115,7 +115,7 @@ class MemoryHealth:
     @property
     def any_account_refused(self) -> bool:
         """Whether any account has been refused; while none has, `account_status` need not be called."""
-        return bool(self._accounts.no_auth or self._accounts.no_credits)
+        return any(self._accounts.refused.values())
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -338,12 +338,12 @@ class MemoryHealth:
         """Record that the account has no credits: its models go last for `retry_after` seconds, or 60."""
         until = now + (REFUSED_SECONDS if retry_after is None else retry_after)
         with self._lock:
-            refuse(self._accounts.no_credits, target.account, until, now)
+            self._accounts.refuse("no_credits", target.account, until, now)
 
     def unauthorized(self, target: HealthScopes, now: float) -> None:
         """Record that the key was refused: the account's models go last for a minute."""
         with self._lock:
-            refuse(self._accounts.no_auth, target.account, now + REFUSED_SECONDS, now)
+            self._accounts.refuse("no_auth", target.account, now + REFUSED_SECONDS, now)
 
     def take_changes(self, now: float) -> list[BreakerChange]:
         """The changes of breakers that have not been reported yet."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from ..accounts import MOST_KNOWN, Cooldown, refuse
+from ..accounts import MOST_KNOWN, Cooldown
 from ..admission import AvailabilityStatus, HealthScopes
 from ..breaker import Breaker, Rules, State
 from ..memory import MemoryHealth
@@ -184,11 +184,9 @@ class SharedHealth(MemoryHealth):
             for (account, model), kept in accounts.cooldowns.items()
         ]
         news += [
-            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in accounts.no_auth.items()
-        ]
-        news += [
-            HealthEvent("no_credits", f"no_credits|{self._account(a)}", until - now)
-            for a, until in accounts.no_credits.items()
+            HealthEvent(why, f"{why}|{self._account(account)}", until - now)
+            for why, refused in accounts.refused.items()
+            for account, until in refused.items()
         ]
         self._told = {scope: until for scope, until in self._told.items() if until > now}
         return [
@@ -295,10 +293,8 @@ class SharedHealth(MemoryHealth):
             cooldown = self._accounts.cooldowns.setdefault((account, model[0]), Cooldown())
             cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
             cooldown.server_until = max(cooldown.server_until, until)
-        elif news.what == "no_auth":
-            refuse(self._accounts.no_auth, account, until, now)
-        elif news.what == "no_credits":
-            refuse(self._accounts.no_credits, account, until, now)
+        elif news.what == "no_auth" or news.what == "no_credits":
+            self._accounts.refuse(news.what, account, until, now)
 
     def _account(self, account: str) -> str:
         name, _, fingerprint = account.rpartition("#")
