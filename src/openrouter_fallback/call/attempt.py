@@ -315,10 +315,10 @@ class AttemptReader:
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
-                elif self._stage is _COLLECTING or len(data) > SLICE_BYTES:
+                elif (collecting := self._stage is _COLLECTING) or len(data) > SLICE_BYTES:
                     self._last_bytes_at = now = self._clock()
                     watchdog.moved = watchdog.moved or not backlog.parts
-                    if backlog.add(data, now) or len(data) > SLICE_BYTES:
+                    if backlog.add(data, now) or not collecting:
                         await self._catch_up()
                 else:
                     self._last_bytes_at = now = self._clock()
