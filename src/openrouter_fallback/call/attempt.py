@@ -9,8 +9,9 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
+from ..answer.decoder import AnswerDecoder, Ended, Pieces, State
 from ..answer.seam import SeamJoiner
+from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
 from ..decision.deadlines import OutOfTime as DeadlinePassed
@@ -26,7 +27,7 @@ from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
 MAX_UNREAD_BYTES = 256 * 1024
-"""The most bytes that are collected before they are decoded, and decoded before the event loop runs other tasks."""
+"""The most that is collected before it is decoded, as `slices.weight` counts it."""
 MAX_ERROR_BYTES = 1024 * 1024
 
 _DONE_LINE = b"[DONE]\n\n"
@@ -64,7 +65,7 @@ class AttemptReader:
         "_clock",
         "_collected",
         "_collected_at",
-        "_collected_bytes",
+        "_collected_weight",
         "_decoder",
         "_decoding",
         "_deliver",
@@ -133,7 +134,7 @@ class AttemptReader:
         self._watchdog: Watchdog | None = None
         self._last_bytes_at = ask.permit.started
         self._collected: deque[bytes] = deque()
-        self._collected_bytes = 0
+        self._collected_weight = 0
         self._collected_at = 0.0
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
@@ -343,11 +344,11 @@ class AttemptReader:
                 elif self._stage is _COLLECTING:
                     if self._collect(data, watchdog):
                         await self._catch_up()
-                elif len(data) <= SLICE_BYTES:
+                elif (size := weight(data)) <= SLICE_BYTES:
                     self._last_bytes_at = now = self._clock()
                     self._feed(decoder, data, now)
-                    self._since_turn += len(data)
-                    if self._since_turn > MAX_UNREAD_BYTES:
+                    self._since_turn += size
+                    if self._since_turn > SLICE_BYTES:
                         self._since_turn = 0
                         if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
@@ -404,9 +405,9 @@ class AttemptReader:
             self._collected_at = now
             self._collected.append(data)
             watchdog.moved = True
-        self._collected_bytes += len(data)
+        self._collected_weight += weight(data)
         return (
-            self._collected_bytes > MAX_UNREAD_BYTES
+            self._collected_weight > MAX_UNREAD_BYTES
             or now - self._collected_at >= LOOK_SECONDS
             or data.endswith(_DONE_LINE)
         )
@@ -416,19 +417,21 @@ class AttemptReader:
         decoder, collected = self._decoder, self._collected
         if decoder is None or not collected:
             return
+        begun = False
         async with self._decoding:  # the reader and `_look` exclude each other
             while collected and not self._ended:
                 data = self._joined()
-                self._collected_bytes -= len(data)
-                for start in range(0, len(data), SLICE_BYTES):
-                    self._feed(decoder, data[start : start + SLICE_BYTES], self._last_bytes_at)
-                    if self._ended:
-                        break
-                    if start + SLICE_BYTES < len(data) or collected:
+                for part in slices(data):
+                    if begun:
                         await asyncio.sleep(0)
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
+                    begun = True
+                    self._feed(decoder, part, self._last_bytes_at)
+                    if self._ended:
+                        break
+            self._collected_weight = 0
         if self._watchdog is not None:
             self._watchdog.moved = True
 
