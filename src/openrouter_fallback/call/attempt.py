@@ -73,6 +73,7 @@ class AttemptReader:
         "_exchange",
         "_last_bytes_at",
         "_look_task",
+        "_own_words",
         "_redactor",
         "_send",
         "_since_turn",
@@ -136,6 +137,8 @@ class AttemptReader:
         self._collected: deque[bytes] = deque()
         self._collected_weight = 0
         self._collected_at = 0.0
+        self._own_words: Failure | None = None
+        """The failure of a missed deadline: no server has a part in its message."""
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
         self.demands = request.demands(ask.candidate)
@@ -485,7 +488,7 @@ class AttemptReader:
             self._events += decoder.end(self._wall())
             return
         try:
-            failure = self._times.missed(now)
+            failure = self._own_words = self._times.missed(now)
         except DeadlinePassed:
             self._events.append(OutOfTime())
             return
@@ -507,7 +510,8 @@ class AttemptReader:
         if failure is not None:
             self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
         self._clean_names()
-        if failure is None:
+        if failure is None or failure is self._own_words:
+            self.failure = failure
             return ended
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
