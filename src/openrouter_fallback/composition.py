@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -212,3 +213,32 @@ def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
 def ledger_of(limit: SpendLimit | None) -> Ledger:
     """The ledger of a client with these limits."""
     return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
+
+
+def instrument(
+    config: FallbackConfig, runtime: Runtime, tracer_provider: Any, meter_provider: Any
+) -> Callable[[], None]:
+    """Record OpenTelemetry spans and metrics of a client's calls. Returns a function that ends recording.
+
+    Raises `ConfigError` without the extra `otel`.
+    """
+    try:
+        from .telemetry.otel import OpenTelemetry
+    except ImportError as missing:
+        if (missing.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
+    clock, alive = runtime.clock, weakref.ref(runtime.health)
+
+    def states() -> dict[str, str]:
+        health = alive()
+        return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
+
+    telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
+    remove = runtime.events.add_observer(telemetry, telemetry.awake)
+
+    def end() -> None:
+        remove()
+        telemetry.end()
+
+    return end

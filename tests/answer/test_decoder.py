@@ -22,7 +22,7 @@ from openrouter_fallback.answer.decoder import (
     Reasoning,
     State,
 )
-from openrouter_fallback.call.attempt import MAX_UNREAD_BYTES
+from openrouter_fallback.call.backlog import MAX_UNREAD_BYTES
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.sealed import Headers

@@ -52,7 +52,7 @@ class Watched:
             CHAIN[:models], base_url=server.base_url, api_key="sk-or-v1-test", settings={"hedge": {"after": 1e-6}}
         )
         undiced(self.client)
-        parts_of(self.client).runtime.health._hedges.share = None
+        parts_of(self.client).runtime.health.hedges.share = None
         self.events: list[Event] = []
         self.client.subscribe(self.events.append)
         self.free = free_slots(self.client)

@@ -11,7 +11,7 @@ import pytest
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.failures.kinds import Failure
 from openrouter_fallback.failures.policy import policy
-from openrouter_fallback.health import Availability, MemoryHealth, Rules
+from openrouter_fallback.health import Availability, Fact, MemoryHealth, Rules
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ..cases.hedges import AFTER_2
@@ -58,8 +58,7 @@ def test_hedges_are_charged_to_the_retry_budget() -> None:
 
 
 def test_going_on_from_a_failure_beside_a_silent_hedge_is_not_charged() -> None:
-    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.0, retry_budget=None)
-    world.health._hedges.share, world.health._hedges._floor = 0.01, 1
+    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.01, retry_budget=None)
     call = world.call("a b c", limits=AFTER_2)
     world.run()
     assert (world.requests(), call.outcome) == ("a@0 b&@2 c&@5", "c @6")
@@ -290,8 +289,7 @@ def test_unsupported_is_remembered_for_the_model_and_the_need() -> None:
 
 def test_a_model_that_lacks_what_is_needed_comes_after_those_that_are_only_failing() -> None:
     world = World({"a": always(NO_TOOLS), "b": OK})
-    target = world.candidate("a").target
-    world.health.learn_lack(target, "tools", START)
+    world.health.facts.learn("a", Fact.LACKS, START, subject="tools")
     world.fail("b")
     for _ in range(3):
         world.call("a b", facts=TOOLS)

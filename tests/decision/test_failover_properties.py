@@ -80,8 +80,9 @@ NO_STATUS = (K.CONNECTION, K.LOCAL)
 
 def taken(health: MemoryHealth) -> set[str]:
     """The models and endpoints whose probe is under way; the slot of one that lost a race is free by itself."""
-    breakers = {name: model.breaker for name, model in health._models.items()} | health._endpoints
-    return {name for name, breaker in breakers.items() if breaker._probe is not None and not breaker._probe.ended}
+    return {
+        name for name, breaker in health.breakers.items() if breaker._probe is not None and not breaker._probe.ended
+    }
 
 
 def candidate(key: str, attempts: int, *, streams: bool, timeout: float | None, longest_open: float) -> Candidate:
@@ -207,7 +208,7 @@ class Machines(RuleBasedStateMachine):
         call.machine.first_token(self.now, ask.number)
         call.asks, call.token = [ask], True
         if reasons:
-            call.machine.reasons(ask.number)
+            call.machine.reasons(self.now, ask.number)
         if delivers:
             getattr(call.machine, delivers)()
 
@@ -373,8 +374,7 @@ class Machines(RuleBasedStateMachine):
     def probes(self) -> set[object]:
         if not hasattr(self, "health"):
             return set()
-        breakers = [*(model.breaker for model in self.health._models.values()), *self.health._endpoints.values()]
-        held = [breaker._probe for breaker in breakers if breaker._probe is not None]
+        held = [breaker._probe for breaker in self.health.breakers.values() if breaker._probe is not None]
         return {probe for probe in held if not probe.ended}
 
     def teardown(self) -> None:

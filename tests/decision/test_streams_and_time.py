@@ -208,7 +208,7 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
     emulator.pace(token_interval=0.01)
     emulator.reply(tokens=5000, model=FIRST)
     async with client_for(emulator.base_url) as client:
-        places = parts_of(client).runtime.places()
+        places = parts_of(client).runtime.connection_slots()
         free = places._value
         await _read_in_a_cycle(client, by_accept=by_accept)
         gc.collect()
@@ -220,7 +220,7 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
 async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emulator: Emulator) -> None:
     client = client_for(emulator.base_url)
     parts_of(client).runtime.transport = _Silent()
-    places = parts_of(client).runtime.places()
+    places = parts_of(client).runtime.connection_slots()
     free = places._value
     ends: list[Event] = []
     client.subscribe(ends.append)

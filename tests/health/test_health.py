@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from openrouter_fallback.health import Availability, HealthScopes, MemoryHealth
+from openrouter_fallback.health import Availability, Fact, HealthScopes, MemoryHealth
 
 from ..support.health import A_OF_ANOTHER, A, B, C, begun, fail, health
 
@@ -189,7 +189,7 @@ def test_an_answer_says_nothing_about_credits() -> None:
 
 def test_a_lack_is_remembered_for_ten_minutes_for_this_model_and_need() -> None:
     known = health()
-    known.learn_lack(A, "tools", 0.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     at = known.status_of(A, 1.0, {"tools", "images"})
     assert (at.gate, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
     assert known.status_of(A, 1.0).gate is Availability.READY
@@ -200,17 +200,11 @@ def test_a_lack_is_remembered_for_ten_minutes_for_this_model_and_need() -> None:
 
 def test_a_success_unlearns_a_lack() -> None:
     known = health()
-    known.learn_lack(A, "tools", 0.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     known.success(begun(known, A, 1.0), 1.0, {"images"})
     assert known.status_of(A, 1.0, {"tools"}).gate is Availability.UNFIT
     known.success(begun(known, A, 1.0), 1.0, {"tools"})
     assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-
-
-def test_reasoning_unasked_is_remembered() -> None:
-    known = health()
-    known.learn_reasons(A)
-    assert (known.reasons_unasked("a"), known.reasons_unasked("b")) == (True, False)
 
 
 def test_disabled_until_then_whatever_else_is_known() -> None:
@@ -228,8 +222,8 @@ def everything(known: MemoryHealth) -> None:
     known.rate_limited(A, 0.0, 50.0)
     known.rate_limited(A_OF_ANOTHER, 0.0, 50.0)
     known.rate_limited(B, 0.0, 50.0)
-    known.learn_lack(A, "tools", 0.0)
-    known.learn_reasons(A)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
+    known.facts.learn("a", Fact.REASONS, 0.0)
     known.unauthorized(A, 0.0)
     known.out_of_credits(A, 0.0, None)
     for _ in range(3):
@@ -243,7 +237,7 @@ def test_enable_undoes_all_that_leaves_a_model_out() -> None:
     assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
     assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
     assert known.status_of(B, 1.0).gate is Availability.COOLING
-    assert known.reasons_unasked("a"), "that is no reason to leave it out"
+    assert known.facts.get("a", Fact.REASONS), "that is no reason to leave it out"
 
 
 def test_forget_forgets_one_model() -> None:
@@ -252,7 +246,7 @@ def test_forget_forgets_one_model() -> None:
     known.forget(A)
     assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
     assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
-    assert not known.reasons_unasked("a")
+    assert not known.facts.get("a", Fact.REASONS)
     assert known.status_of(B, 1.0).gate is Availability.COOLING
     assert known.account_status(A, 1.0) == "auth"
 

@@ -35,4 +35,4 @@ def kinds(completion: Completion) -> list[FailureKind | None]:
 
 def free_slots(client: FallbackClient) -> int:
     """The number of free connection slots of the client on the running event loop."""
-    return parts_of(client).runtime.places()._value
+    return parts_of(client).runtime.connection_slots()._value

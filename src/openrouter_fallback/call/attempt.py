@@ -22,14 +22,12 @@ from ..request.handover import Form
 from ..request.request import Request
 from ..results import Completion, Json, Piece
 from ..routes.needs import most_tokens, wants_json
+from .backlog import MAX_UNREAD_BYTES, Backlog
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
-MAX_UNREAD_BYTES = 256 * 1024
-"""The most bytes that are collected before they are decoded, and decoded before the event loop runs other tasks."""
 MAX_ERROR_BYTES = 1024 * 1024
 
-_DONE_LINE = b"[DONE]\n\n"
 _TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
 _GRACE = frozenset({State.FINISHED, State.DONE})
 
@@ -61,10 +59,8 @@ class AttemptReader:
     """
 
     __slots__ = (
+        "_backlog",
         "_clock",
-        "_collected",
-        "_collected_at",
-        "_collected_bytes",
         "_decoder",
         "_decoding",
         "_deliver",
@@ -121,6 +117,7 @@ class AttemptReader:
         self._deliver = deliver
         self._redactor = redactor
         self._splice = splice
+        self._backlog = Backlog()
         self._times = times = Deadlines(ask, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
@@ -132,9 +129,6 @@ class AttemptReader:
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
         self._last_bytes_at = ask.permit.started
-        self._collected: deque[bytes] = deque()
-        self._collected_bytes = 0
-        self._collected_at = 0.0
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
         self.demands = request.demands(ask.candidate)
@@ -187,7 +181,7 @@ class AttemptReader:
         """Close the connection, unless the body was read to its end."""
         if self.completion is None and self.failure is None:  # else that was done at its end, after which nothing comes
             self._clean_names()
-        self._collected.clear()
+        self._backlog.parts.clear()
         if self._decoder is not None:
             self._decoder.forget()
         watchdog, self._watchdog = self._watchdog, None
@@ -216,8 +210,8 @@ class AttemptReader:
         """The text that the caller has; in a call that is not streamed, all text that has come."""
         if self._decoder is None:
             return ""
-        while self._collected and not self._decoding.locked() and not self._ended:
-            self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
+        while self._backlog.parts and not self._decoding.locked() and not self._ended:
+            self._feed(self._decoder, self._backlog.take(), self._last_bytes_at)
         return self._decoder.text
 
     def delivered(self) -> tuple[str, int]:
@@ -328,7 +322,7 @@ class AttemptReader:
         watchdog, exchange, decoder = self._watchdog, self._exchange, self._decoder
         if watchdog is None or exchange is None or decoder is None:
             raise RuntimeError("the attempt was closed")
-        events = self._events
+        events, backlog = self._events, self._backlog
         watchdog.watch()
         try:
             while not events:
@@ -340,10 +334,12 @@ class AttemptReader:
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
-                elif self._stage is _COLLECTING:
-                    if self._collect(data, watchdog):
+                elif self._stage is _COLLECTING or len(data) > SLICE_BYTES:
+                    self._last_bytes_at = now = self._clock()
+                    watchdog.moved = watchdog.moved or not backlog.parts
+                    if backlog.add(data, now) or len(data) > SLICE_BYTES:
                         await self._catch_up()
-                elif len(data) <= SLICE_BYTES:
+                else:
                     self._last_bytes_at = now = self._clock()
                     self._feed(decoder, data, now)
                     self._since_turn += len(data)
@@ -352,9 +348,6 @@ class AttemptReader:
                         if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
                         await asyncio.sleep(0)
-                else:
-                    self._collect(data, watchdog)
-                    await self._catch_up()
         except TransportError as error:
             watchdog.rest()
             await self._catch_up()
@@ -395,54 +388,25 @@ class AttemptReader:
 
     # Bytes of a call that is not streamed are collected, and decoded together
 
-    def _collect(self, data: bytes, watchdog: Watchdog) -> bool:
-        """Collect bytes. Returns whether they should be decoded now."""
-        now = self._last_bytes_at = self._clock()
-        if self._collected:
-            self._collected.append(data)
-        else:
-            self._collected_at = now
-            self._collected.append(data)
-            watchdog.moved = True
-        self._collected_bytes += len(data)
-        return (
-            self._collected_bytes > MAX_UNREAD_BYTES
-            or now - self._collected_at >= LOOK_SECONDS
-            or data.endswith(_DONE_LINE)
-        )
-
     async def _catch_up(self) -> None:
         """Decode the collected bytes in slices, between which other tasks run. Only the call's deadline ends this."""
-        decoder, collected = self._decoder, self._collected
-        if decoder is None or not collected:
+        decoder, backlog = self._decoder, self._backlog
+        if decoder is None or not backlog.parts:
             return
         async with self._decoding:  # the reader and `_look` exclude each other
-            while collected and not self._ended:
-                data = self._joined()
-                self._collected_bytes -= len(data)
+            while backlog.parts and not self._ended:
+                data = backlog.take()
                 for start in range(0, len(data), SLICE_BYTES):
                     self._feed(decoder, data[start : start + SLICE_BYTES], self._last_bytes_at)
                     if self._ended:
                         break
-                    if start + SLICE_BYTES < len(data) or collected:
+                    if start + SLICE_BYTES < len(data) or backlog.parts:
                         await asyncio.sleep(0)
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
         if self._watchdog is not None:
             self._watchdog.moved = True
-
-    def _joined(self) -> bytes:
-        """The next collected bytes, joined: about `SLICE_BYTES`."""
-        collected = self._collected
-        data = collected.popleft()
-        if not collected or len(data) >= SLICE_BYTES:
-            return data
-        parts, size = [data], len(data)
-        while collected and size < SLICE_BYTES:
-            parts.append(collected.popleft())
-            size += len(parts[-1])
-        return b"".join(parts)
 
     # Deadlines
 
@@ -456,13 +420,13 @@ class AttemptReader:
         if self._ended:
             return self._clock()
         due = self._times.due()
-        return min(due, self._collected_at + LOOK_SECONDS) if self._collected else due
+        return min(due, self._backlog.since + LOOK_SECONDS) if self._backlog.parts else due
 
     def _look(self) -> bool:
         """At a deadline: whether collected bytes are decoded first, in a task beside the reader."""
         if self._decoding.locked():
             return True
-        if not self._collected or self._ended:
+        if not self._backlog.parts or self._ended:
             return False
         self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True

@@ -25,7 +25,7 @@ from ..request.request import Request
 from ..results import Piece
 from .attempt import AttemptReader
 from .costs import CallCosts
-from .detached import run_on
+from .detached import DetachedAttempt
 from .outcome import Outcome
 from .race import Race
 from .reporting import Reporter
@@ -227,7 +227,7 @@ class CallRunner:
             outcome.plan = self._costs.affordable(outcome.plan)
         finally:  # so that observers see a start before every end
             self._reporter.call_started(outcome.plan)
-        slots = runtime.places()
+        slots = runtime.connection_slots()
         self._loop = asyncio.get_running_loop()
         await self._slots.take(slots, call.limits.total)
         now = runtime.clock()
@@ -356,24 +356,12 @@ class CallRunner:
         probe = self._core.detached(number)
         if probe is None:
             return False
-        costs = self._costs
-        costs.detach(number)
+        self._costs.detach(number)
         self._core.drop(number, RUNS_ON, now)
         reader, pending = self._race.detach(number)
-        give_back = self._slots.hand_over()
-
-        def settle() -> None:
-            if costs.attach(number):
-                failure = reader.failure or OVERTAKEN
-                costs.settle(number, reader, failure, self._runtime.clock(), *cost_of(reader))
-                give_back()
-
-        def forsake() -> None:
-            probe.dropped()
-            settle()
-
-        work = run_on(probe, reader, pending, self._runtime.clock, settle)
-        self._runtime.background.start(work, forsake)
+        clock = self._runtime.clock
+        attempt = DetachedAttempt(probe, reader, pending, self._costs, self._slots.hand_over(), clock)
+        self._runtime.background.start(attempt.run(), attempt.forsake)
         return True
 
     async def _close_all(self, why: Failure) -> None:

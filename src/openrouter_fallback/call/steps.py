@@ -161,7 +161,7 @@ class Steps:
         elif kind is FirstToken:
             self._begun(number, now)
         elif kind is Reasoning:
-            self.machine.reasons(number)
+            self.machine.reasons(now, number)
         elif isinstance(event, Pieces):
             self.deliver(event.pieces)
         elif isinstance(event, Ended):
@@ -220,13 +220,12 @@ class Steps:
             self._note(number, failure, now)
             return _STAY
         if ended.joined:
-            machine.joined(ended.joined)
+            machine.joined(ended.joined, now)
         del self.active[number]
         if failure is None:
             self._note(number, None, now)
             return machine.succeeded(now, number)
-        corrected = machine.corrects(failure, number) or machine.form_refused(stricter, number)
-        self._note(number, failure, now, counts=not corrected)
+        self._note(number, failure, now, counts=not machine.corrects(failure, number, stricter))
         if self.delivery is Delivery.REASONING:
             self.delivery = Delivery.VOID
         only_prefill = self.delivery is Delivery.TEXT and self._only_prefill()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Policy, Rule
-from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
-from ..request.handover import Form
+from ..health import Availability, AvailabilityStatus, Fact, MemoryHealth, Permit
+from ..request.handover import Form, rule_for
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
 from .commands import Limits, StartAttempt
@@ -201,14 +201,19 @@ class CallState:
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
         """How this model would continue the delivered text; None: it cannot."""
-        way = (
-            state.way
-            or state.candidate.continues
-            or ContinuationMode(self.health.way(state.candidate.key) or ContinuationMode.PREFILL)
-        )
+        way = state.way or state.candidate.continues or self._known_way(state.candidate)
         if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self.only_prefill):
             return None
         return way
+
+    def _known_way(self, candidate: Candidate) -> ContinuationMode:
+        """The way that the model's answers have shown, else that of the table of rules."""
+        learnt = self.health.facts.value(candidate.key, Fact.CONTINUES)
+        if learnt is not None:
+            return ContinuationMode(learnt)
+        slug = candidate.info.canonical_slug if candidate.info is not None else None
+        takes_prefill = rule_for(candidate.model, slug, candidate.host).prefills
+        return ContinuationMode.PREFILL if takes_prefill else ContinuationMode.INSTRUCT
 
     def affords(self, state: CandidateState, now: float) -> bool:
         """Whether the retry budget has room for a request. The first request is free; so is one after a full queue."""

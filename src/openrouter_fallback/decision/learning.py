@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Rule
+from ..health import Fact
 from ..health.accounts import FREE
 from ..routes.candidate import Candidate
 from ..routes.needs import blamed
@@ -57,7 +58,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
             health.unauthorized(target, now)
     elif kind is FailureKind.UNSUPPORTED:
         for need in blamed(failure.message, call.traits.needs):
-            health.learn_lack(target, need, now)
+            health.facts.learn(target.model, Fact.LACKS, now, subject=need)
     elif kind is FailureKind.NOT_FOUND and not call.policy.any_error and not names_model(failure):
         rule = replace(rule, disables=False)
     if _hurts(call, attempt, failure, now) if rule.hurts == "model" else rule.disables:

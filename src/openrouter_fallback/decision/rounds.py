@@ -107,6 +107,7 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
             beyond = [(state, at) for state, at in open_to if at.until is None or at.until >= call.deadline]
             if (step := after_cooldown(call, beyond, now)) is not None:
                 return step
+        call.unpaid_since, call.unpaid_seconds = None, 0.0
         return SleepUntil(soonest, call.deadline)
     return after_cooldown(call, open_to, now)
 
@@ -153,9 +154,13 @@ def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, Availabi
 def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
     """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
 
-    A cooldown that is waited for after that is another wait: whoever wakes has all its seconds again, for all calls
-    that waited for it wake at once.
+    A cooldown that the call waits for meanwhile or after that is another wait: whoever wakes has all its seconds again,
+    for all calls that waited for it wake at once. While an attempt is under way, the call does not fail, and waits on.
     """
+    look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
+    if call.active and not call.health.retries_forbidden:
+        soonest = min([look, *cooling])
+        return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
     call.over_budget = True
     if call.unpaid_since is None:
         call.unpaid_since = now
@@ -166,7 +171,6 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
             return None
         call.unpaid_since, call.unpaid_seconds = None, 0.0
         return SleepUntil(soonest, call.deadline)
-    look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     soonest = min([look, until, *cooling])
     return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
 

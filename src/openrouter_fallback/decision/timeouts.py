@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..health import MemoryHealth
+from ..health import Fact, MemoryHealth
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
 from .commands import Limits
@@ -34,7 +34,7 @@ class Timeouts:
             return True
         known = self.slow_models.get(id(candidate))
         if known is None:
-            known = candidate.slow or self.health.reasons_unasked(candidate.key)
+            known = candidate.slow or self.health.facts.get(candidate.key, Fact.REASONS) is not None
             self.slow_models[id(candidate)] = known
         return known
 

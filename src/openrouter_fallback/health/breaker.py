@@ -132,6 +132,11 @@ class Breaker:
         state = self.state(now)
         return state is State.CLOSED or (state is State.HALF_OPEN and not self.probe_holds(now))
 
+    @property
+    def probe(self) -> BreakerPermit | None:
+        """The permit of the probe that has taken the slot."""
+        return self._probe
+
     def probe_holds(self, now: float) -> bool:
         """Whether the probe slot is taken."""
         return self._probe is not None and now < self._probe_until

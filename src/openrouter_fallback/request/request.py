@@ -39,14 +39,15 @@ from .handover import (
     Target,
     asks_for_thinking,
     deliver,
+    marks_beside,
     name_signers,
     needs_strict,
     rule_for,
     tool_names,
-    tools_without_marks,
     translate,
     translated_params,
     unsendable,
+    with_tool_marks,
 )
 from .parameters import OPENROUTER_ONLY
 
@@ -182,8 +183,12 @@ class Request:
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             rule = rule_for(candidate.model, slug, candidate.host)
-            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
-            known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
+            prefills = candidate.continues is ContinuationMode.PREFILL
+            target = Target(
+                rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form, prefills
+            )
+            marks = marks_beside(self.params) if rule.most_marks else (0, False)
+            known = self._handed[candidate.key, form] = translate(self.history, target, self._tools, marks)
         return known
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
@@ -244,8 +249,8 @@ class Request:
         messages = handed.messages
         if not candidate.on_openrouter:
             params = self._elsewhere(candidate)
-        if not handed.marks and "tools" in params:
-            params = dict(plain) if (plain := tools_without_marks(params)) is not params else params
+        if handed.tool_marks is not None and "tools" in params:
+            params = dict(kept) if (kept := with_tool_marks(params, handed.tool_marks)) is not params else params
         if handed.functions:
             params = dict(translated_params(params, handed.functions))
         if handed.without_reasoning:

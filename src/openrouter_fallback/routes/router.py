@@ -110,7 +110,9 @@ class Router:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
                 skipped.append(Skipped(candidate.key, status_of.reason, left))
         scopes = {scope for one in plan.candidates for scope in (one.key, one.target.endpoint)}
-        return Route(tuple(asked), tuple(skipped), self._health.learnt(scopes, now), (plan.note,) if plan.note else ())
+        return Route(
+            tuple(asked), tuple(skipped), self._health.facts.about(scopes, now), (plan.note,) if plan.note else ()
+        )
 
     def candidate(self, key: str, accounts: Mapping[str, str]) -> Candidate:
         """The candidate of a model id."""

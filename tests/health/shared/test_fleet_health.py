@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.health import Availability, HealthScopes, Permit, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import UNEASY_SECONDS
+from openrouter_fallback.health.shared.breaker import UNEASY_SECONDS
 from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
 from openrouter_fallback.health.shared.redis import RedisStore
 
@@ -522,5 +522,5 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
 
 
 def _probing(member: Member, permit: Permit) -> bool:
-    breaker = member.health._models[A.model].breaker
+    breaker = member.health.breakers[A.model]
     return breaker._probe is permit.model

@@ -57,7 +57,7 @@ async def gate(store: RedisStore) -> str:
     asked = store.lease([A])
     if asked is not None:
         await asked
-    return str(store.health.status_of(A, store._clock()).gate)
+    return str(store.health.status_of(A, store.clock()).gate)
 
 
 LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
@@ -73,7 +73,7 @@ async def test_a_lease_of_another_process_is_respected(server: RedisServer, stor
     server.admin().set(LEASE, "another", px=20_000)
     assert await gate(store) == "left_out"
     assert server.admin().get(LEASE) == b"another"
-    store._clock = lambda: 1012.0
+    store.clock = lambda: 1012.0
     store.health.in_step_until = 2000.0
     server.admin().delete(LEASE)  # its time is over
     assert await gate(store) == "probe"
@@ -90,7 +90,7 @@ async def test_a_lease_that_nobody_can_have_leaves_no_model_out(
     if "year" in poison:
         server.admin().expire(LEASE, 365 * 86_400)
     assert await gate(store) == "probe"
-    assert server.admin().get(LEASE) == store._me.encode()
+    assert server.admin().get(LEASE) == store.sync.name.encode()
     assert 0 < server.admin().pttl(LEASE) <= 20_000
 
 
@@ -139,8 +139,8 @@ async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer,
 async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer, new: Ours) -> None:
     teller, hearer = new(server.url), new(server.url)
     await hearer.exchange()
-    assert hearer._last is not None
-    hearer._last = b"%d-0" % (server.admin().time()[0] * 1000 + 3_600_000)
+    assert hearer.sync.last is not None
+    hearer.sync.last = b"%d-0" % (server.admin().time()[0] * 1000 + 3_600_000)
     await hearer.exchange()
     await teller.exchange()
     failures(teller)
@@ -210,7 +210,7 @@ async def test_sums_that_nobody_has_spent_neither_stop_calls_nor_lift_a_limit(
         if kind == "the whole key":
             server.admin().set(key, poison)
         else:
-            server.admin().hset(key, mapping={"somebody": poison, stores[0]._me: poison})
+            server.admin().hset(key, mapping={"somebody": poison, stores[0].sync.name: poison})
         await exchanged(list(reversed(stores)))
         assert [book.spend().left for book in books] == [Decimal("0.25")] * 2
     assert "are not this library's and are ignored" in caplog.text

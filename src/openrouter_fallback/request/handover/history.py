@@ -13,7 +13,8 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final
 
-from .blocks import CACHE, PARTS, has_media, normal_message
+from .blocks import PARTS, has_media, normal_message
+from .marks import CACHE
 
 Message = Mapping[str, Any]
 
