@@ -22,12 +22,7 @@ from .call.portal import portal
 from .call.runtime import Runtime
 from .catalog.catalog import Catalog
 from .catalog.refresh import Refresh, on_this_machine
-from .config.models import (
-    OPENROUTER,
-    FallbackConfig,
-    HedgeConfig,
-    SpendLimit,
-)
+from .config.models import OPENROUTER, FallbackConfig, HedgeConfig, SpendLimit
 from .decision.commands import Hedging
 from .endpoints.api import Lists, generation_cost
 from .endpoints.destinations import Destinations, attribution
@@ -153,10 +148,10 @@ def health_store(
         if (missing.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigError('health_store needs redis-py: pip install "openrouter-fallback[redis]"') from None
-    places = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
+    addresses = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
     try:
         return RedisStore(
-            SharedHealth(rules, random.random, places, **shares),
+            SharedHealth(rules, random.random, addresses, **shares),
             url.get_secret_value(),
             clock=time.monotonic,
             random=random.random,

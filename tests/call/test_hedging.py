@@ -326,7 +326,7 @@ async def test_every_place_is_given_back(emulator: Emulator, client: FallbackCli
 async def test_without_a_place_nobody_is_asked_too(emulator: Emulator, client: FallbackClient) -> None:
     emulator.fault("slow", model=FIRST, delay=0.05)
     places = parts_of(client).runtime.connection_slots()
-    taken = places._value - 1
+    taken = free_slots(client) - 1
     for _ in range(taken):
         await places.acquire()
     try:

@@ -17,6 +17,7 @@ from openrouter_fallback.decision import starting
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event
 from openrouter_fallback.health.memory import MemoryHealth
 
+from ..support.clients import free_slots_by_loop
 from ..support.rawserver import Gate, RawServer, Reply, sse
 
 CHAIN = ["a/first", "a/second"]
@@ -85,7 +86,7 @@ class Half:
         """Nothing is left behind: no task, place, attempt or money."""
         runtime = parts_of(self.client).runtime
         assert not len(runtime.background)
-        assert {slots._value for slots in runtime.slots.values()} <= {512}
+        assert set(free_slots_by_loop(self.client)) <= {512}
         assert not any(breaker.in_flight for breaker in self.health.breakers.values())
         assert self.client.spend().held == 0
 
@@ -192,7 +193,7 @@ async def test_what_runs_on_holds_its_place_and_its_money_and_is_booked(server: 
     assert (await half.client.achat("hello", max_tokens=100)).text == "second"
     spend = half.client.spend()
     assert spend.held > 0
-    assert [slots._value for slots in parts_of(half.client).runtime.slots.values()] == [511]
+    assert free_slots_by_loop(half.client) == [511]
     gate.open()
     await until(lambda: not len(parts_of(half.client).runtime.background))
     after = half.client.spend()

@@ -262,6 +262,6 @@ def test_an_endpoints_probe_succeeds_with_the_status_line_not_only_with_the_answ
     candidate = Candidate("slow", "slow", slow, attempts=1)
     machine = Failover([candidate], policy("smart"), health, Limits(), RequestTraits(), 20.0, lambda: 0.0)
     machine.begin(20.0)
-    assert health.status_of(other, 20.0).gate is Availability.LEFT_OUT
+    assert health.status_of(other, 20.0).availability is Availability.CIRCUIT_OPEN
     machine.reached(20.1)
-    assert health.status_of(other, 20.1).gate is Availability.READY
+    assert health.status_of(other, 20.1).availability is Availability.READY

@@ -356,7 +356,7 @@ def test_only_the_need_that_is_named_is_blamed(message: str, needs: list[str], l
     world.run()
     target = world.candidate("a").target
     assert [
-        need for need in needs if world.health.status_of(target, START, {need}).gate is Availability.UNFIT
+        need for need in needs if world.health.status_of(target, START, {need}).availability is Availability.UNFIT
     ] == lacking
 
 

@@ -15,24 +15,24 @@ from ..support.health import A_OF_ANOTHER, A, B, C, begun, fail, health
 
 
 def test_nothing_known_is_ready() -> None:
-    assert health().status_of(A, 0.0).gate is Availability.READY
+    assert health().status_of(A, 0.0).availability is Availability.READY
 
 
 def test_the_gates_of_a_breaker() -> None:
     known = health()
     fail(known, A, 0.0)
     at = known.status_of(A, 1.0)
-    assert (at.gate, at.reason, at.until) == (Availability.LEFT_OUT, "failing", 10.0)
+    assert (at.availability, at.reason, at.until) == (Availability.CIRCUIT_OPEN, "failing", 10.0)
     assert known.begin(A, 1.0) is None
-    assert known.status_of(A, 10.0).gate is Availability.PROBE
+    assert known.status_of(A, 10.0).availability is Availability.PROBE
     probe = begun(known, A, 10.0)
     assert probe.probe
     at = known.status_of(A, 10.0)
-    assert (at.gate, at.reason) == (Availability.LEFT_OUT, "failing, a probe is under way")
+    assert (at.availability, at.reason) == (Availability.CIRCUIT_OPEN, "failing, a probe is under way")
     assert known.begin(A, 10.0) is None
     assert begun(known, A, 10.0, forced=True).probe is False
     known.release(probe)
-    assert known.status_of(A, 10.0).gate is Availability.PROBE
+    assert known.status_of(A, 10.0).availability is Availability.PROBE
 
 
 def test_an_endpoint_that_cannot_be_reached_leaves_out_its_models_only() -> None:
@@ -40,12 +40,12 @@ def test_an_endpoint_that_cannot_be_reached_leaves_out_its_models_only() -> None
     for _ in range(3):
         known.endpoint_failed(begun(known, A, 0.0), 0.0)
     assert known.status_of(B, 1.0).reason == "endpoint openrouter cannot be reached"
-    assert known.status_of(C, 1.0).gate is Availability.READY
-    assert known.status_of(B, 10.0).gate is Availability.PROBE
+    assert known.status_of(C, 1.0).availability is Availability.READY
+    assert known.status_of(B, 10.0).availability is Availability.PROBE
     probe = begun(known, B, 10.0)
-    assert known.status_of(A, 10.0).gate is Availability.LEFT_OUT
+    assert known.status_of(A, 10.0).availability is Availability.CIRCUIT_OPEN
     known.endpoint_answered(probe, 11.0)
-    assert known.status_of(A, 11.0).gate is Availability.READY
+    assert known.status_of(A, 11.0).availability is Availability.READY
 
 
 @pytest.mark.parametrize("end", ["release", "model_failed"])
@@ -58,13 +58,16 @@ def test_an_endpoints_probe_that_says_nothing_about_it_gives_the_slot_back(end: 
         known.release(probe)
     else:
         known.model_failed(probe, 20.0)
-    assert known.status_of(A, 20.0).gate is Availability.PROBE
+    assert known.status_of(A, 20.0).availability is Availability.PROBE
 
 
 def test_two_endpoints_are_judged_apart() -> None:
     known = health()
     fail(known, A, 0.0)
-    assert (known.status_of(A, 1.0).gate, known.status_of(C, 1.0).gate) == (Availability.LEFT_OUT, Availability.READY)
+    assert (known.status_of(A, 1.0).availability, known.status_of(C, 1.0).availability) == (
+        Availability.CIRCUIT_OPEN,
+        Availability.READY,
+    )
 
 
 # Rate limits
@@ -82,8 +85,8 @@ def test_a_cooldown_is_as_long_as_the_server_says_up_to_disable_duration(
     assert known.rate_limited(A, 0.0, retry_after) == ready_at
     if cool_until:
         at = known.status_of(A, cool_until - 0.01)
-        assert (at.gate, at.reason, at.until) == (Availability.COOLING, "rate-limited", ready_at)
-    assert known.status_of(A, cool_until).gate is Availability.READY
+        assert (at.availability, at.reason, at.until) == (Availability.COOLING, "rate-limited", ready_at)
+    assert known.status_of(A, cool_until).availability is Availability.READY
 
 
 def test_without_a_figure_it_cools_1_2_4_seconds_until_an_answer() -> None:
@@ -110,8 +113,8 @@ def test_the_servers_word_replaces_a_guess() -> None:
         now = known.rate_limited(A, now, None)
     assert known.rate_limited(A, now, None) == now + 16.0
     assert known.rate_limited(A, now + 1.0, 5.0) == now + 6.0
-    assert known.status_of(A, now + 5.9).gate is Availability.COOLING
-    assert known.status_of(A, now + 6.0).gate is Availability.READY
+    assert known.status_of(A, now + 5.9).availability is Availability.COOLING
+    assert known.status_of(A, now + 6.0).availability is Availability.READY
     assert known.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
 
 
@@ -131,7 +134,7 @@ def test_the_longest_figure_holds() -> None:
 def test_a_limit_belongs_to_model_and_key() -> None:
     known = health()
     known.rate_limited(A, 0.0, 60.0)
-    assert [known.status_of(target, 1.0).gate for target in (A, A_OF_ANOTHER, B, C)] == [
+    assert [known.status_of(target, 1.0).availability for target in (A, A_OF_ANOTHER, B, C)] == [
         Availability.COOLING, Availability.READY, Availability.READY, Availability.READY,
     ]  # fmt: skip
 
@@ -166,7 +169,7 @@ def test_a_refused_account_is_kept_for_the_order_only(
         what, what, None, None,
     ]  # fmt: skip
     assert known.account_status(A, seconds) is None
-    assert known.status_of(A, 1.0).gate is Availability.READY
+    assert known.status_of(A, 1.0).availability is Availability.READY
 
 
 def test_an_answer_shows_that_the_key_is_good() -> None:
@@ -191,29 +194,29 @@ def test_a_lack_is_remembered_for_ten_minutes_for_this_model_and_need() -> None:
     known = health()
     known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     at = known.status_of(A, 1.0, {"tools", "images"})
-    assert (at.gate, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
-    assert known.status_of(A, 1.0).gate is Availability.READY
-    assert known.status_of(A, 1.0, {"images"}).gate is Availability.READY
-    assert known.status_of(B, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A, 600.0, {"tools"}).gate is Availability.READY
+    assert (at.availability, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
+    assert known.status_of(A, 1.0).availability is Availability.READY
+    assert known.status_of(A, 1.0, {"images"}).availability is Availability.READY
+    assert known.status_of(B, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A, 600.0, {"tools"}).availability is Availability.READY
 
 
 def test_a_success_unlearns_a_lack() -> None:
     known = health()
     known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     known.success(begun(known, A, 1.0), 1.0, {"images"})
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.UNFIT
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.UNFIT
     known.success(begun(known, A, 1.0), 1.0, {"tools"})
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
 
 
 def test_disabled_until_then_whatever_else_is_known() -> None:
     known = health()
     known.disable(A, 60.0)
     at = known.status_of(A, 59.9)
-    assert (at.gate, at.reason, at.until) == (Availability.DISABLED, "disabled by hand", 60.0)
-    assert known.status_of(A_OF_ANOTHER, 59.9).gate is Availability.DISABLED
-    assert known.status_of(A, 60.0).gate is Availability.READY
+    assert (at.availability, at.reason, at.until) == (Availability.DISABLED, "disabled by hand", 60.0)
+    assert known.status_of(A_OF_ANOTHER, 59.9).availability is Availability.DISABLED
+    assert known.status_of(A, 60.0).availability is Availability.READY
 
 
 def everything(known: MemoryHealth) -> None:
@@ -234,9 +237,9 @@ def test_enable_undoes_all_that_leaves_a_model_out() -> None:
     known = health()
     everything(known)
     known.enable(A)
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
-    assert known.status_of(B, 1.0).gate is Availability.COOLING
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A_OF_ANOTHER, 1.0).availability is Availability.READY
+    assert known.status_of(B, 1.0).availability is Availability.COOLING
     assert known.facts.get("a", Fact.REASONS), "that is no reason to leave it out"
 
 
@@ -244,10 +247,10 @@ def test_forget_forgets_one_model() -> None:
     known = health()
     everything(known)
     known.forget(A)
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A_OF_ANOTHER, 1.0).availability is Availability.READY
     assert not known.facts.get("a", Fact.REASONS)
-    assert known.status_of(B, 1.0).gate is Availability.COOLING
+    assert known.status_of(B, 1.0).availability is Availability.COOLING
     assert known.account_status(A, 1.0) == "auth"
 
 
@@ -255,7 +258,9 @@ def test_reset_forgets_everything() -> None:
     known = health()
     everything(known)
     known.reset()
-    assert {known.status_of(target, 1.0, {"tools"}).gate for target in (A, A_OF_ANOTHER, B, C)} == {Availability.READY}
+    assert {known.status_of(target, 1.0, {"tools"}).availability for target in (A, A_OF_ANOTHER, B, C)} == {
+        Availability.READY
+    }
     assert not known.any_account_refused
 
 
@@ -267,7 +272,7 @@ def test_an_attempt_that_began_before_a_reset_ends_without_harm() -> None:
     known.first_token(probe, 11.0)
     known.model_failed(probe, 12.0)
     known.release(probe)
-    assert known.status_of(A, 12.0).gate is Availability.READY
+    assert known.status_of(A, 12.0).availability is Availability.READY
 
 
 # Patience
@@ -318,7 +323,7 @@ def test_a_model_may_be_left_out_no_longer_than_its_own_disable_duration() -> No
     fail(known, short, 0.0)
     assert known.status_of(short, 0.0).until == 5.0
     assert known.rate_limited(short, 0.0, 60.0) == 60.0
-    assert known.status_of(short, 5.0).gate is Availability.PROBE
+    assert known.status_of(short, 5.0).availability is Availability.PROBE
 
 
 def test_a_first_token_deadline_is_learnt_from_200_of_its_class_and_shown() -> None:

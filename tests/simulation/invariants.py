@@ -195,9 +195,15 @@ def _pending(played: Played, model: Model, at: float) -> float:
 
 def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
     """Whether `lost` exceeds `won` by more than chance explains: a one-sided binomial test."""
+    if lost <= won:
+        return False
     number = lost + won
-    tail = sum(math.comb(number, k) for k in range(lost, number + 1))
-    return lost > won and tail < alpha * 2**number
+    ways = tail = math.comb(number, lost)
+    for k in range(lost, number):
+        ways = ways * (number - k) // (k + 1)
+        tail += ways
+    chance: int = 2**number
+    return tail * round(1 / alpha) < chance
 
 
 def i2(played: Played) -> list[str]:

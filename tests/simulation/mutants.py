@@ -71,7 +71,7 @@ def _full_jitter(call: CallState, attempts: int) -> float:
 
 def _refusing(call: CallState, state: CandidateState, now: float) -> AvailabilityStatus:
     at = call.health.status_of(state.candidate.target, now, call.traits.needs)
-    return replace(at, gate=Availability.DISABLED) if at.unreachable else at
+    return replace(at, availability=Availability.DISABLED) if at.unreachable else at
 
 
 def _charged(call: CallState, now: float) -> rounds.Step:

@@ -461,7 +461,7 @@ class Call:
 
     def _close_overtaken(self) -> None:
         for number in self._core.overtaken():
-            probe, one = self._core.detached(number), self._tries[number]
+            probe, one = self._core.machine.detached(number), self._tries[number]
             self._core.drop(number, OVERTAKEN if probe is None else RUNS_ON, self._world.now)
             if probe is not None:
                 self._run_on(one, probe)

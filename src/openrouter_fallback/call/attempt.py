@@ -9,8 +9,9 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
+from ..answer.decoder import AnswerDecoder, Ended, Pieces, State
 from ..answer.seam import SeamJoiner
+from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
 from ..decision.deadlines import OutOfTime as DeadlinePassed
@@ -22,7 +23,7 @@ from ..request.handover import Form
 from ..request.request import Request
 from ..results import Completion, Json, Piece
 from ..routes.needs import most_tokens, wants_json
-from .backlog import MAX_UNREAD_BYTES, Backlog
+from .backlog import Backlog
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
@@ -68,16 +69,14 @@ class AttemptReader:
         "_exchange",
         "_last_bytes_at",
         "_look_task",
+        "_own_words",
         "_redactor",
         "_send",
         "_since_turn",
-        "_splice",
         "_stage",
         "_times",
-        "_tokens",
         "_wall",
         "_watchdog",
-        "ask",
         "completion",
         "demands",
         "failure",
@@ -85,13 +84,16 @@ class AttemptReader:
         "paused",
         "request",
         "resent",
+        "splice",
+        "start",
         "status",
         "stricter",
+        "tokens",
     )
 
     def __init__(
         self,
-        ask: StartAttempt,
+        start: StartAttempt,
         request: Request,
         send: Callable[[Callable[[], None]], Awaitable[Exchange]],
         clock: Callable[[], float],
@@ -102,7 +104,7 @@ class AttemptReader:
         redactor: Redactor,
         splice: SeamJoiner | None = None,
     ) -> None:
-        self.ask = ask
+        self.start = start
         self.request = request
         self.failure: Failure | None = None
         """The failure of an attempt that has ended, without keys and without the prompt."""
@@ -116,22 +118,26 @@ class AttemptReader:
         self._wall = wall
         self._deliver = deliver
         self._redactor = redactor
-        self._splice = splice
+        self.splice = splice
+        """Joins a continuation with the delivered text; None for other attempts."""
         self._backlog = Backlog()
-        self._times = times = Deadlines(ask, total_counts=total_counts)
+        self._times = times = Deadlines(start, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
         self._stage = Stage.NEW
         self._events: deque[Event] = deque()
         self._decoder: AnswerDecoder | None = None
-        self._tokens = 0
+        self.tokens = 0
+        """The number of decoded chunks with tokens, including reasoning and tool calls."""
         self._since_turn = 0
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
-        self._last_bytes_at = ask.permit.started
+        self._last_bytes_at = start.permit.started
+        self._own_words: Failure | None = None
+        """The failure of a missed deadline: no server has a part in its message."""
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
-        self.demands = request.demands(ask.candidate)
+        self.demands = request.demands(start.candidate)
         """The request's demands on this answer."""
         self.stricter: Form | None = None
         """The form of history that the model may accept, after a refusal that names a part of the history."""
@@ -225,11 +231,6 @@ class AttemptReader:
         return None if self._decoder is None else self._decoder.body
 
     @property
-    def tokens(self) -> int:
-        """The number of decoded chunks with tokens, including reasoning and tool calls."""
-        return self._tokens
-
-    @property
     def usage(self) -> object:
         """The `usage` object that the attempt has reported, if any."""
         decoder = self._decoder
@@ -242,11 +243,6 @@ class AttemptReader:
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
         return None if said is None else self._redactor.literally(said)
-
-    @property
-    def splice(self) -> SeamJoiner | None:
-        """Joins a continuation with the delivered text; None for other attempts."""
-        return self._splice
 
     # The request
 
@@ -269,19 +265,19 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
-                request, own = self.request, self.ask.candidate.params
+                request, own = self.request, self.start.candidate.params
                 self._decoder = AnswerDecoder(
                     exchange.headers,
-                    streams=self.ask.candidate.streams,
+                    streams=self.start.candidate.streams,
                     deliver=self._deliver,
                     wants_json=request.wants_json or (bool(own) and wants_json(own)),
                     choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
                     max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
-                    model=self.ask.candidate.model,
+                    model=self.start.candidate.model,
                     demands=self.demands,
-                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
-                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
-                    splice=self._splice,
+                    offered=partial(request.offered, self.start.candidate, self.start.form),
+                    prepare=partial(request.deliver, candidate=self.start.candidate, form=self.start.form),
+                    splice=self.splice,
                 )
         finally:
             watchdog.rest()
@@ -311,7 +307,7 @@ class AttemptReader:
             body.clear()
         finally:
             watchdog.rest()
-        model = self.ask.candidate.model
+        model = self.start.candidate.model
         failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall(), model=model)
         self._events.append(Ended(failure))
 
@@ -334,16 +330,16 @@ class AttemptReader:
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
-                elif self._stage is _COLLECTING or len(data) > SLICE_BYTES:
+                elif self._stage is _COLLECTING or (size := weight(data)) > SLICE_BYTES:
                     self._last_bytes_at = now = self._clock()
                     watchdog.moved = watchdog.moved or not backlog.parts
-                    if backlog.add(data, now) or len(data) > SLICE_BYTES:
+                    if backlog.add(data, now) or self._stage is not _COLLECTING:
                         await self._catch_up()
                 else:
                     self._last_bytes_at = now = self._clock()
                     self._feed(decoder, data, now)
-                    self._since_turn += len(data)
-                    if self._since_turn > MAX_UNREAD_BYTES:
+                    self._since_turn += size
+                    if self._since_turn > SLICE_BYTES:
                         self._since_turn = 0
                         if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
@@ -364,8 +360,8 @@ class AttemptReader:
         """Decode bytes that came at `at`, and record their events."""
         events = decoder.feed(data, self._wall())
         times = self._times
-        if decoder.tokens != self._tokens:
-            self._tokens = decoder.tokens
+        if decoder.tokens != self.tokens:
+            self.tokens = decoder.tokens
             if decoder.begun and times.first_token_at is None:
                 self._first_token(at, decoder)
             else:
@@ -383,7 +379,7 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self._watchdog is not None and self.ask.stall < self._times.ask.first_token_by - at:
+        if self._watchdog is not None and self.start.stall < self._times.start.first_token_by - at:
             self._watchdog.moved = True
 
     # Bytes of a call that is not streamed are collected, and decoded together
@@ -393,18 +389,19 @@ class AttemptReader:
         decoder, backlog = self._decoder, self._backlog
         if decoder is None or not backlog.parts:
             return
+        begun = False
         async with self._decoding:  # the reader and `_look` exclude each other
             while backlog.parts and not self._ended:
-                data = backlog.take()
-                for start in range(0, len(data), SLICE_BYTES):
-                    self._feed(decoder, data[start : start + SLICE_BYTES], self._last_bytes_at)
-                    if self._ended:
-                        break
-                    if start + SLICE_BYTES < len(data) or backlog.parts:
+                for part in slices(backlog.take()):
+                    if begun:
                         await asyncio.sleep(0)
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
+                    begun = True
+                    self._feed(decoder, part, self._last_bytes_at)
+                    if self._ended:
+                        break
         if self._watchdog is not None:
             self._watchdog.moved = True
 
@@ -446,7 +443,7 @@ class AttemptReader:
             self._events += decoder.end(self._wall())
             return
         try:
-            failure = self._times.missed(now)
+            failure = self._own_words = self._times.missed(now)
         except DeadlinePassed:
             self._events.append(OutOfTime())
             return
@@ -466,9 +463,10 @@ class AttemptReader:
         self.completion = ended.completion
         failure = ended.failure
         if failure is not None:
-            self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
+            self.stricter = self.request.stricter(self.start.candidate, self.start.form, failure)
         self._clean_names()
-        if failure is None:
+        if failure is None or failure is self._own_words:
+            self.failure = failure
             return ended
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)

@@ -35,7 +35,7 @@ from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Ste
 from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of
 
-_STAY = KeepWaiting()
+_KEEP_WAITING = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
 
 
@@ -73,7 +73,7 @@ class CallRunner:
         self._deliver = deliver
         self._phase = Phase.NEW
         self._steps: Steps | None = None
-        self._command: Command = _STAY
+        self._command: Command = _KEEP_WAITING
         self._race = Race()
         self._slots = ConnectionSlots()
         self.outcome = Outcome(runtime, call)
@@ -151,7 +151,7 @@ class CallRunner:
                 case KeepWaiting():
                     alone = self._race.alone
                     if alone is not None and self._core.beside_at is None and self._leasing is None:
-                        number, event = alone.ask.number, await alone.next()
+                        number, event = alone.start.number, await alone.next()
                         if type(event) is Pieces:
                             return self._delivered(event.pieces)
                         command = await self._took(number, event)
@@ -184,7 +184,7 @@ class CallRunner:
             await self._probe(self._leasing)
         if told is None:
             at = self._core.beside_at
-            return _STAY if at is None or self._runtime.clock() < at else await self._beside()
+            return _KEEP_WAITING if at is None or self._runtime.clock() < at else await self._beside()
         number, event = told
         return event if isinstance(event, Pieces) else await self._took(number, event)
 
@@ -194,11 +194,11 @@ class CallRunner:
         if held and self._steps is not None:
             self._steps.paused(held)
             alone = self._race.alone
-            for reader in self._race.readings if alone is None else (alone,):
+            for reader in self._race.readers if alone is None else (alone,):
                 reader.paused(held)
 
     def _delivered(self, pieces: list[Piece]) -> list[Piece]:
-        self._command = _STAY
+        self._command = _KEEP_WAITING
         steps = self._steps
         if steps is not None and steps.delivery is not _TEXT:
             steps.deliver(pieces)
@@ -234,7 +234,7 @@ class CallRunner:
         queued = now - outcome.started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
         candidates = outcome.plan.candidates
-        machine = Failover(candidates, runtime.policy, runtime.health, limits, call.request.facts, now, runtime.random)
+        machine = Failover(candidates, runtime.policy, runtime.health, limits, call.request.traits, now, runtime.random)
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(outcome.text))
         if runtime.lease is not None:
             now = await self._ask_lease(runtime.lease(candidate.target for candidate in candidates), now)
@@ -260,35 +260,35 @@ class CallRunner:
             await asyncio.wait([leasing])
             self._still_open()
         self._leasing = None
-        ask = self._core.probe(self._runtime.clock(), place=self._slots.free)
-        if ask is not None:
+        start = self._core.probe(self._runtime.clock(), slot=self._slots.free)
+        if start is not None:
             await self._slots.one_more()
-            self._start(ask)
+            self._start(start)
 
     # Attempts
 
-    def _start(self, ask: StartAttempt) -> Command:
+    def _start(self, start: StartAttempt) -> Command:
         """Start an attempt, unless its cost exceeds a spend limit."""
-        why = self._costs.withheld(ask, self.outcome)
+        why = self._costs.withheld(start, self.outcome)
         if why is not None:
-            return self._core.withheld(ask.number, why, self._runtime.clock())
-        beside = self._race.readings[0].ask if ask.hedges and self._race else None
-        self._reporter.attempt_started(ask, beside)
-        self._race.start(ask.number, self._prepared(ask))
-        return _STAY
+            return self._core.withheld(start.number, why, self._runtime.clock())
+        beside = self._race.readers[0].start if start.hedges and self._race else None
+        self._reporter.attempt_started(start, beside)
+        self._race.start(start.number, self._prepared(start))
+        return _KEEP_WAITING
 
-    def _prepared(self, ask: StartAttempt) -> AttemptReader:
+    def _prepared(self, start: StartAttempt) -> AttemptReader:
         """The reader that carries out a `StartAttempt`."""
         call, runtime = self._call, self._runtime
         request, splice = call.request, None
-        if ask.way is not None:
+        if start.way is not None:
             text, written = self.outcome.text, self.outcome.written
-            request = request.continued(text, ask.way, written)
-            splice = SeamJoiner(text, trusted=ask.way is ask.candidate.continues is ContinuationMode.PREFILL)
+            request = request.continued(text, start.way, written)
+            splice = SeamJoiner(text, trusted=start.way is start.candidate.continues is ContinuationMode.PREFILL)
         return AttemptReader(
-            ask,
+            start,
             request,
-            partial(self._send, ask, request),
+            partial(self._send, start, request),
             runtime.clock,
             runtime.wall,
             deliver=self._deliver,
@@ -297,20 +297,20 @@ class CallRunner:
             redactor=call.redactor,
         )
 
-    def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
+    def _send(self, start: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
         """Send the request of an attempt."""
-        destination = self._call.destination(ask.candidate)
-        body = request.body(ask.candidate, ask.ignore, self._costs.longest(ask), ask.without, ask.form)
-        resend = request.facts.idempotent
+        destination = self._call.destination(start.candidate)
+        body = request.body(start.candidate, start.ignore, self._costs.longest(start), start.without, start.form)
+        resend = request.traits.idempotent
         return self._runtime.transport.open(destination.url, destination.headers, body, resend=resend, resent=resent)
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        ask = self._core.beside(self._runtime.clock(), place=self._slots.free)
-        if ask is None:
-            return _STAY
+        start = self._core.beside(self._runtime.clock(), slot=self._slots.free)
+        if start is None:
+            return _KEEP_WAITING
         await self._slots.one_more()
-        return ask
+        return start
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
         """Pass an event to the machine in the attempt's task, if the caller's task has nothing to do after it."""
@@ -353,7 +353,7 @@ class CallRunner:
 
     def _runs_on(self, number: int, now: float) -> bool:
         """Detach an overtaken probe, which runs on with its connection slot and its reserved cost."""
-        probe = self._core.detached(number)
+        probe = self._core.machine.detached(number)
         if probe is None:
             return False
         self._costs.detach(number)
@@ -395,7 +395,7 @@ class CallRunner:
         if delivered:
             outcome.joined(reader, ended)
         if ended.failure is not None:
-            self._reporter.failed(reader.ask, ended.failure)
+            self._reporter.failed(reader.start, ended.failure)
             if delivered:
                 outcome.cut(reader)
         command = core.took(number, ended, now, stricter=reader.stricter)
@@ -405,7 +405,7 @@ class CallRunner:
         elif core.active:
             self._slots.keep(len(core.active))
             if isinstance(command, KeepWaiting):
-                self._reporter.goes_on(next(iter(core.active.values())).ask)
+                self._reporter.goes_on(next(iter(core.active.values())).start)
         return command
 
     async def _out_of_time(self, number: int) -> Command:

@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,7 +90,8 @@ class Runtime:
     """With shared health: requests the lease of the probe that a call to these models would make."""
     background: Background = field(default_factory=Background)
     """Tasks that run on after their calls."""
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """The numbers of the calls, from 1."""
     slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
     """The connection slots of each loop on which calls were made."""
     sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
@@ -102,10 +103,6 @@ class Runtime:
     _unsaid: set[str] = field(default_factory=set)
     lines: LogLines = field(default_factory=LogLines)
     _left_out: set[tuple[str, str]] = field(default_factory=set)
-
-    def number(self) -> int:
-        """The next call's number, from 1."""
-        return next(self._numbers)
 
     def not_found(self, candidate: Candidate) -> None:
         """Note once for each id that it does not exist, and what may have been meant."""

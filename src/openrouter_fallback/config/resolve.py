@@ -8,13 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .loading import load_config
-from .models import (
-    DEFAULT_BASE_URL,
-    OPENROUTER,
-    FallbackConfig,
-    ModelConfig,
-    Settings,
-)
+from .models import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"

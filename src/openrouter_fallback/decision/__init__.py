@@ -38,8 +38,10 @@ Which model is next (`rounds.following`), each step only where the one before fi
         and again when the circuit admits a probe;
     4. candidates in a cooldown: the call waits up to `rounds.LONGEST_COOLDOWN_SECONDS`, then calls them nevertheless.
 
-A failure first passes two tables: `learning.learn` records it in health, and the `Rule` of its kind says whether the
-same model is retried first (`rounds.same_again`) and what changes for the other candidates (`learning.put_aside`).
+A refusal of something that this library has added is corrected: the same model gets the request in another form
+(`corrections`). Any other failure passes two tables: `learning.learn` records it in health, and the `Rule` of its kind
+says whether the same model is retried first (`rounds.same_again`) and what changes for the other candidates
+(`learning.put_aside`).
 
 Promises:
 

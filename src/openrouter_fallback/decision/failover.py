@@ -17,17 +17,7 @@ from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
-from .beside import (
-    MOST_BESIDE,
-    abandon,
-    beside_at,
-    land,
-    mark_due,
-    next_hedge,
-    next_probe,
-    overtake,
-    probe_can_wait,
-)
+from .beside import MOST_BESIDE, abandon, beside_at, land, mark_due, next_hedge, next_probe, overtake, probe_can_wait
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
 from .corrections import AtMost, ByInstruction, confirm, correct, correction
@@ -38,7 +28,7 @@ from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
 """Attempts at the only model of a chain, if the user has not set a number."""
-NO_PLACE_SECONDS = 0.5
+NO_SLOT_SECONDS = 0.5
 
 
 class WrongOrder(RuntimeError):
@@ -57,7 +47,7 @@ class Failover:
         policy: Policy,
         health: MemoryHealth,
         limits: Limits,
-        facts: RequestTraits,
+        traits: RequestTraits,
         now: float,
         random: Callable[[], float],
     ) -> None:
@@ -65,7 +55,7 @@ class Failover:
             states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
         else:
             states = [CandidateState(candidate) for candidate in candidates]
-        self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
+        self._call = CallState(states, policy, health, limits, traits, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None
         self._resume: CandidateState | None = None
@@ -226,12 +216,12 @@ class Failover:
         state.excluded, state.why = True, why
         return self._next(now)
 
-    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def probe(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """This process may make a probe now, which it could not when the call began: start it beside active attempts.
 
         The probe is not charged to the retry budget. None: this call makes no probe, or has no connection slot for one.
         """
-        state = next_probe(self._call, now) if self._state == "asking" and place else None
+        state = next_probe(self._call, now) if self._state == "asking" and slot else None
         return None if state is None else self._start_beside(state, now)
 
     def goes_without(self, now: float) -> bool:
@@ -243,17 +233,17 @@ class Failover:
         """The time at which `beside` must be called; None: not before the next event of an active attempt."""
         return beside_at(self._call)
 
-    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def beside(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """`beside_at` has come: call the next candidate beside the silent or slow attempts, if one may be called.
 
-        `place`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
+        `slot`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
         """
         if self._state != "asking":
             return None
         call = self._call
         hedges = mark_due(call, now)
-        if not place:
-            call.later_at = now + NO_PLACE_SECONDS
+        if not slot:
+            call.later_at = now + NO_SLOT_SECONDS
             return None
         if call.later_at is not None and call.later_at <= now:
             call.later_at = None
@@ -272,7 +262,7 @@ class Failover:
         state, self._resume = self._resume, None
         if state is not None and now < call.deadline:
             at = call.status_of(state, now)
-            if at.gate in (Availability.READY, Availability.PROBE) and (not state.attempts or call.affords(state, now)):
+            if at.admits and (not state.attempts or call.affords(state, now)):
                 return self._start(state, now, forced=at.unreachable, extra=state.attempts > 0)
         return self._next(now)
 
@@ -409,7 +399,7 @@ class Failover:
                 ready.append(state.ready_at)
             if state.permit is None:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
-                if status_of.gate is Availability.COOLING and status_of.until is not None:
+                if status_of.availability is Availability.COOLING and status_of.until is not None:
                     ready.append(status_of.until)
                 skipped.append(Skipped(state.candidate.key, state.why or status_of.reason or "not called", left))
         self._finish(now)

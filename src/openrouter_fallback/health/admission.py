@@ -26,7 +26,7 @@ class Availability(StrEnum):
 
     READY = "ready"
     PROBE = "probe"
-    LEFT_OUT = "left_out"
+    CIRCUIT_OPEN = "circuit_open"
     UNFIT = "unfit"
     COOLING = "cooling"
     DISABLED = "disabled"
@@ -39,11 +39,16 @@ class AvailabilityStatus:
     `unreachable`: the endpoint's circuit is open, the model's own is closed.
     """
 
-    gate: Availability
+    availability: Availability
     reason: str = ""
     until: float | None = None
     forced: int = 0
     unreachable: bool = False
+
+    @property
+    def admits(self) -> bool:
+        """Whether the model may be called now, be it as a probe."""
+        return self.availability in (Availability.READY, Availability.PROBE)
 
 
 READY = AvailabilityStatus(Availability.READY)

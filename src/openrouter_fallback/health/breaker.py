@@ -55,7 +55,7 @@ class BreakerPermit:
 
 
 def _unheard(state: State, cause: str, at: float | None) -> None:
-    """Where nobody hears of changes."""
+    """The report of a breaker whose changes are not watched."""
 
 
 class Breaker:

@@ -79,14 +79,14 @@ class MemoryHealth:
             else:
                 closed = model.breaker.state(now) is State.CLOSED
                 if not model.breaker.admits(now):
-                    return _left_out(model.breaker, now, model.breaker.reason or "failing")
+                    return _circuit_open(model.breaker, now, model.breaker.reason or "failing")
             lack = self.facts.first(target.model, Fact.LACKS, needs, now)
             if lack is not None:
                 return AvailabilityStatus(Availability.UNFIT, f"does not support {lack.subject}", lack.until)
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
                 reason = f"endpoint {target.endpoint} cannot be reached"
-                return _left_out(endpoint, now, reason, unreachable=closed)
+                return _circuit_open(endpoint, now, reason, unreachable=closed)
             if closed and (endpoint is None or endpoint.state(now) is State.CLOSED):
                 return READY
             return AvailabilityStatus(Availability.PROBE, "half-open")
@@ -417,7 +417,7 @@ class MemoryHealth:
         return fresh, (self._rules, self._random)
 
 
-def _left_out(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
+def _circuit_open(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
     probing = breaker.state(now) is State.HALF_OPEN
     reason = f"{reason}, a probe is under way" if probing else reason
-    return AvailabilityStatus(Availability.LEFT_OUT, reason, breaker.open_until, breaker.forced, unreachable)
+    return AvailabilityStatus(Availability.CIRCUIT_OPEN, reason, breaker.open_until, breaker.forced, unreachable)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -79,13 +79,13 @@ class Request:
         "_stream_options",
         "_tools",
         "delivered",
-        "facts",
         "history",
         "max_tokens",
         "messages",
         "needs",
         "params",
         "thread",
+        "traits",
         "wants_json",
     )
 
@@ -132,7 +132,7 @@ class Request:
         self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
         self.max_tokens = most_tokens(self.params, {}) if self.params else None
         """The caller's limit of the answer's tokens."""
-        self.facts = RequestTraits(
+        self.traits = RequestTraits(
             slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
             own_providers=special and own_providers(self.params),
@@ -159,7 +159,7 @@ class Request:
         other._joined = True
         other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
+        other.traits, other.needs, other.thread = self.traits, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other.params = dict(self.params)
         for name in TOKEN_LIMITS:
@@ -177,8 +177,7 @@ class Request:
         if known is None:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
+            slug = candidate.slug
             thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
@@ -299,9 +298,9 @@ class Request:
         """The approximate number of tokens of the request's text."""
         return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
 
-    def texts(self) -> list[str]:
+    def texts(self) -> Iterator[str]:
         """The texts of the prompt, which no error message may quote."""
-        return [text for message in self.messages if (text := text_of(message.get("content")))]
+        return (text for message in self.messages if (text := text_of(message.get("content"))))
 
 
 def _calls(choice: object) -> bool:

@@ -287,7 +287,7 @@ async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisS
     assert len(new.spawned) == 3
     await new.spawned[2]()
     await other.exchange()
-    assert other.health.status_of(A, 1000.0).gate is Availability.LEFT_OUT
+    assert other.health.status_of(A, 1000.0).availability is Availability.CIRCUIT_OPEN
     assert len(naps) == 5, "all has been told"
 
 

@@ -554,6 +554,21 @@ def test_parallel_calls_go_one_by_one_where_one_is_read() -> None:
         result("bbbbbbbbb", "rain"),
     ]
     assert sent(messages, llama)[1] == both
+    thought = calling(*both["tool_calls"], reasoning="Hm.", reasoning_details=[signed()])
+    at_claude = sent([user(), thought, *messages[2:]], CLAUDE, form=Form.SINGLE)
+    assert [sorted(m.keys() & {"reasoning", "reasoning_details"}) for m in at_claude if "tool_calls" in m] == [
+        ["reasoning", "reasoning_details"],
+        [],
+    ]
+    at_gemini = sent(messages, GEMINI, form=Form.SINGLE)
+    assert [m["reasoning_details"][0]["id"] for m in at_gemini if "tool_calls" in m] == ["aaaaaaaaa", "bbbbbbbbb"]
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-opus-4.6", "mistralai/mistral-large-2512", "cohere/command-a"])
+def test_an_empty_end_is_left_out_where_no_assistant_message_may_be_last(model: str) -> None:
+    empty: Json = {"role": "assistant", "content": ""}
+    assert sent([user(), {"role": "assistant", "content": "Hi."}, user(), empty], model)[-1] == user()
+    assert [message["role"] for message in sent([empty], model)] == ["user"]
 
 
 def test_without_tools_calls_are_told_where_they_are_read_only_beside_tools() -> None:

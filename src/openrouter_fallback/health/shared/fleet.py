@@ -50,14 +50,14 @@ _CONNECTION, _TIMED_OUT = "connection", "timed_out"
 class SharedHealth(MemoryHealth):
     """`MemoryHealth` that exchanges events with other processes.
 
-    `places` maps endpoint names to addresses: one name may mean two servers.
+    `addresses` maps endpoint names to URLs without their scheme: one name may mean two servers.
     """
 
     def __init__(
         self,
         rules: Rules,
         random: Callable[[], float],
-        places: Mapping[str, str],
+        addresses: Mapping[str, str],
         *,
         period: float = PERIOD_SECONDS,
         retry_budget: float | None = None,
@@ -71,8 +71,8 @@ class SharedHealth(MemoryHealth):
         """The clock's time until which this process is in step with the fleet."""
         self.hurry: Callable[[], None] = _nothing
         """Requests an exchange soon. Called with the lock held, from any thread. The store sets this function."""
-        self._places = dict(places)
-        self._idents = {name: f"{name}@{place}" for name, place in places.items()}
+        self._addresses = dict(addresses)
+        self._idents = {name: f"{name}@{address}" for name, address in addresses.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
         self._totals = Totals()
         self._unknown: dict[str, tuple[float, int, str]] = {}
@@ -83,7 +83,7 @@ class SharedHealth(MemoryHealth):
     def __reduce__(self) -> tuple[object, ...]:
         extras, hedges = self.extras.share, self.hedges.share
         again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
-        return again, (self._rules, self._random, self._places)
+        return again, (self._rules, self._random, self._addresses)
 
     def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         self._create(target)

@@ -69,22 +69,21 @@ def translate(
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_outside_results(messages)
     if target.form is Form.SINGLE:
-        messages = turns.one_by_one(messages)
+        messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
         final = len(messages) - 1
         messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
+    if not target.ends_with_assistant and (ended := turns.ended(messages, _CONTINUE)) is not messages:
+        messages = ended
+        notes["a final assistant message: the model is asked by an instruction to continue it"] = None
     roles = [message["role"] for message in messages]
     if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
         messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
-    if _prefill(messages):
-        if not target.ends_with_assistant:
-            messages = [*messages, _CONTINUE]
-            notes["a final assistant message: the model is asked by an instruction to continue it"] = None
-        elif rule.trims:
-            messages = [*messages[:-1], turns.without_trailing_space(messages[-1])]
+    if rule.trims and messages[-1]["role"] == "assistant":
+        messages = [*messages[:-1], turns.without_trailing_space(messages[-1])]
     if most is not None:
         messages = list(fewer_marks(messages, most))
         notes["some `cache_control` marks: the model takes only a few"] = None
@@ -114,11 +113,6 @@ def _most_marks(history: History, target: Target, beside: tuple[int, bool]) -> t
         return None, None
     kept = min(found, most - min(tools, 1))
     return (kept if kept < found else None), most - kept
-
-
-def _prefill(messages: Sequence[Message]) -> bool:
-    """Whether the history ends with a text of the assistant."""
-    return messages[-1]["role"] == "assistant" and not calls_of(messages[-1])
 
 
 def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
@@ -246,6 +240,13 @@ def _unspoken(message: Message) -> Message:
     said = audio.get("transcript") if isinstance(audio, Mapping) else None
     rest = {key: value for key, value in message.items() if key != _SPEECH}
     return {**rest, "content": said} if isinstance(said, str) and said and not rest.get("content") else rest
+
+
+def _step(message: Message, target: Target) -> Message:
+    """The message of a step that was one of several calls: the reasoning before it went with the first one."""
+    calls = calls_of(message)
+    id = calls[0].get("id") if calls and isinstance(calls[0], Mapping) else None
+    return message if not isinstance(id, str) else with_reasoning(message, target, None, {}, id)[0]
 
 
 def _plain(message: Message) -> Message:
