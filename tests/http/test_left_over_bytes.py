@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,13 +201,18 @@ def test_a_clean_connection_over_tls_is_used_again(client_for: MakeClient, tls: 
 async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy is asked in plain text; the same connection then carries TLS."""
     asked: list[bytes] = []
+    tunnels: list[asyncio.Task[object] | None] = []
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tunnels.append(asyncio.current_task())
         method, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
         asked.append(method)
         host, _, port = target.decode().rpartition(":")
@@ -221,4 +227,5 @@ async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monke
                 for nonce in ("one", "two", "three"):
                     assert (await client.achat(nonce)).text == reply(nonce)
             assert [one.connection for one in server.requests] == [0, 0, 0]
+        await asyncio.gather(*(one for one in tunnels if one is not None))
     assert asked == [b"CONNECT"]
