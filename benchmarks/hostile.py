@@ -92,6 +92,12 @@ BODIES: dict[str, Hostile] = {
     ),
     "deltas of details in turn, gzip": Hostile(_details, EVENTS, 1),
     "empty events, gzip": Hostile(lambda part: _times(b"data: {}\n\n", 5 * MB * part), EVENTS, 1),
+    "events without data, gzip": Hostile(lambda part: _times(b"data:\n\n", 9 * MB * part), EVENTS, 1),
+    "empty events, ended by CR, gzip": Hostile(lambda part: _times(b"data:{}\r\r", 6 * MB * part), EVENTS, 1),
+    "half characters, gzip": Hostile(
+        lambda part: _times(_delta(content="\ud83d") + b"data:{}\n\n", 0.4 * MB * part), EVENTS, 1
+    ),
+    "empty tool calls, gzip": Hostile(lambda part: _times(_delta(tool_calls=[{}] * 30), 0.35 * MB * part), EVENTS, 1),
     "one event of `data: x` lines, gzip": Hostile(lambda part: _times(b"data: x\n", 4 * MB * part), EVENTS, 1),
     "one event of `[],[]`": Hostile(lambda part: b"data: [" + _times(b"[],", 10 * MB * part) + b"[]]\n\n"),
     "a body of `[],[]`": Hostile(lambda part: b"[" + _times(b"[],", 21 * MB * part) + b"[]]", BODY),

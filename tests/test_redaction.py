@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openrouter_fallback import redaction
-from openrouter_fallback.redaction import PROMPT_MASK, SLICE_CHARACTERS, Redactor
+from openrouter_fallback import AllModelsFailedError, FallbackClient, redaction
+from openrouter_fallback.redaction import MOST_CHARACTERS, PROMPT_MASK, SLICE_CHARACTERS, Redactor
+
+from .support.byteserver import ByteServer
 
 KEY = "a+very/Own=key_of:some.proxy"
 
@@ -71,31 +74,113 @@ def test_any_quote_of_47_characters_is_found(alphabet: str, size: int, seed: int
     assert "".join(cleaned.split()).strip("<>") == PROMPT_MASK
 
 
-def test_a_long_prompt_is_read_in_bounded_steps() -> None:
-    prompt = "".join(random.Random(0).choices("abcdefghij ", k=1_000_000))
-    redactor = Redactor((), lambda: [prompt])
-    steps = list(redactor.steps("An error that quotes nothing of it, as almost all of them do."))
-    assert len(steps) == -(-len(prompt) // SLICE_CHARACTERS)
-    assert steps[:-1] == [None] * (len(steps) - 1)
+# What one step may cost, in characters that are folded and places that are compared
 
 
-@pytest.mark.parametrize("size", [3_000, 200_000])
-def test_a_prompt_that_repeats_itself_is_compared_in_bounded_steps(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One comparison for each pair of equal fingerprints took 1.4 s of a prompt of 1 MB."""
-    dice = random.Random(size)
-    prompt = "".join(dice.choices("ab ", k=size))
-    compared = 0
-    around = redaction._around
+class _Counted:
+    """Counts the work of each step of a search."""
 
-    def counted(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:
-        nonlocal compared
-        compared += 1
-        return around(one, at, other, place)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folded = self.compared = 0
+        fold, around = redaction._fold, redaction._around
 
-    monkeypatch.setattr(redaction, "_around", counted)
-    quote = prompt[1_000:2_900].strip()
-    most = 0
-    for step in Redactor((), lambda: [prompt]).steps(f"<<<{quote}>>>"):
-        most, compared = max(most, compared), 0
-        assert step is None or step.strip("<>") == PROMPT_MASK
-    assert 0 < most <= 500
+        def folded(text: str) -> bytes:
+            data = fold(text)
+            self.folded += len(data)
+            return data
+
+        def compared(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:
+            self.compared += 1
+            return around(one, at, other, place)
+
+        monkeypatch.setattr(redaction, "_fold", folded)
+        monkeypatch.setattr(redaction, "_around", compared)
+
+    def steps(self, redactor: Redactor, message: str) -> tuple[str, list[tuple[int, int]]]:
+        """The clean message, and for each step the bytes that were folded and the places that were compared."""
+        steps, cleaned = [], ""
+        for step in redactor.steps(message):
+            steps.append((self.folded, self.compared))
+            self.folded = self.compared = 0
+            cleaned = step or cleaned
+        return cleaned, steps
+
+
+def _chance(alphabet: str, size: int) -> str:
+    return "".join(random.Random(size).choices(alphabet, k=size))
+
+
+LETTERS = "abcdefghij "
+LONG: dict[str, list[str]] = {
+    "one text": [_chance(LETTERS, 1_000_000)],
+    "two letters": [_chance("ab ", 300_000)],
+    "one letter": ["a" * 300_000],
+    "not ASCII": [_chance("日本語のテキスト ", 300_000)],
+    "a short text that repeats itself": [_chance("ab ", 3_000)],
+    "many short texts": [_chance(LETTERS, 900 + number) for number in range(500)],
+    "many texts of a word": [_chance(LETTERS, 15) for _ in range(5_000)],
+}
+SAID: dict[str, Callable[[list[str]], str]] = {
+    "no quote": lambda texts: "An error that quotes nothing of it, as almost all of them do.",
+    "a long quote": lambda texts: f"<<<{''.join(texts)[500:2400].strip()}>>>",
+    "many quotes": lambda texts: " | ".join("".join(texts)[at : at + 50] for at in range(0, 3_000, 100)),
+    "the same letters": lambda texts: "".join(random.Random(1).choices("".join(texts)[:1000], k=2_000)),
+    "white space": lambda texts: f"{''.join(texts)[:60]}{' ' * 1_800}{''.join(texts)[60:120]}",
+}
+
+
+@pytest.mark.parametrize("said", list(SAID))
+@pytest.mark.parametrize("prompt", list(LONG))
+def test_no_step_reads_or_compares_more_than_so_much(prompt: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt of a thousand messages was read in one step of 98 ms, a long white space took 1.8 s."""
+    texts = LONG[prompt]
+    message = SAID[said](texts)
+    cleaned, steps = _Counted(monkeypatch).steps(Redactor((), lambda: texts), message)
+    most = MOST_CHARACTERS * 4 + 3 * SLICE_CHARACTERS // 2
+    assert max(folded for folded, _ in steps) <= most
+    assert max(compared for _, compared in steps) <= SLICE_CHARACTERS // 1_000
+    if said == "no quote" and "word" not in prompt:
+        assert cleaned == message
+    elif said == "a long quote" and "word" not in prompt:
+        assert cleaned.strip("<>") == PROMPT_MASK
+
+
+def test_a_prompt_is_folded_once_in_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    redactor, counted = Redactor((), lambda: [_chance(LETTERS, 200_000)]), _Counted(monkeypatch)
+    message, other = "the model is overloaded, please try again", "the model is still overloaded, please try again"
+    _, first = counted.steps(redactor, message)
+    assert sum(folded for folded, _ in first) > 150_000
+    assert counted.steps(redactor, message)[1] == [(0, 0)], "the same words are known already"
+    _, later = counted.steps(redactor, other)
+    assert sum(folded for folded, _ in later) < 100
+
+
+@pytest.mark.parametrize("said", ["Rate limit exceeded", "Overloaded", "HTTP 429"])
+def test_words_too_few_for_a_quote_are_not_looked_for_in_a_long_prompt(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned, steps = _Counted(monkeypatch).steps(Redactor((), lambda: [f"{said} " * 10_000]), said)
+    assert cleaned == said
+    assert sum(folded for folded, _ in steps) < 20
+
+
+def test_two_searches_of_a_call_may_take_turns() -> None:
+    """Two attempts at a time fail together."""
+    prompt = _chance(LETTERS, 300_000)
+    redactor = Redactor((), lambda: [prompt, "hello!"])
+    searches = [redactor.steps(f"<{prompt[at : at + 60].strip()}> hello!") for at in (1_000, 200_000)]
+    found: list[str] = []
+    while len(found) < 2:
+        found += [step for search in searches if (step := next(search, None)) is not None]
+    assert found == [f"<{PROMPT_MASK}> {PROMPT_MASK}"] * 2
+
+
+async def test_a_missed_deadline_is_told_in_our_words_and_looks_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = _Counted(monkeypatch)
+    with ByteServer(lambda _: []) as server:
+        settings = {"catalog": "never", "max_retries_per_model": 1, "first_token_timeout_seconds": 0.05}
+        async with FallbackClient(["a/a"], base_url=server.base_url, api_key=KEY, settings=settings) as client:
+            with pytest.raises(AllModelsFailedError) as caught:
+                await client.achat(_chance(LETTERS, 200_000))
+    assert {attempt.kind for attempt in caught.value.attempts} == {"timed_out"}
+    assert counted.folded == 0

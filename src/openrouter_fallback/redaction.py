@@ -3,7 +3,8 @@
 A message is short, a prompt may be long. So the loops over a prompt run in C: its bytes are folded (white space,
 quotes and backslashes removed, because endpoints change them when they quote), an 8-byte fingerprint is taken at every
 16th byte, and these are looked up among the message's fingerprints. Every quote of 47 characters contains one
-fingerprint. The prompt is read in slices, so that an event loop can run between two slices.
+fingerprint. The work is done in steps of bounded length, so that an event loop can run in between, and what was folded
+is kept for the next failure of the call.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ KEY_MASK: Final = "***"
 PROMPT_MASK: Final = "[prompt]"
 
 SLICE_CHARACTERS: Final = 64 * 1024
-"""Characters of the prompt that are read in one step: about 0.3 ms."""
-MOST_CHARACTERS: Final = 4_000
+"""Characters of the prompt that are read in one step: about 0.3 ms. Comparisons count as characters, too."""
+MOST_CHARACTERS: Final = 2_000
 """A longer message is cut to this length."""
 NAMES: Final = ("id", "model", "provider")
 """The fields of an answer that name the answer, the model and the provider."""
@@ -29,17 +30,24 @@ SHORTEST_QUOTE: Final = 20
 """An equal stretch of this many folded bytes counts as a quote of the prompt."""
 
 _MARK: Final = 8  # bytes of a fingerprint: one integer of an array
-_STRIDE: Final = 2  # only every second of the prompt's adjacent fingerprints is looked up
-_DENSE: Final = 4_000  # a prompt of at most this many bytes has a fingerprint at each of its bytes
+_STRIDE: Final = 2  # only every second of a long prompt's adjacent fingerprints is looked up
+_DENSE: Final = 4_000  # of a text of at most this many bytes, each is looked up
+_OVERLAP: Final = 256  # bytes of a slice that the next slice begins with: a quote may lie across the border
 _WIDE: Final = 47  # an equal stretch this long is no chance; masked around a fingerprint that repeats too often
 _MOST_PLACES: Final = 16  # occurrences of one fingerprint in one slice that are compared
-_MOST_COMPARED: Final = 200  # places of one slice that are compared, of all fingerprints together
-_MOST_COMPARED_DENSE: Final = 500  # of a short prompt, which is one slice
+_MOST_COMPARED: Final = 100  # places of one slice that are compared, of all fingerprints together
 _STEPS: Final = (512, 64, 8, 1)  # bytes that are compared at once
+_EACH: Final = 1_024  # a text, or a place that is compared, takes as long as so many characters more
+_AGAIN: Final = 64  # a place that may be compared already
+_LOOK: Final = 4_096  # and to look for such places, as so many
+_CHARACTER_BYTES: Final = 3  # of a text that is not ASCII
+_MOST_KNOWN: Final = 16  # messages of a call that are remembered
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
 _FOLDED: Final = b" \t\n\r\v\f\"'\\"
+_FOLDED_TEXT: Final = _FOLDED.decode()
 
+_QUOTE: Final = re.compile(rb"\x01+")
 _BORDERS: Final = re.compile(r"[\s;,=]")
 _WORD: Final = re.compile(r"[^\s;,=]{12,}")
 
@@ -88,11 +96,14 @@ class Secrets:
 class Redactor:
     """Cleans the messages of one call. `keys` are all its API keys, `texts` returns the texts of its prompt."""
 
-    __slots__ = ("_keys", "_texts")
+    __slots__ = ("_keys", "_known", "_slices", "_unread")
 
     def __init__(self, keys: Iterable[str] = (), texts: Callable[[], Iterable[str]] = tuple) -> None:
         self._keys = keys
-        self._texts = texts
+        self._slices: list[_Slice] = []
+        self._unread = _slices(texts)
+        self._known: dict[str, str] = {}
+        """Messages and what they are without quotes: each attempt at a model tends to fail with the same words."""
 
     def clean(self, message: str) -> str:
         """`message` without the call's keys in any form and without quotes of the prompt."""
@@ -136,122 +147,169 @@ class Redactor:
     def steps(self, message: str) -> Iterator[str | None]:
         """`clean` in steps of bounded length. Yields None after each step, then the clean message."""
         message = self.keyless(message[:MOST_CHARACTERS])
-        folded = _Folded(message)
-        if folded.data:
-            for text in self._texts():
-                for start in range(0, len(text), SLICE_CHARACTERS):
-                    if start:
-                        yield None
-                    # Slices overlap by the length of the message, the longest possible quote.
-                    folded.look(text[max(0, start - len(message) - 1) : start + SLICE_CHARACTERS], whole=not start)
-        yield folded.cleaned()
+        clean = self._known.get(message)
+        if clean is None:
+            work, search = 0, _Search(message)
+            for cost in search.run(self._prompt()):
+                if work and work + cost > SLICE_CHARACTERS:
+                    yield None
+                    work = 0
+                work += cost
+            clean = search.cleaned()
+            if len(self._known) < _MOST_KNOWN:
+                self._known[message] = clean
+        yield clean
+
+    def _prompt(self) -> Iterator[_Slice]:
+        """The slices of the prompt. They are made when they are needed first, and kept."""
+        slices, number = self._slices, 0
+        while True:
+            if number == len(slices):
+                one = next(self._unread, None)
+                if one is None:
+                    return
+                slices.append(one)
+            yield slices[number]
+            number += 1
 
 
-class _Folded:
-    """A message as folded bytes, and the positions of the bytes that quote the prompt."""
+def _slices(texts: Callable[[], Iterable[str]]) -> Iterator[_Slice]:
+    for text in texts():
+        size = SLICE_CHARACTERS if text.isascii() else SLICE_CHARACTERS // _CHARACTER_BYTES
+        for start in range(0, len(text), size):
+            yield _Slice(text, start, size)
 
-    __slots__ = ("_all_marks", "_left", "_looked", "_marks", "_message", "_quotes", "data")
+
+class _Slice:
+    """A slice of a text of the prompt. It is folded when it is needed first."""
+
+    __slots__ = ("_text", "cost", "folded", "marks", "size", "start", "step", "whole")
+
+    def __init__(self, text: str, start: int, size: int) -> None:
+        self._text = text
+        self.start = start
+        self.size = min(len(text) - start, size)
+        self.cost = self.size if text.isascii() else self.size * _CHARACTER_BYTES
+        """What it takes to read the slice, in ASCII characters."""
+        self.whole = self.size == len(text)
+        self.folded: bytes | None = None
+        self.marks: array[int] = array("Q")
+        self.step = _MARK
+        """The bytes from one fingerprint to the next."""
+
+    def fold(self, before: bytes) -> bytes:
+        """The folded bytes of the slice, behind the last ones of the slice `before` it."""
+        if self.folded is None:
+            folded = self.folded = before[-_OVERLAP:] + _fold(self._text[self.start : self.start + self.size])
+            self._text = ""
+            self.marks = array("Q", folded[: len(folded) // _MARK * _MARK])
+            if len(folded) > _DENSE:
+                self.marks, self.step = self.marks[::_STRIDE], _MARK * _STRIDE
+        return self.folded
+
+
+class _Search:
+    """A message as folded bytes, and which of them quote the prompt."""
+
+    __slots__ = ("_data", "_left", "_looked", "_marks", "_message", "_quotes")
 
     def __init__(self, message: str) -> None:
         self._message = message
-        self.data = _fold(message)
-        self._marks: dict[int, list[int]] = {}
-        for at in range(len(self.data) - _MARK + 1):
-            mark = int.from_bytes(self.data[at : at + _MARK], _ORDER)
-            self._marks.setdefault(mark, []).append(at)
-        self._all_marks = frozenset(self._marks)
-        self._quotes = bytearray(len(self.data))
+        self._data = data = _fold(message)
+        self._marks: set[int] = set()
+        for shift in range(min(_MARK, len(data))):
+            self._marks.update(array("Q", data[shift : shift + (len(data) - shift) // _MARK * _MARK]))
+        self._quotes = bytearray(len(data))
         """1 for each byte that belongs to a quote."""
         self._looked = bytearray()
         """The same for the current slice only: a quote from an earlier slice may continue in this slice."""
         self._left = 0
         """How many places of the current slice may still be compared."""
 
-    def look(self, text: str, *, whole: bool) -> None:
-        """Mark the bytes that quote `text`. A short text counts only if `whole`, and only if quoted completely.
+    def run(self, prompt: Iterable[_Slice]) -> Iterator[int]:
+        """Find the quotes. Yields the cost of each piece of work before it is done, in characters of the prompt.
+
+        A text of a few bytes counts only if it is quoted completely.
+        """
+        short, before = len(self._data) < SHORTEST_QUOTE, b""
+        for one in prompt if self._data else ():
+            yield _EACH
+            if short and (one.start or one.size > _DENSE):
+                continue  # longer than what such a message can quote
+            if 0 not in self._quotes:
+                break
+            yield one.cost
+            prompt_bytes = before = one.fold(before if one.start else b"")
+            if len(prompt_bytes) < SHORTEST_QUOTE:
+                if one.whole and len(prompt_bytes) >= _SHORTEST_TEXT:
+                    self._look_for_all(prompt_bytes)
+            elif not self._marks.isdisjoint(one.marks):
+                yield one.cost + _LOOK
+                yield from self._look(one, prompt_bytes)
+        if 1 in self._quotes:
+            yield SLICE_CHARACTERS  # for the masks
+
+    def _look_for_all(self, prompt: bytes) -> None:
+        at = self._data.find(prompt)
+        while at >= 0:
+            _fill(self._quotes, at, at + len(prompt))
+            at = self._data.find(prompt, at + 1)
+
+    def _look(self, one: _Slice, prompt: bytes) -> Iterator[int]:
+        """Mark the bytes that quote a slice, whose folded bytes are `prompt`.
 
         The work is bounded: of a text that resembles the message in too many places, all these are masked.
         """
-        prompt = _fold(text)
-        if len(prompt) < SHORTEST_QUOTE:
-            if whole and len(prompt) >= _SHORTEST_TEXT:
-                self._look_for_all(prompt)
-            return
-        if 0 not in self._quotes:
-            return
-        dense = len(prompt) <= _DENSE
-        self._looked, self._left = bytearray(len(self.data)), _MOST_COMPARED_DENSE if dense else _MOST_COMPARED
-        for shift in range(_MARK if dense else 1):
-            marks = array("Q", prompt[shift : shift + (len(prompt) - shift) // _MARK * _MARK])
-            step = 1 if dense else _STRIDE
-            marks = marks[::step]
-            shared = self._all_marks.intersection(marks)
-            places: dict[int, list[int]] = {}
-            for place, mark in enumerate(marks) if shared else ():
-                if mark in shared:
-                    places.setdefault(mark, []).append(shift + place * step * _MARK)
-            for mark, where in places.items():
-                self._compare(mark, where, prompt)
+        self._looked, self._left = bytearray(len(self._data)), _MOST_COMPARED
+        shared, step = self._marks.intersection(one.marks), one.step
+        places: dict[int, list[int]] = {}
+        for place, mark in enumerate(one.marks):
+            if mark in shared:
+                places.setdefault(mark, []).append(place * step)
+        for mark, where in places.items():
+            yield _EACH
+            yield from self._compare(list(_places(self._data, mark.to_bytes(_MARK, _ORDER))), where, prompt)
 
-    def _look_for_all(self, prompt: bytes) -> None:
-        at = self.data.find(prompt)
-        while at >= 0:
-            _fill(self._quotes, at, at + len(prompt))
-            at = self.data.find(prompt, at + 1)
-
-    def _compare(self, mark: int, places: list[int], prompt: bytes) -> None:
-        """Compare the message with the `places` of the prompt that have this fingerprint."""
+    def _compare(self, own: list[int], places: list[int], prompt: bytes) -> Iterator[int]:
+        """Compare the message around `own` with the prompt around `places`, all of which have one fingerprint."""
+        looked = self._looked
         for place in places[:_MOST_PLACES]:
-            for at in self._marks[mark]:
-                if self._looked[at] and self._looked[at + _MARK - 1]:
+            yield _AGAIN * (len(own) + 1)
+            own = [at for at in own if not (looked[at] and looked[at + _MARK - 1])]
+            if not own or self._left < 0:
+                break
+            for at in own:
+                if looked[at] and looked[at + _MARK - 1]:
                     continue
                 self._left -= 1
                 if self._left < 0:
                     break
-                first, last = _around(self.data, at, prompt, place)
+                yield _EACH + len(self._data) // 2
+                first, last = _around(self._data, at, prompt, place)
                 if last - first >= SHORTEST_QUOTE:
                     _fill(self._quotes, first, last)
                     if last - first >= _WIDE:  # a shorter one may be chance, and the real quote be longer
-                        _fill(self._looked, first, last)
+                        _fill(looked, first, last)
         if len(places) < _MOST_PLACES and self._left >= 0:
             return
         # The prompt repeats this fingerprint too often to compare all places: mask it and the bytes around it.
-        for at in self._marks[mark]:
-            _fill(self._quotes, max(0, at - _WIDE), min(len(self.data), at + _MARK + _WIDE))
+        yield _EACH * len(own)
+        for at in own:
+            _fill(self._quotes, max(0, at - _WIDE), min(len(self._data), at + _MARK + _WIDE))
 
     def cleaned(self) -> str:
         """The message with a mask for each quote."""
         if 1 not in self._quotes:
             return self._message
-        hidden = self._characters()
-        parts: list[str] = []
-        inside = False
-        for position, character in enumerate(self._message):
-            # A character without folded bytes belongs to the quote around it.
-            quoted = position in hidden or (inside and not _fold(character) and self._goes_on(position, hidden))
-            if not quoted:
-                parts.append(character)
-            elif not inside:
-                parts.append(PROMPT_MASK)
-            inside = quoted
-        return "".join(parts)
-
-    def _characters(self) -> set[int]:
-        """The indexes of the message's characters that have a byte of a quote."""
-        hidden: set[int] = set()
-        at = 0
-        for position, character in enumerate(self._message):
-            size = len(_fold(character))
-            if 1 in self._quotes[at : at + size]:
-                hidden.add(position)
-            at += size
-        return hidden
-
-    def _goes_on(self, position: int, hidden: set[int]) -> bool:
-        after = position
-        while after < len(self._message) and not _fold(self._message[after]):
-            after += 1
-        return after in hidden
+        message, parts, end = self._message, [], 0
+        if message.isascii():
+            owners = [at for at, character in enumerate(message) if character not in _FOLDED_TEXT]
+        else:
+            owners = [at for at, character in enumerate(message) for _ in range(len(_fold(character)))]
+        for found in _QUOTE.finditer(self._quotes):
+            parts += [message[end : owners[found.start()]], PROMPT_MASK]
+            end = owners[found.end() - 1] + 1
+        return "".join([*parts, message[end:]])
 
 
 _ORDER: Final = "little" if array("H", [1]).tobytes()[0] else "big"
@@ -263,6 +321,14 @@ def _fold(text: str) -> bytes:
 
 def _fill(mask: bytearray, first: int, last: int) -> None:
     mask[first:last] = b"\1" * (last - first)
+
+
+def _places(data: bytes, piece: bytes) -> Iterator[int]:
+    """Where `piece` stands in `data`."""
+    at = data.find(piece)
+    while at >= 0:
+        yield at
+        at = data.find(piece, at + 1)
 
 
 def _around(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_fallback import FailureKind, FallbackClient
-from openrouter_fallback.answer.decoder import (
-    SLICE_BYTES,
-    AnswerDecoder,
-    Ended,
-    Event,
-    FirstToken,
-    Pieces,
-    Reasoning,
-    State,
-)
-from openrouter_fallback.call.backlog import MAX_UNREAD_BYTES
+from openrouter_fallback import AllModelsFailedError, FailureKind, FallbackClient, Settings
+from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, Event, FirstToken, Pieces, Reasoning, State
+from openrouter_fallback.answer.slices import SLICE_BYTES, SLICE_PARTS, parts
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.sealed import Headers
@@ -34,6 +26,7 @@ K = FailureKind
 S = State
 EVENTS = {"content-type": "text/event-stream"}
 DONE = "[DONE]"
+ONCE = Settings(max_retries_per_model=1, catalog="never")
 USAGE = {"id": "gen", "choices": [], "usage": {"total_tokens": 3}}
 WHOLE = json.dumps({"id": "gen", "model": "m", "choices": [choice(content="hello")]}).encode()
 
@@ -176,37 +169,54 @@ def test_breaking_after_the_finish_changes_nothing() -> None:
 
 
 class _AtOnce:
-    """A response that is there already, all of it in one read."""
+    """A response that is there already: no read has to wait."""
 
     status = 200
     headers: Mapping[str, str] = EVENTS
 
-    def __init__(self, data: bytes) -> None:
-        self._data: bytes | None = data
+    def __init__(self, *reads: bytes) -> None:
+        self._reads = iter(reads)
 
     async def open(self, url: str, headers: Headers, body: bytes | None, **options: object) -> Exchange:
         return self
 
     async def read(self) -> bytes | None:
-        data, self._data = self._data, None
-        return data
+        return next(self._reads, None)
 
     async def aclose(self) -> None:
         pass
 
 
-@pytest.mark.parametrize("streamed", [True, False])
-async def test_the_loop_turns_while_a_long_answer_is_decoded(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
-    many = [delta(content="token ")] * 20_000
-    data = sse(*many, delta(finish="stop"), DONE)
-    client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings={"catalog": "never"})
-    parts_of(client).runtime.transport = _AtOnce(data)
-    turns, fed = 0, []
-    feed = AnswerDecoder.feed
+@dataclass
+class _Fed:
+    """What one call of `AnswerDecoder.feed` has decoded, and the turn of the loop in which it was called."""
+
+    turn: int
+    bytes: int
+    events: int
+    parts: int
+
+
+async def _decoded(
+    monkeypatch: pytest.MonkeyPatch, reads: Iterable[bytes], *, streamed: bool
+) -> tuple[str, list[_Fed]]:
+    """The text of an answer (its error's kind, if it is none), and all that was decoded on the way."""
+    client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings=ONCE)
+    parts_of(client).runtime.transport = _AtOnce(*reads)
+    turns = 0
+    fed: list[_Fed] = []
+    read: list[bytes] = []
+    feed, decode = AnswerDecoder.feed, AnswerDecoder._decode
 
     def counted(self: AnswerDecoder, data: bytes, now: float) -> list[Event]:
-        fed.append((turns, len(data)))
-        return feed(self, data, now)
+        before = len(read)
+        events = feed(self, data, now)
+        fed.append(_Fed(turns, len(data), len(read[before:]), parts(data)))
+        return events
+
+    def kept(self: AnswerDecoder, payloads: list[bytes], now: float) -> list[Event]:
+        read.extend(payloads)
+        return decode(self, payloads, now)
 
     async def turn() -> None:
         nonlocal turns
@@ -215,18 +225,66 @@ async def test_the_loop_turns_while_a_long_answer_is_decoded(monkeypatch: pytest
             await asyncio.sleep(0)
 
     monkeypatch.setattr(AnswerDecoder, "feed", counted)
+    monkeypatch.setattr(AnswerDecoder, "_decode", kept)
     turning = asyncio.ensure_future(turn())
-    if streamed:
-        async with client.astream("hello") as stream:
-            text = "".join([piece.text async for piece in stream])
-    else:
-        text = (await client.achat("hello")).text
+    try:
+        if streamed:
+            async with client.astream("hello") as stream:
+                text = "".join([piece.text async for piece in stream])
+        else:
+            text = (await client.achat("hello")).text
+    except AllModelsFailedError as error:
+        text = str(error.attempts[-1].kind)
     turning.cancel()
+    return text, fed
+
+
+def _by_turn(fed: list[_Fed], of: str) -> list[int]:
+    """How much was decoded in each turn of the loop."""
+    found: Counter[int] = Counter()
+    for one in fed:
+        found[one.turn] += getattr(one, of)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_the_loop_turns_while_a_long_answer_is_decoded(monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
+    many = [delta(content="token ")] * 20_000
+    data = sse(*many, delta(finish="stop"), DONE)
+    text, fed = await _decoded(monkeypatch, [data], streamed=streamed)
     assert text == "token " * len(many)
-    assert max(size for _, size in fed) <= SLICE_BYTES
-    assert sum(size for _, size in fed) == len(data)
-    by_turn: dict[int, int] = {}
-    for at, size in fed:
-        by_turn[at] = by_turn.get(at, 0) + size
-    assert max(by_turn.values()) <= MAX_UNREAD_BYTES
-    assert all(later > earlier for earlier, later in pairwise(sorted(by_turn)))
+    assert max(one.bytes for one in fed) <= SLICE_BYTES
+    assert sum(one.bytes for one in fed) == len(data)
+    assert max(_by_turn(fed, "bytes")) <= 2 * SLICE_BYTES
+    assert [one.turn for one in fed] == sorted(one.turn for one in fed)
+
+
+DENSE: dict[str, bytes] = {
+    "empty objects": b"data: {}\n\n",
+    "no data": b"data:\n\n",
+    "CR": b"data:{}\r\r",
+    "comments": b": x\n",
+    "blank lines": b"\n",
+    "other fields": b"e\n",
+    "no choices": b'data: {"choices":[]}\n\n',
+    "many values": b'data: {"choices":[{"delta":{"tool_calls":[' + b"{}," * 30 + b"{}]}}]}\n\n",
+    "half characters": b'data:{"choices":[{"delta":{"content":"\\ud800"}}]}\n\ndata:{}\n\n',
+}
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("size", [2_000, 16_384, 262_144])
+@pytest.mark.parametrize("shape", list(DENSE))
+async def test_the_loop_turns_between_so_many_events_and_values(
+    monkeypatch: pytest.MonkeyPatch, shape: str, size: int, streamed: bool
+) -> None:
+    """256 kB are a thousand events of an honest answer, or 26,000 empty events: these held the loop for 0.3 s."""
+    one = DENSE[shape]
+    data = sse(delta(content="x")) + one * (262_144 // len(one)) + sse(delta(finish="stop"), DONE)
+    reads = [data[start : start + size] for start in range(0, len(data), size)]
+    text, fed = await _decoded(monkeypatch, reads, streamed=streamed)
+    assert text.replace("\ufffd", "") == "x"
+    assert sum(one.bytes for one in fed) == len(data)
+    assert max(_by_turn(fed, "bytes")) <= 2 * SLICE_BYTES
+    assert max(_by_turn(fed, "events")) <= 2 * SLICE_PARTS
+    assert max(_by_turn(fed, "parts")) <= SLICE_BYTES // 4 + SLICE_PARTS

@@ -9,6 +9,7 @@ import json
 import logging
 import pickle
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -525,16 +526,28 @@ def test_a_lone_misspelt_id_is_answered_without_a_list_of_models(emulator: Emula
 
 
 def test_equal_failures_of_a_model_are_one_line_with_their_number(emulator: Emulator) -> None:
-    settings = {"max_retries_per_model": 3}
+    emulator.fault("server")
     with (
-        FallbackClient([A, B], base_url=emulator.refused_url(), api_key=SECRET, settings=settings) as client,
+        FallbackClient([A, B], base_url=emulator.base_url, api_key=SECRET) as client,
         pytest.raises(lib.AllModelsFailedError) as failed,
     ):
         client.chat("hi")
     lines = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
-    assert len(failed.value.attempts) > len(lines) == 2
-    assert [line.partition(": connection after ")[0].strip() for line in lines] == [A, B]
-    assert all(" s, 3 times: " in line for line in lines)
+    assert [line.partition(": unavailable 500 after ")[0].strip() for line in lines] == [A, B]
+    assert all(" s, 2 times: " in line for line in lines)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_one_line_for_all_its_models(emulator: Emulator) -> None:
+    models = [f"author/model-{number}" for number in range(5)]
+    with (
+        FallbackClient(models, base_url=emulator.refused_url(), api_key=SECRET) as client,
+        pytest.raises(lib.AllModelsFailedError) as failed,
+    ):
+        client.chat("hi")
+    (line,) = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
+    assert len(failed.value.attempts) > 5
+    assert line.startswith("  author/model-0, author/model-1, author/model-2 and 2 more: connection after ")
+    assert f", {len(failed.value.attempts)} times: connection refused" in line
 
 
 def test_a_refused_connection_says_where(emulator: Emulator) -> None:
@@ -610,3 +623,11 @@ def test_no_key_in_the_client_even_when_looked_at_closely(emulator: Emulator) ->
     assert SECRET not in repr(client.__dict__)
     assert SECRET not in repr(client.config)
     client.close()
+
+
+def test_an_attempt_as_json_has_every_field() -> None:
+    attempt = lib.Attempt(A, "openrouter", lib.FailureKind.OVERLOADED, 0.12345, status=503, notes=("a note",))
+    values = attempt.as_dict()
+    assert values.keys() == {field.name for field in fields(lib.Attempt)}
+    assert (values["kind"], values["seconds"], values["notes"]) == ("overloaded", 0.123, ["a note"])
+    assert json.loads(json.dumps(values)) == values

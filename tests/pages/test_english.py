@@ -7,6 +7,7 @@ classes that no longer exist, and turns of phrase that need a second reading, ap
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ SAY_INSTEAD: dict[str, str] = {
     r"(?:is|are|was|were) (?:not )?waited for": "the call waits for",
     r"who (?:answered|served)": "the model that answered",
     r"\w+ (?:sees|see) to\b": "name the object that does it",
-    r"dies in mid|has died|dead one|model dies": "fails",
+    r"dies in (?:mid|the middle)|has died|dead one|models? dies?": "fails",
     r"keeps failing and": "its circuit is open",
     r"by itself|by themselves": "alone, or nothing",
     r"takes? over when": "is called when",
@@ -61,6 +62,7 @@ OTHERS_WORDS = re.compile(
 
 SOURCES = (
     "src/openrouter_fallback/call/error_messages.py",
+    "src/openrouter_fallback/cli",
     "src/openrouter_fallback/failures",
     "src/openrouter_fallback/config",
     "src/openrouter_fallback/decision",
@@ -93,6 +95,22 @@ ALL_PAGES = [*pages(), *REFERENCE, "SECURITY.md", "CHANGELOG.md", "benchmarks/RE
 @pytest.mark.parametrize("page", ALL_PAGES)
 def test_a_page_is_plain_english(page: str) -> None:
     assert found(prose(page)) == []
+
+
+EXAMPLES = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_plain_english(example: Path) -> None:
+    assert found(example.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_plain_english(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert len(text) > 2000
+    assert found(OTHERS_WORDS.sub("`x`", text)) == []
 
 
 def test_no_page_names_a_class_that_was_renamed() -> None:

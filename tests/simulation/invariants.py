@@ -202,7 +202,8 @@ def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
     for k in range(lost, number):
         ways = ways * (number - k) // (k + 1)
         tail += ways
-    return tail * round(1 / alpha) < 2**number
+    chance: int = 2**number
+    return tail * round(1 / alpha) < chance
 
 
 def i2(played: Played) -> list[str]:

@@ -36,6 +36,6 @@ Promises:
    start over without a trace.
 5. A continuation delivers nothing twice and loses nothing: the seam is found, or the attempt fails.
 6. No bytes raise an exception: bytes that are no answer give a `Failure`.
-7. The time is linear in the bytes. One `feed` decodes only its argument; a driver with an event loop feeds slices of
-   `decoder.SLICE_BYTES`, and lets other tasks run between them.
+7. The time is linear in the bytes. One `feed` decodes only its argument; a driver with an event loop feeds `slices`,
+   which bound bytes, events and values, and lets other tasks run between them.
 """

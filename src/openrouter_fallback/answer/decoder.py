@@ -26,8 +26,6 @@ from .surrogates import Halves, decode, whole
 from .verdict import EMPTY_END, error_in, finished, judge
 
 SEAM_LOST: Final = "seam_lost"
-SLICE_BYTES: Final = 64 * 1024
-"""The most bytes that are decoded before other tasks of an event loop run."""
 
 _TRIES: Final = 8
 """How often chunks of one `feed` are read together; each time takes time linear in its bytes."""

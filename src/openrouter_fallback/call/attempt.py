@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 
-from ..answer.decoder import SLICE_BYTES, AnswerDecoder, Ended, Pieces, State
+from ..answer.decoder import AnswerDecoder, Ended, Pieces, State
+from ..answer.demands import Demands
 from ..answer.seam import SeamJoiner
+from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
 from ..decision.deadlines import LOOK_SECONDS, Deadlines
 from ..decision.deadlines import OutOfTime as DeadlinePassed
@@ -21,8 +22,7 @@ from ..redaction import Redactor
 from ..request.handover import Form
 from ..request.request import Request
 from ..results import Completion, Json, Piece
-from ..routes.needs import most_tokens, wants_json
-from .backlog import MAX_UNREAD_BYTES, Backlog
+from .backlog import Backlog
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
@@ -54,20 +54,22 @@ class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events; the last is `Ended` or `OutOfTime`.
 
     `send` sends the request and returns the open response. It calls its argument each time that it sends the request
-    again after the loss of a kept connection. In a call that is not streamed to its caller (`deliver` is False) there
-    are no `Pieces`.
+    again after the loss of a kept connection. `decoder_of` makes the decoder of an answer, from its headers and the
+    request's demands. In a call that is not streamed to its caller (`deliver` is False) there are no `Pieces`.
     """
 
     __slots__ = (
         "_backlog",
         "_clock",
         "_decoder",
+        "_decoder_of",
         "_decoding",
         "_deliver",
         "_events",
         "_exchange",
         "_last_bytes_at",
         "_look_task",
+        "_own_words",
         "_redactor",
         "_send",
         "_since_turn",
@@ -94,6 +96,7 @@ class AttemptReader:
         start: StartAttempt,
         request: Request,
         send: Callable[[Callable[[], None]], Awaitable[Exchange]],
+        decoder_of: Callable[[Mapping[str, str], Demands], AnswerDecoder],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -112,6 +115,7 @@ class AttemptReader:
         self.resent = 0
         """How often the request was sent again."""
         self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
+        self._decoder_of = decoder_of
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
@@ -131,6 +135,8 @@ class AttemptReader:
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
         self._last_bytes_at = start.permit.started
+        self._own_words: Failure | None = None
+        """The failure of a missed deadline: no server has a part in its message."""
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
         self.demands = request.demands(start.candidate)
@@ -261,20 +267,7 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
-                request, own = self.request, self.start.candidate.params
-                self._decoder = AnswerDecoder(
-                    exchange.headers,
-                    streams=self.start.candidate.streams,
-                    deliver=self._deliver,
-                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
-                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
-                    model=self.start.candidate.model,
-                    demands=self.demands,
-                    offered=partial(request.offered, self.start.candidate, self.start.form),
-                    prepare=partial(request.deliver, candidate=self.start.candidate, form=self.start.form),
-                    splice=self.splice,
-                )
+                self._decoder = self._decoder_of(exchange.headers, self.demands)
         finally:
             watchdog.rest()
 
@@ -326,16 +319,16 @@ class AttemptReader:
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
-                elif self._stage is _COLLECTING or len(data) > SLICE_BYTES:
+                elif self._stage is _COLLECTING or (size := weight(data)) > SLICE_BYTES:
                     self._last_bytes_at = now = self._clock()
                     watchdog.moved = watchdog.moved or not backlog.parts
-                    if backlog.add(data, now) or len(data) > SLICE_BYTES:
+                    if backlog.add(data, now) or self._stage is not _COLLECTING:
                         await self._catch_up()
                 else:
                     self._last_bytes_at = now = self._clock()
                     self._feed(decoder, data, now)
-                    self._since_turn += len(data)
-                    if self._since_turn > MAX_UNREAD_BYTES:
+                    self._since_turn += size
+                    if self._since_turn > SLICE_BYTES:
                         self._since_turn = 0
                         if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
@@ -385,18 +378,19 @@ class AttemptReader:
         decoder, backlog = self._decoder, self._backlog
         if decoder is None or not backlog.parts:
             return
+        begun = False
         async with self._decoding:  # the reader and `_look` exclude each other
             while backlog.parts and not self._ended:
-                data = backlog.take()
-                for start in range(0, len(data), SLICE_BYTES):
-                    self._feed(decoder, data[start : start + SLICE_BYTES], self._last_bytes_at)
-                    if self._ended:
-                        break
-                    if start + SLICE_BYTES < len(data) or backlog.parts:
+                for part in slices(backlog.take()):
+                    if begun:
                         await asyncio.sleep(0)
                         if self._times.total_passed(self._clock()):
                             self._missed()
                             break
+                    begun = True
+                    self._feed(decoder, part, self._last_bytes_at)
+                    if self._ended:
+                        break
         if self._watchdog is not None:
             self._watchdog.moved = True
 
@@ -438,7 +432,7 @@ class AttemptReader:
             self._events += decoder.end(self._wall())
             return
         try:
-            failure = self._times.missed(now)
+            failure = self._own_words = self._times.missed(now)
         except DeadlinePassed:
             self._events.append(OutOfTime())
             return
@@ -460,7 +454,8 @@ class AttemptReader:
         if failure is not None:
             self.stricter = self.request.stricter(self.start.candidate, self.start.form, failure)
         self._clean_names()
-        if failure is None:
+        if failure is None or failure is self._own_words:
+            self.failure = failure
             return ended
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..answer.decoder import SLICE_BYTES
+from ..answer.slices import SLICE_BYTES, weight
 from ..decision.deadlines import LOOK_SECONDS
 
 MAX_UNREAD_BYTES = 256 * 1024
-"""The most bytes that are collected before they are decoded, and decoded before the event loop runs other tasks."""
+"""The most that is collected before it is decoded, as `slices.weight` counts it."""
 _DONE_LINE = b"[DONE]\n\n"
 
 
 class Backlog:
     """The collected bytes of one attempt, in the order in which they came."""
 
-    __slots__ = ("_size", "parts", "since")
+    __slots__ = ("_weight", "parts", "since")
 
     def __init__(self) -> None:
         self.parts: deque[bytes] = deque()
         self.since = 0.0
         """When the first of them came."""
-        self._size = 0
+        self._weight = 0
 
     def add(self, data: bytes, now: float) -> bool:
         """Collect bytes. Returns whether they should be decoded now."""
         if not self.parts:
             self.since = now
         self.parts.append(data)
-        self._size += len(data)
-        return self._size > MAX_UNREAD_BYTES or now - self.since >= LOOK_SECONDS or data.endswith(_DONE_LINE)
+        self._weight += weight(data)
+        return self._weight > MAX_UNREAD_BYTES or now - self.since >= LOOK_SECONDS or data.endswith(_DONE_LINE)
 
     def take(self) -> bytes:
         """The next bytes, joined: about `SLICE_BYTES`."""
@@ -40,5 +40,6 @@ class Backlog:
                 joined.append(self.parts.popleft())
                 size += len(joined[-1])
             data = b"".join(joined)
-        self._size -= len(data)
+        if not self.parts:
+            self._weight = 0
         return data

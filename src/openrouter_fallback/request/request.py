@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -298,9 +298,9 @@ class Request:
         """The approximate number of tokens of the request's text."""
         return sum(len(text_of(message.get("content"))) for message in self.messages) // CHARACTERS_PER_TOKEN
 
-    def texts(self) -> list[str]:
+    def texts(self) -> Iterator[str]:
         """The texts of the prompt, which no error message may quote."""
-        return [text for message in self.messages if (text := text_of(message.get("content")))]
+        return (text for message in self.messages if (text := text_of(message.get("content"))))
 
 
 def _calls(choice: object) -> bool:

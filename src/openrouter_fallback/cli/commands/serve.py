@@ -79,7 +79,7 @@ def serve(
             bounds=serving.Bounds(calls=max_calls, body_bytes=max_body * 2**20),
         )
         if config is None and not models and not configuration.there():
-            raise ConfigError("nothing to serve: give --config fallback.yaml, or models with --model")
+            raise ConfigError("nothing to serve: give --config fallback.yaml (init writes one), or models with --model")
         client = calls.client(models, config, base_url)
 
         if not no_access_log:  # with --json stdout holds one object and nothing else
