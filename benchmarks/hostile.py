@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -252,17 +253,19 @@ def show_bodies(names: list[str], part: float, deadline: float) -> None:
 
 
 def show_tokens(runs: int) -> None:
-    print(
-        "\n| CPU per token, us | " + " | ".join(f"{length:,} tokens" for length in LENGTHS) + " | fixed, us | slopes |"
-    )
-    print("|---|" + "--:|" * (len(LENGTHS) + 2))
+    lengths = " | ".join(f"{length:,} tokens" for length in LENGTHS)
+    more = " | ".join(f"one more, {short:,} to {long:,}" for short, long in pairwise(LENGTHS))
+    print(f"\n| CPU per token, us | {lengths} | fixed, us | {more} | slopes |")
+    print("|---|" + "--:|" * (2 * len(LENGTHS) + 1))
     with runner.served("fixed") as url:
         for surface in SURFACES:
             figures = [asyncio.run(per_token(url, length, surface, runs)) for length in LENGTHS]
-            cells = " | ".join(f"{figure:.2f}" for figure in figures)
-            short, middle, long = (figure * length for figure, length in zip(figures, LENGTHS, strict=True))
-            slope, later = (middle - short) / (LENGTHS[1] - LENGTHS[0]), (long - middle) / (LENGTHS[2] - LENGTHS[1])
-            print(f"| {surface} | {cells} | {short - slope * LENGTHS[0]:,.0f} | {later / slope:.2f} |", flush=True)
+            whole = [figure * length for figure, length in zip(figures, LENGTHS, strict=True)]
+            calls = zip(pairwise(whole), pairwise(LENGTHS), strict=True)
+            slopes = [(costs[1] - costs[0]) / (lengths[1] - lengths[0]) for costs, lengths in calls]
+            cells = [f"{figure:.2f}" for figure in figures]
+            cells += [f"{whole[0] - slopes[0] * LENGTHS[0]:,.0f}", *(f"{slope:.2f}" for slope in slopes)]
+            print(f"| {surface} | {' | '.join(cells)} | {slopes[-1] / slopes[0]:.2f} |", flush=True)
 
 
 def main() -> None:

@@ -18,6 +18,9 @@ MAX_NAME: Final = 300
 MAX_DEPTH: Final = 128
 """Levels of nesting. `orjson.dumps` refuses more than 254; Python's `json` and `copy` fail at about 300."""
 
+# Tuples: for each figure of each answer, a union or an abstract class takes several times as long to check.
+_NUMBERS: Final = (int, float)
+_MAPPINGS: Final = (dict, Mapping)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -27,7 +30,7 @@ class TooManyValues(ValueError):
 
 def number(value: object) -> float | None:
     """A finite number; None for anything else, also for text and booleans."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return None
     try:
         found = float(value)
@@ -38,8 +41,11 @@ def number(value: object) -> float | None:
 
 def tokens(source: object, *keys: str) -> int:
     """The number of tokens under the first of `keys` that holds one; 0 if no key does."""
+    if not isinstance(source, _MAPPINGS):
+        return 0
     for key in keys:
-        found = number(source.get(key)) if isinstance(source, Mapping) else None
+        value = source.get(key)
+        found = value if type(value) is int else number(value)
         if found is not None and 0 <= found <= MAX_TOKENS:
             return int(found)
     return 0
@@ -59,7 +65,7 @@ def cost(usage: object) -> float | None:
     unknown cost. Without such a key the field is a breakdown of `cost`; if nobody says, the breakdown of a cost of 0
     is a charge of the provider.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, _MAPPINGS):
         return None
     charged = usd(usage.get("cost"))
     details = usage.get("cost_details")

@@ -243,8 +243,8 @@ class Completion:
     @property
     def estimated(self) -> bool:
         """Whether `usage` or `cost` holds an estimate, or lacks the cost of an attempt that reported none."""
-        usage, lacks = self.usage, self.cost is not None
-        return (usage is not None and usage.estimated) or any(
+        usage, lacks = self.raw.get("usage"), self.cost is not None
+        return (isinstance(usage, dict) and usage.get("estimated") is True) or any(
             attempt.estimated or (lacks and attempt.cost is None and attempt.first_token is not None)
             for attempt in self.attempts
         )

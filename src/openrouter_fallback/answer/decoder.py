@@ -83,7 +83,7 @@ Event = FirstToken | Reasoning | Pieces | Ended
 _HEAD, _BODY, _DECODER_ENDED = State.HEAD, State.BODY, State.ENDED
 _FIRST_TOKEN = FirstToken()
 _REASONING = Reasoning()
-_OVER = frozenset({State.FINISHED, State.DONE})
+_OVER = (State.FINISHED, State.DONE)  # not a set: the hash of an Enum member is a function of Python
 _TURNS = TOOL | FINISH | USAGE
 _NOTHING_MORE = Demands()
 

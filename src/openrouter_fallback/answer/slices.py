@@ -14,14 +14,14 @@ SLICE_BYTES: Final = 64 * 1024
 SLICE_PARTS: Final = 2 * 1024
 """The most line ends and objects of a slice; an honest slice of chunks has about as many."""
 
-_PARTS: Final = (b"\n", b"\r", b"{")
+_PARTS: Final = b"\n\r{"
 _PART_BYTES: Final = SLICE_BYTES // SLICE_PARTS
 _SMALL: Final = 4
 
 
 def parts(data: bytes) -> int:
     """The line ends and objects in `data`: at least the number of its events and of the values that cost time."""
-    return sum(map(data.count, _PARTS))
+    return len(data) - len(data.translate(None, _PARTS))  # one pass; to count each takes three
 
 
 def weight(data: bytes) -> int:

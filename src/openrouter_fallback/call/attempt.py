@@ -29,7 +29,7 @@ from .watchdog import Watchdog
 MAX_ERROR_BYTES = 1024 * 1024
 
 _TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
-_GRACE = frozenset({State.FINISHED, State.DONE})
+_GRACE = (State.FINISHED, State.DONE)
 
 
 class Stage(Enum):
@@ -45,6 +45,8 @@ class Stage(Enum):
     """The call is not streamed and the first token has come: collect bytes, and decode them together."""
     OVER = "over"
 
+
+_ENDS = (Ended, OutOfTime)
 
 # Globals, since they are read for every chunk: reading an Enum member costs several times more.
 _READING, _COLLECTING = Stage.READING, Stage.COLLECTING
@@ -399,7 +401,7 @@ class AttemptReader:
     @property
     def _ended(self) -> bool:
         """Whether the last event is in the queue."""
-        return bool(self._events) and isinstance(self._events[-1], Ended | OutOfTime)
+        return bool(self._events) and type(self._events[-1]) in _ENDS
 
     def _due(self) -> float:
         """The time at which the wait ends, from the events so far."""

@@ -38,7 +38,7 @@ class Watchdog:
 
     def watch(self) -> None:
         """Guard the current task, which is about to wait."""
-        self._task = task = asyncio.current_task()
+        self._task = task = asyncio.current_task(self._loop)
         self._base = task.cancelling() if task is not None else 0
         if self.moved or self._handle is None:
             self.again()
@@ -64,7 +64,7 @@ class Watchdog:
 
     def took(self) -> bool:
         """Whether the cancellation that has just arrived comes from this watchdog alone."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if not self.rung or task is None:
             return False
         self.rung = False

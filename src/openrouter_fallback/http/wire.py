@@ -21,6 +21,7 @@ class Wire(asyncio.Protocol):
         """Received bytes that nobody has read."""
         self._transport = transport
         self._anyio = protocol
+        self._loop = asyncio.get_running_loop()
         self._ended = bool(protocol.is_at_eof)
         self._error: Exception | None = protocol.exception
         self._closed = False
@@ -62,7 +63,7 @@ class Wire(asyncio.Protocol):
             if not self._reading:
                 self._reading = True
                 self._transport.resume_reading()
-            self._reader = asyncio.get_running_loop().create_future()
+            self._reader = self._loop.create_future()
             try:
                 await self._reader
             finally:
@@ -107,7 +108,7 @@ class Wire(asyncio.Protocol):
         self.resume_writing()
 
     def pause_writing(self) -> None:
-        self._writer = asyncio.get_running_loop().create_future()
+        self._writer = self._loop.create_future()
 
     def resume_writing(self) -> None:
         writer, self._writer = self._writer, None

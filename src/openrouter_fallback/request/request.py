@@ -104,10 +104,10 @@ class Request:
         if unsent:
             raise ConfigError(unsent)
         extra = params.get("extra_body") or {}
-        if not isinstance(extra, Mapping):
+        if not isinstance(extra, (dict, Mapping)):
             raise ConfigError(f"extra_body is a {type(extra).__name__}; it must be a mapping")
         given = {key: value for key, value in params.items() if value is not None and key != "extra_body"}
-        if not isinstance(thread_id, str | None):
+        if thread_id is not None and not isinstance(thread_id, str):
             raise ConfigError(f"thread_id is a {type(thread_id).__name__}; it must be a string")
         self.thread = thread_id
         for key in given:
