@@ -1,4 +1,4 @@
-"""Async: three streamed answers at a time, each failing over by itself."""
+"""Async: three streamed answers at a time, each with a failover of its own."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ async def ask(client: FallbackClient, question: str) -> str:
     async with client.astream(f"In one sentence: {question}") as stream:
         async for piece in stream:
             text += piece.text
-    return f"{question} {stream.completion.model}, asked {len(stream.completion.attempts)}: {text}"
+    return f"{question} {stream.completion.model}, attempts: {len(stream.completion.attempts)}: {text}"
 
 
 async def main() -> None:

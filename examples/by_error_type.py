@@ -1,7 +1,7 @@
 """By type of error: each kind of failure has its own consequence, and each error says what to do next.
 
-A rate-limited or overloaded model is followed by the next at once; a refused connection is tried once more after a
-second; a wrong request, a wrong key and a content policy are raised, because another model would not help.
+After a rate-limited or overloaded model the next model is called at once. A refused connection is tried once more after
+a second. A wrong request, a wrong key and refused content are raised, because another model would not help.
 """
 
 from openrouter_fallback import (

@@ -1,4 +1,4 @@
-"""From a YAML file: chains, tiers, models and settings apart from the code. A mistake in it is one ConfigError."""
+"""From a YAML file: chains, tiers, models and settings apart from the code. All mistakes are one ConfigError."""
 
 import sys
 from pathlib import Path

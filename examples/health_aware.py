@@ -1,6 +1,6 @@
-"""By health: the models that answered best lately come first, and one that keeps failing is not asked for a while.
+"""By health: models with the best success rate come first, and a model whose circuit is open is skipped.
 
-The client watches the health of its models by itself. `HealthTracker` is the same idea as a tool of its own.
+The client does this without your code. `HealthTracker` is the same as a separate tool.
 """
 
 from openrouter_fallback import FallbackClient, HealthTracker, Settings
@@ -21,8 +21,8 @@ def main() -> None:
 
     client.subscribe(watch)
     for number in range(1, 5):
-        asked = [attempt.model for attempt in client.chat("Say hello.").attempts]
-        print(f"call {number}: asked {', '.join(asked)}")
+        called = [attempt.model for attempt in client.chat("Say hello.").attempts]
+        print(f"call {number}: called {', '.join(called)}")
     for model, health in client.health().items():
         print(f"{model}: {health.state}, success rate {health.success_rate:.0%}", end="")
         print(f"; tracker: {tracker.get_success_rate(model):.0%}, skip: {tracker.should_skip(model, threshold=0.3)}")

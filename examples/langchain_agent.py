@@ -1,4 +1,4 @@
-"""An agent with a tool, on a chain of models: should one die in mid-answer, the next goes on, and the tool runs once.
+"""An agent with a tool, on a chain: if a model fails in mid-answer, the next one continues, and the tool runs once.
 
 Needs the extra `langchain`, and langchain itself for its agents.
 """

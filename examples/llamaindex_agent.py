@@ -1,4 +1,4 @@
-"""LlamaIndex: an agent with tools. A model may die while it calls one or in mid-answer: it runs once all the same."""
+"""LlamaIndex: an agent with tools. A model may fail in a tool call or in mid-answer: the tool still runs once."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""LlamaIndex: ask a folder of texts; the answer streams on although the model that began it dies in the middle.
+"""LlamaIndex: questions about a folder of texts. The answer streams on although its first model fails in the middle.
 
 python examples/llamaindex_rag.py [folder] [question]
 """

@@ -1,7 +1,7 @@
-"""A manager of models: priorities, attempts, leaving a failed model out for a while, and doing so by hand.
+"""A manager of models: priorities, attempts, failed models skipped for a while, and models disabled by hand.
 
-`policy="any_error"` goes on after every failure and then disables the model for its `disable_duration`. The default,
-`smart`, judges by the kind of the failure instead.
+`policy="any_error"` calls the next model after every failure, and then skips the failed one for its `disable_duration`.
+The default, `smart`, decides by the kind of failure.
 """
 
 from openrouter_fallback import FallbackClient, ModelConfig, Settings

@@ -1,4 +1,4 @@
-"""An ordered chain: the models are asked one after the other until one answers."""
+"""An ordered chain: the models are called one after the other until one answers."""
 
 from openrouter_fallback import FallbackClient
 

@@ -1,5 +1,5 @@
 """Streaming: the answer piece by piece. A failure is invisible: before the first piece another model
-answers, after it another one goes on from there; only when none can, it is an error."""
+answers, after it another model continues the text. If none can, the stream raises."""
 
 from openrouter_fallback import FallbackClient, StreamInterruptedError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 from typing import Self, TypeGuard
+from uuid import UUID
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
@@ -36,6 +37,12 @@ class Listening:
         """An instance for the surrounding run; None without a run, since LangChain then refuses to dispatch events."""
         config = ensure_config()
         return cls(config) if getattr(config.get("callbacks"), "parent_run_id", None) is not None else None
+
+    @property
+    def run(self) -> UUID:
+        """The id of the surrounding run."""
+        run: UUID = self._config["callbacks"].parent_run_id  # type: ignore[union-attr,assignment]
+        return run
 
     def to(self, client: FallbackClient) -> FallbackClient:
         """The client that reports the failed attempts of a synchronous call."""

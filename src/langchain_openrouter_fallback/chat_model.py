@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from langchain_core.caches import BaseCache
@@ -120,6 +120,12 @@ class ChatOpenRouterFallback(Configured):
     def _wire(self, messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         return wire_messages(messages) if self.core is None else wire_messages(messages, self.core.left_out)
 
+    def _calling(self, listening: Listening | None, *request: Any) -> AbstractContextManager[None]:
+        client = self.client
+        if listening is None or self.core is None:
+            return as_model_errors()
+        return self.core.failed.calling(listening.run, client, *request)
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -128,7 +134,7 @@ class ChatOpenRouterFallback(Configured):
         **kwargs: Any,
     ) -> ChatResult:
         listening = Listening.here()
-        with as_model_errors():
+        with self._calling(listening, messages, stop, kwargs):
             client = listening.to(self.client) if listening else self.client
             return answers.chat_result(client.chat(self._wire(messages), **options(self, stop, kwargs)))
 
@@ -140,7 +146,7 @@ class ChatOpenRouterFallback(Configured):
         **kwargs: Any,
     ) -> ChatResult:
         listening = Listening.here()
-        with as_model_errors():
+        with self._calling(listening, messages, stop, kwargs):
             client = listening.ato(self.client) if listening else self.client
             async with listening or nullcontext():
                 return answers.chat_result(await client.achat(self._wire(messages), **options(self, stop, kwargs)))
@@ -153,7 +159,7 @@ class ChatOpenRouterFallback(Configured):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         listening = Listening.here()
-        with as_model_errors():
+        with self._calling(listening, messages, stop, kwargs):
             client = listening.to(self.client) if listening else self.client
             asked = options(self, stop, kwargs, streamed=True)
             usage = kwargs.get("stream_usage", self.stream_usage) is not False
@@ -173,7 +179,7 @@ class ChatOpenRouterFallback(Configured):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         listening = Listening.here()
-        with as_model_errors():
+        with self._calling(listening, messages, stop, kwargs):
             asked = options(self, stop, kwargs, streamed=True)
             usage = kwargs.get("stream_usage", self.stream_usage) is not False
             client = listening.ato(self.client) if listening else self.client

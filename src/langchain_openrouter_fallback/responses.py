@@ -24,6 +24,19 @@ _OF_USAGE = ("cost_details", "is_byok")
 _REFUSALS = "refusal" in KNOWN_BLOCK_TYPES
 """Whether LangChain has a block for refusals (langchain-core 1.7.5 and later)."""
 _NAMED = ("url", "title", "start_index", "end_index")
+_OF_AN_ATTEMPT = (
+    "model",
+    "endpoint",
+    "kind",
+    "status",
+    "message",
+    "seconds",
+    "first_token",
+    "provider",
+    "generation_id",
+    "cost",
+    "notes",
+)
 
 
 def chat_result(completion: Completion) -> ChatResult:
@@ -86,20 +99,8 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 def attempt_dict(attempt: Attempt) -> dict[str, Any]:
     """An attempt as plain JSON, without unknown values."""
-    values = {
-        "model": attempt.model,
-        "endpoint": attempt.endpoint,
-        "kind": str(attempt.kind) if attempt.kind is not None else None,
-        "status": attempt.status,
-        "message": attempt.message or None,
-        "seconds": round(attempt.seconds, 3),
-        "first_token": round(attempt.first_token, 3) if attempt.first_token is not None else None,
-        "provider": attempt.provider,
-        "generation_id": attempt.generation_id,
-        "cost": attempt.cost,
-        "notes": list(attempt.notes) or None,
-    }
-    return {key: value for key, value in values.items() if value is not None}
+    values = attempt.as_dict()
+    return {key: values[key] for key in _OF_AN_ATTEMPT if values[key] not in (None, "", [])}
 
 
 def _one(completion: Completion, choice: Mapping[str, Any]) -> Completion:

@@ -12,6 +12,8 @@ from pydantic import SecretStr
 
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, load_config
 
+from .steps import FailedCalls
+
 logger = logging.getLogger("openrouter_fallback")
 
 _KEY_ENV = "OPENROUTER_API_KEY"
@@ -89,6 +91,7 @@ class Core:
     """The profiles that were derived from the catalog, not set by the user."""
     told: set[str] = field(default_factory=set, repr=False)
     """The types of blocks for which the log already has a warning that they are not sent."""
+    failed: FailedCalls = field(default_factory=FailedCalls, repr=False)
 
     @classmethod
     def made(cls, recipe: Recipe, models: list[str | ModelConfig] | None) -> Self:

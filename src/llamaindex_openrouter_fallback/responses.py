@@ -28,6 +28,7 @@ from openrouter_fallback import Attempt, Completion, Piece
 Json = dict[str, Any]
 
 _OF_USAGE = ("cost_details", "is_byok")
+_OF_AN_ATTEMPT = ("model", "kind", "status", "seconds", "provider", "generation_id", "notes")
 
 
 def chat_response(completion: Completion, delta: str | None = None) -> ChatResponse:
@@ -216,15 +217,8 @@ def _facts(completion: Completion) -> Json:
 
 
 def _attempt(attempt: Attempt) -> Json:
-    return {
-        "model": attempt.model,
-        "kind": None if attempt.kind is None else str(attempt.kind),
-        "status": attempt.status,
-        "seconds": attempt.seconds,
-        "provider": attempt.provider,
-        "generation_id": attempt.generation_id,
-        **({"notes": list(attempt.notes)} if attempt.notes else {}),
-    }
+    values = attempt.as_dict()
+    return {key: values[key] for key in _OF_AN_ATTEMPT if key != "notes" or values[key]}
 
 
 def _logprobs(completion: Completion) -> list[list[LogProb]] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
@@ -15,7 +14,7 @@ from .call.runner import CallRunner
 from .call.runtime import Accept
 from .catalog.catalog import Catalog
 from .catalog.prices import MaxPrice
-from .composition import compose
+from .composition import compose, instrument
 from .config.models import OPENROUTER, FallbackConfig, ModelConfig, Settings
 from .config.resolve import resolve_config
 from .endpoints.api import key_info
@@ -199,15 +198,9 @@ class FallbackClient:
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
+        goes_on = self._goes_on(mid_stream)
         asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            self._goes_on(mid_stream),
-            idempotent=idempotent,
-            thread_id=thread_id,
+            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
         bridge = SyncBridge(self._events)
@@ -240,15 +233,9 @@ class FallbackClient:
         """`stream` for async callers: `async for piece in client.astream(...)`."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
+        goes_on = self._goes_on(mid_stream)
         asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            self._goes_on(mid_stream),
-            idempotent=idempotent,
-            thread_id=thread_id,
+            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 
@@ -376,26 +363,7 @@ class FallbackClient:
 
         The default providers are the global ones. `settings.opentelemetry` does the same from the first call.
         """
-        try:
-            from .telemetry.otel import OpenTelemetry
-        except ImportError as missing:
-            if (missing.name or "").partition(".")[0] != "opentelemetry":
-                raise
-            raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
-        config, clock, alive = self.config, self._parts.runtime.clock, weakref.ref(self._parts.runtime.health)
-
-        def states() -> dict[str, str]:
-            health = alive()
-            return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
-
-        telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
-        remove = self._parts.runtime.events.add_observer(telemetry, telemetry.awake)
-
-        def end() -> None:
-            remove()
-            telemetry.end()
-
-        return end
+        return instrument(self.config, self._parts.runtime, tracer_provider, meter_provider)
 
     def close(self) -> None:
         """Close the idle connections of synchronous calls. The client can still be used."""

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,7 @@ from .call.portal import portal
 from .call.runtime import Runtime
 from .catalog.catalog import Catalog
 from .catalog.refresh import Refresh, on_this_machine
-from .config.models import (
-    OPENROUTER,
-    FallbackConfig,
-    HedgeConfig,
-    SpendLimit,
-)
+from .config.models import OPENROUTER, FallbackConfig, HedgeConfig, SpendLimit
 from .decision.commands import Hedging
 from .endpoints.api import Lists, generation_cost
 from .endpoints.destinations import Destinations, attribution
@@ -152,10 +148,10 @@ def health_store(
         if (missing.name or "").partition(".")[0] != "redis":
             raise
         raise ConfigError('health_store needs redis-py: pip install "openrouter-fallback[redis]"') from None
-    places = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
+    addresses = {name: at.base_url.partition("://")[2] for name, at in config.endpoints.items()}
     try:
         return RedisStore(
-            SharedHealth(rules, random.random, places, **shares),
+            SharedHealth(rules, random.random, addresses, **shares),
             url.get_secret_value(),
             clock=time.monotonic,
             random=random.random,
@@ -212,3 +208,32 @@ def bills_of(ledger: Ledger, transport: Transport) -> Bills | None:
 def ledger_of(limit: SpendLimit | None) -> Ledger:
     """The ledger of a client with these limits."""
     return Ledger() if limit is None else Ledger(limit.per_call, limit.per_day)
+
+
+def instrument(
+    config: FallbackConfig, runtime: Runtime, tracer_provider: Any, meter_provider: Any
+) -> Callable[[], None]:
+    """Record OpenTelemetry spans and metrics of a client's calls. Returns a function that ends recording.
+
+    Raises `ConfigError` without the extra `otel`.
+    """
+    try:
+        from .telemetry.otel import OpenTelemetry
+    except ImportError as missing:
+        if (missing.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        raise ConfigError('opentelemetry needs its API: pip install "openrouter-fallback[otel]"') from None
+    clock, alive = runtime.clock, weakref.ref(runtime.health)
+
+    def states() -> dict[str, str]:
+        health = alive()
+        return {} if health is None else {key: str(health.state(key, clock())) for key in config.ids()}
+
+    telemetry = OpenTelemetry(config, states, tracer_provider, meter_provider)
+    remove = runtime.events.add_observer(telemetry, telemetry.awake)
+
+    def end() -> None:
+        remove()
+        telemetry.end()
+
+    return end

@@ -48,6 +48,25 @@ class Attempt:
         """Whether this attempt returned the answer."""
         return self.kind is None
 
+    def as_dict(self) -> Json:
+        """The attempt as plain JSON: all fields by their names, times in seconds to the millisecond."""
+        return {
+            "model": self.model,
+            "endpoint": self.endpoint,
+            "kind": None if self.kind is None else str(self.kind),
+            "seconds": round(self.seconds, 3),
+            "first_token": None if self.first_token is None else round(self.first_token, 3),
+            "status": self.status,
+            "message": self.message,
+            "provider": self.provider,
+            "generation_id": self.generation_id,
+            "cost": self.cost,
+            "probe": self.probe,
+            "estimated": self.estimated,
+            "notes": list(self.notes),
+            "resent": self.resent,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Seam:

@@ -389,7 +389,7 @@ def test_the_tokens_that_are_left(given_: dict[str, int], spent: int, left: dict
     ],
 )
 def test_which_requests_are_gone_on_with(mid_stream: str, params: dict[str, Any], continues: bool) -> None:
-    assert Request("Count.", params, mid_stream=mid_stream).facts.continues is continues
+    assert Request("Count.", params, mid_stream=mid_stream).traits.continues is continues
 
 
 # What it adds up to

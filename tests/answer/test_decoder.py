@@ -225,7 +225,8 @@ async def _decoded(
     """The text of an answer (its error's kind, if it is none), and all that was decoded on the way."""
     client = FallbackClient(["some/model"], api_key="sk-or-v1-test", settings=ONCE)
     parts_of(client).runtime.transport = _AtOnce(*reads)
-    turns, fed = 0, []
+    turns = 0
+    fed: list[_Fed] = []
     read: list[bytes] = []
     feed, decode = AnswerDecoder.feed, AnswerDecoder._decode
 

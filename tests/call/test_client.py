@@ -9,6 +9,7 @@ import json
 import logging
 import pickle
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -262,6 +263,31 @@ def test_the_environment_gives_key_url_and_config(
     assert FallbackClient().chat("hi").model == B
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "said"),
+    [
+        (
+            "OPENROUTER_BASE_URL",
+            '"http://127.0.0.1:1/v1"',
+            r"^OPENROUTER_BASE_URL: found .* Remove the quotation marks\.$",
+        ),
+        (
+            "OPENROUTER_API_BASE",
+            "http://127.0.0.1:1/v1/chat/completions",
+            "^OPENROUTER_API_BASE: found a URL with /chat/",
+        ),
+        ("base_url=", "127.0.0.1:1/v1", "^base_url=: found '127.0.0.1:1/v1'; allowed is an http or https URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_named_with_where_it_came_from(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, said: str
+) -> None:
+    if name.isupper():
+        monkeypatch.setenv(name, url)
+    with pytest.raises(lib.ConfigError, match=said):
+        FallbackClient([A], base_url=None if name.isupper() else url)
+
+
 def test_without_a_key_nothing_is_sent_and_the_error_says_where_it_was_looked_for(emulator: Emulator) -> None:
     client = FallbackClient([A], base_url=emulator.base_url)
     with pytest.raises(lib.AuthenticationError) as raised:
@@ -283,9 +309,15 @@ def test_a_wrong_key_is_told_where_it_came_from(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk or v1", "sk-or\nv1-x", "schlüssel"])
-def test_a_key_that_cannot_be_one_is_refused_without_being_shown(emulator: Emulator, key: str) -> None:
-    with pytest.raises(lib.ConfigError) as raised:
+def test_a_key_that_cannot_be_one_is_refused_without_being_shown(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    with pytest.raises(lib.ConfigError, match="It came from api_key=") as raised:
         FallbackClient([A], base_url=emulator.base_url, api_key=key).chat("hi")
+    assert key not in str(raised.value)
+    monkeypatch.setenv("OPENROUTER_API_KEY", key)
+    with pytest.raises(lib.ConfigError, match="It came from the environment variable OPENROUTER_API_KEY") as raised:
+        FallbackClient([A], base_url=emulator.base_url).chat("hi")
     assert key not in str(raised.value)
 
 
@@ -494,16 +526,28 @@ def test_a_lone_misspelt_id_is_answered_without_a_list_of_models(emulator: Emula
 
 
 def test_equal_failures_of_a_model_are_one_line_with_their_number(emulator: Emulator) -> None:
-    settings = {"max_retries_per_model": 3}
+    emulator.fault("server")
     with (
-        FallbackClient([A, B], base_url=emulator.refused_url(), api_key=SECRET, settings=settings) as client,
+        FallbackClient([A, B], base_url=emulator.base_url, api_key=SECRET) as client,
         pytest.raises(lib.AllModelsFailedError) as failed,
     ):
         client.chat("hi")
     lines = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
-    assert len(failed.value.attempts) > len(lines) == 2
-    assert [line.partition(": connection after ")[0].strip() for line in lines] == [A, B]
-    assert all(" s, 3 times: " in line for line in lines)
+    assert [line.partition(": unavailable 500 after ")[0].strip() for line in lines] == [A, B]
+    assert all(" s, 2 times: " in line for line in lines)
+
+
+def test_an_endpoint_that_cannot_be_reached_is_one_line_for_all_its_models(emulator: Emulator) -> None:
+    models = [f"author/model-{number}" for number in range(5)]
+    with (
+        FallbackClient(models, base_url=emulator.refused_url(), api_key=SECRET) as client,
+        pytest.raises(lib.AllModelsFailedError) as failed,
+    ):
+        client.chat("hi")
+    (line,) = [line for line in str(failed.value).splitlines() if line.startswith("  ")]
+    assert len(failed.value.attempts) > 5
+    assert line.startswith("  author/model-0, author/model-1, author/model-2 and 2 more: connection after ")
+    assert f", {len(failed.value.attempts)} times: connection refused" in line
 
 
 def test_a_refused_connection_says_where(emulator: Emulator) -> None:
@@ -579,3 +623,11 @@ def test_no_key_in_the_client_even_when_looked_at_closely(emulator: Emulator) ->
     assert SECRET not in repr(client.__dict__)
     assert SECRET not in repr(client.config)
     client.close()
+
+
+def test_an_attempt_as_json_has_every_field() -> None:
+    attempt = lib.Attempt(A, "openrouter", lib.FailureKind.OVERLOADED, 0.12345, status=503, notes=("a note",))
+    values = attempt.as_dict()
+    assert values.keys() == {field.name for field in fields(lib.Attempt)}
+    assert (values["kind"], values["seconds"], values["notes"]) == ("overloaded", 0.123, ["a note"])
+    assert json.loads(json.dumps(values)) == values

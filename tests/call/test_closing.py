@@ -142,7 +142,7 @@ async def test_a_stream_closed_by_another_task_ends(client: FallbackClient, gate
 async def test_a_stream_closed_while_its_call_waits_for_a_slot_sends_nothing_and_holds_none(server: RawServer) -> None:
     server.answer(Reply([HELLO, REST]))
     async with client_for(server) as client:
-        slots = parts_of(client).runtime.places()
+        slots = parts_of(client).runtime.connection_slots()
         free = free_slots(client)
         for _ in range(free):
             await slots.acquire()
@@ -303,11 +303,11 @@ class SweptElsewhere:
 
 async def test_two_threads_may_sweep_closed_loops_at_a_time(client: FallbackClient, server: RawServer) -> None:
     server.answer(Reply([HELLO, REST]))
-    for loops in (parts_of(client).runtime._places, parts_of(client).transport._pools):
+    for loops in (parts_of(client).runtime.slots, parts_of(client).transport.pools):
         known: dict[Any, Any] = loops
         known.update(dict.fromkeys([SweptElsewhere(known) for _ in range(3)]))
     assert (await client.achat("hello")).text == "hello there"
-    for left in (parts_of(client).runtime._places, parts_of(client).transport._pools):
+    for left in (parts_of(client).runtime.slots, parts_of(client).transport.pools):
         assert not any(isinstance(loop, SweptElsewhere) for loop in left)
         for stranger in [loop for loop in left if type(loop) is object]:
             del left[stranger]
@@ -323,7 +323,7 @@ class Closed:
 
 def test_sixteen_threads_sweep_closed_loops_at_a_time(client: FallbackClient, server: RawServer) -> None:
     server.answer(Reply([HELLO, REST]))
-    for loops in (parts_of(client).runtime._places, parts_of(client).transport._pools):
+    for loops in (parts_of(client).runtime.slots, parts_of(client).transport.pools):
         known: dict[Any, Any] = loops
         known.update(dict.fromkeys([Closed() for _ in range(20)]))
     together = threading.Barrier(16)
@@ -335,7 +335,7 @@ def test_sixteen_threads_sweep_closed_loops_at_a_time(client: FallbackClient, se
 
     assert ends(*[begin(lambda: asyncio.run(call())) for _ in range(16)])
     assert answered == ["hello there"] * 16
-    for left in (parts_of(client).runtime._places, parts_of(client).transport._pools):
+    for left in (parts_of(client).runtime.slots, parts_of(client).transport.pools):
         assert not any(isinstance(loop, Closed) for loop in left)
 
 

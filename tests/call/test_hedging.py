@@ -52,7 +52,7 @@ def hedging(emulator: Emulator, models: list[str] | None = None, **hedge: Any) -
 
 def hedging_at(base_url: str, models: list[str] | None = None, **hedge: Any) -> FallbackClient:
     client = client_for(base_url, models, hedge={"after": AT_ONCE, "max_fraction": 1.0, **hedge})
-    parts_of(client).runtime.health._hedges.share = None  # also where a single call makes several
+    parts_of(client).runtime.health.hedges.share = None  # also where a single call makes several
     return client
 
 
@@ -231,7 +231,7 @@ def unstreamed(emulator: Emulator, models: list[str], **settings: Any) -> Fallba
         },
         api_key="sk-or-v1-emulator",
     )
-    parts_of(client).runtime.health._hedges.share = None
+    parts_of(client).runtime.health.hedges.share = None
     return client
 
 
@@ -283,7 +283,7 @@ async def test_cancelling_the_caller_closes_both(emulator: Emulator, client: Fal
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not parts_of(client).runtime.places()._waiters
+    assert not parts_of(client).runtime.connection_slots()._waiters
     await asyncio.to_thread(ends, emulator, (FIRST, "gone"), (SECOND, "gone"))
 
 
@@ -325,8 +325,8 @@ async def test_every_place_is_given_back(emulator: Emulator, client: FallbackCli
 
 async def test_without_a_place_nobody_is_asked_too(emulator: Emulator, client: FallbackClient) -> None:
     emulator.fault("slow", model=FIRST, delay=0.05)
-    places = parts_of(client).runtime.places()
-    taken = places._value - 1
+    places = parts_of(client).runtime.connection_slots()
+    taken = free_slots(client) - 1
     for _ in range(taken):
         await places.acquire()
     try:

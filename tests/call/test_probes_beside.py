@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import Completion, FallbackClient
-from openrouter_fallback.call.detached import Background
+from openrouter_fallback.call.background import Background
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.decision import starting
 from openrouter_fallback.events import AttemptEnded, CallEnded, Event
 from openrouter_fallback.health.memory import MemoryHealth
 
+from ..support.clients import free_slots_by_loop
 from ..support.rawserver import Gate, RawServer, Reply, sse
 
 CHAIN = ["a/first", "a/second"]
@@ -64,9 +65,7 @@ class Half:
         """Three calls have failed at the first model so long ago."""
         runtime = parts_of(self.client).runtime
         accounts = parts_of(self.client).keys.accounts()
-        target = (
-            parts_of(self.client).router.plan(self.client._defaults, runtime.clock(), accounts).candidates[0].target
-        )
+        target = parts_of(self.client).router.candidate(CHAIN[0], accounts).target
         at = runtime.clock() - seconds
         for _ in range(3):
             permit = runtime.health.begin(target, at)
@@ -81,14 +80,14 @@ class Half:
         return str(self.health.state(CHAIN[0], parts_of(self.client).runtime.clock()))
 
     def probe_holds(self) -> bool:
-        return self.health._models[CHAIN[0]].breaker.probe_holds(parts_of(self.client).runtime.clock())
+        return self.health.breakers[CHAIN[0]].probe_holds(parts_of(self.client).runtime.clock())
 
     def at_rest(self) -> None:
         """Nothing is left behind: no task, place, attempt or money."""
         runtime = parts_of(self.client).runtime
         assert not len(runtime.background)
-        assert {places._value for places in runtime._places.values()} <= {512}
-        assert not any(model.breaker.in_flight for model in self.health._models.values())
+        assert set(free_slots_by_loop(self.client)) <= {512}
+        assert not any(breaker.in_flight for breaker in self.health.breakers.values())
         assert self.client.spend().held == 0
 
 
@@ -194,7 +193,7 @@ async def test_what_runs_on_holds_its_place_and_its_money_and_is_booked(server: 
     assert (await half.client.achat("hello", max_tokens=100)).text == "second"
     spend = half.client.spend()
     assert spend.held > 0
-    assert [places._value for places in parts_of(half.client).runtime._places.values()] == [511]
+    assert free_slots_by_loop(half.client) == [511]
     gate.open()
     await until(lambda: not len(parts_of(half.client).runtime.background))
     after = half.client.spend()
@@ -243,7 +242,7 @@ class Leased(Half):
         super().__init__(server, *replies, **settings)
         self.asked = 0
         self.answered = asyncio.Event()
-        breaker = self.health._models[CHAIN[0]].breaker
+        breaker = self.health.breakers[CHAIN[0]]
         breaker.open_until = parts_of(self.client).runtime.clock() + 60.0
 
         async def ask() -> None:

@@ -52,7 +52,7 @@ class Watched:
             CHAIN[:models], base_url=server.base_url, api_key="sk-or-v1-test", settings={"hedge": {"after": 1e-6}}
         )
         undiced(self.client)
-        parts_of(self.client).runtime.health._hedges.share = None
+        parts_of(self.client).runtime.health.hedges.share = None
         self.events: list[Event] = []
         self.client.subscribe(self.events.append)
         self.free = free_slots(self.client)
@@ -78,7 +78,7 @@ class Watched:
         assert free_slots(self.client) == self.free
         assert asyncio.all_tasks() == {asyncio.current_task()}
         await self.client.aclose()
-        pools = parts_of(self.client).transport._pools.get(asyncio.get_running_loop())
+        pools = parts_of(self.client).transport.pools.get(asyncio.get_running_loop())
         lines = pools.lines.values() if pools is not None else ()
         assert not any(one._open for one in lines), "no connection is left open"
 

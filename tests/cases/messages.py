@@ -246,6 +246,7 @@ NOTHING_THERE: Sequence[Sequence[str]] = (("status",), ("serve",), ("check",))
 WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("init",)),
     (None, ("chat", "Hello", "-m", "openai/gpt-51")),
+    (None, ("chat", "Hello", "-m", "openai/gpt-51", "-m", A)),
     (None, ("check", "-m", "openai/gpt-51")),
     (None, ("check", "-m", "meta-llama/llama-3.3-70b-instruct", "--needs", "image")),
     ("sk-proj-1", ("check", "-m", A)),

@@ -16,7 +16,7 @@ import pytest
 
 from openrouter_fallback import __version__
 from openrouter_fallback.cli.commands.calls import CHAIN
-from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.emulator import MODELS, Emulator
 
 from ..support.commands import KEY, command, process, run
 
@@ -168,6 +168,26 @@ def test_a_model_that_does_not_exist_is_told_once_with_who_knows_a_better_one(em
     assert (failed.exit_code, failed.stderr.count(hint)) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("misspelt", "said"),
+    [
+        ("anthropic/claude-sonet-4.5", "Did you mean anthropic/claude-sonnet-4.5 ($3.00/$15.00 per 1M tokens)?"),
+        ("openai/gpt-51", "Did you mean openai/gpt-5.1 ($1.25/$10.00 per 1M tokens)?"),
+        ("openai/gpt-4-turbo", "The newest of its family: openai/gpt-"),
+    ],
+)
+def test_a_misspelt_model_is_named_with_the_right_one_also_where_another_one_answers(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, said: str
+) -> None:
+    with Emulator(models=MODELS, api_key=KEY) as emulator:
+        monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+        monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
+        done = run("chat", "Hello", "-m", misspelt, "-m", B)
+    assert done.exit_code == 0
+    assert f"{misspelt} does not exist. {said}" in done.stderr
+    assert "openrouter-fallback check" not in done.stderr
+
+
 def test_a_cut_off_answer_and_a_refusal_are_told(emulator: Emulator) -> None:
     emulator.reply("Once upon a", finish_reason="length")
     done = run("chat", "Hello", "-m", A)
@@ -261,7 +281,7 @@ def test_version_and_help() -> None:
 def test_route_needs_no_key_and_names_each_skipped_model(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENROUTER_API_KEY")
     done = run("route", "-c", EXAMPLE, "--task", "coding", "--max-cost-tier", "standard")
-    assert (done.exit_code, done.stderr, emulator.count()) == (0, f"Configuration: {EXAMPLE} (--config)\n", 0)
+    assert (done.exit_code, done.stderr, emulator.count()) == (0, f"Configuration: {EXAMPLE} (as given)\n", 0)
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["1", B],
         ["2", "deepseek/deepseek-chat"],

@@ -44,7 +44,7 @@ FOUND = (
     (None, (), A, HERE),
     ("", (), A, HERE),
     ("variable.yaml", (), B, f"Configuration: variable.yaml ({ENV})"),
-    ("variable.yaml", ("-c", "option.yaml"), C, "Configuration: option.yaml (--config)"),
+    ("variable.yaml", ("-c", "option.yaml"), C, "Configuration: option.yaml (as given)"),
     (None, ("-m", D), D, HERE),
 )
 

@@ -88,7 +88,7 @@ def test_a_first_token_is_counted_once() -> None:
     machine.begin(START)
     machine.first_token(START + 1)
     machine.first_token(START + 2)
-    assert world.health._models["a"].latencies.count == 1
+    assert world.health.first_token_quantile("a", 1.0) == pytest.approx(1.0, rel=0.2)
 
 
 def test_disabled_by_hand_during_the_call_is_not_overridden() -> None:
@@ -107,7 +107,7 @@ def test_what_is_skipped_is_said_with_its_reason() -> None:
     world = World(dict.fromkeys("abc", OK) | {"d": always(E400)})
     world.fail("a", -3.0)
     world.health.disable(world.candidate("b").target, START + 60)
-    world.health.rate_limited(world.candidate("c").target, START, 20)
+    world.health.accounts.rate_limited(world.candidate("c").target, START, 20)
     call = world.call("a b c d")
     world.run()
     assert call.given_up is not None
@@ -262,6 +262,6 @@ def test_an_endpoints_probe_succeeds_with_the_status_line_not_only_with_the_answ
     candidate = Candidate("slow", "slow", slow, attempts=1)
     machine = Failover([candidate], policy("smart"), health, Limits(), RequestTraits(), 20.0, lambda: 0.0)
     machine.begin(20.0)
-    assert health.status_of(other, 20.0).gate is Availability.LEFT_OUT
+    assert health.status_of(other, 20.0).availability is Availability.CIRCUIT_OPEN
     machine.reached(20.1)
-    assert health.status_of(other, 20.1).gate is Availability.READY
+    assert health.status_of(other, 20.1).availability is Availability.READY

@@ -11,7 +11,7 @@ import pytest
 from openrouter_fallback.decision.commands import Limits
 from openrouter_fallback.failures.kinds import Failure
 from openrouter_fallback.failures.policy import policy
-from openrouter_fallback.health import Availability, MemoryHealth, Rules
+from openrouter_fallback.health import Availability, Fact, MemoryHealth, Rules
 from openrouter_fallback.routes.needs import RequestTraits
 
 from ..cases.hedges import AFTER_2
@@ -58,8 +58,7 @@ def test_hedges_are_charged_to_the_retry_budget() -> None:
 
 
 def test_going_on_from_a_failure_beside_a_silent_hedge_is_not_charged() -> None:
-    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.0, retry_budget=None)
-    world.health._hedges.share, world.health._hedges._floor = 0.01, 1
+    world = World({"a": always(((5, E503),)), "b": always(SILENT), "c": OK}, hedge_share=0.01, retry_budget=None)
     call = world.call("a b c", limits=AFTER_2)
     world.run()
     assert (world.requests(), call.outcome) == ("a@0 b&@2 c&@5", "c @6")
@@ -144,7 +143,7 @@ def test_a_budget_of_none_at_all_retries_nothing() -> None:
 
 def test_the_error_does_not_blame_the_budget_for_what_it_did_not_decide() -> None:
     world = World({"a": always(E503), "b": always(E400)}, retry_budget=0.0)
-    world.health.rate_limited(world.candidate("b").target, START, 5.0)
+    world.health.accounts.rate_limited(world.candidate("b").target, START, 5.0)
     call = world.call("a b")
     world.run()
     assert call.outcome == "InvalidRequestError @5"
@@ -290,8 +289,7 @@ def test_unsupported_is_remembered_for_the_model_and_the_need() -> None:
 
 def test_a_model_that_lacks_what_is_needed_comes_after_those_that_are_only_failing() -> None:
     world = World({"a": always(NO_TOOLS), "b": OK})
-    target = world.candidate("a").target
-    world.health.learn_lack(target, "tools", START)
+    world.health.facts.learn("a", Fact.LACKS, START, subject="tools")
     world.fail("b")
     for _ in range(3):
         world.call("a b", facts=TOOLS)
@@ -329,7 +327,7 @@ def test_a_refused_account_is_kept_for_the_order(refusal: Failure, what: str) ->
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_status(target, START + second) for second in (59, 60)] == [what, None]
+    assert [world.health.accounts.status(target.account, START + second) for second in (59, 60)] == [what, None]
 
 
 def test_credits_are_kept_as_long_as_the_server_says() -> None:
@@ -337,7 +335,7 @@ def test_credits_are_kept_as_long_as_the_server_says() -> None:
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_status(target, START + second) for second in (89, 90)] == ["credits", None]
+    assert [world.health.accounts.status(target.account, START + second) for second in (89, 90)] == ["credits", None]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +356,7 @@ def test_only_the_need_that_is_named_is_blamed(message: str, needs: list[str], l
     world.run()
     target = world.candidate("a").target
     assert [
-        need for need in needs if world.health.status_of(target, START, {need}).gate is Availability.UNFIT
+        need for need in needs if world.health.status_of(target, START, {need}).availability is Availability.UNFIT
     ] == lacking
 
 

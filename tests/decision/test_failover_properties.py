@@ -80,8 +80,7 @@ NO_STATUS = (K.CONNECTION, K.LOCAL)
 
 def taken(health: MemoryHealth) -> set[str]:
     """The models and endpoints whose probe is under way; the slot of one that lost a race is free by itself."""
-    breakers = {name: model.breaker for name, model in health._models.items()} | health._endpoints
-    return {name for name, breaker in breakers.items() if breaker._probe is not None and not breaker._probe.ended}
+    return {name for name, breaker in health.breakers.items() if breaker.probe is not None and not breaker.probe.ended}
 
 
 def candidate(key: str, attempts: int, *, streams: bool, timeout: float | None, longest_open: float) -> Candidate:
@@ -207,7 +206,7 @@ class Machines(RuleBasedStateMachine):
         call.machine.first_token(self.now, ask.number)
         call.asks, call.token = [ask], True
         if reasons:
-            call.machine.reasons(ask.number)
+            call.machine.reasons(self.now, ask.number)
         if delivers:
             getattr(call.machine, delivers)()
 
@@ -330,7 +329,7 @@ class Machines(RuleBasedStateMachine):
             assert command.total_by <= call.deadline
             assert self.now <= command.first_token_by <= command.total_by
             status_of = self.health.status_of(one.target, self.now)
-            assert status_of.gate is not Availability.DISABLED
+            assert status_of.availability is not Availability.DISABLED
             assert not command.ignore or one.target.endpoint == OPENROUTER
         elif isinstance(command, Fail) and command.why == "exhausted":
             self.exhausted(call, over_budget=command.over_budget)
@@ -344,11 +343,11 @@ class Machines(RuleBasedStateMachine):
             if one.key not in call.spent:
                 status_of = self.health.status_of(one.target, self.now)
                 assert (
-                    status_of.gate is Availability.DISABLED
+                    status_of.availability is Availability.DISABLED
                     or one.target.account in call.refused_accounts
-                    or (over_budget and status_of.gate is Availability.LEFT_OUT and bool(call.spent))
-                    or (status_of.gate is Availability.COOLING and (status_of.until or 0.0) >= call.deadline)
-                    or (call.stretched and status_of.gate is Availability.COOLING)
+                    or (over_budget and status_of.availability is Availability.CIRCUIT_OPEN and bool(call.spent))
+                    or (status_of.availability is Availability.COOLING and (status_of.until or 0.0) >= call.deadline)
+                    or (call.stretched and status_of.availability is Availability.COOLING)
                 ), (one.key, status_of)
 
     @invariant()
@@ -373,8 +372,7 @@ class Machines(RuleBasedStateMachine):
     def probes(self) -> set[object]:
         if not hasattr(self, "health"):
             return set()
-        breakers = [*(model.breaker for model in self.health._models.values()), *self.health._endpoints.values()]
-        held = [breaker._probe for breaker in breakers if breaker._probe is not None]
+        held = [breaker.probe for breaker in self.health.breakers.values() if breaker.probe is not None]
         return {probe for probe in held if not probe.ended}
 
     def teardown(self) -> None:

@@ -31,7 +31,7 @@ from openrouter_fallback.sealed import Headers
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support import leaving
 from ..support.bodies import delta
-from ..support.clients import HASTY_FIRST, SHORT, client_for, kinds
+from ..support.clients import HASTY_FIRST, SHORT, client_for, free_slots, kinds
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
@@ -208,28 +208,26 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
     emulator.pace(token_interval=0.01)
     emulator.reply(tokens=5000, model=FIRST)
     async with client_for(emulator.base_url) as client:
-        places = parts_of(client).runtime.places()
-        free = places._value
+        free = free_slots(client)
         await _read_in_a_cycle(client, by_accept=by_accept)
         gc.collect()
         await emulator.await_for(gone)
-        assert places._value == free
+        assert free_slots(client) == free
     assert not streams._guards
 
 
 async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emulator: Emulator) -> None:
     client = client_for(emulator.base_url)
     parts_of(client).runtime.transport = _Silent()
-    places = parts_of(client).runtime.places()
-    free = places._value
+    free = free_slots(client)
     ends: list[Event] = []
     client.subscribe(ends.append)
     reading = client.astream("Hello").__anext__()
     reading.send(None)  # it waits for its answer
-    assert places._value == free - 1
+    assert free_slots(client) == free - 1
     reading.close()
     await asyncio.sleep(0)
-    assert places._value == free
+    assert free_slots(client) == free
     assert [type(event) for event in ends[-2:]] == [AttemptEnded, CallEnded]
 
 

@@ -62,7 +62,7 @@ MISTAKES = [
     ("workload: {modes: [chatt]}", "line 1, workload.modes[0]: found 'chatt'"),
     ("workload: {calls: 0}", "line 1, workload.calls: found 0; allowed is a number not below 1"),
     ("expect: {answered: 2}", "line 1, expect.answered: found 2; allowed is a number not above 1"),
-    ("faults: [{kind: stall, model: primery}]", "there is no model 'primery'"),
+    ("faults: [{kind: stall, model: primery}]", "there is no model 'primery'. Did you mean 'primary'?"),
     ("models: [a/a]", "models: a scenario has the models of the chain that is drilled"),
     ("{refused: true, workload: {concurrency: 2}}", "refused: refused connections need concurrency 1"),
     ("settings: {min_sample: 5}", "settings"),

@@ -7,7 +7,6 @@ servers of its model do, by rules of its own.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,7 +60,6 @@ _CUT = (4, 16)
 """After how many tokens a stream dies: behind some text, where it thinks first too."""
 _THINKS = frozenset({"moonshotai/kimi-k2-thinking"})
 _REFUSED = frozenset({400, 404, 422})
-_PREFILL = re.compile("does not support assistant message prefill|Expected last role User or Tool")
 _TOOLED = frozenset({"tool loop", "two calls", "thinking", "image", "cache marks"})
 
 
@@ -148,15 +146,10 @@ class Hands:
         return self._refusal()
 
     def _refusal(self) -> str:
-        """The first request that the emulator has refused, in its words.
-
-        A model that takes no prefill may refuse one: it is asked again, by instruction, and that is remembered.
-        """
+        """The first request that the emulator has refused, in its words."""
         for request in self._emulator.log:
             if request.status in _REFUSED or (request.fault is None and not request.tokens_sent):
-                words = _words(request.body, self._emulator.api_key)
-                if not _PREFILL.search(words):
-                    return f"{request.model}: {words or request.status}"
+                return f"{request.model}: {_words(request.body, self._emulator.api_key) or request.status}"
         return ""
 
     def close(self) -> None:
@@ -212,7 +205,8 @@ class _Play:
             raise _Wrong(f"the reader does not answer: {heard.asked}")
         if heard.seams != (cell.moment == "in"):
             raise _Wrong(f"{heard.seams} seams in an answer of {heard.asked}")
-        facts = [str(fact) for fact in talk.client.route().learnt if fact.fact not in ("continues", "reasons")]
+        learnt = talk.client.route().learnt
+        facts = [str(fact) for fact in learnt if fact.fact != "reasons" and fact.value != "prefill"]
         if facts:
             raise _Wrong(f"learnt: {', '.join(facts)}")
         talk.client.reset()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from openrouter_fallback.health import Availability, HealthScopes, MemoryHealth
+from openrouter_fallback.health import Availability, Fact, HealthScopes, MemoryHealth
 
 from ..support.health import A_OF_ANOTHER, A, B, C, begun, fail, health
 
@@ -15,24 +15,24 @@ from ..support.health import A_OF_ANOTHER, A, B, C, begun, fail, health
 
 
 def test_nothing_known_is_ready() -> None:
-    assert health().status_of(A, 0.0).gate is Availability.READY
+    assert health().status_of(A, 0.0).availability is Availability.READY
 
 
 def test_the_gates_of_a_breaker() -> None:
     known = health()
     fail(known, A, 0.0)
     at = known.status_of(A, 1.0)
-    assert (at.gate, at.reason, at.until) == (Availability.LEFT_OUT, "failing", 10.0)
+    assert (at.availability, at.reason, at.until) == (Availability.CIRCUIT_OPEN, "failing", 10.0)
     assert known.begin(A, 1.0) is None
-    assert known.status_of(A, 10.0).gate is Availability.PROBE
+    assert known.status_of(A, 10.0).availability is Availability.PROBE
     probe = begun(known, A, 10.0)
     assert probe.probe
     at = known.status_of(A, 10.0)
-    assert (at.gate, at.reason) == (Availability.LEFT_OUT, "failing, a probe is under way")
+    assert (at.availability, at.reason) == (Availability.CIRCUIT_OPEN, "failing, a probe is under way")
     assert known.begin(A, 10.0) is None
     assert begun(known, A, 10.0, forced=True).probe is False
     known.release(probe)
-    assert known.status_of(A, 10.0).gate is Availability.PROBE
+    assert known.status_of(A, 10.0).availability is Availability.PROBE
 
 
 def test_an_endpoint_that_cannot_be_reached_leaves_out_its_models_only() -> None:
@@ -40,12 +40,12 @@ def test_an_endpoint_that_cannot_be_reached_leaves_out_its_models_only() -> None
     for _ in range(3):
         known.endpoint_failed(begun(known, A, 0.0), 0.0)
     assert known.status_of(B, 1.0).reason == "endpoint openrouter cannot be reached"
-    assert known.status_of(C, 1.0).gate is Availability.READY
-    assert known.status_of(B, 10.0).gate is Availability.PROBE
+    assert known.status_of(C, 1.0).availability is Availability.READY
+    assert known.status_of(B, 10.0).availability is Availability.PROBE
     probe = begun(known, B, 10.0)
-    assert known.status_of(A, 10.0).gate is Availability.LEFT_OUT
+    assert known.status_of(A, 10.0).availability is Availability.CIRCUIT_OPEN
     known.endpoint_answered(probe, 11.0)
-    assert known.status_of(A, 11.0).gate is Availability.READY
+    assert known.status_of(A, 11.0).availability is Availability.READY
 
 
 @pytest.mark.parametrize("end", ["release", "model_failed"])
@@ -58,13 +58,16 @@ def test_an_endpoints_probe_that_says_nothing_about_it_gives_the_slot_back(end: 
         known.release(probe)
     else:
         known.model_failed(probe, 20.0)
-    assert known.status_of(A, 20.0).gate is Availability.PROBE
+    assert known.status_of(A, 20.0).availability is Availability.PROBE
 
 
 def test_two_endpoints_are_judged_apart() -> None:
     known = health()
     fail(known, A, 0.0)
-    assert (known.status_of(A, 1.0).gate, known.status_of(C, 1.0).gate) == (Availability.LEFT_OUT, Availability.READY)
+    assert (known.status_of(A, 1.0).availability, known.status_of(C, 1.0).availability) == (
+        Availability.CIRCUIT_OPEN,
+        Availability.READY,
+    )
 
 
 # Rate limits
@@ -79,20 +82,20 @@ def test_a_cooldown_is_as_long_as_the_server_says_up_to_disable_duration(
     retry_after: float | None, ready_at: float, cool_until: float
 ) -> None:
     known = health()
-    assert known.rate_limited(A, 0.0, retry_after) == ready_at
+    assert known.accounts.rate_limited(A, 0.0, retry_after) == ready_at
     if cool_until:
         at = known.status_of(A, cool_until - 0.01)
-        assert (at.gate, at.reason, at.until) == (Availability.COOLING, "rate-limited", ready_at)
-    assert known.status_of(A, cool_until).gate is Availability.READY
+        assert (at.availability, at.reason, at.until) == (Availability.COOLING, "rate-limited", ready_at)
+    assert known.status_of(A, cool_until).availability is Availability.READY
 
 
 def test_without_a_figure_it_cools_1_2_4_seconds_until_an_answer() -> None:
     known, now = health(), 0.0
     for seconds in (1.0, 2.0, 4.0, 8.0):
-        assert known.rate_limited(A, now, None) == now + seconds
+        assert known.accounts.rate_limited(A, now, None) == now + seconds
         now += seconds
     known.success(begun(known, A, now), now)
-    assert known.rate_limited(A, now, None) == now + 1.0
+    assert known.accounts.rate_limited(A, now, None) == now + 1.0
 
 
 @pytest.mark.parametrize(("disable_duration", "longest"), [(300.0, 16.0), (5.0, 5.0)])
@@ -100,38 +103,38 @@ def test_its_own_steps_are_short(disable_duration: float, longest: float) -> Non
     known, now = health(), 0.0
     target = replace(A, longest_open=disable_duration)
     for _ in range(12):
-        now = known.rate_limited(target, now, None)
-    assert known.rate_limited(target, now, None) == now + longest
+        now = known.accounts.rate_limited(target, now, None)
+    assert known.accounts.rate_limited(target, now, None) == now + longest
 
 
 def test_the_servers_word_replaces_a_guess() -> None:
     known, now = health(), 0.0
     for _ in range(4):
-        now = known.rate_limited(A, now, None)
-    assert known.rate_limited(A, now, None) == now + 16.0
-    assert known.rate_limited(A, now + 1.0, 5.0) == now + 6.0
-    assert known.status_of(A, now + 5.9).gate is Availability.COOLING
-    assert known.status_of(A, now + 6.0).gate is Availability.READY
-    assert known.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
+        now = known.accounts.rate_limited(A, now, None)
+    assert known.accounts.rate_limited(A, now, None) == now + 16.0
+    assert known.accounts.rate_limited(A, now + 1.0, 5.0) == now + 6.0
+    assert known.status_of(A, now + 5.9).availability is Availability.COOLING
+    assert known.status_of(A, now + 6.0).availability is Availability.READY
+    assert known.accounts.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
 
 
 def test_a_burst_is_one_step() -> None:
     known = health()
-    assert {known.rate_limited(A, 0.1 * number, None) for number in range(9)} == {1.0}
-    assert known.rate_limited(A, 1.0, None) == 3.0
+    assert {known.accounts.rate_limited(A, 0.1 * number, None) for number in range(9)} == {1.0}
+    assert known.accounts.rate_limited(A, 1.0, None) == 3.0
 
 
 def test_the_longest_figure_holds() -> None:
     known = health()
-    known.rate_limited(A, 0.0, 30.0)
-    known.rate_limited(A, 0.0, 5.0)
+    known.accounts.rate_limited(A, 0.0, 30.0)
+    known.accounts.rate_limited(A, 0.0, 5.0)
     assert known.status_of(A, 6.0).until == 30.0
 
 
 def test_a_limit_belongs_to_model_and_key() -> None:
     known = health()
-    known.rate_limited(A, 0.0, 60.0)
-    assert [known.status_of(target, 1.0).gate for target in (A, A_OF_ANOTHER, B, C)] == [
+    known.accounts.rate_limited(A, 0.0, 60.0)
+    assert [known.status_of(target, 1.0).availability for target in (A, A_OF_ANOTHER, B, C)] == [
         Availability.COOLING, Availability.READY, Availability.READY, Availability.READY,
     ]  # fmt: skip
 
@@ -139,7 +142,7 @@ def test_a_limit_belongs_to_model_and_key() -> None:
 def test_it_says_nothing_about_the_models_health() -> None:
     known = health()
     for _ in range(10):
-        known.rate_limited(A, 0.0, None)
+        known.accounts.rate_limited(A, 0.0, None)
     assert known.snapshot(A, 0.0).state == "closed"
     assert known.success_rate("a", 0.0) == 1.0
 
@@ -150,38 +153,38 @@ def test_it_says_nothing_about_the_models_health() -> None:
 @pytest.mark.parametrize(
     ("learn", "what", "seconds"),
     [
-        (lambda known: known.unauthorized(A, 0.0), "auth", 60.0),
-        (lambda known: known.out_of_credits(A, 0.0, None), "credits", 60.0),
-        (lambda known: known.out_of_credits(A, 0.0, 90.0), "credits", 90.0),
+        (lambda known: known.accounts.unauthorized(A, 0.0), "auth", 60.0),
+        (lambda known: known.accounts.out_of_credits(A, 0.0, None), "credits", 60.0),
+        (lambda known: known.accounts.out_of_credits(A, 0.0, 90.0), "credits", 90.0),
     ],
 )
 def test_a_refused_account_is_kept_for_the_order_only(
     learn: Callable[[MemoryHealth], None], what: str, seconds: float
 ) -> None:
     known = health()
-    assert not known.any_account_refused
+    assert not known.accounts.any_refused
     learn(known)
-    assert known.any_account_refused
-    assert [known.account_status(target, seconds - 0.01) for target in (A, B, A_OF_ANOTHER, C)] == [
+    assert known.accounts.any_refused
+    assert [known.accounts.status(target.account, seconds - 0.01) for target in (A, B, A_OF_ANOTHER, C)] == [
         what, what, None, None,
     ]  # fmt: skip
-    assert known.account_status(A, seconds) is None
-    assert known.status_of(A, 1.0).gate is Availability.READY
+    assert known.accounts.status(A.account, seconds) is None
+    assert known.status_of(A, 1.0).availability is Availability.READY
 
 
 def test_an_answer_shows_that_the_key_is_good() -> None:
     known = health()
-    known.unauthorized(A, 0.0)
+    known.accounts.unauthorized(A, 0.0)
     known.success(begun(known, B, 1.0), 1.0)
-    assert known.account_status(A, 1.0) is None
+    assert known.accounts.status(A.account, 1.0) is None
 
 
 def test_an_answer_says_nothing_about_credits() -> None:
     """It may have come from a free model."""
     known = health()
-    known.out_of_credits(A, 0.0, None)
+    known.accounts.out_of_credits(A, 0.0, None)
     known.success(begun(known, B, 1.0), 1.0)
-    assert known.account_status(A, 1.0) == "credits"
+    assert known.accounts.status(A.account, 1.0) == "credits"
 
 
 # What is learnt, and by hand
@@ -189,49 +192,43 @@ def test_an_answer_says_nothing_about_credits() -> None:
 
 def test_a_lack_is_remembered_for_ten_minutes_for_this_model_and_need() -> None:
     known = health()
-    known.learn_lack(A, "tools", 0.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     at = known.status_of(A, 1.0, {"tools", "images"})
-    assert (at.gate, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
-    assert known.status_of(A, 1.0).gate is Availability.READY
-    assert known.status_of(A, 1.0, {"images"}).gate is Availability.READY
-    assert known.status_of(B, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A, 600.0, {"tools"}).gate is Availability.READY
+    assert (at.availability, at.reason, at.until) == (Availability.UNFIT, "does not support tools", 600.0)
+    assert known.status_of(A, 1.0).availability is Availability.READY
+    assert known.status_of(A, 1.0, {"images"}).availability is Availability.READY
+    assert known.status_of(B, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A, 600.0, {"tools"}).availability is Availability.READY
 
 
 def test_a_success_unlearns_a_lack() -> None:
     known = health()
-    known.learn_lack(A, "tools", 0.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     known.success(begun(known, A, 1.0), 1.0, {"images"})
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.UNFIT
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.UNFIT
     known.success(begun(known, A, 1.0), 1.0, {"tools"})
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-
-
-def test_reasoning_unasked_is_remembered() -> None:
-    known = health()
-    known.learn_reasons(A)
-    assert (known.reasons_unasked("a"), known.reasons_unasked("b")) == (True, False)
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
 
 
 def test_disabled_until_then_whatever_else_is_known() -> None:
     known = health()
     known.disable(A, 60.0)
     at = known.status_of(A, 59.9)
-    assert (at.gate, at.reason, at.until) == (Availability.DISABLED, "disabled by hand", 60.0)
-    assert known.status_of(A_OF_ANOTHER, 59.9).gate is Availability.DISABLED
-    assert known.status_of(A, 60.0).gate is Availability.READY
+    assert (at.availability, at.reason, at.until) == (Availability.DISABLED, "disabled by hand", 60.0)
+    assert known.status_of(A_OF_ANOTHER, 59.9).availability is Availability.DISABLED
+    assert known.status_of(A, 60.0).availability is Availability.READY
 
 
 def everything(known: MemoryHealth) -> None:
     fail(known, A, 0.0)
     known.disable(A, 100.0)
-    known.rate_limited(A, 0.0, 50.0)
-    known.rate_limited(A_OF_ANOTHER, 0.0, 50.0)
-    known.rate_limited(B, 0.0, 50.0)
-    known.learn_lack(A, "tools", 0.0)
-    known.learn_reasons(A)
-    known.unauthorized(A, 0.0)
-    known.out_of_credits(A, 0.0, None)
+    known.accounts.rate_limited(A, 0.0, 50.0)
+    known.accounts.rate_limited(A_OF_ANOTHER, 0.0, 50.0)
+    known.accounts.rate_limited(B, 0.0, 50.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
+    known.facts.learn("a", Fact.REASONS, 0.0)
+    known.accounts.unauthorized(A, 0.0)
+    known.accounts.out_of_credits(A, 0.0, None)
     for _ in range(3):
         known.endpoint_failed(begun(known, C, 0.0), 0.0)
 
@@ -240,29 +237,31 @@ def test_enable_undoes_all_that_leaves_a_model_out() -> None:
     known = health()
     everything(known)
     known.enable(A)
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
-    assert known.status_of(B, 1.0).gate is Availability.COOLING
-    assert known.reasons_unasked("a"), "that is no reason to leave it out"
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A_OF_ANOTHER, 1.0).availability is Availability.READY
+    assert known.status_of(B, 1.0).availability is Availability.COOLING
+    assert known.facts.get("a", Fact.REASONS), "that is no reason to leave it out"
 
 
 def test_forget_forgets_one_model() -> None:
     known = health()
     everything(known)
     known.forget(A)
-    assert known.status_of(A, 1.0, {"tools"}).gate is Availability.READY
-    assert known.status_of(A_OF_ANOTHER, 1.0).gate is Availability.READY
-    assert not known.reasons_unasked("a")
-    assert known.status_of(B, 1.0).gate is Availability.COOLING
-    assert known.account_status(A, 1.0) == "auth"
+    assert known.status_of(A, 1.0, {"tools"}).availability is Availability.READY
+    assert known.status_of(A_OF_ANOTHER, 1.0).availability is Availability.READY
+    assert not known.facts.get("a", Fact.REASONS)
+    assert known.status_of(B, 1.0).availability is Availability.COOLING
+    assert known.accounts.status(A.account, 1.0) == "auth"
 
 
 def test_reset_forgets_everything() -> None:
     known = health()
     everything(known)
     known.reset()
-    assert {known.status_of(target, 1.0, {"tools"}).gate for target in (A, A_OF_ANOTHER, B, C)} == {Availability.READY}
-    assert not known.any_account_refused
+    assert {known.status_of(target, 1.0, {"tools"}).availability for target in (A, A_OF_ANOTHER, B, C)} == {
+        Availability.READY
+    }
+    assert not known.accounts.any_refused
 
 
 def test_an_attempt_that_began_before_a_reset_ends_without_harm() -> None:
@@ -273,7 +272,7 @@ def test_an_attempt_that_began_before_a_reset_ends_without_harm() -> None:
     known.first_token(probe, 11.0)
     known.model_failed(probe, 12.0)
     known.release(probe)
-    assert known.status_of(A, 12.0).gate is Availability.READY
+    assert known.status_of(A, 12.0).availability is Availability.READY
 
 
 # Patience
@@ -323,8 +322,8 @@ def test_a_model_may_be_left_out_no_longer_than_its_own_disable_duration() -> No
     short = HealthScopes("a", "openrouter", "k", longest_open=5.0)
     fail(known, short, 0.0)
     assert known.status_of(short, 0.0).until == 5.0
-    assert known.rate_limited(short, 0.0, 60.0) == 60.0
-    assert known.status_of(short, 5.0).gate is Availability.PROBE
+    assert known.accounts.rate_limited(short, 0.0, 60.0) == 60.0
+    assert known.status_of(short, 5.0).availability is Availability.PROBE
 
 
 def test_a_first_token_deadline_is_learnt_from_200_of_its_class_and_shown() -> None:

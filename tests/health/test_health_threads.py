@@ -62,7 +62,7 @@ def test_a_lock_held_during_a_fork_is_free_in_the_child() -> None:
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(10)
-            os._exit(0 if known.status_of(A, 0.0).gate is Availability.READY else 1)
+            os._exit(0 if known.status_of(A, 0.0).availability is Availability.READY else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0
 
@@ -71,9 +71,9 @@ def test_a_pickled_health_knows_the_rules_and_nothing_else() -> None:
     known = MemoryHealth(Rules(min_samples=1), float)
     fail(known, A, 0.0, times=1)
     copy = pickle.loads(pickle.dumps(known))
-    assert copy.status_of(A, 0.0).gate is Availability.READY
+    assert copy.status_of(A, 0.0).availability is Availability.READY
     fail(copy, A, 0.0, times=1)
-    assert copy.status_of(A, 0.0).gate is Availability.LEFT_OUT
+    assert copy.status_of(A, 0.0).availability is Availability.CIRCUIT_OPEN
 
 
 def grown(go: Callable[[range], None], times: int) -> int:
@@ -114,7 +114,7 @@ def test_many_calls_take_no_memory() -> None:
                 known.model_failed(ticket, now + 0.1)
             else:
                 known.success(ticket, now + 0.1)
-            known.rate_limited(B, now, None)
+            known.accounts.rate_limited(B, now, None)
 
     assert grown(go, 20_000) < 20_000
 
@@ -124,8 +124,8 @@ def test_tenants_that_come_and_go_take_no_memory() -> None:
     for number in range(10_000):
         target = HealthScopes("a", "openrouter", f"openrouter#{number}")
         now = number * 10.0
-        known.rate_limited(target, now, 5.0)
-        known.unauthorized(target, now)
-        known.out_of_credits(target, now, None)
-    accounts = known._accounts
-    assert max(map(len, (accounts.cooldowns, accounts.no_auth, accounts.no_credits))) <= 4097  # type: ignore[arg-type]
+        known.accounts.rate_limited(target, now, 5.0)
+        known.accounts.unauthorized(target, now)
+        known.accounts.out_of_credits(target, now, None)
+    accounts = known.accounts
+    assert max(map(len, (accounts.cooldowns, *accounts.refused.values()))) <= 4097  # type: ignore[arg-type]

@@ -44,19 +44,20 @@ def test_the_oldest_goes_first() -> None:
 
 def test_an_answer_unlearns_a_lack() -> None:
     known = health()
-    known.learn_lack(A, "tools", 0.0)
-    known.learn_lack(A, "image", 0.0)
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
+    known.facts.learn("a", Fact.LACKS, 0.0, subject="image")
     permit = known.begin(A, 0.5)
     assert permit is not None
     known.success(permit, 1.0, {"tools"})
-    assert [str(fact) for fact in known.learnt({"a"}, 1.0)] == ["a lacks image"]
+    assert [str(fact) for fact in known.facts.about({"a"}, 1.0)] == ["a lacks image"]
 
 
 def test_a_form_is_of_a_model_and_a_refused_parameter_of_an_endpoint() -> None:
-    known = health()
-    known.learn_form(A, "strict", 0.0)
-    known.learn_refusal(A.endpoint, "stream_options", 0.0)
-    assert (known.form("a", 1.0), known.form("b", 1.0), known.form("a", 86_400.0)) == ("strict", None, None)
-    assert known.refusals("openrouter", 1.0) == {"stream_options"}
-    assert known.refusals("openrouter", 86_400.0) == frozenset()
-    assert known.refusals("elsewhere", 1.0) == frozenset()
+    facts = LearntFacts()
+    facts.learn("a", Fact.FORM, 0.0, value="strict")
+    facts.learn("openrouter", Fact.REFUSES, 0.0, subject="stream_options")
+    found = [facts.value(model, Fact.FORM, at) for model, at in (("a", 1.0), ("b", 1.0), ("a", 86_400.0))]
+    assert found == ["strict", None, None]
+    assert facts.subjects("openrouter", Fact.REFUSES, 1.0) == {"stream_options"}
+    assert facts.subjects("openrouter", Fact.REFUSES, 86_400.0) == frozenset()
+    assert facts.subjects("elsewhere", Fact.REFUSES, 1.0) == frozenset()

@@ -175,6 +175,57 @@ def test_a_fallback_middleware_over_a_healthy_chain_asks_once(emulator: Emulator
     assert emulator.count(LLAMA) == 0
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_same_chain_as_its_own_fallback_is_walked_once_per_step(
+    emulator: Emulator, make: Make, streamed: bool
+) -> None:
+    """The second walk would send the same requests to the same models, a moment later."""
+    emulator.fault("temporarily_unavailable")
+    llm = make(streaming=streamed)
+    undiced(llm.client)
+    now = SimpleNamespace(seconds=0.0)
+    assert llm.core is not None
+    llm.core.failed.clock = lambda: now.seconds
+    with pytest.raises(AllModelsFailedError):
+        llm.invoke("hello")
+    once = emulator.count()
+    with pytest.raises(AllModelsFailedError):
+        llm.invoke("hello")  # no step of an agent: each call counts
+    assert emulator.count() > once
+    agent = agent_of(llm, [look_up], middleware=[ModelFallbackMiddleware(llm, llm.with_routing(task=None))])
+    for call in (agent.invoke, agent.ainvoke):
+        llm.client.reset()
+        before = emulator.count()
+        with pytest.raises(AllModelsFailedError) as raised:
+            await call(asked())
+        assert emulator.count() - before == once
+        assert raised.value.attempts
+
+
+def test_only_the_same_request_of_the_same_step_is_not_sent_again(emulator: Emulator, make: Make) -> None:
+    emulator.fault("temporarily_unavailable")
+    llm = make(models=[GPT])
+    undiced(llm.client)
+    now = SimpleNamespace(seconds=0.0)
+    assert llm.core is not None
+    llm.core.failed.clock = lambda: now.seconds
+
+    def step(_: Any) -> list[int]:
+        sent = []
+        for text, seconds in (("one", 0.0), ("one", 0.9), ("two", 0.9), ("two", 2.0)):
+            now.seconds = seconds
+            llm.client.reset()
+            before = emulator.count()
+            with pytest.raises(AllModelsFailedError):
+                llm.invoke(text)
+            sent.append(emulator.count() - before)
+        return sent
+
+    first, again, other, later = RunnableLambda(step).invoke(None)
+    assert again == 0
+    assert first == other == later > 0
+
+
 class Router(AgentMiddleware[Any, Any, Any]):
     """As LangChain's own, which needs a model that decides: a model for each call of the run."""
 

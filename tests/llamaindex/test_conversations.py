@@ -41,15 +41,17 @@ def workflow(llm: Any, tools: Tools) -> Any:
     return AgentWorkflow(agents=[agent], root_agent="weather")
 
 
+@pytest.mark.parametrize("fault", ["provider_overloaded", "cut"], ids=["before", "in its answer"])
 @pytest.mark.parametrize("death", range(1, 7))
 @pytest.mark.parametrize("made", [function_agent, workflow])
 @pytest.mark.parametrize("chain", CHAINS, ids=" then ".join)
 async def test_three_turns_with_a_death_at_each_point(
-    make: Make, emulator: Emulator, chain: tuple[str, str], made: Any, death: int
+    make: Make, emulator: Emulator, chain: tuple[str, str], made: Any, death: int, fault: str
 ) -> None:
     """Each turn is of a new agent that knows nothing but the saved context."""
     tools = Tools()
-    emulator.fault("provider_overloaded", model=chain[0], requests=(death, death))
+    more: dict[str, Any] = {"after_tokens": 3} if fault == "cut" else {}
+    emulator.fault(fault, model=chain[0], requests=(death, death), **more)
     saved: Any = None
     for city in TURNS:
         llm = make(chain, settings=SETTINGS, additional_kwargs={"reasoning": {"effort": "low"}})
@@ -57,7 +59,7 @@ async def test_three_turns_with_a_death_at_each_point(
         context = Context(agent) if saved is None else Context.from_dict(agent, saved, serializer=JsonSerializer())
         output = await agent.run(f'Please call get_weather for "{city}"', ctx=context)
         assert str(output)
-        assert llm.client.route().learnt == ()
+        assert [one for one in llm.client.route().learnt if one.value != "prefill"] == []
         saved = context.to_dict(serializer=JsonSerializer())
     assert tools.ran == dict.fromkeys(TURNS, 1)
     assert [one.model for one in emulator.log if one.status in (400, 404, 422)] == []

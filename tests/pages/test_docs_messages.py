@@ -39,7 +39,10 @@ UNSEEN = {
 """What takes another network to happen, as `tests/test_failures.py` shows it: here the words are the table's."""
 
 
-ASIDE = re.compile(r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered")
+ASIDE = re.compile(
+    r"Next step: |  spent today: |Usage: |Try '|  openrouter-fallback check|[^:]+: answered|"
+    r"(?:failed|answered) +\S+ |\S+ answers: "
+)
 """Lines that explain the one before them."""
 
 FOUND = re.compile(r"^(?:problem|warning) .*$", re.MULTILINE)

@@ -191,6 +191,14 @@ def test_what_is_wider_than_a_phone_scrolls_with_a_hint(served: str, tab: Tab, p
 
 @needs_mkdocs
 @needs_browser
+def test_wide_code_has_a_shadow_where_it_continues(served: str, tab: Tab) -> None:
+    tab.open(f"{served}index.html", width=390)
+    code = "[...document.querySelectorAll('article pre > code')].find(one => one.scrollWidth > one.clientWidth)"
+    assert tab.js(f"getComputedStyle({code}).backgroundAttachment").startswith("local, local, scroll, scroll")
+
+
+@needs_mkdocs
+@needs_browser
 def test_a_picture_follows_the_scheme_that_the_reader_chooses(served: str, tab: Tab) -> None:
     tab.open(f"{served}index.html", dark=False)
     ground = "getComputedStyle(document.querySelector('.drawing rect')).fill"

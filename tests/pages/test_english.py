@@ -7,6 +7,7 @@ classes that no longer exist, and turns of phrase that need a second reading, ap
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,18 +22,21 @@ SAY_INSTEAD: dict[str, str] = {
     r"(?:is|are|was|were|be|been|may be|not) asked\b(?! for)": "called",
     r"asks? (?:a|the|each|no|real|which|another|the next) models?": "call",
     r"(?:is|are|was|were|be|been) left out|leaves? (?:a |the )?models? out": "its circuit is open, it is skipped",
-    r"goes on (?:from|with|where|in mid)|gone on with|go on from": "continues",
-    r"dies in mid|has died|dead one|model dies": "fails",
+    r"goes on (?:from|with|where|in mid|[.;:])|gone on with|go on from": "continues",
+    r"(?:is|are|was|were) (?:not )?waited for": "the call waits for",
+    r"who (?:answered|served)": "the model that answered",
+    r"\w+ (?:sees|see) to\b": "name the object that does it",
+    r"dies in (?:mid|the middle)|has died|dead one|models? dies?": "fails",
     r"keeps failing and": "its circuit is open",
     r"by itself|by themselves": "alone, or nothing",
     r"takes? over when": "is called when",
     # Where something is.
-    r"stands? (?:in|for|behind|before|where|there|once|at)\b|there stands?": "is",
+    r"stands? (?:in|for|first|left|on|one|behind|before|where|there|once|at)\b|there stands?": "is",
     r"here stands": "puts",
     # Who says what.
     r"is told|are told|it tells\b|that tells\b|tells? no\b": "is reported, is known",
     r"the nearest (?:one|word) (?:holds|wins)": "an ordered list: the first of these",
-    r"what (?:one has learnt|came of|has passed|is told|comes back)": "name the object",
+    r"what (?:one has learnt|came of|has passed|is told|comes back|is said of)": "name the object",
     r"all the same for\b|as it is asked|whatever can be given": "name the object",
     # Money.
     r"too dear|dearer": "more expensive",
@@ -58,6 +62,7 @@ OTHERS_WORDS = re.compile(
 
 SOURCES = (
     "src/openrouter_fallback/call/error_messages.py",
+    "src/openrouter_fallback/cli",
     "src/openrouter_fallback/failures",
     "src/openrouter_fallback/config",
     "src/openrouter_fallback/decision",
@@ -83,14 +88,29 @@ def prose(page: str) -> str:
     return OTHERS_WORDS.sub("`x`", (ROOT / page).read_text(encoding="utf-8"))
 
 
-ALL_PAGES = [*pages(), "SECURITY.md", "benchmarks/README.md"]
-UNDER_WAY: set[str] = set()
-"""Pages that are not rewritten yet."""
+REFERENCE = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs" / "reference").glob("*.md"))
+ALL_PAGES = [*pages(), *REFERENCE, "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md"]
 
 
-@pytest.mark.parametrize("page", [page for page in ALL_PAGES if page not in UNDER_WAY])
+@pytest.mark.parametrize("page", ALL_PAGES)
 def test_a_page_is_plain_english(page: str) -> None:
     assert found(prose(page)) == []
+
+
+EXAMPLES = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_plain_english(example: Path) -> None:
+    assert found(example.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_plain_english(notebook: Path) -> None:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert len(text) > 2000
+    assert found(OTHERS_WORDS.sub("`x`", text)) == []
 
 
 def test_no_page_names_a_class_that_was_renamed() -> None:

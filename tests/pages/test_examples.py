@@ -141,8 +141,8 @@ CASES = [
         "health_aware",
         {CLAUDE: DOWN},
         (
-            f"call 1: asked {CLAUDE}, {GPT}\n",
-            f"call 4: asked {GPT}\n",
+            f"call 1: called {CLAUDE}, {GPT}\n",
+            f"call 4: called {GPT}\n",
             f"{CLAUDE}: closed, success rate 0%; tracker: 0%, skip: True\n",
             f"{GPT}: closed, success rate 100%; tracker: 100%, skip: False\n",
         ),
@@ -175,7 +175,7 @@ CASES = [
     Case(
         "async_streaming",
         {CLAUDE: DOWN},
-        (f"What is a hedge? {GPT}, asked 2: {GPT} answers", "What is a budget?", f"{GPT} answered: {GPT} answers"),
+        (f"What is a hedge? {GPT}, attempts: 2: {GPT} answers", "What is a budget?", f"{GPT} answered: {GPT} answers"),
         {GPT: 4},
         "first down",
     ),

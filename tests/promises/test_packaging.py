@@ -152,6 +152,24 @@ def test_the_addresses_of_the_project_are_all_of_one_repository() -> None:
     assert [url for url in urls.values() if not url.startswith(urls["Repository"])] == []
 
 
+def test_the_classifiers_name_the_pythons_on_which_the_nightly_run_tests() -> None:
+    named = [one for one in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", one)]
+    minors = [int(one.rpartition(".")[2]) for one in named]
+    floor = PROJECT["project"]["requires-python"]
+    nightly = (ROOT / ".ci" / "nightly").read_text()
+    every = re.search(r"^minors=\(([\d ]+)\)$", nightly, re.MULTILINE)
+    assert floor == f">=3.{minors[0]}"
+    assert every is not None
+    assert minors == [int(one) for one in every[1].split()][: len(minors)]
+    assert re.search(
+        r'^ +for part in "\$\{parts\[@\]\}"; do cell "\$version/newest/tests/\$part"', nightly, re.MULTILINE
+    )
+    rows = re.findall(r"^\| (3[\d., ]+) \|", (ROOT / "docs" / "versioning.md").read_text(), re.MULTILINE)
+    assert {version for row in rows for version in row.split(", ")} == {f"3.{minor}" for minor in minors}
+    *first, last = [f"3.{minor}" for minor in minors]
+    assert f"with {', '.join(first)} and {last}." in (ROOT / "README.md").read_text()
+
+
 def test_the_types_are_shipped() -> None:
     assert (Path(openrouter_fallback.__file__).parent / "py.typed").is_file()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback import ConfigError, routing
+from openrouter_fallback.health import Fact
 from openrouter_fallback.routes.choice import Choice, in_context
 from openrouter_fallback.routes.needs import Needs
 
@@ -229,7 +230,7 @@ def test_who_lacks_a_need_is_no_probe_either() -> None:
 
 def test_what_an_answer_taught_counts_like_the_catalog() -> None:
     bench = Bench({"default_chain": ["a/all", "a/silent"]}, ABLE)
-    bench.health.learn_lack(bench.target("a/all"), "tools", 0.0)
+    bench.health.facts.learn("a/all", Fact.LACKS, 0.0, subject="tools")
     tools = Needs(frozenset({"tools"}))
     assert bench.route(needs=tools).candidates == ("a/silent",)
     assert bench.route().candidates == ("a/all", "a/silent")

@@ -2,7 +2,8 @@
 
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
 I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
-I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer
+I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer,
+    unless every model had sent a Retry-After whose end the call awaits
 I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
@@ -194,9 +195,15 @@ def _pending(played: Played, model: Model, at: float) -> float:
 
 def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
     """Whether `lost` exceeds `won` by more than chance explains: a one-sided binomial test."""
+    if lost <= won:
+        return False
     number = lost + won
-    tail = sum(math.comb(number, k) for k in range(lost, number + 1))
-    return lost > won and tail < alpha * 2**number
+    ways = tail = math.comb(number, lost)
+    for k in range(lost, number):
+        ways = ways * (number - k) // (k + 1)
+        tail += ways
+    chance: int = 2**number
+    return tail * round(1 / alpha) < chance
 
 
 def i2(played: Played) -> list[str]:
@@ -233,7 +240,7 @@ def i3(played: Played) -> list[str]:
         return []
     found = []
     for result in played.results:
-        if result.answered or result.left:
+        if result.answered or result.left or _told_to_wait(played, result.call):
             continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
@@ -241,6 +248,20 @@ def i3(played: Played) -> list[str]:
             if at is not None:
                 found.append(f"{_name(result)}: the plain {name} has its answer at {at:.2f}")
     return found
+
+
+def _told_to_wait(played: Played, call: CallSpec) -> bool:
+    """Whether each model has sent a Retry-After that ends after the call's begin, and soon enough to wait for it.
+
+    The references remember no Retry-After of an earlier call, so they find out that a limit was lifted before its time.
+    """
+    latest = min(call.at + LONGEST_COOLDOWN_SECONDS, call.at + (call.total or played.world.total))
+    told = {
+        request.model
+        for request in played.requests
+        if request.at <= call.at < request.at + (request.reply.retry_after or 0.0) < latest
+    }
+    return all(model.key in told for model in played.world.models)
 
 
 def i4(played: Played) -> list[str]:

@@ -216,7 +216,7 @@ def _rest(clients: Sequence[FallbackClient], network: Network, loop: virtual.Vir
         "held": sum(float(spend.held) for spend in spends),
         "owed": round(spent - billed, 9) if len(clients) == 1 else 0.0,
         "tasks": len(asyncio.all_tasks()) - 1,
-        "places": sum(512 - places._value for runtime in engines for places in runtime._places.values()),
+        "places": sum(512 - slots._value for runtime in engines for slots in runtime.slots.values()),
         "probes": sum(breaker.probe_holds(loop.time()) for breaker in breakers),
     }
 

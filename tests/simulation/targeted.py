@@ -103,6 +103,10 @@ HELD: dict[str, tuple[Played, int]] = {
         (seeded(50105), None), 45,
     ),
     "a slow first model, beside which the second breaks off": ((seeded(370171, "mixed"), None), 50),
+    "a stream was cut off, and the next model is silent until the deadline": ((seeded(504291), None), 22),
+    "a cooldown that passes while the call waits for the retry budget": ((seeded(508902), None), 46),
+    "a silent first model, and a second model whose connections were silent": ((seeded(506046), None), 27),
+    "the connections of all models are silent for 168 s, and the retry budget is empty": ((seeded(301406), None), 0),
     "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
     "the only model's Retry-After ends within the last second of the call, as it says": (
         world("limited", (model(0, (0.0, "limited", 19.0), (19.0, "up")),), calls((0.05, 1, 1.0), total=20.0)),
@@ -188,6 +192,9 @@ KNOWN_LOSSES: dict[str, Played] = {
     ),
     "a stream that drips until the call's deadline, 60 s": world(
         "drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=60.0)
+    ),
+    "a limit that is lifted 18 s before its Retry-After ends, and comes back after 4 s": world(
+        "limited", (model(0, (0.0, "limited", 20.0), (2.0, "up"), (6.0, "limited", 20.0)),), calls((0.5, 30, 0.25))
     ),
     "three silent models before one that is well": world(
         "silent", (*(model(place, (0.0, "silent")) for place in range(3)), model(3)), calls((0.0, 10, 1.0))

@@ -43,7 +43,7 @@ class Client:
         self.bills = bills
         self.naps: list[float] = []
         self._go: Future[None] = Future()
-        self.bills._sleep = self._sleep
+        self.bills.sleep = self._sleep
 
     async def _sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
@@ -51,7 +51,7 @@ class Client:
 
     def look(self) -> None:
         """Let all look-ups come to their end."""
-        pending = list(self.bills._pending)
+        pending = list(self.bills.pending)
         self._go.set_result(None)
         for looks in pending:
             looks.result(10)
@@ -340,7 +340,7 @@ def test_closing_a_client_ends_its_look_ups(emulator: Emulator, new: Callable[..
     emulator.fault("cut", model=DEAR, after_tokens=3)
     with pytest.raises(FallbackError):
         one.client.chat(PROMPT, max_tokens=100)
-    [looks] = one.bills._pending
+    [looks] = one.bills.pending
     one.client.close()
     with pytest.raises(CancelledError):
         looks.result(10)
@@ -358,7 +358,7 @@ client.refresh_catalog()
 try:
     client.chat("Hello", max_tokens=100)
 except FallbackError:
-    print(len(parts_of(client).runtime.bills._pending))
+    print(len(parts_of(client).runtime.bills.pending))
 """
     emulator.fault("cut", model=DEAR, after_tokens=3)
     done = subprocess.run(

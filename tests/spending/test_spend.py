@@ -28,8 +28,8 @@ from openrouter_fallback.spending.quotes import (
     Quote,
     Unaffordable,
     dollars,
-    offer,
     prompt_tokens,
+    quote,
 )
 
 from ..support.timeline import World
@@ -77,7 +77,7 @@ def test_what_is_not_quite_json_is_counted_all_the_same(odd: Any) -> None:
 def test_the_models_own_number_of_choices_is_held() -> None:
     info = ModelInfo("a", prompt_price=Decimal(0), completion_price=Decimal("0.01"))
     for params, own in (({"n": 4}, {}), ({}, {"n": 4}), ({"n": 4}, {"n": 9})):
-        found = CostReservation(Ledger(per_call=Decimal(9)), [], {"max_tokens": 10, **params}).offer(info, own)
+        found = CostReservation(Ledger(per_call=Decimal(9)), [], {"max_tokens": 10, **params}).quote(info, own)
         assert found == Quote(Decimal("0.40"))
 
 
@@ -92,7 +92,7 @@ def test_the_models_own_number_of_choices_is_held() -> None:
     ids=["the answer", "with what was delivered", "with tools", "true is no bound"],
 )
 def test_what_the_request_of_a_call_may_cost(params: dict[str, Any], delivered: str, most: str) -> None:
-    assert CostReservation(Ledger(per_call=USD(9)), [], params).offer(MODEL, {}, delivered) == Quote(USD(most))
+    assert CostReservation(Ledger(per_call=USD(9)), [], params).quote(MODEL, {}, delivered) == Quote(USD(most))
 
 
 def test_the_bytes_of_an_image_are_not_text() -> None:
@@ -143,7 +143,7 @@ OFFERS = {
 @pytest.mark.parametrize("name", OFFERS)
 def test_offer(name: str) -> None:
     case = OFFERS[name]
-    found = offer(case.info, case.prompt, case.wanted, case.choices, case.left, case.day)
+    found = quote(case.info, case.prompt, case.wanted, case.choices, case.left, case.day)
     if isinstance(case.expected, str):
         assert isinstance(found, Unaffordable)
         assert case.expected in found.reason
@@ -162,7 +162,7 @@ def test_offer(name: str) -> None:
 def test_an_offer_is_within_the_limits_and_covers_what_can_come(
     prompt: int, wanted: int | None, choices: int, left: Decimal | None, day: Decimal | None
 ) -> None:
-    found = offer(MODEL, prompt, wanted, choices, left, day)
+    found = quote(MODEL, prompt, wanted, choices, left, day)
     if isinstance(found, Unaffordable):
         return
     assert all(bound is None or found.most <= bound for bound in (left, day))

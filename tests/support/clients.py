@@ -35,4 +35,9 @@ def kinds(completion: Completion) -> list[FailureKind | None]:
 
 def free_slots(client: FallbackClient) -> int:
     """The number of free connection slots of the client on the running event loop."""
-    return parts_of(client).runtime.places()._value
+    return parts_of(client).runtime.connection_slots()._value
+
+
+def free_slots_by_loop(client: FallbackClient) -> list[int]:
+    """The numbers of free connection slots of the client on each of its event loops."""
+    return [slots._value for slots in parts_of(client).runtime.slots.values()]

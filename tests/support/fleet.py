@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from openrouter_fallback.health import HealthScopes, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import LEASE_SECONDS
+from openrouter_fallback.health.shared.breaker import LEASE_SECONDS
 from openrouter_fallback.health.shared.protocol import ReceivedEvent, SyncRequest, SyncResponse
 
 PLACES = {"openrouter": "openrouter.ai/api/v1", "groq": "api.groq.com/openai/v1"}

@@ -28,10 +28,10 @@ class Worker:
         self.store, self.ahead = store, 0.0
         store.touch = lambda: None  # type: ignore[method-assign]
         loop, redis.ASK_SECONDS = asyncio.get_running_loop(), 5.0  # on a slow machine too
-        store._spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
-        store._deadline = 0.5
+        store.spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
+        store.deadline = 0.5
         store.health.period = 30.0
-        store._clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
+        store.clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
 
     async def calls(self, number: int, *, exchange_every: int = 0) -> dict[str, Any]:
         """Make `number` calls, some at a time. After every `exchange_every` calls, an exchange starts in parallel.

@@ -239,17 +239,17 @@ class World:
 
     def endpoint_state(self, endpoint: str) -> str:
         """The health of an endpoint: the state of its breaker and the number of consecutive failures."""
-        breaker = self.health._endpoints[endpoint]
+        breaker = self.health.breakers[endpoint]
         return f"{breaker.state(self.now)} {breaker.failures_in_a_row}"
 
     def slots_taken(self, later: float = 0.0) -> list[str]:
         """The models and endpoints whose probe slot is still taken in `later` seconds."""
-        breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
+        breakers = self.health.breakers
         return [name for name, breaker in breakers.items() if breaker.probe_holds(self.now + later)]
 
     def under_way(self) -> dict[str, int]:
         """The number of active attempts of each model and endpoint that has any."""
-        breakers = {name: model.breaker for name, model in self.health._models.items()} | self.health._endpoints
+        breakers = self.health.breakers
         return {name: breaker.in_flight for name, breaker in breakers.items() if breaker.in_flight}
 
 
@@ -461,7 +461,7 @@ class Call:
 
     def _close_overtaken(self) -> None:
         for number in self._core.overtaken():
-            probe, one = self._core.detached(number), self._tries[number]
+            probe, one = self._core.machine.detached(number), self._tries[number]
             self._core.drop(number, OVERTAKEN if probe is None else RUNS_ON, self._world.now)
             if probe is not None:
                 self._run_on(one, probe)

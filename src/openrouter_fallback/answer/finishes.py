@@ -101,8 +101,8 @@ FINISHES: Final[tuple[Finish, ...]] = (
     *_rows(Meaning.FAILED, _RESPONSES, "failed", "incomplete", "in_progress", kind=_K.UNAVAILABLE),
     *_rows(Meaning.FAILED, "xAI, OpenAI: limits met in mid-answer", "rate_limit_exceeded", kind=_K.RATE_LIMITED),
     *_rows(Meaning.FAILED, "Text Generation Inference on watsonx", "time_limit", kind=_K.TIMED_OUT),
-    *_rows(Meaning.FAILED, "Ollama: a model was loaded, not asked", "load", "unload", kind=_K.BAD_ANSWER),
-    *_rows(Meaning.FAILED, f"{_ANTHROPIC}: to be gone on with", "pause_turn", "compaction", kind=_K.BAD_ANSWER),
+    *_rows(Meaning.FAILED, "Ollama: a model was only loaded", "load", "unload", kind=_K.BAD_ANSWER),
+    *_rows(Meaning.FAILED, f"{_ANTHROPIC}: to be continued", "pause_turn", "compaction", kind=_K.BAD_ANSWER),
     *_rows(
         Meaning.FAILED,
         f"{_GEMINI}; langgraph#6574, litellm#21744",

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 
 from ..answer.decoder import AnswerDecoder, Ended, Pieces, State
+from ..answer.demands import Demands
 from ..answer.seam import SeamJoiner
 from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
@@ -22,15 +22,12 @@ from ..redaction import Redactor
 from ..request.handover import Form
 from ..request.request import Request
 from ..results import Completion, Json, Piece
-from ..routes.needs import most_tokens, wants_json
+from .backlog import Backlog
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
 
-MAX_UNREAD_BYTES = 256 * 1024
-"""The most that is collected before it is decoded, as `slices.weight` counts it."""
 MAX_ERROR_BYTES = 1024 * 1024
 
-_DONE_LINE = b"[DONE]\n\n"
 _TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
 _GRACE = frozenset({State.FINISHED, State.DONE})
 
@@ -57,16 +54,15 @@ class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events; the last is `Ended` or `OutOfTime`.
 
     `send` sends the request and returns the open response. It calls its argument each time that it sends the request
-    again after the loss of a kept connection. In a call that is not streamed to its caller (`deliver` is False) there
-    are no `Pieces`.
+    again after the loss of a kept connection. `decoder_of` makes the decoder of an answer, from its headers and the
+    request's demands. In a call that is not streamed to its caller (`deliver` is False) there are no `Pieces`.
     """
 
     __slots__ = (
+        "_backlog",
         "_clock",
-        "_collected",
-        "_collected_at",
-        "_collected_weight",
         "_decoder",
+        "_decoder_of",
         "_decoding",
         "_deliver",
         "_events",
@@ -77,13 +73,10 @@ class AttemptReader:
         "_redactor",
         "_send",
         "_since_turn",
-        "_splice",
         "_stage",
         "_times",
-        "_tokens",
         "_wall",
         "_watchdog",
-        "ask",
         "completion",
         "demands",
         "failure",
@@ -91,15 +84,19 @@ class AttemptReader:
         "paused",
         "request",
         "resent",
+        "splice",
+        "start",
         "status",
         "stricter",
+        "tokens",
     )
 
     def __init__(
         self,
-        ask: StartAttempt,
+        start: StartAttempt,
         request: Request,
         send: Callable[[Callable[[], None]], Awaitable[Exchange]],
+        decoder_of: Callable[[Mapping[str, str], Demands], AnswerDecoder],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -108,7 +105,7 @@ class AttemptReader:
         redactor: Redactor,
         splice: SeamJoiner | None = None,
     ) -> None:
-        self.ask = ask
+        self.start = start
         self.request = request
         self.failure: Failure | None = None
         """The failure of an attempt that has ended, without keys and without the prompt."""
@@ -118,30 +115,31 @@ class AttemptReader:
         self.resent = 0
         """How often the request was sent again."""
         self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
+        self._decoder_of = decoder_of
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
         self._redactor = redactor
-        self._splice = splice
-        self._times = times = Deadlines(ask, total_counts=total_counts)
+        self.splice = splice
+        """Joins a continuation with the delivered text; None for other attempts."""
+        self._backlog = Backlog()
+        self._times = times = Deadlines(start, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
         self._stage = Stage.NEW
         self._events: deque[Event] = deque()
         self._decoder: AnswerDecoder | None = None
-        self._tokens = 0
+        self.tokens = 0
+        """The number of decoded chunks with tokens, including reasoning and tool calls."""
         self._since_turn = 0
         self._exchange: Exchange | None = None
         self._watchdog: Watchdog | None = None
-        self._last_bytes_at = ask.permit.started
-        self._collected: deque[bytes] = deque()
-        self._collected_weight = 0
-        self._collected_at = 0.0
+        self._last_bytes_at = start.permit.started
         self._own_words: Failure | None = None
         """The failure of a missed deadline: no server has a part in its message."""
         self._decoding = asyncio.Lock()
         self._look_task: asyncio.Task[None] | None = None
-        self.demands = request.demands(ask.candidate)
+        self.demands = request.demands(start.candidate)
         """The request's demands on this answer."""
         self.stricter: Form | None = None
         """The form of history that the model may accept, after a refusal that names a part of the history."""
@@ -191,7 +189,7 @@ class AttemptReader:
         """Close the connection, unless the body was read to its end."""
         if self.completion is None and self.failure is None:  # else that was done at its end, after which nothing comes
             self._clean_names()
-        self._collected.clear()
+        self._backlog.parts.clear()
         if self._decoder is not None:
             self._decoder.forget()
         watchdog, self._watchdog = self._watchdog, None
@@ -220,8 +218,8 @@ class AttemptReader:
         """The text that the caller has; in a call that is not streamed, all text that has come."""
         if self._decoder is None:
             return ""
-        while self._collected and not self._decoding.locked() and not self._ended:
-            self._feed(self._decoder, self._collected.popleft(), self._last_bytes_at)
+        while self._backlog.parts and not self._decoding.locked() and not self._ended:
+            self._feed(self._decoder, self._backlog.take(), self._last_bytes_at)
         return self._decoder.text
 
     def delivered(self) -> tuple[str, int]:
@@ -233,11 +231,6 @@ class AttemptReader:
     def body(self) -> Json | None:
         """The complete body, whatever the verdict on it; None before the verdict."""
         return None if self._decoder is None else self._decoder.body
-
-    @property
-    def tokens(self) -> int:
-        """The number of decoded chunks with tokens, including reasoning and tool calls."""
-        return self._tokens
 
     @property
     def usage(self) -> object:
@@ -252,11 +245,6 @@ class AttemptReader:
             None if self._decoder is None else self._decoder.assembler.generation_id
         )
         return None if said is None else self._redactor.literally(said)
-
-    @property
-    def splice(self) -> SeamJoiner | None:
-        """Joins a continuation with the delivered text; None for other attempts."""
-        return self._splice
 
     # The request
 
@@ -279,20 +267,7 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
-                request, own = self.request, self.ask.candidate.params
-                self._decoder = AnswerDecoder(
-                    exchange.headers,
-                    streams=self.ask.candidate.streams,
-                    deliver=self._deliver,
-                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
-                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
-                    model=self.ask.candidate.model,
-                    demands=self.demands,
-                    offered=partial(request.offered, self.ask.candidate, self.ask.form),
-                    prepare=partial(request.deliver, candidate=self.ask.candidate, form=self.ask.form),
-                    splice=self._splice,
-                )
+                self._decoder = self._decoder_of(exchange.headers, self.demands)
         finally:
             watchdog.rest()
 
@@ -321,7 +296,7 @@ class AttemptReader:
             body.clear()
         finally:
             watchdog.rest()
-        model = self.ask.candidate.model
+        model = self.start.candidate.model
         failure = from_response(exchange.status, self.headers, bytes(body), now=self._wall(), model=model)
         self._events.append(Ended(failure))
 
@@ -332,7 +307,7 @@ class AttemptReader:
         watchdog, exchange, decoder = self._watchdog, self._exchange, self._decoder
         if watchdog is None or exchange is None or decoder is None:
             raise RuntimeError("the attempt was closed")
-        events = self._events
+        events, backlog = self._events, self._backlog
         watchdog.watch()
         try:
             while not events:
@@ -344,10 +319,12 @@ class AttemptReader:
                     await self._catch_up()
                     if not self._ended:
                         events += decoder.end(self._wall())
-                elif self._stage is _COLLECTING:
-                    if self._collect(data, watchdog):
+                elif self._stage is _COLLECTING or (size := weight(data)) > SLICE_BYTES:
+                    self._last_bytes_at = now = self._clock()
+                    watchdog.moved = watchdog.moved or not backlog.parts
+                    if backlog.add(data, now) or self._stage is not _COLLECTING:
                         await self._catch_up()
-                elif (size := weight(data)) <= SLICE_BYTES:
+                else:
                     self._last_bytes_at = now = self._clock()
                     self._feed(decoder, data, now)
                     self._since_turn += size
@@ -356,9 +333,6 @@ class AttemptReader:
                         if now >= self._due():  # the watchdog grants late bytes some turns of the loop
                             self._missed()
                         await asyncio.sleep(0)
-                else:
-                    self._collect(data, watchdog)
-                    await self._catch_up()
         except TransportError as error:
             watchdog.rest()
             await self._catch_up()
@@ -375,8 +349,8 @@ class AttemptReader:
         """Decode bytes that came at `at`, and record their events."""
         events = decoder.feed(data, self._wall())
         times = self._times
-        if decoder.tokens != self._tokens:
-            self._tokens = decoder.tokens
+        if decoder.tokens != self.tokens:
+            self.tokens = decoder.tokens
             if decoder.begun and times.first_token_at is None:
                 self._first_token(at, decoder)
             else:
@@ -394,37 +368,20 @@ class AttemptReader:
         self._times.first_token(at)
         if not self._deliver and decoder.state is not State.BODY:
             self._stage = Stage.COLLECTING
-        if self._watchdog is not None and self.ask.stall < self._times.ask.first_token_by - at:
+        if self._watchdog is not None and self.start.stall < self._times.start.first_token_by - at:
             self._watchdog.moved = True
 
     # Bytes of a call that is not streamed are collected, and decoded together
 
-    def _collect(self, data: bytes, watchdog: Watchdog) -> bool:
-        """Collect bytes. Returns whether they should be decoded now."""
-        now = self._last_bytes_at = self._clock()
-        if self._collected:
-            self._collected.append(data)
-        else:
-            self._collected_at = now
-            self._collected.append(data)
-            watchdog.moved = True
-        self._collected_weight += weight(data)
-        return (
-            self._collected_weight > MAX_UNREAD_BYTES
-            or now - self._collected_at >= LOOK_SECONDS
-            or data.endswith(_DONE_LINE)
-        )
-
     async def _catch_up(self) -> None:
         """Decode the collected bytes in slices, between which other tasks run. Only the call's deadline ends this."""
-        decoder, collected = self._decoder, self._collected
-        if decoder is None or not collected:
+        decoder, backlog = self._decoder, self._backlog
+        if decoder is None or not backlog.parts:
             return
         begun = False
         async with self._decoding:  # the reader and `_look` exclude each other
-            while collected and not self._ended:
-                data = self._joined()
-                for part in slices(data):
+            while backlog.parts and not self._ended:
+                for part in slices(backlog.take()):
                     if begun:
                         await asyncio.sleep(0)
                         if self._times.total_passed(self._clock()):
@@ -434,21 +391,8 @@ class AttemptReader:
                     self._feed(decoder, part, self._last_bytes_at)
                     if self._ended:
                         break
-            self._collected_weight = 0
         if self._watchdog is not None:
             self._watchdog.moved = True
-
-    def _joined(self) -> bytes:
-        """The next collected bytes, joined: about `SLICE_BYTES`."""
-        collected = self._collected
-        data = collected.popleft()
-        if not collected or len(data) >= SLICE_BYTES:
-            return data
-        parts, size = [data], len(data)
-        while collected and size < SLICE_BYTES:
-            parts.append(collected.popleft())
-            size += len(parts[-1])
-        return b"".join(parts)
 
     # Deadlines
 
@@ -462,13 +406,13 @@ class AttemptReader:
         if self._ended:
             return self._clock()
         due = self._times.due()
-        return min(due, self._collected_at + LOOK_SECONDS) if self._collected else due
+        return min(due, self._backlog.since + LOOK_SECONDS) if self._backlog.parts else due
 
     def _look(self) -> bool:
         """At a deadline: whether collected bytes are decoded first, in a task beside the reader."""
         if self._decoding.locked():
             return True
-        if not self._collected or self._ended:
+        if not self._backlog.parts or self._ended:
             return False
         self._look_task = asyncio.get_running_loop().create_task(self._catch_up_beside())
         return True
@@ -508,7 +452,7 @@ class AttemptReader:
         self.completion = ended.completion
         failure = ended.failure
         if failure is not None:
-            self.stricter = self.request.stricter(self.ask.candidate, self.ask.form, failure)
+            self.stricter = self.request.stricter(self.start.candidate, self.start.form, failure)
         self._clean_names()
         if failure is None or failure is self._own_words:
             self.failure = failure

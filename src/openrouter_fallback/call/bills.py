@@ -49,24 +49,24 @@ class Bills:
     ) -> None:
         self.fetch = fetch
         self._spawn = spawn
-        self._sleep = sleep
-        self._pending: set[Future[None]] = set()
+        self.sleep = sleep
+        self.pending: set[Future[None]] = set()
         self._process = os.getpid()
 
     def look_up(self, wire: Destination, generation: str | None, booking: Booking) -> None:
         """Look up a generation's cost later, and correct its booking. `wire`: its destination. Raises nothing."""
         if self._process != os.getpid():  # a forked child: the look-ups are the parent's
-            self._pending, self._process = set(), os.getpid()
-        if generation is None or not _GENERATION_ID.fullmatch(generation) or len(self._pending) >= MOST_LOOKS:
+            self.pending, self._process = set(), os.getpid()
+        if generation is None or not _GENERATION_ID.fullmatch(generation) or len(self.pending) >= MOST_LOOKS:
             return
-        looks = self._spawn(_look(weakref.ref(self), wire.generation(generation), booking, self._sleep))
+        looks = self._spawn(_look(weakref.ref(self), wire.generation(generation), booking, self.sleep))
         if looks is not None:
-            self._pending.add(looks)
-            looks.add_done_callback(self._pending.discard)
+            self.pending.add(looks)
+            looks.add_done_callback(self.pending.discard)
 
     def close(self) -> None:
         """Stop the look-ups; the estimates stay."""
-        for looks in list(self._pending):
+        for looks in list(self.pending):
             looks.cancel()
 
 

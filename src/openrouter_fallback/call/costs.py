@@ -42,34 +42,34 @@ class CallCosts:
         """The plan without the candidates that the spend limits exclude. Raises `SpendLimitError` if none is left."""
         if not self.limited:
             return plan
-        offers = [(one, self._reservation.offer(one.info, one.params)) for one in plan.candidates]
-        kept = tuple(one for one, found in offers if isinstance(found, Quote))
-        refused = [(one, found) for one, found in offers if isinstance(found, Unaffordable)]
+        quotes = [(one, self._reservation.quote(one.info, one.params)) for one in plan.candidates]
+        kept = tuple(one for one, found in quotes if isinstance(found, Quote))
+        refused = [(one, found) for one, found in quotes if isinstance(found, Unaffordable)]
         beyond = [Skipped(one.key, found.reason) for one, found in refused]
         self._priceless = any(found.priceless for _, found in refused)
         if not kept and beyond:
             raise self.error((*beyond, *plan.excluded))
         return replace(plan, candidates=kept, excluded=(*plan.excluded, *beyond))
 
-    def withheld(self, ask: StartAttempt, outcome: Outcome) -> str | None:
+    def withheld(self, start: StartAttempt, outcome: Outcome) -> str | None:
         """Reserve the highest cost of a request. Returns why the request must not be sent, or None.
 
         A request that continues the delivered text sends that text, too.
         """
         if not self.limited:
             return None
-        candidate = ask.candidate
-        delivered = (outcome.text, outcome.written) if ask.way is not None else ("", 0)
-        why = self._reservation.hold(ask.number, candidate.info, candidate.params, *delivered)
+        candidate = start.candidate
+        delivered = (outcome.text, outcome.written) if start.way is not None else ("", 0)
+        why = self._reservation.hold(start.number, candidate.info, candidate.params, *delivered)
         if why is None:
             return None
         self.refused, self._priceless = True, self._priceless or why.priceless
         return why.reason
 
-    def longest(self, ask: StartAttempt) -> int | None:
+    def longest(self, start: StartAttempt) -> int | None:
         """The longest answer in tokens that the spend limits and the account allow; None: as the caller says."""
-        bounds = [bound for bound in (self._reservation.bounds.get(ask.number), ask.max_tokens) if bound is not None]
-        return min(bounds, default=None)
+        bounds = self._reservation.bounds.get(start.number), start.max_tokens
+        return min((bound for bound in bounds if bound is not None), default=None)
 
     def error(self, skipped: Sequence[Skipped]) -> FallbackError:
         """The error of a call whose `skipped` models all exceed a spend limit, or are skipped for another reason."""
@@ -106,8 +106,8 @@ class CallCosts:
         if not (self.limited and was_cut(reader, failure)):
             reservation.settle(number, usd, estimated=estimated)
             return
-        ask, runtime = reader.ask, self._runtime
-        seconds, candidate = now - ask.permit.started, ask.candidate
+        start, runtime = reader.start, self._runtime
+        seconds, candidate = now - start.permit.started, start.candidate
         booked = reservation.settle_cut(number, usd, candidate.info, candidate.params, seconds)
         if candidate.target.endpoint == OPENROUTER and runtime.bills is not None:
             destination, generation = self._call.destination(candidate), figures.name(reader.generation_id)

@@ -1,109 +1,89 @@
-"""Work that outlives its call: overtaken probes that run on, and requests for the lease of a probe.
-
-The work ends with its client or its event loop at the latest.
-"""
+"""An overtaken probe that runs on without its call, with its connection slot and its reserved cost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from ..answer.decoder import Ended, FirstToken
 from ..decision.detached import DetachedProbe
 from .attempt import AttemptReader
-from .steps import Event, OutOfTime, ResponseStarted
+from .costs import CallCosts
+from .steps import OVERTAKEN, Event, OutOfTime, ResponseStarted
+from .summary import cost_of
 
 
-class Background:
-    """The tasks of one client that no call waits for."""
+class DetachedAttempt:
+    """Reads a detached probe until its verdict, then closes and settles it. The next call reports the outcome.
 
-    __slots__ = ("_tasks",)
+    `pending`: the task of its next event, if one was under way; `give_back` gives back its connection slot.
+    """
 
-    def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], Callable[[], None]] = {}
+    __slots__ = ("_clock", "_costs", "_give_back", "_pending", "_probe", "_reader")
 
-    def __len__(self) -> int:
-        return len(self._tasks)
+    def __init__(
+        self,
+        probe: DetachedProbe,
+        reader: AttemptReader,
+        pending: asyncio.Task[Event] | None,
+        costs: CallCosts,
+        give_back: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._probe = probe
+        self._reader = reader
+        self._pending = pending
+        self._costs = costs
+        self._give_back = give_back
+        self._clock = clock
 
-    def start(self, work: Coroutine[Any, Any, None], forsake: Callable[[], None] = lambda: None) -> asyncio.Task[None]:
-        """Run `work` on the running loop until it ends, or until `aclose` on that loop.
-
-        `forsake` releases what `work` holds if the loop was closed before `work` could.
-        """
-        task = asyncio.get_running_loop().create_task(work)
-        # A loop that is closed without cancelling its tasks would log a warning about this task.
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self._tasks[task] = forsake
-        task.add_done_callback(lambda task: self._tasks.pop(task, None))
-        return task
-
-    async def done(self) -> None:
-        """Wait for the tasks of the running loop."""
-        loop = asyncio.get_running_loop()
-        if tasks := [task for task in list(self._tasks) if task.get_loop() is loop]:
-            await asyncio.wait(tasks)
+    async def run(self) -> None:
+        """Read events until the probe's verdict."""
+        probe, clock = self._probe, self._clock
+        try:
+            try:
+                async with asyncio.timeout(max(0.0, probe.until - clock())):
+                    while not probe.over:
+                        pending, self._pending = self._pending, None
+                        self._tell(await (self._reader.next() if pending is None else pending))
+            except TimeoutError:
+                probe.expired(clock())
+        except GeneratorExit:  # the loop is gone: nothing can be awaited
+            self.forsake()
+            raise
+        except BaseException:
+            probe.dropped()
+            await self._close()
+            raise
+        await self._close()
 
     def forsake(self) -> None:
-        """Release what the tasks of closed loops held."""
-        for task in [task for task in list(self._tasks) if task.get_loop().is_closed()]:
-            self._tasks.pop(task, lambda: None)()
+        """The loop was closed before the verdict: release what the attempt holds."""
+        self._probe.dropped()
+        self._settle()
 
-    async def aclose(self) -> None:
-        """Cancel the tasks of the running loop, and wait until they have closed what they hold."""
-        self.forsake()
-        loop = asyncio.get_running_loop()
-        tasks = [task for task in list(self._tasks) if task.get_loop() is loop]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-
-async def run_on(
-    probe: DetachedProbe,
-    reading: AttemptReader,
-    pending: asyncio.Task[Event] | None,
-    clock: Callable[[], float],
-    settle: Callable[[], None],
-) -> None:
-    """Read a detached probe until its verdict, then close it and `settle` it; the next call reports the outcome."""
-    try:
+    async def _close(self) -> None:
         try:
-            async with asyncio.timeout(max(0.0, probe.until - clock())):
-                while not probe.over:
-                    event = await (reading.next() if pending is None else pending)
-                    pending = None
-                    _tell(probe, event, clock())
-        except TimeoutError:
-            probe.expired(clock())
-    except GeneratorExit:  # the loop is gone: nothing can be awaited
-        probe.dropped()
-        settle()
-        raise
-    except BaseException:
-        probe.dropped()
-        await _close(reading, settle)
-        raise
-    await _close(reading, settle)
+            await self._reader.aclose()
+        finally:
+            self._settle()
 
+    def _settle(self) -> None:
+        number, reader = self._probe.number, self._reader
+        if self._costs.attach(number):
+            self._costs.settle(number, reader, reader.failure or OVERTAKEN, self._clock(), *cost_of(reader))
+            self._give_back()
 
-async def _close(reading: AttemptReader, settle: Callable[[], None]) -> None:
-    try:
-        await reading.aclose()
-    finally:
-        settle()
-
-
-def _tell(probe: DetachedProbe, event: Event, now: float) -> None:
-    if isinstance(event, ResponseStarted):
-        probe.reached(now)
-    elif isinstance(event, FirstToken):
-        probe.answered(now)
-    elif isinstance(event, OutOfTime):
-        probe.undecided()
-    elif isinstance(event, Ended):
-        if event.failure is None:
+    def _tell(self, event: Event) -> None:
+        probe, now = self._probe, self._clock()
+        if isinstance(event, ResponseStarted):
+            probe.reached(now)
+        elif isinstance(event, FirstToken):
             probe.answered(now)
-        else:
-            probe.failed(event.failure, now)
+        elif isinstance(event, OutOfTime):
+            probe.undecided()
+        elif isinstance(event, Ended):
+            if event.failure is None:
+                probe.answered(now)
+            else:
+                probe.failed(event.failure, now)

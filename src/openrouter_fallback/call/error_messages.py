@@ -28,6 +28,7 @@ from ..spending.quotes import dollars
 
 STATUS_PAGE = "https://status.openrouter.ai"
 _SHOWN = 12
+_NAMED = 3
 _OVER_BUDGET = (
     "The retry budget is exhausted: too many requests of the last 10 s were retries, so no model was called again."
 )
@@ -174,10 +175,14 @@ def _words(failure: Failure | None) -> str:
 
 
 def _table(attempts: Sequence[Attempt], skipped: Sequence[Skipped]) -> list[str]:
-    """A line for each model that was called or skipped. Equal failures of a model are one line with their number."""
+    """A line for each model that was called or skipped. Equal failures are one line with their number.
+
+    A failed connection is the endpoint's: one line for all its models.
+    """
     alike: dict[tuple[object, ...], list[Attempt]] = {}
     for attempt in attempts:
-        alike.setdefault((attempt.model, attempt.kind, attempt.status, attempt.message), []).append(attempt)
+        whose = attempt.endpoint if attempt.kind is _K.CONNECTION else attempt.model
+        alike.setdefault((whose, attempt.kind, attempt.status, attempt.message), []).append(attempt)
     lines = [_attempts(group) for group in [*alike.values()][:_SHOWN]]
     if len(alike) > _SHOWN:
         lines.append(f"  ... and {sum(map(len, [*alike.values()][_SHOWN:]))} more attempts")
@@ -193,7 +198,9 @@ def _attempts(alike: Sequence[Attempt]) -> str:
     status = f" {first.status}" if first.status is not None and first.kind is not None else ""
     times = f", {len(alike)} times" if len(alike) > 1 else ""
     what = f"{first.kind or 'answered'}{status} after {seconds:.2f} s{times}"
-    return f"  {first.model}: {what}: {first.message}".rstrip(": ")
+    models = list(dict.fromkeys(attempt.model for attempt in alike))
+    more = f" and {len(models) - _NAMED} more" if len(models) > _NAMED else ""
+    return f"  {', '.join(models[:_NAMED])}{more}: {what}: {first.message}".rstrip(": ")
 
 
 def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:

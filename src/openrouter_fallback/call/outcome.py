@@ -57,7 +57,7 @@ class Outcome:
         """The delivered text of failed attempts."""
         self.seams: list[Seam] = []
         self.resort: tuple[AttemptReader, int] | None = None
-        """The last answer that missed a demand of the request, and its place in `attempts`."""
+        """The last answer that missed a demand of the request, and its index in `attempts`."""
         self._runtime = runtime
         self._call = call
         self._author = ""
@@ -93,7 +93,7 @@ class Outcome:
         now = self._runtime.clock()
         completion.attempts = (*self.attempts, attempt_of(reader, None, now, *cost_of(reader)))
         limits = self._call.limits
-        left = reader.ask.total_by - now if limits.wall_clock else limits.total
+        left = reader.start.total_by - now if limits.wall_clock else limits.total
         try:
             async with asyncio.timeout(max(0.0, left)) as deadline:
                 taken = await self._call.host.call(accept, completion)
@@ -109,7 +109,7 @@ class Outcome:
         """Record the seam, once a continuation has joined the delivered text."""
         splice = reader.splice
         if splice is not None and ended.joined and (reader.said or ended.completion is not None):
-            key = reader.ask.candidate.key
+            key = reader.start.candidate.key
             self.seams.append(Seam(len(self.text), self._author, key, splice.how, splice.dropped))
 
     def cut(self, reader: AttemptReader) -> None:
@@ -117,7 +117,7 @@ class Outcome:
         text, said = reader.delivered()
         self._partial = self.text = self.text + text
         if said:
-            self._author = reader.ask.candidate.key
+            self._author = reader.start.candidate.key
             self._spent.append((reader.usage, written_tokens(text, said)))
 
     def out_of_time(self, reader: AttemptReader) -> None:
@@ -134,7 +134,7 @@ class Outcome:
         completion.seams = tuple(self.seams)
         self._answering = reader
         self.completion = completion
-        key, message = reader.ask.candidate.key, completion.message
+        key, message = reader.start.candidate.key, completion.message
         if "tool_calls" in message or "reasoning_details" in message:
             runtime.delivered.add(message, key)
         session = call.request.session(runtime.stick_to)
@@ -160,8 +160,8 @@ class Outcome:
         """No answer has met the request's demands: the last one is the answer, as it is. Returns its pieces."""
         if self.resort is None:
             raise RuntimeError("no attempt has given an answer")
-        reader, place = self.resort
-        failure, attempt = reader.failure, self.attempts.pop(place)
+        reader, index = self.resort
+        failure, attempt = reader.failure, self.attempts.pop(index)
         said = failure.message if failure is not None else ""
         completion = reader.settle().completion
         if completion is None:

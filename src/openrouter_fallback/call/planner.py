@@ -114,7 +114,7 @@ class Planner:
         route = self.router.route(choice, now, accounts, request.needs, first, missing)
         keyless = [key for key in route.candidates if self.config.split(key)[0] in missing]
         asked = tuple(key for key in route.candidates if key not in keyless)
-        timing = Timeouts(self.limits(None, None, None, deliver=False), request.facts, self.runtime.health)
+        timing = Timeouts(self.limits(None, None, None, deliver=False), request.traits, self.runtime.health)
         learnt = {candidate.key: timing.learnt(candidate, now) for candidate in candidates}
         return replace(
             route,

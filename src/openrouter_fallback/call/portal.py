@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ..errors import LocalError
 from ..events import Event, Events
+from ..forks import renew_in_child
 from ..results import Piece
 
 T = TypeVar("T")
@@ -74,54 +75,53 @@ class Portal:
         return threading.current_thread() is self._thread
 
 
-_lock = threading.Lock()
-_portal: Portal | None = None
-# Never read. Keeps the parent's portals from being garbage-collected in the child.
-_inherited: list[Portal] = []
+class _Portals:
+    """The portal of this process, started on first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._own: Portal | None = None
+        self._inherited: list[Portal] = []
+        """Never read. Keeps the parent's portals from being garbage-collected in the child."""
+        renew_in_child(self)
+        atexit.register(self._close)
+
+    def portal(self) -> Portal:
+        """The process's portal."""
+        if self._own is None:
+            with self._lock:
+                if self._own is None:
+                    self._own = Portal()
+        return self._own
+
+    def portal_at_hand(self) -> Portal | None:
+        """The process's portal; None while the portal is starting, for instance further up in this thread's stack.
+
+        For code that may run during a garbage collection.
+        """
+        if self._own is None and self._lock.acquire(blocking=False):
+            try:
+                self._own = self._own or Portal()
+            except RuntimeError:  # no thread can be started
+                return None
+            finally:
+                self._lock.release()
+        return self._own
+
+    def after_fork(self) -> None:
+        """In a forked child: its portal is not the parent's, whose connections it must not close."""
+        self._lock = threading.Lock()
+        if self._own is not None:
+            self._inherited.append(self._own)
+            self._own = None
+
+    def _close(self) -> None:
+        if self._own is not None and self._own.process == os.getpid():
+            self._own.close()
 
 
-def portal() -> Portal:
-    """The process's portal."""
-    global _portal
-    if _portal is None:
-        with _lock:
-            if _portal is None:
-                _portal = Portal()
-    return _portal
-
-
-def portal_at_hand() -> Portal | None:
-    """The process's portal; None while the portal is starting, for instance further up in this thread's stack.
-
-    For code that may run during a garbage collection.
-    """
-    global _portal
-    if _portal is None and _lock.acquire(blocking=False):
-        try:
-            _portal = _portal or Portal()
-        except RuntimeError:  # no thread can be started
-            return None
-        finally:
-            _lock.release()
-    return _portal
-
-
-def _after_fork() -> None:
-    global _portal, _lock
-    _lock = threading.Lock()
-    if _portal is not None:
-        _inherited.append(_portal)
-        _portal = None
-
-
-@atexit.register
-def _close_portal() -> None:
-    if _portal is not None and _portal.process == os.getpid():
-        _portal.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_portals = _Portals()
+portal, portal_at_hand = _portals.portal, _portals.portal_at_hand
 
 
 class SyncBridge:

@@ -22,33 +22,33 @@ class Race:
     caller's task. An attempt stays until the driver takes, detaches or closes it, also after it was overtaken.
     """
 
-    __slots__ = ("_readings", "_tasks", "alone")
+    __slots__ = ("_readers", "_tasks", "alone")
 
     def __init__(self) -> None:
-        self._readings: dict[int, AttemptReader] = {}
+        self._readers: dict[int, AttemptReader] = {}
         self._tasks: dict[int, asyncio.Task[Event]] = {}
         self.alone: AttemptReader | None = None
         """The only attempt, if it can be read without its own task."""
 
     def __len__(self) -> int:
-        return len(self._readings)
+        return len(self._readers)
 
     @property
-    def readings(self) -> list[AttemptReader]:
+    def readers(self) -> list[AttemptReader]:
         """All attempts in the order of their start."""
-        return list(self._readings.values())
+        return list(self._readers.values())
 
     def _count(self) -> None:
-        alone = len(self._readings) == 1 and not self._tasks
-        self.alone = next(iter(self._readings.values())) if alone else None
+        alone = len(self._readers) == 1 and not self._tasks
+        self.alone = next(iter(self._readers.values())) if alone else None
 
-    def start(self, number: int, reading: AttemptReader) -> None:
+    def start(self, number: int, reader: AttemptReader) -> None:
         """Add an attempt; it sends its request when it is first read."""
-        self._readings[number] = reading
+        self._readers[number] = reader
         self._count()
 
     def __getitem__(self, number: int) -> AttemptReader:
-        return self._readings[number]
+        return self._readers[number]
 
     async def next(
         self, tell: Tell, seconds: float | None = None, until: asyncio.Task[None] | None = None
@@ -57,11 +57,11 @@ class Race:
 
         An event that shows an answer comes before a failure.
         """
-        readings, tasks = self._readings, self._tasks
+        readers, tasks = self._readers, self._tasks
         loop = asyncio.get_running_loop()
-        for number, reading in readings.items():
+        for number, reader in readers.items():
             if number not in tasks:
-                tasks[number] = loop.create_task(_read(number, reading, tell))
+                tasks[number] = loop.create_task(_read(number, reader, tell))
         self.alone = None
         watched = tasks.values() if until is None else (*tasks.values(), until)
         await _first(loop, watched, seconds)
@@ -75,9 +75,9 @@ class Race:
 
     def take(self, number: int) -> AttemptReader:
         """Remove an attempt; the caller closes the attempt."""
-        reading = self._readings.pop(number)
+        reader = self._readers.pop(number)
         self._count()
-        return reading
+        return reader
 
     def detach(self, number: int) -> tuple[AttemptReader, asyncio.Task[Event] | None]:
         """Remove an attempt that is read elsewhere; returns the attempt and the task of its next event, if any."""
@@ -86,22 +86,22 @@ class Race:
 
     async def close(self, *numbers: int) -> None:
         """Cancel these attempts, or all, and close their connections."""
-        gone = numbers or tuple(self._readings)
-        readings = [self._readings.pop(number) for number in gone if number in self._readings]
+        gone = numbers or tuple(self._readers)
+        readers = [self._readers.pop(number) for number in gone if number in self._readers]
         tasks = [self._tasks.pop(number) for number in gone if number in self._tasks]
         self._count()
         for task in tasks:
             task.cancel()
         async with AsyncExitStack() as closing:  # closes each one, even if another one raises
-            for reading in reversed(readings):
-                closing.push_async_callback(reading.aclose)
+            for reader in reversed(readers):
+                closing.push_async_callback(reader.aclose)
             if tasks:
                 await asyncio.wait(tasks)
 
 
-async def _read(number: int, reading: AttemptReader, tell: Tell) -> Event:
+async def _read(number: int, reader: AttemptReader, tell: Tell) -> Event:
     """The next event that `tell` does not handle."""
-    while tell(number, event := await reading.next()):
+    while tell(number, event := await reader.next()):
         pass
     return event
 

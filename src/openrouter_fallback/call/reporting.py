@@ -20,7 +20,7 @@ class Reporter:
     __slots__ = ("_call", "_failed", "_host", "_observed", "_outcome", "_runtime", "number", "streamed")
 
     def __init__(self, runtime: Runtime, call: Call, outcome: Outcome, *, streamed: bool) -> None:
-        self.number = runtime.number()
+        self.number = next(runtime.numbers)
         """The number of the call in its client."""
         self.streamed = streamed
         self._runtime = runtime
@@ -52,17 +52,17 @@ class Reporter:
         if self._heard:
             self._emit(CallStarted(self.number, tuple(candidate.key for candidate in plan.candidates)))
 
-    def attempt_started(self, ask: StartAttempt, beside: StartAttempt | None) -> None:
+    def attempt_started(self, start: StartAttempt, beside: StartAttempt | None) -> None:
         """An attempt starts, `beside` another one that gave no token yet (None: alone)."""
         if self._failed is not None:
-            self.goes_on(ask)
+            self.goes_on(start)
         self.breakers()
         if self._heard:
-            key = ask.candidate.key
+            key = start.candidate.key
             if beside is not None:
                 seconds = self._runtime.clock() - beside.permit.started
                 self._emit(Hedged(self.number, beside.candidate.key, key, seconds))
-            self._emit(AttemptStarted(self.number, key, ask.number, ask.permit.probe))
+            self._emit(AttemptStarted(self.number, key, start.number, start.permit.probe))
 
     def attempt_ended(self, number: int, attempt: Attempt) -> None:
         """An attempt has ended."""
@@ -71,21 +71,21 @@ class Reporter:
         if self._heard:
             self._emit(AttemptEnded(self.number, number, attempt))
 
-    def failed(self, ask: StartAttempt, failure: Failure) -> None:
+    def failed(self, start: StartAttempt, failure: Failure) -> None:
         """An attempt has failed: the next attempt of another model reports a failover."""
-        self._failed = ask.candidate, failure
+        self._failed = start.candidate, failure
         gone = failure.kind is FailureKind.NOT_FOUND and not failure.harmless
-        if gone and not (ask.ignore or ask.candidate.max_price):
-            self._runtime.not_found(ask.candidate)
+        if gone and not (start.ignore or start.candidate.max_price):
+            self._runtime.not_found(start.candidate)
 
-    def goes_on(self, ask: StartAttempt) -> None:
+    def goes_on(self, start: StartAttempt) -> None:
         """The call goes on with this attempt, after a failure or without one."""
         failed, self._failed = self._failed, None
-        if failed is None or failed[0].key == ask.candidate.key:
+        if failed is None or failed[0].key == start.candidate.key:
             return
         candidate, failure = failed
         seconds = self._outcome.attempts[-1].seconds
-        event = FailedOver(self.number, candidate.key, ask.candidate.key, failure.kind, failure.status, seconds)
+        event = FailedOver(self.number, candidate.key, start.candidate.key, failure.kind, failure.status, seconds)
         self._runtime.lines.failed_over(event, candidate.target.endpoint)
         self._emit(event)
 

@@ -1,41 +1,38 @@
 """Drives one call over real connections: carries out the commands of its `Steps`, and passes on attempts' events.
 
 The runner starts, waits for and closes attempts. `Steps` and its machine decide; `AttemptReader` reads one attempt's
-response. What the call holds has four homes: `ConnectionSlots`, `CallCosts`, `Outcome` (attempts, delivered text,
-answer) and `Reporter` (events and log lines).
+response, and `Sender` makes that reader. What the call holds has four homes: `ConnectionSlots`, `CallCosts`, `Outcome`
+(attempts, delivered text, answer) and `Reporter` (events and log lines).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
-from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
+from ..answer.seam import only_by_prefill
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import FallbackError
 from ..failures.kinds import Failure, FailureKind
-from ..http.protocol import Exchange
-from ..request.request import Request
 from ..results import Piece
-from .attempt import AttemptReader
 from .costs import CallCosts
-from .detached import run_on
+from .detached import DetachedAttempt
 from .outcome import Outcome
 from .race import Race
 from .reporting import Reporter
 from .runtime import Call, Runtime
+from .sending import Sender
 from .slots import ConnectionSlots
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
 from .summary import attempt_of, cost_of
 
-_STAY = KeepWaiting()
+_KEEP_WAITING = KeepWaiting()
 _closing: set[asyncio.Task[None]] = set()
 
 
@@ -73,12 +70,13 @@ class CallRunner:
         self._deliver = deliver
         self._phase = Phase.NEW
         self._steps: Steps | None = None
-        self._command: Command = _STAY
+        self._command: Command = _KEEP_WAITING
         self._race = Race()
         self._slots = ConnectionSlots()
         self.outcome = Outcome(runtime, call)
         self._reporter = Reporter(runtime, call, self.outcome, streamed=deliver)
         self._costs = CallCosts(runtime, call)
+        self._sender = Sender(runtime, call, self.outcome, self._costs, deliver=deliver)
         self._held_at: float | None = None
         """The clock's time since which the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -151,7 +149,7 @@ class CallRunner:
                 case KeepWaiting():
                     alone = self._race.alone
                     if alone is not None and self._core.beside_at is None and self._leasing is None:
-                        number, event = alone.ask.number, await alone.next()
+                        number, event = alone.start.number, await alone.next()
                         if type(event) is Pieces:
                             return self._delivered(event.pieces)
                         command = await self._took(number, event)
@@ -184,7 +182,7 @@ class CallRunner:
             await self._probe(self._leasing)
         if told is None:
             at = self._core.beside_at
-            return _STAY if at is None or self._runtime.clock() < at else await self._beside()
+            return _KEEP_WAITING if at is None or self._runtime.clock() < at else await self._beside()
         number, event = told
         return event if isinstance(event, Pieces) else await self._took(number, event)
 
@@ -194,11 +192,11 @@ class CallRunner:
         if held and self._steps is not None:
             self._steps.paused(held)
             alone = self._race.alone
-            for reader in self._race.readings if alone is None else (alone,):
+            for reader in self._race.readers if alone is None else (alone,):
                 reader.paused(held)
 
     def _delivered(self, pieces: list[Piece]) -> list[Piece]:
-        self._command = _STAY
+        self._command = _KEEP_WAITING
         steps = self._steps
         if steps is not None and steps.delivery is not _TEXT:
             steps.deliver(pieces)
@@ -227,14 +225,14 @@ class CallRunner:
             outcome.plan = self._costs.affordable(outcome.plan)
         finally:  # so that observers see a start before every end
             self._reporter.call_started(outcome.plan)
-        slots = runtime.places()
+        slots = runtime.connection_slots()
         self._loop = asyncio.get_running_loop()
         await self._slots.take(slots, call.limits.total)
         now = runtime.clock()
         queued = now - outcome.started
         limits = call.limits if queued < 0.001 else replace(call.limits, total=max(0.0, call.limits.total - queued))
         candidates = outcome.plan.candidates
-        machine = Failover(candidates, runtime.policy, runtime.health, limits, call.request.facts, now, runtime.random)
+        machine = Failover(candidates, runtime.policy, runtime.health, limits, call.request.traits, now, runtime.random)
         self._steps = Steps(machine, self._note, lambda: only_by_prefill(outcome.text))
         if runtime.lease is not None:
             now = await self._ask_lease(runtime.lease(candidate.target for candidate in candidates), now)
@@ -260,57 +258,30 @@ class CallRunner:
             await asyncio.wait([leasing])
             self._still_open()
         self._leasing = None
-        ask = self._core.probe(self._runtime.clock(), place=self._slots.free)
-        if ask is not None:
+        start = self._core.probe(self._runtime.clock(), slot=self._slots.free)
+        if start is not None:
             await self._slots.one_more()
-            self._start(ask)
+            self._start(start)
 
     # Attempts
 
-    def _start(self, ask: StartAttempt) -> Command:
+    def _start(self, start: StartAttempt) -> Command:
         """Start an attempt, unless its cost exceeds a spend limit."""
-        why = self._costs.withheld(ask, self.outcome)
+        why = self._costs.withheld(start, self.outcome)
         if why is not None:
-            return self._core.withheld(ask.number, why, self._runtime.clock())
-        beside = self._race.readings[0].ask if ask.hedges and self._race else None
-        self._reporter.attempt_started(ask, beside)
-        self._race.start(ask.number, self._prepared(ask))
-        return _STAY
-
-    def _prepared(self, ask: StartAttempt) -> AttemptReader:
-        """The reader that carries out a `StartAttempt`."""
-        call, runtime = self._call, self._runtime
-        request, splice = call.request, None
-        if ask.way is not None:
-            text, written = self.outcome.text, self.outcome.written
-            request = request.continued(text, ask.way, written)
-            splice = SeamJoiner(text, trusted=ask.way is ask.candidate.continues is ContinuationMode.PREFILL)
-        return AttemptReader(
-            ask,
-            request,
-            partial(self._send, ask, request),
-            runtime.clock,
-            runtime.wall,
-            deliver=self._deliver,
-            total_counts=call.limits.wall_clock,
-            splice=splice,
-            redactor=call.redactor,
-        )
-
-    def _send(self, ask: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
-        """Send the request of an attempt."""
-        destination = self._call.destination(ask.candidate)
-        body = request.body(ask.candidate, ask.ignore, self._costs.longest(ask), ask.without, ask.form)
-        resend = request.facts.idempotent
-        return self._runtime.transport.open(destination.url, destination.headers, body, resend=resend, resent=resent)
+            return self._core.withheld(start.number, why, self._runtime.clock())
+        beside = self._race.readers[0].start if start.hedges and self._race else None
+        self._reporter.attempt_started(start, beside)
+        self._race.start(start.number, self._sender.reader(start))
+        return _KEEP_WAITING
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        ask = self._core.beside(self._runtime.clock(), place=self._slots.free)
-        if ask is None:
-            return _STAY
+        start = self._core.beside(self._runtime.clock(), slot=self._slots.free)
+        if start is None:
+            return _KEEP_WAITING
         await self._slots.one_more()
-        return ask
+        return start
 
     def _tell(self, number: int, event: AttemptEvent) -> bool:
         """Pass an event to the machine in the attempt's task, if the caller's task has nothing to do after it."""
@@ -353,27 +324,15 @@ class CallRunner:
 
     def _runs_on(self, number: int, now: float) -> bool:
         """Detach an overtaken probe, which runs on with its connection slot and its reserved cost."""
-        probe = self._core.detached(number)
+        probe = self._core.machine.detached(number)
         if probe is None:
             return False
-        costs = self._costs
-        costs.detach(number)
+        self._costs.detach(number)
         self._core.drop(number, RUNS_ON, now)
         reader, pending = self._race.detach(number)
-        give_back = self._slots.hand_over()
-
-        def settle() -> None:
-            if costs.attach(number):
-                failure = reader.failure or OVERTAKEN
-                costs.settle(number, reader, failure, self._runtime.clock(), *cost_of(reader))
-                give_back()
-
-        def forsake() -> None:
-            probe.dropped()
-            settle()
-
-        work = run_on(probe, reader, pending, self._runtime.clock, settle)
-        self._runtime.background.start(work, forsake)
+        clock = self._runtime.clock
+        attempt = DetachedAttempt(probe, reader, pending, self._costs, self._slots.hand_over(), clock)
+        self._runtime.background.start(attempt.run(), attempt.forsake)
         return True
 
     async def _close_all(self, why: Failure) -> None:
@@ -407,7 +366,7 @@ class CallRunner:
         if delivered:
             outcome.joined(reader, ended)
         if ended.failure is not None:
-            self._reporter.failed(reader.ask, ended.failure)
+            self._reporter.failed(reader.start, ended.failure)
             if delivered:
                 outcome.cut(reader)
         command = core.took(number, ended, now, stricter=reader.stricter)
@@ -417,7 +376,7 @@ class CallRunner:
         elif core.active:
             self._slots.keep(len(core.active))
             if isinstance(command, KeepWaiting):
-                self._reporter.goes_on(next(iter(core.active.values())).ask)
+                self._reporter.goes_on(next(iter(core.active.values())).start)
         return command
 
     async def _out_of_time(self, number: int) -> Command:

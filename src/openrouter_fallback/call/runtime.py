@@ -7,7 +7,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,8 +26,8 @@ from ..routes.candidate import Candidate, Plan
 from ..routes.sticking import Sticking
 from ..spending.ledger import Ledger
 from ..suggest import VERY_CLOSE, nearest
+from .background import Background
 from .bills import Bills
-from .detached import Background
 from .log import LogLines, breaker_event
 
 logger = logging.getLogger("openrouter_fallback")
@@ -90,8 +90,10 @@ class Runtime:
     """With shared health: requests the lease of the probe that a call to these models would make."""
     background: Background = field(default_factory=Background)
     """Tasks that run on after their calls."""
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _places: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """The numbers of the calls, from 1."""
+    slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(default_factory=dict)
+    """The connection slots of each loop on which calls were made."""
     sticking: Sticking = field(default_factory=lambda: Sticking(0.0))
     stick_to: str | None = None
     """What stays with the model after a failover: a `session`, a `thread` or nothing (None)."""
@@ -101,10 +103,6 @@ class Runtime:
     _unsaid: set[str] = field(default_factory=set)
     lines: LogLines = field(default_factory=LogLines)
     _left_out: set[tuple[str, str]] = field(default_factory=set)
-
-    def number(self) -> int:
-        """The next call's number, from 1."""
-        return next(self._numbers)
 
     def not_found(self, candidate: Candidate) -> None:
         """Note once for each id that it does not exist, and what may have been meant."""
@@ -140,17 +138,17 @@ class Runtime:
         """The known id that a non-existent id probably means."""
         return self._not_found.get(key)
 
-    def places(self) -> asyncio.Semaphore:
+    def connection_slots(self) -> asyncio.Semaphore:
         """The connection slots of the running loop. Calls queue for a slot before any of their deadlines runs."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise LocalError(_NO_LOOP) from None
-        places = self._places.get(loop)
-        if places is None:
+        slots = self.slots.get(loop)
+        if slots is None:
             self.background.forsake()
-            for old in list(self._places):
+            for old in list(self.slots):
                 if old.is_closed():
-                    self._places.pop(old, None)
-            places = self._places[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
-        return places
+                    self.slots.pop(old, None)
+            slots = self.slots[loop] = asyncio.Semaphore(MAX_CONNECTIONS)
+        return slots

@@ -1,6 +1,6 @@
 """The connection slots that one call holds: one for each request that it has sent and not ended.
 
-A loop has `MAX_CONNECTIONS` slots for all calls of a client (`Runtime.places`).
+A loop has `MAX_CONNECTIONS` slots for all calls of a client (`Runtime.connection_slots`).
 """
 
 from __future__ import annotations

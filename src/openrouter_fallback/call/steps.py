@@ -18,10 +18,10 @@ in virtual time. Only the core passes events to the machine of a call (`Failover
     OutOfTime                     the deadline of the whole call has passed
 
 States of an attempt: STARTED ──> ANSWERING ──> (ended), and from both to OVERTAKEN, once the machine no longer has it
-(`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. If `detached` returns a
-`DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not to this
-call. The core does not assume that a first token overtakes the others, or that a second attempt starts before it: the
-driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
+(`Failover.under_way`). `overtaken()` lists these: the driver closes them and calls `drop`. Where `Failover.detached`
+returns a `DetachedProbe`, the driver drops the attempt too, but continues to read it: its events go to that probe, not
+to this call. The core does not assume that a first token overtakes the others, or that a second attempt starts before
+it: the driver calls `beside` whenever `beside_at` has come, and waits for the events of all active attempts alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from typing import Final, Protocol
 
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
 from ..decision.commands import Command, Fail, KeepWaiting, StartAttempt
-from ..decision.detached import DetachedProbe
 from ..decision.failover import Failover
 from ..failures.kinds import Failure, FailureKind
 from ..request.handover import Form
@@ -42,7 +41,7 @@ from ..results import Piece
 TOO_LATE: Final = Failure(FailureKind.TIMED_OUT, "the call's deadline has passed")
 OVERTAKEN: Final = Failure(FailureKind.CANCELLED, "another model was faster")
 RUNS_ON: Final = Failure(FailureKind.CANCELLED, "another model was faster; the probe of this one runs on")
-_STAY: Final = KeepWaiting()
+_KEEP_WAITING: Final = KeepWaiting()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Noting(Protocol):
 class Active:
     """An attempt under way."""
 
-    ask: StartAttempt
+    start: StartAttempt
     progress: Progress = Progress.STARTED
 
 
@@ -124,21 +123,17 @@ class Steps:
         """A wait is over."""
         return self._obey(self.machine.woke(now))
 
-    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def beside(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """Start another attempt beside silent or slow ones, if the machine commands one and a slot is free."""
-        start = self.machine.beside(now, place=place)
-        self._obey(_STAY if start is None else start)
+        start = self.machine.beside(now, slot=slot)
+        self._obey(_KEEP_WAITING if start is None else start)
         return start
 
-    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def probe(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """This process may make a probe now: start the probe beside the active attempts, if the machine commands it."""
-        start = self.machine.probe(now, place=place)
-        self._obey(_STAY if start is None else start)
+        start = self.machine.probe(now, slot=slot)
+        self._obey(_KEEP_WAITING if start is None else start)
         return start
-
-    def detached(self, number: int) -> DetachedProbe | None:
-        """The detached probe of an overtaken attempt, if it runs on without this call: `drop` it, do not close it."""
-        return self.machine.detached(number)
 
     def withheld(self, number: int, why: str, now: float) -> Command:
         """The attempt was not sent, since its cost exceeds a spend limit."""
@@ -161,14 +156,14 @@ class Steps:
         elif kind is FirstToken:
             self._begun(number, now)
         elif kind is Reasoning:
-            self.machine.reasons(number)
+            self.machine.reasons(now, number)
         elif isinstance(event, Pieces):
             self.deliver(event.pieces)
         elif isinstance(event, Ended):
             return self._ended(number, event, now, stricter)
         else:
             return self.out_of_time(now)
-        return _STAY
+        return _KEEP_WAITING
 
     def _begun(self, number: int, now: float) -> None:
         if self.machine.under_way(number):
@@ -218,15 +213,14 @@ class Steps:
         if not machine.under_way(number):
             del self.active[number]
             self._note(number, failure, now)
-            return _STAY
+            return _KEEP_WAITING
         if ended.joined:
-            machine.joined(ended.joined)
+            machine.joined(ended.joined, now)
         del self.active[number]
         if failure is None:
             self._note(number, None, now)
             return machine.succeeded(now, number)
-        corrected = machine.corrects(failure, number) or machine.form_refused(stricter, number)
-        self._note(number, failure, now, counts=not corrected)
+        self._note(number, failure, now, counts=not machine.corrects(failure, number, stricter))
         if self.delivery is Delivery.REASONING:
             self.delivery = Delivery.VOID
         only_prefill = self.delivery is Delivery.TEXT and self._only_prefill()
@@ -236,19 +230,16 @@ class Steps:
 
     def out_of_time(self, now: float) -> Fail:
         """The deadline of the call has passed: note all active attempts as too late."""
-        self._note_all(TOO_LATE, now)
+        self.rest(TOO_LATE, now)
         return self.machine.out_of_time(now)
 
     def left(self, why: Failure, now: float) -> None:
         """The call ends from outside: the caller has left, or an error was raised."""
-        self._note_all(why, now)
+        self.rest(why, now)
         self.machine.left(now)
 
     def rest(self, why: Failure, now: float) -> None:
         """The call is over: note the active attempts, which the driver must close."""
-        self._note_all(why, now)
-
-    def _note_all(self, why: Failure, now: float) -> None:
         numbers = list(self.active)
         self.active.clear()
         for number in numbers:

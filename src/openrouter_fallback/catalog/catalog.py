@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from ..config.model_ids import OPENROUTER
 from ..errors import CatalogError, ConfigError
-from . import cache as _shelf
+from . import cache
 from .listing import Families, Listing, ModelInfo, entries_of, read_listing
 
 logger = logging.getLogger("openrouter_fallback")
@@ -99,7 +99,7 @@ class Catalog:
         self._listings[endpoint] = Listing(entries, now)
         if endpoint in self._kept:
             try:
-                _shelf.save(self._endpoints[endpoint], entries, now)
+                cache.save(self._endpoints[endpoint], entries, now)
             except (OSError, RuntimeError) as error:
                 logger.debug("the list of models of %s cannot be kept: %s", endpoint, error)
 
@@ -113,7 +113,7 @@ class Catalog:
         return listing
 
     def _load(self, endpoint: str) -> Listing:
-        kept = _shelf.load(self._endpoints[endpoint]) if endpoint in self._kept else None
+        kept = cache.load(self._endpoints[endpoint]) if endpoint in self._kept else None
         if kept is not None:
             with suppress(ValueError):
                 return Listing(entries_of(kept.entries), kept.fetched)

@@ -129,7 +129,7 @@ def check(
       openrouter-fallback check --offline --strict --format github
       openrouter-fallback check -m openai/gpt-5.1 --needs tools --needs image
 
-    Exit status: 0 fit for use, 1 a problem was found, 2 it could not be checked as asked.
+    Exit status: 0 fit for use, 1 a problem was found, 2 wrong options or configuration.
     """
     from .analysis import checking
     from .analysis.costs import Load
@@ -183,7 +183,7 @@ def models_(
       openrouter-fallback models --provider deepseek --sort context --limit 5
       openrouter-fallback models --free --json
 
-    Exit status: 0 some were found, 1 none was, 2 the search could not be made as asked.
+    Exit status: 0 some were found, 1 none was, 2 wrong options or configuration.
     """
     from .analysis.listing import Wanted
     from .commands import calls
@@ -220,7 +220,7 @@ def chat(
       openrouter-fallback chat "Hello" -m openai/gpt-5.1 -m deepseek/deepseek-chat
       git diff | openrouter-fallback chat - --system "Review this." --task coding
 
-    Exit status: 0 answered, 1 the call failed, 2 it could not be made as asked.
+    Exit status: 0 answered, 1 the call failed, 2 wrong options, no key, or a wrong configuration.
     """
     from .commands import calls
     from .output.shapes import completion_json
@@ -298,7 +298,7 @@ def drill(
       openrouter-fallback drill -c fallback.yaml --fail-on failed --json   # in CI
 
     Verdicts: failed, where callers got no answer or a wrong one; degraded, where they waited too long or requests were
-    wasted; else passed. Exit status: 0 better than --fail-on, 1 not, 2 it could not be run as asked.
+    wasted; else passed. Exit status: 0 better than --fail-on, 1 not, 2 wrong options or configuration.
     """
     with failures(as_json=as_json):
         with needs_emulator("The drill", as_json=as_json):
@@ -359,7 +359,7 @@ def emulate(
       openrouter-fallback emulate --port 9000 -m openai/gpt-5.1 -m own/model
       openrouter-fallback emulate --models bundled --script outage.yaml
 
-    Exit status: 0 stopped, 2 it could not be started as asked.
+    Exit status: 0 stopped, 2 wrong options or configuration.
     """
     with failures(as_json=as_json):
         with needs_emulator("The emulator", as_json=as_json):

@@ -32,7 +32,7 @@ def find(given: Path | None) -> Path | None:
     """
     from_environment = os.environ.get(CONFIG_ENV)
     if given is not None:
-        found, by = given, "--config"
+        found, by = given, "as given"
     elif from_environment:
         found, by = Path(from_environment), CONFIG_ENV
     elif CONFIG_FILE.is_file():

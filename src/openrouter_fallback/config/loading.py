@@ -6,19 +6,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
 from ..errors import ConfigError
+from ..redaction import without_keys
 from ..source import Source
 from .checks import unwrap
-from .fields import (
-    AUTO,
-)
+from .fields import AUTO
 from .model_ids import OPENROUTER
-from .models import FallbackConfig, _without
-from .problems import explain, mask, report, show
+from .models import FallbackConfig, without
+from .problems import explain, report, show
 
 
 def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackConfig:
@@ -39,7 +36,7 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackC
 def _read(path: str | os.PathLike[str]) -> Source:
     from ..yaml_reader import read_yaml
 
-    read = read_yaml(path, ConfigError, purpose="configuration", show=show, mask=mask)
+    read = read_yaml(path, ConfigError, purpose="configuration", show=show, mask=without_keys)
     if read.data is None:
         raise ConfigError(f"{read.name} is empty; it must hold a mapping with the key `fallback`.")
     if not isinstance(read.data, Mapping):
@@ -72,7 +69,7 @@ def config_schema() -> dict[str, Any]:
         definition.pop("description", None)
     model, endpoint = definitions["ModelConfig"], definitions["EndpointConfig"]
     del model["properties"]["id"], model["required"]
-    inner["properties"]["endpoints"]["properties"] = {OPENROUTER: _without(endpoint, "required")}
+    inner["properties"]["endpoints"]["properties"] = {OPENROUTER: without(endpoint, "required")}
     inner["anyOf"] = [{"required": [key]} for key in ("default_chain", "task_chains", "cost_tiers")]
     inner["anyOf"][-1]["properties"] = {"cost_tiers": {"not": {"const": AUTO}}}  # `auto` names no models
     return {

@@ -241,7 +241,7 @@ def _raw(data: Mapping[str, Any], lines: list[InitErrorDetails]) -> dict[str, An
                         lines.append(mistake((*path, index), text))
     endpoints = raw.get("endpoints", {})
     if isinstance(endpoints, dict):
-        raw["endpoints"] = {OPENROUTER: _openrouter(endpoints.get(OPENROUTER, {})), **_without(endpoints, OPENROUTER)}
+        raw["endpoints"] = {OPENROUTER: _openrouter(endpoints.get(OPENROUTER, {})), **without(endpoints, OPENROUTER)}
     return raw
 
 
@@ -261,5 +261,6 @@ def _openrouter(given: object) -> object:
     return {"base_url": DEFAULT_BASE_URL} | ({} if "api_key" in given else {"api_key_env": DEFAULT_KEY_ENV}) | given
 
 
-def _without(mapping: Mapping[str, Any], key: str) -> dict[str, Any]:
+def without(mapping: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The mapping without one key."""
     return {name: value for name, value in mapping.items() if name != key}

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import ConfigError
+from ..redaction import without_keys
 from ..source import Mistake, Path, Source, quote
 from ..suggest import did_you_mean, meant
 
@@ -19,7 +20,6 @@ MASK = "'***'"
 
 # Keys of an endpoint whose values may be shown. All other values may be or contain an API key.
 _SHOWN_OF_ENDPOINT = {"base_url", "stream_upstream"}
-_KEY_SHAPED = re.compile(r"\b(sk|gsk|xai)[-_][A-Za-z0-9_-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"api_?key|authorization|headers|password|secret|token$", re.IGNORECASE)
 
 _KIND = {"bool": "a boolean", "int": "a number", "float": "a number", "date": "a date", "datetime": "a date"}
@@ -93,18 +93,13 @@ def show(value: object, path: Path = (), text: str | None = None) -> str:
     if _is_secret(path):
         return MASK
     shown = text if text is not None else _bounded_repr(value)
-    shown = mask(shown)
+    shown = without_keys(shown)
     return shown if len(shown) <= WIDTH else shown[: WIDTH - 3] + "..."
-
-
-def mask(text: str) -> str:
-    """The text with `***` in place of anything that looks like an API key."""
-    return _KEY_SHAPED.sub("***", text)
 
 
 def _bounded_repr(value: object) -> str:
     if isinstance(value, str):
-        return repr(mask(value[:200]))
+        return repr(without_keys(value[:200]))
     if isinstance(value, int) and abs(value) >= 10**WIDTH:
         return "a very large number"
     if isinstance(value, bool | int | float):
@@ -129,7 +124,7 @@ def where(path: Path) -> str:
             out += f".{part}" if out else part
         else:
             out += f"[{show(part)}]"
-    return mask(out)
+    return without_keys(out)
 
 
 def explain(

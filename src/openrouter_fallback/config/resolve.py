@@ -8,13 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .loading import load_config
-from .models import (
-    DEFAULT_BASE_URL,
-    OPENROUTER,
-    FallbackConfig,
-    ModelConfig,
-    Settings,
-)
+from .models import DEFAULT_BASE_URL, OPENROUTER, FallbackConfig, ModelConfig, Settings
 
 CONFIG_ENV = "OPENROUTER_FALLBACK_CONFIG"
 BASE_URL_ENV = "OPENROUTER_BASE_URL"
@@ -44,13 +38,25 @@ def resolve_config(
             raise ConfigError(f"no models: give models=[...] or config=..., or set {CONFIG_ENV} to a YAML file")
     if not isinstance(config, FallbackConfig):
         config = load_config(config)
-    url = base_url
-    if not url and config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL:
-        url = os.environ.get(BASE_URL_ENV) or os.environ.get(API_BASE_ENV)
-    if url:
-        openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
-        config = config.with_endpoints({OPENROUTER: openrouter})
+    given = {"base_url=": base_url}
+    if config.endpoints[OPENROUTER].base_url == DEFAULT_BASE_URL:
+        given |= {name: os.environ.get(name) for name in (BASE_URL_ENV, API_BASE_ENV)}
+    for source, url in given.items():
+        if url:
+            config = _with_base_url(config, url, source)
+            break
     return config if settings is None else config.with_settings(settings)
+
+
+def _with_base_url(config: FallbackConfig, url: str, source: str) -> FallbackConfig:
+    """OpenRouter's URL replaced; an error names its `source`, an argument or a variable."""
+    openrouter = {**config.endpoints[OPENROUTER].model_dump(exclude_none=True), "base_url": url}
+    try:
+        return config.with_endpoints({OPENROUTER: openrouter})
+    except ConfigError as error:
+        found = str(error).replace("FallbackConfig, endpoints.openrouter.base_url", source)
+        quoted = " Remove the quotation marks." if url[0] in "\"'" else ""
+        raise ConfigError(f"{found}{quoted}") from None
 
 
 def _chain(models: Sequence[str | ModelConfig]) -> FallbackConfig:

@@ -38,8 +38,10 @@ Which model is next (`rounds.following`), each step only where the one before fi
         and again when the circuit admits a probe;
     4. candidates in a cooldown: the call waits up to `rounds.LONGEST_COOLDOWN_SECONDS`, then calls them nevertheless.
 
-A failure first passes two tables: `learning.learn` records it in health, and the `Rule` of its kind says whether the
-same model is retried first (`rounds.same_again`) and what changes for the other candidates (`learning.put_aside`).
+A refusal of something that this library has added is corrected: the same model gets the request in another form
+(`corrections`). Any other failure passes two tables: `learning.learn` records it in health, and the `Rule` of its kind
+says whether the same model is retried first (`rounds.same_again`) and what changes for the other candidates
+(`learning.put_aside`).
 
 Promises:
 
@@ -49,7 +51,7 @@ Promises:
 3. Every attempt ends once in health, as a success, a failure, or neither; so does its probe slot.
 4. The first first token wins, and the other attempts are abandoned. Probes run on, detached, until they have shown
    whether their model answers (`detached`). After half of the time of a call that is not streamed, the first complete
-   answer wins instead, and failed models are called again beside a silent last candidate.
+   answer wins instead. In each call, failed models are then called again beside a silent last candidate.
 5. Silence alone ends no attempt that may still answer: another model is called beside it. Exceptions: a deadline that
    the user has set, `policy: any_error`, and requests that must not run twice at a time.
 6. Once text is delivered, no model starts over: a model continues the text, or the call ends.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from ..failures.kinds import FailureKind
-from .candidates import ActiveAttempt, CallState
+from .candidates import ActiveAttempt, CallState, CandidateState
 from .detached import DetachedProbe, detached
+
+MOST_BESIDE = 3
+"""The most active attempts of one call while first tokens are overdue."""
 
 
 def beside_at(call: CallState) -> float | None:
@@ -20,6 +23,32 @@ def beside_at(call: CallState) -> float | None:
     if call.later_at is not None and (call.to_the_end or not call.begun):
         times.append(call.later_at)
     return min(times, default=None)
+
+
+def next_hedge(call: CallState, now: float) -> CandidateState | None:
+    """The candidate of one more attempt, if the user's `hedge` allows one."""
+    hedging = call.limits.hedge
+    if hedging is None or not call.traits.idempotent or now >= call.deadline:
+        return None
+    if len(call.active) >= hedging.max_parallel or call.committed:
+        return None
+    return next((state for state in call.candidates if call.fresh(state, now)), None)
+
+
+def next_probe(call: CallState, now: float) -> CandidateState | None:
+    """The candidate that is due for a probe, if it may be probed beside the active attempts."""
+    if not call.side_by_side or call.delivered or call.begun or now >= call.deadline:
+        return None
+    if len(call.active) >= MOST_BESIDE:
+        return None
+    return next((state for state in call.candidates if call.probeable(state, now)), None)
+
+
+def probe_can_wait(call: CallState, now: float) -> bool:
+    """Whether the call can start with a candidate that needs no probe, and make its probe beside that one."""
+    if not call.side_by_side or any(call.health.probes_alone(one.candidate.target) for one in call.candidates):
+        return False
+    return any(call.fresh(state, now) for state in call.candidates)
 
 
 def mark_due(call: CallState, now: float) -> bool:

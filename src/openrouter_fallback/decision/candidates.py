@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Policy, Rule
-from ..health import Availability, AvailabilityStatus, MemoryHealth, Permit
-from ..request.handover import Form
+from ..health import Availability, AvailabilityStatus, Fact, MemoryHealth, Permit
+from ..request.handover import Form, rule_for
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
 from .commands import Limits, StartAttempt
@@ -62,6 +62,7 @@ class CandidateState:
         self.pending_penalty: Rule | None = None
         self.permit: Permit | None = None
         self.way: ContinuationMode | None = None
+        """How the table of rules says that the model continues a text; None: not looked up yet."""
         self.form: Form | None = None
         self.failed_mid_stream = False
         self.max_tokens: int | None = None
@@ -186,29 +187,39 @@ class CallState:
         return any(
             other.candidate.target.endpoint != endpoint
             and self.open(other)
-            and self.health.status_of(other.candidate.target, now).gate in (Availability.READY, Availability.PROBE)
+            and self.health.status_of(other.candidate.target, now).admits
             for other in self.candidates
         )
 
     def all_circuits_open(self, now: float) -> bool:
         """Whether the circuit of every candidate that is not excluded is open."""
         candidates = [state for state in self.candidates if not state.excluded]
-        return all(self.status_of(state, now).gate is Availability.LEFT_OUT for state in candidates)
+        return all(self.status_of(state, now).availability is Availability.CIRCUIT_OPEN for state in candidates)
 
     def open(self, state: CandidateState) -> bool:
         """Whether the candidate may be called (again), and can continue the delivered text, if there is any."""
-        return not state.exhausted and (not self.delivered or self.way(state) is not None)
+        return not state.exhausted and (not self.delivered or self._can_continue(state))
+
+    def _can_continue(self, state: CandidateState) -> bool:
+        """Whether this model can continue the delivered text. Only where a prefill is needed does its way matter."""
+        if self.only_prefill:
+            return self.way(state) is not None
+        return (state.way or state.candidate.continues) is not ContinuationMode.NEVER
 
     def way(self, state: CandidateState) -> ContinuationMode | None:
         """How this model would continue the delivered text; None: it cannot."""
-        way = (
-            state.way
-            or state.candidate.continues
-            or ContinuationMode(self.health.way(state.candidate.key) or ContinuationMode.PREFILL)
-        )
+        way = state.way or state.candidate.continues or self._known_way(state.candidate)
         if way is ContinuationMode.NEVER or (way is ContinuationMode.INSTRUCT and self.only_prefill):
             return None
         return way
+
+    def _known_way(self, candidate: Candidate) -> ContinuationMode:
+        """The way that the model's answers have shown, else that of the table of rules."""
+        learnt = self.health.facts.value(candidate.key, Fact.CONTINUES)
+        if learnt is not None:
+            return ContinuationMode(learnt)
+        takes_prefill = rule_for(candidate.model, candidate.slug, candidate.host).prefills
+        return ContinuationMode.PREFILL if takes_prefill else ContinuationMode.INSTRUCT
 
     def affords(self, state: CandidateState, now: float) -> bool:
         """Whether the retry budget has room for a request. The first request is free; so is one after a full queue."""
@@ -220,20 +231,22 @@ class CallState:
         if state.failure is not None or state.active or not self.open(state):
             return False
         at = self.status_of(state, now)
-        return at.gate is Availability.READY and not at.unreachable
+        return at.availability is Availability.READY and not at.unreachable
+
+    def untried(self, state: CandidateState) -> bool:
+        """Whether the call has not tried the candidate yet, and may."""
+        return not (state.attempts or state.active) and self.open(state)
 
     def ready(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and may be called now, be it as a probe."""
-        if state.attempts or state.active or not self.open(state):
+        if not self.untried(state):
             return False
         at = self.status_of(state, now)
-        return at.gate in (Availability.READY, Availability.PROBE) and not at.unreachable
+        return at.admits and not at.unreachable
 
     def probeable(self, state: CandidateState, now: float) -> bool:
         """Whether the candidate is untried and due for a probe."""
-        if state.attempts or state.active or not self.open(state):
-            return False
-        return self.status_of(state, now).gate is Availability.PROBE
+        return self.untried(state) and self.status_of(state, now).availability is Availability.PROBE
 
     def goes_on(self, state: CandidateState, now: float, *, forced: bool = False) -> bool:
         """Whether there is an untried candidate besides this one that the call can go on to."""
@@ -252,16 +265,16 @@ class CallState:
     def _may_recover(self, state: CandidateState, now: float) -> bool:
         at = self.status_of(state, now)
         if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:
-            return at.gate is Availability.LEFT_OUT
-        if at.gate is Availability.COOLING:
+            return at.availability is Availability.CIRCUIT_OPEN
+        if at.availability is Availability.COOLING:
             return at.until is not None and at.until < self.deadline
-        return at.gate in (Availability.LEFT_OUT, Availability.READY, Availability.PROBE)
+        return at.availability in (Availability.CIRCUIT_OPEN, Availability.READY, Availability.PROBE)
 
     def still_to_come(self, state: CandidateState, now: float, *, forced: bool) -> bool:
         """Whether the candidate is untried and may be called before the call's deadline."""
-        if state.attempts or state.active or not self.open(state):
+        if not self.untried(state):
             return False
         at = self.status_of(state, now)
-        if at.gate is Availability.COOLING:
+        if at.availability is Availability.COOLING:
             return at.until is not None and at.until < self.deadline
-        return at.gate in (Availability.READY, Availability.PROBE) or (forced and at.gate is Availability.LEFT_OUT)
+        return at.admits or (forced and at.availability is Availability.CIRCUIT_OPEN)

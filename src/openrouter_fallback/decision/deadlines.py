@@ -28,10 +28,10 @@ class Deadlines:
     """
 
     __slots__ = (
-        "_ask",
         "_error_by",
         "_owed",
         "_since",
+        "_start",
         "_started",
         "_total_counts",
         "delivered",
@@ -40,22 +40,22 @@ class Deadlines:
         "state",
     )
 
-    def __init__(self, ask: StartAttempt, *, total_counts: bool) -> None:
+    def __init__(self, start: StartAttempt, *, total_counts: bool) -> None:
         self.first_token_at: float | None = None
-        self.last_token_at = self._started = self._since = ask.permit.started
+        self.last_token_at = self._started = self._since = start.permit.started
         self.state = State.HEAD
         self.delivered = False
-        self._ask = ask
+        self._start = start
         self._total_counts = total_counts
         self._owed = 0.0
         self._error_by: float | None = None
 
     @property
-    def ask(self) -> StartAttempt:
+    def start(self) -> StartAttempt:
         """The command that started the attempt, its deadlines moved by the consumer's pauses."""
         if self._owed:
-            self._ask, self._owed = self._ask.later(self._owed), 0.0
-        return self._ask
+            self._start, self._owed = self._start.later(self._owed), 0.0
+        return self._start
 
     def token(self, now: float) -> None:
         """A token has come."""
@@ -81,32 +81,33 @@ class Deadlines:
 
     def due(self) -> float:
         """The time at which the wait ends, from the events so far."""
-        ask, state = self.ask, self.state
+        start, state = self.start, self.state
         if state is State.FINISHED:
             return max(self._since, self.last_token_at) + USAGE_SECONDS
         if state is State.DONE:
             return self._since + REUSE_SECONDS
         if self.first_token_at is None:
-            due = min(ask.first_token_by, ask.total_by)
+            due = min(start.first_token_by, start.total_by)
             if self._error_by is not None:
                 due = min(due, self._error_by)
         else:
-            due = self.last_token_at + (ask.tool_stall if state is State.IN_CALL else ask.stall)
+            due = self.last_token_at + (start.tool_stall if state is State.IN_CALL else start.stall)
             if self._total_counts or not self.delivered:
-                due = min(due, ask.total_by)
-        return due if ask.attempt_by is None else min(due, ask.attempt_by)
+                due = min(due, start.total_by)
+        return due if start.attempt_by is None else min(due, start.attempt_by)
 
     def total_passed(self, now: float) -> bool:
         """Whether the deadline of the whole call has passed, and counts."""
-        return now >= self.ask.total_by and (self._total_counts or not self.delivered)
+        return now >= self.start.total_by and (self._total_counts or not self.delivered)
 
     def missed(self, now: float) -> Failure:
         """The failure for the deadline that has passed. Raises `OutOfTime` for the deadline of the whole call."""
-        ask = self.ask
+        start = self.start
         if self.total_passed(now):
             raise OutOfTime
-        if ask.attempt_by is not None and now >= ask.attempt_by:
-            return timed_out("attempt", ask.attempt_by - self._started)
+        if start.attempt_by is not None and now >= start.attempt_by:
+            return timed_out("attempt", start.attempt_by - self._started)
         if self.first_token_at is None:
-            return timed_out("first token" if ask.candidate.streams else "answer", ask.first_token_by - self._started)
-        return timed_out("stall", ask.tool_stall if self.state is State.IN_CALL else ask.stall)
+            what = "first token" if start.candidate.streams else "answer"
+            return timed_out(what, start.first_token_by - self._started)
+        return timed_out("stall", start.tool_stall if self.state is State.IN_CALL else start.stall)

@@ -10,18 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..answer.seam import ContinuationMode
-from ..failures.classifier import refused_parameter
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
-from ..health import Availability, MemoryHealth, Permit
+from ..health import Availability, Fact, MemoryHealth, Permit
 from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
-from ..spending.quotes import LEAST_TOKENS
-from .beside import abandon, beside_at, land, mark_due, overtake
+from .beside import MOST_BESIDE, abandon, beside_at, land, mark_due, next_hedge, next_probe, overtake, probe_can_wait
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import Command, Fail, KeepWaiting, Limits, SleepUntil, StartAttempt, Succeed
+from .corrections import AtMost, ByInstruction, confirm, correct, correction
 from .detached import DetachedProbe
 from .learning import learn, put_aside, settle
 from .rounds import SAME_MODEL, Start, following, once_more, same_again
@@ -29,14 +28,7 @@ from .starting import with_deadlines
 
 ATTEMPTS_OF_ONE = 3
 """Attempts at the only model of a chain, if the user has not set a number."""
-MOST_BESIDE = 3
-"""The most active attempts of one call while first tokens are overdue."""
-NO_PLACE_SECONDS = 0.5
-UNSIGNED_SECONDS = 600.0
-"""How long `Form.UNSIGNED` is remembered: an invalid signature concerns one conversation, other forms the model."""
-
-_REFUSALS = frozenset({FailureKind.REJECTED, FailureKind.INVALID_REQUEST, FailureKind.UNSUPPORTED})
-"""Kinds that a refused prefill may have: providers word this refusal differently."""
+NO_SLOT_SECONDS = 0.5
 
 
 class WrongOrder(RuntimeError):
@@ -55,7 +47,7 @@ class Failover:
         policy: Policy,
         health: MemoryHealth,
         limits: Limits,
-        facts: RequestTraits,
+        traits: RequestTraits,
         now: float,
         random: Callable[[], float],
     ) -> None:
@@ -63,7 +55,7 @@ class Failover:
             states = [CandidateState(candidates[0], max(ATTEMPTS_OF_ONE, candidates[0].attempts))]
         else:
             states = [CandidateState(candidate) for candidate in candidates]
-        self._call = CallState(states, policy, health, limits, facts, random, now + limits.total)
+        self._call = CallState(states, policy, health, limits, traits, random, now + limits.total)
         self._state: Literal["new", "asking", "waiting", "done"] = "new"
         self._last: CandidateState | None = None
         self._resume: CandidateState | None = None
@@ -120,11 +112,16 @@ class Failover:
         """An overtaken probe that runs on. The driver passes its further events to the probe, even after the call."""
         return self._detached.pop(number, None)
 
-    def reasons(self, number: int | None = None) -> None:
+    def corrects(self, failure: Failure, number: int, stricter: Form | None) -> bool:
+        """Whether the endpoint refused only an addition of this library, which the next request omits."""
+        change = correction(self._call, self._attempt(number), failure, stricter)
+        return change is not None and not isinstance(change, AtMost)
+
+    def reasons(self, now: float, number: int | None = None) -> None:
         """The model reasons. Recorded in health if the request did not ask for reasoning."""
         call = self._call
         if not call.traits.slow and (number is None or number in call.active):
-            call.health.learn_reasons(self._attempt(number).state.candidate.target)
+            call.health.facts.learn(self._attempt(number).state.candidate.key, Fact.REASONS, now)
             call.timing.forget()
 
     def streamed(self) -> None:
@@ -148,18 +145,16 @@ class Failover:
         land(call, attempt)
         attempt.state.pending_penalty = None
         call.health.success(attempt.permit, now, call.traits.needs)
-        if attempt.state.form is not None:
-            lasting = UNSIGNED_SECONDS if attempt.state.form is Form.UNSIGNED else None
-            call.health.learn_form(attempt.state.candidate.target, attempt.state.form, now, lasting)
+        confirm(call, attempt, now)
         self._finish(now)
         return Succeed()
 
-    def joined(self, how: str) -> None:
+    def joined(self, how: str, now: float) -> None:
         """A continuation has joined the delivered text. Records in health how the model continued the text."""
         start = self._attempt(None).start
         if start.way is ContinuationMode.PREFILL:
             way = ContinuationMode.INSTRUCT if how == "restarted" else ContinuationMode.PREFILL
-            self._call.health.learn_way(start.candidate.target, way)
+            self._call.health.facts.learn(start.candidate.key, Fact.CONTINUES, now, value=way)
 
     def failed(
         self,
@@ -179,17 +174,14 @@ class Failover:
         attempt = self._attempt(number)
         state = attempt.state
         call.only_prefill = only_prefill
-        refused = self.prefill_refused(failure, attempt.start.number)
-        parameter = None if refused else self._refused_parameter(failure, attempt)
-        otherwise = refused or (parameter is None and self.form_refused(stricter, attempt.start.number))
+        change = correction(call, attempt, failure, stricter)
         land(call, attempt)
         self._last = state
-        if otherwise:
-            return self._again_otherwise(attempt, now, None if refused else stricter)
-        if parameter is not None:
-            return self._again_without(attempt, parameter, now)
-        if self._affordable(failure, state):
-            return self._again_for_less(attempt, failure, now)
+        if change is not None:
+            correct(call, attempt, change, now)
+            # Another model may still go on by a prefill, where an instruction would break the form of the text.
+            elsewhere = only_prefill and isinstance(change, ByInstruction)
+            return self._next(now) if elsewhere else self._start(state, now)
         state.attempts += 1
         state.failure = self._last_failure = failure
         rule = learn(call, attempt, failure, now)
@@ -224,43 +216,34 @@ class Failover:
         state.excluded, state.why = True, why
         return self._next(now)
 
-    def probe(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def probe(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """This process may make a probe now, which it could not when the call began: start it beside active attempts.
 
         The probe is not charged to the retry budget. None: this call makes no probe, or has no connection slot for one.
         """
-        call = self._call
-        if self._state != "asking" or not place or call.begun or len(call.active) >= MOST_BESIDE:
-            return None
-        state = next((state for state in call.candidates if call.probeable(state, now)), None)
-        if state is None or not call.side_by_side or call.delivered or now >= call.deadline:
-            return None
-        permit = call.health.begin(state.candidate.target, now, pace=call.timing.pace(state.candidate))
-        return None if permit is None else self._send(state, permit, now)
+        state = next_probe(self._call, now) if self._state == "asking" and slot else None
+        return None if state is None else self._start_beside(state, now)
 
     def goes_without(self, now: float) -> bool:
         """Whether this call can start with a candidate that needs no probe, while the store decides on its lease."""
-        call = self._call
-        if not call.side_by_side or any(call.health.probes_alone(one.candidate.target) for one in call.candidates):
-            return False
-        return any(call.fresh(state, now) for state in call.candidates)
+        return probe_can_wait(self._call, now)
 
     @property
     def beside_at(self) -> float | None:
         """The time at which `beside` must be called; None: not before the next event of an active attempt."""
         return beside_at(self._call)
 
-    def beside(self, now: float, *, place: bool = True) -> StartAttempt | None:
+    def beside(self, now: float, *, slot: bool = True) -> StartAttempt | None:
         """`beside_at` has come: call the next candidate beside the silent or slow attempts, if one may be called.
 
-        `place`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
+        `slot`: whether a connection slot is free for one more request; if not, `beside_at` comes again soon.
         """
         if self._state != "asking":
             return None
         call = self._call
         hedges = mark_due(call, now)
-        if not place:
-            call.later_at = now + NO_PLACE_SECONDS
+        if not slot:
+            call.later_at = now + NO_SLOT_SECONDS
             return None
         if call.later_at is not None and call.later_at <= now:
             call.later_at = None
@@ -279,7 +262,7 @@ class Failover:
         state, self._resume = self._resume, None
         if state is not None and now < call.deadline:
             at = call.status_of(state, now)
-            if at.gate in (Availability.READY, Availability.PROBE) and (not state.attempts or call.affords(state, now)):
+            if at.admits and (not state.attempts or call.affords(state, now)):
                 return self._start(state, now, forced=at.unreachable, extra=state.attempts > 0)
         return self._next(now)
 
@@ -291,87 +274,6 @@ class Failover:
     def under_way(self, number: int) -> bool:
         """Whether the attempt has neither ended nor been overtaken."""
         return number in self._call.active
-
-    # Attempts side by side
-
-    def _hedge(self, now: float, *, charged: bool) -> StartAttempt | None:
-        """One more attempt, if `hedge` allows one. A hedge is `charged`; the next attempt after a failure is not."""
-        call = self._call
-        hedging = call.limits.hedge
-        if hedging is None or not call.traits.idempotent or self._state != "asking" or now >= call.deadline:
-            return None
-        if len(call.active) >= hedging.max_parallel or call.committed:
-            return None
-        state = next((state for state in call.candidates if call.fresh(state, now)), None)
-        if state is None:
-            return None
-        extra = charged and not call.policy.any_error
-        pace = call.timing.pace(state.candidate)
-        permit = call.health.begin(state.candidate.target, now, extra=extra, hedge=charged, pace=pace)
-        return None if permit is None else self._send(state, permit, now)
-
-    # The same request in another form
-
-    def prefill_refused(self, failure: Failure, number: int | None = None) -> bool:
-        """Whether the attempt failed only because the endpoint refused the prefill."""
-        attempt = self._attempt(number)
-        if attempt.start.way is not ContinuationMode.PREFILL or attempt.token:
-            return False
-        return failure.status == 400 and failure.kind in _REFUSALS
-
-    def form_refused(self, stricter: Form | None, number: int | None = None) -> bool:
-        """Whether the attempt failed only because of the history's form, and a `stricter` form is left."""
-        return stricter is not None and not self._attempt(number).token
-
-    def _again_otherwise(self, attempt: ActiveAttempt, now: float, form: Form | None) -> Command:
-        """After a refused prefill or form: call the model again at once, by instruction or in `form`. Not counted."""
-        call = self._call
-        state, permit = attempt.state, attempt.permit
-        call.health.endpoint_answered(permit, now)
-        call.health.release(permit)
-        if form is not None:
-            state.form = form
-            return self._start(state, now)
-        call.health.learn_way(state.candidate.target, ContinuationMode.INSTRUCT)
-        state.way = ContinuationMode.INSTRUCT
-        return self._next(now) if call.only_prefill else self._start(state, now)
-
-    def corrects(self, failure: Failure, number: int | None = None) -> bool:
-        """Whether the endpoint refused only an addition of this library, which the next request omits."""
-        attempt = self._attempt(number)
-        return self.prefill_refused(failure, number) or self._refused_parameter(failure, attempt) is not None
-
-    def _refused_parameter(self, failure: Failure, attempt: ActiveAttempt) -> str | None:
-        return None if attempt.token or self._call.delivered else refused_parameter(failure, attempt.start.without)
-
-    def _again_without(self, attempt: ActiveAttempt, parameter: str, now: float) -> Command:
-        """Send the request again at once without a parameter that the endpoint refuses. Remembers the refusal."""
-        call = self._call
-        state, permit = attempt.state, attempt.permit
-        call.health.endpoint_answered(permit, now)
-        call.health.release(permit)
-        call.health.learn_refusal(state.candidate.taker, parameter, now)
-        return self._start(state, now)
-
-    def _affordable(self, failure: Failure, state: CandidateState) -> bool:
-        """Whether the account can pay for a shorter answer of this model, and the user has not set its length."""
-        call = self._call
-        return (
-            (failure.affordable_tokens or 0) >= LEAST_TOKENS
-            and state.max_tokens is None
-            and not call.traits.bounded
-            and not state.candidate.bounded
-            and call.policy.rule(failure).action is Action.AFFORDABLE
-        )
-
-    def _again_for_less(self, attempt: ActiveAttempt, failure: Failure, now: float) -> Command:
-        """Send the request again at once, limited to the tokens that the account can pay for. No retry is charged."""
-        call = self._call
-        state, permit = attempt.state, attempt.permit
-        call.health.endpoint_answered(permit, now)
-        call.health.release(permit)
-        state.max_tokens = failure.affordable_tokens
-        return self._start(state, now)
 
     # The next candidate
 
@@ -448,6 +350,18 @@ class Failover:
             return self._next(now)
         return self._send(state, permit, now, forced=forced)
 
+    def _hedge(self, now: float, *, charged: bool) -> StartAttempt | None:
+        """One more attempt, if `hedge` allows one. A hedge is `charged`; the next attempt after a failure is not."""
+        state = next_hedge(self._call, now) if self._state == "asking" else None
+        return None if state is None else self._start_beside(state, now, hedge=charged)
+
+    def _start_beside(self, state: CandidateState, now: float, *, hedge: bool = False) -> StartAttempt | None:
+        """Call the candidate beside the active attempts, if health admits that."""
+        call, candidate = self._call, state.candidate
+        extra = hedge and not call.policy.any_error
+        permit = call.health.begin(candidate.target, now, extra=extra, hedge=hedge, pace=call.timing.pace(candidate))
+        return None if permit is None else self._send(state, permit, now)
+
     def _send(self, state: CandidateState, permit: Permit, now: float, *, forced: bool = False) -> StartAttempt:
         call = self._call
         endpoint = state.candidate.target.endpoint
@@ -485,7 +399,7 @@ class Failover:
                 ready.append(state.ready_at)
             if state.permit is None:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
-                if status_of.gate is Availability.COOLING and status_of.until is not None:
+                if status_of.availability is Availability.COOLING and status_of.until is not None:
                     ready.append(status_of.until)
                 skipped.append(Skipped(state.candidate.key, state.why or status_of.reason or "not called", left))
         self._finish(now)

@@ -40,11 +40,7 @@ def following(call: CallState, now: float) -> Step:
     """The next untried candidate in the order of the chain; if all were tried, see `_again`."""
     states = [state for state in call.candidates if call.open(state) and not state.active]
     open_to = [(state, call.status_of(state, now)) for state in states]
-    ready = [
-        (state, at)
-        for state, at in open_to
-        if not state.attempts and at.gate in (Availability.READY, Availability.PROBE)
-    ]
+    ready = [(state, at) for state, at in open_to if not state.attempts and at.admits]
     if not ready:
         return _again(call, open_to, now)
     state, at = ready[0]
@@ -64,20 +60,23 @@ def _holds_back(
     if state.held_back is None:
         target = state.candidate.target
         elsewhere = any(other.candidate.target.endpoint != target.endpoint for other, _ in ready)
-        state.held_back = at.gate is Availability.READY and call.health.holds_back(target, now, elsewhere=elsewhere)
+        ready_now = at.availability is Availability.READY
+        state.held_back = ready_now and call.health.holds_back(target, now, elsewhere=elsewhere)
     return state.held_back
 
 
 def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
     """All available candidates were tried: later rounds, then open circuits, then cooldowns."""
     unpaid = False
-    rounds = [
-        (state, at) for state, at in open_to if state.attempts and at.gate in (Availability.READY, Availability.PROBE)
+    rounds = [(state, at) for state, at in open_to if state.attempts and at.admits]
+    forced = [
+        (state, at) for state, at in open_to if at.availability in (Availability.CIRCUIT_OPEN, Availability.UNFIT)
     ]
-    forced = [(state, at) for state, at in open_to if at.gate in (Availability.LEFT_OUT, Availability.UNFIT)]
-    cooling = [at.until for _, at in open_to if at.gate is Availability.COOLING and at.until is not None]
+    cooling = [at.until for _, at in open_to if at.availability is Availability.COOLING and at.until is not None]
     if call.active:  # these may take long: the last attempts of a model whose circuit is open are spared until then
-        spared = [(state, at) for state, at in forced if state.attempts and at.gate is Availability.LEFT_OUT]
+        spared = [
+            (state, at) for state, at in forced if state.attempts and at.availability is Availability.CIRCUIT_OPEN
+        ]
         forced = [one for one in forced if one not in spared]
         cooling += [max(at.until or now, now + SPARED_LOOK_SECONDS) for _, at in spared]
     due = {id(state): _due(call, state, now) for state, _ in (*rounds, *forced)}
@@ -107,6 +106,7 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
             beyond = [(state, at) for state, at in open_to if at.until is None or at.until >= call.deadline]
             if (step := after_cooldown(call, beyond, now)) is not None:
                 return step
+        call.unpaid_since, call.unpaid_seconds = None, 0.0
         return SleepUntil(soonest, call.deadline)
     return after_cooldown(call, open_to, now)
 
@@ -132,14 +132,14 @@ def once_more(call: CallState, now: float) -> Step:
         if id(state) not in late or state.active > 1 or state.attempts + 1 >= state.candidate.attempts:
             continue
         at = call.status_of(state, now)
-        if at.gate is Availability.READY and call.affords(state, now):
+        if at.availability is Availability.READY and call.affords(state, now):
             return Start(state, forced=at.unreachable, extra=True)
     return None
 
 
 def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStatus]], now: float) -> Step:
     """All remaining models cool down for longer than the call can wait: call them nevertheless, after a backoff."""
-    cooling = [state for state, at in open_to if at.gate is Availability.COOLING]
+    cooling = [state for state, at in open_to if at.availability is Availability.COOLING]
     if not cooling or call.policy.any_error:
         return None
     state = min(cooling, key=lambda state: (state.attempts, state.backoff_until))
@@ -153,9 +153,13 @@ def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, Availabi
 def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
     """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
 
-    A cooldown that is waited for after that is another wait: whoever wakes has all its seconds again, for all calls
-    that waited for it wake at once.
+    A cooldown that the call waits for meanwhile or after that is another wait: whoever wakes has all its seconds again,
+    for all calls that waited for it wake at once. While an attempt is under way, the call does not fail, and waits on.
     """
+    look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
+    if call.active and not call.health.retries_forbidden:
+        soonest = min([look, *cooling])
+        return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
     call.over_budget = True
     if call.unpaid_since is None:
         call.unpaid_since = now
@@ -166,7 +170,6 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
             return None
         call.unpaid_since, call.unpaid_seconds = None, 0.0
         return SleepUntil(soonest, call.deadline)
-    look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     soonest = min([look, until, *cooling])
     return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
 
@@ -180,19 +183,19 @@ def same_again(call: CallState, state: CandidateState, action: Action, now: floa
         return _pause(call, state.ready_at)
     if state.exhausted or action not in SAME_MODEL or not call.affords(state, now):
         return None
-    gate = call.status_of(state, now).gate
+    availability = call.status_of(state, now).availability
     if action is Action.USE_UP:
-        refused = gate is Availability.LEFT_OUT and state.permit is not None and state.permit.probe
-        if now < call.deadline and gate is not Availability.DISABLED and not refused:
-            return Start(state, forced=gate is Availability.LEFT_OUT, extra=True)
+        refused = availability is Availability.CIRCUIT_OPEN and state.permit is not None and state.permit.probe
+        if now < call.deadline and availability is not Availability.DISABLED and not refused:
+            return Start(state, forced=availability is Availability.CIRCUIT_OPEN, extra=True)
         return None
     if state.retried:
         return None
     state.retried = True
     wait = RECONNECT_SECONDS if action is Action.RECONNECT else backoff(call, 1)
-    if gate not in (Availability.READY, Availability.COOLING):
+    if availability not in (Availability.READY, Availability.COOLING):
         return None
-    return _pause(call, max(now + wait, state.ready_at if gate is Availability.COOLING else 0.0))
+    return _pause(call, max(now + wait, state.ready_at if availability is Availability.COOLING else 0.0))
 
 
 def _pause(call: CallState, until: float) -> SleepUntil | None:
@@ -200,11 +203,11 @@ def _pause(call: CallState, until: float) -> SleepUntil | None:
     return SleepUntil(until, call.deadline) if until < call.deadline else None
 
 
-def _turn(left_out: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
+def _turn(unavailable: tuple[CandidateState, AvailabilityStatus]) -> tuple[bool, int, int, float]:
     """Sort key of unavailable candidates: fewest attempts, soonest to recover; those that lack a feature come last.
 
     Models with one attempt keep the order of the chain: a model that was called too early is not called again.
     """
-    state, at = left_out
+    state, at = unavailable
     forced, until = (at.forced, at.until or 0.0) if state.most_attempts > 1 else (0, 0.0)
-    return at.gate is Availability.UNFIT, state.attempts, forced, until
+    return at.availability is Availability.UNFIT, state.attempts, forced, until

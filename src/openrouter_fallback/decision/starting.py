@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..failures.kinds import FailureKind
-from ..health import Permit
+from ..health import Fact, Permit
 from ..request.handover import Form
 from .candidates import ActiveAttempt, CallState, CandidateState
 from .commands import StartAttempt
-from .timeouts import SLOW_STALL_SECONDS
+from .timeouts import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
 
 PROBE_ALONE_SECONDS = 0.5
 """Seconds in which a probe runs alone while another candidate is ready."""
@@ -26,15 +26,18 @@ def with_deadlines(
     ends = ends or call.policy.any_error
     first_token_by = now + first_token if ends and first_token < remaining else call.deadline
     hedge_at = now + timing.hedge_after(candidate) if beside and limits.hedge is not None else first_token_by
-    doubt_at, half_at = first_token_by, None
+    rest = call.side_by_side and (others or any(not other.exhausted for other in call.candidates if other is not state))
+    half_at = now + remaining / 2 if rest and limits.whole else None
+    doubt_at = first_token_by
     if not ends and beside:
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
+    elif not ends and rest:
+        # Then a model that has stalled or broken off is called again. Earlier, it could overtake a slow model's answer.
+        doubt_at = min(now + max(remaining / 2, SLOW_FIRST_TOKEN_SECONDS), call.deadline)
     raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
-    rest = others or any(not other.exhausted for other in call.candidates if other is not state)
-    if limits.whole and rest and call.side_by_side:
-        half_at = now + remaining / 2
+    form = state.form or call.health.facts.value(candidate.key, Fact.FORM, now)
     start = StartAttempt(
         candidate=candidate,
         number=call.started,
@@ -47,9 +50,9 @@ def with_deadlines(
         ignore=_ignored(call, state),
         way=call.way(state) if call.delivered else None,
         hedges=bool(call.active),
-        without=call.health.refusals(candidate.taker, now),
+        without=call.health.facts.subjects(candidate.taker, Fact.REFUSES, now),
         max_tokens=state.max_tokens,
-        form=state.form or Form(call.health.form(candidate.key, now) or Form.NORMAL),
+        form=Form.NORMAL if form is None else Form(form),
     )
     return start, ActiveAttempt(
         state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..health import MemoryHealth
+from ..health import Fact, MemoryHealth
 from ..routes.candidate import Candidate
 from ..routes.needs import RequestTraits
 from .commands import Limits
@@ -24,17 +24,17 @@ class Timeouts:
     """The timeouts of one call, in seconds. `slow_models` keeps the results of `slow` by candidate."""
 
     limits: Limits
-    facts: RequestTraits
+    traits: RequestTraits
     health: MemoryHealth
     slow_models: dict[int, bool] = field(default_factory=dict)
 
     def slow(self, candidate: Candidate) -> bool:
         """Whether this request to this model is expected to take long."""
-        if self.facts.slow:
+        if self.traits.slow:
             return True
         known = self.slow_models.get(id(candidate))
         if known is None:
-            known = candidate.slow or self.health.reasons_unasked(candidate.key)
+            known = candidate.slow or self.health.facts.get(candidate.key, Fact.REASONS) is not None
             self.slow_models[id(candidate)] = known
         return known
 
@@ -44,7 +44,7 @@ class Timeouts:
 
     def pace(self, candidate: Candidate) -> int:
         """The class of requests with which this request's time to first token is compared."""
-        return 2 * self.facts.size + self.slow(candidate)
+        return 2 * self.traits.size + self.slow(candidate)
 
     def usual_first_token(self, candidate: Candidate) -> tuple[float, bool]:
         """The model's deadline for the first token, and whether the user has set it."""
@@ -66,7 +66,7 @@ class Timeouts:
         share = remaining / 4 if probe else remaining / 2
         if user_set and (usual < remaining or not others):
             return min(usual, remaining), True
-        return (min(usual, share) if others else remaining), not self.facts.idempotent
+        return (min(usual, share) if others else remaining), not self.traits.idempotent
 
     def learnt(self, candidate: Candidate, now: float) -> float:
         """The deadline for this request's first token, learnt from the model's first tokens; `inf` if not known."""
@@ -100,7 +100,7 @@ class Timeouts:
     def hedge_after(self, candidate: Candidate) -> float:
         """Seconds without a first token after which the next candidate is called too."""
         hedging = self.limits.hedge
-        if hedging is None or not self.facts.idempotent:
+        if hedging is None or not self.traits.idempotent:
             return float("inf")
         if hedging.after is not None:
             return hedging.after

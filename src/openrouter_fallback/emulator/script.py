@@ -139,7 +139,7 @@ def _checks(script: Faults) -> Iterator[tuple[Path, str]]:
     for part in ("pace", "replies", "faults"):
         for index, one in enumerate(getattr(script, part, ())):
             if one.model not in (None, *script.stand_ins) and models.find(one.model) is None:
-                ids = [model.id for model in models]
+                ids = [*script.stand_ins, *(model.id for model in models)]
                 yield (part, index, "model"), f"there is no model {one.model!r}.{near(one.model, ids)}"
     for index, reply in enumerate(script.replies if isinstance(script, ScriptFile) else ()):
         for place, call in enumerate(reply.tool_calls or ()):

@@ -30,8 +30,8 @@ class Lists:
     Raises `CatalogError` with the reason. Never calls the user's function for API keys.
     """
 
-    def __init__(self, places: Destinations, keys: Keys, transport: Transport) -> None:
-        self._places = places
+    def __init__(self, destinations: Destinations, keys: Keys, transport: Transport) -> None:
+        self._destinations = destinations
         self._keys = keys
         self._transport = transport
 
@@ -39,7 +39,7 @@ class Lists:
         ring = self._keys.known()
         if endpoint in ring.missing and endpoint != OPENROUTER:
             raise CatalogError(self._keys.no_key(endpoint))
-        return await _get(self._transport, f"{endpoint}: GET /models failed", self._places.models(endpoint, ring))
+        return await _get(self._transport, f"{endpoint}: GET /models failed", self._destinations.models(endpoint, ring))
 
 
 async def key_info(transport: Transport, destination: Destination) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ class Keys:
     def _ring(self, given: object) -> KeyRing:
         keys = {name: self._configured(name) for name in self._config.endpoints}
         if given is not None:
-            keys[OPENROUTER] = _clean(given)
+            keys[OPENROUTER] = _clean(given, "api_key=")
         needed = (name for name, at in self._config.endpoints.items() if at.api_key_env or name == OPENROUTER)
         return KeyRing(
             keys,
@@ -119,8 +119,9 @@ class Keys:
     def _configured(self, name: str) -> SecretStr | None:
         endpoint = self._config.endpoints[name]
         if endpoint.api_key is not None:
-            return _clean(endpoint.api_key)
-        return _clean(sealed(os.environ.get(endpoint.api_key_env))) if endpoint.api_key_env else None
+            return _clean(endpoint.api_key, f"api_key of the endpoint {name}")
+        variable = endpoint.api_key_env
+        return _clean(sealed(os.environ.get(variable)), f"the environment variable {variable}") if variable else None
 
     def _hint(self, key: SecretStr | None) -> str:
         variable = self._config.endpoints[OPENROUTER].api_key_env
@@ -129,14 +130,18 @@ class Keys:
         return f"The key that was used came from {where}{looks}."
 
 
-def _clean(key: object) -> SecretStr | None:
+def _clean(key: object, source: str) -> SecretStr | None:
+    """The key without white space around it; `ConfigError`, which names its source, if it cannot be a key."""
     if key is None:
         return None
     if not isinstance(key, SecretStr):
         raise ConfigError(f"the API key is a {type(key).__name__}; it must be a string")
     key = SecretStr(key.get_secret_value().strip())
     if not _possible(key.get_secret_value()):
-        raise ConfigError("the API key holds characters that no key has: copy it again, without quotes or line breaks")
+        raise ConfigError(
+            "the API key holds characters that no key has: copy it again, without quotes or line breaks. "
+            f"It came from {source}."
+        )
     return key if key.get_secret_value() else None
 
 

@@ -1,10 +1,10 @@
 """Health: windows, breakers, cooldowns, and facts learnt about models."""
 
-from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
+from .admission import READY, Availability, AvailabilityStatus, HealthScopes, ModelHealth, Permit
 from .breaker import Rules, State
 from .changes import BreakerChange
 from .learnt import Fact, Learnt, LearntFacts
-from .memory import MemoryHealth, ModelHealth
+from .memory import MemoryHealth
 from .shared.fleet import SharedHealth
 from .shared.protocol import HealthStore
 from .tracker import HealthTracker

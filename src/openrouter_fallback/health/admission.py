@@ -1,4 +1,4 @@
-"""Whether a model may be called now: the scopes, their availability, and the permit of one attempt."""
+"""Whether a model may be called now: the scopes, their availability, a snapshot for people, and an attempt's permit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Availability(StrEnum):
 
     READY = "ready"
     PROBE = "probe"
-    LEFT_OUT = "left_out"
+    CIRCUIT_OPEN = "circuit_open"
     UNFIT = "unfit"
     COOLING = "cooling"
     DISABLED = "disabled"
@@ -39,14 +39,38 @@ class AvailabilityStatus:
     `unreachable`: the endpoint's circuit is open, the model's own is closed.
     """
 
-    gate: Availability
+    availability: Availability
     reason: str = ""
     until: float | None = None
     forced: int = 0
     unreachable: bool = False
 
+    @property
+    def admits(self) -> bool:
+        """Whether the model may be called now, be it as a probe."""
+        return self.availability in (Availability.READY, Availability.PROBE)
+
 
 READY = AvailabilityStatus(Availability.READY)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHealth:
+    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds until calls.
+
+    `first_token_overdue`: the learnt seconds after which a short request's first token is overdue; None: not learnt.
+    """
+
+    model: str
+    state: str
+    success_rate: float
+    successes: int
+    failures: int
+    first_token_p50: float | None
+    first_token_p95: float | None
+    seconds_left: float | None
+    reason: str
+    first_token_overdue: float | None = None
 
 
 @dataclass(slots=True)

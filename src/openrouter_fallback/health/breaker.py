@@ -55,7 +55,7 @@ class BreakerPermit:
 
 
 def _unheard(state: State, cause: str, at: float | None) -> None:
-    """Where nobody hears of changes."""
+    """The report of a breaker whose changes are not watched."""
 
 
 class Breaker:
@@ -131,6 +131,11 @@ class Breaker:
             return True
         state = self.state(now)
         return state is State.CLOSED or (state is State.HALF_OPEN and not self.probe_holds(now))
+
+    @property
+    def probe(self) -> BreakerPermit | None:
+        """The permit of the probe that has taken the slot."""
+        return self._probe
 
     def probe_holds(self, now: float) -> bool:
         """Whether the probe slot is taken."""

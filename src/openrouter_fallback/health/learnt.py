@@ -6,10 +6,13 @@ once, and again only when the fact expires, an answer shows the opposite, or the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from ..forks import renew_in_child
 
 MOST_FACTS: Final = 4096
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -55,7 +58,7 @@ class Learnt:
 
 
 class LearntFacts:
-    """The facts of one process, at most 4,096; the oldest is dropped first. Not thread-safe: its owner holds a lock.
+    """The facts of one client, at most 4,096; the oldest is dropped first. Safe to use from several threads.
 
     Times are seconds of any monotonic clock, given as `now`; without `now`, a fact is returned whatever its age.
     """
@@ -63,6 +66,9 @@ class LearntFacts:
     def __init__(self) -> None:
         self._facts: dict[tuple[str, Fact, str], Learnt] = {}
         self._scopes: dict[str, int] = {}
+        """The number of facts by scope. For most scopes there is none, which a look-up sees without the lock."""
+        self._lock = threading.RLock()
+        renew_in_child(self)
 
     def learn(
         self, scope: str, fact: Fact, now: float, *, subject: str = "", value: str = "", seconds: float | None = None
@@ -70,21 +76,28 @@ class LearntFacts:
         """Remember a fact for `seconds`, by default for the time in `SECONDS`."""
         seconds = SECONDS[fact] if seconds is None else seconds
         key = scope, fact, subject
-        self._remove(key)
-        while len(self._facts) >= MOST_FACTS:
-            self._remove(next(iter(self._facts)))
-        self._facts[key] = Learnt(scope, fact, subject, value, None if seconds is None else now + seconds)
-        self._scopes[scope] = self._scopes.get(scope, 0) + 1
+        with self._lock:
+            self._remove(key)
+            while len(self._facts) >= MOST_FACTS:
+                self._remove(next(iter(self._facts)))
+            self._facts[key] = Learnt(scope, fact, subject, value, None if seconds is None else now + seconds)
+            self._scopes[scope] = self._scopes.get(scope, 0) + 1
 
     def get(self, scope: str, fact: Fact, now: float | None = None, subject: str = "") -> Learnt | None:
         """The fact, if it is known and has not expired, else None."""
         if scope not in self._scopes:
             return None
-        known = self._facts.get((scope, fact, subject))
-        if known is None or now is None or known.until is None or now < known.until:
-            return known
-        self._remove((scope, fact, subject))
-        return None
+        with self._lock:
+            known = self._facts.get((scope, fact, subject))
+            if known is None or now is None or known.until is None or now < known.until:
+                return known
+            self._remove((scope, fact, subject))
+            return None
+
+    def value(self, scope: str, fact: Fact, now: float | None = None) -> str | None:
+        """The value of a fact without a subject, if it is known and has not expired, else None."""
+        known = self.get(scope, fact, now)
+        return None if known is None else known.value
 
     def first(self, scope: str, fact: Fact, subjects: Iterable[str], now: float) -> Learnt | None:
         """The fact about the first of these subjects for which one is known, else None."""
@@ -101,24 +114,32 @@ class LearntFacts:
     def about(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
         """All facts about these scopes that have not expired, for display."""
         wanted = set(scopes)
-        facts = [known for known in self._facts.values() if known.scope in wanted]
+        with self._lock:
+            facts = [known for known in self._facts.values() if known.scope in wanted]
         return tuple(known for known in facts if known.until is None or now < known.until)
 
-    def unlearn(self, scope: str, fact: Fact, subjects: Iterable[str] = ("",)) -> None:
+    def unlearn(self, scope: str, fact: Fact, subjects: Iterable[str]) -> None:
         """Forget facts that an answer has shown to be wrong."""
         if scope in self._scopes:
-            for subject in subjects:
-                self._remove((scope, fact, subject))
+            with self._lock:
+                for subject in subjects:
+                    self._remove((scope, fact, subject))
 
     def forget(self, scope: str, fact: Fact | None = None) -> None:
         """Forget all facts about one scope, or those of one kind."""
-        for key in [key for key in self._facts if key[0] == scope and fact in (None, key[1])]:
-            self._remove(key)
+        with self._lock:
+            for key in [key for key in self._facts if key[0] == scope and fact in (None, key[1])]:
+                self._remove(key)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._facts.clear()
-        self._scopes.clear()
+        with self._lock:
+            self._facts.clear()
+            self._scopes.clear()
+
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
 
     def _remove(self, key: tuple[str, Fact, str]) -> None:
         if self._facts.pop(key, None) is not None:

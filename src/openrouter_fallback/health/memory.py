@@ -3,76 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from .accounts import REFUSED_SECONDS, Accounts, refuse
-from .admission import READY, Availability, AvailabilityStatus, HealthScopes, Permit
+from ..forks import renew_in_child
+from .accounts import Accounts
+from .admission import READY, Availability, AvailabilityStatus, HealthScopes, ModelHealth, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
 from .changes import BreakerChange, Changes
-from .learnt import Fact, Learnt, LearntFacts
-from .window import Latencies
+from .first_tokens import PATIENCE_SECONDS, FirstTokens
+from .learnt import Fact, LearntFacts
 
-PATIENCE_SECONDS = 10.0
-"""Seconds of silence that count as a time-out while a model has fewer than 100 first tokens."""
-_PATIENCE_SAMPLES = 100
-_USUAL_SAMPLES = 20
 EARNED_PER_SUCCESS = 4
 MOST_EARNED = 400
 """The most extra requests that a model earns by its successes; they are used when the retry budget is exhausted."""
-LEARNT_SECONDS = 3600.0
-LEARNT_SAMPLES = 200
-SHORTEST_LEARNT_SECONDS = 5.0
-LEARNT_TIMES_P99 = 4.0
-"""A learnt first-token deadline is 4 times the p99 of at least 200 first tokens of a class, none older than 1 h."""
-_LEARN_AGAIN_SECONDS = 10.0
 _LATE_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Pace:
-    """Times to first token of one class of requests to a model. Slowness and prompt size make a class.
-
-    `learnt`: the deadline in seconds that follows, computed at `learnt_at`; `token_at`: when the last first token came.
-    """
-
-    latencies: Latencies = field(default_factory=lambda: Latencies(LEARNT_SECONDS / 2))
-    learnt: float | None = None
-    learnt_at: float | None = None
-    token_at: float | None = None
 
 
 @dataclass(slots=True)
 class _Model:
     breaker: Breaker
-    latencies: Latencies
+    first_tokens: FirstTokens
     earned: int = 0
-    paces: dict[int, _Pace] = field(default_factory=dict)
     disabled_until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHealth:
-    """A snapshot of one model: breaker state, success rate, counts, seconds to the first token, seconds until calls.
-
-    `first_token_overdue`: the learnt seconds after which a short request's first token is overdue; None: not learnt.
-    """
-
-    model: str
-    state: str
-    success_rate: float
-    successes: int
-    failures: int
-    first_token_p50: float | None
-    first_token_p95: float | None
-    seconds_left: float | None
-    reason: str
-    first_token_overdue: float | None = None
 
 
 class MemoryHealth:
@@ -92,17 +48,19 @@ class MemoryHealth:
     ) -> None:
         self._rules = rules
         self._random = random
-        self._extras = Budget(retry_budget)
-        self._hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
+        self.extras = Budget(retry_budget)
+        self.hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
         self._endpoints: dict[str, Breaker] = {}
-        self._accounts = Accounts()
+        self.accounts = Accounts()
+        """The accounts: their cooldowns and refusals."""
         self._late: dict[str, float] = {}
-        self._learnt = LearntFacts()
+        self.facts = LearntFacts()
+        """The facts learnt about models and endpoints."""
         self.changes = Changes()
         # Re-entrant: a suspended call that is garbage-collected ends in whatever thread the collector runs.
         self._lock = threading.RLock()
-        _live.add(self)
+        renew_in_child(self)
 
     # Queries
 
@@ -114,7 +72,7 @@ class MemoryHealth:
                 if now < model.disabled_until:
                     return AvailabilityStatus(Availability.DISABLED, "disabled by hand", model.disabled_until)
                 model.disabled_until = None
-            cooldown = self._accounts.cooling(target, now)
+            cooldown = self.accounts.cooling(target, now)
             if cooldown is not None:
                 return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
             if model is None:
@@ -122,14 +80,14 @@ class MemoryHealth:
             else:
                 closed = model.breaker.state(now) is State.CLOSED
                 if not model.breaker.admits(now):
-                    return _left_out(model.breaker, now, model.breaker.reason or "failing")
-            lack = self._learnt.first(target.model, Fact.LACKS, needs, now)
+                    return _circuit_open(model.breaker, now, model.breaker.reason or "failing")
+            lack = self.facts.first(target.model, Fact.LACKS, needs, now)
             if lack is not None:
                 return AvailabilityStatus(Availability.UNFIT, f"does not support {lack.subject}", lack.until)
             endpoint = self._endpoints.get(target.endpoint)
             if endpoint is not None and not endpoint.admits(now):
                 reason = f"endpoint {target.endpoint} cannot be reached"
-                return _left_out(endpoint, now, reason, unreachable=closed)
+                return _circuit_open(endpoint, now, reason, unreachable=closed)
             if closed and (endpoint is None or endpoint.state(now) is State.CLOSED):
                 return READY
             return AvailabilityStatus(Availability.PROBE, "half-open")
@@ -146,19 +104,11 @@ class MemoryHealth:
             endpoint = self._endpoints.get(target.endpoint) if elsewhere else None
             return endpoint is not None and endpoint.holds_back(now, self._random())
 
-    def accepted(self, target: HealthScopes, now: float) -> bool:
-        """Whether the account's key was accepted within the last hour."""
-        return self._accounts.accepted_lately(target.account, now)
-
-    def account_status(self, target: HealthScopes, now: float) -> str | None:
-        """`auth` or `credits` while the account is known to be refused for that, else None. Only orders candidates."""
-        with self._lock:
-            return self._accounts.status(target.account, now)
-
     @property
-    def any_account_refused(self) -> bool:
-        """Whether any account has been refused; while none has, `account_standing` need not be called."""
-        return bool(self._accounts.no_auth or self._accounts.no_credits)
+    def breakers(self) -> dict[str, Breaker]:
+        """The circuit breakers by the names of their models and endpoints."""
+        with self._lock:
+            return {**{name: known.breaker for name, known in self._models.items()}, **self._endpoints}
 
     def success_rate(self, model: str, now: float) -> float:
         """Share of successful calls in the window, 1.0 without data."""
@@ -176,34 +126,25 @@ class MemoryHealth:
         """A quantile of the seconds to the first token; None without data."""
         with self._lock:
             known = self._models.get(model)
-            return known.latencies.quantile(share) if known else None
+            return known.first_tokens.quantile(share) if known else None
 
     def patience(self, model: str) -> float:
         """Seconds of silence after which an abandoned attempt counts as timed out."""
         with self._lock:
             known = self._models.get(model)
-            if known is None or known.latencies.count < _PATIENCE_SAMPLES:
-                return PATIENCE_SECONDS
-            return known.latencies.quantile(0.99) or PATIENCE_SECONDS
+            return known.first_tokens.patience if known else PATIENCE_SECONDS
 
     def usual_first_token(self, model: str, share: float) -> float | None:
         """As `first_token_quantile`, but None on fewer than 20 samples."""
         with self._lock:
             known = self._models.get(model)
-            return known.latencies.quantile(share) if known and known.latencies.count >= _USUAL_SAMPLES else None
+            return known.first_tokens.usual(share) if known else None
 
     def learnt_first_token(self, model: str, pace: int, longest: float, now: float) -> float | None:
         """The learnt first-token deadline of this class in seconds, 5 to `longest`; None on fewer than 200 samples."""
         with self._lock:
             known = self._models.get(model)
-            seen = known.paces.get(pace) if known is not None else None
-            if seen is None:
-                return None
-            if seen.learnt_at is None or now - seen.learnt_at > _LEARN_AGAIN_SECONDS:
-                enough = seen.latencies.count >= LEARNT_SAMPLES
-                p99 = seen.latencies.quantile(0.99) if enough else None
-                seen.learnt, seen.learnt_at = (None if p99 is None else LEARNT_TIMES_P99 * p99), now
-            return None if seen.learnt is None else min(max(seen.learnt, SHORTEST_LEARNT_SECONDS), longest)
+            return known.first_tokens.learnt(pace, longest, now) if known else None
 
     def late(self, model: str, now: float) -> None:
         """Record that a first token of the model is overdue."""
@@ -217,12 +158,7 @@ class MemoryHealth:
         """Whether any call has got a first token of this class from the model since the attempt began."""
         with self._lock:
             known = self._models.get(permit.target.model)
-            seen = known.paces.get(permit.pace) if known is not None else None
-            return seen is not None and seen.token_at is not None and seen.token_at > permit.started
-
-    def reasons_unasked(self, model: str) -> bool:
-        """Whether the model has reasoned although the request did not ask for reasoning."""
-        return self._learnt.get(model, Fact.REASONS) is not None
+            return known is not None and known.first_tokens.came_since(permit.pace, permit.started)
 
     def snapshot(self, target: HealthScopes, now: float) -> ModelHealth:
         """The health of one model at `now`."""
@@ -236,8 +172,8 @@ class MemoryHealth:
                 success_rate=model.breaker.window.rate(now),
                 successes=good,
                 failures=bad,
-                first_token_p50=model.latencies.quantile(0.5),
-                first_token_p95=model.latencies.quantile(0.95),
+                first_token_p50=model.first_tokens.quantile(0.5),
+                first_token_p95=model.first_tokens.quantile(0.95),
                 seconds_left=max(0.0, status_of.until - now) if status_of.until is not None else None,
                 reason=status_of.reason,
                 first_token_overdue=self.learnt_first_token(target.model, 0, math.inf, now),
@@ -246,12 +182,12 @@ class MemoryHealth:
     def affords(self, now: float, models: Iterable[str] = ()) -> bool:
         """Whether the retry budget has room for an extra request, or one of the `models` has earned one."""
         with self._lock:
-            return self._extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
+            return self.extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
 
     @property
     def retries_forbidden(self) -> bool:
         """Whether the retry budget is 0: a call need not wait for it."""
-        return self._extras.share == 0
+        return self.extras.share == 0
 
     def _earned(self, model: _Model | None) -> bool:
         """Whether the model has an earned request. Not while its circuit is open: that would multiply an outage."""
@@ -283,41 +219,32 @@ class MemoryHealth:
             endpoint = self._endpoint(target.endpoint)
             if not forced and not (model.admits(now) and endpoint.admits(now)):
                 return None
-            allowed = not extra or self._extras.allows(now)
+            allowed = not extra or self.extras.allows(now)
             if not allowed and (hedge or not self._earned(known)):
                 return None
-            if hedge and not self._hedges.allows(now):
+            if hedge and not self.hedges.allows(now):
                 return None
             if not allowed:
                 known.earned -= 1
-            (self._extras.take if extra else self._extras.count)(now)
+            (self.extras.take if extra else self.extras.count)(now)
             if hedge:
-                self._hedges.take(now)
+                self.hedges.take(now)
             elif not extra:
-                self._hedges.count(now)
+                self.hedges.count(now)
             return Permit(target, now, model.begin(now, forced=forced), endpoint.begin(now, forced=forced), pace)
 
     def first_token(self, permit: Permit, now: float) -> None:
         """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
             model = self._model(permit.target)
-            self._record(model, permit, now).token_at = now
+            model.first_tokens.record(permit.pace, permit.started, now, token=True)
             model.breaker.first_token(permit.model, now)
             self._endpoint(permit.target.endpoint).first_token(permit.endpoint, now)
 
     def outlasted(self, permit: Permit, now: float) -> None:
         """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
-            self._record(self._model(permit.target), permit, now)
-
-    def _record(self, model: _Model, permit: Permit, now: float) -> _Pace:
-        seen = model.paces.get(permit.pace)
-        if seen is None:
-            seen = model.paces[permit.pace] = _Pace()
-        seconds = now - permit.started
-        model.latencies.record(seconds, now)
-        seen.latencies.record(seconds, now)
-        return seen
+            self._model(permit.target).first_tokens.record(permit.pace, permit.started, now, token=False)
 
     def success(self, permit: Permit, now: float, needs: Iterable[str] = ()) -> None:
         """Record a complete answer. `needs`: the features that the request used; the model supports them."""
@@ -327,15 +254,15 @@ class MemoryHealth:
             model.breaker.success(permit.model, now)
             model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
             if needs:
-                self._learnt.unlearn(target.model, Fact.LACKS, needs)
+                self.facts.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(permit.endpoint, now)
-            self._accounts.answered(target, now)
+            self.accounts.answered(target, now)
 
     def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
         with self._lock:
             model = self._model(permit.target)
-            self._record(model, permit, now).token_at = now
+            model.first_tokens.record(permit.pace, permit.started, now, token=True)
             model.breaker.success(permit.model, now)
             self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
@@ -383,75 +310,6 @@ class MemoryHealth:
         known = self._models.get(target.model)
         return known is not None and known.breaker.alone
 
-    # Facts learnt from one failure
-
-    def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
-        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... 16 s) allows it.
-
-        The server's word replaces a guess; of two words the later time holds.
-        `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
-        """
-        with self._lock:
-            return self._accounts.rate_limited(target, now, retry_after, free=free)
-
-    def out_of_credits(self, target: HealthScopes, now: float, retry_after: float | None) -> None:
-        """Record that the account has no credits: its models go last for `retry_after` seconds, or 60."""
-        until = now + (REFUSED_SECONDS if retry_after is None else retry_after)
-        with self._lock:
-            refuse(self._accounts.no_credits, target.account, until, now)
-
-    def unauthorized(self, target: HealthScopes, now: float) -> None:
-        """Record that the key was refused: the account's models go last for a minute."""
-        with self._lock:
-            refuse(self._accounts.no_auth, target.account, now + REFUSED_SECONDS, now)
-
-    def learn_lack(self, model: HealthScopes, need: str, now: float) -> None:
-        """Remember that the model does not support `need`, for ten minutes or until an answer shows that it does."""
-        with self._lock:
-            self._learnt.learn(model.model, Fact.LACKS, now, subject=need)
-
-    def learn_refusal(self, taker: str, parameter: str, now: float) -> None:
-        """Remember for a day that the endpoint (or the model, behind a gateway) refuses a parameter."""
-        with self._lock:
-            self._learnt.learn(taker, Fact.REFUSES, now, subject=parameter)
-
-    def refusals(self, taker: str, now: float) -> frozenset[str]:
-        """The parameters that the endpoint or model is known to refuse."""
-        with self._lock:
-            return self._learnt.subjects(taker, Fact.REFUSES, now)
-
-    def learn_reasons(self, target: HealthScopes) -> None:
-        """Remember that the model reasons although the request does not ask for reasoning."""
-        with self._lock:
-            if self._learnt.get(target.model, Fact.REASONS) is None:
-                self._learnt.learn(target.model, Fact.REASONS, 0.0)
-
-    def learn_way(self, target: HealthScopes, way: str) -> None:
-        """Remember how the model has continued delivered text: `prefill` or `instruct`."""
-        with self._lock:
-            self._learnt.learn(target.model, Fact.CONTINUES, 0.0, value=way)
-
-    def way(self, model: str) -> str | None:
-        """How the model has continued delivered text; None: not known."""
-        known = self._learnt.get(model, Fact.CONTINUES)
-        return known.value if known is not None else None
-
-    def learn_form(self, target: HealthScopes, form: str, now: float, seconds: float | None = None) -> None:
-        """Remember for `seconds`, or a day, the form of history that the model accepted after it refused another."""
-        with self._lock:
-            self._learnt.learn(target.model, Fact.FORM, now, value=form, seconds=seconds)
-
-    def form(self, model: str, now: float) -> str | None:
-        """The form of history that the model is known to accept; None: the usual form."""
-        with self._lock:
-            known = self._learnt.get(model, Fact.FORM, now)
-            return known.value if known is not None else None
-
-    def learnt(self, scopes: Iterable[str], now: float) -> tuple[Learnt, ...]:
-        """The facts learnt about these models and endpoints, for display."""
-        with self._lock:
-            return self._learnt.about(scopes, now)
-
     def take_changes(self, now: float) -> list[BreakerChange]:
         """The changes of breakers that have not been reported yet."""
         with self._lock:
@@ -469,10 +327,10 @@ class MemoryHealth:
         with self._lock:
             model = self._model(target)
             model.disabled_until = None
-            self._learnt.forget(target.model, Fact.LACKS)
+            self.facts.forget(target.model, Fact.LACKS)
             if model.breaker.open_until is not None:
                 model.breaker.close()
-            self._accounts.end_cooldowns(target.model)
+            self.accounts.end_cooldowns(target.model)
 
     def forget(self, target: HealthScopes) -> None:
         """Forget the health of one model, its cooldowns and its learnt facts."""
@@ -480,18 +338,18 @@ class MemoryHealth:
             known = self._models.pop(target.model, None)
             if known is not None:
                 known.breaker.close()
-            self._learnt.forget(target.model)
-            self._accounts.forget(target.model)
+            self.facts.forget(target.model)
+            self.accounts.forget(target.model)
 
     def reset(self) -> None:
         """Forget all health, cooldowns and learnt facts."""
         with self._lock:
-            for breaker in (*(known.breaker for known in self._models.values()), *self._endpoints.values()):
+            for breaker in self.breakers.values():
                 breaker.close()
             self._models.clear()
-            self._learnt.clear()
+            self.facts.clear()
             self._endpoints.clear()
-            self._accounts.clear()
+            self.accounts.clear()
 
     # Called with the lock held
 
@@ -500,7 +358,7 @@ class MemoryHealth:
         if known is None:
             rules = replace(self._rules, longest_open=target.longest_open)
             breaker = self._breaker(rules, target.endpoint, target.model)
-            known = _Model(self.changes.watch(breaker, "model", target.model), Latencies(self._rules.window_seconds))
+            known = _Model(self.changes.watch(breaker, "model", target.model), FirstTokens(self._rules.window_seconds))
             self._models[target.model] = known
         return known
 
@@ -515,25 +373,16 @@ class MemoryHealth:
         """A new breaker for a model, or for the endpoint itself."""
         return Breaker(rules, self._random)
 
+    def after_fork(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
     def __reduce__(self) -> tuple[object, ...]:
-        fresh = partial(type(self), retry_budget=self._extras.share, hedge_share=self._hedges.share)
+        fresh = partial(type(self), retry_budget=self.extras.share, hedge_share=self.hedges.share)
         return fresh, (self._rules, self._random)
 
 
-def _left_out(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
+def _circuit_open(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
     probing = breaker.state(now) is State.HALF_OPEN
     reason = f"{reason}, a probe is under way" if probing else reason
-    return AvailabilityStatus(Availability.LEFT_OUT, reason, breaker.open_until, breaker.forced, unreachable)
-
-
-# A lock that another thread holds while the process forks stays locked in the child for ever.
-_live: weakref.WeakSet[MemoryHealth] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for health in _live:
-        health._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return AvailabilityStatus(Availability.CIRCUIT_OPEN, reason, breaker.open_until, breaker.forced, unreachable)

@@ -12,9 +12,10 @@ import os
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -45,9 +46,9 @@ class HttpTransport:
     """HTTP with one set of connection pools per event loop; proxies and CA bundles come from the environment."""
 
     def __init__(self) -> None:
-        self._pools: dict[asyncio.AbstractEventLoop, _Pools] = {}
+        self.pools: dict[asyncio.AbstractEventLoop, _Pools] = {}
         self._ssl: ssl.SSLContext | None = None
-        weakref.finalize(self, _close_all, self._pools, os.getpid()).atexit = False
+        weakref.finalize(self, _close_all, self.pools, os.getpid()).atexit = False
 
     async def open(
         self,
@@ -63,7 +64,7 @@ class HttpTransport:
         Raises `ConfigError` if the environment names a proxy or certificates that cannot be used.
         """
         loop = asyncio.get_running_loop()
-        pools = self._pools.get(loop) or await self._new_pools(loop)
+        pools = self.pools.get(loop) or await self._new_pools(loop)
         outer = sys.exception()
         try:
             place = pools.places.get(url) or self._place(pools, url)
@@ -81,7 +82,7 @@ class HttpTransport:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop."""
-        pools = self._pools.get(asyncio.get_running_loop())
+        pools = self.pools.get(asyncio.get_running_loop())
         for lines in list(pools.lines.values()) if pools is not None else ():
             await lines.close_idle()
 
@@ -107,12 +108,12 @@ class HttpTransport:
 
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
         # Drop the pools of closed loops: else each `asyncio.run` would leave its pools behind.
-        for old in list(self._pools):
-            if old.is_closed() and (left := self._pools.pop(old, None)) is not None:
+        for old in list(self.pools):
+            if old.is_closed() and (left := self.pools.pop(old, None)) is not None:
                 _let_go(left)
         lines: dict[_Origin, Connections] = {}
         transports = weakref.WeakSet[asyncio.BaseTransport]()
-        pools = self._pools[loop] = _Pools(lines, _keep(lines, transports), transports)
+        pools = self.pools[loop] = _Pools(lines, _keep(lines, transports), transports)
         await anext(pools.keeper)
         return pools
 
@@ -190,15 +191,21 @@ def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
 
 
 class _Once:
-    """A request's body."""
+    """A request's body. Not a generator: the loop keeps a list of generators."""
 
     __slots__ = ("_body",)
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self._body: bytes | None = body
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        yield self._body
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        body, self._body = self._body, None
+        if body is None:
+            raise StopAsyncIteration
+        return body
 
 
 class _Answer:
@@ -212,7 +219,7 @@ class _Answer:
         self._response = response
         self._lines: Connections | None = lines
         self._connection = connection
-        self._bytes: AsyncIterator[bytes] = response.aiter_stream()
+        self._bytes: AsyncIterator[bytes] = aiter(cast(AsyncIterable[bytes], response.stream))
         self._decoder: Inflater | None = None
         self._slices: Iterator[bytes] | None = None
         self._work = 0

@@ -39,14 +39,15 @@ from .handover import (
     Target,
     asks_for_thinking,
     deliver,
+    marks_beside,
     name_signers,
     needs_strict,
     rule_for,
     tool_names,
-    tools_without_marks,
     translate,
     translated_params,
     unsendable,
+    with_tool_marks,
 )
 from .parameters import OPENROUTER_ONLY
 
@@ -78,13 +79,13 @@ class Request:
         "_stream_options",
         "_tools",
         "delivered",
-        "facts",
         "history",
         "max_tokens",
         "messages",
         "needs",
         "params",
         "thread",
+        "traits",
         "wants_json",
     )
 
@@ -131,7 +132,7 @@ class Request:
         self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
         self.max_tokens = most_tokens(self.params, {}) if self.params else None
         """The caller's limit of the answer's tokens."""
-        self.facts = RequestTraits(
+        self.traits = RequestTraits(
             slow=(special and slow(self.params)) or size > LONG_PROMPT_BYTES,
             needs=self.needs.abilities,
             own_providers=special and own_providers(self.params),
@@ -158,7 +159,7 @@ class Request:
         other._joined = True
         other.delivered = self.delivered
         other.wants_json = False
-        other.facts, other.needs, other.thread = self.facts, self.needs, self.thread
+        other.traits, other.needs, other.thread = self.traits, self.needs, self.thread
         other._as_it_is, other._stream_options = self._as_it_is, self._stream_options
         other.params = dict(self.params)
         for name in TOKEN_LIMITS:
@@ -176,14 +177,17 @@ class Request:
         if known is None:
             if self.delivered is not None and self.delivered.signed_elsewhere(candidate.model):
                 name_signers(self.history, self.delivered)
-            info = candidate.info
-            slug = info.canonical_slug if info is not None else None
+            slug = candidate.slug
             thinking = asks_for_thinking(self.params, candidate.params)
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             rule = rule_for(candidate.model, slug, candidate.host)
-            target = Target(rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form)
-            known = self._handed[candidate.key, form] = translate(self.history, target, self._tools)
+            prefills = candidate.continues is ContinuationMode.PREFILL
+            target = Target(
+                rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form, prefills
+            )
+            marks = marks_beside(self.params) if rule.most_marks else (0, False)
+            known = self._handed[candidate.key, form] = translate(self.history, target, self._tools, marks)
         return known
 
     def stricter(self, candidate: Candidate, form: Form, failure: Failure) -> Form | None:
@@ -244,8 +248,8 @@ class Request:
         messages = handed.messages
         if not candidate.on_openrouter:
             params = self._elsewhere(candidate)
-        if not handed.marks and "tools" in params:
-            params = dict(plain) if (plain := tools_without_marks(params)) is not params else params
+        if handed.tool_marks is not None and "tools" in params:
+            params = dict(kept) if (kept := with_tool_marks(params, handed.tool_marks)) is not params else params
         if handed.functions:
             params = dict(translated_params(params, handed.functions))
         if handed.without_reasoning:

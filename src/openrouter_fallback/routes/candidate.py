@@ -14,7 +14,7 @@ from ..catalog.prices import price
 from ..config.models import OPENROUTER
 from ..health import Availability, AvailabilityStatus, HealthScopes
 from ..results import Skipped
-from .needs import Needs, own_providers, slow
+from .needs import TOKEN_LIMITS, Needs, own_providers, slow
 
 _OPENROUTER_HOST = "openrouter.ai"
 _OPENAI_HOST = "api.openai.com"
@@ -62,7 +62,7 @@ class Candidate:
     @property
     def bounded(self) -> bool:
         """Whether the model's own parameters limit the length of an answer."""
-        return "max_tokens" in self.params or "max_completion_tokens" in self.params
+        return any(name in self.params for name in TOKEN_LIMITS)
 
     @property
     def limit(self) -> str:
@@ -78,6 +78,12 @@ class Candidate:
     def info(self) -> ModelInfo | None:
         """The catalog's data on the model; None if unknown."""
         return self.catalog.listed(self.target.endpoint, self.model) if self.catalog is not None else None
+
+    @property
+    def slug(self) -> str | None:
+        """The catalog's canonical slug of the model; None if unknown."""
+        info = self.info
+        return info.canonical_slug if info is not None else None
 
     @property
     def context(self) -> int | None:
@@ -106,7 +112,7 @@ class Candidate:
 
     def fitting(self, status_of: AvailabilityStatus) -> AvailabilityStatus:
         """The availability for this request: UNFIT if the model lacks a need of the request."""
-        if self.unfit and status_of.gate in (Availability.READY, Availability.PROBE):
+        if self.unfit and status_of.admits:
             return AvailabilityStatus(Availability.UNFIT, self.unfit)
         return status_of
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -41,6 +42,7 @@ class Router:
         self._config = config
         self._health = health
         self._catalog = catalog
+        self._split = lru_cache(_MOST_REMEMBERED)(config.split)
         self._candidates: dict[tuple[str, str], Candidate] = {}
         self._warned: set[str] = set()
         self._seen: set[str] = set()
@@ -65,7 +67,7 @@ class Router:
             plan.sort(key=lambda c: -self._health.success_rate(c.key, now))
         elif order_by == "latency":
             plan.sort(key=lambda c: self._health.first_token_quantile(c.key, 0.5) or 0.0)
-        if self._health.any_account_refused:
+        if self._health.accounts.any_refused:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
@@ -82,7 +84,8 @@ class Router:
         if found is None or found is plan.candidates[0]:
             return plan
         status_of = found.fitting(self._health.status_of(found.target, now, needs.abilities))
-        if status_of.gate is not Availability.READY or self._health.account_status(found.target, now) is not None:
+        refused = self._health.accounts.status(found.target.account, now)
+        if status_of.availability is not Availability.READY or refused is not None:
             return plan
         others = (candidate for candidate in plan.candidates if candidate is not found)
         return replace(plan, candidates=(found, *others), note=f"{found.key} goes first: {why}")
@@ -104,13 +107,15 @@ class Router:
         skipped = list(plan.excluded)
         for candidate in plan.candidates:
             status_of = candidate.fitting(self._health.status_of(candidate.target, now, needs.abilities))
-            if status_of.gate in (Availability.READY, Availability.PROBE):
+            if status_of.admits:
                 asked.append(candidate.key)
             else:
                 left = max(0.0, status_of.until - now) if status_of.until is not None else None
                 skipped.append(Skipped(candidate.key, status_of.reason, left))
         scopes = {scope for one in plan.candidates for scope in (one.key, one.target.endpoint)}
-        return Route(tuple(asked), tuple(skipped), self._health.learnt(scopes, now), (plan.note,) if plan.note else ())
+        return Route(
+            tuple(asked), tuple(skipped), self._health.facts.about(scopes, now), (plan.note,) if plan.note else ()
+        )
 
     def candidate(self, key: str, accounts: Mapping[str, str]) -> Candidate:
         """The candidate of a model id."""
@@ -121,7 +126,7 @@ class Router:
         return key in self._seen
 
     def _candidate(self, key: str, own: ModelConfig | None, accounts: Mapping[str, str]) -> Candidate:
-        endpoint, model = self._config.split(key)
+        endpoint, model = self._split(key)
         account = accounts[endpoint]
         cached = None if own else self._candidates.get((key, account))
         if cached is not None:
@@ -214,7 +219,7 @@ class Router:
         listed = self._config.tier_of(key)
         if listed is not None:
             return listed
-        if self._config.split(key)[1].endswith(":free"):
+        if self._split(key)[1].endswith(":free"):
             derived: str | None = "budget"
         else:
             derived = tier(self._catalog.get(key) if self._catalog is not None else None)
@@ -243,7 +248,7 @@ class Router:
         return candidate
 
     def _account_rank(self, candidate: Candidate, now: float) -> int:
-        refused = self._health.account_status(candidate.target, now)
+        refused = self._health.accounts.status(candidate.target.account, now)
         if refused is None or (refused == "credits" and candidate.free):
             return 0
         return 1 if refused == "credits" else 2
@@ -271,8 +276,7 @@ def _named(candidates: Iterable[Candidate], name: str) -> Candidate | None:
     if known:
         return known[0]
     for candidate in candidates:
-        info = candidate.info
-        slug = info.canonical_slug if info is not None else None
+        slug = candidate.slug
         if same_model(name, candidate.model) or (slug is not None and same_model(name, slug)):
             return candidate
     return None

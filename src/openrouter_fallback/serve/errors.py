@@ -33,6 +33,7 @@ from .. import (
 Headers = list[tuple[bytes, bytes]]
 NO_RETRY = (b"x-should-retry", b"false")
 CLOSE = (b"connection", b"close")
+_OF_AN_ATTEMPT = ("model", "kind", "status", "seconds", "provider", "cost", "message")
 
 
 class Refused(Exception):
@@ -156,14 +157,5 @@ def _row(error: FallbackError) -> _Row:
 
 def attempt_object(attempt: Attempt, *, told: bool = False) -> dict[str, Any]:
     """An attempt as JSON. With `told`, the endpoint's message is included."""
-    found: dict[str, Any] = {
-        "model": attempt.model,
-        "kind": attempt.kind,
-        "status": attempt.status,
-        "seconds": round(attempt.seconds, 3),
-        "provider": attempt.provider,
-        "cost": attempt.cost,
-    }
-    if told:
-        found["message"] = attempt.message
-    return found
+    values = attempt.as_dict()
+    return {key: values[key] for key in _OF_AN_ATTEMPT if told or key != "message"}

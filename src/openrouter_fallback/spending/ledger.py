@@ -8,13 +8,13 @@ difference. No I/O; the day is an argument.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+
+from ..forks import renew_in_child
 
 ZERO = Decimal(0)
 
@@ -79,7 +79,7 @@ class Ledger:
         self._theirs: dict[str, int] = {}
         """The nano-dollars that each other process of the fleet spent on this day."""
         self._others = ZERO
-        _live.add(self)
+        renew_in_child(self)
 
     def call_budget(self) -> CallBudget:
         """The budget of one call."""
@@ -131,19 +131,6 @@ class Ledger:
             self._day = day
         elif day < self._day - 1:
             self._day = day  # the clock was days ahead; spent amounts stay
-
-
-# A lock that another thread holds during a fork stays locked in the child forever.
-_live: weakref.WeakSet[Ledger] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for ledger in _live:
-        ledger.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def _text_tokens(text: bytes) -> int:
     return -(-len(text) // BYTES_PER_TOKEN)
 
 
-def offer(
+def quote(
     info: ModelInfo | None,
     prompt: int,
     wanted: int | None,
@@ -146,7 +146,7 @@ class CostReservation:
         self.bounds: dict[int, int] = {}
         """The `max_tokens` to send, by number of the request."""
 
-    def offer(
+    def quote(
         self, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
     ) -> Quote | Unaffordable:
         """The quote of a request to the model (with its `own` parameters), or why the request must not be sent.
@@ -157,7 +157,7 @@ class CostReservation:
         if wanted and most_tokens(self._params, {}):
             wanted = max(1, wanted - written)  # the request lowers its `max_tokens` in the same way
         prompt = self._prompt + _text_tokens(delivered.encode("utf-8", "replace"))
-        return offer(info, prompt, wanted, self._choices(own), *self.call_budget.left())
+        return quote(info, prompt, wanted, self._choices(own), *self.call_budget.left())
 
     def hold(
         self, number: int, info: ModelInfo | None, own: Mapping[str, Any], delivered: str = "", written: int = 0
@@ -165,7 +165,7 @@ class CostReservation:
         """Hold the possible cost of request `number`. Returns why the request must not be sent, or None."""
         if not self.limited:
             return None
-        found = self.offer(info, own, delivered, written)
+        found = self.quote(info, own, delivered, written)
         if isinstance(found, Unaffordable):
             return found
         if not self.call_budget.hold(number, found.most):

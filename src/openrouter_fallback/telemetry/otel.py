@@ -20,17 +20,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvid
 
 from .._version import __version__
 from ..config.models import FallbackConfig
-from ..events import (
-    AttemptEnded,
-    AttemptStarted,
-    BreakerEvent,
-    CallEnded,
-    CallStarted,
-    Event,
-    FailedOver,
-    Hedged,
-    Seen,
-)
+from ..events import AttemptEnded, AttemptStarted, BreakerEvent, CallEnded, CallStarted, Event, FailedOver, Hedged, Seen
 from ..failures.kinds import FailureKind
 from ..results import Completion
 from .otel_messages import input_messages, output_messages

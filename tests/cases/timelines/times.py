@@ -47,6 +47,15 @@ OVERDUE = [
         health={"a": ONE_FAILED, "b": "closed +1 -0"},
     ),
     Case(
+        "a silent last model and one that broke off: called again when half of the time is over",
+        "a b", {"a": always(EMPTY, ok()), "b": always(SILENT)}, "a@0 b@0 a&@150", "a @151",
+        health={"a": "closed +1 -0"},
+    ),
+    Case(
+        "a slow last model and one that broke off: a minute of silence is no reason to call that again",
+        "a b", {"a": always(EMPTY), "b": always(ok(100))}, "a@0 b@0", "b @100", limits=Limits(total=130.0),
+    ),
+    Case(
         "three at a time, and no more", "a b c d", dict.fromkeys("abc", always(SILENT)), "a@0 b&@30 c&@60",
         "DeadlineExceededError @300",
     ),

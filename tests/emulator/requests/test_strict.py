@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from openrouter_fallback.emulator import Emulator
-from openrouter_fallback.emulator.requests.strict import RULES, SILENCE
+from openrouter_fallback.emulator.models.registry import Models
+from openrouter_fallback.emulator.requests.history import History
+from openrouter_fallback.emulator.requests.strict import RULES, SILENCE, refusal
 
 from ...cases.strict_histories import (
     ASKED,
@@ -62,7 +65,7 @@ def test_a_wrong_history_is_refused(
 
 
 def test_every_rule_has_a_history_that_breaks_it() -> None:
-    elsewhere = {"openai_items", "anthropic_only_thinking"}
+    elsewhere = {"openai_items", "anthropic_only_thinking", "google_last"}
     assert {row[0] for row in (*WRONG, *BEGINNINGS)} == set(RULES) - elsewhere
     assert all(rule.source and rule.what for rule in (*RULES.values(), SILENCE))
 
@@ -82,6 +85,24 @@ def test_an_item_that_nobody_stored(asker: Asker) -> None:
     response = asker.post(model=GPT, messages=[ASKED, {**SAID, "reasoning_details": [item]}, ASKED])
     assert response.status_code == 404
     assert "Item with id 'rs_0a' not found." in words(response.json()["error"]["metadata"]["raw"])
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [
+        ("gemini-3-pro-preview", False),
+        ("gemini-3.5-flash", False),
+        ("gemini-3.5-flash-lite", True),
+        ("gemini-3.6-flash", True),
+    ],
+)
+def test_newer_geminis_take_no_final_assistant_message(model: str, refused: bool) -> None:
+    known = Models().find("google/gemini-3-pro-preview")
+    assert known is not None
+    newer = replace(known, id=f"google/{model}")
+    found = refusal(History({"messages": [ASKED, SAID], "model": newer.id}, newer, newer.hosts[0], "account"))
+    assert ("ending with a model turn" in str(found and found.error)) is refused
+    assert refusal(History({"messages": [ASKED], "model": newer.id}, newer, newer.hosts[0], "account")) is None
 
 
 @pytest.mark.parametrize(("model", "messages", "fields"), RIGHT, ids=[f"{r[0]}-{n}" for n, r in enumerate(RIGHT)])

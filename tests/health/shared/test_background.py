@@ -22,7 +22,8 @@ from openrouter_fallback.call.portal import SyncBridge
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.health import Availability, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import SOON_SECONDS, UNEASY_SECONDS
+from openrouter_fallback.health.shared.breaker import UNEASY_SECONDS
+from openrouter_fallback.health.shared.fleet import SOON_SECONDS
 
 from ...support.fleet import PLACES
 from ...support.redis_server import RedisServer, binaries, free_port
@@ -137,7 +138,7 @@ client.chat("Hello")
 with suppress(ConnectionError):
     client.health(refresh=True)
 store = parts_of(client).store
-store._url = url
+store.url = url
 print(client.health(refresh=True)["openai/gpt-5.1"].successes, store._redis is not None)
 """
     with Emulator(api_key="sk-or-v1-emulator") as emulator:
@@ -209,7 +210,7 @@ def test_the_call_that_would_probe_has_the_lease(
             settings={"health_store": server.url},
         )
         parts = parts_of(client)
-        parts.runtime.clock = parts.store._clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
+        parts.runtime.clock = parts.store.clock = lambda: time.monotonic() + ahead[0]  # type: ignore[union-attr]
         client.health(refresh=True)
         outage = emulator.fault("overloaded", model=MODEL)
         for _ in range(3):
@@ -218,10 +219,10 @@ def test_the_call_that_would_probe_has_the_lease(
         ahead[0] += 10.0
         client.health(refresh=True)
         assert any(attempt.probe for attempt in ask(client, surface).answer.attempts)
-        SyncBridge(client._events).run(parts_of(client).runtime.background.done)
+        SyncBridge(parts_of(client).events).run(parts_of(client).runtime.background.done)
         ask(client, surface)  # a loop that has ended with its call has ended the probe: this one goes alone
         [lease] = server.admin().keys("*:lease:*")
-        assert server.admin().get(lease) == parts_of(client).store._me.encode()  # type: ignore[union-attr]
+        assert server.admin().get(lease) == parts_of(client).store.sync.name.encode()  # type: ignore[union-attr]
         assert client.health()[MODEL].state == "closed"
         client.close()
 
@@ -286,7 +287,7 @@ async def test_a_failing_model_is_told_of_and_asked_about_at_once(server: RedisS
     assert len(new.spawned) == 3
     await new.spawned[2]()
     await other.exchange()
-    assert other.health.status_of(A, 1000.0).gate is Availability.LEFT_OUT
+    assert other.health.status_of(A, 1000.0).availability is Availability.CIRCUIT_OPEN
     assert len(naps) == 5, "all has been told"
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.health import Availability, HealthScopes, Permit, Rules, SharedHealth
-from openrouter_fallback.health.shared.fleet import UNEASY_SECONDS
+from openrouter_fallback.health.shared.breaker import UNEASY_SECONDS
 from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
 from openrouter_fallback.health.shared.redis import RedisStore
 
@@ -57,7 +57,7 @@ class Fleet:
             assert await member.exchange()
 
     def gates(self, aim: HealthScopes = A) -> list[str]:
-        return [str(member.health.status_of(aim, self.time.now).gate) for member in self.members]
+        return [str(member.health.status_of(aim, self.time.now).availability) for member in self.members]
 
     async def call(self, member: Process, aim: HealthScopes = A) -> Permit | None:
         """What a call does: ask for the lease if it needs one, then begin, if it may."""
@@ -122,7 +122,7 @@ async def test_a_breaker_that_opens_in_one_process_opens_in_all(fleet: Fleet) ->
     await fleet.step()
     fleet.fail(fleet.members[0])
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates() == ["circuit_open"] * 3
     seen = fleet.members[2].health.snapshot(A, fleet.time.now)
     assert (seen.state, seen.reason, seen.failures) == ("open", "overloaded", 3)
     assert seen.seconds_left == pytest.approx(10.0, abs=0.5)
@@ -136,7 +136,7 @@ async def test_whoever_joins_later_knows_it_too(fleet: Fleet) -> None:
     await fleet.step()
     fleet.members.append(fleet.join())
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 4
+    assert fleet.gates() == ["circuit_open"] * 4
     assert fleet.members[3].health.begin(A, fleet.time.now) is None
     assert fleet.members[3].health.snapshot(B, fleet.time.now).successes == 5
 
@@ -148,7 +148,7 @@ async def test_who_has_been_answered_since_does_not_follow(fleet: Fleet) -> None
     fleet.time.now += 0.25
     fleet.succeed(fleet.members[1])
     await fleet.step()
-    assert fleet.gates() == ["left_out", "ready", "left_out"]
+    assert fleet.gates() == ["circuit_open", "ready", "circuit_open"]
 
 
 async def test_an_answer_to_an_attempt_from_before_says_nothing(fleet: Fleet) -> None:
@@ -158,7 +158,7 @@ async def test_an_answer_to_an_attempt_from_before_says_nothing(fleet: Fleet) ->
     fleet.fail(fleet.members[0])
     fleet.members[1].health.success(early, fleet.time.now)
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates() == ["circuit_open"] * 3
 
 
 async def test_counts_go_into_the_windows_of_all(fleet: Fleet) -> None:
@@ -180,13 +180,13 @@ async def test_the_rate_of_all_opens_a_breaker_before_one_process_could_know(fle
     await fleet.step()
     assert fleet.gates() == ["ready"] * 3
     fleet.fail(fleet.members[2], times=1)
-    assert fleet.gates()[2] == "left_out"
+    assert fleet.gates()[2] == "circuit_open"
 
 
 @pytest.mark.parametrize("aim", [A, GROQ], ids=["openrouter", "another endpoint"])
 async def test_a_cooldown_holds_for_all_with_that_key(fleet: Fleet, aim: HealthScopes) -> None:
     await fleet.step()
-    fleet.members[0].health.rate_limited(aim, fleet.time.now, 30.0)
+    fleet.members[0].health.accounts.rate_limited(aim, fleet.time.now, 30.0)
     await fleet.step()
     assert fleet.gates(aim) == ["cooling"] * 3
     left = fleet.members[1].health.snapshot(aim, fleet.time.now).seconds_left
@@ -199,14 +199,14 @@ async def test_a_cooldown_holds_for_all_with_that_key(fleet: Fleet, aim: HealthS
 
 async def test_refusals_of_a_key_are_told(fleet: Fleet) -> None:
     await fleet.step()
-    fleet.members[0].health.unauthorized(A, fleet.time.now)
-    fleet.members[1].health.out_of_credits(GROQ, fleet.time.now, None)
+    fleet.members[0].health.accounts.unauthorized(A, fleet.time.now)
+    fleet.members[1].health.accounts.out_of_credits(GROQ, fleet.time.now, None)
     await fleet.step()
     await fleet.step()
     for member in fleet.members:
-        assert member.health.account_status(A, fleet.time.now) == "auth"
-        assert member.health.account_status(GROQ, fleet.time.now) == "credits"
-        assert member.health.account_status(target("a", "another"), fleet.time.now) is None
+        assert member.health.accounts.status(A.account, fleet.time.now) == "auth"
+        assert member.health.accounts.status(GROQ.account, fleet.time.now) == "credits"
+        assert member.health.accounts.status(target("a", "another").account, fleet.time.now) is None
 
 
 async def test_an_endpoint_that_one_process_cannot_reach_is_left_by_that_one(fleet: Fleet) -> None:
@@ -216,7 +216,7 @@ async def test_an_endpoint_that_one_process_cannot_reach_is_left_by_that_one(fle
         fleet.members[0].health.endpoint_failed(fleet.begun(fleet.members[0]), fleet.time.now)
     await fleet.step()
     await fleet.step()
-    assert fleet.gates() == ["left_out", "ready", "ready"]
+    assert fleet.gates() == ["circuit_open", "ready", "ready"]
 
 
 async def test_connections_that_fail_in_one_process_steer_no_other(fleet: Fleet) -> None:
@@ -225,7 +225,7 @@ async def test_connections_that_fail_in_one_process_steer_no_other(fleet: Fleet)
         fleet.fail(member, reason="connection")
     await fleet.step()
     await fleet.step()
-    assert fleet.gates() == ["left_out", "left_out", "ready"]
+    assert fleet.gates() == ["circuit_open", "circuit_open", "ready"]
 
 
 async def test_deadlines_that_two_processes_have_missed_open_the_breaker_in_all(fleet: Fleet) -> None:
@@ -233,15 +233,15 @@ async def test_deadlines_that_two_processes_have_missed_open_the_breaker_in_all(
     fleet.fail(fleet.members[0], reason="timed_out")
     await fleet.step()
     await fleet.step()
-    assert fleet.gates() == ["left_out", "ready", "ready"]
+    assert fleet.gates() == ["circuit_open", "ready", "ready"]
     fleet.members[0].health.resend()
     await fleet.step()
     await fleet.step()
-    assert fleet.gates() == ["left_out", "ready", "ready"], "twice told is still one process"
+    assert fleet.gates() == ["circuit_open", "ready", "ready"], "twice told is still one process"
     fleet.fail(fleet.members[1], times=1, reason="timed_out")
     await fleet.step()
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates() == ["circuit_open"] * 3
 
 
 async def test_one_probe_for_the_fleet_and_its_success_closes_all(fleet: Fleet) -> None:
@@ -274,7 +274,7 @@ async def test_a_probe_that_fails_opens_all_for_longer(fleet: Fleet) -> None:
     await fleet.step()
     left = [member.health.snapshot(A, fleet.time.now).seconds_left for member in fleet.members]
     assert left == pytest.approx([25.0] * 3, abs=0.5)
-    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates() == ["circuit_open"] * 3
 
 
 async def test_without_traffic_nobody_takes_the_lease(fleet: Fleet) -> None:
@@ -284,7 +284,7 @@ async def test_without_traffic_nobody_takes_the_lease(fleet: Fleet) -> None:
     await fleet.step()
     for _ in range(3):
         await fleet.step(10.0)
-        assert fleet.gates() == ["left_out"] * 3
+        assert fleet.gates() == ["circuit_open"] * 3
     probe = await fleet.call(fleet.members[2])
     assert probe is not None
     assert probe.probe
@@ -388,7 +388,7 @@ async def test_who_sees_a_model_fail_or_recover_exchanges_soon(
     assert ours.health.uneasy(fleet.time.now) is (here and happens in ("failure", "opening"))
     for _ in range(2):
         await fleet.step()
-    assert fleet.gates() == (["left_out"] * 2 if happens == "opening" else ["ready"] * 2)
+    assert fleet.gates() == (["circuit_open"] * 2 if happens == "opening" else ["ready"] * 2)
     assert len(hurried) == asked
     assert ours.health.uneasy(fleet.time.now) is (happens == "failure"), "all is told, but the next call may fail too"
     assert not ours.health.uneasy(fleet.time.now + UNEASY_SECONDS + 0.1)
@@ -403,9 +403,9 @@ async def test_the_order_in_the_store_decides(fleet: Fleet) -> None:
     fleet.members[1].health.enable(A)
     fleet.fail(fleet.members[1])
     await fleet.step()
-    assert fleet.gates() == ["ready", "left_out", "left_out"]
+    assert fleet.gates() == ["ready", "circuit_open", "circuit_open"]
     await fleet.step()
-    assert fleet.gates() == ["left_out"] * 3
+    assert fleet.gates() == ["circuit_open"] * 3
 
 
 async def test_alone_again_a_process_probes_by_itself(fleet: Fleet) -> None:
@@ -430,11 +430,9 @@ def test_what_may_be_heard_is_bounded() -> None:
             scope = scope or f"{kind}|openrouter@{PLACES['openrouter']}#{n}" + ("|a" if kind == "cooling" else "")
             board.news.append(("poisoner", ReceivedEvent(time.now + board.skew, HealthEvent(kind, scope, 600.0))))  # type: ignore[arg-type]
     member.step()
-    health = member.health
-    assert (
-        max(len(health._accounts.cooldowns), len(health._accounts.no_auth), len(health._unknown), len(health._told))
-        <= 4096
-    )
+    health, accounts = member.health, member.health.accounts
+    kept = (accounts.cooldowns, accounts.refused["no_auth"], health._unknown, health._told)
+    assert max(map(len, kept)) <= 4096  # type: ignore[arg-type]
     assert health.status_of(target("a", "0"), time.now).until == time.now + 600.0
     assert health.status_of(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 
@@ -454,14 +452,14 @@ def test_the_lease_of_a_process_that_has_gone_passes_on() -> None:
     for member in members:
         member.step()
         member.lease([A])
-    assert members[0].health.status_of(A, time.now).gate is Availability.PROBE
-    assert members[1].health.status_of(A, time.now).gate is Availability.LEFT_OUT
+    assert members[0].health.status_of(A, time.now).availability is Availability.PROBE
+    assert members[1].health.status_of(A, time.now).availability is Availability.CIRCUIT_OPEN
     for _ in range(21):
         time.now += 1.0
         members[1].step()
-        assert members[1].health.status_of(A, time.now).gate is Availability.LEFT_OUT
+        assert members[1].health.status_of(A, time.now).availability is Availability.CIRCUIT_OPEN
     members[1].lease([A])
-    assert members[1].health.status_of(A, time.now).gate is Availability.PROBE
+    assert members[1].health.status_of(A, time.now).availability is Availability.PROBE
 
 
 _DEEDS = st.lists(
@@ -522,5 +520,5 @@ def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int
 
 
 def _probing(member: Member, permit: Permit) -> bool:
-    breaker = member.health._models[A.model].breaker
-    return breaker._probe is permit.model
+    breaker = member.health.breakers[A.model]
+    return breaker.probe is permit.model

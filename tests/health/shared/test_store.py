@@ -31,7 +31,7 @@ async def test_everything_has_the_prefix_and_a_time_to_live(server: RedisServer,
         store = new(url)
         await store.exchange()
         failures(store)
-        store.health.rate_limited(A, 1000.0, 5.0)
+        store.health.accounts.rate_limited(A, 1000.0, 5.0)
         await store.exchange()
     found = {key.decode(): server.admin().pttl(key) for key in server.admin().scan_iter()}
     assert {name.split(":counts")[0].split(":news")[0] for name in found} == {PREFIX, "tenant"}
@@ -57,7 +57,7 @@ async def gate(store: RedisStore) -> str:
     asked = store.lease([A])
     if asked is not None:
         await asked
-    return str(store.health.status_of(A, store._clock()).gate)
+    return str(store.health.status_of(A, store.clock()).availability)
 
 
 LEASE = f"{PREFIX}:lease:model|openrouter@openrouter.ai/api/v1|a"
@@ -71,9 +71,9 @@ async def test_a_lease_lives_for_twenty_seconds(server: RedisServer, store: Redi
 
 async def test_a_lease_of_another_process_is_respected(server: RedisServer, store: RedisStore) -> None:
     server.admin().set(LEASE, "another", px=20_000)
-    assert await gate(store) == "left_out"
+    assert await gate(store) == "circuit_open"
     assert server.admin().get(LEASE) == b"another"
-    store._clock = lambda: 1012.0
+    store.clock = lambda: 1012.0
     store.health.in_step_until = 2000.0
     server.admin().delete(LEASE)  # its time is over
     assert await gate(store) == "probe"
@@ -90,7 +90,7 @@ async def test_a_lease_that_nobody_can_have_leaves_no_model_out(
     if "year" in poison:
         server.admin().expire(LEASE, 365 * 86_400)
     assert await gate(store) == "probe"
-    assert server.admin().get(LEASE) == store._me.encode()
+    assert server.admin().get(LEASE) == store.sync.name.encode()
     assert 0 < server.admin().pttl(LEASE) <= 20_000
 
 
@@ -118,7 +118,7 @@ async def test_prefixes_and_addresses_keep_fleets_apart(server: RedisServer, new
     failures(teller)
     for store in (teller, *others):
         await store.exchange()
-    assert [str(store.health.status_of(A, 1000.0).gate) for store in others] == ["ready"] * 2
+    assert [str(store.health.status_of(A, 1000.0).availability) for store in others] == ["ready"] * 2
 
 
 async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer, new: Ours) -> None:
@@ -133,20 +133,20 @@ async def test_what_was_not_told_is_told_when_redis_is_back(server: RedisServer,
     assert await teller.exchange()
     # Older redis-py notices only by an error that its connection has been closed.
     assert await hearer.exchange() or await hearer.exchange()
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open"
 
 
 async def test_another_server_whose_clock_is_behind_is_heard(server: RedisServer, new: Ours) -> None:
     teller, hearer = new(server.url), new(server.url)
     await hearer.exchange()
-    assert hearer._last is not None
-    hearer._last = b"%d-0" % (server.admin().time()[0] * 1000 + 3_600_000)
+    assert hearer.sync.last is not None
+    hearer.sync.last = b"%d-0" % (server.admin().time()[0] * 1000 + 3_600_000)
     await hearer.exchange()
     await teller.exchange()
     failures(teller)
     await teller.exchange()
     await hearer.exchange()
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open"
 
 
 ACCOUNT = SpendAccount("abc", b"secret")
@@ -210,7 +210,7 @@ async def test_sums_that_nobody_has_spent_neither_stop_calls_nor_lift_a_limit(
         if kind == "the whole key":
             server.admin().set(key, poison)
         else:
-            server.admin().hset(key, mapping={"somebody": poison, stores[0]._me: poison})
+            server.admin().hset(key, mapping={"somebody": poison, stores[0].sync.name: poison})
         await exchanged(list(reversed(stores)))
         assert [book.spend().left for book in books] == [Decimal("0.25")] * 2
     assert "are not this library's and are ignored" in caplog.text
@@ -389,8 +389,8 @@ async def test_poison_is_ignored_with_one_warning(
     for _ in range(2):
         admin.hset(admin.keys(f"{PREFIX}:counts:*")[0], mapping={"+model|x": "many"})
         assert await hearer.exchange()
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out", "what is good among it is heard"
-    assert str(hearer.health.status_of(target("b"), 1000.0).gate) == "ready"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open", "what is good among it is heard"
+    assert str(hearer.health.status_of(target("b"), 1000.0).availability) == "ready"
     said = [record.getMessage() for record in caplog.records]
     assert ["are not this library's and are ignored" in line for line in said] == [True] * 2, "one in each process"
 
@@ -409,7 +409,7 @@ async def test_an_entry_from_the_future_does_not_deafen(
     failures(teller)
     await teller.exchange()
     await hearer.exchange()
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open"
 
 
 @needs_server
@@ -428,7 +428,7 @@ async def test_an_entry_from_the_future_does_not_spoil_what_is_told_after_it(
     for _ in range(3):
         for store in stores if teller_first else reversed(stores):
             assert await store.exchange()
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open"
 
 
 @needs_server
@@ -455,14 +455,14 @@ async def test_a_key_of_another_type_is_deleted(key: str, server: RedisServer, n
     teller, hearer = new(server.url), new(server.url)
     await exchanged([teller, hearer])
     failures(teller, 1)
-    teller.health.rate_limited(target("b"), 1000.0, 5.0)
+    teller.health.accounts.rate_limited(target("b"), 1000.0, 5.0)
     await exchanged([teller, hearer])
     [found] = server.admin().keys(f"{PREFIX}:{key}*")
     server.admin().set(found, "7")
     failures(teller, 2)
     await exchanged([teller, hearer])
     assert server.admin().type(found) != b"string"
-    assert str(hearer.health.status_of(A, 1000.0).gate) == "left_out"
+    assert str(hearer.health.status_of(A, 1000.0).availability) == "circuit_open"
 
 
 BAD_NEWS: list[Any] = [

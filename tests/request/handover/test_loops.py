@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from openrouter_fallback import FallbackClient
+from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.request.handover import Delivered, History, loop_models, name_signers
 from openrouter_fallback.request.handover.loops import MOST_CALLS
 
@@ -77,3 +79,35 @@ def test_the_maker_of_a_signature_is_known_where_the_message_does_not_say() -> N
     history = History(messages)
     name_signers(history, delivered)
     assert history.writers == {1: "a", 2: "b", 4: "c"}
+
+
+OPUS, KIMI = "anthropic/claude-opus-4.5", "moonshotai/kimi-k2-thinking"
+
+
+# What the call allows, and the models that it calls, where a loop of Opus is open. A provider is only an order.
+@pytest.mark.parametrize(
+    ("choice", "candidates"),
+    [
+        ({}, (OPUS, KIMI)),
+        ({"primary_provider": "moonshotai"}, (OPUS, KIMI)),
+        ({"task": "small"}, (KIMI,)),
+        ({"max_cost_tier": "budget"}, (KIMI,)),
+        ({"max_price": 10}, (KIMI,)),
+        ({"models": [KIMI]}, (KIMI,)),
+    ],
+    ids=str,
+)
+def test_only_a_model_that_the_call_allows_goes_first(choice: dict[str, Any], candidates: tuple[str, ...]) -> None:
+    config = {
+        "default_chain": [KIMI, OPUS],
+        "task_chains": {"small": [KIMI]},
+        "cost_tiers": {"budget": [KIMI], "premium": [OPUS]},
+    }
+    messages = [user(), calling(call("toolu_1"), model=OPUS), result("toolu_1")]
+    with Emulator() as emulator:
+        client = FallbackClient(config=config, base_url=emulator.base_url, api_key=emulator.api_key)
+        client.refresh_catalog()
+        route = client.route(messages=messages, **choice)
+        client.close()
+    assert route.candidates == candidates
+    assert bool(route.notes) is (candidates[0] == OPUS)

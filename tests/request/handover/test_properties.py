@@ -45,6 +45,19 @@ def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
 
 @_MANY
 @given(HISTORIES, TARGETS)
+def test_the_quick_reading_of_a_loop_finds_what_the_thorough_one_finds(messages: list[Json], target: Target) -> None:
+    for history in (messages, list(translate(History(messages), target).messages)):
+        quick = History(history)
+        with patch.object(History, "_loop", return_value=False):
+            thorough = History(history)
+        for name in ("roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "tidy"):
+            assert getattr(quick, name) == getattr(thorough, name), name
+        assert quick.last_caller == thorough.last_caller
+        assert list(filter(None, quick.thoughts)) == thorough.thoughts
+
+
+@_MANY
+@given(HISTORIES, TARGETS)
 def test_what_the_caller_holds_stays_as_it_is(messages: list[Json], target: Target) -> None:
     before = copy.deepcopy(messages)
     handed = translate(History(messages), target)

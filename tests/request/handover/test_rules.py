@@ -17,8 +17,8 @@ from openrouter_fallback.request.handover import (
     needs_strict,
     rule_for,
     same_model,
-    tools_without_marks,
     translate,
+    with_tool_marks,
 )
 
 from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, target, user
@@ -410,15 +410,65 @@ def test_cache_marks_go_where_they_mean_something() -> None:
     assert sent(marked, GPT)[0]["content"] == [{"type": "text", "text": "Hi"}]
 
 
+@pytest.mark.parametrize("model", [GEMINI, "openai/gpt-5.6"])
+def test_only_openrouter_converts_marks_for_some_families(model: str) -> None:
+    assert handed([marked("user")], model).notes == ()
+    assert sent([marked("user")], model) == [marked("user")]
+    plain = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    assert sent([marked("user")], model, on_openrouter=False) == [plain]
+
+
+def marked(role: str, times: int = 1) -> Json:
+    return {"role": role, "content": [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}] * times}
+
+
+_SYSTEM, _USER, _SAID = marked("system"), marked("user"), {"role": "assistant", "content": "Hello."}
+# What is marked, tools and request too; the positions of messages that are sent with a mark; how many tools keep one.
+MARKS: list[tuple[str, list[Json], tuple[int, bool], list[int], int | None]] = [
+    ("four", [_SYSTEM, _USER, _SAID, _USER, _SAID, _USER], (0, False), [0, 1, 3, 5], None),
+    ("five", [_SYSTEM, _USER, _SAID, _USER, _SAID, _USER, _SAID, _USER], (0, False), [0, 3, 5, 7], 0),
+    ("two of the system", [_SYSTEM, _SYSTEM, _USER, _SAID, _USER, _SAID, _USER], (0, False), [1, 2, 4, 6], 0),
+    ("a tool", [_SYSTEM, _USER, _SAID, _USER, _SAID, _USER], (1, False), [0, 3, 5], 1),
+    ("the request", [_SYSTEM, _USER, _SAID, _USER, _SAID, _USER], (0, True), [0, 3, 5], 0),
+    ("tools only", [user()], (9, False), [], 4),
+    ("tools and a message", [_USER], (9, True), [0], 2),
+    ("tools that are few enough", [_USER], (2, True), [0], None),
+    ("blocks of one message", [marked("user", 6)], (0, False), [0], 0),
+    ("no system", [_USER, _SAID, _USER, _SAID, _USER, _SAID, _USER, _SAID, _USER], (0, False), [2, 4, 6, 8], 0),
+]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, "qwen/qwen3-max"])
+@pytest.mark.parametrize(("what", "messages", "beside", "kept", "tools"), MARKS, ids=[row[0] for row in MARKS])
+def test_no_more_marks_than_the_provider_takes(
+    model: str, what: str, messages: list[Json], beside: tuple[int, bool], kept: list[int], tools: int | None
+) -> None:
+    if model != CLAUDE and what == "two of the system":
+        return  # its system messages become one
+    found = translate(History(messages), target(model), frozenset(), beside)
+    marks = [n for n, m in _listed(found.messages) for block in m["content"] if "cache_control" in block]
+    assert marks == (kept * 4 if what == "blocks of one message" else kept)
+    assert found.tool_marks == tools
+    assert found.messages is messages or found.tool_marks is not None
+    again = translate(History(found.messages), target(model), frozenset(), beside)
+    assert again.messages == found.messages
+
+
+def _listed(messages: Any) -> list[tuple[int, Json]]:
+    return [(n, message) for n, message in enumerate(messages) if isinstance(message["content"], list)]
+
+
 def test_marks_of_tools_too() -> None:
     tool = {"type": "function", "function": {"name": "f"}, "cache_control": {"type": "ephemeral"}}
     inner = {"type": "function", "function": {"name": "g", "cache_control": {"type": "ephemeral"}}}
     params: Json = {"tools": [tool, inner], "temperature": 0}
     plain = [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g"}}]
-    assert tools_without_marks(params) == {"tools": plain, "temperature": 0}
-    assert tools_without_marks({"tools": plain})["tools"] is plain
-    assert handed([user()], CLAUDE).marks
-    assert not handed([user()], GPT).marks
+    assert with_tool_marks(params, 0) == {"tools": plain, "temperature": 0}
+    assert with_tool_marks(params, 1) == {"tools": [plain[0], inner], "temperature": 0}
+    assert with_tool_marks(params, 2) is params
+    assert with_tool_marks({"tools": plain}, 0)["tools"] is plain
+    assert handed([user()], CLAUDE).tool_marks is None
+    assert handed([user()], GPT).tool_marks == 0
 
 
 def test_a_refusal_and_speech_are_text_to_others() -> None:
@@ -438,6 +488,60 @@ def test_a_prefill_of_claude_ends_without_white_space(content: Any) -> None:
     assert handed(messages, GPT).messages is messages
 
 
+# Model -> whether it continues a final assistant message.
+PREFILLS = {
+    "anthropic/claude-sonnet-4.5": True,
+    "anthropic/claude-opus-4-20250514": True,
+    "anthropic/claude-3.7-sonnet": True,
+    "claude-3-5-sonnet-latest": True,
+    "anthropic/claude-haiku-4.5": True,
+    "anthropic/claude-sonnet-4.6": False,
+    "anthropic/claude-4.6-opus-20260204": False,
+    "us.anthropic.claude-opus-4-6-v1": False,
+    "claude-opus-4-8": False,
+    "anthropic/claude-sonnet-5": False,
+    "~anthropic/claude-opus-latest": False,
+    "google/gemini-2.5-pro": True,
+    "google/gemini-3-pro-preview": True,
+    "google/gemini-3.1-pro-preview": True,
+    "google/gemini-3.5-flash": True,
+    "google/gemini-3.5-flash-lite": False,
+    "google/gemini-3.6-flash": False,
+    "mistralai/mistral-large-2512": False,
+    "deepseek/deepseek-r1-0528": False,
+    "deepseek/deepseek-v3.2": True,
+    "cohere/command-a": False,
+    "perplexity/sonar": False,
+    "openai/gpt-5.1": True,
+    "my-own-model": True,
+}
+
+
+@pytest.mark.parametrize(("model", "takes"), PREFILLS.items(), ids=list(PREFILLS))
+def test_a_final_assistant_message_is_continued_by_instruction_where_it_is_refused(model: str, takes: bool) -> None:
+    assert rule_for(model).prefills is takes
+    messages: list[Json] = [user(), {"role": "assistant", "content": "Dear"}]
+    found = handed(messages, model)
+    if takes:
+        assert found.messages is messages or model.startswith("anthropic")
+        assert [message["role"] for message in sent(messages, model, form=Form.STRICT)][-1] == "user"
+    else:
+        assert [message["role"] for message in found.messages] == ["user", "assistant", "user"]
+        assert "Continue it exactly where it stops" in found.messages[-1]["content"]
+        assert found.notes
+        assert sent(sent(messages, model), model) == found.messages
+    assert sent(messages, model, prefills=True)[-1]["role"] == "assistant"  # the user says so
+
+
+def test_claude_is_not_asked_to_think_where_it_continues_a_text() -> None:
+    messages: list[Json] = [user(), {"role": "assistant", "content": "Dear"}]
+    assert handed(messages, CLAUDE, thinking=True).without_reasoning
+    assert not handed(messages, CLAUDE).without_reasoning
+    own = {"role": "assistant", "content": "Dear", "reasoning_details": [signed()]}
+    assert not handed([user(), own], CLAUDE, thinking=True).without_reasoning
+    assert not handed(messages, "anthropic/claude-opus-4.6", thinking=True).without_reasoning
+
+
 def test_parallel_calls_go_one_by_one_where_one_is_read() -> None:
     llama = "meta-llama/llama-3.3-70b-instruct"
     both = calling(call("aaaaaaaaa"), call("bbbbbbbbb"), content="Both.")
@@ -450,6 +554,21 @@ def test_parallel_calls_go_one_by_one_where_one_is_read() -> None:
         result("bbbbbbbbb", "rain"),
     ]
     assert sent(messages, llama)[1] == both
+    thought = calling(*both["tool_calls"], reasoning="Hm.", reasoning_details=[signed()])
+    at_claude = sent([user(), thought, *messages[2:]], CLAUDE, form=Form.SINGLE)
+    assert [sorted(m.keys() & {"reasoning", "reasoning_details"}) for m in at_claude if "tool_calls" in m] == [
+        ["reasoning", "reasoning_details"],
+        [],
+    ]
+    at_gemini = sent(messages, GEMINI, form=Form.SINGLE)
+    assert [m["reasoning_details"][0]["id"] for m in at_gemini if "tool_calls" in m] == ["aaaaaaaaa", "bbbbbbbbb"]
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-opus-4.6", "mistralai/mistral-large-2512", "cohere/command-a"])
+def test_an_empty_end_is_left_out_where_no_assistant_message_may_be_last(model: str) -> None:
+    empty: Json = {"role": "assistant", "content": ""}
+    assert sent([user(), {"role": "assistant", "content": "Hi."}, user(), empty], model)[-1] == user()
+    assert [message["role"] for message in sent([empty], model)] == ["user"]
 
 
 def test_without_tools_calls_are_told_where_they_are_read_only_beside_tools() -> None:

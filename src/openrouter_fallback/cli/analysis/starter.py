@@ -160,7 +160,7 @@ def _gone_if_not_whole(file: Path) -> Iterator[None]:
 
 
 _TEMPLATE = """\
-# Written by `openrouter-fallback init` on {today}, from the models that exist on that day; change what you like.
+# Written by `openrouter-fallback init` on {today}, from the models that existed then; change what you like.
 #
 #   openrouter-fallback check --config {file}           is all of it right, and does every model answer?
 #   openrouter-fallback route --config {file}           which models would be called, in which order?
@@ -170,7 +170,7 @@ _TEMPLATE = """\
 # In Python: FallbackClient.from_config("{file}"). The key comes from OPENROUTER_API_KEY.
 # Prices are USD per million tokens.
 fallback:
-  default_chain:                              # called in this order; the next one takes over when one fails
+  default_chain:                              # called in this order: when a model fails, the next one is called
 {default}
 
   task_chains:                                # chosen with task="coding" or --task coding
@@ -179,10 +179,10 @@ fallback:
   cost_tiers:                                 # max_cost_tier="standard": budget, then standard; or auto: by price
 {tiers}
 
-  # models:                                   # what one model needs other than the settings below
+  # models:                                   # settings of single models
   #   {example}:
   #     timeout: 60                           # seconds to the first token
-  #     params: {{temperature: 0.2}}            # of every request to it; those of the call win
+  #     params: {{temperature: 0.2}}            # of every request to it; those of the call come first
 
   # endpoints:                                # other OpenAI-compatible servers, used in chains as groq:...
   #   groq: {{base_url: "https://api.groq.com/openai/v1", api_key_env: GROQ_API_KEY}}
@@ -196,6 +196,6 @@ fallback:
     total_timeout_seconds: 300                # the longest a call waits for its answer in all
     # first_token_timeout_seconds: 30         # the longest for the first token of one attempt
     # order_by: health                        # instead of the order above: health, latency or price
-    # mid_stream: raise                       # when a model dies in mid-answer; default: the next one goes on
-    # on_failure: {{content_policy: next}}      # let the next model try what one refused
+    # mid_stream: raise                       # when a model fails in mid-answer; default: the next one continues
+    # on_failure: {{content_policy: next}}      # call the next model when one refuses the content
 """

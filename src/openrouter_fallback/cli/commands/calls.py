@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import typer
@@ -22,6 +22,7 @@ from ... import (
     Route,
 )
 from ..analysis.audit import OPENROUTER
+from ..analysis.successors import replacement
 from ..configuration import find
 from ..credentials import REACH
 from ..output.terminal import point_to_check, say, stderr, stdout, tame
@@ -116,6 +117,7 @@ def show(client: FallbackClient, messages: Messages, *, stream: bool) -> None:
     finally:
         out.end()
     _summary(completion)
+    _name_successors(client, completion.attempts)
 
 
 def show_route(route: Route) -> None:
@@ -151,9 +153,27 @@ def _summary(completion: Completion) -> None:
     for attempt in completion.attempts:
         table.add_row(*_row(attempt, completion))
     stderr().print(table)
-    point_to_check(completion.attempts)
     if completion.finish_reason == "length":
         say("The answer was cut off: it reached the limit of its length.", "yellow")
+
+
+def _name_successors(client: FallbackClient, attempts: Iterable[Attempt]) -> None:
+    """Say what takes the place of the models that do not exist, by their endpoints' lists.
+
+    Without a list, and for a model that the list has, say which command looks further.
+    """
+    unknown = []
+    for attempt in {one.model: one for one in attempts if one.kind == "not_found"}.values():
+        endpoint, id = client.config.split(attempt.model)
+        try:
+            living = listed(client, endpoint, offline=False)
+        except CatalogError:
+            living = ()
+        if not living or any(one.id == id for one in living):
+            unknown.append(attempt)
+        else:
+            say(f"{attempt.model} does not exist. {replacement(endpoint, id, living)}", "yellow")
+    point_to_check(unknown)
 
 
 def _row(attempt: Attempt, completion: Completion) -> list[Text]:

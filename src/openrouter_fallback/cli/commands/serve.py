@@ -50,7 +50,7 @@ def serve(
       openrouter-fallback serve -m openai/gpt-5.1 -m own/model --port 9000
       openrouter-fallback serve -c f.yaml --host 0.0.0.0 --api-keys-file k.yaml
 
-    Exit status: 0 stopped, 2 it could not be started as asked.
+    Exit status: 0 stopped, 2 wrong options or configuration.
     """
     from ... import ConfigError
     from .. import configuration
@@ -79,7 +79,7 @@ def serve(
             bounds=serving.Bounds(calls=max_calls, body_bytes=max_body * 2**20),
         )
         if config is None and not models and not configuration.there():
-            raise ConfigError("nothing to serve: give --config fallback.yaml, or models with --model")
+            raise ConfigError("nothing to serve: give --config fallback.yaml (init writes one), or models with --model")
         client = calls.client(models, config, base_url)
 
         if not no_access_log:  # with --json stdout holds one object and nothing else

@@ -36,7 +36,7 @@ def status(
       openrouter-fallback status --config fallback.yaml
       openrouter-fallback status --redis redis://host -m openai/gpt-5.1 --json
 
-    Exit status: 0 printed, 1 Redis does not answer, 2 it could not be read as asked.
+    Exit status: 0 printed, 1 Redis does not answer, 2 wrong options or configuration.
     """
     from ... import ConfigError
     from ..configuration import find

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ... import Attempt, Completion, ConfigError, FallbackError, ModelInfo, Route, Skipped
+from ... import Completion, ConfigError, FallbackError, ModelInfo, Route, Skipped
 from ..analysis.costs import per_million
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def completion_json(completion: Completion) -> dict[str, Any]:
         "usage": asdict(completion.usage) if completion.usage is not None else None,
         "cost": completion.cost,
         "seconds": round(completion.seconds, 4),
-        "attempts": _attempts(completion.attempts),
+        "attempts": [attempt.as_dict() for attempt in completion.attempts],
     }
 
 
@@ -37,7 +37,7 @@ def error_json(error: FallbackError) -> dict[str, Any]:
     """A call that was not answered."""
     return {
         "error": {"type": type(error).__name__, "message": str(error), "retry_after": error.retry_after},
-        "attempts": _attempts(error.attempts),
+        "attempts": [attempt.as_dict() for attempt in error.attempts],
         "skipped": _skipped(error.skipped),
         **_mistakes(error),
     }
@@ -48,10 +48,6 @@ def _mistakes(error: FallbackError) -> dict[str, Any]:
     if not isinstance(error, ConfigError) or not error.mistakes:
         return {}
     return {"mistakes": [dict(zip(("file", "line", "key", "text"), one, strict=True)) for one in error.mistakes]}
-
-
-def _attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
-    return [{**asdict(attempt), "seconds": round(attempt.seconds, 4)} for attempt in attempts]
 
 
 def _skipped(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from .history import Complaint, History
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,63}")
 _SIGNS_CALLS = (3, 0)
+_NO_PREFILL = (3, 6)
+_NO_PREFILL_EARLIER = "gemini-3.5-flash-lite"
 _PRESERVE = (
     "Gemini models require OpenRouter reasoning details to be preserved in each request. Please refer to our docs: "
     "https://openrouter.ai/docs/guides/best-practices/reasoning-tokens#preserving-reasoning-blocks. Upstream error: "
@@ -61,6 +63,15 @@ def results(history: History) -> Complaint | None:
             "turn."
         )
     return None
+
+
+def last(history: History) -> Complaint | None:
+    """Newer models take no final message of the assistant."""
+    if history.version < _NO_PREFILL and _NO_PREFILL_EARLIER not in history.model.id:
+        return None
+    if not history.turns or history.turns[-1].role == "user":
+        return None
+    return Complaint("Requests ending with a model turn are not supported unless the last part is a function response.")
 
 
 def valid(history: History) -> Complaint | None:

@@ -132,6 +132,12 @@ RULES: Mapping[str, Rule] = {
     "google_results": Rule(
         _GEMINI, "the turn after calls holds their results, as many as calls", google.results, "gemini-cli#17208"
     ),
+    "google_last": Rule(
+        _GEMINI,
+        "from Gemini 3.6 on (and 3.5 Flash Lite), no final assistant message",
+        google.last,
+        "LibreChat-AI/agents#323, opencode#47034",
+    ),
     "google_signatures": Rule(_GEMINI, "Google issued every signature", google.valid, "Roo-Code#10640"),
     "google_signature_demanded": Rule(
         _GEMINI,

@@ -17,145 +17,47 @@ Pure, as the rest of health: a store carries a `SyncRequest` out and a `SyncResp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from ..accounts import MOST_KNOWN, Cooldown, refuse
+from ..accounts import MOST_KNOWN
 from ..admission import AvailabilityStatus, HealthScopes
-from ..breaker import Breaker, BreakerPermit, Rules, State
+from ..breaker import Breaker, Rules, State
 from ..memory import MemoryHealth
 from ..window import BUCKETS
-from .protocol import Counts, HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
+from .breaker import LEASE_SECONDS, NEVER, SharedBreaker
+from .protocol import HealthEvent, ReceivedEvent, SyncRequest, SyncResponse
+from .totals import Totals
 
 PERIOD_SECONDS = 1.0
 """Seconds between two exchanges of a process."""
 SOON_SECONDS = 0.1
 """Seconds between two exchanges while a model fails or its circuit has changed."""
-UNEASY_SECONDS = 2.0
-"""Seconds after a failure, while the circuit is still closed, in which a process exchanges every `SOON_SECONDS`."""
 PERIODS_ALONE = 3
 """Missed exchanges after which a process decides alone."""
-LEASE_SECONDS = 20.0
-"""How long a lease holds after its request; each exchange renews it while the probe is under way."""
 ASK_AGAIN_SECONDS = 1.0
 """Seconds after a refused lease in which no call requests the lease again."""
-LONGEST_REFUSED_SECONDS = 60.0
-"""A lease that is refused for longer belongs to no living process: this process probes without it."""
 SECOND_WITNESS_SECONDS = 60.0
 """Seconds within which a second process must miss a deadline, so that a breaker opens in all."""
 MOST_NEWS = 256
 """The most events of one exchange; the next exchange sends the rest."""
 _MOST_UNKNOWN = 4096
 _WORTH_TELLING_SECONDS = 0.5
-_NEVER = -math.inf
 # Kinds of failure whose cause may be the process's network and not the model.
 _CONNECTION, _TIMED_OUT = "connection", "timed_out"
-
-
-class SharedBreaker(Breaker):
-    """A breaker whose probe needs a lease. Records which of its changes the other processes know."""
-
-    __slots__ = (
-        "answered",
-        "ask_at",
-        "fleet",
-        "leased_until",
-        "opened_at",
-        "rebase",
-        "refused_since",
-        "scope",
-        "telling",
-        "told",
-    )
-
-    def __init__(self, rules: Rules, jitter: Callable[[], float], scope: str, fleet: SharedHealth) -> None:
-        super().__init__(rules, jitter)
-        self.scope = scope
-        self.fleet = fleet
-        self.answered = self.opened_at = self.ask_at = self.leased_until = _NEVER
-        self.refused_since: float | None = None
-        self.rebase = False
-        self.told = (0, 0, 0)
-        """What the other processes know: the epoch, all successes, all failures."""
-        self.telling = 0
-
-    def admits(self, now: float) -> bool:
-        if self.open_until is None:
-            return True
-        return super().admits(now) and (self.open_until is None or self._leased(now))
-
-    def unleased(self, now: float) -> bool:
-        """Whether only the lease keeps an attempt from starting, and the lease may be requested now."""
-        return now >= self.ask_at and super().admits(now) and self.open_until is not None and not self._leased(now)
-
-    def leased(self, granted: bool, now: float) -> None:
-        """Take the store's answer to the request for the lease."""
-        if not granted:
-            self.refused_since = now if self.refused_since is None else self.refused_since
-            granted = now - self.refused_since >= LONGEST_REFUSED_SECONDS
-        if granted:
-            self.refused_since, self.leased_until = None, now + LEASE_SECONDS
-
-    def _leased(self, now: float) -> bool:
-        return now < self.leased_until or now >= self.fleet.in_step_until
-
-    def success(self, held: BreakerPermit, now: float) -> None:
-        self.answered = max(self.answered, held.began)
-        super().success(held, now)
-
-    def failure(
-        self, held: BreakerPermit, now: float, *, open_for: float | None = None, counts: bool = True, why: str = ""
-    ) -> bool:
-        opened = super().failure(held, now, open_for=open_for, counts=counts, why=why)
-        if self.uneasy(now):
-            self.fleet.hurry()
-        return opened
-
-    def uneasy(self, now: float) -> bool:
-        """Whether the breaker has an unsent change of state, or a call of this process has failed within 2 s."""
-        if self.open_until is not None:
-            return self.told[0] != self.epoch
-        at = self._event_at
-        return self.failures_in_a_row > 0 and at is not None and now - at <= UNEASY_SECONDS
-
-    def close(self, now: float | None = None) -> None:
-        super().close(now)
-        self.rebase, self.refused_since = True, None
-        if now is not None:  # an answer in this process closed it, not another process's event
-            self.fleet.hurry()
-
-    def _open(self, now: float, seconds: float) -> None:
-        super()._open(now, seconds)
-        self.opened_at, self.refused_since = now, None
-
-    @property
-    def probing(self) -> bool:
-        """Whether this process has a probe under way."""
-        return self._probe is not None
-
-    def follow(self, until: float, trips: int, why: str) -> None:
-        """Open the breaker, since another process has opened its own."""
-        if self.open_until is None:
-            self._why = why
-            super()._open(until, 0.0)
-        else:
-            self.open_until = max(self.open_until, until)
-        self.refused_since = None
-        self.trips = max(self.trips, trips)
 
 
 class SharedHealth(MemoryHealth):
     """`MemoryHealth` that exchanges events with other processes.
 
-    `places` maps endpoint names to addresses: one name may mean two servers.
+    `addresses` maps endpoint names to URLs without their scheme: one name may mean two servers.
     """
 
     def __init__(
         self,
         rules: Rules,
         random: Callable[[], float],
-        places: Mapping[str, str],
+        addresses: Mapping[str, str],
         *,
         period: float = PERIOD_SECONDS,
         retry_budget: float | None = None,
@@ -165,23 +67,23 @@ class SharedHealth(MemoryHealth):
         self.period = period
         self.bucket_seconds = rules.window_seconds / BUCKETS
         self.longest_open = rules.longest_open
-        self.in_step_until = _NEVER
+        self.in_step_until = NEVER
         """The clock's time until which this process is in step with the fleet."""
         self.hurry: Callable[[], None] = _nothing
         """Requests an exchange soon. Called with the lock held, from any thread. The store sets this function."""
-        self._places = dict(places)
-        self._idents = {name: f"{name}@{place}" for name, place in places.items()}
+        self._addresses = dict(addresses)
+        self._idents = {name: f"{name}@{address}" for name, address in addresses.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
-        self._totals = _Totals()
+        self._totals = Totals()
         self._unknown: dict[str, tuple[float, int, str]] = {}
         self._told: dict[str, float] = {}
         self._suspected: dict[str, tuple[str, float]] = {}
         """By model: the process that last reported a missed deadline, and when this process received the report."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        extras, hedges = self._extras.share, self._hedges.share
+        extras, hedges = self.extras.share, self.hedges.share
         again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
-        return again, (self._rules, self._random, self._places)
+        return again, (self._rules, self._random, self._addresses)
 
     def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         self._create(target)
@@ -243,8 +145,7 @@ class SharedHealth(MemoryHealth):
         return breaker
 
     def _breakers(self) -> list[SharedBreaker]:
-        known = (model.breaker for model in self._models.values())
-        return [breaker for breaker in known if isinstance(breaker, SharedBreaker)]
+        return [breaker for breaker in self.breakers.values() if isinstance(breaker, SharedBreaker)]
 
     def uneasy(self, now: float) -> bool:
         """Whether the next exchange should run soon: a model fails, or its circuit has changed."""
@@ -268,7 +169,7 @@ class SharedHealth(MemoryHealth):
                 if breaker.epoch != epoch:
                     breaker.telling = breaker.epoch
                     news.append(_change(breaker, now))
-                if breaker.probing and state is State.HALF_OPEN:
+                if breaker.probe is not None and state is State.HALF_OPEN:
                     kept.append(breaker.scope)
             news += self._keys(now)
             bucket = int(store_now // self.bucket_seconds)
@@ -276,24 +177,15 @@ class SharedHealth(MemoryHealth):
 
     def _keys(self, now: float) -> list[HealthEvent]:
         """Cooldowns and refusals of keys that are new, or hold longer than was last sent."""
-        accounts = self._accounts
-        accounts.forget_ended(now)
         news = [
-            HealthEvent("cooling", f"cooling|{self._account(account)}|{model}", kept.server_until - now)
-            for (account, model), kept in accounts.cooldowns.items()
-        ]
-        news += [
-            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in accounts.no_auth.items()
-        ]
-        news += [
-            HealthEvent("no_credits", f"no_credits|{self._account(a)}", until - now)
-            for a, until in accounts.no_credits.items()
+            HealthEvent(what, "|".join(filter(None, (what, self._account(account), model))), until - now)
+            for what, account, model, until in self.accounts.holds(now)
         ]
         self._told = {scope: until for scope, until in self._told.items() if until > now}
         return [
             one
             for one in news
-            if one.left > 0.0 and now + one.left > self._told.get(one.scope, _NEVER) + _WORTH_TELLING_SECONDS
+            if one.left > 0.0 and now + one.left > self._told.get(one.scope, NEVER) + _WORTH_TELLING_SECONDS
         ]
 
     # Receiving
@@ -335,17 +227,18 @@ class SharedHealth(MemoryHealth):
     def detach(self) -> None:
         """The store does not answer: drop the counts of other processes, and let probes start without a lease."""
         with self._lock:
-            self.in_step_until = _NEVER
+            self.in_step_until = NEVER
             for breaker in self._breakers():
                 breaker.window.others = (0, 0)
 
     def after_fork(self) -> None:
         """In a forked child: what was sent and the leases belong to the parent."""
-        self.in_step_until = _NEVER
-        self._totals = _Totals()
+        super().after_fork()
+        self.in_step_until = NEVER
+        self._totals = Totals()
         for breaker in self._breakers():
             breaker.told = (breaker.epoch, breaker.window.all_good, breaker.window.all_bad)
-            breaker.leased_until = _NEVER
+            breaker.leased_until = NEVER
             breaker.window.others = (0, 0)
 
     def _learn(self, heard: ReceivedEvent, breaker: SharedBreaker | None, store_now: float, now: float) -> None:
@@ -363,7 +256,7 @@ class SharedHealth(MemoryHealth):
             if breaker is None:
                 if len(self._unknown) < _MOST_UNKNOWN:
                     self._unknown[news.scope] = (min(until, now + self._rules.longest_open), news.trips, news.why)
-            elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and not breaker.probing:
+            elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and breaker.probe is None:
                 breaker.follow(min(until, now + breaker.rules.longest_open), news.trips, news.why)
                 breaker.told = (breaker.epoch, *breaker.told[1:])
         elif until > now:
@@ -376,7 +269,7 @@ class SharedHealth(MemoryHealth):
             return False
         if why != _TIMED_OUT or (breaker is not None and (breaker.open_until is not None or breaker.failures_in_a_row)):
             return True
-        by, at = self._suspected.get(scope, (heard.by, _NEVER))
+        by, at = self._suspected.get(scope, (heard.by, NEVER))
         if len(self._suspected) < _MOST_UNKNOWN or scope in self._suspected:
             self._suspected[scope] = heard.by, now
         return by != heard.by and now - at <= SECOND_WITNESS_SECONDS
@@ -388,15 +281,11 @@ class SharedHealth(MemoryHealth):
         if name is None or (len(self._told) >= MOST_KNOWN and news.scope not in self._told):
             return
         account = f"{name}#{fingerprint}"
-        self._told[news.scope] = max(until, self._told.get(news.scope, _NEVER))
+        self._told[news.scope] = max(until, self._told.get(news.scope, NEVER))
         if news.what == "cooling" and model:
-            cooldown = self._accounts.cooldowns.setdefault((account, model[0]), Cooldown())
-            cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
-            cooldown.server_until = max(cooldown.server_until, until)
-        elif news.what == "no_auth":
-            refuse(self._accounts.no_auth, account, until, now)
-        elif news.what == "no_credits":
-            refuse(self._accounts.no_credits, account, until, now)
+            self.accounts.cool(account, model[0], min(until, now + self._rules.longest_open), until)
+        elif news.what == "no_auth" or news.what == "no_credits":
+            self.accounts.refuse(news.what, account, until, now)
 
     def _account(self, account: str) -> str:
         name, _, fingerprint = account.rpartition("#")
@@ -412,46 +301,3 @@ def _change(breaker: SharedBreaker, now: float) -> HealthEvent:
         return HealthEvent("closed", breaker.scope)
     left, ago = max(0.0, breaker.open_until - now), max(0.0, now - breaker.opened_at)
     return HealthEvent("opened", breaker.scope, left, ago, breaker.trips, breaker.reason)
-
-
-class _Totals:
-    """The fleet's counts in each bucket of the window, this process's share of them, and the share that is void."""
-
-    def __init__(self) -> None:
-        self._all: dict[int, Counts] = {}
-        self._own: dict[int, dict[str, tuple[int, int]]] = {}
-        self._void: dict[int, dict[str, tuple[int, int]]] = {}
-
-    def told(self, bucket: int, counts: Counts) -> None:
-        """Record that counts of this process have arrived in the store."""
-        own = self._own.setdefault(bucket, {})
-        for scope, (good, bad) in counts.items():
-            before = own.get(scope, (0, 0))
-            own[scope] = (before[0] + good, before[1] + bad)
-
-    def read(self, counts: Mapping[int, Counts], newest: int) -> None:
-        """Take the store's sums, and drop buckets that have left the window."""
-        self._all.update(counts)
-        for buckets in (self._all, self._own, self._void):
-            for old in [bucket for bucket in buckets if not newest - BUCKETS < bucket <= newest + 1]:
-                del buckets[old]
-
-    def forget(self, scope: str) -> None:
-        """Make the scope's counts up to now void."""
-        for bucket in self._all:
-            self._void.setdefault(bucket, {})[scope] = self._theirs(bucket, scope)
-
-    def others(self, scope: str) -> tuple[int, int]:
-        """Successes and failures of the other processes."""
-        good = bad = 0
-        for bucket in self._all:
-            theirs = self._theirs(bucket, scope)
-            void = self._void.get(bucket, {}).get(scope, (0, 0))
-            good += theirs[0] - void[0]
-            bad += theirs[1] - void[1]
-        return max(0, good), max(0, bad)
-
-    def _theirs(self, bucket: int, scope: str) -> tuple[int, int]:
-        known = self._all.get(bucket, {}).get(scope, (0, 0))
-        own = self._own.get(bucket, {}).get(scope, (0, 0))
-        return max(0, known[0] - own[0]), max(0, known[1] - own[1])

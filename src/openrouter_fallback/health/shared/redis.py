@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future, InvalidStateError
@@ -22,14 +21,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
 
 from ..admission import HealthScopes
-from ..window import BUCKETS
-from .codec import BadValue, counts_of, heard_of, news_json, sum_text, sums_of
-from .fleet import LEASE_SECONDS, PERIODS_ALONE, SOON_SECONDS, SharedHealth
-from .protocol import NO_ACCOUNT, ReceivedEvent, SpendAccount, SpendCounter, SyncRequest, SyncResponse
-from .transaction import Answers, Transaction
+from .fleet import PERIODS_ALONE, SOON_SECONDS, SharedHealth
+from .protocol import NO_ACCOUNT, SpendAccount, SpendCounter
+from .sync import Sync, seconds_of
 
 PREFIX = "openrouter-fallback:1"
 PASSWORD_ENV = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the name, not the password
@@ -37,14 +33,6 @@ CONNECT_SECONDS = 5.0
 ASK_SECONDS = 0.05
 """The longest that a call waits for a lease; without an answer the process probes without it."""
 LONGEST_PAUSE_SECONDS = 30.0
-KEPT_SECONDS = 3600.0
-"""How long the store keeps an event; longer if a breaker may be open for longer."""
-MOST_HEARD = 1000
-FUTURE_SECONDS = 1.0
-"""The most that an entry may be ahead of the server's clock; more means a clock set back, or a forged entry."""
-_LEASE_MS = int(LEASE_SECONDS * 1000)
-SPENT_SECONDS = 25 * 3600
-"""How long the store keeps the sums of a day after the last update."""
 
 logger = logging.getLogger("openrouter_fallback")
 
@@ -71,12 +59,12 @@ class RedisStore:
         account: Callable[[], SpendAccount] = lambda: NO_ACCOUNT,
     ) -> None:
         self.health: SharedHealth = health
-        self._url, self._prefix, self.address = _parsed(url)
-        self._clock = clock
+        self.url, self._prefix, self.address = _parsed(url)
+        self.clock = clock
         self._random = random
-        self._spawn = spawn
+        self.spawn = spawn
         self._sleep = sleep
-        self._deadline = deadline or health.period
+        self.deadline = deadline or health.period
         self._counter = counter
         self._account = account
         self._process = os.getpid()
@@ -94,14 +82,9 @@ class RedisStore:
         return f"<RedisStore {self.address} prefix={self._prefix!r}>"
 
     def _forget(self) -> None:
-        self._me = secrets.token_hex(6)
-        self._ahead: float | None = None
-        self._last: bytes | None = None
+        self.sync = Sync(self.health, self._prefix, self.address, self._counter, self._account)
         self._misses = 0
         self._down = self._hurries = False
-        self._warned = self._spoilt = False
-        self._foreign: set[str] = set()
-        """Keys of another type, to be deleted at the next exchange."""
 
     def touch(self) -> None:
         if self._turn is None or self._process != os.getpid():
@@ -116,14 +99,13 @@ class RedisStore:
             self._one = asyncio.Lock()
             self._forget()
             self._turn = None
-            self.health.after_fork()
         self._process = os.getpid()
 
     def _start(self) -> None:
         self._here()
         me, turn, sleep = weakref.ref(self), object(), self._sleep
         self._turn = turn
-        self._spawn(lambda: _keep_in_step(me, turn, sleep))
+        self.spawn(lambda: _keep_in_step(me, turn, sleep))
 
     def _hurry(self) -> None:
         """Exchange soon, and repeatedly while a model fails; not while Redis does not answer."""
@@ -131,7 +113,7 @@ class RedisStore:
             return
         self._hurries = True
         me, turn, sleep = weakref.ref(self), self._turn, self._sleep
-        self._spawn(lambda: _exchange_soon(me, turn, sleep))
+        self.spawn(lambda: _exchange_soon(me, turn, sleep))
 
     async def exchange(self) -> bool:
         self._here()
@@ -140,10 +122,10 @@ class RedisStore:
 
     async def _exchanged(self) -> bool:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS + self._deadline):
+            async with asyncio.timeout(CONNECT_SECONDS + self.deadline):
                 redis = await self._connected()
-                async with asyncio.timeout(self._deadline):
-                    await self._exchange(redis)
+                async with asyncio.timeout(self.deadline):
+                    await self.sync.exchange(redis, self.clock, missed=self._misses > 0)
         except Exception as error:  # noqa: BLE001 - calls go on without the store, whatever the error
             await self._missed(error)
             return False
@@ -174,9 +156,9 @@ class RedisStore:
 
     def _client(self) -> Redis:
         return Redis.from_url(
-            self._url,
+            self.url,
             socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=self._deadline,
+            socket_timeout=self.deadline,
             retry=Retry(NoBackoff(), 0),
             max_connections=1,
             protocol=2,
@@ -185,19 +167,18 @@ class RedisStore:
     async def _connected(self) -> Redis:
         loop = asyncio.get_running_loop()
         if self._redis is not None and self._loop is not loop:
-            self._redis, self._ahead = None, None  # the loop of this connection is gone, and the connection with it
+            self._redis, self.sync.ahead = None, None  # the loop of this connection is gone, and the connection with it
         if self._redis is None:
             self._redis, self._loop = self._client(), loop
-        if self._ahead is None:
-            now = _seconds(await self._redis.time())
-            self._ahead = now - self._clock()
+        if self.sync.ahead is None:
+            self.sync.ahead = seconds_of(await self._redis.time()) - self.clock()
         return self._redis
 
     async def _disconnect(self) -> None:
-        redis, self._redis, self._ahead = self._redis, None, None
+        redis, self._redis, self.sync.ahead = self._redis, None, None
         if redis is not None and self._loop is asyncio.get_running_loop():
             with suppress(Exception):
-                async with asyncio.timeout(self._deadline):
+                async with asyncio.timeout(self.deadline):
                     await redis.aclose()
 
     async def _missed(self, error: Exception) -> None:
@@ -218,20 +199,20 @@ class RedisStore:
     # Leases
 
     def lease(self, targets: Iterable[HealthScopes]) -> Awaitable[None] | None:
-        scopes = self.health.unleased(targets, self._clock())
+        scopes = self.health.unleased(targets, self.clock())
         return self._lease(scopes) if scopes else None
 
     async def _lease(self, scopes: tuple[str, ...]) -> None:
         alone = dict.fromkeys(scopes, True)
         asked: Future[dict[str, bool]] = Future()
         self._here()
-        self._spawn(lambda: self._ask(scopes, asked))
+        self.spawn(lambda: self._ask(scopes, asked))
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 answers = await asyncio.wrap_future(asked)
         except TimeoutError:
             answers = alone
-        self.health.leased(answers, self._clock())
+        self.health.leased(answers, self.clock())
 
     async def _ask(self, scopes: tuple[str, ...], asked: Future[dict[str, bool]]) -> None:
         """Runs in the loop of the connection. The next call sees an answer that comes after the wait has ended."""
@@ -240,172 +221,12 @@ class RedisStore:
             redis = self._redis
             try:
                 if redis is not None and self._loop is asyncio.get_running_loop():
-                    async with asyncio.timeout(self._deadline):
-                        answers = {scope: await self._granted(redis, scope) for scope in scopes}
+                    async with asyncio.timeout(self.deadline):
+                        answers = {scope: await self.sync.granted(redis, scope) for scope in scopes}
             except Exception:  # noqa: BLE001 - the process decides alone, whatever the error
                 await self._disconnect()
         with suppress(InvalidStateError):
             asked.set_result(answers)
-
-    async def _granted(self, redis: Redis, scope: str) -> bool:
-        """Whether this process holds the lease. A lease without expiry, or with too long a one, is not valid."""
-        key = self._key(f"lease:{scope}")
-        ask = Transaction(redis.pipeline(transaction=True))
-        ask("set").set(key, self._me, nx=True, px=_LEASE_MS)
-        ask("holder").get(key)
-        ask("left").pttl(key)
-        answers = await ask.run()
-        if answers["set"] is True:
-            return True
-        left = answers.good("left", int)
-        if answers["holder"] != self._me.encode() and left is not None and 0 < left <= _LEASE_MS:
-            return False
-        await redis.set(key, self._me, px=_LEASE_MS)
-        return True
-
-    # One exchange
-
-    async def _exchange(self, redis: Redis) -> None:
-        health, here = self.health, self._clock()
-        now = here + (self._ahead or 0.0)
-        sent = health.collect(here, now)
-        # The first exchange, and one after a failure, reads the whole window; others only buckets that still change.
-        fresh = self._last is None or self._misses
-        buckets = range(sent.bucket - (BUCKETS if fresh else 2) + 1, sent.bucket + 1)
-        account = self._account()
-        day, spent = (0, 0) if self._counter is None else self._counter.collect(now)
-        ask = Transaction(redis.pipeline(transaction=True))
-        ask("now").time()
-        for key in await self._spoilt_keys(redis, now):
-            ask().delete(key)
-        self._ask_news(ask, sent)
-        self._ask_counts(ask, sent, buckets)
-        self._ask_leases(ask, sent)
-        if self._counter is not None:
-            self._ask_spent(ask, self._spent_key(account, day), spent, account)
-        answers = await ask.run()
-        poisoned: list[object] = [*answers.refused]
-        self._foreign = {name for name, answer in answers.items() if _of_another_type(answer)}
-        self._hear(sent, answers, buckets, poisoned)
-        if self._counter is not None:
-            self._hear_spent(self._counter, answers, account, day, poisoned)
-        self._warn(poisoned)
-
-    async def _spoilt_keys(self, redis: Redis, now: float) -> set[str]:
-        """Keys of another type, and the stream if its newest entry is ahead of the clock: later entries would be too.
-
-        Reads the types again, since another process may have deleted the keys already.
-        """
-        news = self._key("news")
-        spoilt = {key for key in self._foreign if await redis.type(key) != (b"stream" if key == news else b"hash")}
-        if self._spoilt and news not in self._foreign:
-            newest: Any = await redis.xrevrange(news, count=1)
-            if newest and _stamp(newest[0][0]) > now + FUTURE_SECONDS:
-                spoilt.add(news)
-        return spoilt
-
-    def _ask_news(self, ask: Transaction, sent: SyncRequest) -> None:
-        key = self._key("news")
-        if sent.news:
-            ask().xadd(key, {"n": news_json(sent.news, self._me)}, maxlen=MOST_HEARD, approximate=True)
-        ask().pexpire(key, int(max(KEPT_SECONDS, 2 * self.health.longest_open) * 1000))
-        if self._last is None:
-            ask(key).xrevrange(key, count=MOST_HEARD)
-        else:
-            ask(key).xread({key: self._last}, count=MOST_HEARD)
-
-    def _ask_counts(self, ask: Transaction, sent: SyncRequest, buckets: range) -> None:
-        into = self._counts_key(sent.bucket)
-        for scope, outcomes in sent.counts.items():
-            for mark, count in zip("+-", outcomes, strict=True):
-                if count:
-                    ask().hincrby(into, f"{mark}{scope}", count)
-        if sent.counts:
-            ask().pexpire(into, int(self.health.bucket_seconds * (BUCKETS + 2) * 1000))
-        for bucket in buckets:
-            key = self._counts_key(bucket)
-            ask(key).hgetall(key)
-
-    def _ask_leases(self, ask: Transaction, sent: SyncRequest) -> None:
-        for scope in sent.kept:
-            ask().set(self._key(f"lease:{scope}"), self._me, px=_LEASE_MS)
-
-    def _ask_spent(self, ask: Transaction, key: str, spent: int, account: SpendAccount) -> None:
-        if spent:
-            ask().hset(key, self._me, sum_text(key, self._me, spent, account.secret))
-            ask().pexpire(key, SPENT_SECONDS * 1000)
-        ask(key).hgetall(key)
-
-    def _hear(self, sent: SyncRequest, answers: Answers, buckets: range, poisoned: list[object]) -> None:
-        now = _seconds(answers["now"])
-        if self._last is not None and now < _stamp(self._last) - FUTURE_SECONDS:
-            self._last = b"%d-0" % int(now * 1000 - 1)  # another server, whose clock is behind, has taken over
-        self._ahead = now - self._clock()
-        heard = self._news(answers.good(self._key("news"), list) or [], now, poisoned)
-        counts = {}
-        for bucket in buckets:
-            found = answers.good(self._counts_key(bucket), dict)
-            if found is not None:
-                counts[bucket], bad = counts_of(found)
-                poisoned += bad
-        self.health.apply(SyncResponse(now, counts, tuple(heard)), sent, self._clock())
-        if self._spoilt or self._key("news") in self._foreign:
-            self.health.resend()
-
-    def _news(self, answer: list[Any], now: float, poisoned: list[object]) -> list[ReceivedEvent]:
-        """The events of other processes since the last exchange, in the store's order."""
-        later = (entry for _, stream in answer for entry in stream)
-        entries = list(reversed(answer)) if self._last is None else list(later)
-        self._spoilt = False
-        heard: list[ReceivedEvent] = []
-        for id, fields in entries:
-            at = _stamp(id)
-            if at > now + FUTURE_SECONDS:
-                poisoned.append("an entry from the future")
-                self._spoilt = True
-                continue
-            self._last = id
-            try:
-                by, news = heard_of(fields, at)
-            except BadValue as bad:
-                poisoned.append(bad)
-                continue
-            if by != self._me:
-                heard += news
-        if self._last is None:
-            self._last = b"0-0"
-        return heard
-
-    def _hear_spent(
-        self, counter: SpendCounter, answers: Answers, account: SpendAccount, day: int, poisoned: list[object]
-    ) -> None:
-        key = self._spent_key(account, day)
-        sums, bad = sums_of(answers.good(key, dict) or {}, key, account.secret)
-        sums.pop(self._me, None)
-        counter.apply(day, sums)
-        poisoned += bad
-
-    def _warn(self, poisoned: list[object]) -> None:
-        if not poisoned or self._warned:
-            return
-        self._warned = True
-        what = poisoned[0]
-        why = f"{type(what).__name__}" if isinstance(what, ResponseError) else str(what)
-        logger.warning(
-            "values in Redis at %s under %s are not this library's and are ignored (%s)",
-            self.address,
-            self._prefix,
-            why,
-        )
-
-    def _key(self, name: str) -> str:
-        return f"{self._prefix}:{name}"
-
-    def _spent_key(self, account: SpendAccount, day: int) -> str:
-        return self._key(f"spent:{account.name}:{day}")
-
-    def _counts_key(self, bucket: int) -> str:
-        return self._key(f"counts:{int(self.health.bucket_seconds * 1000)}:{bucket}")
 
 
 async def _keep_in_step(
@@ -441,7 +262,7 @@ async def _exchange_soon(
             await sleep(SOON_SECONDS)
             held = store()
             again = held is not None and held._turn is turn and await held.exchange()
-            again = again and held is not None and held.health.uneasy(held._clock())
+            again = again and held is not None and held.health.uneasy(held.clock())
             del held
     finally:
         held = store()
@@ -461,15 +282,3 @@ def _parsed(url: str) -> tuple[str, str, str]:
         netloc = f"{user.rstrip(':')}:{quote(password, safe='')}@{host}"
     address = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(options), "")), prefix, address
-
-
-def _seconds(time: tuple[int, int]) -> float:
-    return time[0] + time[1] / 1e6
-
-
-def _of_another_type(answer: object) -> bool:
-    return isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer)
-
-
-def _stamp(id: bytes) -> float:
-    return int(id.partition(b"-")[0]) / 1000.0

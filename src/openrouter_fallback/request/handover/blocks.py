@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from .marks import CACHE
+
 Json = dict[str, Any]
 Message = Mapping[str, Any]
 
-CACHE: Final = "cache_control"
 PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "video_url", "input_video"})
 """The types of content blocks that OpenRouter describes."""
 _MEDIA: Final = PARTS - {"text"}
@@ -96,32 +97,6 @@ def unsendable(messages: Sequence[Message]) -> str:
     return ""
 
 
-def without_marks(message: Message) -> Message:
-    """The message without `cache_control`, for targets that do not know it."""
-    content = message.get("content")
-    if isinstance(content, list) and any(isinstance(block, Mapping) and CACHE in block for block in content):
-        message = {**message, "content": [_without(block, CACHE) for block in content]}
-    without: Message = _without(message, CACHE)
-    return without
-
-
-def tools_without_marks(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters with `cache_control` removed from the tools; the same object if no tool has any."""
-    tools = params.get("tools")
-    if not isinstance(tools, list | tuple):
-        return params
-    plain = [_without(_without_inside(tool), CACHE) for tool in tools]
-    same = all(new is old for new, old in zip(plain, tools, strict=True))
-    return params if same else {**params, "tools": plain}
-
-
-def _without_inside(tool: Any) -> Any:
-    function = tool.get("function") if isinstance(tool, Mapping) else None
-    if isinstance(function, Mapping) and CACHE in function:
-        return {**tool, "function": _without(function, CACHE)}
-    return tool
-
-
 def plain_text(content: Any) -> Any:
     """Text blocks joined to a string. Content with other blocks only loses its blank text blocks."""
     if not isinstance(content, list):
@@ -145,12 +120,6 @@ def _blank(block: object) -> bool:
         return False
     text = block.get("text")
     return text is None or (isinstance(text, str) and not text.strip())
-
-
-def _without(value: Any, key: str) -> Any:
-    if not isinstance(value, Mapping) or key not in value:
-        return value
-    return {name: part for name, part in value.items() if name != key}
 
 
 def _kind(block: object) -> str:

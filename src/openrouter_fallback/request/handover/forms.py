@@ -33,7 +33,8 @@ class Target:
     """The model that gets a history.
 
     `model` is the id in the request, `slug` the catalog's id, `host` the endpoint's. `thinking`: whether the request
-    asks for reasoning; None if it does not say.
+    asks for reasoning; None if it does not say. `prefills`: the user says that the model continues a final assistant
+    message.
     """
 
     rule: Rule
@@ -43,6 +44,17 @@ class Target:
     host: str = ""
     thinking: bool | None = None
     form: Form = Form.NORMAL
+    prefills: bool = False
+
+    @property
+    def ends_with_assistant(self) -> bool:
+        """Whether the last message may be the assistant's."""
+        return self.prefills or (self.rule.prefills and not self.strict)
+
+    @property
+    def marks(self) -> bool:
+        """Whether `cache_control` may be sent."""
+        return self.rule.marks and not self.strict and (self.on_openrouter or self.rule.marks_elsewhere)
 
     @property
     def signed(self) -> bool:

@@ -13,7 +13,8 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final
 
-from .blocks import CACHE, PARTS, has_media, normal_message
+from .blocks import PARTS, has_media, normal_message
+from .marks import CACHE
 
 Message = Mapping[str, Any]
 
@@ -37,28 +38,92 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media; `speakers`: all roles; `callers`: the positions of messages with calls. `tidy`: each call has a
-    unique id, and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they
-    name.
+    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`; `bare`: a message has only plain
+    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
+    calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        keys: set[str] = set().union(*messages)
+        self.keys: set[str] = set().union(*messages)
         self.writers: dict[int, str] = {}
+        self.messages: Sequence[Message] = messages
+        self.lists = self.pictured = False
+        self.marks = CACHE in self.keys
+        self.tidy = True
+        if not ("tool_calls" in self.keys and _RARE.isdisjoint(self.keys) and self._loop()):
+            self._look()
+
+    def _loop(self) -> bool:
+        """Read a history of texts and tidy calls, in one pass. False if it is not one: `_look` reads any history."""
+        roles: list[str] = []
+        ids: list[str] = []
+        names: set[str] = set()
+        thoughts: list[Any] = []
+        void = odd = bare = False
+        thinks = not _THOUGHT.isdisjoint(self.keys)
+        coming = iter(self.messages)
+        try:
+            for message in coming:
+                role = message["role"]
+                roles.append(role)
+                if role == "assistant":
+                    if thinks:
+                        if "reasoning_details" in message:
+                            thoughts.append(message["reasoning_details"])
+                        elif "reasoning" in message:
+                            bare = True
+                    if "tool_calls" in message and (calls := message["tool_calls"]):
+                        for call in calls:
+                            ids.append(id := call["id"])
+                            function = call["function"]
+                            names.add(function["name"])
+                            arguments = function["arguments"]
+                            if arguments[0] != "{" or arguments[-1] != "}":
+                                odd = True
+                            result = next(coming)
+                            if result["tool_call_id"] != id or result["role"] != "tool":
+                                return False
+                            roles.append("tool")
+                            content = result["content"]
+                            if content.__class__ is not str:
+                                return False
+                            if not content or content.isspace():
+                                void = True
+                        if "content" not in message or message["content"] is None:
+                            continue
+                elif role == "tool":
+                    return False
+                content = message["content"]
+                if content.__class__ is not str:
+                    return False
+                if not content or content.isspace():
+                    void = True
+            "".join(ids), "".join(names)  # a TypeError if one is not a string
+            known = set(ids)
+        except (IndexError, KeyError, StopIteration, TypeError):
+            return False
+        speakers = frozenset(roles)
+        if len(known) != len(ids) or "" in known or "function" in speakers:
+            return False
+        self.roles, self.speakers, self.voids, self.odd = roles, speakers, void, odd
+        self.ids, self.names, self.thoughts, self.bare = ids, frozenset(names), thoughts, bare
+        return True
+
+    def _look(self) -> None:
+        """Read any history."""
+        messages, keys = self.messages, self.keys
         contents = [message.get("content") for message in messages]
         said = list(filter(None, contents))
         self.lists, blank = _lists_or_blanks(said)
-        self.marks = CACHE in keys
-        self.roles: list[str] = list(map(_ROLE, messages))
+        self.roles = list(map(_ROLE, messages))
         self.speakers = frozenset(self.roles)
         legacy = "function_call" in keys or "function" in self.speakers
         if WRITER in keys or legacy or (self.lists and not _known(contents)):
-            messages = self._normal(messages, keys)
+            messages = self.messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
             said = list(filter(None, contents))
             self.roles = list(map(_ROLE, messages))
             self.speakers = frozenset(self.roles)
-        self.pictured = False
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
@@ -66,12 +131,13 @@ class History:
             self.pictured = any(
                 role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
             )
-        self.messages: Sequence[Message] = messages
-        self.keys = keys
-        self.tidy = True
-        self.callers: list[int] = []
-        self.ids: list[str] = []
-        self.names: frozenset[str] = frozenset()
+        self.callers = []
+        self.thoughts, self.bare = [], False
+        if not _THOUGHT.isdisjoint(keys):
+            self.thoughts = [given for message in messages if (given := message.get("reasoning_details"))]
+            self.bare = any("reasoning" in message and not message.get("reasoning_details") for message in messages)
+        self.ids = []
+        self.names = frozenset()
         if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.speakers:
             self._look_at_calls()
         # A message with calls needs no content.
@@ -102,7 +168,7 @@ class History:
     def _look_at_calls(self) -> None:
         """Find the calls, and check whether all calls and results are in order."""
         messages = self.messages
-        self.callers = [n for n, message in enumerate(messages) if message.get("tool_calls")]
+        del self.callers
         self.tidy = self._in_order()
         if self.tidy:
             return
@@ -136,6 +202,11 @@ class History:
         return True
 
     @cached_property
+    def callers(self) -> list[int]:
+        """The positions of the messages with calls."""
+        return [n for n, message in enumerate(self.messages) if message.get("tool_calls")]
+
+    @cached_property
     def odd(self) -> bool:
         """Whether the arguments of a call do not look like a JSON object, by their first and last characters."""
         try:
@@ -151,7 +222,7 @@ class History:
         if not self.roles or self.roles[-1] != "tool":
             return None
         if self.tidy:
-            return self.callers[-1]
+            return len(self.roles) - 1 - self.roles[::-1].index("assistant")
         number = self.answers.get(len(self.roles) - 1)
         return None if number is None else self.calls[number].position
 
@@ -195,6 +266,8 @@ class History:
         return answers
 
 
+_THOUGHT: Final = frozenset({"reasoning", "reasoning_details"})
+_RARE: Final = frozenset({WRITER, "function_call"})
 _ROLE: Final = itemgetter("role")
 _FUNCTION: Final = itemgetter("function")
 _ARGUMENTS: Final = itemgetter("arguments")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -31,21 +31,23 @@ class IdForm:
     """The form of tool-call ids.
 
     `counted`: `functions.NAME:n`, counted from 0 over the conversation; then `pattern` is ignored. `make` names the
-    form of a new id: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 letters or digits).
+    form of a new id: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 letters or digits). `words`:
+    the form is 1 to so many letters, digits, `_` and `-`, which is checked faster than a pattern.
     """
 
     pattern: str
     make: str = "call"
     counted: bool = False
+    words: int = 0
 
 
 # Bedrock's ToolUseBlock: toolUseId, 1 to 64 of [a-zA-Z0-9_-]. OpenRouter may serve open models there too, so this form
 # is used for every family without its own rule; new ids have at most 40 characters.
-WORDS: Final = IdForm(r"[a-zA-Z0-9_-]{1,64}")
+WORDS: Final = IdForm(r"[a-zA-Z0-9_-]{1,64}", words=64)
 SHORT: Final = IdForm(r"[^\x00-\x1f]{1,40}")
 NINE: Final = IdForm(r"[a-zA-Z0-9]{9}", make="nine")
 COUNTED: Final = IdForm("", counted=True)
-COMMON: Final = IdForm(r"[a-zA-Z0-9_-]{1,40}")
+COMMON: Final = IdForm(r"[a-zA-Z0-9_-]{1,40}", words=40)
 
 FUNCTION: Final = r"[a-zA-Z0-9_-]{1,64}"
 """The form of function names at most providers."""
@@ -63,10 +65,12 @@ class Rule:
     those with tool calls; `thinks`: models that reason although the request does not ask for it. `formats`: the
     `format` of signed or encrypted reasoning that the models read (none: they have none). `signature`: a tool call
     without a signature is refused. `thinking_first`: with reasoning on, a tool loop must begin with signed reasoning.
-    `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect. `empties`: empty contents
+    `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect; `most_marks`: how many are
+    accepted, 0: any number; `marks_elsewhere`: endpoints other than OpenRouter know them too. `empties`: empty contents
     are accepted. `alternates`: user and assistant must take turns, with an assistant message between a tool result and
     a user message. `opens`: behind the system messages a user message comes first. `objects`: the arguments of calls
-    are JSON objects. `trims`: a final assistant message does not end with white space. `system`: the place of system
+    are JSON objects. `prefills`: a final assistant message is continued; else it is refused, or answered anew. `trims`:
+    it does not end with white space. `system`: the place of system
     messages: `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read. `developer`: the
     role is known. `field`: the field name of plain reasoning on endpoints other than OpenRouter; empty: not sent there.
     """
@@ -84,10 +88,13 @@ class Rule:
     thinking_first: bool = False
     binds: bool = False
     marks: bool = False
+    most_marks: int = 0
+    marks_elsewhere: bool = True
     empties: bool = False
     alternates: bool = False
     opens: bool = False
     objects: bool = True
+    prefills: bool = True
     trims: bool = False
     system: str = "anywhere"
     pictures: bool = False
@@ -124,31 +131,84 @@ _OPENS = (
 _OBJECTS = "prism#659, xum#442 (tool_use.input), vllm#43995, sglang#28035: arguments are a JSON object"
 _EMPTY = "langchain#35504, claude-code#59812 (text content blocks must be non-empty)"
 
+_CLAUDE: Final = Rule(
+    Family.ANTHROPIC,
+    reasoning=Reasoning.REFUSED,
+    formats=_formats(Family.ANTHROPIC),
+    thinking_first=True,
+    binds=True,
+    marks=True,
+    most_marks=4,
+    opens=True,
+    trims=True,
+    system="first",
+    pictures=True,
+    sources=(
+        "langchain#37756, openclaw#10223: tool_use.id matches [a-zA-Z0-9_-]+; 64 on Bedrock: " + _BEDROCK,
+        "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
+        "litellm#20403: images in tool results are read; no other family's model did",
+        "agno#8794: a thinking block needs its whole text and its signature",
+        "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
+        "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
+        "forgecode#1872, langchain#35072: final assistant content cannot end with trailing whitespace",
+        "continue#6937, vellum-assistant#23506: a maximum of 4 blocks with cache_control may be provided",
+        "vscode#315505: which four are worth most: the last ones, and that of the instructions",
+        _OPENS,
+        _OBJECTS,
+        _EMPTY,
+    ),
+)
+
+_GPT: Final = Rule(
+    Family.OPENAI,
+    ids=SHORT,
+    reasoning=Reasoning.REFUSED,
+    formats=_formats(Family.OPENAI),
+    empties=True,
+    objects=False,
+    developer=True,
+    sources=(
+        "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
+        "OpenHands#7700: images stand in messages of the user only; openai-openapi#523: others are not seen",
+        "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
+        "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
+        "langchain#37777: ids rs_... of responses that are not stored are unknown",
+    ),
+)
+
+_GEMINI: Final = Rule(
+    Family.GOOGLE,
+    functions=FUNCTION_OF_GOOGLE,
+    reasoning=Reasoning.REFUSED,
+    formats=_formats(Family.GOOGLE),
+    signature=True,
+    marks=True,
+    marks_elsewhere=False,
+    opens=True,
+    pictures=True,
+    sources=(
+        "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
+        "ai.google.dev/gemini-api/docs/function-calling: from Gemini 3 on a function response may hold images",
+        "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
+        "skip_thought_signature_validator stands for that of a history which another model wrote",
+        "MassGen#624, claude-code-router#1081: the refusal through OpenRouter (reasoning details to be preserved)",
+        "Roo-Code#10640: through OpenRouter one entry of reasoning_details for each assistant message, of type "
+        "reasoning.encrypted and format google-gemini-v1, its id that of the first call, its index 0",
+    ),
+)
+
 RULES: Final[tuple[Rule, ...]] = (
-    Rule(
-        Family.ANTHROPIC,
-        reasoning=Reasoning.REFUSED,
-        formats=_formats(Family.ANTHROPIC),
-        thinking_first=True,
-        binds=True,
-        marks=True,
-        opens=True,
-        trims=True,
-        system="first",
-        pictures=True,
+    replace(
+        _CLAUDE,
+        models=r"claude-(?:[a-z]+-)?(?:4[.-](?:[6-9]|\d\d)|[5-9]|\d\d)(?!\d)|claude-(?:opus|sonnet)-latest|mythos",
+        prefills=False,
         sources=(
-            "langchain#37756, openclaw#10223: tool_use.id matches [a-zA-Z0-9_-]+; 64 on Bedrock: " + _BEDROCK,
-            "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
-            "litellm#20403: images in tool results are read; no other family's model did",
-            "agno#8794: a thinking block needs its whole text and its signature",
-            "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
-            "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
-            "forgecode#1872, langchain#35072: final assistant content cannot end with trailing whitespace",
-            _OPENS,
-            _OBJECTS,
-            _EMPTY,
+            "platform.claude.com, migration guide: a final assistant message is a 400 from Claude 4.6 on",
+            "deepagents#1585, strands-agents#1694, agno docs#570: the conversation must end with a user message",
+            *_CLAUDE.sources,
         ),
     ),
+    _CLAUDE,
     Rule(
         Family.OPENAI,
         models=r"gpt-oss",
@@ -160,22 +220,18 @@ RULES: Final[tuple[Rule, ...]] = (
             "jan#8136, Kai#265: Groq refuses reasoning_content, so none is sent to other endpoints",
         ),
     ),
-    Rule(
-        Family.OPENAI,
-        ids=SHORT,
-        reasoning=Reasoning.REFUSED,
-        formats=_formats(Family.OPENAI),
-        empties=True,
-        objects=False,
-        developer=True,
+    replace(
+        _GPT,
+        models=r"gpt-(?:5\.(?:[6-9]|\d\d)|[6-9])",
+        marks=True,
+        marks_elsewhere=False,
         sources=(
-            "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
-            "OpenHands#7700: images stand in messages of the user only; openai-openapi#523: others are not seen",
-            "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
-            "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
-            "langchain#37777: ids rs_... of responses that are not stored are unknown",
+            "openrouter.ai/docs, AnthropicCacheControlDirective: marks are converted for OpenAI's models that cache "
+            "explicitly; developers.openai.com, prompt caching: GPT-5.6 and later",
+            *_GPT.sources,
         ),
     ),
+    _GPT,
     Rule(
         Family.GOOGLE,
         models=r"gemma",
@@ -193,6 +249,7 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         formats=_formats(Family.GOOGLE),
         marks=True,
+        marks_elsewhere=False,
         opens=True,
         sources=(
             "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
@@ -200,33 +257,26 @@ RULES: Final[tuple[Rule, ...]] = (
             "ai.google.dev/gemini-api/docs/function-calling: names begin with a letter or an underscore",
         ),
     ),
-    Rule(
-        Family.GOOGLE,
-        functions=FUNCTION_OF_GOOGLE,
-        reasoning=Reasoning.REFUSED,
-        formats=_formats(Family.GOOGLE),
-        signature=True,
-        marks=True,
-        opens=True,
-        pictures=True,
+    replace(
+        _GEMINI,
+        models=r"gemini-(?:3\.5-flash-lite|3\.[6-9]|[4-9])",
+        prefills=False,
         sources=(
-            "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
-            "ai.google.dev/gemini-api/docs/function-calling: from Gemini 3 on a function response may hold images",
-            "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
-            "skip_thought_signature_validator stands for that of a history which another model wrote",
-            "MassGen#624, claude-code-router#1081: the refusal through OpenRouter (reasoning details to be preserved)",
-            "Roo-Code#10640: through OpenRouter one entry of reasoning_details for each assistant message, of type "
-            "reasoning.encrypted and format google-gemini-v1, its id that of the first call, its index 0",
+            "LibreChat-AI/agents#323 (tried), opencode#47034: requests ending with a model turn are not supported",
+            *_GEMINI.sources,
         ),
     ),
+    _GEMINI,
     Rule(
         Family.MISTRAL,
         ids=NINE,
         reasoning=Reasoning.REFUSED,
         alternates=True,
         opens=True,
+        prefills=False,
         system="first",
         sources=(
+            "crewAI#2194, opencode#19115: the last role is the user's or a tool's, or there is Mistral's own `prefix`",
             "discourse-ai#703, crewAI#2580: the first role behind the system's is the user's",
             "opencode#1680, openclaw#52548 (through OpenRouter, code 3280): exactly 9 of a-z, A-Z, 0-9",
             "hermes-agent#20154, avante.nvim#2695, crush#279 (code 3230): no user message behind a tool result",
@@ -264,7 +314,12 @@ RULES: Final[tuple[Rule, ...]] = (
         Family.DEEPSEEK,
         models=r"r1(?![0-9])",
         reasoning=Reasoning.REFUSED,
-        sources=("api-docs.deepseek.com/guides/reasoning_model: reasoning_content in the input gives a 400", _BEDROCK),
+        prefills=False,
+        sources=(
+            "api-docs.deepseek.com/guides/reasoning_model: reasoning_content in the input gives a 400",
+            "gptme#467: the last message must be a user message, or have `prefix`, which is DeepSeek's own",
+            _BEDROCK,
+        ),
     ),
     Rule(
         Family.DEEPSEEK,
@@ -280,12 +335,14 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         Family.QWEN,
         marks=True,
+        most_marks=4,
         opens=True,
         system="one",
         sources=(
             "vllm#36432, dify#33152 (the chat template from 3.5 on): No user query found in messages",
             "vllm#41114, oh-my-pi#958: System message must be at the beginning (one only)",
-            "openrouter.ai/docs/features/prompt-caching: cache_control for Alibaba's Qwen",
+            "openrouter.ai/docs/features/prompt-caching: cache_control for Alibaba's Qwen; at most 4 in a request: "
+            "alibabacloud.com/help/model-studio/context-cache",
             _BEDROCK,
         ),
     ),
@@ -307,7 +364,9 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         Family.COHERE,
         reasoning=Reasoning.REFUSED,
+        prefills=False,
         sources=(
+            "SillyTavern#3692: a final assistant message is accepted, and answered anew",
             "langchain-oracle#10: tool calls must be followed by their results, and these need their calls",
             _BEDROCK,
         ),
@@ -317,8 +376,12 @@ RULES: Final[tuple[Rule, ...]] = (
         reasoning=Reasoning.REFUSED,
         alternates=True,
         opens=True,
+        prefills=False,
         system="first",
-        sources=("docs.perplexity.ai: behind the system messages, user and assistant roles alternate",),
+        sources=(
+            "docs.perplexity.ai: behind the system messages, user and assistant roles alternate",
+            "litellm#3918: the last message must have the role `user`",
+        ),
     ),
     Rule(
         Family.OTHER,

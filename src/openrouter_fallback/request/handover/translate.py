@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...routes.model_families import Family
+from ..continuation import INSTRUCTION
 from . import turns
 from .arguments import with_objects
-from .blocks import plain_text, without_marks
+from .blocks import plain_text
 from .forms import Form, Target
 from .history import REASONED, History, Message, calls_of
 from .ids import holds, orphan_id, wire_ids
+from .marks import count_marks, fewer_marks, without_marks
 from .names import changed_names, message_name
 from .reasoning import owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
+_CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +34,33 @@ class Handover:
 
     `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
     them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
-    tool loop. `marks`: `cache_control` means something to the target. `notes` say what could not be brought along.
-    `binds`: as in the target's `Rule`.
+    tool loop. `tool_marks`: how many tools keep `cache_control`, the last ones; None: all. `notes` say what could not
+    be brought along. `binds`: as in the target's `Rule`.
     """
 
     messages: Sequence[Message]
     functions: Mapping[str, str] = field(default_factory=dict)
     without_reasoning: bool = False
-    marks: bool = True
+    tool_marks: int | None = None
     notes: tuple[str, ...] = ()
     binds: bool = False
 
 
-def translate(history: History, target: Target, tools: frozenset[str] = frozenset()) -> Handover:
-    """The history in the form for `target`; `tools` are the function names in the request's parameters."""
+def translate(
+    history: History, target: Target, tools: frozenset[str] = frozenset(), marks: tuple[int, bool] = (0, False)
+) -> Handover:
+    """The history in the form for `target`.
+
+    `tools` are the function names in the request's parameters, `marks` what `marks_beside` finds there.
+    """
     if target.form is Form.TOLD and not tools and (history.callers or "tool" in history.speakers):
         writers = history.writers
         history = History([turns.told(message) for message in history.messages])
         history.writers = writers
     functions = _functions(history, target, tools)
-    if _stays(history, target, functions):
-        return Handover(history.messages, functions, marks=target.rule.marks, binds=target.rule.binds)
+    most, tool_marks = _most_marks(history, target, marks)
+    if most is None and _stays(history, target, functions):
+        return Handover(history.messages, functions, tool_marks=tool_marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
     if not history.tidy:
@@ -60,26 +69,50 @@ def translate(history: History, target: Target, tools: frozenset[str] = frozense
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_outside_results(messages)
     if target.form is Form.SINGLE:
-        messages = turns.one_by_one(messages)
+        messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
         messages = [_plain(message) for message in messages]
     if not rule.empties or target.strict:
         final = len(messages) - 1
         messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
+    if not target.ends_with_assistant and (ended := turns.ended(messages, _CONTINUE)) is not messages:
+        messages = ended
+        notes["a final assistant message: the model is asked by an instruction to continue it"] = None
     roles = [message["role"] for message in messages]
     if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
         messages = turns.in_turn(messages, rule, bridge, strict=target.strict)
     if rule.trims and messages[-1]["role"] == "assistant":
         messages = [*messages[:-1], turns.without_trailing_space(messages[-1])]
+    if most is not None:
+        messages = list(fewer_marks(messages, most))
+        notes["some `cache_control` marks: the model takes only a few"] = None
     without = _thinking_refused(messages, target)
     if without:
         notes["thinking is switched off: another model began this tool loop"] = None
     same = len(messages) == len(history.messages) and all(
         new is old for new, old in zip(messages, history.messages, strict=True)
     )
-    marks = rule.marks and not target.strict
-    return Handover(history.messages if same else messages, functions, without, marks, tuple(notes), rule.binds)
+    return Handover(history.messages if same else messages, functions, without, tool_marks, tuple(notes), rule.binds)
+
+
+def _most_marks(history: History, target: Target, beside: tuple[int, bool]) -> tuple[int | None, int | None]:
+    """How many marks the messages keep, and how many the tools; None: all.
+
+    The mark of the whole request stays, and that of the last tool.
+    """
+    most = target.rule.most_marks
+    tools, whole = beside
+    if not target.marks:
+        return None, 0
+    if not most or not (history.marks or tools > 1):
+        return None, None
+    found = count_marks(history.messages) if history.marks else 0
+    most -= whole
+    if tools + found <= most:
+        return None, None
+    kept = min(found, most - min(tools, 1))
+    return (kept if kept < found else None), most - kept
 
 
 def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
@@ -94,11 +127,11 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if target.form is Form.SINGLE and len(history.ids) > len(history.callers):
         return False
-    if rule.trims and history.roles[-1] == "assistant":
+    if history.roles[-1] == "assistant" and (rule.trims or not target.ends_with_assistant):
         return False
     if (history.pictured and not rule.pictures) or (rule.objects and history.odd):
         return False
-    if (history.voids and not rule.empties) or (history.marks and not rule.marks):
+    if (history.voids and not rule.empties) or (history.marks and not target.marks):
         return False
     if history.ids and not holds(target.ids, history, functions):
         return False
@@ -192,7 +225,7 @@ def _other(message: Message, target: Target) -> Message:
             message = {key: value for key, value in message.items() if key != "name"}
         elif (written := message_name(rule.names, name)) != name:
             message = {**message, "name": written}
-    if not rule.marks or target.strict:
+    if not target.marks:
         message = without_marks(message)
     if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(message)):
         message = {key: value for key, value in message.items() if key not in _NOT_ELSEWHERE}
@@ -209,6 +242,13 @@ def _unspoken(message: Message) -> Message:
     return {**rest, "content": said} if isinstance(said, str) and said and not rest.get("content") else rest
 
 
+def _step(message: Message, target: Target) -> Message:
+    """The message of a step that was one of several calls: the reasoning before it went with the first one."""
+    calls = calls_of(message)
+    id = calls[0].get("id") if calls and isinstance(calls[0], Mapping) else None
+    return message if not isinstance(id, str) else with_reasoning(message, target, None, {}, id)[0]
+
+
 def _plain(message: Message) -> Message:
     content = message.get("content")
     text = plain_text(content)
@@ -216,7 +256,7 @@ def _plain(message: Message) -> Message:
 
 
 def _thinking_refused(messages: Sequence[Message], target: Target) -> bool:
-    """Whether the request may not ask for reasoning: its tool loop does not begin with signed reasoning."""
+    """Whether the request may not ask for reasoning: its tool loop or prefill does not begin with signed reasoning."""
     if not target.rule.thinking_first or target.thinking is False:
         return False
     if target.thinking is None and not target.strict:
@@ -227,7 +267,8 @@ def _thinking_refused(messages: Sequence[Message], target: Target) -> bool:
             break
         if message["role"] == "assistant":
             turn.insert(0, message)
-    return any(calls_of(message) for message in turn) and (target.strict or not owns_signed(turn[0]))
+    bound = messages[-1]["role"] == "assistant" or any(calls_of(message) for message in turn)
+    return bound and (target.strict or not owns_signed(turn[0]))
 
 
 __all__ = ["Handover", "Reasoning", "translate"]

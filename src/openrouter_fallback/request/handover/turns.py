@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from .blocks import has_media, plain_text, text_and_media, without_blank_text
 from .history import History, Message, calls_of
+from .marks import CACHE
 from .rules import Rule
 
 EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
 _SHOWN: Final = "From the tool results above:"
+_SHOWN_BESIDE: Final = ("images", "audio", "function_call")
 OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
 _CALL: Final = "[call {}: {}({})]"
@@ -85,7 +87,7 @@ def one_by_one(messages: Sequence[Message]) -> list[Message]:
         if len(calls) < 2 or [one["role"] for one in results] != ["tool"] * len(calls):
             placed.append(message)
             continue
-        later = {key: value for key, value in message.items() if key != "reasoning_details"}
+        later = {key: value for key, value in message.items() if key not in ("reasoning_details", CACHE)}
         for number, (call, result) in enumerate(zip(calls, results, strict=True)):
             step = {**later, "content": None} if number else message
             placed += [{**step, "tool_calls": [call]}, result]
@@ -105,6 +107,20 @@ def without_trailing_space(message: Message) -> Message:
     if text == text.rstrip():
         return message
     return {**message, "content": [*content[:-1], {**last, "text": text.rstrip()}]}
+
+
+def ended(messages: list[Message], instruction: Message) -> list[Message]:
+    """The messages with the instruction to continue a final text of the assistant behind it; an empty one is left out.
+
+    The same list if the last message is not a text of the assistant.
+    """
+    if messages[-1]["role"] != "assistant" or calls_of(messages[-1]):
+        return messages
+    content = messages[-1].get("content")
+    said = content.strip() if isinstance(content, str) else content
+    if said or any(messages[-1].get(key) for key in _SHOWN_BESIDE):
+        return [*messages, instruction]
+    return ended(messages[:-1], instruction) if messages[1:] else [OPENING]
 
 
 def told(message: Message) -> Message:
@@ -162,7 +178,7 @@ def filled(message: Message, *, last: bool) -> Message:
                 content = None
             elif isinstance(message.get("refusal"), str) and message["refusal"].strip():
                 content = message["refusal"]
-            elif last or any(message.get(key) for key in ("images", "audio", "function_call")):
+            elif last or any(message.get(key) for key in _SHOWN_BESIDE):
                 content = message.get("content")
             else:
                 content = EMPTY
@@ -178,7 +194,7 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
     front = 0
     if not _SYSTEM.isdisjoint(speakers):
         front = _front(roles)
-        if (rule.system != "anywhere" or strict) and any(role in _SYSTEM for role in roles[front:]):
+        if (rule.system != "anywhere" or strict) and not _SYSTEM.isdisjoint(roles[front:]):
             return True
         if (rule.system == "one" or strict) and front > 1:
             return True
