@@ -97,6 +97,28 @@ def test_the_first_bytes_decide_what_comes(data: bytes, state: State) -> None:
     assert decoder.state is state
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b" \n\xef\xbb\xbf\r\n"])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", ""])
+@pytest.mark.parametrize("answer", [WHOLE, sse(delta(content="hello"), delta(finish="stop"))], ids=["body", "events"])
+def test_a_byte_order_mark_and_white_space_before_an_answer(answer: bytes, kind: str, before: bytes) -> None:
+    data = before + answer
+    for reads in ([data], [bytes([byte]) for byte in data], [before, answer]):
+        decoder = AnswerDecoder({"content-type": kind})
+        events = [event for read in reads for event in decoder.feed(read, 0.0)] + decoder.end(0.0)
+        assert isinstance(events[-1], Ended)
+        assert events[-1].completion is not None
+        assert events[-1].completion.text == "hello"
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b"\n ", b"\r\n\t"])
+def test_white_space_before_the_first_event_is_none_of_its_line_wherever_it_is_cut(space: bytes) -> None:
+    data = space + sse(delta(content="hello"), delta(finish="stop"))
+    for cut_at in range(len(space) + 1):
+        _, events = decode([data[:cut_at], data[cut_at:]])
+        assert isinstance(events[-1], Ended)
+        assert events[-1].completion is not None
+
+
 def test_what_is_neither_events_nor_json_is_a_failure_at_once() -> None:
     decoder = AnswerDecoder({"content-type": "text/html"})
     (ended,) = decoder.feed(b"<html>", 0.0)

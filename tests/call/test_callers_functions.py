@@ -109,6 +109,56 @@ async def test_an_accept_that_raises_ends_the_call_with_that(
     assert client.chat("Hello").text == FIRST_TEXT
 
 
+class Leaving(BaseException):
+    """Not an `Exception`."""
+
+
+ENDS = [Leaving(), SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("surface", ["chat", "stream"])
+@pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("later", [False, True], ids=["function", "coroutine function"])
+def test_an_accept_that_raises_no_exception_ends_only_its_own_call(
+    emulator: Emulator, client: FallbackClient, later: bool, error: BaseException, surface: str
+) -> None:
+    """A task that ended in SystemExit ended the loop of all synchronous calls: each call after it hung for ever."""
+
+    def accept(completion: Completion) -> bool:
+        raise error
+
+    async def accept_later(completion: Completion) -> bool:
+        raise error
+
+    def judged() -> None:
+        emulator.reply(tool_calls=[{"name": "f"}], model=FIRST)  # `accept=` is asked of a stream without text, too
+        ask(client, surface, accept=accept_later if later else accept)
+
+    raised = _in_a_thread(judged)
+    assert type(raised) is type(error)
+    assert _in_a_thread(lambda: client.chat("Hello", models=[SECOND])) is None
+    assert not client.spend().held
+
+
+def _in_a_thread(function: Callable[[], object]) -> BaseException | None:
+    """What a function raises; so a call that hangs fails the test, and does not hang it."""
+    raised: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:
+            raised.append(error)
+        else:
+            raised.append(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert raised, "it has not ended"
+    return raised[0]
+
+
 def _stops(completion: Completion) -> bool:
     return next(iter(()))
 

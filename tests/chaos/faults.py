@@ -149,6 +149,25 @@ def odd_chunks(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
     return [head.encode() + chunks + b"0\r\nx-trailer: y\r\n\r\n"]
 
 
+def unusual(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
+    """Unusual, but correct: a byte order mark, members of gzip, lines that end at a bare LF and look like a head."""
+    kind, body = dice.randrange(3), b"".join(parts)
+    if kind == 0:
+        return [whole([b"\xef", b"\xbb\xbf", *parts], stream)]
+    if kind == 1:
+        at = dice.randrange(len(body) + 1)
+        members = [gzip.compress(part) for part in (b"", body[:at], body[at:])]
+        return [whole(members, stream, "content-encoding: gzip\r\n", chunks=dice.random() < 0.5)]
+    like = b"\r\ntransfer-encoding: chunked\r\n\r\n1\r\n \r\n1\r\n \r\n"
+    body = b": " + like + body if stream else like[:2] + body
+    head = f"HTTP/1.1 200 OK\ncontent-type: {_EVENTS if stream else _JSON}\ncontent-length: {len(body)}\n\n"
+    return [head.encode() + body]
+
+
+def interim_flood(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
+    return [b"HTTP/1.1 103 Early Hints\r\n\r\n" * dice.randint(300, 3000), whole(parts, stream), "close"]
+
+
 def zipped(dice: Random, parts: Parts, stream: bool) -> Iterable[Step]:
     data = gzip.compress(b"".join(parts))
     kind = dice.randrange(6)
@@ -253,6 +272,8 @@ FAULTS: tuple[Fault, ...] = (
     no_body,
     bad_chunk,
     odd_chunks,
+    unusual,
+    interim_flood,
     zipped,
     other_encoding,
     status,

@@ -19,7 +19,9 @@ from random import Random
 from typing import Any
 
 import h11
+import orjson
 
+from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, Pieces
 from openrouter_fallback.answer.sse import EventReader, Oversized
 from openrouter_fallback.answer.surrogates import Halves, decode, whole
 from openrouter_fallback.catalog.listing import Listing, read_listing
@@ -31,7 +33,11 @@ CORPUS = Path(__file__).parent / "corpus"
 LONGEST = 5000
 SIZES = (1_000, 4_000, 16_000, 64_000)
 """The sizes of the curve in bytes. If the microseconds per kilobyte grow with the size, the parser is quadratic."""
-_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+_HEADS = (
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\ncontent-length: 30\n\n",
+    b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+)
 
 
 def _pieces(data: bytes, dice: Random) -> Iterator[bytes]:
@@ -43,7 +49,7 @@ def _pieces(data: bytes, dice: Random) -> Iterator[bytes]:
 
 def _chunks(data: bytes, dice: Random) -> None:
     """h11 must read the same data, whether chunks are joined or not."""
-    parts = list(_pieces(_HEAD + data, dice))
+    parts = list(_pieces(dice.choice(_HEADS) + data, dice))
     joined = Chunks()
     assert _heard(parts) == _heard([joined.joined(part) for part in parts])
 
@@ -72,6 +78,40 @@ def _events(data: bytes, dice: Random) -> None:
     events = [*alone.feed(data), *alone.finish()]
     reader = EventReader()
     assert [event for piece in _pieces(data, dice) for event in reader.feed(piece)] + reader.finish() == events
+
+
+def _answer(data: bytes, dice: Random) -> None:
+    """The verdict must be the same for all boundaries of reads, and whether alike chunks are read together."""
+    at_once = _decoded([data], deliver=False)
+    assert _decoded(list(_pieces(data, dice)), deliver=False) == at_once
+    assert _decoded([data], deliver=True) == at_once
+
+
+def _decoded(parts: list[bytes], *, deliver: bool) -> tuple[Any, str | None]:
+    """The whole answer and the kind of its failure. One event ends it, and it is the last."""
+    decoder = AnswerDecoder({"content-type": "text/event-stream"}, deliver=deliver)
+    events = [event for part in parts for event in decoder.feed(part, 0.0)] + decoder.end(0.0)
+    *others, end = events
+    assert isinstance(end, Ended)
+    assert not any(isinstance(event, Ended) for event in others)
+    if end.completion is None:
+        assert end.failure is not None
+        return None, end.failure.kind
+    if deliver:
+        told = [piece for event in others if isinstance(event, Pieces) for piece in event.pieces]
+        told += decoder.last_pieces(end.completion.raw)
+        assert "".join(piece.text for piece in told if not piece.index) == end.completion.text
+    return end.completion.raw, None
+
+
+def _chunk(text: str, **more: Any) -> bytes:
+    """An event of a stream; the events of one answer differ only in their text."""
+    choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None, **more}
+    return b"data: " + orjson.dumps({"id": "g", "model": "m", "choices": [choice]}) + b"\n\n"
+
+
+_LAST = b'data: {"id":"g","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+_DONE = b"data: [DONE]\n\n"
 
 
 def _repair(data: bytes, dice: Random) -> None:
@@ -121,7 +161,17 @@ PARSERS: dict[str, Parser] = {
     "chunks": Parser(
         _chunks,
         seeds=(b"5\r\nhello\r\n3;x=y\r\nabc\r\n0\r\n\r\n", b"a\r\n0123456789\r\n1\r\nx\r\n0\r\nt: v\r\n\r\n"),
-        marks=(b"\r\n", b"\n", b"0\r\n", b"fffffff\r\n", b";", b"-", b" ", b"HTTP/1.1 200 OK\r\n\r\n"),
+        marks=(
+            b"\r\n",
+            b"\n",
+            b"0\r\n",
+            b"fffffff\r\n",
+            b";",
+            b"-",
+            b" ",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"\r\ntransfer-encoding: chunked\r\n\r\n",
+        ),
     ),
     "sse": Parser(
         _events,
@@ -131,6 +181,31 @@ PARSERS: dict[str, Parser] = {
             b"\xef\xbb\xbfdata:x\rdata: y\r\rdata: [DONE]\n\n",
         ),
         marks=(b"\r", b"\n", b"\r\n", b"data", b":", b"data: ", b"\xef\xbb\xbf", b"\n\n"),
+    ),
+    "answers": Parser(
+        _answer,
+        seeds=(
+            b"".join(map(_chunk, ("Hel", "lo", " wor", "ld", "."))) + _LAST + _DONE,
+            b"".join(map(_chunk, ("a", 'say "b"', "\n", "é", "\U0001f600", "c" * 60, "\\"))) + _LAST,
+            _chunk("a", logprobs=None) * 3 + _chunk("b") * 3 + _chunk("c", finish_reason="stop") + _DONE,
+            b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f",'
+            b'"arguments":"{}"}}]}}]}\n\ndata: {"choices":[{"delta":{},"finish_reason":"tool_calls"}]}\n\n' + _DONE,
+            b'{"id":"g","choices":[{"message":{"content":"Hi."},"finish_reason":"stop"}],"usage":{"cost":0.1}}',
+            _chunk("x") * 3 + b'data: {"error":{"message":"late","code":502}}\n\n' + _chunk("y") * 2,
+        ),
+        marks=(
+            *(b'"', b"\\", b"\\ud83d", b"\\n", b",", b"}", b"\n\n", b"data: ", b": x\n\n", b"\r\n", b"\xef\xbb\xbf"),
+            *(
+                _chunk("z"),
+                _chunk("z") * 3,
+                _chunk(""),
+                _LAST,
+                _DONE,
+                b'"content":"a"',
+                b'"content":"',
+                b'","refusal":"no',
+            ),
+        ),
     ),
     "json repair": Parser(
         _repair,

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
+
+from openrouter_fallback.answer import repeats
 
 from .fuzz import PARSERS, attempt, fuzz, kept
 
@@ -25,6 +29,19 @@ def test_any_bytes_are_read_or_refused(name: str) -> None:
 def test_what_once_found_something_finds_nothing(name: str) -> None:
     for data in kept(name):
         assert attempt(name, data, Random(1)) is None
+
+
+def test_the_fuzzer_reaches_chunks_that_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = repeats.texts_like, Counter[bool]()
+
+    def seen_too(*given: Any) -> list[str]:
+        texts = read(*given)
+        seen[bool(texts)] += 1
+        return texts
+
+    monkeypatch.setattr("openrouter_fallback.answer.decoder.texts_like", seen_too)
+    fuzz("answers", 300, seed=3)
+    assert min(seen[True], seen[False]) > 20, "of both: those that are alike, and those that only seem so"
 
 
 def test_the_fuzzer_finds_what_a_parser_may_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,10 @@ def test_h11_judges_what_is_wrong(bodies: list[bytes], at: list[int], where: int
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD,
         b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n",
+        # The head ends at bare LFs, and its body looks as if the head went on.
+        b"HTTP/1.1 200 OK\ncontent-length: 60\n\n: x\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\n: x\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\ncontent-length: 60\n\r\n: x\r\ntransfer-encoding: chunked\r\n\r\n",
     ],
 )
 def test_other_answers_go_through(head: bytes) -> None:

@@ -33,6 +33,7 @@ GOOD: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "x-gzip": ("X-GZip", gzip.compress),
     "deflate": ("deflate", zlib.compress),
     "deflate without its header": ("deflate", raw_deflate),
+    "gzip in members": ("gzip", lambda data: b"".join(map(gzip.compress, (b"", data[:20], b"", data[20:], b"")))),
     "identity": ("identity", bytes),
 }
 
@@ -64,6 +65,14 @@ BAD = {
     "cut": ("content-encoding: gzip\r\n", _ONE[:-9], "is cut off"),
     "empty": ("content-encoding: gzip\r\n", b"", "is cut off"),
     "junk behind": ("content-encoding: gzip\r\n", _ONE + b"junk", "bytes behind the end"),
+    "a member cut off": ("content-encoding: gzip\r\n", _ONE + _ONE[:5], "is cut off"),
+    "a member that is none": ("content-encoding: gzip\r\n", _ONE + b"\x1fjunk", "incorrect header check"),
+    "zeros behind": ("content-encoding: gzip\r\n", _ONE + bytes(512), "bytes behind the end"),
+    "members of white space without end": (
+        "content-encoding: gzip\r\n",
+        gzip.compress(b" " * 2**20) * (MAX_DECODED_BYTES // 2**20 + 1),
+        f"exceeds {MAX_DECODED_BYTES} bytes",
+    ),
     "white space without end": (
         "content-encoding: gzip\r\n",
         gzip.compress(b" " * (MAX_DECODED_BYTES + 1)),

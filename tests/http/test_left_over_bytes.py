@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_fallback import FallbackClient
+from openrouter_fallback import AllModelsFailedError, FallbackClient
 
 from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain, reply
 from ..support.certificates import server_context
@@ -123,6 +123,17 @@ def test_interim_answers_are_read_over(client_for: MakeClient, interim: int) -> 
         for nonce in ("one", "two"):
             assert client.chat(nonce).text == reply(nonce)
         assert [asked.connection for asked in server.requests] == [0, 0]
+
+
+@pytest.mark.parametrize("reads", [1, 3])
+def test_interim_answers_without_end_are_not_read_on(client_for: MakeClient, reads: int) -> None:
+    """64 kB of them held the loop for 35 ms, again and again until the deadline."""
+    hints: list[Step] = [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 300] * reads
+    with ByteServer(lambda asked: [*hints, plain(body(asked.nonce))]) as server:
+        with pytest.raises(AllModelsFailedError, match="more than 200 interim responses") as caught:
+            client_for(server).chat("one")
+        assert {attempt.kind for attempt in caught.value.attempts} == {"connection"}
+        assert len(server.requests) == len(caught.value.attempts), "not one more of each, on a new connection"
 
 
 # TLS: what stands behind an answer may wait in the answer's record, or in a record that was read with it.

@@ -32,7 +32,8 @@ _TRIES: Final = 8
 _STREAM_END = b"[DONE]"
 _SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
-_EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry", b"\xef\xbb\xbf")
+_MARK = b"\xef\xbb\xbf"
+_EVENT_FIELDS = (b":", b"data", b"event", b"id", b"retry")
 
 
 class State(Enum):
@@ -180,6 +181,11 @@ class AnswerDecoder:
         """Decode bytes into events."""
         state = self.state
         if state is _HEAD:
+            data = _beginning(bytes(self._whole) + data)
+            self._whole.clear()
+            if data and _MARK.startswith(data):
+                self._whole += data  # the beginning of a byte order mark, perhaps
+                return []
             state = self._kind_of_body(data)
             if state is _HEAD:
                 return []
@@ -242,20 +248,17 @@ class AnswerDecoder:
     # Events or JSON
 
     def _kind_of_body(self, data: bytes) -> State:
-        """EVENTS or BODY, by the first bytes that are not white space; ENDED: neither."""
-        content_type = self._headers.get("content-type", "").lower()
-        start = data.lstrip(_WHITE)
-        if not start and "json" not in content_type and self._streams:
+        """EVENTS or BODY, by the first bytes of the body; ENDED: neither. HEAD: only white space has come."""
+        if not data:
             return State.HEAD
-        events = bool(start) and any(start.startswith(field) or field.startswith(start) for field in _EVENT_FIELDS)
-        if start[:1] in (b"{", b"[") or ("json" in content_type and not events):
+        content_type = self._headers.get("content-type", "").lower()
+        events = any(data.startswith(field) or field.startswith(data) for field in _EVENT_FIELDS)
+        if data[:1] in (b"{", b"[") or ("json" in content_type and not events):
             self.state, self._was_body = State.BODY, True
-        elif start and not events and not content_type.startswith("text/event-stream"):
+        elif not events and not content_type.startswith("text/event-stream"):
             return State.ENDED
-        elif start:
-            self.state = State.EVENTS
         else:
-            return State.EVENTS  # white space without a requested stream; the reader skips it
+            self.state = State.EVENTS
         return self.state
 
     def _wrong_content_type(self) -> Ended:
@@ -475,6 +478,12 @@ class AnswerDecoder:
             return _seam_lost(error)
         message["content"] = splice.delivered + "".join(self._said) + self._rest
         return None
+
+
+def _beginning(data: bytes) -> bytes:
+    """`data` without white space and a byte order mark at its beginning, which JSON and events may have."""
+    data = data.lstrip(_WHITE)
+    return data[len(_MARK) :].lstrip(_WHITE) if data.startswith(_MARK) else data
 
 
 def _seam_lost(error: SeamNotFound) -> Failure:

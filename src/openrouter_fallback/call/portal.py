@@ -44,7 +44,12 @@ class Portal:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                self.loop.run_forever()
+            except BaseException:  # noqa: BLE001, S112 - a task ended in SystemExit or KeyboardInterrupt: its caller gets it
+                continue
+            return
 
     def close(self) -> None:
         """At the end of the process: end active calls, close their connections, then close the loop."""

@@ -38,7 +38,9 @@ class Chunks:
         if not self._begun:
             self._begun = True
             start = data.find(_HEAD_END) + len(_HEAD_END)
-            self._chunked = start >= len(_HEAD_END) and _CHUNKED in data[:start].lower()
+            # A head may end at a bare LF, too; then what follows an LF here may be the body.
+            whole = start >= len(_HEAD_END) and data.count(b"\n", 0, start) == data.count(b"\r\n", 0, start)
+            self._chunked = whole and _CHUNKED in data[:start].lower()
         return self._join(data, start) if self._chunked else data
 
     def _join(self, data: bytes, start: int) -> bytes:

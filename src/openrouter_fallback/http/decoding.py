@@ -21,10 +21,11 @@ class Undecodable(Exception):
 
 
 class Inflater:
-    """gzip or deflate (RFC 9110, section 8.4.1)."""
+    """gzip, of one or several members (RFC 1952), or deflate (RFC 9110, section 8.4.1)."""
 
     def __init__(self, *, gzip: bool) -> None:
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if gzip else None
+        self._gzip = gzip
+        self._inflate = _gunzip() if gzip else None
         self._head = b""
         self._size = 0
 
@@ -41,7 +42,9 @@ class Inflater:
         full = False
         while data or full:
             if inflate.eof and data:
-                raise Undecodable("bytes behind the end of the compressed body")
+                if not self._gzip or not data.startswith(_MEMBER):
+                    raise Undecodable("bytes behind the end of the compressed body")
+                inflate = self._inflate = _gunzip()
             try:
                 piece = inflate.decompress(data, SLICE_BYTES)
             except zlib.error as error:
@@ -60,6 +63,12 @@ class Inflater:
             raise Undecodable("the compressed body is cut off")
 
 
+def _gunzip() -> zlib._Decompress:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+
+_MEMBER: Final = b"\x1f"
+"""The first byte of a gzip member."""
 _ENCODINGS: Final = ("gzip", "x-gzip", "deflate")
 
 

@@ -26,6 +26,9 @@ time, and the request is sent again on a new one (`pool`); the system itself wou
 """
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WRITE_BYTES = 256 * 1024
+_INTERIM = b"HTTP/1.1 1"
+_MOST_INTERIM = 200
+"""The most interim responses (status 100 to 199) before one response; each takes h11 as long as some chunks."""
 
 
 class UncleanConnection(httpcore2.NetworkError):
@@ -78,6 +81,7 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
         self.answered = False
+        self._interim = 0
         self._inner = inner
         self._socket = inner.get_extra_info("socket")
         self._kept: list[bytes] = []
@@ -100,8 +104,17 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         self._writing = False
         data = await self._received(max_bytes, timeout)
         if data:
-            self.answered = True
+            first, self.answered = not self.answered, True
+            if first or self._interim:
+                self._count_interim(data)
         return self._chunks.joined(data)
+
+    def _count_interim(self, data: bytes) -> None:
+        """Count the interim responses at the beginning of a response, as long as each read begins with one."""
+        more = data.count(_INTERIM) if data.startswith(_INTERIM) else 0
+        self._interim = self._interim + more if more else 0
+        if self._interim > _MOST_INTERIM:
+            raise httpcore2.RemoteProtocolError(f"more than {_MOST_INTERIM} interim responses")
 
     async def _received(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109
         if self._wire is not None:
@@ -140,7 +153,7 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             self._kept, self._size = [], 0
             raise UncleanConnection("the server closed the connection or sent bytes before the request")
         self._writing = self._used = True
-        self.answered = False
+        self.answered, self._interim = False, 0
         self._chunks.begin()
 
     async def aclose(self) -> None:
