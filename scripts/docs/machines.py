@@ -237,7 +237,7 @@ class Driven:
         """Prepare the health of all models: the effects of other calls, or of disabling by hand."""
         for one in self._candidates:
             if what == "cooling":
-                self._health.rate_limited(one.target, self.now, 5.0)
+                self._health.accounts.rate_limited(one.target, self.now, 5.0)
             elif what == "disabled":
                 self._health.disable(one.target, float("inf"))
 

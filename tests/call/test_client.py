@@ -9,6 +9,7 @@ import json
 import logging
 import pickle
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -622,3 +623,11 @@ def test_no_key_in_the_client_even_when_looked_at_closely(emulator: Emulator) ->
     assert SECRET not in repr(client.__dict__)
     assert SECRET not in repr(client.config)
     client.close()
+
+
+def test_an_attempt_as_json_has_every_field() -> None:
+    attempt = lib.Attempt(A, "openrouter", lib.FailureKind.OVERLOADED, 0.12345, status=503, notes=("a note",))
+    values = attempt.as_dict()
+    assert values.keys() == {field.name for field in fields(lib.Attempt)}
+    assert (values["kind"], values["seconds"], values["notes"]) == ("overloaded", 0.123, ["a note"])
+    assert json.loads(json.dumps(values)) == values

@@ -107,7 +107,7 @@ def test_what_is_skipped_is_said_with_its_reason() -> None:
     world = World(dict.fromkeys("abc", OK) | {"d": always(E400)})
     world.fail("a", -3.0)
     world.health.disable(world.candidate("b").target, START + 60)
-    world.health.rate_limited(world.candidate("c").target, START, 20)
+    world.health.accounts.rate_limited(world.candidate("c").target, START, 20)
     call = world.call("a b c d")
     world.run()
     assert call.given_up is not None

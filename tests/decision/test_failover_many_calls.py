@@ -143,7 +143,7 @@ def test_a_budget_of_none_at_all_retries_nothing() -> None:
 
 def test_the_error_does_not_blame_the_budget_for_what_it_did_not_decide() -> None:
     world = World({"a": always(E503), "b": always(E400)}, retry_budget=0.0)
-    world.health.rate_limited(world.candidate("b").target, START, 5.0)
+    world.health.accounts.rate_limited(world.candidate("b").target, START, 5.0)
     call = world.call("a b")
     world.run()
     assert call.outcome == "InvalidRequestError @5"
@@ -327,7 +327,7 @@ def test_a_refused_account_is_kept_for_the_order(refusal: Failure, what: str) ->
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_status(target, START + second) for second in (59, 60)] == [what, None]
+    assert [world.health.accounts.status(target.account, START + second) for second in (59, 60)] == [what, None]
 
 
 def test_credits_are_kept_as_long_as_the_server_says() -> None:
@@ -335,7 +335,7 @@ def test_credits_are_kept_as_long_as_the_server_says() -> None:
     world.call("a")
     world.run()
     target = world.candidate("a").target
-    assert [world.health.account_status(target, START + second) for second in (89, 90)] == ["credits", None]
+    assert [world.health.accounts.status(target.account, START + second) for second in (89, 90)] == ["credits", None]
 
 
 @pytest.mark.parametrize(

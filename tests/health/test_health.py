@@ -82,7 +82,7 @@ def test_a_cooldown_is_as_long_as_the_server_says_up_to_disable_duration(
     retry_after: float | None, ready_at: float, cool_until: float
 ) -> None:
     known = health()
-    assert known.rate_limited(A, 0.0, retry_after) == ready_at
+    assert known.accounts.rate_limited(A, 0.0, retry_after) == ready_at
     if cool_until:
         at = known.status_of(A, cool_until - 0.01)
         assert (at.availability, at.reason, at.until) == (Availability.COOLING, "rate-limited", ready_at)
@@ -92,10 +92,10 @@ def test_a_cooldown_is_as_long_as_the_server_says_up_to_disable_duration(
 def test_without_a_figure_it_cools_1_2_4_seconds_until_an_answer() -> None:
     known, now = health(), 0.0
     for seconds in (1.0, 2.0, 4.0, 8.0):
-        assert known.rate_limited(A, now, None) == now + seconds
+        assert known.accounts.rate_limited(A, now, None) == now + seconds
         now += seconds
     known.success(begun(known, A, now), now)
-    assert known.rate_limited(A, now, None) == now + 1.0
+    assert known.accounts.rate_limited(A, now, None) == now + 1.0
 
 
 @pytest.mark.parametrize(("disable_duration", "longest"), [(300.0, 16.0), (5.0, 5.0)])
@@ -103,37 +103,37 @@ def test_its_own_steps_are_short(disable_duration: float, longest: float) -> Non
     known, now = health(), 0.0
     target = replace(A, longest_open=disable_duration)
     for _ in range(12):
-        now = known.rate_limited(target, now, None)
-    assert known.rate_limited(target, now, None) == now + longest
+        now = known.accounts.rate_limited(target, now, None)
+    assert known.accounts.rate_limited(target, now, None) == now + longest
 
 
 def test_the_servers_word_replaces_a_guess() -> None:
     known, now = health(), 0.0
     for _ in range(4):
-        now = known.rate_limited(A, now, None)
-    assert known.rate_limited(A, now, None) == now + 16.0
-    assert known.rate_limited(A, now + 1.0, 5.0) == now + 6.0
+        now = known.accounts.rate_limited(A, now, None)
+    assert known.accounts.rate_limited(A, now, None) == now + 16.0
+    assert known.accounts.rate_limited(A, now + 1.0, 5.0) == now + 6.0
     assert known.status_of(A, now + 5.9).availability is Availability.COOLING
     assert known.status_of(A, now + 6.0).availability is Availability.READY
-    assert known.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
+    assert known.accounts.rate_limited(A, now + 2.0, None) == now + 6.0, "and no guess replaces it"
 
 
 def test_a_burst_is_one_step() -> None:
     known = health()
-    assert {known.rate_limited(A, 0.1 * number, None) for number in range(9)} == {1.0}
-    assert known.rate_limited(A, 1.0, None) == 3.0
+    assert {known.accounts.rate_limited(A, 0.1 * number, None) for number in range(9)} == {1.0}
+    assert known.accounts.rate_limited(A, 1.0, None) == 3.0
 
 
 def test_the_longest_figure_holds() -> None:
     known = health()
-    known.rate_limited(A, 0.0, 30.0)
-    known.rate_limited(A, 0.0, 5.0)
+    known.accounts.rate_limited(A, 0.0, 30.0)
+    known.accounts.rate_limited(A, 0.0, 5.0)
     assert known.status_of(A, 6.0).until == 30.0
 
 
 def test_a_limit_belongs_to_model_and_key() -> None:
     known = health()
-    known.rate_limited(A, 0.0, 60.0)
+    known.accounts.rate_limited(A, 0.0, 60.0)
     assert [known.status_of(target, 1.0).availability for target in (A, A_OF_ANOTHER, B, C)] == [
         Availability.COOLING, Availability.READY, Availability.READY, Availability.READY,
     ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_a_limit_belongs_to_model_and_key() -> None:
 def test_it_says_nothing_about_the_models_health() -> None:
     known = health()
     for _ in range(10):
-        known.rate_limited(A, 0.0, None)
+        known.accounts.rate_limited(A, 0.0, None)
     assert known.snapshot(A, 0.0).state == "closed"
     assert known.success_rate("a", 0.0) == 1.0
 
@@ -153,38 +153,38 @@ def test_it_says_nothing_about_the_models_health() -> None:
 @pytest.mark.parametrize(
     ("learn", "what", "seconds"),
     [
-        (lambda known: known.unauthorized(A, 0.0), "auth", 60.0),
-        (lambda known: known.out_of_credits(A, 0.0, None), "credits", 60.0),
-        (lambda known: known.out_of_credits(A, 0.0, 90.0), "credits", 90.0),
+        (lambda known: known.accounts.unauthorized(A, 0.0), "auth", 60.0),
+        (lambda known: known.accounts.out_of_credits(A, 0.0, None), "credits", 60.0),
+        (lambda known: known.accounts.out_of_credits(A, 0.0, 90.0), "credits", 90.0),
     ],
 )
 def test_a_refused_account_is_kept_for_the_order_only(
     learn: Callable[[MemoryHealth], None], what: str, seconds: float
 ) -> None:
     known = health()
-    assert not known.any_account_refused
+    assert not known.accounts.any_refused
     learn(known)
-    assert known.any_account_refused
-    assert [known.account_status(target, seconds - 0.01) for target in (A, B, A_OF_ANOTHER, C)] == [
+    assert known.accounts.any_refused
+    assert [known.accounts.status(target.account, seconds - 0.01) for target in (A, B, A_OF_ANOTHER, C)] == [
         what, what, None, None,
     ]  # fmt: skip
-    assert known.account_status(A, seconds) is None
+    assert known.accounts.status(A.account, seconds) is None
     assert known.status_of(A, 1.0).availability is Availability.READY
 
 
 def test_an_answer_shows_that_the_key_is_good() -> None:
     known = health()
-    known.unauthorized(A, 0.0)
+    known.accounts.unauthorized(A, 0.0)
     known.success(begun(known, B, 1.0), 1.0)
-    assert known.account_status(A, 1.0) is None
+    assert known.accounts.status(A.account, 1.0) is None
 
 
 def test_an_answer_says_nothing_about_credits() -> None:
     """It may have come from a free model."""
     known = health()
-    known.out_of_credits(A, 0.0, None)
+    known.accounts.out_of_credits(A, 0.0, None)
     known.success(begun(known, B, 1.0), 1.0)
-    assert known.account_status(A, 1.0) == "credits"
+    assert known.accounts.status(A.account, 1.0) == "credits"
 
 
 # What is learnt, and by hand
@@ -222,13 +222,13 @@ def test_disabled_until_then_whatever_else_is_known() -> None:
 def everything(known: MemoryHealth) -> None:
     fail(known, A, 0.0)
     known.disable(A, 100.0)
-    known.rate_limited(A, 0.0, 50.0)
-    known.rate_limited(A_OF_ANOTHER, 0.0, 50.0)
-    known.rate_limited(B, 0.0, 50.0)
+    known.accounts.rate_limited(A, 0.0, 50.0)
+    known.accounts.rate_limited(A_OF_ANOTHER, 0.0, 50.0)
+    known.accounts.rate_limited(B, 0.0, 50.0)
     known.facts.learn("a", Fact.LACKS, 0.0, subject="tools")
     known.facts.learn("a", Fact.REASONS, 0.0)
-    known.unauthorized(A, 0.0)
-    known.out_of_credits(A, 0.0, None)
+    known.accounts.unauthorized(A, 0.0)
+    known.accounts.out_of_credits(A, 0.0, None)
     for _ in range(3):
         known.endpoint_failed(begun(known, C, 0.0), 0.0)
 
@@ -251,7 +251,7 @@ def test_forget_forgets_one_model() -> None:
     assert known.status_of(A_OF_ANOTHER, 1.0).availability is Availability.READY
     assert not known.facts.get("a", Fact.REASONS)
     assert known.status_of(B, 1.0).availability is Availability.COOLING
-    assert known.account_status(A, 1.0) == "auth"
+    assert known.accounts.status(A.account, 1.0) == "auth"
 
 
 def test_reset_forgets_everything() -> None:
@@ -261,7 +261,7 @@ def test_reset_forgets_everything() -> None:
     assert {known.status_of(target, 1.0, {"tools"}).availability for target in (A, A_OF_ANOTHER, B, C)} == {
         Availability.READY
     }
-    assert not known.any_account_refused
+    assert not known.accounts.any_refused
 
 
 def test_an_attempt_that_began_before_a_reset_ends_without_harm() -> None:
@@ -322,7 +322,7 @@ def test_a_model_may_be_left_out_no_longer_than_its_own_disable_duration() -> No
     short = HealthScopes("a", "openrouter", "k", longest_open=5.0)
     fail(known, short, 0.0)
     assert known.status_of(short, 0.0).until == 5.0
-    assert known.rate_limited(short, 0.0, 60.0) == 60.0
+    assert known.accounts.rate_limited(short, 0.0, 60.0) == 60.0
     assert known.status_of(short, 5.0).availability is Availability.PROBE
 
 

@@ -114,7 +114,7 @@ def test_many_calls_take_no_memory() -> None:
                 known.model_failed(ticket, now + 0.1)
             else:
                 known.success(ticket, now + 0.1)
-            known.rate_limited(B, now, None)
+            known.accounts.rate_limited(B, now, None)
 
     assert grown(go, 20_000) < 20_000
 
@@ -124,8 +124,8 @@ def test_tenants_that_come_and_go_take_no_memory() -> None:
     for number in range(10_000):
         target = HealthScopes("a", "openrouter", f"openrouter#{number}")
         now = number * 10.0
-        known.rate_limited(target, now, 5.0)
-        known.unauthorized(target, now)
-        known.out_of_credits(target, now, None)
-    accounts = known._accounts
-    assert max(map(len, (accounts.cooldowns, accounts.no_auth, accounts.no_credits))) <= 4097  # type: ignore[arg-type]
+        known.accounts.rate_limited(target, now, 5.0)
+        known.accounts.unauthorized(target, now)
+        known.accounts.out_of_credits(target, now, None)
+    accounts = known.accounts
+    assert max(map(len, (accounts.cooldowns, *accounts.refused.values()))) <= 4097  # type: ignore[arg-type]

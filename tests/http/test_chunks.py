@@ -55,6 +55,8 @@ cuts = st.lists(st.integers(0, 2000), max_size=6)
 @given(events, cuts)
 @example([b"a", b"b"], [len(HEAD) - 1])  # the head comes in two reads
 @example([b"abc", b"def"], [len(HEAD) + 1])  # a size that was cut
+@example([b"x" * 300, b"y" * 300], [len(HEAD) + 1, len(HEAD) + 2, len(HEAD) + 4])  # the same one four times
+@example([b"abc", b"def"], [len(HEAD) + len(chunk(b"abc")) + 2])  # within the line end of a size
 @example([b"abc", b"def", b"ghi"], [len(HEAD) + 7])  # the line end of a chunk was cut
 def test_whatever_the_reads_the_answer_is_the_same(bodies: list[bytes], at: list[int]) -> None:
     reads = cut(HEAD + b"".join(map(chunk, bodies)) + END, at)
@@ -95,6 +97,18 @@ def test_a_read_of_many_chunks_is_one_for_h11() -> None:
     raw = b"".join(map(chunk, bodies))
     assert heard([HEAD + raw, raw + END], join=True) == (b"".join(bodies) * 2, "EndOfMessage", 5)
     assert heard([HEAD + raw, raw + END], join=False)[2] == 83
+
+
+@pytest.mark.parametrize("cut_at", range(1, 5))
+def test_a_read_may_end_in_a_size(cut_at: int) -> None:
+    """A long answer has hundreds of reads, so that some end there; the chunks after that are joined as well."""
+    event = chunk(b"x" * 300)
+    assert event.index(b"x") == 5
+    begin, rest = event[:cut_at], event[cut_at:]
+    reads = [HEAD + event * 40 + begin, *[rest + event * 40 + begin] * 5, rest + END]
+    body, end, count = heard(reads, join=True)
+    assert (len(body), end) == (300 * (40 * 6 + 6), "EndOfMessage")
+    assert count < 40
 
 
 def test_the_next_answer_on_the_connection() -> None:

@@ -6,6 +6,7 @@ answer by anybody, in HTTP/1.1; the servers here send theirs before that.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -194,3 +195,30 @@ def test_a_clean_connection_over_tls_is_used_again(client_for: MakeClient, tls: 
         for nonce in ("one", "two", "three"):
             assert client.chat(nonce).text == reply(nonce)
         assert [asked.connection for asked in server.requests] == [0, 0, 0]
+
+
+async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is asked in plain text; the same connection then carries TLS."""
+    asked: list[bytes] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method, target, _ = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
+        asked.append(method)
+        host, _, port = target.decode().rpartition(":")
+        there = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+
+    async with await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        with ByteServer(lambda one: [_padded(one.nonce)], tls=tls) as server:
+            async with FallbackClient(["a/a"], base_url=server.base_url, api_key="sk-or-v1-test") as client:
+                for nonce in ("one", "two", "three"):
+                    assert (await client.achat(nonce)).text == reply(nonce)
+            assert [one.connection for one in server.requests] == [0, 0, 0]
+    assert asked == [b"CONNECT"]

@@ -269,11 +269,11 @@ def test_without_data_the_chain_orders(order_by: str) -> None:
     ("learn", "expected"),
     [
         (
-            lambda health, target: health.unauthorized(target, 0.0),
+            lambda health, target: health.accounts.unauthorized(target, 0.0),
             ["groq:llama-70b", "local:llama3:8b", "openai/gpt", "meta/llama:free"],
         ),
         (
-            lambda health, target: health.out_of_credits(target, 0.0, None),
+            lambda health, target: health.accounts.out_of_credits(target, 0.0, None),
             ["groq:llama-70b", "local:llama3:8b", "meta/llama:free", "openai/gpt"],
         ),
     ],
@@ -290,8 +290,8 @@ def test_refused_accounts_go_last_for_a_minute(
 
 def test_no_key_is_worse_than_no_credits() -> None:
     bench = Bench(ENDPOINTS)
-    bench.health.unauthorized(bench.target("openai/gpt"), 0.0)
-    bench.health.out_of_credits(bench.target("groq:llama-70b"), 0.0, None)
+    bench.health.accounts.unauthorized(bench.target("openai/gpt"), 0.0)
+    bench.health.accounts.out_of_credits(bench.target("groq:llama-70b"), 0.0, None)
     assert bench.ids() == ["local:llama3:8b", "groq:llama-70b", "openai/gpt", "meta/llama:free"]
 
 
@@ -304,7 +304,7 @@ def test_a_route_shows_candidates_and_each_skipped_model_with_its_reason() -> No
     for _ in range(3):
         bench.outcome("a/broken", good=False)
     bench.health.disable(bench.target("a/off"), 60.0)
-    bench.health.rate_limited(bench.target("a/limited"), 0.0, 20.0)
+    bench.health.accounts.rate_limited(bench.target("a/limited"), 0.0, 20.0)
     route = bench.route(now=1.0)
     assert route.candidates == ("a/ok",)
     assert [(skip.model, skip.reason, skip.seconds_left) for skip in route.skipped] == [

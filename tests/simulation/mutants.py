@@ -17,7 +17,7 @@ from openrouter_fallback.decision import failover, learning, rounds, starting, t
 from openrouter_fallback.decision.candidates import CallState, CandidateState
 from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
-from openrouter_fallback.health import Availability, AvailabilityStatus, breaker, memory
+from openrouter_fallback.health import Availability, AvailabilityStatus, accounts, breaker, memory
 from openrouter_fallback.health.shared import fleet, redis
 from openrouter_fallback.http import pool, socket
 
@@ -230,7 +230,7 @@ MUTANTS: Mapping[str, Mutant] = {
             "5c a key that was just accepted is good",
             "I1",
             targeted.AUTH_BLIP,
-            (memory.MemoryHealth, "accepted", lambda *_: False),
+            (accounts.Accounts, "accepted", lambda *_: False),
         ),
         _mutant(
             "6a deadlines for first tokens are learnt",

@@ -20,7 +20,7 @@ AT_A_TIME = 4
 
 
 class Worker:
-    def __init__(self, base_url: str, redis_url: str, models: list[str]) -> None:
+    def __init__(self, base_url: str, redis_url: str, deadline: float, models: list[str]) -> None:
         settings: dict[str, Any] = {"health_store": redis_url, "disable_duration_seconds": 300}
         self.client = FallbackClient(models, base_url=base_url, api_key="sk-or-v1-emulator", settings=settings)
         store = parts_of(self.client).store
@@ -29,7 +29,7 @@ class Worker:
         store.touch = lambda: None  # type: ignore[method-assign]
         loop, redis.ASK_SECONDS = asyncio.get_running_loop(), 5.0  # on a slow machine too
         store.spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
-        store.deadline = 0.5
+        store.deadline = deadline
         store.health.period = 30.0
         store.clock = parts_of(self.client).runtime.clock = lambda: time.monotonic() + self.ahead
 
@@ -72,8 +72,8 @@ class Worker:
 
 
 async def main() -> None:
-    base_url, redis_url, *models = sys.argv[1:]
-    worker = Worker(base_url, redis_url, models)
+    base_url, redis_url, deadline, *models = sys.argv[1:]
+    worker = Worker(base_url, redis_url, float(deadline), models)
     loop = asyncio.get_running_loop()
     print(json.dumps("ready"), flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 
 from ..answer.decoder import AnswerDecoder, Ended, Pieces, State
+from ..answer.demands import Demands
 from ..answer.seam import SeamJoiner
 from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
@@ -22,7 +22,6 @@ from ..redaction import Redactor
 from ..request.handover import Form
 from ..request.request import Request
 from ..results import Completion, Json, Piece
-from ..routes.needs import most_tokens, wants_json
 from .backlog import Backlog
 from .steps import Event, OutOfTime, ResponseStarted
 from .watchdog import Watchdog
@@ -55,14 +54,15 @@ class AttemptReader:
     """Carries out one `StartAttempt`: `next` returns its events; the last is `Ended` or `OutOfTime`.
 
     `send` sends the request and returns the open response. It calls its argument each time that it sends the request
-    again after the loss of a kept connection. In a call that is not streamed to its caller (`deliver` is False) there
-    are no `Pieces`.
+    again after the loss of a kept connection. `decoder_of` makes the decoder of an answer, from its headers and the
+    request's demands. In a call that is not streamed to its caller (`deliver` is False) there are no `Pieces`.
     """
 
     __slots__ = (
         "_backlog",
         "_clock",
         "_decoder",
+        "_decoder_of",
         "_decoding",
         "_deliver",
         "_events",
@@ -96,6 +96,7 @@ class AttemptReader:
         start: StartAttempt,
         request: Request,
         send: Callable[[Callable[[], None]], Awaitable[Exchange]],
+        decoder_of: Callable[[Mapping[str, str], Demands], AnswerDecoder],
         clock: Callable[[], float],
         wall: Callable[[], float],
         *,
@@ -114,6 +115,7 @@ class AttemptReader:
         self.resent = 0
         """How often the request was sent again."""
         self._send: Callable[[Callable[[], None]], Awaitable[Exchange]] | None = send
+        self._decoder_of = decoder_of
         self._clock = clock
         self._wall = wall
         self._deliver = deliver
@@ -265,20 +267,7 @@ class AttemptReader:
             self._events.append(ResponseStarted(exchange.status))
             self._stage = Stage.READING if 200 <= exchange.status < 300 else Stage.REFUSED
             if self._stage is Stage.READING:
-                request, own = self.request, self.start.candidate.params
-                self._decoder = AnswerDecoder(
-                    exchange.headers,
-                    streams=self.start.candidate.streams,
-                    deliver=self._deliver,
-                    wants_json=request.wants_json or (bool(own) and wants_json(own)),
-                    choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,
-                    max_tokens=most_tokens(request.params, own) if own else request.max_tokens,
-                    model=self.start.candidate.model,
-                    demands=self.demands,
-                    offered=partial(request.offered, self.start.candidate, self.start.form),
-                    prepare=partial(request.deliver, candidate=self.start.candidate, form=self.start.form),
-                    splice=self.splice,
-                )
+                self._decoder = self._decoder_of(exchange.headers, self.demands)
         finally:
             watchdog.rest()
 

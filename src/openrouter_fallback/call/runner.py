@@ -1,35 +1,32 @@
 """Drives one call over real connections: carries out the commands of its `Steps`, and passes on attempts' events.
 
 The runner starts, waits for and closes attempts. `Steps` and its machine decide; `AttemptReader` reads one attempt's
-response. What the call holds has four homes: `ConnectionSlots`, `CallCosts`, `Outcome` (attempts, delivered text,
-answer) and `Reporter` (events and log lines).
+response, and `Sender` makes that reader. What the call holds has four homes: `ConnectionSlots`, `CallCosts`, `Outcome`
+(attempts, delivered text, answer) and `Reporter` (events and log lines).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
-from functools import partial
 
 from ..answer.decoder import Ended, FirstToken, Pieces, Reasoning
-from ..answer.seam import ContinuationMode, SeamJoiner, only_by_prefill
+from ..answer.seam import only_by_prefill
 from ..decision.commands import Command, Fail, KeepWaiting, SleepUntil, StartAttempt, Succeed
 from ..decision.failover import Failover
 from ..errors import FallbackError
 from ..failures.kinds import Failure, FailureKind
-from ..http.protocol import Exchange
-from ..request.request import Request
 from ..results import Piece
-from .attempt import AttemptReader
 from .costs import CallCosts
 from .detached import DetachedAttempt
 from .outcome import Outcome
 from .race import Race
 from .reporting import Reporter
 from .runtime import Call, Runtime
+from .sending import Sender
 from .slots import ConnectionSlots
 from .steps import OVERTAKEN, RUNS_ON, Delivery, OutOfTime, ResponseStarted, Steps
 from .steps import Event as AttemptEvent
@@ -79,6 +76,7 @@ class CallRunner:
         self.outcome = Outcome(runtime, call)
         self._reporter = Reporter(runtime, call, self.outcome, streamed=deliver)
         self._costs = CallCosts(runtime, call)
+        self._sender = Sender(runtime, call, self.outcome, self._costs, deliver=deliver)
         self._held_at: float | None = None
         """The clock's time since which the caller holds a piece."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -274,35 +272,8 @@ class CallRunner:
             return self._core.withheld(start.number, why, self._runtime.clock())
         beside = self._race.readers[0].start if start.hedges and self._race else None
         self._reporter.attempt_started(start, beside)
-        self._race.start(start.number, self._prepared(start))
+        self._race.start(start.number, self._sender.reader(start))
         return _KEEP_WAITING
-
-    def _prepared(self, start: StartAttempt) -> AttemptReader:
-        """The reader that carries out a `StartAttempt`."""
-        call, runtime = self._call, self._runtime
-        request, splice = call.request, None
-        if start.way is not None:
-            text, written = self.outcome.text, self.outcome.written
-            request = request.continued(text, start.way, written)
-            splice = SeamJoiner(text, trusted=start.way is start.candidate.continues is ContinuationMode.PREFILL)
-        return AttemptReader(
-            start,
-            request,
-            partial(self._send, start, request),
-            runtime.clock,
-            runtime.wall,
-            deliver=self._deliver,
-            total_counts=call.limits.wall_clock,
-            splice=splice,
-            redactor=call.redactor,
-        )
-
-    def _send(self, start: StartAttempt, request: Request, resent: Callable[[], None]) -> Awaitable[Exchange]:
-        """Send the request of an attempt."""
-        destination = self._call.destination(start.candidate)
-        body = request.body(start.candidate, start.ignore, self._costs.longest(start), start.without, start.form)
-        resend = request.traits.idempotent
-        return self._runtime.transport.open(destination.url, destination.headers, body, resend=resend, resent=resent)
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""

@@ -43,19 +43,19 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     state.backoff_until = now + backoff(call, state.attempts)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
         free = failure.scope == "free"
-        state.ready_at = health.rate_limited(target, now, failure.retry_after, free=free)
+        state.ready_at = health.accounts.rate_limited(target, now, failure.retry_after, free=free)
         for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
             if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
                 sibling.excluded, sibling.why = True, "the free models of this API key are used up"
     else:
         state.ready_at = max(state.backoff_until, now + (failure.retry_after or 0.0))
     if kind is FailureKind.CREDITS:
-        health.out_of_credits(target, now, failure.retry_after)
+        health.accounts.out_of_credits(target, now, failure.retry_after)
     elif kind is FailureKind.AUTH:
-        if rule.action is Action.OTHER_ACCOUNT and health.accepted(target, now):
+        if rule.action is Action.OTHER_ACCOUNT and health.accounts.accepted(target.account, now):
             rule = _AUTH_SERVICE  # the key is valid: the service that checks keys fails
         else:
-            health.unauthorized(target, now)
+            health.accounts.unauthorized(target, now)
     elif kind is FailureKind.UNSUPPORTED:
         for need in blamed(failure.message, call.traits.needs):
             health.facts.learn(target.model, Fact.LACKS, now, subject=need)

@@ -37,6 +37,7 @@ def with_deadlines(
     raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
+    form = state.form or call.health.facts.value(candidate.key, Fact.FORM, now)
     start = StartAttempt(
         candidate=candidate,
         number=call.started,
@@ -51,7 +52,7 @@ def with_deadlines(
         hedges=bool(call.active),
         without=call.health.facts.subjects(candidate.taker, Fact.REFUSES, now),
         max_tokens=state.max_tokens,
-        form=state.form or Form(call.health.facts.value(candidate.key, Fact.FORM, now) or Form.NORMAL),
+        form=Form.NORMAL if form is None else Form(form),
     )
     return start, ActiveAttempt(
         state,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..forks import renew_in_child
-from .accounts import REFUSED_SECONDS, Accounts, refuse
+from .accounts import Accounts
 from .admission import READY, Availability, AvailabilityStatus, HealthScopes, ModelHealth, Permit
 from .breaker import Breaker, Rules, State
 from .budget import HEDGE_FLOOR, HEDGE_SECONDS, Budget
@@ -52,7 +52,8 @@ class MemoryHealth:
         self.hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
         self._endpoints: dict[str, Breaker] = {}
-        self._accounts = Accounts()
+        self.accounts = Accounts()
+        """The accounts: their cooldowns and refusals."""
         self._late: dict[str, float] = {}
         self.facts = LearntFacts()
         """The facts learnt about models and endpoints."""
@@ -71,7 +72,7 @@ class MemoryHealth:
                 if now < model.disabled_until:
                     return AvailabilityStatus(Availability.DISABLED, "disabled by hand", model.disabled_until)
                 model.disabled_until = None
-            cooldown = self._accounts.cooling(target, now)
+            cooldown = self.accounts.cooling(target, now)
             if cooldown is not None:
                 return AvailabilityStatus(Availability.COOLING, "rate-limited", cooldown.server_until)
             if model is None:
@@ -102,20 +103,6 @@ class MemoryHealth:
                 return True
             endpoint = self._endpoints.get(target.endpoint) if elsewhere else None
             return endpoint is not None and endpoint.holds_back(now, self._random())
-
-    def accepted(self, target: HealthScopes, now: float) -> bool:
-        """Whether the account's key was accepted within the last hour."""
-        return self._accounts.accepted_lately(target.account, now)
-
-    def account_status(self, target: HealthScopes, now: float) -> str | None:
-        """`auth` or `credits` while the account is known to be refused for that, else None. Only orders candidates."""
-        with self._lock:
-            return self._accounts.status(target.account, now)
-
-    @property
-    def any_account_refused(self) -> bool:
-        """Whether any account has been refused; while none has, `account_status` need not be called."""
-        return bool(self._accounts.no_auth or self._accounts.no_credits)
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -269,7 +256,7 @@ class MemoryHealth:
             if needs:
                 self.facts.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(permit.endpoint, now)
-            self._accounts.answered(target, now)
+            self.accounts.answered(target, now)
 
     def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
@@ -323,28 +310,6 @@ class MemoryHealth:
         known = self._models.get(target.model)
         return known is not None and known.breaker.alone
 
-    # What a failure shows of the account
-
-    def rate_limited(self, target: HealthScopes, now: float, retry_after: float | None, *, free: bool = False) -> float:
-        """Keep the model cool for this account; returns the time at which the server (or 1, 2, 4 ... 16 s) allows it.
-
-        The server's word replaces a guess; of two words the later time holds.
-        `free`: the limit is that of all free models of the key. They cool down together, until the server's own time.
-        """
-        with self._lock:
-            return self._accounts.rate_limited(target, now, retry_after, free=free)
-
-    def out_of_credits(self, target: HealthScopes, now: float, retry_after: float | None) -> None:
-        """Record that the account has no credits: its models go last for `retry_after` seconds, or 60."""
-        until = now + (REFUSED_SECONDS if retry_after is None else retry_after)
-        with self._lock:
-            refuse(self._accounts.no_credits, target.account, until, now)
-
-    def unauthorized(self, target: HealthScopes, now: float) -> None:
-        """Record that the key was refused: the account's models go last for a minute."""
-        with self._lock:
-            refuse(self._accounts.no_auth, target.account, now + REFUSED_SECONDS, now)
-
     def take_changes(self, now: float) -> list[BreakerChange]:
         """The changes of breakers that have not been reported yet."""
         with self._lock:
@@ -365,7 +330,7 @@ class MemoryHealth:
             self.facts.forget(target.model, Fact.LACKS)
             if model.breaker.open_until is not None:
                 model.breaker.close()
-            self._accounts.end_cooldowns(target.model)
+            self.accounts.end_cooldowns(target.model)
 
     def forget(self, target: HealthScopes) -> None:
         """Forget the health of one model, its cooldowns and its learnt facts."""
@@ -374,7 +339,7 @@ class MemoryHealth:
             if known is not None:
                 known.breaker.close()
             self.facts.forget(target.model)
-            self._accounts.forget(target.model)
+            self.accounts.forget(target.model)
 
     def reset(self) -> None:
         """Forget all health, cooldowns and learnt facts."""
@@ -384,7 +349,7 @@ class MemoryHealth:
             self._models.clear()
             self.facts.clear()
             self._endpoints.clear()
-            self._accounts.clear()
+            self.accounts.clear()
 
     # Called with the lock held
 

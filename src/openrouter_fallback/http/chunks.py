@@ -12,12 +12,14 @@ import re
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 _HEAD_END = b"\r\n\r\n"
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
+_CUT_SIZE = re.compile(rb"[0-9a-fA-F]{1,7}\r?")
+_LONGEST_SIZE = 9
 
 
 class Chunks:
     """Joins the chunks of each read, for one response at a time. Call `begin` before each request."""
 
-    __slots__ = ("_begun", "_chunked", "_rest")
+    __slots__ = ("_begun", "_chunked", "_cut", "_rest")
 
     def __init__(self) -> None:
         self.begin()
@@ -27,6 +29,8 @@ class Chunks:
         self._begun = self._chunked = False
         self._rest = 0
         """The bytes of an unfinished chunk, with its line end, that are still to come."""
+        self._cut = b""
+        """The beginning of a chunk's size that ended the last read. It was passed on."""
 
     def joined(self, data: bytes) -> bytes:
         """`data` with its complete chunks joined. Does nothing unless the first read has brought the whole head."""
@@ -39,6 +43,8 @@ class Chunks:
 
     def _join(self, data: bytes, start: int) -> bytes:
         size = len(data)
+        if self._cut and not self._completed(data):
+            return data
         if self._rest > size - start:
             self._rest -= size - start
             return data
@@ -48,8 +54,8 @@ class Chunks:
         while at < size:
             head = _SIZE.match(data, at)
             length = int(head[1], 16) if head is not None else 0
-            if head is None or length == 0:  # the last chunk, a cut size, or bytes for h11 to judge
-                self._chunked = False
+            if head is None or length == 0:  # a cut size, or the last chunk, or bytes for h11 to judge
+                self._chunked = head is None and self._may_go_on(data[at:])
                 break
             first = head.end()
             end = first + length
@@ -65,3 +71,22 @@ class Chunks:
             return data
         whole = b"".join(parts)
         return b"%b%x\r\n%b\r\n%b" % (data[:begin], len(whole), whole, data[at:])
+
+    def _completed(self, data: bytes) -> bool:
+        """Whether `data` completes the size that was cut; its chunk is then the unfinished one."""
+        cut, self._cut = self._cut, b""
+        line = cut + data[:_LONGEST_SIZE]
+        head = _SIZE.match(line)
+        length = int(head[1], 16) if head is not None else 0
+        if head is None or length == 0:
+            self._chunked = head is None and self._may_go_on(line)
+            return False
+        self._rest = head.end() - len(cut) + length + 2
+        return True
+
+    def _may_go_on(self, line: bytes) -> bool:
+        """Whether `line`, which ends a read, may be the beginning of a chunk's size."""
+        if not _CUT_SIZE.fullmatch(line):
+            return False
+        self._cut = line
+        return True

@@ -82,6 +82,7 @@ class Connections:
                 _forget_headers(response)
                 stream = response.extensions["network_stream"]
                 connection.stream = stream if isinstance(stream, JoinedStream) else None
+                connection.http = _made(connection.http)
                 return response, connection
             connection = self._new()
 
@@ -125,6 +126,12 @@ class Connections:
         self._open.discard(connection)
         with suppress(*HARMLESS):
             await connection.http.aclose()
+
+
+def _made(connection: httpcore2.AsyncConnectionInterface) -> httpcore2.AsyncConnectionInterface:
+    """The HTTP connection that httpcore2's connection has made: from now on the latter only takes one more lock."""
+    below = getattr(connection, "_connection", None) if type(connection) is httpcore2.AsyncHTTPConnection else None
+    return connection if below is None else below
 
 
 def _behind(connection: Any) -> bool:

@@ -16,6 +16,7 @@ import anyio
 import httpcore2
 
 from .chunks import Chunks
+from .wire import Wire
 
 UNACKNOWLEDGED_SECONDS = 20.0
 """Seconds in which the other side's machine must acknowledge what was sent, where the system can be told (Linux).
@@ -90,9 +91,8 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             self._tls.append(layer)
             layer = below
         self._protocol: Any = getattr(layer, "_protocol", None)
-        plain = not self._tls and hasattr(self._protocol, "write_event")
-        self._transport: Any = getattr(layer, "_transport", None) if plain else None
-        """asyncio's transport, if no TLS is between: anyio's `send` costs one turn of the loop for each write."""
+        self._wire = Wire.below(self._stream)
+        self._look: select.poll | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._kept:
@@ -104,6 +104,8 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         return self._chunks.joined(data)
 
     async def _received(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109
+        if self._wire is not None:
+            return await self._wire.read(max_bytes)  # no request has a read timeout
         if timeout is not None or self._stream is None:
             return await self._inner.read(max_bytes, timeout)
         try:
@@ -125,14 +127,12 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         if not self._writing:
             self._begin()
         data, self._kept, self._size = b"".join(self._kept), [], 0
+        if self._wire is not None:
+            await self._wire.write(data)
+            return
         # As in httpcore2's own write: the server may have answered before it closed the connection.
-        if self._transport is not None and timeout is None:
-            self._transport.write(data)
-            if not self._protocol.write_event.is_set():
-                await self._protocol.write_event.wait()
-        else:
-            with suppress(httpcore2.WriteError):
-                await self._inner.write(data, timeout)
+        with suppress(httpcore2.WriteError):
+            await self._inner.write(data, timeout)
 
     def _begin(self) -> None:
         """Check for unexpected bytes before the first bytes of a request: they would answer another request."""
@@ -144,6 +144,8 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         self._chunks.begin()
 
     async def aclose(self) -> None:
+        if self._wire is not None:
+            self._wire.closed()
         await self._inner.aclose()
 
     async def start_tls(
@@ -154,6 +156,9 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         if self._kept:
             await self._flush(timeout)
+        if self._wire is not None:
+            self._wire.hand_back()
+            self._wire = None
         return JoinedStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
@@ -164,6 +169,8 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         """Whether received bytes are in a buffer of this process; the system's buffer is not checked."""
         if any(layer._ssl_object.pending() or layer._read_bio.pending for layer in self._tls):
             return True
+        if self._wire is not None:
+            return bool(self._wire.unread)
         return bool(self._protocol is not None and self._protocol.read_queue)
 
     def _dirty(self) -> bool:
@@ -173,14 +180,11 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             return True
         if self._socket is None or not hasattr(select, "poll"):
             return bool(self._inner.get_extra_info("is_readable"))
-        return _readable(self._socket)  # runs before each request: anyio's way to the socket costs more than the check
-
-
-def _readable(sock: socket.socket) -> bool:
-    """Whether a read would not wait: the server has closed the idle connection, or sent unexpected bytes."""
-    descriptor = sock.fileno()
-    if descriptor < 0:
-        return True
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+        # Runs before each request: anyio's way to the socket costs more than the check.
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return True
+        if self._look is None:
+            self._look = select.poll()
+            self._look.register(descriptor, select.POLLIN)
+        return bool(self._look.poll(0))  # a read would not wait: the server has closed the connection, or sent bytes

@@ -12,9 +12,10 @@ import os
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 import httpcore2
@@ -190,15 +191,21 @@ def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
 
 
 class _Once:
-    """A request's body."""
+    """A request's body. Not a generator: the loop keeps a list of generators."""
 
     __slots__ = ("_body",)
 
     def __init__(self, body: bytes) -> None:
-        self._body = body
+        self._body: bytes | None = body
 
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        yield self._body
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        body, self._body = self._body, None
+        if body is None:
+            raise StopAsyncIteration
+        return body
 
 
 class _Answer:
@@ -212,7 +219,7 @@ class _Answer:
         self._response = response
         self._lines: Connections | None = lines
         self._connection = connection
-        self._bytes: AsyncIterator[bytes] = response.aiter_stream()
+        self._bytes: AsyncIterator[bytes] = aiter(cast(AsyncIterable[bytes], response.stream))
         self._decoder: Inflater | None = None
         self._slices: Iterator[bytes] | None = None
         self._work = 0

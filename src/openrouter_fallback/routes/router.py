@@ -67,7 +67,7 @@ class Router:
             plan.sort(key=lambda c: -self._health.success_rate(c.key, now))
         elif order_by == "latency":
             plan.sort(key=lambda c: self._health.first_token_quantile(c.key, 0.5) or 0.0)
-        if self._health.any_account_refused:
+        if self._health.accounts.any_refused:
             plan.sort(key=lambda c: self._account_rank(c, now))
         return Plan(tuple(plan), excluded)
 
@@ -84,7 +84,7 @@ class Router:
         if found is None or found is plan.candidates[0]:
             return plan
         status_of = found.fitting(self._health.status_of(found.target, now, needs.abilities))
-        refused = self._health.account_status(found.target, now)
+        refused = self._health.accounts.status(found.target.account, now)
         if status_of.availability is not Availability.READY or refused is not None:
             return plan
         others = (candidate for candidate in plan.candidates if candidate is not found)
@@ -248,7 +248,7 @@ class Router:
         return candidate
 
     def _account_rank(self, candidate: Candidate, now: float) -> int:
-        refused = self._health.account_status(candidate.target, now)
+        refused = self._health.accounts.status(candidate.target.account, now)
         if refused is None or (refused == "credits" and candidate.free):
             return 0
         return 1 if refused == "credits" else 2

@@ -135,7 +135,7 @@ def disabled(*models: str) -> Callable[[World], None]:
 
 
 def cooling(model: str, seconds: float) -> Callable[[World], None]:
-    return lambda world: void(world.health.rate_limited(world.candidate(model).target, START, seconds))
+    return lambda world: void(world.health.accounts.rate_limited(world.candidate(model).target, START, seconds))
 
 
 def void(_: object) -> None:

@@ -35,13 +35,17 @@ def emulator() -> Iterator[Emulator]:
 
 
 class Workers:
-    """Processes that do what they are told, all at once."""
+    """Processes that do what they are told, all at once.
 
-    def __init__(self, emulator: Emulator, url: str, size: int) -> None:
+    `deadline`: seconds after which Redis does not answer. A process that misses an answer probes without a lease, so
+    this is more than a loaded machine takes, where Redis is up.
+    """
+
+    def __init__(self, emulator: Emulator, url: str, size: int, deadline: float = 30.0) -> None:
         command = [sys.executable, "-W", "error", "-m", "tests.support.fleet_worker"]
         self._processes = [
             subprocess.Popen(
-                [*command, emulator.base_url, url, PRIMARY, SECOND],
+                [*command, emulator.base_url, url, str(deadline), PRIMARY, SECOND],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -271,7 +275,7 @@ def test_no_call_is_lost_whatever_becomes_of_redis(
     emulator.clear()
     harm, works = CHAOS[chaos]
     with RedisServer(next(iter(binaries().values()))) as server:
-        fleet = Workers(emulator, server.url, 2)
+        fleet = Workers(emulator, server.url, 2, deadline=0.5)
         fleet.tell("exchange")
         fleet.tell("calls", number=50)
         fleet.tell("exchange")

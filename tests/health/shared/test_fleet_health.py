@@ -186,7 +186,7 @@ async def test_the_rate_of_all_opens_a_breaker_before_one_process_could_know(fle
 @pytest.mark.parametrize("aim", [A, GROQ], ids=["openrouter", "another endpoint"])
 async def test_a_cooldown_holds_for_all_with_that_key(fleet: Fleet, aim: HealthScopes) -> None:
     await fleet.step()
-    fleet.members[0].health.rate_limited(aim, fleet.time.now, 30.0)
+    fleet.members[0].health.accounts.rate_limited(aim, fleet.time.now, 30.0)
     await fleet.step()
     assert fleet.gates(aim) == ["cooling"] * 3
     left = fleet.members[1].health.snapshot(aim, fleet.time.now).seconds_left
@@ -199,14 +199,14 @@ async def test_a_cooldown_holds_for_all_with_that_key(fleet: Fleet, aim: HealthS
 
 async def test_refusals_of_a_key_are_told(fleet: Fleet) -> None:
     await fleet.step()
-    fleet.members[0].health.unauthorized(A, fleet.time.now)
-    fleet.members[1].health.out_of_credits(GROQ, fleet.time.now, None)
+    fleet.members[0].health.accounts.unauthorized(A, fleet.time.now)
+    fleet.members[1].health.accounts.out_of_credits(GROQ, fleet.time.now, None)
     await fleet.step()
     await fleet.step()
     for member in fleet.members:
-        assert member.health.account_status(A, fleet.time.now) == "auth"
-        assert member.health.account_status(GROQ, fleet.time.now) == "credits"
-        assert member.health.account_status(target("a", "another"), fleet.time.now) is None
+        assert member.health.accounts.status(A.account, fleet.time.now) == "auth"
+        assert member.health.accounts.status(GROQ.account, fleet.time.now) == "credits"
+        assert member.health.accounts.status(target("a", "another").account, fleet.time.now) is None
 
 
 async def test_an_endpoint_that_one_process_cannot_reach_is_left_by_that_one(fleet: Fleet) -> None:
@@ -430,11 +430,9 @@ def test_what_may_be_heard_is_bounded() -> None:
             scope = scope or f"{kind}|openrouter@{PLACES['openrouter']}#{n}" + ("|a" if kind == "cooling" else "")
             board.news.append(("poisoner", ReceivedEvent(time.now + board.skew, HealthEvent(kind, scope, 600.0))))  # type: ignore[arg-type]
     member.step()
-    health = member.health
-    assert (
-        max(len(health._accounts.cooldowns), len(health._accounts.no_auth), len(health._unknown), len(health._told))
-        <= 4096
-    )
+    health, accounts = member.health, member.health.accounts
+    kept = (accounts.cooldowns, accounts.refused["no_auth"], health._unknown, health._told)
+    assert max(map(len, kept)) <= 4096  # type: ignore[arg-type]
     assert health.status_of(target("a", "0"), time.now).until == time.now + 600.0
     assert health.status_of(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 

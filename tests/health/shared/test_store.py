@@ -31,7 +31,7 @@ async def test_everything_has_the_prefix_and_a_time_to_live(server: RedisServer,
         store = new(url)
         await store.exchange()
         failures(store)
-        store.health.rate_limited(A, 1000.0, 5.0)
+        store.health.accounts.rate_limited(A, 1000.0, 5.0)
         await store.exchange()
     found = {key.decode(): server.admin().pttl(key) for key in server.admin().scan_iter()}
     assert {name.split(":counts")[0].split(":news")[0] for name in found} == {PREFIX, "tenant"}
@@ -455,7 +455,7 @@ async def test_a_key_of_another_type_is_deleted(key: str, server: RedisServer, n
     teller, hearer = new(server.url), new(server.url)
     await exchanged([teller, hearer])
     failures(teller, 1)
-    teller.health.rate_limited(target("b"), 1000.0, 5.0)
+    teller.health.accounts.rate_limited(target("b"), 1000.0, 5.0)
     await exchanged([teller, hearer])
     [found] = server.admin().keys(f"{PREFIX}:{key}*")
     server.admin().set(found, "7")

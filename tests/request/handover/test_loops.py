@@ -111,3 +111,18 @@ def test_only_a_model_that_the_call_allows_goes_first(choice: dict[str, Any], ca
         client.close()
     assert route.candidates == candidates
     assert bool(route.notes) is (candidates[0] == OPUS)
+
+
+def test_a_model_over_the_spend_limit_is_passed_over_though_its_calls_are_answered() -> None:
+    messages = [user(), calling(call("toolu_1"), model=OPUS), result("toolu_1")]
+    with Emulator() as emulator:
+        client = FallbackClient(
+            [KIMI, OPUS],
+            base_url=emulator.base_url,
+            api_key=emulator.api_key,
+            settings={"spend_limit_usd": {"per_call": "0.01"}},
+        )
+        client.refresh_catalog()
+        answer = client.chat(messages, max_tokens=1000)
+        client.close()
+    assert [attempt.model for attempt in answer.attempts] == [KIMI]

@@ -255,6 +255,25 @@ def test_what_goes_on_from_delivered_text_is_not_signed(raw: RawServer, surface:
     assert answer.message["reasoning_details"] == [SERVERS]
 
 
+@pytest.mark.parametrize(
+    ("model", "last"),
+    [
+        (CLAUDE, "assistant"),
+        ("anthropic/claude-opus-4.6", "user"),
+        (MISTRAL, "user"),
+        (ModelConfig(MISTRAL, continues="prefill"), "assistant"),
+    ],
+    ids=str,
+)
+def test_where_a_prefill_is_refused_a_seam_asks_by_instruction_at_once(raw: RawServer, model: Any, last: str) -> None:
+    raw.answer(Reply([sse(delta(content="Sunny"))]), Reply([sse(delta(content=" and warm.", finish="stop"), "[DONE]")]))
+    (surface, *_) = STREAMED
+    answer = ask(_client(raw, [GPT, model]), surface, [user()]).answer
+    assert answer.text == "Sunny and warm."
+    assert len(raw.requests) == 2
+    assert _sent(raw)[1][1][-1]["role"] == last
+
+
 # A loop stays with its model
 
 

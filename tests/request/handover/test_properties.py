@@ -50,10 +50,10 @@ def test_the_quick_reading_of_a_loop_finds_what_the_thorough_one_finds(messages:
         quick = History(history)
         with patch.object(History, "_loop", return_value=False):
             thorough = History(history)
-        for name in ("roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "tidy"):
+        for name in ("roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "tidy", "bare"):
             assert getattr(quick, name) == getattr(thorough, name), name
         assert quick.last_caller == thorough.last_caller
-        assert list(filter(None, quick.thoughts)) == thorough.thoughts
+        assert quick.thoughts == thorough.thoughts
 
 
 @_MANY

@@ -211,6 +211,22 @@ def test_reasoning_goes_where_it_may(what: str, model: str, message: Json, reaso
     assert {key: value for key, value in got.items() if key.startswith("reasoning")} == reasoning
 
 
+@pytest.mark.parametrize("empty", [{"reasoning_details": []}, {}], ids=["beside an empty list", "beside none"])
+def test_what_must_change_in_one_message_of_a_loop_is_seen(empty: Json) -> None:
+    def loop(one: Json, other: Json) -> list[Json]:
+        called = (calling(call("toolu_1"), **one), result("toolu_1"), calling(call("toolu_2"), **other))
+        return [user(), *called, result("toolu_2")]
+
+    own = {"reasoning_details": [signed()], "reasoning": "Hm."}
+    claudes = loop(own, {**empty, "reasoning": "Hm."})
+    assert sent(claudes, CLAUDE)[1] == claudes[1]
+    assert "reasoning" not in sent(claudes, CLAUDE)[3]
+
+    part: Json = {"type": "reasoning.summary", "format": "openai-responses-v1", "index": 0}
+    gpts = loop(empty, {"reasoning_details": [{**part, "summary": "H"}, {**part, "summary": "m."}]})
+    assert sent(gpts, "openai/gpt-oss-120b")[3]["reasoning_details"] == [{**part, "summary": "Hm."}]
+
+
 def test_reasoning_that_is_left_out_is_noted() -> None:
     messages = [user(), {**OWN_CLAUDE}, result("toolu_1")]
     assert handed(messages, GPT).notes == ("signed reasoning of another model",)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from ..accounts import MOST_KNOWN, Cooldown, refuse
+from ..accounts import MOST_KNOWN
 from ..admission import AvailabilityStatus, HealthScopes
 from ..breaker import Breaker, Rules, State
 from ..memory import MemoryHealth
@@ -177,18 +177,9 @@ class SharedHealth(MemoryHealth):
 
     def _keys(self, now: float) -> list[HealthEvent]:
         """Cooldowns and refusals of keys that are new, or hold longer than was last sent."""
-        accounts = self._accounts
-        accounts.forget_ended(now)
         news = [
-            HealthEvent("cooling", f"cooling|{self._account(account)}|{model}", kept.server_until - now)
-            for (account, model), kept in accounts.cooldowns.items()
-        ]
-        news += [
-            HealthEvent("no_auth", f"no_auth|{self._account(a)}", until - now) for a, until in accounts.no_auth.items()
-        ]
-        news += [
-            HealthEvent("no_credits", f"no_credits|{self._account(a)}", until - now)
-            for a, until in accounts.no_credits.items()
+            HealthEvent(what, "|".join(filter(None, (what, self._account(account), model))), until - now)
+            for what, account, model, until in self.accounts.holds(now)
         ]
         self._told = {scope: until for scope, until in self._told.items() if until > now}
         return [
@@ -292,13 +283,9 @@ class SharedHealth(MemoryHealth):
         account = f"{name}#{fingerprint}"
         self._told[news.scope] = max(until, self._told.get(news.scope, NEVER))
         if news.what == "cooling" and model:
-            cooldown = self._accounts.cooldowns.setdefault((account, model[0]), Cooldown())
-            cooldown.until = max(cooldown.until, min(until, now + self._rules.longest_open))
-            cooldown.server_until = max(cooldown.server_until, until)
-        elif news.what == "no_auth":
-            refuse(self._accounts.no_auth, account, until, now)
-        elif news.what == "no_credits":
-            refuse(self._accounts.no_credits, account, until, now)
+            self.accounts.cool(account, model[0], min(until, now + self._rules.longest_open), until)
+        elif news.what == "no_auth" or news.what == "no_credits":
+            self.accounts.refuse(news.what, account, until, now)
 
     def _account(self, account: str) -> str:
         name, _, fingerprint = account.rpartition("#")

@@ -68,8 +68,8 @@ class History:
                 roles.append(role)
                 if role == "assistant":
                     if thinks:
-                        if "reasoning_details" in message:
-                            thoughts.append(message["reasoning_details"])
+                        if given := message.get("reasoning_details"):
+                            thoughts.append(given)
                         elif "reasoning" in message:
                             bare = True
                     if "tool_calls" in message and (calls := message["tool_calls"]):

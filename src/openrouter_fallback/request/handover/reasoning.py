@@ -91,7 +91,7 @@ def reasoning_stays(history: History, target: Target) -> bool:
             bare = details if kinds == _READABLE else [one for one in details if one["type"] != "reasoning.encrypted"]
             if not all(map(_SIGNATURE, bare)):
                 return False
-        return len(details) == len(thoughts) or all(len(one) == 1 or merged(one) is one for one in thoughts if one)
+        return len(details) == len(thoughts) or all(len(one) == 1 or merged(one) is one for one in thoughts)
     except (KeyError, TypeError, AttributeError):
         return False
 
