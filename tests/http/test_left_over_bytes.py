@@ -200,6 +200,7 @@ def test_a_clean_connection_over_tls_is_used_again(client_for: MakeClient, tls: 
 async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy is asked in plain text; the same connection then carries TLS."""
     asked: list[bytes] = []
+    over = asyncio.Event()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -212,7 +213,12 @@ async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monke
         host, _, port = target.decode().rpartition(":")
         there = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+        try:
+            await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer), return_exceptions=True)
+        finally:
+            for end in (there[1], writer):
+                end.close()
+            over.set()
 
     async with await asyncio.start_server(tunnel, "127.0.0.1", 0) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
@@ -221,4 +227,5 @@ async def test_a_tunnel_through_a_proxy_is_used_again(tls: ssl.SSLContext, monke
                 for nonce in ("one", "two", "three"):
                     assert (await client.achat(nonce)).text == reply(nonce)
             assert [one.connection for one in server.requests] == [0, 0, 0]
+        await over.wait()
     assert asked == [b"CONNECT"]

@@ -3,7 +3,7 @@
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
 I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
 I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer,
-    unless every model had sent a Retry-After whose end the call awaits
+    unless every model had sent a Retry-After whose end the call awaits, or the call waited 10 s for the retry budget
 I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from openrouter_fallback.decision.rounds import BUDGET_WAIT_SECONDS
 from openrouter_fallback.health.shared.redis import ASK_SECONDS
 from openrouter_fallback.http.socket import UNACKNOWLEDGED_SECONDS
 
@@ -234,13 +235,20 @@ def i3(played: Played) -> list[str]:
         return []
     if any(blip.kind == "half_open" for blip in world.blips):
         return []  # the references have no idle connections
+    if any(one.kind == "black_hole" and two.start < one.start < two.end for one in world.blips for two in world.blips):
+        return []  # whether a request is refused, reset or swallowed is a matter of milliseconds
     # A model that is healthy at the beginning counts as always healthy before.
     spans = [(model, *span) for model in world.models for span in healthy_spans(world, model)]
     if any(start > 0.0 and end - start < 2.0 + model.answer_seconds for model, start, end in spans):
         return []
+    soon_over = max(
+        [end for model, start, end in spans if start == 0.0 and end < 2.0 + model.answer_seconds], default=0.0
+    )
     found = []
     for result in played.results:
-        if result.answered or result.left or _told_to_wait(played, result.call):
+        if result.answered or result.left or result.call.at < soon_over:
+            continue
+        if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
@@ -262,6 +270,12 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
         if request.at <= call.at < request.at + (request.reply.retry_after or 0.0) < latest
     }
     return all(model.key in told for model in played.world.models)
+
+
+def _waited_for_budget(played: Played, result: Result) -> bool:
+    """Whether the call ended because the retry budget stayed exhausted, and not before it had waited for it."""
+    last = max((one.ended for one in played.tried_by(result.call.number)), default=result.call.at)
+    return "retry budget" in result.message and result.ended - last > 0.9 * BUDGET_WAIT_SECONDS
 
 
 def i4(played: Played) -> list[str]:

@@ -193,6 +193,7 @@ KNOWN_LOSSES: dict[str, Played] = {
     "a stream that drips until the call's deadline, 60 s": world(
         "drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=60.0)
     ),
+    "two models cut every answer, the first recovers after 5 s": (seeded(526137), None),
     "a limit that is lifted 18 s before its Retry-After ends, and comes back after 4 s": world(
         "limited", (model(0, (0.0, "limited", 20.0), (2.0, "up"), (6.0, "limited", 20.0)),), calls((0.5, 30, 0.25))
     ),
