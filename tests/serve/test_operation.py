@@ -65,11 +65,12 @@ def process(
 
 
 class Streaming:
-    """A call in a thread of its own; `begun` is set with its first line."""
+    """A call in a thread of its own; `begun` is set with its first line. Once `leave` is set it stops reading."""
 
     def __init__(self, base_url: str) -> None:
         self.lines: list[str] = []
         self.begun = threading.Event()
+        self.leave = threading.Event()
         self._url = base_url
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -81,6 +82,8 @@ class Streaming:
             for line in filter(None, response.iter_lines()):
                 self.lines.append(line.removeprefix("data: "))
                 self.begun.set()
+                if self.leave.is_set():
+                    break
 
     def ended(self) -> list[str]:
         self._thread.join(15)
@@ -415,12 +418,17 @@ def test_the_metrics_are_those_of_the_page(client: FallbackClient, emulator: Emu
 def test_one_call_too_many_is_refused_and_told_when_to_come_back(client: FallbackClient, emulator: Emulator) -> None:
     emulator.pace(token_interval=0.05)
     with serving(client, Options(bounds=Bounds(calls=1), access_log=False)) as server:
+        emulator.reply(tokens=2000)  # longer than any machine takes for one more request
         stream = Streaming(server.base_url)
+        emulator.reply("Hello")
         refused = post(server.base_url)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert refused.json()["error"]["code"] == "busy"
-        assert stream.ended()[-1] == "[DONE]"
-        assert post(server.base_url).status_code == 200
+        stream.leave.set()
+        assert "[DONE]" not in stream.ended()
+        while (answered := post(server.base_url)).status_code == 503:
+            pass
+        assert answered.status_code == 200
     assert emulator.count() == 2
 
 
