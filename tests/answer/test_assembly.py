@@ -176,7 +176,12 @@ def test_a_chunk_means_the_same_behind_one_that_is_like_it(chunks: list[tuple[Js
     for chunk, times in chunks:
         for _ in range(times):
             apart.add({})  # what comes next is like nothing that came before
-            flags = alike.add(deepcopy(chunk))
+            try:
+                flags = alike.add(deepcopy(chunk))
+            except ValueError:  # a call that repeats its name too often, for example
+                with pytest.raises(ValueError):
+                    apart.add(deepcopy(chunk))
+                return
             assert apart.add(deepcopy(chunk)) == (TEXT if flags == MORE_TEXT else flags)
             assert (alike.end, alike.ended, alike.open_tool_call) == (apart.end, apart.ended, apart.open_tool_call)
     assert alike.body() == apart.body()
