@@ -3,7 +3,8 @@
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
 I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
 I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer,
-    unless every model had sent a Retry-After whose end the call awaits, or the call waited 10 s for the retry budget
+    unless every model had sent a Retry-After and the call awaits the first end, or the call waited 10 s for the retry
+    budget, or it has called each model once, in another order, and may not more often
 I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
@@ -250,6 +251,8 @@ def i3(played: Played) -> list[str]:
             continue
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
+        if references.attempts(world) == 1 < len(world.models) == len(played.tried_by(result.call.number)):
+            continue  # each model was called once; health had chosen the order
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
             at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
@@ -259,17 +262,17 @@ def i3(played: Played) -> list[str]:
 
 
 def _told_to_wait(played: Played, call: CallSpec) -> bool:
-    """Whether each model has sent a Retry-After that ends after the call's begin, and soon enough to wait for it.
+    """Whether each model has sent a Retry-After that ends after the call's begin, and one ends soon enough to wait for.
 
     The references remember no Retry-After of an earlier call, so they find out that a limit was lifted before its time.
     """
     latest = min(call.at + LONGEST_COOLDOWN_SECONDS, call.at + (call.total or played.world.total))
-    told = {
-        request.model
-        for request in played.requests
-        if request.at <= call.at < request.at + (request.reply.retry_after or 0.0) < latest
-    }
-    return all(model.key in told for model in played.world.models)
+    told: dict[str, float] = {}
+    for request in played.requests:
+        until = request.at + (request.reply.retry_after or 0.0)
+        if request.at <= call.at < until:
+            told[request.model] = until
+    return len(told) == len(played.world.models) and min(told.values()) < latest
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:
