@@ -242,9 +242,9 @@ def i3(played: Played) -> list[str]:
     spans = [(model, *span) for model in world.models for span in healthy_spans(world, model)]
     if any(start > 0.0 and end - start < 2.0 + model.answer_seconds for model, start, end in spans):
         return []
-    soon_over = max(
-        [end for model, start, end in spans if start == 0.0 and end < 2.0 + model.answer_seconds], default=0.0
-    )
+    ends = [(model.spans()[0][1], model) for model in world.models]
+    # Calls before this may meet a model in its last moments.
+    soon_over = max([end for end, model in ends if end < 2.0 + model.answer_seconds], default=0.0)
     found = []
     for result in played.results:
         if result.answered or result.left or result.call.at < soon_over:
@@ -276,9 +276,12 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:
-    """Whether the call ended because the retry budget stayed exhausted, and not before it had waited for it."""
-    last = max((one.ended for one in played.tried_by(result.call.number)), default=result.call.at)
-    return "retry budget" in result.message and result.ended - last > 0.9 * BUDGET_WAIT_SECONDS
+    """Whether the call has called each model, and ended because it had waited for the retry budget since."""
+    tried = played.tried_by(result.call.number)
+    if {one.model for one in tried} != {model.key for model in played.world.models}:
+        return False
+    waited = result.ended - max(one.ended for one in tried)
+    return "retry budget" in result.message and waited > 0.9 * BUDGET_WAIT_SECONDS
 
 
 def i4(played: Played) -> list[str]:
