@@ -21,8 +21,8 @@ import openrouter_fallback as core
 
 from .errors import FallbackError, twin_of
 
-AT_ONCE: Final = 1.0
-"""Seconds after a failed call in which the same request of the same step is not sent again."""
+AT_ONCE: Final = 0.1
+"""Seconds after a failed call in which the same request of the same step is not sent again. Retries wait longer."""
 _MOST: Final = 256
 
 

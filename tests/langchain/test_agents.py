@@ -212,7 +212,7 @@ def test_only_the_same_request_of_the_same_step_is_not_sent_again(emulator: Emul
 
     def step(_: Any) -> list[int]:
         sent = []
-        for text, seconds in (("one", 0.0), ("one", 0.9), ("two", 0.9), ("two", 2.0)):
+        for text, seconds in (("one", 0.0), ("one", 0.09), ("two", 0.09), ("two", 0.2)):
             now.seconds = seconds
             llm.client.reset()
             before = emulator.count()
