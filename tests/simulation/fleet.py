@@ -72,7 +72,7 @@ class Server:
     async def turn(self) -> None:
         """Wait for one round trip in virtual time. Raises an error in an outage."""
         if any(start <= self.now < end for start, end in self.fleet.outages):
-            await asyncio.sleep(86_400.0 if self.fleet.silent else 0.001)
+            await asyncio.sleep(86_400.0 if self.fleet.silent else 0.001)  # in virtual time
             raise RedisConnectionError("refused")
         await asyncio.sleep(self.fleet.latency)
 

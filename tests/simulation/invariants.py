@@ -2,9 +2,7 @@
 
 I1  a candidate is healthy for 12 s and its answer's time while the call lives: the call is answered
 I2  no candidate's attempt fails: the call sends one request (apart from probes and attempts beside others)
-I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer,
-    unless every model had sent a Retry-After and the call awaits the first end, or the call waited 10 s for the retry
-    budget, or it has called each model once, in another order, and may not more often
+I3  plain SDK and plain loop: not better than we are, in aggregate; per call where health lasts 2 s and an answer
 I4  failing probes of one scope begin 20 s apart; if no model works, (1 + budget) requests per call and 10 per 10 s
 I5  the second call later than 30 s after the first model's last failure begins a request to it
 I6  at rest nothing is held, and the ledger equals the servers' bills
@@ -230,7 +228,12 @@ def _slow(world: World, key: str, at: float) -> bool:
 
 
 def i3(played: Played) -> list[str]:
-    """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer."""
+    """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
+
+    Four kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
+    waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
+    A call that may call each model once, because health had chosen the order.
+    """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
         return []
@@ -276,7 +279,7 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:
-    """Whether the call has called each model, and ended because it had waited for the retry budget since."""
+    """Whether the call has called each model, and has then waited for the retry budget until it failed."""
     tried = played.tried_by(result.call.number)
     if {one.model for one in tried} != {model.key for model in played.world.models}:
         return False

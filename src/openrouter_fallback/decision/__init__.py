@@ -51,7 +51,8 @@ Promises:
 3. Every attempt ends once in health, as a success, a failure, or neither; so does its probe slot.
 4. The first first token wins, and the other attempts are abandoned. Probes run on, detached, until they have shown
    whether their model answers (`detached`). After half of the time of a call that is not streamed, the first complete
-   answer wins instead. In each call, failed models are then called again beside a silent last candidate.
+   answer wins instead. Beside a silent last candidate, failed models are called again after half of the time, those
+   of a stream not before 120 s.
 5. Silence alone ends no attempt that may still answer: another model is called beside it. Exceptions: a deadline that
    the user has set, `policy: any_error`, and requests that must not run twice at a time.
 6. Once text is delivered, no model starts over: a model continues the text, or the call ends.

@@ -153,8 +153,8 @@ def after_cooldown(call: CallState, open_to: list[tuple[CandidateState, Availabi
 def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step:
     """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
 
-    A cooldown that the call waits for meanwhile or after that is another wait: whoever wakes has all its seconds again,
-    for all calls that waited for it wake at once. While an attempt is under way, the call does not fail, and waits on.
+    After a wait for a cooldown, the call has all these seconds again, because all calls that waited for the cooldown
+    wake at once. While an attempt is under way, the call does not fail and waits without a limit.
     """
     look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     if call.active and not call.health.retries_forbidden:
