@@ -262,6 +262,14 @@ class CallState:
             for other in self.candidates
         )
 
+    def broke_off(self, state: CandidateState) -> bool:
+        """Whether a candidate other than this one has failed without a stall, and has attempts left."""
+        return any(
+            other.failure is not None and other.failure.kind is not FailureKind.TIMED_OUT and not other.exhausted
+            for other in self.candidates
+            if other is not state
+        )
+
     def _may_recover(self, state: CandidateState, now: float) -> bool:
         at = self.status_of(state, now)
         if state.failure is None or state.failure.kind not in _REFUSED_FOR_NOW:

@@ -11,6 +11,8 @@ from .timeouts import SLOW_FIRST_TOKEN_SECONDS, SLOW_STALL_SECONDS
 
 PROBE_ALONE_SECONDS = 0.5
 """Seconds in which a probe runs alone while another candidate is ready."""
+BROKE_OFF_SHARE = 0.75
+"""The share of the call's time after which a model that broke off is called again beside a silent last one."""
 
 
 def with_deadlines(
@@ -33,7 +35,10 @@ def with_deadlines(
         doubt_at = now + min(first_token, timing.learnt(candidate, now))
     elif not ends and rest:
         # Then a model that has stalled or broken off is called again. Earlier, it could overtake a slow model's answer.
-        doubt_at = min(now + max(remaining / 2, SLOW_FIRST_TOKEN_SECONDS), call.deadline)
+        doubt = max(remaining / 2, SLOW_FIRST_TOKEN_SECONDS)
+        if call.broke_off(state):
+            doubt = min(doubt, BROKE_OFF_SHARE * remaining)
+        doubt_at = min(now + doubt, call.deadline)
     raced = probe and call.side_by_side and not call.health.probes_alone(candidate.target)
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None

@@ -212,9 +212,9 @@ GOING_ON = [
             {"a": always(((1, "reasoning"), (2, EMPTY))), "b": BREAKS},
             "a@0 b@2 c+@4", "c @5"),
     goes_on("the deadline is anew at a seam", "a b", {"a": always(every(9, "text", EMPTY)), "b": always(ok(8))},
-            "a@0 b+@9", "b @17", limits=Limits(total=10, wall_clock=False)),
+            "a@0 b+@9 a&+@16.5", "b @17", limits=Limits(total=10, wall_clock=False)),
     goes_on("the caller's own deadline is not", "a b", {"a": always(every(9, "text", EMPTY)), "b": always(ok(8))},
-            "a@0 b+@9", "DeadlineExceededError @10", limits=Limits(total=10, wall_clock=True)),
+            "a@0 b+@9 a&+@9.75", "DeadlineExceededError @10", limits=Limits(total=10, wall_clock=True)),
     goes_on("leaving it", "a b", {"a": BREAKS, "b": always(SILENT)}, "a@0 b+@2", "left @3", leaves=3.0,
             health={"b": "closed +0 -0"}),
 ]  # fmt: skip

@@ -52,8 +52,8 @@ OVERDUE = [
         health={"a": "closed +1 -0"},
     ),
     Case(
-        "a slow last model and one that broke off: a minute of silence is no reason to call that again",
-        "a b", {"a": always(EMPTY), "b": always(ok(100))}, "a@0 b@0", "b @100", limits=Limits(total=130.0),
+        "a slow last model and one that broke off: called again after three quarters of a short time",
+        "a b", {"a": always(EMPTY), "b": always(ok(100))}, "a@0 b@0 a&@97.5", "b @100", limits=Limits(total=130.0),
     ),
     Case(
         "three at a time, and no more", "a b c d", dict.fromkeys("abc", always(SILENT)), "a@0 b&@30 c&@60",
@@ -276,13 +276,13 @@ TIMES = [
     ),
     Case(
         "a wall-clock total does not start anew",
-        "a b", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(SILENT)}, "a@0 b@2",
+        "a b", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(SILENT)}, "a@0 b@2 a&@8",
         "DeadlineExceededError @10", streamed=True, limits=Limits(total=10),
     ),
     Case(
         "the deadline starts anew at a seam, not at each failure after it",
         "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
-        "a@0 b@2 c@6", "DeadlineExceededError @12", streamed=True, limits=Limits(total=10, wall_clock=False),
+        "a@0 b@2 c@6 a&@10.5 c@12.5", "DeadlineExceededError @22.5", streamed=True, limits=Limits(total=10, wall_clock=False),
         models={"b": {"attempts": 1}},
     ),
     Case(
