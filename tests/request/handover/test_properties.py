@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from openrouter_fallback.request.handover import History, Target, translate
 from openrouter_fallback.request.handover.ids import delivered_ids
@@ -43,17 +45,45 @@ def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
     assert quick.without_reasoning == slow.without_reasoning
 
 
+_READ = (
+    *("keys", "roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "pictured", "tidy"),
+    *("bare", "thoughts", "writers", "last_caller", "opening"),
+)
+
+
+def _reads_alike(history: Sequence[Mapping[str, Any]]) -> None:
+    quick = History(history)
+    with patch.object(History, "_texts", return_value=False), patch.object(History, "_loop", return_value=False):
+        thorough = History(history)
+    for name in _READ:
+        assert getattr(quick, name) == getattr(thorough, name), name
+
+
 @_MANY
 @given(HISTORIES, TARGETS)
 def test_the_quick_reading_of_a_loop_finds_what_the_thorough_one_finds(messages: list[Json], target: Target) -> None:
     for history in (messages, list(translate(History(messages), target).messages)):
-        quick = History(history)
-        with patch.object(History, "_loop", return_value=False):
-            thorough = History(history)
-        for name in ("roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "tidy", "bare"):
-            assert getattr(quick, name) == getattr(thorough, name), name
-        assert quick.last_caller == thorough.last_caller
-        assert quick.thoughts == thorough.thoughts
+        _reads_alike(history)
+
+
+_TEXTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(("user", "assistant", "system", "developer", "tool", "function")),
+            "content": st.sampled_from(("Hello", "", " \n", None, [{"type": "text", "text": "Hi"}], b"x")),
+        },
+        optional={"name": st.just("Ada")},
+    )
+    | st.fixed_dictionaries({"role": st.just("assistant"), "refusal": st.just("No")}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@_MANY
+@given(_TEXTS)
+def test_the_quick_reading_of_texts_finds_what_the_thorough_one_finds(messages: list[Json]) -> None:
+    _reads_alike(messages)
 
 
 @_MANY

@@ -44,14 +44,37 @@ class History:
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
-        self.keys: set[str] = set().union(*messages)
         self.writers: dict[int, str] = {}
         self.messages: Sequence[Message] = messages
-        self.lists = self.pictured = False
-        self.marks = CACHE in self.keys
+        self.lists = self.marks = self.pictured = False
         self.tidy = True
+        self.ids: list[str] = []
+        self.names: frozenset[str] = frozenset()
+        self.thoughts: list[Any] = []
+        if self._texts():
+            return
+        self.keys: set[str] = set().union(*messages)
+        self.marks = CACHE in self.keys
         if not ("tool_calls" in self.keys and _RARE.isdisjoint(self.keys) and self._loop()):
             self._look()
+
+    def _texts(self) -> bool:
+        """Read a history of texts alone. False if it is not one: a message has more than a role and a text."""
+        messages = self.messages
+        if len(messages[-1]) != 2 or not {2}.issuperset(map(len, messages)):
+            return False
+        try:
+            roles = list(map(_ROLE, messages))
+            contents = [message["content"] for message in messages]
+            blank = any(map(str.isspace, contents))
+        except (KeyError, TypeError):
+            return False
+        speakers = frozenset(roles)
+        if not speakers <= _SPEAKERS:
+            return False
+        self.keys, self.roles, self.speakers, self.voids = set(_TEXT), roles, speakers, blank or not all(contents)
+        self.callers, self.odd, self.bare = [], False, False
+        return True
 
     def _loop(self) -> bool:
         """Read a history of texts and tidy calls, in one pass. False if it is not one: `_look` reads any history."""
@@ -275,6 +298,7 @@ _FIRST: Final = itemgetter(0)
 _LAST: Final = itemgetter(-1)
 _BRACES: Final = frozenset({"{", "}"})
 _TEXT: Final = frozenset({"role", "content"})
+_SPEAKERS: Final = frozenset({"system", "developer", "user", "assistant"})
 _PROMPT: Final = ["user"]
 _INSTRUCTED: Final = ["system", "user"]
 
