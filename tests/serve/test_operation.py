@@ -384,7 +384,12 @@ def test_a_revoked_key_is_one_warning_and_not_one_for_each_call(emulator: Emulat
 FAILED_CALLS: list[tuple[list[tuple[float, type[FallbackError]]], list[str]]] = [
     ([(0.0, AuthenticationError), (59.0, AuthenticationError)], ["a call failed (upstream_authentication): a"]),
     (
-        [(0.0, AuthenticationError), (1.0, AuthenticationError), (2.0, AuthenticationError), (60.0, AuthenticationError)],
+        [
+            (0.0, AuthenticationError),
+            (1.0, AuthenticationError),
+            (2.0, AuthenticationError),
+            (60.0, AuthenticationError),
+        ],
         ["a call failed (upstream_authentication): a", "3 calls failed (upstream_authentication): d"],
     ),
     (
