@@ -16,7 +16,7 @@ from .bodies import Gone, Message, Receive, discard, parse, read
 from .calls import Call, Reply, Send
 from .chains import Chains
 from .errors import CLOSE, Problem, Refused
-from .log import Record, logger
+from .log import FailedCalls, Record, logger
 from .metrics import CONTENT_TYPE, Metrics
 from .options import Options
 
@@ -74,6 +74,7 @@ class App:
         self.under_way = 0
         """The number of active calls, each from the first byte of its body to the last byte of its answer."""
         self._calls: set[Call] = set()
+        self._failed = FailedCalls()
         self._client = client
         self._chains = Chains(client.config)
         self._metrics = Metrics(client)
@@ -190,7 +191,7 @@ class App:
         record.model, record.stream = asked.model, asked.stream
         routing = self._chains.choose(asked.model, asked.models, caller)
         record.chain = asked.model
-        call = Call(self._client, asked, request.reply, record)
+        call = Call(self._client, asked, request.reply, record, self._failed)
         self._calls.add(call)
         self._metrics.in_flight.inc()
         try:

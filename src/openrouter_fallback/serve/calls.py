@@ -15,7 +15,7 @@ from ..events import AttemptEnded, AttemptStarted, Event
 from .bodies import ChatRequest, Gone, Message, Receive
 from .chunks import Chunks, body
 from .errors import CLOSE, Headers, Problem, Refused, error_object, problem
-from .log import Record
+from .log import FailedCalls, Record
 
 Send = Callable[[Message], Awaitable[None]]
 
@@ -76,8 +76,11 @@ class Reply:
 class Call:
     """One call of the chain. `run` answers the request; `drain` ends it with an error."""
 
-    def __init__(self, client: FallbackClient, asked: ChatRequest, reply: Reply, record: Record) -> None:
+    def __init__(
+        self, client: FallbackClient, asked: ChatRequest, reply: Reply, record: Record, failed: FailedCalls
+    ) -> None:
         self._asked = asked
+        self._failed = failed
         self._reply = reply
         self._record = record
         self._client = client.with_options(on_event=self._hear)
@@ -102,7 +105,9 @@ class Call:
         except Gone:
             self._record.outcome = "cancelled"
         except (FallbackError, Refused) as error:
-            await self._broken(problem(error), "failed")
+            found = problem(error)
+            self._failed.tell(found)
+            await self._broken(found, "failed")
         except Exception as error:
             logger.exception("call %s failed", self._record.id)
             await self._broken(problem(error), "failed")

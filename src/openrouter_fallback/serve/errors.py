@@ -33,6 +33,8 @@ from .. import (
 Headers = list[tuple[bytes, bytes]]
 NO_RETRY = (b"x-should-retry", b"false")
 CLOSE = (b"connection", b"close")
+OF_THE_REQUEST = frozenset({"invalid_request", "context_length_exceeded", "content_policy_violation", "unsupported"})
+"""The codes of calls that fail because of the request. The client gets the error; the operator has nothing to do."""
 _OF_AN_ATTEMPT = ("model", "kind", "status", "seconds", "provider", "cost", "message")
 
 
