@@ -30,10 +30,8 @@ class Connection:
 
     @property
     def clean(self) -> bool:
-        """Whether the last response was read to its end and no bytes came after it."""
-        return (
-            self.stream is not None and self.http.is_available() and not _behind(self.http) and not self.stream.unread
-        )
+        """Whether the last request was sent whole, its response was read to its end, and no bytes came after it."""
+        return self.stream is not None and self.http.is_available() and not _behind(self.http) and not self.stream.busy
 
 
 class Connections:

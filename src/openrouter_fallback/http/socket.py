@@ -95,6 +95,7 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             self._tls.append(layer)
             layer = below
         self._protocol: Any = getattr(layer, "_protocol", None)
+        self._transport: Any = getattr(layer, "_transport", None)
         self._wire = Wire.below(self._stream)
         self._look: select.poll | None = None
 
@@ -178,8 +179,12 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
         return self._inner.get_extra_info(info)
 
     @property
-    def unread(self) -> bool:
-        """Whether received bytes are in a buffer of this process; the system's buffer is not checked."""
+    def busy(self) -> bool:
+        """Whether received bytes, or bytes of a request, are in a buffer of this process (not of the system)."""
+        return self._unread or (self._transport is not None and self._transport.get_write_buffer_size() > 0)
+
+    @property
+    def _unread(self) -> bool:
         if any(layer._ssl_object.pending() or layer._read_bio.pending for layer in self._tls):
             return True
         if self._wire is not None:
@@ -189,7 +194,7 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
     def _dirty(self) -> bool:
         if self._tls and not self._used and self._inner.get_extra_info("ssl_object") is not None:
             return False  # the server may send session tickets now (RFC 8446, section 4.6.1)
-        if self.unread:
+        if self._unread:
             return True
         if self._socket is None or not hasattr(select, "poll"):
             return bool(self._inner.get_extra_info("is_readable"))

@@ -2,15 +2,25 @@
 
 anyio's stream stops reading after each read and starts again before the next one: two system calls for each read. Here
 reading stops only when bytes come that nobody waits for, so at most one more read is kept.
+
+A server may answer before it has read the whole request (413, 401), and close the connection. So while the system does
+not take a request's bytes at once, its answer is awaited too, and ends the waiting; and when a write fails, what the
+system has received is read before the socket is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
+from contextlib import suppress
 from typing import Any, Self
 
 import httpcore2
+
+_READ_BYTES = 256 * 1024
+_MOST_LEFT = 1024 * 1024
+"""The most bytes that are read from a connection that is lost; so much is read of the body of an error, too."""
 
 
 class Wire(asyncio.Protocol):
@@ -48,7 +58,7 @@ class Wire(asyncio.Protocol):
         protocol.is_at_eof, protocol.exception = self._ended, self._error
         if self.unread or self._ended:
             protocol.read_event.set()
-        self._transport.set_protocol(protocol)
+        self._transport.set_protocol(_UnderTls(self._transport, protocol))
 
     # For the connection's only reader and writer
 
@@ -75,9 +85,9 @@ class Wire(asyncio.Protocol):
         return data
 
     async def write(self, data: bytes) -> None:
-        """Write, and wait until the system has taken all bytes. An error is left to the next `read`.
+        """Write, and wait until the system has taken all bytes or the server has answered.
 
-        The server may have answered before it closed the connection.
+        An error is left to the next `read`: the server may have answered before it closed the connection.
         """
         self._transport.write(data)
         if self._writer is not None:
@@ -94,21 +104,28 @@ class Wire(asyncio.Protocol):
         if self._reader is None or self._reader.done():
             self._reading = False
             self._transport.pause_reading()
+            self._wake(self._writer)
         else:
             self._reader.set_result(None)
 
     def eof_received(self) -> bool:
         self._ended = True
         self._wake(self._reader)
+        self._wake(self._writer)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self.unread.extend(_left_in(self._transport))
         self._ended, self._error = True, exc
         self._wake(self._reader)
         self.resume_writing()
 
     def pause_writing(self) -> None:
         self._writer = self._loop.create_future()
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
 
     def resume_writing(self) -> None:
         writer, self._writer = self._writer, None
@@ -118,3 +135,50 @@ class Wire(asyncio.Protocol):
     def _wake(waiting: asyncio.Future[None] | None) -> None:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
+
+
+class _UnderTls(asyncio.Protocol):
+    """anyio's protocol of a connection that carries TLS; an answer ends a write here, too."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: Any) -> None:
+        self._transport = transport
+        self._anyio = protocol
+
+    def data_received(self, data: bytes) -> None:
+        self._anyio.data_received(data)
+        self._answered()
+
+    def eof_received(self) -> bool:
+        self._answered()
+        return bool(self._anyio.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for data in _left_in(self._transport) if exc is not None else ():
+            self._anyio.data_received(data)
+        self._anyio.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._anyio.pause_writing()
+        self._transport.resume_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.pause_reading()
+        self._anyio.resume_writing()
+
+    def _answered(self) -> None:
+        if not self._anyio.write_event.is_set():
+            self._transport.pause_reading()
+            self._anyio.write_event.set()
+
+
+def _left_in(transport: asyncio.BaseTransport) -> list[bytes]:
+    """What the system has received on a connection that is lost, before its socket is closed."""
+    received: list[bytes] = []
+    with suppress(OSError):
+        descriptor = transport.get_extra_info("socket").fileno()
+        for _ in range(_MOST_LEFT // _READ_BYTES):
+            data = os.read(descriptor, _READ_BYTES)
+            if not data:
+                break
+            received.append(data)
+    return received
