@@ -282,7 +282,8 @@ TIMES = [
     Case(
         "the deadline starts anew at a seam, not at each failure after it",
         "a b c", {"a": always(((1, "reasoning"), (2, EMPTY))), "b": always(fails(E503, after=4)), "c": always(SILENT)},
-        "a@0 b@2 c@6 a&@10.5 c@12.5", "DeadlineExceededError @22.5", streamed=True, limits=Limits(total=10, wall_clock=False),
+        "a@0 b@2 c@6 a&@10.5 c@12.5", "DeadlineExceededError @22.5",
+        streamed=True, limits=Limits(total=10, wall_clock=False),
         models={"b": {"attempts": 1}},
     ),
     Case(
