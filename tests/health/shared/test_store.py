@@ -17,6 +17,7 @@ from openrouter_fallback.composition import parts_of, spend_account
 from openrouter_fallback.health.shared.codec import BadValue, counts_of, heard_of, news_json
 from openrouter_fallback.health.shared.protocol import NO_ACCOUNT, HealthEvent, SpendAccount
 from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSWORD_ENV, PREFIX, RedisStore
+from openrouter_fallback.health.shared.sync import MOST_FIELDS
 from openrouter_fallback.spending.ledger import Ledger
 
 from ...support.fleet import target
@@ -218,6 +219,42 @@ async def test_sums_that_nobody_has_spent_neither_stop_calls_nor_lift_a_limit(
     await exchanged([*stores, *late_stores, *stores, *late_stores])
     assert late[0].spend().left == Decimal("0.25"), "those that live tell theirs again"
     assert 0 < server.admin().ttl(key) <= 25 * 3600
+
+
+@needs_server
+@pytest.mark.parametrize("which", ["counts", "spent"])
+async def test_a_hash_of_very_many_fields_is_not_read_but_deleted(
+    which: str, server: RedisServer, new: Ours, caplog: pytest.LogCaptureFixture
+) -> None:
+    books, stores = ledgers(new, server.url, "0.25", "0.5")
+    await exchanged(stores)
+    failures(stores[0])
+    await exchanged(stores)
+    admin = server.admin()
+    key = spent_key(server) if which == "spent" else admin.keys(f"{PREFIX}:counts:*")[0]
+    admin.hset(key, mapping={f"+{number}": "1" for number in range(2 * MOST_FIELDS)})
+    output = admin.info("commandstats").get("cmdstat_hgetall")
+    await exchanged(stores)
+    await exchanged(stores)
+    await exchanged(stores)
+    assert admin.hlen(key) < 10, "each process tells its own again"
+    assert [book.spend().left for book in books] == [Decimal("0.25")] * 2
+    assert "a hash of more than 20,000 fields" in caplog.text
+    assert output is None, "nothing reads a hash without a bound"
+
+
+@needs_server
+async def test_a_hash_of_many_processes_is_read_whole_and_at_once(server: RedisServer, new: Ours) -> None:
+    _, stores = ledgers(new, server.url, "0.25")
+    await exchanged(stores)
+    admin = server.admin()
+    for number in range(0, MOST_FIELDS - 100, 4_000):
+        fields = {f"{number + more}": "1" for more in range(min(4_000, MOST_FIELDS - 100 - number))}
+        admin.hset(spent_key(server), mapping=fields)
+    before = admin.info("commandstats")["cmdstat_hscan"]["calls"]
+    await exchanged(stores)
+    assert admin.info("commandstats")["cmdstat_hscan"]["calls"] - before < 10, "one for each hash of the exchange"
+    assert admin.hlen(spent_key(server)) > MOST_FIELDS - 200
 
 
 @needs_server

@@ -24,6 +24,8 @@ FUTURE_SECONDS = 1.0
 """The most that an entry may be ahead of the server's clock; more means a clock set back, or a forged entry."""
 SPENT_SECONDS = 25 * 3600
 """How long the store keeps the sums of a day after the last update."""
+MOST_FIELDS = 20_000
+"""The most fields of a hash that are read: one for each process of a day. A hash with more is deleted."""
 _LEASE_MS = int(LEASE_SECONDS * 1000)
 
 logger = logging.getLogger("openrouter_fallback")
@@ -57,6 +59,8 @@ class Sync:
         self._spoilt = self._warned = False
         self._foreign: set[str] = set()
         """Keys of another type, to be deleted at the next exchange."""
+        self._overfull: set[str] = set()
+        """Hashes with more than `MOST_FIELDS` fields, to be deleted at the next exchange."""
 
     async def granted(self, redis: Any, scope: str) -> bool:
         """Whether this process holds the lease. A lease without expiry, or with too long a one, is not valid."""
@@ -87,7 +91,7 @@ class Sync:
         ask = Transaction(redis.pipeline(transaction=True))
         ask("now").time()
         for key in await self._spoilt_keys(redis, now):
-            ask().delete(key)
+            ask().unlink(key)
         self._ask_news(ask, sent)
         self._ask_counts(ask, sent, buckets)
         self._ask_leases(ask, sent)
@@ -96,18 +100,22 @@ class Sync:
         answers = await ask.run()
         poisoned: list[object] = [*answers.refused]
         self._foreign = {name for name, answer in answers.items() if _of_another_type(answer)}
+        self._overfull = set()
         self._hear(sent, answers, buckets, clock(), poisoned)
         if self._counter is not None:
             self._hear_spent(self._counter, answers, account, day, poisoned)
         self._warn(poisoned)
 
     async def _spoilt_keys(self, redis: Any, now: float) -> set[str]:
-        """Keys of another type, and the stream if its newest entry is ahead of the clock: later entries would be too.
+        """Keys of another type, overfull hashes, and the stream if its newest entry is ahead of the clock.
 
-        Reads the types again, since another process may have deleted the keys already.
+        Entries after such an entry would be ahead, too.
+
+        Reads types and sizes again, since another process may have deleted the keys already.
         """
         news = self._key("news")
         spoilt = {key for key in self._foreign if await redis.type(key) != (b"stream" if key == news else b"hash")}
+        spoilt |= {key for key in self._overfull if await redis.hlen(key) > MOST_FIELDS}
         if self._spoilt and news not in self._foreign:
             newest: Any = await redis.xrevrange(news, count=1)
             if newest and _stamp(newest[0][0]) > now + FUTURE_SECONDS:
@@ -134,7 +142,7 @@ class Sync:
             ask().pexpire(into, int(self._health.bucket_seconds * (BUCKETS + 2) * 1000))
         for bucket in buckets:
             key = self._counts_key(bucket)
-            ask(key).hgetall(key)
+            ask(key).hscan(key, count=MOST_FIELDS)
 
     def _ask_leases(self, ask: Transaction, sent: SyncRequest) -> None:
         for scope in sent.kept:
@@ -144,7 +152,7 @@ class Sync:
         if spent:
             ask().hset(key, self.name, sum_text(key, self.name, spent, account.secret))
             ask().pexpire(key, SPENT_SECONDS * 1000)
-        ask(key).hgetall(key)
+        ask(key).hscan(key, count=MOST_FIELDS)
 
     def _hear(self, sent: SyncRequest, answers: Answers, buckets: range, here: float, poisoned: list[object]) -> None:
         now = seconds_of(answers["now"])
@@ -154,7 +162,7 @@ class Sync:
         heard = self._news(answers.good(self._key("news"), list) or [], now, poisoned)
         counts = {}
         for bucket in buckets:
-            found = answers.good(self._counts_key(bucket), dict)
+            found = self._hash(answers, self._counts_key(bucket), poisoned)
             if found is not None:
                 counts[bucket], bad = counts_of(found)
                 poisoned += bad
@@ -190,10 +198,22 @@ class Sync:
         self, counter: SpendCounter, answers: Answers, account: SpendAccount, day: int, poisoned: list[object]
     ) -> None:
         key = self._spent_key(account, day)
-        sums, bad = sums_of(answers.good(key, dict) or {}, key, account.secret)
+        sums, bad = sums_of(self._hash(answers, key, poisoned) or {}, key, account.secret)
         sums.pop(self.name, None)
         counter.apply(day, sums)
         poisoned += bad
+
+    def _hash(self, answers: Answers, key: str, poisoned: list[object]) -> dict[bytes, bytes] | None:
+        """The fields of a hash; None if the key is of another type or the hash has too many fields."""
+        answer = answers.good(key, tuple)
+        if answer is None:
+            return None
+        cursor, found = answer
+        if cursor == 0:  # the scan has read the whole hash at once
+            return dict(found)
+        self._overfull.add(key)
+        poisoned.append(f"a hash of more than {MOST_FIELDS:,} fields")
+        return None
 
     def _warn(self, poisoned: list[object]) -> None:
         if not poisoned or self._warned:
