@@ -100,21 +100,7 @@ class ByteServer:
         return len(self._open)
 
     async def _close(self) -> None:
-        # asyncio gives up a connection that was accepted but begins after `close`, and nobody would close one whose
-        # `_serve` has not begun.
-        for listener in self._server.sockets:
-            self._loop.remove_reader(listener.fileno())
-        for _ in range(3):
-            await asyncio.sleep(0)
-        self._server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self.tls is not None:
-            for writer in list(self._closing):
-                writer.transport.abort()  # a client that has disconnected does not close the connection
-            await asyncio.sleep(0)
+        await close_server(self._server, self._closing)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self.connections
@@ -135,6 +121,25 @@ class ByteServer:
             self._open.discard(writer)
             self._closing.add(writer)
             writer.close()
+
+
+async def close_server(server: asyncio.Server, closing: Iterable[asyncio.StreamWriter]) -> None:
+    """Close a server and all its connections; `closing` are those whose handlers have ended."""
+    # asyncio gives up a connection that was accepted but begins after `close`, and nobody would close one whose
+    # handler has not begun.
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for writer in list(closing):
+        writer.transport.abort()  # its client may never read what is left to be sent
+    await asyncio.sleep(0)
 
 
 async def _read(reader: asyncio.StreamReader, connection: int, number: int) -> Asked:

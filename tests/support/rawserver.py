@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from random import Random
 from typing import Any, Literal
 
 import pytest
+
+from .byteserver import close_server
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -64,6 +67,7 @@ class RawServer:
     listing: Reply | None = None
     requests: list[Received] = field(default_factory=list)
     base_url: str = ""
+    _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet)
 
     def answer(self, *replies: Reply) -> None:
         """Clear the recorded requests, and send these replies from now on."""
@@ -90,11 +94,7 @@ class RawServer:
         self._loop.close()
 
     async def _close(self) -> None:
-        self._server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await close_server(self._server, self._closing)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -104,6 +104,7 @@ class RawServer:
             # Only `_close` cancels handlers. asyncio would report a cancelled handler as failed.
             pass
         finally:
+            self._closing.add(writer)
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
