@@ -230,7 +230,7 @@ def test_several_workers_keep_one_limit_per_day_through_redis(emulator: Emulator
             while len(workers) < 2:  # a worker exchanges from its first call on
                 assert post(url, free).status_code == 200
                 clients = redis.admin().client_list()
-                workers = {one["id"] for one in clients if one["cmd"].split("|")[0] in ("exec", "hgetall", "time")}
+                workers = {one["id"] for one in clients if one["cmd"].split("|")[0] in ("exec", "hscan", "time")}
             answered = 0
             while (answer := post(url, paid)).status_code == 200:
                 answered += 1

@@ -103,7 +103,7 @@ class Server:
         if key in self.keys:
             self.ends[key] = self.now + ms / 1000.0
 
-    def _delete(self, key: str) -> None:
+    def _unlink(self, key: str) -> None:
         self.keys.pop(key, None)
 
     def _type(self, key: str) -> bytes:
@@ -131,8 +131,12 @@ class Server:
     def _hset(self, key: str, name: str, value: str) -> None:
         self.keys.setdefault(key, {})[name.encode()] = value.encode()
 
-    def _hgetall(self, key: str) -> dict[bytes, bytes]:
-        return dict(self.keys.get(key, {}))
+    def _hscan(self, key: str, *, count: int) -> tuple[int, dict[bytes, bytes]]:
+        assert len(self.keys.get(key, {})) <= count, "no world has so many processes"
+        return 0, dict(self.keys.get(key, {}))
+
+    def _hlen(self, key: str) -> int:
+        return len(self.keys.get(key, {}))
 
 
 def _order(id: bytes) -> tuple[int, int]:
