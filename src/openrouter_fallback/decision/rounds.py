@@ -87,9 +87,12 @@ def _again(call: CallState, open_to: list[tuple[CandidateState, AvailabilityStat
         soonest = min([due[id(rounds[0][0])], *cooling])
         if soonest < call.deadline:
             return SleepUntil(soonest, call.deadline)
-    for state, at in rounds:
+    # A model whose circuit has opened since this call tried it comes before another attempt at one tried more often.
+    fewest = min((state.attempts for state, _ in rounds), default=0)
+    left = [(state, at) for state, at in forced if 0 < state.attempts < fewest and not state.failed_mid_stream]
+    for state, at in (*left, *rounds):
         if due[id(state)] <= now and call.affords(state, now):
-            return Start(state, forced=at.unreachable, extra=True)
+            return Start(state, forced=at.unreachable or (state, at) in left, extra=True)
         unpaid = unpaid or due[id(state)] <= now
     everything = call.all_circuits_open(now)
     for state, _ in sorted(forced, key=_turn):
