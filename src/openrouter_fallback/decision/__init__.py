@@ -36,7 +36,7 @@ Which model is next (`rounds.following`), each step only where the one before fi
     2. later rounds: a candidate whose failure is transient, the soonest ready first, after its backoff;
     3. candidates with an open circuit, or known to lack a feature that the request needs; beside silent attempts once,
         and again when the circuit admits a probe;
-    4. candidates in a cooldown: the call waits up to `rounds.LONGEST_COOLDOWN_SECONDS`, then calls them nevertheless.
+    4. candidates in a cooldown: the call waits up to `learning.LONGEST_COOLDOWN_SECONDS`, then calls them nevertheless.
 
 A refusal of something that this library has added is corrected: the same model gets the request in another form
 (`corrections`). Any other failure passes two tables: `learning.learn` records it in health, and the `Rule` of its kind

@@ -15,6 +15,8 @@ from .candidates import ActiveAttempt, CallState, CandidateState
 
 BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 4.0
+LONGEST_COOLDOWN_SECONDS = 60.0
+"""The longest wait for a cooldown, if every model cools down; for a longer one the models are called nevertheless."""
 
 _AUTH_SERVICE = Rule(Action.RETRY, again=True)
 """The rule for a 401 with a key that was accepted within the last hour."""
@@ -44,6 +46,10 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
         free = failure.scope == "free"
         state.ready_at = health.accounts.rate_limited(target, now, failure.retry_after, free=free)
+        told = failure.retry_after
+        if told is not None and told <= LONGEST_COOLDOWN_SECONDS and now + told < call.deadline:
+            # An earlier call may have been told of a later time, for which this call cannot wait.
+            state.backoff_until = max(state.backoff_until, now + told)
         for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
             if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
                 sibling.excluded, sibling.why = True, "the free models of this API key are used up"

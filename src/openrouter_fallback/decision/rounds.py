@@ -9,11 +9,9 @@ from ..failures.policy import Action
 from ..health import Availability, AvailabilityStatus
 from .candidates import CallState, CandidateState
 from .commands import SleepUntil
-from .learning import backoff
+from .learning import LONGEST_COOLDOWN_SECONDS, backoff
 
 RECONNECT_SECONDS = 1.0
-LONGEST_COOLDOWN_SECONDS = 60.0
-"""The longest wait for a cooldown, if every model cools down; for a longer one the models are called nevertheless."""
 BUDGET_WAIT_SECONDS = 10.0
 """How long a call waits for the retry budget before it fails, all its requests together."""
 BUDGET_LOOK_SECONDS = 0.5

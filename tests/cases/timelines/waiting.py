@@ -90,6 +90,10 @@ NONE_LEFT = [
         "a", {}, "a@0", "a @1", limits=Limits(total=10), before=cooling("a", 20),
     ),
     Case(
+        "an earlier call was told of 120 s, this one of 20 s: it waits for its own Retry-After",
+        "a", {"a": always(limited(20), ok())}, "a@0 a@20", "a @21", "0-20", before=cooling("a", 120),
+    ),
+    Case(
         "500 twice, then 429, then context too long: the rate-limited one is waited for",
         "a b c", {"a": always(E500), "b": always(limited(20), ok()), "c": always(TOO_LONG)},
         "a@0 a@0.5-P b@0.5 c@0.5 b@20.5", "b @21.5", "0-0.5 0.5-20.5",
