@@ -123,6 +123,10 @@ HELD: dict[str, tuple[Played, int]] = {
         ),
         3,
     ),
+    "in a fleet, the second model cuts its answers, and the first is silent: a waiting call asks for the lease": (
+        (seeded(600813), Fleet(3, latency=0.001)),
+        54,
+    ),
     "all models of a fleet are down, and its store answers after 200 ms": (
         world(
             "dead",
