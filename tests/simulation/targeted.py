@@ -107,7 +107,7 @@ HELD: dict[str, tuple[Played, int]] = {
     "a cooldown that passes while the call waits for the retry budget": ((seeded(508902), None), 46),
     "30 s in all: the first model breaks off, and the second is silent": ((seeded(561218), None), 54),
     "a limit of 120 s, then one of 20 s: the call waits for its own Retry-After": ((seeded(573166), None), 9),
-    "51 calls at once, a short failure of the first model, and a second that is down": ((seeded(561431), None), 29),
+    "51 calls at once, a short failure of the first model, and a second that is down": ((seeded(561431), None), 51),
     "a silent first model, and a second model whose connections were silent": ((seeded(506046), None), 27),
     "the connections of all models are silent for 168 s, and the retry budget is empty": ((seeded(301406), None), 0),
     "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
