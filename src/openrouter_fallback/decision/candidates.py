@@ -107,7 +107,8 @@ class CallState:
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
     call waits for the retry budget, and `unpaid_seconds`: how long it did so before; `waits_on`: one of its models has
-    answered since, so that it waits once more; `over_budget`: it may fail for the budget. `overdue`: the deadlines that attempts, by number, have missed while they went on.
+    answered since, so that it waits once more; `over_budget`: it may fail for the budget. `overdue`: the deadlines that
+    attempts, by number, have missed while they went on.
     """
 
     candidates: list[CandidateState]

@@ -155,7 +155,8 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
     """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
 
     After a wait for a cooldown, the call has all these seconds again, because all calls that waited for the cooldown
-    wake at once; so it has if one of its models answers another call meanwhile, once. While an attempt is under way, the call does not fail and waits without a limit.
+    wake at once; so it has if one of its models answers another call meanwhile, once. While an attempt is under way,
+    the call does not fail and waits without a limit.
     """
     look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     if call.active and not call.health.retries_forbidden:
