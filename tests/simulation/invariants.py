@@ -230,9 +230,9 @@ def _slow(world: World, key: str, at: float) -> bool:
 def i3(played: Played) -> list[str]:
     """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
 
-    Four kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
+    Five kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
     waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
-    A call that may call each model once, because health had chosen the order.
+    A call that may call each model once, because health had chosen the order. A stream that is delivered as it drips.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -256,6 +256,8 @@ def i3(played: Played) -> list[str]:
             continue
         if references.attempts(world) == 1 < len(world.models) == len(played.tried_by(result.call.number)):
             continue  # each model was called once; health had chosen the order
+        if _dripped(played, result):
+            continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
             at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
@@ -276,6 +278,13 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
         if request.at <= call.at < until:
             told[request.model] = until
     return len(told) == len(played.world.models) and min(told.values()) < latest
+
+
+def _dripped(played: Played, result: Result) -> bool:
+    """Whether the call was streamed to its caller, and its last model has dripped until the call's end."""
+    last = max(played.tried_by(result.call.number), key=lambda one: one.began)
+    phase = played.world.model(last.model).phase(last.began)
+    return result.call.streamed and phase.kind == "drip" and result.ended - last.ended < _SLACK
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:
