@@ -38,6 +38,7 @@ RETRY_BUDGET = 0.2
 BUDGET_FLOOR = 10
 FIRST_TOKEN_SECONDS = 30.0
 STALL_SECONDS = 30.0
+DRIPS_FOR = 10.0
 LONGEST_COOLDOWN_SECONDS = 60.0
 OWN_COOLDOWN_SECONDS = 16.0
 MOST_BESIDE = 3
@@ -120,7 +121,9 @@ def patience(played: Played, call: CallSpec, but: Model) -> float:
             seconds += min(learnt, total / 2)
             silent += 1
         drips = [phase.value * DRIP_SECONDS for _, _, phase in model.spans() if phase.kind == "drip"]
-        if drips and call.streamed:
+        if drips and call.streamed and call.total:
+            seconds += max(total / 2, DRIPS_FOR)  # then another model continues it
+        elif drips and call.streamed:
             seconds += max(drips) + STALL_SECONDS  # a dripping stream is delivered as long as it drips
         elif drips:
             seconds += total / 2
@@ -230,9 +233,9 @@ def _slow(world: World, key: str, at: float) -> bool:
 def i3(played: Played) -> list[str]:
     """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
 
-    Five kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
+    Four kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
     waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
-    A call that may call each model once, because health had chosen the order. A stream that is delivered as it drips.
+    A call that may call each model once, because health had chosen the order.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -256,8 +259,6 @@ def i3(played: Played) -> list[str]:
             continue
         if references.attempts(world) == 1 < len(world.models) == len(played.tried_by(result.call.number)):
             continue  # each model was called once; health had chosen the order
-        if _dripped(played, result):
-            continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
             at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
@@ -278,13 +279,6 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
         if request.at <= call.at < until:
             told[request.model] = until
     return len(told) == len(played.world.models) and min(told.values()) < latest
-
-
-def _dripped(played: Played, result: Result) -> bool:
-    """Whether the call was streamed to its caller, and its last model has dripped until the call's end."""
-    last = max(played.tried_by(result.call.number), key=lambda one: one.began)
-    phase = played.world.model(last.model).phase(last.began)
-    return result.call.streamed and phase.kind == "drip" and result.ended - last.ended < _SLACK
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:

@@ -276,6 +276,11 @@ def timed_out(what: str, seconds: float) -> Failure:
     return Failure(_K.TIMED_OUT, _bounded(f"{what} deadline of {seconds:g} s passed"))
 
 
+def dripped(characters: int, seconds: float) -> Failure:
+    """The `Failure` of a stream that has brought so few `characters` in `seconds` that it will not end in time."""
+    return Failure(_K.TIMED_OUT, _bounded(f"the stream dripped: {characters} characters in {seconds:.1f} s"))
+
+
 def parse_retry_after(
     headers: Mapping[str, str], error: Mapping[str, object] | None = None, *, limited: bool, now: float
 ) -> float | None:
