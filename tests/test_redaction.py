@@ -173,8 +173,8 @@ def test_words_that_quoted_nothing_are_not_searched_again_in_a_later_call(monkey
     counted, known = _Counted(monkeypatch), Quoteless()
     message = "the model is overloaded, please try again in a while"
     for number, most in enumerate((2_000_000, 0, 0)):
-        prompt = _chance(LETTERS, 1_000_000 + number)
-        cleaned, steps = counted.steps(Redactor((), lambda prompt=prompt: [prompt], known), message)
+        prompt = [_chance(LETTERS, 1_000_000 + number)]
+        cleaned, steps = counted.steps(Redactor((), prompt.copy, known), message)
         assert cleaned == message
         assert sum(folded for folded, _ in steps) <= most
     assert not any(message in repr(one) for one in gc.get_referents(known)), "only a digest is kept"
@@ -193,7 +193,7 @@ def test_a_search_that_was_left_says_nothing_of_its_message() -> None:
     message = f"<{prompt[-60:].strip()}>"
     left = Redactor((), lambda: [prompt], known).steps(message)
     assert [next(left), next(left)] == [None, None]
-    left.close()
+    del left
     assert Redactor((), lambda: [prompt], known).clean(message) == f"<{PROMPT_MASK}>"
 
 
