@@ -235,7 +235,7 @@ def _meant(failure: Failure, spoken: str, *, listed: bool, refined: Sign | None,
 
 
 def _names_model(spoken: str, model: str) -> bool:
-    """Whether the message contains the model's id, with or without the author, and not as that of another thing's model.
+    """Whether the message contains the model's id, with or without the author, as what does not exist.
 
     "gpt-5-mini not found" is not about gpt-5, and "voice x not found for model gpt-5" is about a voice.
     """
