@@ -73,7 +73,7 @@ class Planner:
 
         request = arguments.request
         redactor = Redactor(ring.secrets(self.destinations.secrets(arguments.headers)), request.texts)
-        call = Call(request, plan, limits, destination, host, arguments.accept, ring.hint, redactor)
+        call = Call(request, plan, limits, destination, host, ring.hint, arguments.accept, redactor)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
