@@ -353,7 +353,7 @@ class Call:
         world = self._world
         self._core.rest(Failure(FailureKind.CANCELLED, "the call is over"), world.now)
         self.given_up = command
-        self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint="")
+        self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint=lambda endpoint: "")
         retry = "" if command.retry_after is None else f" retry {_brief(command.retry_after)}"
         self._end(f"{type(self.error).__name__} @{_brief(world.now - world.start)}{retry}")
 
