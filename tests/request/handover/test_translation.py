@@ -323,6 +323,25 @@ def test_an_assistants_blocks_of_anthropics_form() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("block", "detail"),
+    [
+        (
+            {"type": "reasoning_content", "reasoning_content": {"text": "Hm.", "signature": "c2ln"}},
+            {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"},
+        ),
+        (
+            {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}, {"type": "text", "text": "Yes."}]},
+            {"type": "reasoning.text", "text": "Hm.\nYes."},
+        ),
+    ],
+    ids=["Bedrock's", "Mistral's"],
+)
+def test_a_nested_thinking_block(block: Json, detail: Json) -> None:
+    found = normal_message({"role": "assistant", "content": [block, {"type": "text", "text": "Hi"}]})
+    assert (found["reasoning_details"], found["content"]) == ([detail], [{"type": "text", "text": "Hi"}])
+
+
 def test_the_name_of_the_writer_is_never_sent() -> None:
     messages = [user(), {"role": "assistant", "content": "Hi", "model": CLAUDE}]
     history = History(messages)
