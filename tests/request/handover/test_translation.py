@@ -232,6 +232,9 @@ def test_names_come_back() -> None:
     restore_names(message, {written: given for given, written in functions.items()})
     assert message["tool_calls"][0]["function"]["name"] == "mcp.server/tool"
     assert translated_params(params, {}) is params
+    some: Json = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [params["tool_choice"]]}}
+    chosen = translated_params({"tools": [tool], "tool_choice": some}, functions)["tool_choice"]
+    assert chosen["allowed_tools"] == {"mode": "auto", "tools": [got["tool_choice"]]}
 
 
 # Blocks of other APIs

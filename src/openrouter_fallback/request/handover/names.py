@@ -70,6 +70,10 @@ def translated_params(params: Mapping[str, Any], changed: Mapping[str, str]) -> 
     choice = params.get("tool_choice")
     if isinstance(choice, Mapping):
         given["tool_choice"] = _renamed(choice, changed)
+        allowed = choice.get("allowed_tools")  # OpenAI's choice among some of the tools
+        if isinstance(allowed, Mapping):
+            renamed = [_renamed(tool, changed) for tool in _listed(allowed.get("tools"))]
+            given["tool_choice"] = {**choice, "allowed_tools": {**allowed, "tools": renamed}}
     legacy = params.get("function_call")
     if isinstance(legacy, Mapping):
         given["function_call"] = _rename(legacy, changed)
