@@ -167,9 +167,8 @@ class FallbackClient:
         headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
-        return await self._parts.planner.answer(
-            asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring()
-        )
+        ring, limits = await self._parts.planner.keys_within(limits)
+        return await self._parts.planner.answer(asked, limits, InlineCallbacks(self._events), ring)
 
     def stream(
         self,
@@ -240,9 +239,8 @@ class FallbackClient:
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> CallRunner:
-            return await self._parts.planner.begin(
-                asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring(), deliver=True
-            )
+            ring, left = await self._parts.planner.keys_within(limits)
+            return await self._parts.planner.begin(asked, left, InlineCallbacks(self._events), ring, deliver=True)
 
         return AsyncStream(start)
 

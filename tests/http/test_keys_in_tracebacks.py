@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -38,6 +39,12 @@ FAULTS: dict[str, list[Step]] = {
     "a bad chunk": [_STREAM.replace(b"\r\n\r\n", b"\r\n\r\nzz\r\n", 1), "close"],
     "short": [plain(body("one"))[:-5], "close"],
     "gzip that is none": [plain(b"none", headers="content-encoding: gzip\r\n")],
+    "a parameter": [plain(json.dumps({"error": {"message": "no", "param": KEY}}).encode(), status="400 No")],
+    "choices": [plain(json.dumps({"choices": {KEY: [KEY]}}).encode())],
+    "an id that is no text": [
+        chunked([part.replace(b'"gen-one"', json.dumps({KEY: KEY}).encode()) for part in events("one")])[:-40],
+        "reset",
+    ],
 }
 
 
