@@ -263,6 +263,7 @@ class _Try:
     decoder: AnswerDecoder
     reasoned: bool = False
     joined: str = ""
+    texts: list[str] = field(default_factory=list)
 
 
 class Call:
@@ -448,6 +449,10 @@ class Call:
             self.first_token = now if self.first_token is None else self.first_token
         if isinstance(event, Pieces):
             one.times.delivered = True
+            one.texts += [piece.text for piece in event.pieces if piece.text]
+            if one.times.text_at is None and one.texts:
+                one.times.text_at = now
+            one.times.text(len(one.texts), len("".join(one.texts)), reasoned=one.reasoned)
         answered = isinstance(event, Ended) and event.failure is None
         if answered:
             core.choose(number, now)
