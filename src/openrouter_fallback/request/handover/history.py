@@ -66,7 +66,7 @@ class History:
         try:
             roles = list(map(_ROLE, messages))
             contents = [message["content"] for message in messages]
-            blank = any(map(str.isspace, contents))
+            blank = True in set(map(str.isspace, contents))
         except (KeyError, TypeError):
             return False
         speakers = frozenset(roles)
