@@ -271,7 +271,7 @@ class FallbackClient:
         try:
             return await key_info(self._parts.transport, self._parts.destinations.key(ring))
         except AuthenticationError as error:
-            error.add_note(f"{KEYS_PAGE} {ring.hint}")
+            error.add_note(f"{KEYS_PAGE} {ring.hint(OPENROUTER)}")
             raise
 
     def route(

@@ -72,8 +72,9 @@ class Planner:
             return self.destinations.destination(candidate, ring, arguments.headers)
 
         request = arguments.request
-        redactor = Redactor(ring.secrets(self.destinations.secrets(arguments.headers)), request.texts)
-        call = Call(request, plan, limits, destination, host, arguments.accept, ring.hint, redactor)
+        secrets = ring.secrets(self.destinations.secrets(arguments.headers))
+        redactor = Redactor(secrets, request.texts, self.runtime.quoteless)
+        call = Call(request, plan, limits, destination, host, ring.hint, arguments.accept, redactor)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:
