@@ -293,7 +293,7 @@ class AnswerDecoder:
             if number <= read:
                 continue
             if not payload.startswith(b"{"):
-                if payload == _STREAM_END:
+                if payload.strip() == _STREAM_END:
                     assembler.ends_cleanly()  # with or without a finish, no more chunks are expected
                     self.state, over = State.DONE, True
                     continue

@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..redaction import visible, without_keys
 from .kinds import REDIRECT, Failure, FailureKind, TransportFault
@@ -144,7 +144,7 @@ def _redirected(location: str) -> str:
     """
     try:
         url = urlsplit(location[:MAX_READ])
-        place = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        place = unquote(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl())
     except ValueError:
         place = ""
     return _clean(f"redirected to {place or 'nowhere: it has no Location'}")
