@@ -53,7 +53,7 @@ _READ = (
 
 def _reads_alike(history: Sequence[Mapping[str, Any]]) -> None:
     quick = History(history)
-    with patch.object(History, "_texts", return_value=False), patch.object(History, "_loop", return_value=False):
+    with patch.object(History, "_read", return_value=False):
         thorough = History(history)
     for name in _READ:
         assert getattr(quick, name) == getattr(thorough, name), name
