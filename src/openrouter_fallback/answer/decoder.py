@@ -66,7 +66,7 @@ class Pieces:
     pieces: list[Piece]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """The answer is over: with a `completion`, or with the `failure` that is the reason for none.
 
