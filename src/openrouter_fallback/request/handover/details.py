@@ -98,12 +98,12 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
     index, kind, format, id = detail.get("index"), detail.get("type"), detail.get("format"), detail.get("id")
     if isinstance(index, float) and index.is_integer():
         found["index"] = int(index)
-    if isinstance(kind, str) and kind not in _TYPES:
-        found["type"] = _once(kind, _TYPES)
-    if isinstance(format, str) and format not in FORMATS:
-        format = found["format"] = _once(format, FORMATS)
+    if isinstance(kind, str) and kind not in _TYPES and (once := _once(kind, _TYPES)):
+        found["type"] = once
+    if isinstance(format, str) and format not in FORMATS and (once := _once(format, FORMATS)):
+        format = found["format"] = once
     unstored = isinstance(id, str) and id.startswith(_UNSTORED) and format != NAMES_CALLS
-    if not unstored and all(detail[key] == value and type(detail[key]) is type(value) for key, value in found.items()):
+    if not unstored and not found:
         return detail
     tidy = {**detail, **found}
     if unstored:
@@ -112,8 +112,8 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _once(value: str, known: Collection[str]) -> str:
-    """A value that merging has repeated, once."""
-    return next((name for name in known if value == name * (len(value) // len(name))), value)
+    """A value that merging has repeated, once; empty if it is none."""
+    return next((name for name in known if value == name * (len(value) // len(name))), "")
 
 
 def is_bound(detail: object) -> bool:
