@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 
@@ -10,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openrouter_fallback import AllModelsFailedError, FallbackClient, redaction
-from openrouter_fallback.redaction import MOST_CHARACTERS, PROMPT_MASK, SLICE_CHARACTERS, Redactor
+from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.redaction import MOST_CHARACTERS, PROMPT_MASK, SLICE_CHARACTERS, Quoteless, Redactor
 
 from .support.byteserver import ByteServer
 
@@ -27,10 +29,26 @@ def clean(message: str, *texts: str, keys: tuple[str, ...] = ()) -> str:
         (f"bad key {KEY}.", "bad key ***."),
         ("bad key a%2Bvery%2FOwn%3Dkey_of%3Asome.proxy", "bad key ***"),
         (f"a long message that was cut off in {KEY[:12]}…", "a long message that was cut off in ***…"),
+        ("the key …/Own=key_of:some.proxy is unknown", "the key …*** is unknown"),
+        ("the key a+very/Own=key_of... is unknown", "the key ***... is unknown"),
+        ("bad key a+very&#47;Own=key_of:some.proxy", "bad key a+very&#47;***"),
+        ("bad key A+VERY/OWN=KEY_OF:SOME.PROXY", "bad key ***"),
+        ("two of them: a+very/Own=key_o, Own=key_of:some.proxy", "two of them: ***, ***"),
         ("a very own key", "a very own key"),
         ("", ""),
     ],
-    ids=["as it is", "in a URL", "cut off", "nothing of it", "no message"],
+    ids=[
+        "as it is",
+        "in a URL",
+        "cut off",
+        "its end",
+        "its beginning",
+        "a sign escaped",
+        "other letters",
+        "two parts",
+        "nothing of it",
+        "no message",
+    ],
 )
 def test_a_key_of_any_form_is_taken_out(said: str, expected: str) -> None:
     assert clean(said, keys=(KEY, "another-one")) == expected
@@ -162,6 +180,64 @@ def test_words_too_few_for_a_quote_are_not_looked_for_in_a_long_prompt(
     cleaned, steps = _Counted(monkeypatch).steps(Redactor((), lambda: [f"{said} " * 10_000]), said)
     assert cleaned == said
     assert sum(folded for folded, _ in steps) < 20
+
+
+# What a client remembers of its calls
+
+
+def test_words_that_quoted_nothing_are_not_searched_again_in_a_later_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, known = _Counted(monkeypatch), Quoteless()
+    message = "the model is overloaded, please try again in a while"
+    for number, most in enumerate((2_000_000, 0, 0)):
+        prompt = [_chance(LETTERS, 1_000_000 + number)]
+        cleaned, steps = counted.steps(Redactor((), prompt.copy, known), message)
+        assert cleaned == message
+        assert sum(folded for folded, _ in steps) <= most
+    assert not any(message in repr(one) for one in gc.get_referents(known)), "only a digest is kept"
+
+
+def test_words_that_quote_are_searched_in_each_call() -> None:
+    known, prompt = Quoteless(), _chance(LETTERS, 100_000)
+    quote = prompt[500:600].strip()
+    for _ in range(3):
+        assert Redactor((), lambda: [prompt], known).clean(f"<{quote}>") == f"<{PROMPT_MASK}>"
+        assert Redactor((KEY,), lambda: [prompt], known).clean(f"bad {KEY} in a call") == "bad *** in a call"
+
+
+def test_a_search_that_was_left_says_nothing_of_its_message() -> None:
+    known, prompt = Quoteless(), _chance(LETTERS, 1_000_000)
+    message = f"<{prompt[-60:].strip()}>"
+    left = Redactor((), lambda: [prompt], known).steps(message)
+    assert [next(left), next(left)] == [None, None]
+    del left
+    assert Redactor((), lambda: [prompt], known).clean(message) == f"<{PROMPT_MASK}>"
+
+
+def test_a_client_remembers_a_bounded_number_of_messages() -> None:
+    known = Quoteless()
+    for number in range(10_000):
+        known.add(f"request {number} failed")
+    digests = next(one for one in gc.get_referents(known) if isinstance(one, set))
+    assert 0 < len(digests) <= 5_000
+    assert "request 9999 failed" in known
+
+
+async def test_a_second_call_of_a_client_does_not_search_its_prompt_for_the_same_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted, said = _Counted(monkeypatch), "The model is overloaded at this moment, please try again later"
+    with Emulator(api_key=KEY) as emulator:
+        emulator.fault("provider_overloaded", message=said, requests=None)
+        settings = {"catalog": "never", "max_retries_per_model": 1}
+        async with FallbackClient(["a/a"], base_url=emulator.base_url, api_key=KEY, settings=settings) as client:
+            folded = []
+            for number in range(2):
+                counted.folded = 0
+                with pytest.raises(AllModelsFailedError, match=said):
+                    await client.achat(_chance(LETTERS, 200_000 + number))
+                folded.append(counted.folded)
+    assert folded[0] > 150_000
+    assert folded[1] == 0
 
 
 def test_two_searches_of_a_call_may_take_turns() -> None:

@@ -20,20 +20,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openrouter_fallback import (
-    AuthenticationError,
     CatalogError,
     ConfigError,
-    ContentPolicyError,
-    ContextLengthError,
     FallbackClient,
     FallbackError,
-    InsufficientCreditsError,
-    InvalidRequestError,
 )
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.serve import ApiKey, ApiKeys, Bounds, Options
 from openrouter_fallback.serve.errors import problem
-from openrouter_fallback.serve.log import FailedCalls
 
 from ..cases.matrix import FIRST, SECOND, SECOND_TEXT
 from ..support.commands import command, run
@@ -367,49 +361,6 @@ def test_the_service_s_log_tells_of_failovers_and_circuits(emulator: Emulator) -
         log = child.communicate(timeout=60)[1]
     assert re.search(rf"^\S+ \S+ WARNING {FIRST} failed \(overloaded 503, .* s\), going on with {SECOND}$", log, re.M)
     assert f"WARNING {FIRST}: circuit open (3 failures, the last: overloaded), next probe in " in log
-
-
-def test_a_revoked_key_is_one_warning_and_not_one_for_each_call(emulator: Emulator) -> None:
-    with process(emulator, OPENROUTER_API_KEY="sk-or-v1-revoked") as (child, url):
-        for _ in range(3):
-            assert post(url).status_code == 502
-        child.send_signal(signal.SIGTERM)
-        log = child.communicate(timeout=60)[1]
-    (line,) = log.splitlines()
-    assert " WARNING a call failed (upstream_authentication): auth (401): " in line
-    assert "revoked" not in log
-    assert PROMPT not in log
-
-
-FAILED_CALLS: list[tuple[list[tuple[float, type[FallbackError]]], list[str]]] = [
-    ([(0.0, AuthenticationError), (59.0, AuthenticationError)], ["a call failed (upstream_authentication): a"]),
-    (
-        [
-            (0.0, AuthenticationError),
-            (1.0, AuthenticationError),
-            (2.0, AuthenticationError),
-            (60.0, AuthenticationError),
-        ],
-        ["a call failed (upstream_authentication): a", "3 calls failed (upstream_authentication): d"],
-    ),
-    (
-        [(0.0, AuthenticationError), (1.0, InsufficientCreditsError)],
-        ["a call failed (upstream_authentication): a", "a call failed (insufficient_credits): b"],
-    ),
-    ([(0.0, InvalidRequestError), (0.0, ContentPolicyError), (0.0, ContextLengthError)], []),
-]
-
-
-@pytest.mark.parametrize(("calls", "lines"), FAILED_CALLS)
-def test_failed_calls_are_warned_of_once_a_minute_for_each_code(
-    calls: list[tuple[float, type[FallbackError]]], lines: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    now = [0.0]
-    failed = FailedCalls(lambda: now[0])
-    for message, (at, error) in zip("abcd", calls, strict=False):
-        now[0] = at
-        failed.tell(problem(error(message)))
-    assert caplog.messages == lines
 
 
 def everything_happens(server: Served, emulator: Emulator) -> None:

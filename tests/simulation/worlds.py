@@ -23,7 +23,7 @@ BlipKind = Literal["reset", "refuse", "black_hole", "reload", "half_open"]
 FOREVER = math.inf
 SLOW_TO_FAIL = ("silent", "drip", "slow")
 """The phases in which a request may wait for a deadline before it fails."""
-DRIP_SECONDS = 0.5
+DRIP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,11 @@ class AnswerDecoder:
         """The number of delivered pieces with text: about the tokens of the text."""
         return len(self._said)
 
+    @property
+    def reasoned(self) -> bool:
+        """Whether the model has reasoned in this answer."""
+        return self._reasoned
+
     def last_pieces(self, body: Json) -> list[Piece]:
         """The pieces that are not delivered yet: the tool calls of a stream, or all pieces of one JSON body."""
         if self._splice is not None:
@@ -288,7 +293,7 @@ class AnswerDecoder:
             if number <= read:
                 continue
             if not payload.startswith(b"{"):
-                if payload == _STREAM_END:
+                if payload.strip() == _STREAM_END:
                     assembler.ends_cleanly()  # with or without a finish, no more chunks are expected
                     self.state, over = State.DONE, True
                     continue

@@ -29,6 +29,8 @@ from .watchdog import Watchdog
 MAX_ERROR_BYTES = 1024 * 1024
 
 _TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
+_FINISHES = ("stop", "tool_calls", "length", "content_filter")
+"""The finish reasons of OpenRouter. Another one may be any text."""
 _GRACE = (State.FINISHED, State.DONE)
 
 
@@ -363,8 +365,10 @@ class AttemptReader:
                 self._watchdog.moved = True
         if events:
             self._events += events
-            if not times.delivered and type(events[-1]) is Pieces:
+            if times.text_at is None and type(events[-1]) is Pieces:
                 times.delivered = True
+                if decoder.said:
+                    times.text_at = at
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)
@@ -407,7 +411,10 @@ class AttemptReader:
         """The time at which the wait ends, from the events so far."""
         if self._ended:
             return self._clock()
-        due = self._times.due()
+        times, decoder = self._times, self._decoder
+        if times.text_at is not None and times.start.drip_by is not None and decoder is not None:
+            times.text(decoder.said, len(decoder.text), reasoned=decoder.reasoned)
+        due = times.due()
         return min(due, self._backlog.since + LOOK_SECONDS) if self._backlog.parts else due
 
     def _look(self) -> bool:
@@ -446,7 +453,12 @@ class AttemptReader:
         """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
         decoder = self._decoder
         if decoder is not None:
-            self._redactor.clean_values(decoder.assembler.head, decoder.body or {})
+            body = decoder.body or {}
+            self._redactor.clean_values(decoder.assembler.head, body)
+            choices = body.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, dict) and choice.get("finish_reason") not in _FINISHES:
+                    self._redactor.clean_values(choice, names=("finish_reason",))
 
     async def _end(self, ended: Ended) -> Ended:
         """End the attempt: remove keys and prompt from its failure. Other tasks run while a long prompt is searched."""
@@ -462,9 +474,10 @@ class AttemptReader:
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
         code = failure.code and keyless(failure.code)
+        parameter = failure.parameter and keyless(failure.parameter)
         for message in self._redactor.steps(failure.message):
             if message is None:
                 await asyncio.sleep(0)
             else:
-                self.failure = replace(failure, message=message, provider=provider, code=code)
+                self.failure = replace(failure, message=message, provider=provider, code=code, parameter=parameter)
         return replace(ended, failure=self.failure)

@@ -166,6 +166,7 @@ class CallRunner:
                     self._command = command
                     return self._rest_of(self.outcome.last_pieces()) if self._deliver else None
                 case Fail():
+                    alone = None  # the error leads to this frame, and an attempt to what its server sent
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
                     if command.why == "exhausted" and self.outcome.resort is not None:
                         self._command = Succeed()
@@ -277,8 +278,13 @@ class CallRunner:
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        start = self._core.beside(self._runtime.clock(), slot=self._slots.free)
+        runtime = self._runtime
+        start = self._core.beside(runtime.clock(), slot=self._slots.free)
         if start is None:
+            if runtime.lease is not None:  # a circuit may be due for a probe that no other call makes
+                asked = runtime.lease(candidate.target for candidate in self.outcome.plan.candidates)
+                if asked is not None:
+                    runtime.background.start(_awaited(asked))
             return _KEEP_WAITING
         await self._slots.one_more()
         return start

@@ -18,7 +18,7 @@ from ..events import BreakerEvent, Event, Events
 from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
-from ..redaction import Redactor
+from ..redaction import Quoteless, Redactor
 from ..request.handover import Delivered
 from ..request.request import Request
 from ..results import Completion
@@ -65,8 +65,9 @@ class Call:
     limits: Limits
     destination: Callable[[Candidate], Destination]
     host: CallbackHost
+    key_hint: Callable[[str], str]
+    """For an endpoint that refused its key: where the key came from."""
     accept: Accept | None = None
-    key_hint: str = ""
     redactor: Redactor = field(default_factory=Redactor, repr=False)
     """Takes what no message may hold out of it: all secrets of the call, and its prompt."""
 
@@ -99,6 +100,8 @@ class Runtime:
     """What stays with the model after a failover: a `session`, a `thread` or nothing (None)."""
     known: Callable[[], Iterable[str]] = tuple
     """The known ids, to suggest one for an id that does not exist."""
+    quoteless: Quoteless = field(default_factory=Quoteless)
+    """The servers' messages that quote no prompt."""
     _not_found: dict[str, str | None] = field(default_factory=dict)
     _unsaid: set[str] = field(default_factory=set)
     lines: LogLines = field(default_factory=LogLines)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 
 from ..config.models import OPENROUTER, FallbackConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, DeadlineExceededError
 from ..redaction import Secrets
 from ..sealed import sealed
 
@@ -24,12 +25,24 @@ KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrou
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key."""
+    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key.
+
+    `sources`: by endpoint, where its key is looked for.
+    """
 
     keys: Mapping[str, SecretStr | None] = field(repr=False)
     accounts: Mapping[str, str]
     missing: frozenset[str]
-    hint: str
+    sources: Mapping[str, str]
+
+    def hint(self, name: str) -> str:
+        """Where the key of this endpoint came from: the advice after the endpoint refused the key."""
+        key = self.keys.get(name)
+        if name != OPENROUTER:
+            source = self.sources[name] if key is not None else "its api_key_env or api_key in the configuration"
+            return f"Check the key of the endpoint {name}: {source}."
+        looks = "" if key is None or key.get_secret_value().startswith("sk-or-") else " and does not start with sk-or-"
+        return f"The key that was used came from {self.sources[name]}{looks}."
 
     def secrets(self, others: Iterable[SecretStr]) -> Secrets:
         """The keys and `others`, for the code that removes secrets from messages."""
@@ -42,6 +55,7 @@ class Keys:
     def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
         self._config = config
         self._given = sealed(api_key)
+        self._sources = {name: self._source(name) for name in config.endpoints}
         self._found: KeyRing | None = None
         self._last_accounts: Mapping[str, str] | None = None
 
@@ -58,14 +72,17 @@ class Keys:
             raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
         return self._given_by(key)
 
-    async def aring(self) -> KeyRing:
-        """The keys for an async call. Raises `ConfigError` for an invalid key."""
+    async def aring(self, seconds: float | None = None) -> KeyRing:
+        """The keys for an async call. Raises `ConfigError` for an invalid key.
+
+        Raises `DeadlineExceededError` if the user's function has not returned within `seconds`.
+        """
         if self._found is not None:
             return self._found
         if not callable(self._given):
             return self._static()
         key = sealed(self._given())
-        return self._given_by(sealed(await key) if inspect.isawaitable(key) else key)
+        return self._given_by(sealed(await _within(seconds, key)) if inspect.isawaitable(key) else key)
 
     def _given_by(self, key: object) -> KeyRing:
         """The keys of a call with a key from the user's function. Only the account of that key is stored."""
@@ -113,21 +130,35 @@ class Keys:
             keys,
             {name: f"{name}#{_fingerprint(key)}" for name, key in keys.items()},
             frozenset(name for name in needed if not keys[name]),
-            self._hint(keys[OPENROUTER]),
+            self._sources,
         )
 
     def _configured(self, name: str) -> SecretStr | None:
         endpoint = self._config.endpoints[name]
         if endpoint.api_key is not None:
-            return _clean(endpoint.api_key, f"api_key of the endpoint {name}")
+            return _clean(endpoint.api_key, self._sources[name])
         variable = endpoint.api_key_env
-        return _clean(sealed(os.environ.get(variable)), f"the environment variable {variable}") if variable else None
+        return _clean(sealed(os.environ.get(variable)), self._sources[name]) if variable else None
 
-    def _hint(self, key: SecretStr | None) -> str:
-        variable = self._config.endpoints[OPENROUTER].api_key_env
-        where = "api_key=" if self._given is not None else f"the environment variable {variable}"
-        looks = "" if key is None or key.get_secret_value().startswith("sk-or-") else " and does not start with sk-or-"
-        return f"The key that was used came from {where}{looks}."
+    def _source(self, name: str) -> str:
+        endpoint = self._config.endpoints[name]
+        if name == OPENROUTER and self._given is not None:
+            return "api_key="
+        if endpoint.api_key is not None:
+            return f"endpoints.{name}.api_key in the configuration"
+        return f"the environment variable {endpoint.api_key_env}"
+
+
+async def _within(seconds: float | None, key: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            return await key
+    except TimeoutError:
+        if not deadline.expired():
+            raise  # raised by the user's function
+        raise DeadlineExceededError(
+            f"No API key within {seconds:.1f} s, the call's deadline: the function given as api_key= has not returned."
+        ) from None
 
 
 def _clean(key: object, source: str) -> SecretStr | None:
