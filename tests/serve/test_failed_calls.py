@@ -6,6 +6,7 @@ import logging
 import signal
 from typing import Any
 
+import httpx2
 import pytest
 
 from openrouter_fallback import (
@@ -25,6 +26,7 @@ from ..cases.matrix import FIRST, SECOND
 from ..support.serving import serving
 from .test_operation import PROMPT, post, process
 
+NOWHERE = "http://127.0.0.1:9/v1"
 RENEW = "Set a new key there, then restart the server: it reads keys only when it starts."
 
 
@@ -84,6 +86,15 @@ LINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
             " Next step: The providers are overloaded;",
         ),
     ),
+    "a server that is not there": (
+        "empty",
+        {"openrouter": {"base_url": NOWHERE}},
+        (
+            f"(all_models_failed): {DOWN}",
+            f"Models: {FIRST} (connection), {SECOND} (connection). The last failure: connection refused: ",
+            " Next step: Check the network, proxy, base_url",
+        ),
+    ),
     "ids that do not exist": (
         "model_not_found",
         {},
@@ -116,6 +127,19 @@ def test_a_warning_names_the_models_and_the_next_step(
     assert "hidden" not in line
     assert emulator.api_key not in line
     assert "\n" not in line
+
+
+def test_a_server_that_cannot_be_reached_opens_the_circuit_of_the_endpoint_only() -> None:
+    settings = {"max_retries_per_model": 1}
+    with (
+        FallbackClient([FIRST, SECOND], base_url=NOWHERE, api_key="sk-or-v1-x", settings=settings) as client,
+        serving(client) as server,
+    ):
+        assert [post(server.base_url).json()["error"]["code"] for _ in range(3)] == ["all_models_failed"] * 3
+        numbers = httpx2.get(f"{server.origin}/metrics").text
+    assert 'breaker_changes_total{name="openrouter",scope="endpoint",state="open"} 1.0' in numbers
+    assert [f'breaker{{model="{model}",state="closed"}} 1.0' in numbers for model in (FIRST, SECOND)] == [True, True]
+    assert 'attempts_total{kind="connection"' in numbers
 
 
 FAILED_CALLS: list[tuple[list[tuple[float, type[FallbackError]]], list[str]]] = [
