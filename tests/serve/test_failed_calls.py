@@ -11,6 +11,7 @@ import pytest
 
 from openrouter_fallback import (
     AuthenticationError,
+    CatalogError,
     ContentPolicyError,
     ContextLengthError,
     FallbackClient,
@@ -20,11 +21,11 @@ from openrouter_fallback import (
     SpendLimitError,
 )
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.serve.errors import problem
 from openrouter_fallback.serve.log import FailedCalls
 
 from ..cases.matrix import FIRST, SECOND
-from ..support.serving import serving
-from .test_operation import PROMPT, post, process
+from ..support.serving import PROMPT, post, process, serving
 
 NOWHERE = "http://127.0.0.1:9/v1"
 RENEW = "Set a new key there, then restart the server: it reads keys only when it starts."
@@ -171,3 +172,11 @@ def test_failed_calls_are_warned_of_once_a_minute_for_each_code(
         now[0] = at
         failed.tell(error(message))
     assert caplog.messages == lines
+
+
+def test_every_error_of_a_call_has_a_status() -> None:
+    classes = [cls for cls in FallbackError.__subclasses__() if cls.__module__ == "openrouter_fallback.errors"]
+    found = {cls.__name__: problem(cls("x")) for cls in classes if cls is not CatalogError}
+    assert [name for name, said in found.items() if said.body["error"]["code"] == "server_error"] == ["LocalError"]
+    unsure = problem(RuntimeError("a prompt"))
+    assert (unsure.status, "prompt" in str(unsure.body)) == (500, False)
