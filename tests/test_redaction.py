@@ -29,10 +29,26 @@ def clean(message: str, *texts: str, keys: tuple[str, ...] = ()) -> str:
         (f"bad key {KEY}.", "bad key ***."),
         ("bad key a%2Bvery%2FOwn%3Dkey_of%3Asome.proxy", "bad key ***"),
         (f"a long message that was cut off in {KEY[:12]}…", "a long message that was cut off in ***…"),
+        ("the key …/Own=key_of:some.proxy is unknown", "the key …*** is unknown"),
+        ("the key a+very/Own=key_of... is unknown", "the key ***... is unknown"),
+        ("bad key a+very&#47;Own=key_of:some.proxy", "bad key a+very&#47;***"),
+        ("bad key A+VERY/OWN=KEY_OF:SOME.PROXY", "bad key ***"),
+        ("two of them: a+very/Own=key_o, Own=key_of:some.proxy", "two of them: ***, ***"),
         ("a very own key", "a very own key"),
         ("", ""),
     ],
-    ids=["as it is", "in a URL", "cut off", "nothing of it", "no message"],
+    ids=[
+        "as it is",
+        "in a URL",
+        "cut off",
+        "its end",
+        "its beginning",
+        "a sign escaped",
+        "other letters",
+        "two parts",
+        "nothing of it",
+        "no message",
+    ],
 )
 def test_a_key_of_any_form_is_taken_out(said: str, expected: str) -> None:
     assert clean(said, keys=(KEY, "another-one")) == expected

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 from .config.models import Settings
 from .errors import ConfigError
-from .sealed import sealed, sealed_headers
+from .sealed import bare, sealed, sealed_headers
 from .suggest import CLOSE, VERY_CLOSE, likely, meant, nearest, snake
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,9 +126,14 @@ def refuses_others(place: str) -> Callable[[F], F]:
         @wraps(function)
         def checked(*args: Any, **given: Any) -> Any:
             given.update({name: seal(given[name]) for name, seal in _SECRETS.items() if name in given})
-            if not given.keys() <= known:
-                raise ConfigError(_unknown(place, min(given.keys() - known), known - {"self"}))
-            return function(*args, **given)
+            outer = sys.exception()
+            try:
+                if not given.keys() <= known:
+                    raise ConfigError(_unknown(place, min(given.keys() - known), known - {"self"}))
+                return function(*args, **given)
+            except ConfigError as error:
+                del args, given
+                raise bare(error, outer)  # noqa: B904 - the same error
 
         return cast("F", checked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
@@ -26,7 +27,7 @@ from .request.request import Messages, Request
 from .results import Completion, Route
 from .routes.candidate import Candidate
 from .routes.choice import Choice, in_context
-from .sealed import sealed, sealed_headers
+from .sealed import bare, sealed, sealed_headers
 from .signatures import call_itself
 from .spending.ledger import Spend
 from .streams import AsyncStream, Stream
@@ -75,7 +76,12 @@ class FallbackClient:
         **options: Any,
     ) -> Self:
         """Build a client from a YAML file or a mapping. The routing given here is the default of all its calls."""
-        client = cls(config=path, **options)
+        outer = sys.exception()
+        try:
+            client = cls(config=path, **options)
+        except ConfigError as error:
+            del path, options
+            raise bare(error, outer)  # noqa: B904 - the same error
         return client.with_options(
             task=task, max_cost_tier=max_cost_tier, primary_provider=primary_provider, max_price=max_price
         )
@@ -167,9 +173,8 @@ class FallbackClient:
         headers = sealed_headers(headers) if headers else headers
         asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
-        return await self._parts.planner.answer(
-            asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring()
-        )
+        ring, limits = await self._parts.planner.keys_within(limits)
+        return await self._parts.planner.answer(asked, limits, InlineCallbacks(self._events), ring)
 
     def stream(
         self,
@@ -240,9 +245,8 @@ class FallbackClient:
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 
         async def start() -> CallRunner:
-            return await self._parts.planner.begin(
-                asked, limits, InlineCallbacks(self._events), await self._parts.keys.aring(), deliver=True
-            )
+            ring, left = await self._parts.planner.keys_within(limits)
+            return await self._parts.planner.begin(asked, left, InlineCallbacks(self._events), ring, deliver=True)
 
         return AsyncStream(start)
 
@@ -315,7 +319,7 @@ class FallbackClient:
         """
         store = self._parts.store
         if store is not None and refresh and not SyncBridge(self._events).run(store.exchange):
-            raise ConnectionError("the health store does not answer; the log says why")
+            raise ConnectionError(f"the health store does not answer: Redis at {store.address}; the log says why")
         now = self._parts.runtime.clock()
         router, health, accounts = self._parts.router, self._parts.runtime.health, self._parts.keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}

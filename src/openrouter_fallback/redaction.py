@@ -47,6 +47,8 @@ _MOST_KNOWN: Final = 16  # messages of a call that are remembered
 _MOST_QUOTELESS: Final = 4_096  # messages of a client that are remembered
 _SHORTEST_TEXT: Final = 6
 _SHORTEST_KEY: Final = 6
+_PART: Final = 12  # so many characters of a key in a row are masked, too
+_HOP: Final = _PART - _MARK + 1  # every such part contains one of the pieces of a key that begin so far apart
 _FOLDED: Final = b" \t\n\r\v\f\"'\\"
 _FOLDED_TEXT: Final = _FOLDED.decode()
 
@@ -166,11 +168,13 @@ class Redactor:
             place.update({name: self.literally(place[name]) for name in names if isinstance(place.get(name), str)})
 
     def keyless(self, text: str) -> str:
-        """`text` without the call's keys, and without a truncated key at the end of the text."""
+        """`text` without the call's keys and long parts of them, and without a truncated key at the end of the text."""
         forms = {form for key in self._keys if len(key) >= _SHORTEST_KEY for form in (key, quote(key, safe=""))}
         keys = sorted(forms, key=len, reverse=True)
         for key in keys:
             text = text.replace(key, KEY_MASK)
+        for key in keys:
+            text = _without_parts(text, key)
         end = text.rstrip("… .")
         for key in keys:
             length = next((n for n in range(len(key) - 1, _SHORTEST_KEY - 1, -1) if end.endswith(key[:n])), 0)
@@ -369,6 +373,32 @@ def _places(data: bytes, piece: bytes) -> Iterator[int]:
     while at >= 0:
         yield at
         at = data.find(piece, at + 1)
+
+
+def _without_parts(text: str, key: str) -> str:
+    """`text` with a mask for each part of the key: a server may shorten it, escape signs, or change letters' case."""
+    data, whole = _letters(text), _letters(key)
+    found = bytearray(len(data))
+    for place in range(0, len(whole) - _MARK + 1, _HOP):
+        piece = whole[place : place + _MARK]
+        at = data.find(piece)
+        while at >= 0:
+            first, last = _around(data, at, whole, place)
+            if last - first >= _PART:
+                _fill(found, first, last)
+            at = data.find(piece, last)
+    if 1 not in found:
+        return text
+    parts, end = [], 0
+    for part in _QUOTE.finditer(found):
+        parts += [text[end : part.start()], KEY_MASK]
+        end = part.end()
+    return "".join([*parts, text[end:]])
+
+
+def _letters(text: str) -> bytes:
+    """One byte for each character, without case."""
+    return text.encode("latin-1", "replace").lower()
 
 
 def _around(one: bytes, at: int, other: bytes, place: int) -> tuple[int, int]:

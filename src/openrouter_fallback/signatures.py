@@ -6,11 +6,14 @@ A constructor that checks its own arguments takes `**given`, which hides the arg
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from types import MethodType
 from typing import Any, Self, TypeVar, cast
 
+from .errors import ConfigError
+from .sealed import bare
 from .suggest import no_attribute
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -26,7 +29,12 @@ def declares(construct: Callable[..., None]) -> Callable[[Init], Init]:
     def decorate(declared: Init) -> Init:
         @wraps(declared)
         def init(self: object, *args: object, **given: object) -> None:
-            construct(self, *args, **given)
+            outer = sys.exception()
+            try:
+                construct(self, *args, **given)
+            except ConfigError as error:
+                del args, given
+                raise bare(error, outer)  # noqa: B904 - the same error
 
         return cast("Init", init)
 

@@ -58,6 +58,9 @@ class AsyncStream:
                 run = self._run = await self._start()
                 self._guard = _guard(run)
             batch = await run.advance()
+        except StopAsyncIteration as error:  # it would end the caller's loop as if the answer were complete
+            self._end()
+            raise RuntimeError("a function of the caller's raised StopAsyncIteration") from error
         except BaseException:
             self._end()
             raise

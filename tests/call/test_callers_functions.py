@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -23,12 +24,13 @@ from openrouter_fallback import (
     routing,
 )
 from openrouter_fallback.call.portal import portal
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event
 
 from ..cases.matrix import FIRST, FIRST_TEXT, SECOND, SECOND_TEXT
 from ..support import leaving
-from ..support.clients import HASTY_FIRST, PATIENT, SHORT, client_for, kinds
+from ..support.clients import HASTY_FIRST, KEY, PATIENT, SHORT, client_for, kinds
 from ..support.surfaces import STREAMED, SURFACES, ask
 
 K = FailureKind
@@ -191,6 +193,65 @@ def test_an_async_accept_counts_in_the_time_of_the_call(
     outcome = ask(client, surface, accept=accept, total_timeout=SHORT)
     assert type(outcome.raised) is DeadlineExceededError
     assert [(one.model, one.kind) for one in outcome.raised.attempts] == [(FIRST, K.TIMED_OUT)]
+
+
+@pytest.mark.parametrize("surface", ["achat", "astream"])
+def test_an_async_function_for_the_key_counts_in_the_time_of_the_call(emulator: Emulator, surface: str) -> None:
+    """It was awaited for ever."""
+
+    async def key() -> str:
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    with FallbackClient([FIRST], base_url=emulator.base_url, api_key=key) as client:
+        outcome = ask(client, surface, total_timeout=SHORT)
+    assert type(outcome.raised) is DeadlineExceededError
+    assert "api_key=" in str(outcome.raised)
+    assert emulator.count() == 0
+
+
+async def test_the_time_of_a_function_for_the_key_is_missing_later(emulator: Emulator) -> None:
+    passed = 0.0
+
+    async def key() -> str:
+        nonlocal passed
+        passed += PATIENT
+        return KEY
+
+    emulator.fault("stall_dead", after_tokens=0)
+    async with FallbackClient([FIRST], base_url=emulator.base_url, api_key=key) as client:
+        parts_of(client).runtime.clock = lambda: time.monotonic() + passed
+        with pytest.raises(DeadlineExceededError):
+            await client.achat("Hello", total_timeout=PATIENT + SHORT)
+
+
+async def test_a_timeout_of_the_key_functions_own_is_its_own(emulator: Emulator) -> None:
+    async def key() -> str:
+        raise TimeoutError("the vault does not answer")
+
+    async with FallbackClient([FIRST], base_url=emulator.base_url, api_key=key) as client:
+        with pytest.raises(TimeoutError, match="the vault") as caught:
+            await client.achat("Hello", total_timeout=PATIENT)
+    assert not isinstance(caught.value, DeadlineExceededError)
+
+
+def _ends_iteration(*_: object) -> str:
+    raise StopAsyncIteration
+
+
+@pytest.mark.parametrize("given", ["api_key", "accept"])
+async def test_a_function_that_raises_stop_async_iteration_does_not_make_a_stream_look_whole(
+    emulator: Emulator, client: FallbackClient, given: str
+) -> None:
+    """The loop over the stream ended without a word, as if the answer were empty."""
+    emulator.reply(tool_calls=[{"name": "f"}], model=FIRST)  # `accept=` is asked of a stream without text, too
+    key = FallbackClient([FIRST], base_url=emulator.base_url, api_key=_ends_iteration)
+    async with key, client:
+        stream = key.astream("Hello") if given == "api_key" else client.astream("Hello", accept=_ends_iteration)
+        with pytest.raises(RuntimeError, match="StopAsyncIteration") as caught:
+            async for _ in stream:
+                pass
+    assert isinstance(caught.value.__cause__, StopAsyncIteration)
 
 
 @pytest.mark.parametrize("surface", ["chat", "achat"])

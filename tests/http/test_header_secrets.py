@@ -102,14 +102,16 @@ def test_what_a_server_repeats_of_them_is_replaced() -> None:
 def test_what_an_answer_repeats_of_them_in_its_names_is_replaced() -> None:
     def answers(asked: Asked) -> list[Step]:
         said = asked.headers["authorization"]
-        return [plain(body(asked.nonce, id=CALLS, model=f"m {TOKEN}", provider=said))]
+        whole = body(asked.nonce, id=CALLS, model=f"m {TOKEN}", provider=said)
+        return [plain(whole.replace(b'>"', b'>."').replace(b'"stop"', json.dumps(said).encode()))]
 
     with ByteServer(answers) as server, FallbackClient(config=config(server.base_url)) as client:
         events: list[object] = []
         client.subscribe(events.append)
         completion = client.chat("one", headers={"x-call": CALLS})
-        assert completion.text == reply("one")
+        assert completion.text == f"{reply('one')}."
         assert (completion.raw["id"], completion.model, completion.provider) == ("***", "m ***", "Bearer ***")
+        assert completion.finish_reason == "Bearer ***"
         assert leaks([completion, events], (TOKEN, CALLS, "own-key-1")) == []
 
 

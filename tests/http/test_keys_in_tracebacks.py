@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from rich.traceback import Traceback
@@ -17,6 +20,7 @@ from openrouter_fallback import (
     FallbackConfig,
     FallbackError,
     Settings,
+    load_config,
 )
 
 from ..support.byteserver import Asked, ByteServer, Step, body, chunked, events, plain
@@ -38,6 +42,12 @@ FAULTS: dict[str, list[Step]] = {
     "a bad chunk": [_STREAM.replace(b"\r\n\r\n", b"\r\n\r\nzz\r\n", 1), "close"],
     "short": [plain(body("one"))[:-5], "close"],
     "gzip that is none": [plain(b"none", headers="content-encoding: gzip\r\n")],
+    "a parameter": [plain(json.dumps({"error": {"message": "no", "param": KEY}}).encode(), status="400 No")],
+    "choices": [plain(json.dumps({"choices": {KEY: [KEY]}}).encode())],
+    "an id that is no text": [
+        chunked([part.replace(b'"gen-one"', json.dumps({KEY: KEY}).encode()) for part in events("one")])[:-40],
+        "reset",
+    ],
 }
 
 
@@ -224,6 +234,76 @@ def test_other_mistakes_beside_a_key() -> None:
     nowhere(caught.value)
     with pytest.raises(ConfigError) as caught:
         FallbackClient(["a/a"], api_key=KEY, headers={"x-secret": TOKEN, "bad name": CALL_TOKEN})
+    nowhere(caught.value)
+
+
+_OWN = {"base_url": "http://127.0.0.1:9/v1", "api_key": KEY, "headers": {"x-secret": TOKEN}}
+MISTAKES: dict[str, Callable[[], object]] = {
+    "a chain": lambda: FallbackClient(config={"default_chain": ["no id"], "endpoints": {"own": _OWN}}),
+    "a setting": lambda: FallbackClient.from_config({"default_chain": ["own:m"], "endpoints": {"own": _OWN}, "x": 1}),
+    "a header": lambda: load_config({"endpoints": {"own": {**_OWN, "headers": {"x-secret": f"{TOKEN}\n"}}}}),
+    "a key in its place": lambda: FallbackConfig(default_chain=("own:m",), api_key=KEY),  # type: ignore[call-arg]
+    "an endpoint": lambda: EndpointConfig("nonsense", api_key=KEY),
+    "a key's name": lambda: FallbackClient(["a/a"], api_kye=KEY),  # type: ignore[call-arg]
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+def test_a_mistake_in_a_configuration_that_holds_a_key(mistake: str) -> None:
+    """The arguments stood in the frames of the constructors, and in the error of pydantic behind them."""
+    own = ValueError("what the caller is handling")
+    try:
+        raise own
+    except ValueError:
+        with pytest.raises(ConfigError) as caught:
+            MISTAKES[mistake]()
+    nowhere(caught.value)
+    assert caught.value.__context__ is own
+    assert own.__traceback__ is not None
+
+
+def test_a_mistake_in_a_file_that_holds_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "fallback.yaml"
+    file.write_text(f"fallback:\n  endpoints:\n    own: {json.dumps(_OWN)}\n  nonsense: 1\n")
+    with pytest.raises(ConfigError, match="nonsense") as caught:
+        FallbackClient(config=file)
+    nowhere(caught.value)
+
+
+# The password of a proxy
+
+
+def _refused(said: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {said}\r\ncontent-length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["407 Proxy Authentication Required", f"403 no {TOKEN}", f"400 {b64encode(f'me:{TOKEN}'.encode()).decode()}"],
+)
+async def test_a_proxy_that_refuses(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await asyncio.start_server(_refused(said), "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:{TOKEN}@127.0.0.1:{port}")
+        async with FallbackClient(["a/a"], base_url="https://192.0.2.1/v1", api_key=KEY) as client:
+            with pytest.raises(FallbackError, match="the proxy failed") as caught:
+                await client.achat("one")
+    nowhere(caught.value)
+    assert b64encode(f"me:{TOKEN}".encode()).decode() not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://me:{}@proxy", "http://me:{}@proxy:port", "http://me:{}@a proxy"])
+async def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.format(TOKEN))
+    async with FallbackClient(["a/a"], base_url="http://192.0.2.1/v1", api_key=KEY) as client:
+        with pytest.raises(ConfigError, match="HTTP_PROXY is not the URL of a proxy") as caught:
+            await client.achat("one")
     nowhere(caught.value)
 
 

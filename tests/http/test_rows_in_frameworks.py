@@ -13,12 +13,14 @@ from llama_index.core.llms import ChatMessage
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
-from openrouter_fallback import FallbackClient, FallbackError, StreamInterruptedError
+from openrouter_fallback import ConfigError, FallbackClient, FallbackError, StreamInterruptedError
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 
 from ..support.bodies import delta
 from ..support.rawserver import RawServer, Reply, sse
+from .test_keys_in_tracebacks import KEY as KEYS_KEY
+from .test_keys_in_tracebacks import nowhere
 
 KEY = "sk-or-v1-test"
 CHAIN = ["a/a", "b/b"]
@@ -164,3 +166,21 @@ async def test_after_an_outage_of_five_minutes_the_first_model_is_back(
         assert all(asked[0] == CHAIN[0] for asked in begins[2:]), begins
         assert client.health()[CHAIN[0]].state == "closed"
         await client.aclose()
+
+
+_OWN = {"default_chain": ["no id"], "endpoints": {"own": {"base_url": "http://127.0.0.1:9/v1", "api_key": KEYS_KEY}}}
+MISTAKES: dict[str, Callable[[], object]] = {
+    "LangChain, a chain": lambda: ChatOpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
+    "LangChain, an argument": lambda: ChatOpenRouterFallback(models=CHAIN, openai_api_key=KEYS_KEY),  # type: ignore[call-arg]
+    "LangChain, a configuration": lambda: ChatOpenRouterFallback(config=_OWN),
+    "LlamaIndex, a chain": lambda: OpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
+    "LlamaIndex, an argument": lambda: OpenRouterFallback(models=CHAIN, api_key=KEYS_KEY, nonsense=1),  # type: ignore[call-arg]
+    "LlamaIndex, a configuration": lambda: OpenRouterFallback(config=_OWN),
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+def test_a_mistake_beside_a_key_leads_to_no_key(mistake: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        MISTAKES[mistake]()
+    nowhere(caught.value)

@@ -69,6 +69,8 @@ SOURCES = (
     "src/openrouter_fallback/drill",
     "src/openrouter_fallback/emulator/faults",
     "src/openrouter_fallback/emulator/requests/strict.py",
+    "src/openrouter_fallback/serve",
+    "src/openrouter_fallback/suggest.py",
 )
 """Where texts for users are written; beside them the help of every command is read."""
 

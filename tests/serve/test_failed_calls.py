@@ -41,7 +41,7 @@ def test_a_revoked_key_is_one_warning_and_not_one_for_each_call(emulator: Emulat
     assert PROMPT not in log
 
 
-AUTH, DOWN = "upstream_authentication", "All models exhausted: 4 attempts on 2 models failed in "
+AUTH, DOWN = "upstream_authentication", "All models exhausted: "
 OWN = f"own:{SECOND}"
 LINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "key of the environment": (
@@ -80,13 +80,17 @@ LINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
         {},
         (
             f"(all_models_failed): {DOWN}",
-            f"Models: {FIRST} (overloaded 503), {SECOND} (overloaded 503). Next step: The providers are overloaded;",
+            f"Models: {FIRST} (overloaded 503), {SECOND} (overloaded 503). The last failure: Provider is overloaded.",
+            " Next step: The providers are overloaded;",
         ),
     ),
     "ids that do not exist": (
         "model_not_found",
         {},
-        ("(model_not_found): ", f"Models: {FIRST} (not_found 400), {SECOND} (not_found 400). Next step: Did you mean "),
+        (
+            f"(model_not_found): {DOWN}",
+            f"Models: {FIRST} (not_found 400), {SECOND} (not_found 400). The last failure: ",
+        ),
     ),
 }
 

@@ -17,7 +17,7 @@ from openrouter_fallback.decision import failover, learning, rounds, starting, t
 from openrouter_fallback.decision.candidates import CallState, CandidateState
 from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
-from openrouter_fallback.health import Availability, AvailabilityStatus, accounts, breaker, memory
+from openrouter_fallback.health import Availability, AvailabilityStatus, accounts, breaker, learnt, memory
 from openrouter_fallback.health.shared import fleet, redis
 from openrouter_fallback.http import pool, socket
 
@@ -225,6 +225,15 @@ MUTANTS: Mapping[str, Mutant] = {
             "I5",
             targeted.COMBINATION,
             (learning, "blamed", lambda message, needs: list(needs)),
+        ),
+        _mutant(
+            "5b a lack expires",
+            "I5",
+            targeted.LACKING,
+            (learnt, "SECONDS", {**learnt.SECONDS, learnt.Fact.LACKS: 3600.0}),
+        ),
+        _mutant(
+            "5b a success unlearns a lack", "I5", targeted.LACKED, (learnt.LearntFacts, "unlearn", lambda *_: None)
         ),
         _mutant(
             "5c a key that was just accepted is good",

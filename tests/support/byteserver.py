@@ -53,8 +53,9 @@ class ByteServer:
     keep: bool = True
     """Whether requests are recorded."""
     tls: ssl.SSLContext | None = None
-    _open: set[asyncio.StreamWriter] = field(default_factory=set)
-    _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet)
+    # No part of a repr: they change in the server's thread, while a test may print a traceback with its locals.
+    _open: set[asyncio.StreamWriter] = field(default_factory=set, repr=False)
+    _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet, repr=False)
 
     def __enter__(self) -> ByteServer:
         self._loop = asyncio.new_event_loop()

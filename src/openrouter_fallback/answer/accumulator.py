@@ -208,8 +208,9 @@ class Accumulator:
 
     @property
     def generation_id(self) -> str | None:
-        """The answer's id."""
-        return self.head.get("id")
+        """The answer's id; None if it is no text."""
+        said = self.head.get("id")
+        return said if isinstance(said, str) else None
 
     def add(self, chunk: Json) -> int:
         """Merge one decoded chunk. Raises AttributeError, KeyError, TypeError or ValueError if it is not a chunk."""

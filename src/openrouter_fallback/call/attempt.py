@@ -29,6 +29,8 @@ from .watchdog import Watchdog
 MAX_ERROR_BYTES = 1024 * 1024
 
 _TURNED_DOWN = Failure(FailureKind.BAD_ANSWER, "accept= turned the answer down", harmless=True)
+_FINISHES = ("stop", "tool_calls", "length", "content_filter")
+"""The finish reasons of OpenRouter. Another one may be any text."""
 _GRACE = (State.FINISHED, State.DONE)
 
 
@@ -451,7 +453,12 @@ class AttemptReader:
         """Take secrets out of the names of what has come: events and spans show them, and errors lead to them."""
         decoder = self._decoder
         if decoder is not None:
-            self._redactor.clean_values(decoder.assembler.head, decoder.body or {})
+            body = decoder.body or {}
+            self._redactor.clean_values(decoder.assembler.head, body)
+            choices = body.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, dict) and choice.get("finish_reason") not in _FINISHES:
+                    self._redactor.clean_values(choice, names=("finish_reason",))
 
     async def _end(self, ended: Ended) -> Ended:
         """End the attempt: remove keys and prompt from its failure. Other tasks run while a long prompt is searched."""
@@ -467,9 +474,10 @@ class AttemptReader:
         keyless = self._redactor.keyless
         provider = failure.provider and keyless(failure.provider)
         code = failure.code and keyless(failure.code)
+        parameter = failure.parameter and keyless(failure.parameter)
         for message in self._redactor.steps(failure.message):
             if message is None:
                 await asyncio.sleep(0)
             else:
-                self.failure = replace(failure, message=message, provider=provider, code=code)
+                self.failure = replace(failure, message=message, provider=provider, code=code, parameter=parameter)
         return replace(ended, failure=self.failure)

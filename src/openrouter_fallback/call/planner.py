@@ -45,6 +45,13 @@ class Planner:
     store: HealthStore | None
     hedging: Hedging | None
 
+    async def keys_within(self, limits: Limits) -> tuple[KeyRing, Limits]:
+        """The keys of an async call, and its deadlines from now on: a function that gives the key takes time, too."""
+        begun = self.runtime.clock()
+        ring = await self.keys.aring(limits.total)
+        passed = self.runtime.clock() - begun
+        return ring, limits if passed < 0.001 else replace(limits, total=max(0.0, limits.total - passed))
+
     async def answer(self, arguments: CallArguments, limits: Limits, host: CallbackHost, ring: KeyRing) -> Completion:
         """Run a call until its complete answer. Raises a `FallbackError`."""
         runner = await self.begin(arguments, limits, host, ring, deliver=False)

@@ -166,6 +166,7 @@ class CallRunner:
                     self._command = command
                     return self._rest_of(self.outcome.last_pieces()) if self._deliver else None
                 case Fail():
+                    alone = None  # the error leads to this frame, and an attempt to what its server sent
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
                     if command.why == "exhausted" and self.outcome.resort is not None:
                         self._command = Succeed()

@@ -135,7 +135,8 @@ class Frozen(BaseModel):
             found = explain(error, self._place, {})
         else:
             return
-        # Raised outside the except block: the pydantic error holds the input, which may be a key.
+        # Raised outside the except block and without the arguments: they may hold a key.
+        del args, data
         raise report(Source(type(self).__name__), found)
 
     # Tells pydantic to build nested models without this method, so that their errors keep their path.
@@ -240,7 +241,8 @@ def without_password(url: str) -> str:
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
     user = user.partition(":")[0]
-    return parts._replace(netloc=f"{user}@{host}" if user else host).geturl()
+    options = "&".join(one for one in parts.query.split("&") if "password" not in one.lower())
+    return parts._replace(netloc=f"{user}@{host}" if user else host, query=options).geturl()
 
 
 def _env_name(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import ConfigError
 from ..redaction import without_keys
+from ..sealed import bare
 from ..source import Source
 from .checks import unwrap
 from .fields import AUTO
@@ -23,14 +25,21 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> FallbackC
 
     Environment variables are not expanded. Raises `ConfigError`, which names file, line and key of every mistake.
     """
+    outer = sys.exception()
+    try:
+        return _load(_source(source))
+    except ConfigError as error:
+        del source
+        raise bare(error, outer)  # noqa: B904 - the same error
+
+
+def _source(source: str | os.PathLike[str] | Mapping[str, Any]) -> Source:
     if isinstance(source, Mapping):
-        read = Source("<mapping>", source)
-    elif isinstance(source, str | os.PathLike) and "\n" not in str(source):
-        read = _read(source)
-    else:
-        found = "a text of several lines" if isinstance(source, str) else type(source).__name__
-        raise ConfigError(f"load_config takes the path of a YAML file or a mapping; found {found}.")
-    return _load(read)
+        return Source("<mapping>", source)
+    if isinstance(source, str | os.PathLike) and "\n" not in str(source):
+        return _read(source)
+    found = "a text of several lines" if isinstance(source, str) else type(source).__name__
+    raise ConfigError(f"load_config takes the path of a YAML file or a mapping; found {found}.")
 
 
 def _read(path: str | os.PathLike[str]) -> Source:

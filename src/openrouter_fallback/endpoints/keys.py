@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 
 from ..config.models import OPENROUTER, FallbackConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, DeadlineExceededError
 from ..redaction import Secrets
 from ..sealed import sealed
 
@@ -71,14 +72,17 @@ class Keys:
             raise ConfigError("api_key is a coroutine function; synchronous calls need a plain one")
         return self._given_by(key)
 
-    async def aring(self) -> KeyRing:
-        """The keys for an async call. Raises `ConfigError` for an invalid key."""
+    async def aring(self, seconds: float | None = None) -> KeyRing:
+        """The keys for an async call. Raises `ConfigError` for an invalid key.
+
+        Raises `DeadlineExceededError` if the user's function has not returned within `seconds`.
+        """
         if self._found is not None:
             return self._found
         if not callable(self._given):
             return self._static()
         key = sealed(self._given())
-        return self._given_by(sealed(await key) if inspect.isawaitable(key) else key)
+        return self._given_by(sealed(await _within(seconds, key)) if inspect.isawaitable(key) else key)
 
     def _given_by(self, key: object) -> KeyRing:
         """The keys of a call with a key from the user's function. Only the account of that key is stored."""
@@ -143,6 +147,18 @@ class Keys:
         if endpoint.api_key is not None:
             return f"endpoints.{name}.api_key in the configuration"
         return f"the environment variable {endpoint.api_key_env}"
+
+
+async def _within(seconds: float | None, key: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            return await key
+    except TimeoutError:
+        if not deadline.expired():
+            raise  # raised by the user's function
+        raise DeadlineExceededError(
+            f"No API key within {seconds:.1f} s, the call's deadline: the function given as api_key= has not returned."
+        ) from None
 
 
 def _clean(key: object, source: str) -> SecretStr | None:

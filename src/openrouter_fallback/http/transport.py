@@ -28,8 +28,8 @@ from ..sealed import Headers
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
 from .pool import Connection, Connections
-from .protocol import Exchange
-from .proxies import pool, proxy_for, tls_context
+from .protocol import Exchange, TransportError
+from .proxies import pool, proxy_for, proxy_secrets, tls_context
 from .socket import Backend
 
 CONNECT_SECONDS = 5.0
@@ -75,6 +75,10 @@ class HttpTransport:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises ends here
             failed = translated(error, before_status=True, where=urlsplit(url).netloc)
+            through = pools.places.get(url)
+            if through is not None and through.proxy is not None:
+                detail = Redactor(proxy_secrets(through.proxy)).keyless(failed.detail)
+                failed = TransportError(failed.fault, detail)
         except BaseException as error:
             cut_tracebacks(error, outer)
             raise
@@ -91,7 +95,7 @@ class HttpTransport:
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
         proxy = proxy_for(parsed.scheme, parsed.netloc.decode("ascii"))
-        if parsed.scheme == "https" or (proxy is not None and proxy.startswith("https")):
+        if parsed.scheme == "https" or (proxy is not None and proxy.get_secret_value().startswith("https")):
             self._ssl = self._ssl or tls_context()
         url_there = httpcore2.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
@@ -101,7 +105,7 @@ class HttpTransport:
         if lines is None:
             made = pool(proxy, self._ssl, Backend(pools.transports))
             lines = pools.lines[origin] = Connections(made, url_there.origin)
-        place = _Place(url_there, parsed.netloc, lines)
+        place = _Place(url_there, parsed.netloc, lines, proxy)
         if len(pools.places) < _MOST_PLACES:
             pools.places[url] = place
         return place
@@ -118,7 +122,7 @@ class HttpTransport:
         return pools
 
 
-_Origin = tuple[str | None, bytes, bytes]
+_Origin = tuple[SecretStr | None, bytes, bytes]
 """Proxy, scheme, and host with port."""
 
 
@@ -129,6 +133,7 @@ class _Place:
     url: httpcore2.URL
     host: bytes
     lines: Connections
+    proxy: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)

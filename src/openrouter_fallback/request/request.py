@@ -40,6 +40,7 @@ from .handover import (
     asks_for_thinking,
     deliver,
     marks_beside,
+    name_callers,
     name_signers,
     needs_strict,
     rule_for,
@@ -182,6 +183,8 @@ class Request:
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             rule = rule_for(candidate.model, slug, candidate.host)
+            if thinking and rule.thinking_first and self.delivered is not None:
+                name_callers(self.history, self.delivered)
             prefills = candidate.continues is ContinuationMode.PREFILL
             target = Target(
                 rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form, prefills
@@ -226,7 +229,10 @@ class Request:
             return
         functions = self.handed(candidate, form).functions
         deliver(
-            body, set(self.history.ids), {written: given for given, written in functions.items()}, unsigned=unsigned
+            body,
+            set(self.history.ids),
+            {written: given for given, written in functions.items() if given},
+            unsigned=unsigned,
         )
 
     def body(

@@ -107,14 +107,22 @@ def _tried(error: FallbackError) -> dict[str, str]:
     return found | skipped
 
 
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _one_line(error: FallbackError) -> str:
     """What happened, the models and the next steps, without the error's table of attempts."""
     first, *rest = str(error).split("\n")
-    said = [first if first.endswith((".", "!", "?")) else f"{first}."]
+    said = [_sentence(first)]
     if tried := _tried(error):
         models = ", ".join(f"{model} ({what})" for model, what in [*tried.items()][:_MODELS])
         more = f" and {len(tried) - _MODELS} more" if len(tried) > _MODELS else ""
         said.append(f"Models: {models}{more}.")
+    last = next((one.message for one in reversed(error.attempts) if one.kind is not None and one.message), "")
+    if last and last not in first:
+        said.append(f"The last failure: {_sentence(last[:_SHOWN])}")
     said += [line for line in rest if line.startswith(_STEP)]
     if isinstance(error, AuthenticationError):
         said.append(_RESTART)

@@ -128,6 +128,7 @@ def test_the_connection_of_the_last_exchange_is_closed_at_the_end_of_the_process
     script = """
 import logging, sys
 from contextlib import suppress
+from pydantic import SecretStr
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.composition import parts_of
 logging.disable()
@@ -138,7 +139,7 @@ client.chat("Hello")
 with suppress(ConnectionError):
     client.health(refresh=True)
 store = parts_of(client).store
-store.url = url
+store.url = SecretStr(url)
 print(client.health(refresh=True)["openai/gpt-5.1"].successes, store._redis is not None)
 """
     with Emulator(api_key="sk-or-v1-emulator") as emulator:

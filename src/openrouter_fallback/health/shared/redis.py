@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -59,7 +60,8 @@ class RedisStore:
         account: Callable[[], SpendAccount] = lambda: NO_ACCOUNT,
     ) -> None:
         self.health: SharedHealth = health
-        self.url, self._prefix, self.address = _parsed(url)
+        whole, self._prefix, self.address = _parsed(url)
+        self.url = SecretStr(whole)
         self.clock = clock
         self._random = random
         self.spawn = spawn
@@ -156,7 +158,7 @@ class RedisStore:
 
     def _client(self) -> Redis:
         return Redis.from_url(
-            self.url,
+            self.url.get_secret_value(),
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=self.deadline,
             retry=Retry(NoBackoff(), 0),

@@ -66,7 +66,7 @@ class History:
         try:
             roles = list(map(_ROLE, messages))
             contents = [message["content"] for message in messages]
-            blank = any(map(str.isspace, contents))
+            blank = True in set(map(str.isspace, contents))
         except (KeyError, TypeError):
             return False
         speakers = frozenset(roles)
@@ -101,7 +101,7 @@ class History:
                             function = call["function"]
                             names.add(function["name"])
                             arguments = function["arguments"]
-                            if arguments[0] != "{" or arguments[-1] != "}":
+                            if call["type"] != "function" or arguments[0] != "{" or arguments[-1] != "}":
                                 odd = True
                             result = next(coming)
                             if result["tool_call_id"] != id or result["role"] != "tool":
@@ -231,13 +231,20 @@ class History:
 
     @cached_property
     def odd(self) -> bool:
-        """Whether the arguments of a call do not look like a JSON object, by their first and last characters."""
+        """Whether a call has no type, or arguments that do not look like a JSON object, by their first and last
+        characters."""
         try:
             calls = [call for position in self.callers for call in self.messages[position]["tool_calls"]]
             arguments = list(map(_ARGUMENTS, map(_FUNCTION, calls)))
-            return not {*map(_FIRST, arguments), *map(_LAST, arguments)} <= _BRACES
+            kinds = set(map(_TYPE, calls))
+            return not (kinds <= _FUNCTIONS and {*map(_FIRST, arguments), *map(_LAST, arguments)} <= _BRACES)
         except (KeyError, TypeError, IndexError):
             return True
+
+    @cached_property
+    def texts(self) -> bool:
+        """Whether each message without calls has a content that is not null or an empty list."""
+        return all(message.get("tool_calls") or message.get("content") not in (None, []) for message in self.messages)
 
     @property
     def last_caller(self) -> int | None:
@@ -257,7 +264,7 @@ class History:
             if role == "assistant":
                 for number, call in enumerate(calls_of(self.messages[position])):
                     if isinstance(call, Mapping):
-                        calls.append(Call(position, number, _text(call.get("id")), _name(call)))
+                        calls.append(Call(position, number, _text(call.get("id")), name_of(call)))
         return tuple(calls)
 
     @cached_property
@@ -296,6 +303,8 @@ _FUNCTION: Final = itemgetter("function")
 _ARGUMENTS: Final = itemgetter("arguments")
 _FIRST: Final = itemgetter(0)
 _LAST: Final = itemgetter(-1)
+_TYPE: Final = itemgetter("type")
+_FUNCTIONS: Final = frozenset({"function"})
 _BRACES: Final = frozenset({"{", "}"})
 _TEXT: Final = frozenset({"role", "content"})
 _SPEAKERS: Final = frozenset({"system", "developer", "user", "assistant"})
@@ -349,7 +358,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _name(call: object) -> str:
+def name_of(call: object) -> str:
+    """The name of the called function; empty if it has none."""
     function = call.get("function") if isinstance(call, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     return name if isinstance(name, str) else ""

@@ -73,7 +73,7 @@ def reasoning_stays(history: History, target: Target) -> bool:
         return False
     if keys.isdisjoint(REASONED):
         return True
-    if not target.signed or any(_other(target, writer) for writer in set(history.writers.values())):
+    if not target.signed or any(is_other(target, writer) for writer in set(history.writers.values())):
         return False
     refused = rule.reasoning is Reasoning.REFUSED
     if refused and (history.bare or "reasoning_content" in keys or (history.thoughts and not rule.formats)):
@@ -190,13 +190,13 @@ def _goes(detail: Any, target: Target, writer: str | None) -> bool:
     if bound and not target.signed:
         return False
     if maker is not None:
-        return maker is rule.family and (bound or not rule.thinking_first) and not _other(target, writer)
+        return maker is rule.family and (bound or not rule.thinking_first) and not is_other(target, writer)
     if bound:
-        return not _other(target, writer)
+        return not is_other(target, writer)
     return rule.reasoning is not Reasoning.REFUSED and not _stranger(target, writer)
 
 
-def _other(target: Target, writer: str | None) -> bool:
+def is_other(target: Target, writer: str | None) -> bool:
     """Whether the entry is known to be of another model."""
     if writer is None:
         return False
@@ -205,7 +205,7 @@ def _other(target: Target, writer: str | None) -> bool:
 
 def _stranger(target: Target, writer: str | None) -> bool:
     """Whether the entry is known to be of a model of another family."""
-    return writer is not None and _other(target, writer) and family_of(writer) is not target.rule.family
+    return writer is not None and is_other(target, writer) and family_of(writer) is not target.rule.family
 
 
 def is_bound(detail: object) -> bool:
