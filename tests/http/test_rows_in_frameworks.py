@@ -126,24 +126,6 @@ async def test_a_drip_does_not_use_up_the_time() -> None:
     assert await asyncio.gather(*map(ask, (core, langchain, llamaindex))) == ["whole"] * 3
 
 
-_OWN = {"default_chain": ["no id"], "endpoints": {"own": {"base_url": "http://127.0.0.1:9/v1", "api_key": KEYS_KEY}}}
-MISTAKES: dict[str, Callable[[], object]] = {
-    "LangChain, a chain": lambda: ChatOpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
-    "LangChain, an argument": lambda: ChatOpenRouterFallback(models=CHAIN, openai_api_key=KEYS_KEY),  # type: ignore[call-arg]
-    "LangChain, a configuration": lambda: ChatOpenRouterFallback(config=_OWN),
-    "LlamaIndex, a chain": lambda: OpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
-    "LlamaIndex, an argument": lambda: OpenRouterFallback(models=CHAIN, api_key=KEYS_KEY, nonsense=1),  # type: ignore[call-arg]
-    "LlamaIndex, a configuration": lambda: OpenRouterFallback(config=_OWN),
-}
-
-
-@pytest.mark.parametrize("mistake", list(MISTAKES))
-def test_a_mistake_beside_a_key_leads_to_no_key(mistake: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        MISTAKES[mistake]()
-    nowhere(caught.value)
-
-
 def core_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
     client = FallbackClient(CHAIN, base_url=url, api_key=KEY)
     return lambda: client.achat("one"), client
@@ -184,3 +166,21 @@ async def test_after_an_outage_of_five_minutes_the_first_model_is_back(
         assert all(asked[0] == CHAIN[0] for asked in begins[2:]), begins
         assert client.health()[CHAIN[0]].state == "closed"
         await client.aclose()
+
+
+_OWN = {"default_chain": ["no id"], "endpoints": {"own": {"base_url": "http://127.0.0.1:9/v1", "api_key": KEYS_KEY}}}
+MISTAKES: dict[str, Callable[[], object]] = {
+    "LangChain, a chain": lambda: ChatOpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
+    "LangChain, an argument": lambda: ChatOpenRouterFallback(models=CHAIN, openai_api_key=KEYS_KEY),  # type: ignore[call-arg]
+    "LangChain, a configuration": lambda: ChatOpenRouterFallback(config=_OWN),
+    "LlamaIndex, a chain": lambda: OpenRouterFallback(models=["no id"], api_key=KEYS_KEY),
+    "LlamaIndex, an argument": lambda: OpenRouterFallback(models=CHAIN, api_key=KEYS_KEY, nonsense=1),  # type: ignore[call-arg]
+    "LlamaIndex, a configuration": lambda: OpenRouterFallback(config=_OWN),
+}
+
+
+@pytest.mark.parametrize("mistake", list(MISTAKES))
+def test_a_mistake_beside_a_key_leads_to_no_key(mistake: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        MISTAKES[mistake]()
+    nowhere(caught.value)
