@@ -5,7 +5,11 @@ client, so its speed would change how many events the client reads at a time. Th
 (`chunks.split`) with one `write`. The name of the model chooses the answer: `bench/<tokens>` is sent at once;
 `bench/<tokens>-paced` is sent event by event with a pause, so that the client reads each event separately.
 
-    python benchmarks/server.py [--pause 0.0003]      prints the base URL; ends when stdin is closed
+Every answer begins after a wait, so that each client has to wait for it, as for a model. Without the wait the server
+has answered after some 80 µs. Then a client that still works after it has sent a request finds the answer there, and
+one that is ready earlier sleeps. After a sleep, the same work takes more CPU time. So less work would show as more.
+
+    python benchmarks/server.py [--wait 0.001] [--pause 0.0003]      prints the base URL; ends when stdin is closed
 """
 
 from __future__ import annotations
@@ -71,7 +75,8 @@ def _chunk(data: bytes) -> bytes:
 class Answering(asyncio.Protocol):
     """One connection. Requests arrive one after another; pipelining is not supported."""
 
-    def __init__(self, pause: float) -> None:
+    def __init__(self, wait: float, pause: float) -> None:
+        self._wait = wait
         self._pause = pause
         self._received = b""
         self._transport: asyncio.Transport | None = None
@@ -89,20 +94,24 @@ class Answering(asyncio.Protocol):
             return
         self._received = b""
         request = orjson.loads(rest)
+        parts = answer(request["model"], bool(request.get("stream")))
+        asyncio.get_running_loop().call_later(self._wait, self._answer, parts)
+
+    def _answer(self, parts: list[bytes]) -> None:
         assert self._transport is not None
-        for part in answer(request["model"], bool(request.get("stream"))):
+        for part in parts:
             self._transport.write(part)
             end = time.perf_counter() + self._pause
             while self._pause and time.perf_counter() < end:
                 pass
 
 
-async def serve(pause: float) -> None:
+async def serve(wait: float, pause: float) -> None:
     """Serve until stdin is closed."""
     loop = asyncio.get_running_loop()
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
-    server = await loop.create_server(lambda: Answering(pause), sock=bound, backlog=1024)
+    server = await loop.create_server(lambda: Answering(wait, pause), sock=bound, backlog=1024)
     print(f"http://127.0.0.1:{bound.getsockname()[1]}/api/v1", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     server.close()
@@ -110,5 +119,7 @@ async def serve(pause: float) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wait", type=float, default=0.001, help="seconds before an answer begins")
     parser.add_argument("--pause", type=float, default=0.0003, help="seconds between the events of a paced answer")
-    asyncio.run(serve(parser.parse_args().pause))
+    chosen = parser.parse_args()
+    asyncio.run(serve(chosen.wait, chosen.pause))

@@ -83,7 +83,7 @@ a file. All mistakes are reported together, each with file, line, key, what was 
   `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key has an older spelling.
 - Environment variables in the file are not expanded. Name the variable that holds a secret (`api_key_env`).
 - For completion in an editor:
-  `python -c "import json, openrouter_fallback as o; print(json.dumps(o.config_schema()))" > schema.json`,
+  `openrouter-fallback schema > schema.json` (in Python `openrouter_fallback.config_schema()`),
   and as the first line of the YAML file `# yaml-language-server: $schema=schema.json`.
 """
 

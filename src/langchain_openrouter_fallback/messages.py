@@ -27,6 +27,7 @@ _AUDIO_FORMATS = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav
 _SAYING = frozenset({"", "text", "text-plain", "input_text", "output_text", "refusal"})
 _DRAWN = frozenset({"image", "image_generation_call", "image_url"})
 _THOUGHTS = frozenset({"reasoning", "thinking", "redacted_thinking"})
+_NESTED = frozenset({"reasoning_content", "thinking"})
 _CALLS = frozenset({"function_call", "tool_call", "tool_use"})
 _IN_CALLS = frozenset({"invalid_tool_call", "tool_call_chunk", "input_json_delta"})
 """Blocks whose content is also among the message's own tool calls."""
@@ -105,11 +106,28 @@ def _unwrapped(message: BaseMessage) -> str | list[Any]:
 
 
 def _value(block: str | dict[Any, Any]) -> Any:
-    if isinstance(block, str) or block.get("type") != "non_standard":
+    if isinstance(block, str):
         return block
+    kind = block.get("type")
+    if kind != "non_standard":
+        return _flat(block) if kind in _NESTED else block
     if not isinstance(block.get("value"), Mapping):
         raise _Unsendable("a non_standard block needs its value: {'type': 'non_standard', 'value': {...}}")
     return block["value"]
+
+
+def _flat(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A thinking block of Bedrock (text and signature inside) or of Mistral (a list of texts) in Anthropic's form."""
+    inner, told = block.get("reasoning_content"), block.get("thinking")
+    if isinstance(inner, Mapping):
+        signature = {"signature": inner["signature"]} if inner.get("signature") else {}
+        return {"type": "thinking", "thinking": inner.get("text") or "", **signature}
+    if isinstance(told, list):
+        return {
+            **block,
+            "thinking": "\n".join(part["text"] for part in told if isinstance(part, Mapping) and part.get("text")),
+        }
+    return block
 
 
 def _assistant(message: BaseMessage) -> Json:

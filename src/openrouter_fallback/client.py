@@ -275,7 +275,7 @@ class FallbackClient:
         try:
             return await key_info(self._parts.transport, self._parts.destinations.key(ring))
         except AuthenticationError as error:
-            error.add_note(f"{KEYS_PAGE} {ring.hint}")
+            error.add_note(f"{KEYS_PAGE} {ring.hint(OPENROUTER)}")
             raise
 
     def route(
@@ -319,7 +319,7 @@ class FallbackClient:
         """
         store = self._parts.store
         if store is not None and refresh and not SyncBridge(self._events).run(store.exchange):
-            raise ConnectionError("the health store does not answer; the log says why")
+            raise ConnectionError(f"the health store does not answer: Redis at {store.address}; the log says why")
         now = self._parts.runtime.clock()
         router, health, accounts = self._parts.router, self._parts.runtime.health, self._parts.keys.accounts()
         return {key: health.snapshot(router.candidate(key, accounts).target, now) for key in self.config.ids()}

@@ -67,7 +67,7 @@ _RETRIES = (
 )
 _TIMEOUT = "timeout= is the seconds to the first token, total_timeout= those of the whole call"
 _STREAM = "use client.stream(...) or client.astream(...)"
-_ASK = "ask with client.chat(messages, ...)"
+_ASK = "call client.chat(messages, ...)"
 _FOR_ALL_CALLS = "{0}= is an argument of a call, client.chat(..., {0}=...); for all of them settings={{{1!r}: ...}}"
 
 # Name in another library -> what to write here.
@@ -220,7 +220,7 @@ _TO_LLAMAINDEX = {
     "num_output": "max_tokens=",
     "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
     "reasoning": "additional_kwargs={'reasoning': ...}",
-    "is_chat_model": "left out: every model is asked as a chat model",
+    "is_chat_model": "left out: every model is called as a chat model",
 }
 _IN_SETTINGS = {
     "timeout": "first_token_timeout_seconds, the seconds to the first token, or total_timeout_seconds, those of a call",
@@ -249,9 +249,9 @@ _OF_A_PIECE = {
 }
 _OF_A_CLIENT = {
     **dict.fromkeys(("completion", "completions", "complete", "create", "generate", "responses", "messages"), _ASK),
-    **dict.fromkeys(("acompletion", "acomplete", "acreate", "agenerate"), "ask with client.achat(messages, ...)"),
+    **dict.fromkeys(("acompletion", "acomplete", "acreate", "agenerate"), "call client.achat(messages, ...)"),
     "invoke": f"{_ASK}; LangChain's model is ChatOpenRouterFallback",
-    "ainvoke": "ask with client.achat(messages, ...); LangChain's model is ChatOpenRouterFallback",
+    "ainvoke": "call client.achat(messages, ...); LangChain's model is ChatOpenRouterFallback",
     "models": "the chain is client.chain(), the endpoint's list client.catalog.models()",
 }
 _CALLED = "client.chat is the call itself: client.chat(messages, ...), and client.stream(messages, ...) to stream"

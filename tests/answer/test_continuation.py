@@ -98,9 +98,13 @@ def test_what_was_done_and_dropped_is_told(text: str, behaviour: str, how: str) 
     ("said", "why"),
     [
         ("A circuit breaker opens after three errors in a row.", "other words"),
-        ("Well, a breaker: A circuit breaker opens after three failures in", None),
+        ("Well, a breaker: A circuit breaker opens after three failures in", "may start over"),
+        ("well, a breaker: A circuit breaker opens after three failures in", None),
         ("opens after three failu", "part of the answer"),
         ("A circuit breaker opens after ", "other words"),
+        ("**A circuit** breaker opens after three failures in a row", "other words"),
+        ('"a circuit breaker opens after three failures', "other words"),
+        ("# Answer\n\nA circuit breaker opens after three failures in a row", "may start over"),
     ],
 )
 def test_what_is_neither_is_not_guessed(said: str, why: str | None) -> None:
@@ -163,6 +167,28 @@ OPENERS = (
     "It seems your message was cut off. Could you tell me what you would like to know?",
     "As an AI, I go on with the next model.",
     "**Continuing** with the next model",
+    "My apologies for the confusion.",
+    "Oh, sorry, I was interrupted. Let me know how I can help.",
+    "Oops, it looks like I got cut off.",
+    "Hello! How can I help you today?",
+    "Unfortunately, I cannot continue this text.",
+    "I'd be happy to help! What do you need?",
+    "I am unable to comply.",
+    "The previous response was cut off. What would you like me to do?",
+    "Your message seems to have been cut off.",
+    "You didn't finish your message.",
+    "Yes, of course. What would you like?",
+    "Here is the full answer: it closes",
+    "As I was saying, it closes.",
+    "(continued) it closes.",
+    "...continuing: it closes",
+    "Lo siento, pero no puedo continuar.",
+    "Je suis désolé pour l'interruption.",
+    "Natürlich! Hier ist der Rest:",
+    "申し訳ありませんが、続けられません。",
+    "很抱歉，我无法继续。",
+    "当然，以下是其余部分：",
+    "Извините за прерывание.",
 )
 
 
@@ -186,7 +212,17 @@ def test_a_start_from_the_beginning_behind_an_opener(opener: str, sizes: tuple[i
 
 
 @pytest.mark.parametrize(
-    "said", ["This one is called.", "It is closed then.", "sure of that.", "I think so.", "Greater"]
+    "said",
+    [
+        "This one is called.",
+        "It is closed then.",
+        "sure of that.",
+        "I think so.",
+        "Greater",
+        "Clarity is",
+        "当然也可以",
+        "...and so on",
+    ],
 )
 def test_what_only_begins_like_an_opener_goes_on(said: str) -> None:
     for sizes in CHUNKINGS.values():

@@ -59,6 +59,7 @@ STATES: Mapping[str, tuple[list[object], list[State]]] = {
         [S.IN_CALL, S.FINISHED, S.FINISHED],
     ),
     "done without a finish": ([delta(content="a"), DONE], [S.ANSWERING, S.DONE]),
+    "done among blanks, without a finish": ([delta(content="a"), " [DONE] "], [S.ANSWERING, S.DONE]),
     "a second choice": (
         [delta(content="a"), delta(finish="stop"), delta(1, content="b"), delta(1, finish="stop")],
         [S.ANSWERING, S.FINISHED, S.ANSWERING, S.FINISHED],

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 FIRST, SECOND = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
 TOOL: Json = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 NAMED: Json = {"type": "function", "function": {"name": "look_up"}}
+ALLOWED: Json = {"mode": "required", "tools": [NAMED]}
 SCHEMA: Json = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -39,6 +40,11 @@ FORM: Json = {"type": "json_schema", "json_schema": {"name": "person", "schema":
     [
         ({"tools": [TOOL], "tool_choice": "required"}, True),
         ({"tools": [TOOL], "tool_choice": NAMED}, True),
+        ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": ALLOWED}}, True),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {**ALLOWED, "mode": "auto"}}},
+            False,
+        ),
         ({"tools": [TOOL], "tool_choice": "auto"}, False),
         ({"tools": [TOOL], "tool_choice": "none"}, False),
         ({"tools": [TOOL]}, False),

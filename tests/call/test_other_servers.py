@@ -304,13 +304,25 @@ def test_one_limit_goes_out_by_the_name_that_is_known_there(host: str, own: Json
     assert body_for(host, own, **given) == sent
 
 
-def test_a_refused_key_of_another_server_is_looked_for_there(server: RawServer) -> None:
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({}, "its api_key_env or api_key in the configuration"),
+        ({"api_key_env": "DIRECT_KEY"}, "the environment variable DIRECT_KEY"),
+        ({"api_key_env": "DIRECT_KEY", "api_key": "hidden"}, "endpoints.direct.api_key in the configuration"),
+    ],
+)
+def test_a_refused_key_of_another_server_is_looked_for_there(
+    server: RawServer, monkeypatch: pytest.MonkeyPatch, given: Json, source: str
+) -> None:
+    monkeypatch.setenv("DIRECT_KEY", "hidden")
     server.answer(body({"error": {"message": "Incorrect API key provided", "code": 401}}, status=401))
-    config = FallbackConfig(default_chain=["direct:m"], endpoints={"direct": EndpointConfig(server.base_url)})
+    config = FallbackConfig(default_chain=["direct:m"], endpoints={"direct": EndpointConfig(server.base_url, **given)})
     with FallbackClient(config=config, api_key="sk-or-v1-test") as client:
         told = str(ask(client, "chat").raised)
-    assert "Next step: Check the key of the endpoint direct: its api_key_env or api_key" in told
+    assert f"Next step: Check the key of the endpoint direct: {source}." in told
     assert "sk-or" not in told
+    assert "hidden" not in told
 
 
 @BOTH

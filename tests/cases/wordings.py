@@ -584,6 +584,36 @@ MISSING: tuple[str, ...] = (
     "could not find model x",
     "The requested model is no longer available",
 )
+ABOUT_IT: tuple[tuple[str, str], ...] = (
+    ("openai/gpt-5.1", "No endpoints found for openai/gpt-5.1."),
+    ("openai/gpt-5.1", "The model `gpt-5.1` does not exist"),
+    ("openai/gpt-5.1", "Model not found: openai/gpt-5.1. See https://openrouter.ai/models"),
+    ("openai/gpt-5.1", "No such model"),
+    ("openai/gpt-5.1", "The model gpt-5.1 has been deprecated, use gpt-5.2 instead"),
+    ("openai/o1", "The model `o1` does not exist"),
+    ("acme/nope-1:free", "No endpoints found for acme/nope-1:free."),
+    ("llama3:8b", 'model "llama3:8b" not found, try pulling it first'),
+    ("anthropic/claude-3", "model: claude-3-20240229"),
+    ("gemini-foo", "models/gemini-foo is not found for API version v1beta"),
+    ("accounts/fireworks/models/x-1", "Model not found, inaccessible, and/or not deployed"),
+    ("Meta-Llama-3.1", "The model `meta-llama-3.1` does not exist."),
+)
+ABOUT_ANOTHER: tuple[tuple[str, str], ...] = (
+    ("openai/gpt-5.1", "Model openai/gpt-4o-mini not found"),
+    ("openai/gpt-5.1", "No endpoints found for openai/gpt-5.1-mini"),
+    ("openai/gpt-5.1", "The model `gpt-5` does not exist"),
+    ("openai/gpt-5.1", "The speech model 'whisper-1' does not exist"),
+    ("openai/gpt-5.1", "The embedding model text-embedding-3 was not found"),
+    ("openai/o1", "The model `o3` does not exist"),
+    ("llama3:8b", 'model "llama3:70b" not found, try pulling it first'),
+    ("acme/nope-1", "No endpoints found for acme/nope-1:free."),
+    ("openai/gpt-5.1", "Voice x not found for openai/gpt-5.1"),
+    ("openai/gpt-5.1", "adapter foo does not exist for the model `openai/gpt-5.1`"),
+    ("openai/gpt-5.1", "picture at https://example.com/gpt-5.1.png not found"),
+    ("openai/gpt-5.1", "Model parameter 'foo' not found"),
+    ("openai/gpt-5.1", "Route POST:/api/v1/model not found"),
+)
+"""The id of the called model, and what does not exist: the model itself, or something else."""
 ITEMS: tuple[str, ...] = (
     "Item with id 'msg_1' not found.",
     "File not found: file-123",

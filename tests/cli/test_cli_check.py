@@ -348,11 +348,14 @@ def test_mistakes_of_a_file_are_in_the_json(emulator: Emulator) -> None:
 
 def test_the_redis_server_is_tried(emulator: Emulator) -> None:
     pytest.importorskip("redis")
-    text = f"{GOOD}  settings: {{health_store: 'redis://127.0.0.1:{free_port()}'}}\n"
+    port = free_port()
+    text = f"{GOOD}  settings: {{health_store: 'redis://:hunter2@127.0.0.1:{port}'}}\n"
     status, report = checked(text, "--no-ask")
     assert (status, found(report)) == (1, [("problem", "health store")])
     finding = report["findings"][0]
     assert (finding["line"], finding["key"]) == (5, "fallback.settings.health_store")
+    assert f"the health store does not answer: Redis at 127.0.0.1:{port};" in finding["text"]
+    assert "hunter2" not in str(report)
     assert checked(text, "--offline", "--strict", env={"OPENROUTER_API_KEY": ""})[0] == 0
 
 

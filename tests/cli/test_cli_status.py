@@ -78,6 +78,8 @@ def test_nothing_known_is_not_all_well(fleet: tuple[Path, str], server: RedisSer
     assert "Nothing is known under the prefix 'staging': no process has reported a call of these models" in told
     well = run("--model", SECOND, "--config", str(fleet[0]), "--base-url", fleet[1])
     assert "All circuits are closed, and no model is skipped." in well.stderr
+    for shown in (told, " ".join(well.stderr.split())):
+        assert shown.endswith("cannot be reached are not shown here: if calls fail, `check` finds the cause.")
     assert "closed, and" not in run("--config", str(fleet[0]), "--base-url", fleet[1]).stderr
     for url, known in ((f"{server.url}?prefix=staging", False), (server.url, True)):
         found = json.loads(run("--model", SECOND, "--redis", url, "--base-url", fleet[1], "--json").stdout)

@@ -13,7 +13,7 @@ from openrouter_fallback.failures.overflows import OVERFLOWS
 from openrouter_fallback.failures.wordings import HISTORIES, LIMITS, POLICIES, SHORT_FIELDS
 
 from ..cases.failures import NOW
-from ..cases.wordings import IN_OTHER_WORDS, ITEMS, MISSING, OTHERS, WRONG, of_a_provider
+from ..cases.wordings import ABOUT_ANOTHER, ABOUT_IT, IN_OTHER_WORDS, ITEMS, MISSING, OTHERS, WRONG, of_a_provider
 from ..cases.wordings import LIMITS as OF_A_MODEL
 from ..cases.wordings import OVERFLOWS as TOO_LONG
 from ..cases.wordings import POLICIES as UNWANTED
@@ -76,6 +76,12 @@ def test_a_limit_of_one_model(says: str) -> None:
 def test_a_model_that_does_not_exist(says: str, status: int) -> None:
     failure = read(status, {"error": {"message": says}})
     assert (failure.kind, failure.harmless) == (K.NOT_FOUND, False)
+
+
+@pytest.mark.parametrize(("model", "says"), [*ABOUT_IT, *ABOUT_ANOTHER])
+def test_which_model_does_not_exist(model: str, says: str) -> None:
+    failure = from_response(404, {}, orjson.dumps({"error": {"message": says}}), now=NOW, model=model)
+    assert (failure.kind, failure.harmless) == (K.NOT_FOUND, (model, says) in ABOUT_ANOTHER)
 
 
 @pytest.mark.parametrize("status", [400, 404])

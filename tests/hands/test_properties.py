@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,9 +30,22 @@ from llama_index.core.base.llms.types import ChatMessage as LlamaMessage
 
 from langchain_openrouter_fallback import messages as langchain
 from llamaindex_openrouter_fallback import messages as llamaindex
-from openrouter_fallback.request.handover import History, Target, translate
+from openrouter_fallback.emulator.models import registry
+from openrouter_fallback.emulator.requests import strict, validation
+from openrouter_fallback.emulator.requests.history import History as Seen
+from openrouter_fallback.emulator.requests.refusal import Refused
+from openrouter_fallback.request.handover import (
+    Form,
+    History,
+    Target,
+    rule_for,
+    tool_names,
+    translate,
+    translated_params,
+)
 
 from ..request.handover.histories import TARGETS, encrypted, signed
+from .matrix import TOOL
 
 Json = dict[str, Any]
 
@@ -185,3 +199,146 @@ def test_any_history_of_llamaindexs_messages(messages: list[LlamaMessage], targe
     before = copy.deepcopy(messages)
     _holds(llamaindex.wire_messages(messages), target)
     assert _same(messages, before)
+
+
+# Any history of a stranger, and what the strict emulator says of it
+
+_STRANGER = "z-ai/glm-4.6"
+_READERS = registry.Models()
+
+
+def _block(kind: str, **more: Any) -> Json:
+    return {"type": kind, **more}
+
+
+_SEEN = st.lists(
+    st.sampled_from(
+        [
+            _block("text", text="one"),
+            _block("text", text="", cache_control={"type": "ephemeral"}),
+            _block("text", text="two", cache_control={"type": "ephemeral"}),
+            {"text": "untyped"},
+            "bare",
+            _block("input_text", text="three"),
+            _block("input_image", image_url="https://example.com/a.png"),
+        ]
+    ),
+    max_size=3,
+)
+_SAID = st.lists(
+    st.sampled_from(
+        [
+            _block("text", text="one"),
+            _block("text", text=""),
+            _block("thinking", thinking="Hm", signature="c2ln"),
+            _block("tool_use", id="toolu_1", name="get_weather", input={"city": "Rome"}),
+            _block("refusal", refusal="No."),
+        ]
+    ),
+    max_size=3,
+)
+_WORDS = st.sampled_from([None, "", " ", "Hi", "What is it?", "a\nb"])
+_ANY_ID = st.one_of(_IDS, st.sampled_from([None, "rs_1", "\u00e9"]))
+_ANY_CALLS = st.lists(
+    st.builds(
+        lambda id, name, arguments, kind: {**kind, "id": id, "function": {"name": name, "arguments": arguments}},
+        _ANY_ID,
+        st.sampled_from(["get_weather", "mcp.server/tool", "x" * 70, "1st", "", None]),
+        st.sampled_from(["{}", '{"city": "Bern"}', "", "null", "[1]", '{"city": "Be', None, {"city": "Bern"}]),
+        st.sampled_from([{"type": "function"}, {}]),
+    ),
+    max_size=3,
+)
+_PLAIN_DETAILS = st.lists(
+    st.sampled_from([encrypted("meta-responses-v1"), _block("reasoning.text", text="So", format=None)]), max_size=2
+)
+_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["", "Research Agent", "x" * 70]),
+        "cache_control": st.just({"type": "ephemeral"}),
+    },
+)
+
+
+def _with(message: Json, more: Json, extra: Json) -> Json:
+    return {**message, **more, **{key: value for key, value in extra.items() if value}}
+
+
+HISTORIES: st.SearchStrategy[list[Json]] = st.lists(
+    st.one_of(
+        st.builds(
+            lambda content, more: {"role": "user", "content": content, **more}, st.one_of(_WORDS, _SEEN), _FIELDS
+        ),
+        st.builds(
+            lambda role, content, more: {"role": role, "content": content, **more},
+            st.sampled_from(["system", "developer"]),
+            _WORDS,
+            _FIELDS,
+        ),
+        st.builds(
+            lambda content, more, calls, details, text: _with(
+                {"role": "assistant", "content": content, "model": _STRANGER},
+                more,
+                {"tool_calls": calls, "reasoning_details": details, "reasoning": text},
+            ),
+            st.one_of(_WORDS, _SAID),
+            _FIELDS,
+            _ANY_CALLS,
+            _PLAIN_DETAILS,
+            st.sampled_from(["", "Hm."]),
+        ),
+        st.builds(
+            lambda content, id, more: {"role": "tool", "content": content, "tool_call_id": id, **more},
+            st.one_of(_WORDS, _SEEN),
+            _ANY_ID,
+            _FIELDS,
+        ),
+        st.builds(lambda content: {"role": "function", "name": "get_weather", "content": content}, _WORDS),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+def _complaint(body: Json) -> str:
+    """What the servers of the body's model say of it; empty if they accept it."""
+    model = _READERS.find(body["model"])
+    assert model is not None
+    try:
+        request = validation.checked(body)
+        validation.conversable(request, model.hosts[0].name)
+    except Refused as error:
+        return str(error.error)
+    for host in model.hosts:
+        seen = Seen(request, model, host, "sk-or-x")
+        refused = strict.refusal(seen)
+        if isinstance(refused, Refused):
+            return str(refused.error)
+        if strict.goes_silent(seen):
+            return "silence"
+    return ""
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    HISTORIES,
+    st.sampled_from(registry.MODELS),
+    st.sampled_from([Form.NORMAL, Form.NORMAL, Form.UNSIGNED, Form.STRICT]),
+    st.booleans(),
+)
+def test_each_family_accepts_any_history_of_a_stranger(
+    messages: list[Json], model: str, form: Form, thinking: bool
+) -> None:
+    """The strict emulator's rules know nothing of the table, and the table nothing of them."""
+    params: Json = {"tools": [TOOL], **({"reasoning": {"effort": "high"}} if thinking else {})}
+    target = Target(rule_for(model), model, form=form, thinking=thinking or None)
+    handed = translate(History(messages), target, tool_names(params))
+    if handed.without_reasoning:
+        params.pop("reasoning", None)
+    body = {"model": model, "messages": list(handed.messages), **translated_params(params, handed.functions)}
+    said = _complaint(json.loads(json.dumps(body)))
+    open_end = bool(handed.messages[-1].get("tool_calls"))  # calls that only the caller can answer
+    empty = target.rule.empties and any(one["role"] == "user" and not one["content"] for one in handed.messages)
+    later = form is Form.STRICT and "reasoning_content" in said  # the next form has it
+    assert not said or open_end or empty or later

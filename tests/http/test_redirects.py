@@ -57,3 +57,13 @@ def test_any_location(location: str) -> None:
         pytest.raises(FallbackError, match="redirected to"),
     ):
         client.chat("one")
+
+
+def test_an_encoded_key_in_the_location_is_masked() -> None:
+    hidden = "".join(f"%{ord(letter):02x}" for letter in KEY)
+    with (
+        ByteServer(lambda _: [plain(b"", status="302 Found", headers=f"location: /{hidden}/v1\r\n")]) as server,
+        FallbackClient(["a/a"], base_url=server.base_url, api_key=KEY) as client,
+        pytest.raises(FallbackError, match=r"redirected to /\*+/v1"),
+    ):
+        client.chat("one")

@@ -341,6 +341,12 @@ def test_what_a_conversation_goes_on_without_is_told_once(
     assert body(emulator)["messages"][1] == SAID
 
 
+def test_the_thoughts_of_a_chat_mistral_are_plain_reasoning() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}, {"type": "text", "text": "Yes."}]}
+    (wire,) = wire_messages([AIMessage([thought, {"type": "text", "text": "Hi"}])])
+    assert (wire["reasoning"], wire["content"]) == ("Hm.\nYes.", [{"type": "text", "text": "Hi"}])
+
+
 SIGNED = {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}
 WRITER = {"model_name": "claude-sonnet-4-5-20250929", "model_provider": "anthropic"}
 THOUGHTS: list[tuple[list[Any], list[dict[str, Any]]]] = [
@@ -350,10 +356,14 @@ THOUGHTS: list[tuple[list[Any], list[dict[str, Any]]]] = [
         [{"type": "redacted_thinking", "data": "eA=="}],
         [{"type": "reasoning.encrypted", "data": "eA==", "format": "anthropic-claude-v1"}],
     ),
+    (
+        [{"type": "reasoning_content", "reasoning_content": {"text": "Hm.", "signature": "c2ln"}}],
+        [SIGNED],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("thoughts", "details"), THOUGHTS, ids=["Anthropic's", "standard", "redacted"])
+@pytest.mark.parametrize(("thoughts", "details"), THOUGHTS, ids=["Anthropic's", "standard", "redacted", "Bedrock's"])
 def test_the_thoughts_of_a_chat_anthropic_go_on_with_their_model_alone(
     make: Make, thoughts: list[Any], details: list[dict[str, Any]]
 ) -> None:

@@ -13,9 +13,14 @@ import openrouter_fallback
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import FailureKind, FallbackClient
+from openrouter_fallback.config.sections import Settings
+from openrouter_fallback.decision import beside, deadlines, failover, learning, rounds, starting, timeouts
 from openrouter_fallback.drill import VERDICTS, Expect, Workload
 from openrouter_fallback.emulator import FAULTS, MODELS
 from openrouter_fallback.failures.policy import SMART, Action
+from openrouter_fallback.health import accounts, breaker, budget, first_tokens, memory
+from openrouter_fallback.health.shared.breaker import LEASE_SECONDS
+from openrouter_fallback.http import socket
 
 from ..cli.test_cli_terminal import COMMANDS
 from ..support.pages import ROOT
@@ -46,6 +51,44 @@ def test_failures_lead_to_what_the_page_says() -> None:
         if kind is not FailureKind.CANCELLED and not what.startswith(starts[SMART[kind].action])
     ]
     assert wrong == []
+
+
+def test_the_defaults_that_do_no_harm_are_the_codes() -> None:
+    """Each row of the table of defaults, with its figures taken from the code."""
+    settings = {name: field.default for name, field in Settings.model_fields.items()}
+    told = dict(re.findall(r"^\| ([a-z][^|]+) \| ([^|]+) \|$", page("docs/do-no-harm.md"), flags=re.MULTILINE))
+    spread = 1 - breaker._JITTER
+    wanted = {
+        "attempts": f"{settings['max_retries_per_model']} per model and call; {failover.ATTEMPTS_OF_ONE} where",
+        "pause before a retry": f"half to all of {learning.BACKOFF_SECONDS:g}, {2 * learning.BACKOFF_SECONDS:g}, "
+        f"{learning.LONGEST_BACKOFF_SECONDS:g} s; {rounds.RECONNECT_SECONDS:g} s after",
+        "retry budget": f"{settings['retry_budget']} extra requests per request within {budget.BUDGET_SECONDS:g} s, "
+        f"{budget.BUDGET_FLOOR} at least; {memory.EARNED_PER_SUCCESS} more for each success of the model, "
+        f"{memory.MOST_EARNED} at most. Without room a call waits, {rounds.BUDGET_WAIT_SECONDS:g} s in all",
+        "circuit": f"after {settings['min_samples']} failures in a row, or below a success rate of "
+        f"{settings['skip_threshold']} in {settings['health_window_minutes']:g} minutes; "
+        f"{breaker.OPEN_SECONDS * spread:g} to {breaker.OPEN_SECONDS:g} s, then {breaker.PROBE_SECONDS * spread:g} to "
+        f"{breaker.PROBE_SECONDS:g} s",
+        "slow start": f"{breaker.SLOW_START_SECONDS:g} s: two calls",
+        "first token": f"overdue after {timeouts.FIRST_TOKEN_SECONDS:g} s ({timeouts.SLOW_FIRST_TOKEN_SECONDS:g} s"
+        f".*all of the call's time, {settings['total_timeout_seconds']:g} s.*half of the time, "
+        f"{timeouts.SLOW_FIRST_TOKEN_SECONDS:g} s at least",
+        "the learnt time": f"{first_tokens.LEARNT_TIMES_P99:g} times the 99th percentile of "
+        f"{first_tokens.LEARNT_SAMPLES} or more .*, {first_tokens.SHORTEST_LEARNT_SECONDS:g} s at least",
+        "a probe": f"{starting.PROBE_ALONE_SECONDS:g} s.* {timeouts.PROOF_SECONDS:g} s",
+        "stall": f"{timeouts.STALL_SECONDS:g} s between two tokens ({timeouts.SLOW_STALL_SECONDS:g} s where",
+        "a drip": f"less than {deadlines.DRIP_RATE:g} characters a second for {deadlines.DRIP_SECONDS:g} s or more",
+        "attempts at the same time": f"{beside.MOST_BESIDE} at most",
+        "a kept connection that acknowledges nothing": f"after {socket.UNACKNOWLEDGED_SECONDS:g} s on Linux",
+        "a limit without Retry-After": f"1, 2, 4, 8, {accounts.LONGEST_GUESS_SECONDS:g} s",
+        "a lease": f"{LEASE_SECONDS:g} s",
+    }
+    for row, figures in wanted.items():
+        pattern = re.escape(figures).replace(r"\.\*", ".*").replace(r"\ ", " ")
+        assert re.search(pattern, told[row]), f"{row}: {figures!r} is not in {told[row]!r}"
+    assert any(f"Retry-After of more than {learning.LONGEST_COOLDOWN_SECONDS:g} s" in row for row in told)
+    assert breaker.SLOW_START_ATTEMPTS == 2
+    assert {settings[name] for name in ("first_token_timeout_seconds", "stall_timeout_seconds")} == {None}
 
 
 def test_the_rooms_that_contributing_names_are_there() -> None:

@@ -69,6 +69,8 @@ SOURCES = (
     "src/openrouter_fallback/drill",
     "src/openrouter_fallback/emulator/faults",
     "src/openrouter_fallback/emulator/requests/strict.py",
+    "src/openrouter_fallback/serve",
+    "src/openrouter_fallback/suggest.py",
 )
 """Where texts for users are written; beside them the help of every command is read."""
 
@@ -111,6 +113,9 @@ def test_a_notebook_is_plain_english(notebook: Path) -> None:
     text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     assert len(text) > 2000
     assert found(OTHERS_WORDS.sub("`x`", text)) == []
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert found("\n".join([*code, *("".join(output.get("text", ())) for output in outputs)])) == []
 
 
 def test_no_page_names_a_class_that_was_renamed() -> None:

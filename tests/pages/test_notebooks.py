@@ -124,7 +124,7 @@ CASES = [
         {
             "where": ("No OPENROUTER_API_KEY: a rehearsal",),
             "model": ("The key is good. Left on it, in USD: no limit", f"stage:demo/beta\n  {CHEAP}\n"),
-            "first": ("Because whoever asks everything twice", f"served by {CHEAP}"),
+            "first": ("Because a client that sends everything twice", f"served by {CHEAP}"),
             "stream": SEAM,
             "agent": (
                 "With 12 degrees and light rain, take a warm sweater, a raincoat and shoes that like puddles.\n",
@@ -145,7 +145,7 @@ CASES = [
         {
             "where": ("No OPENROUTER_API_KEY: a rehearsal",),
             "llm": ("The key is good. Left on it, in USD: no limit", f"stage:demo/beta\n  {CHEAP}\n"),
-            "first": ("Because whoever asks everything twice", f"{CHEAP} served, for 0.0000"),
+            "first": ("Because a client that sends everything twice", f"{CHEAP} served, for 0.0000"),
             "stream": SEAM,
             "rag": (
                 "Within 30 days, if you have ridden it for less than 50 kilometres by then.\n",
@@ -153,7 +153,7 @@ CASES = [
             ),
             "agent": (
                 "Leave it with us in the morning: wheels take until the next day, brakes and lights only minutes.\n",
-                "The tool was asked ['How long do repairs of wheels take?']",
+                "The tool was called with ['How long do repairs of wheels take?']",
             ),
             "structured": ("stage:demo/beta failed", f"{CHEAP} answered"),
             "cost": ("USD of at most 0.02 USD",),
@@ -161,7 +161,7 @@ CASES = [
         },
         {"picture": AGENT},
         {"structured": "Order(item='inner tube', number=12)"},
-        prints_with_key={"where": "OpenRouter itself", "agent": "The tool was asked ['How long do repairs of"},
+        prints_with_key={"where": "OpenRouter itself", "agent": "The tool was called with ['How long do repairs of"},
         continued=3,
     ),
     Case(

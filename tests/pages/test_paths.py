@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,40 @@ def test_every_command_on_a_page_is_there_with_its_flags() -> None:
             wrong += [f"{where} {flag}" for flag in FLAG.findall(rest) if flag not in flags]
     assert seen > 20
     assert not wrong, "\n".join(wrong)
+
+
+EXTRAS = {
+    "langchain_core": "langchain",
+    "langchain_openrouter_fallback": "langchain",
+    "llama_index.core": "llamaindex",
+    "llamaindex_openrouter_fallback": "llamaindex",
+    "openrouter_fallback.drill": "emulator",
+    "openrouter_fallback.emulator": "emulator",
+    "openrouter_fallback.serve": "serve",
+    "opentelemetry": "otel",
+    "redis": "redis",
+    "starlette": "emulator",
+}
+BROUGHT = {"httpx2", "orjson", "pydantic", "yaml"}
+"""What the core installs."""
+PYTHON = re.compile(r"^```python[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+IMPORT = re.compile(r"^\s*(?:from|import) ([\w.]+)", re.MULTILINE)
+EXTRA = re.compile(r"openrouter-fallback\[([\w,]+)\]")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_says_what_to_install_for_its_python(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    imported = {module for block in PYTHON.findall(text) for module in IMPORT.findall(block)}
+    imported -= set(re.findall(r'title="(\w+)\.py"', text))
+    extras = {extra for found in EXTRA.findall(text) for extra in found.split(",")}
+    commands = " ".join(re.findall(r"pip install ([^\n`]*)", text))
+    missing = []
+    for module in sorted(imported):
+        extra = next((extra for name, extra in EXTRAS.items() if f"{module}.".startswith(f"{name}.")), None)
+        top = module.partition(".")[0]
+        if extra is not None:
+            missing += [] if extra in extras else [f"{module} comes with [{extra}]"]
+        elif top not in {*sys.stdlib_module_names, *BROUGHT, "openrouter_fallback"}:
+            missing += [] if top.replace("_", "-") in commands else [f"{module} is not in a `pip install`"]
+    assert missing == []

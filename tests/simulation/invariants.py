@@ -38,6 +38,7 @@ RETRY_BUDGET = 0.2
 BUDGET_FLOOR = 10
 FIRST_TOKEN_SECONDS = 30.0
 STALL_SECONDS = 30.0
+DRIPS_FOR = 10.0
 LONGEST_COOLDOWN_SECONDS = 60.0
 OWN_COOLDOWN_SECONDS = 16.0
 MOST_BESIDE = 3
@@ -120,7 +121,9 @@ def patience(played: Played, call: CallSpec, but: Model) -> float:
             seconds += min(learnt, total / 2)
             silent += 1
         drips = [phase.value * DRIP_SECONDS for _, _, phase in model.spans() if phase.kind == "drip"]
-        if drips and call.streamed:
+        if drips and call.streamed and call.total:
+            seconds += max(total / 2, DRIPS_FOR)  # then another model continues it
+        elif drips and call.streamed:
             seconds += max(drips) + STALL_SECONDS  # a dripping stream is delivered as long as it drips
         elif drips:
             seconds += total / 2

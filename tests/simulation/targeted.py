@@ -81,6 +81,13 @@ ANY_ERROR = world(
 COMBINATION = world(
     "lost_item", (model(0, (0.0, "combination"), (1.0, "up")), UP), calls((0.0, 5, 0.1), (40.0, 5, 1.0), tools=True)
 )
+LACKING = world(
+    "home", (model(0, (0.0, "lacking"), (1.0, "up")), UP), calls((0.0, 3, 0.1), (640.0, 5, 1.0), tools=True)
+)
+LACKED = world(
+    "home", (model(0, (0.0, "lacking"), (1.0, "up")), model(1, (40.0, "down"), (42.0, "up"))),
+    calls((0.0, 3, 0.1), (40.5, 8, 0.1), (80.0, 5, 1.0), (130.0, 15, 1.0), tools=True),
+)  # fmt: skip
 AUTH_BLIP = world("home", (model(0, (5.0, "unauthorized"), (6.0, "up")), UP), calls((0.0, 3, 0.5), (5.1, 5, 0.1)))
 SILENT_LATER = world(
     "silent", (model(0, (100.0, "silent")), model(1, (126.0, "down"))), calls((0.0, 260, 0.38), (100.5, 4, 0.1)),
@@ -107,7 +114,12 @@ HELD: dict[str, tuple[Played, int]] = {
     "a cooldown that passes while the call waits for the retry budget": ((seeded(508902), None), 46),
     "30 s in all: the first model breaks off, and the second is silent": ((seeded(561218), None), 54),
     "a limit of 120 s, then one of 20 s: the call waits for its own Retry-After": ((seeded(573166), None), 9),
-    "51 calls at once, a short failure of the first model, and a second that is down": ((seeded(561431), None), 29),
+    "a stream that drips is continued by the next model, in its own 60 s": (
+        world("drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=60.0)),
+        20,
+    ),
+    "a short failure of the first model, and a second that drips": ((seeded(644999), None), 43),
+    "51 calls at once, a short failure of the first model, and a second that is down": ((seeded(561431), None), 51),
     "a silent first model, and a second model whose connections were silent": ((seeded(506046), None), 27),
     "the connections of all models are silent for 168 s, and the retry budget is empty": ((seeded(301406), None), 0),
     "a Retry-After that ends as the call's time does, and a limit that ends earlier": ((seeded(400397), None), 29),
@@ -122,6 +134,10 @@ HELD: dict[str, tuple[Played, int]] = {
             calls((1.0, 3, 0.1), streamed=True),
         ),
         3,
+    ),
+    "in a fleet, the second model cuts its answers, and the first is silent: a waiting call asks for the lease": (
+        (seeded(600813), Fleet(3, latency=0.001)),
+        54,
     ),
     "all models of a fleet are down, and its store answers after 200 ms": (
         world(
@@ -192,9 +208,6 @@ KNOWN_LOSSES: dict[str, Played] = {
     ),
     "first_token_timeout_seconds: 2, and a model that needs 3 s": world(
         "silent", (model(0, first=3.0),), calls((0.0, 20, 1.0)), first_token_timeout_seconds=2.0
-    ),
-    "a stream that drips until the call's deadline, 60 s": world(
-        "drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 20, 1.0), streamed=True, total=60.0)
     ),
     "two models cut every answer, the first recovers after 5 s": (seeded(526137), None),
     "a limit that is lifted 18 s before its Retry-After ends, and comes back after 4 s": world(

@@ -263,6 +263,7 @@ class _Try:
     decoder: AnswerDecoder
     reasoned: bool = False
     joined: str = ""
+    texts: list[str] = field(default_factory=list)
 
 
 class Call:
@@ -352,7 +353,7 @@ class Call:
         world = self._world
         self._core.rest(Failure(FailureKind.CANCELLED, "the call is over"), world.now)
         self.given_up = command
-        self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint="")
+        self.error = error_for(command, self.attempts, (), seconds=0.0, key_hint=lambda endpoint: "")
         retry = "" if command.retry_after is None else f" retry {_brief(command.retry_after)}"
         self._end(f"{type(self.error).__name__} @{_brief(world.now - world.start)}{retry}")
 
@@ -448,6 +449,10 @@ class Call:
             self.first_token = now if self.first_token is None else self.first_token
         if isinstance(event, Pieces):
             one.times.delivered = True
+            one.texts += [piece.text for piece in event.pieces if piece.text]
+            if one.times.text_at is None and one.texts:
+                one.times.text_at = now
+            one.times.text(len(one.texts), len("".join(one.texts)), reasoned=one.reasoned)
         answered = isinstance(event, Ended) and event.failure is None
         if answered:
             core.choose(number, now)

@@ -66,7 +66,7 @@ class Pieces:
     pieces: list[Piece]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """The answer is over: with a `completion`, or with the `failure` that is the reason for none.
 
@@ -92,12 +92,11 @@ _NOTHING_MORE = Demands()
 class AnswerDecoder:
     """Decodes one response body.
 
-    `headers`: the response's, with lower-case names. `streams`: the request demands a stream. `deliver`: return pieces.
-    `wants_json`: the answer must be JSON. `choices`: the number of choices in the request. `max_tokens`: the request's
-    limit. `model`: the id in the request. `demands`: the request's demands on the answer. `offered` returns the
-    functions that the model was sent. `prepare` is called with the body before the verdict, and restores the caller's
-    names. `splice`: joins the answer with the delivered text. Times of day (`now`) are epoch seconds, used only to
-    read a date in an error.
+    `headers`: the response's, with lower-case names. `deliver`: return pieces. `wants_json`: the answer must be JSON.
+    `choices`: the number of choices in the request. `max_tokens`: the request's limit. `model`: the id in the request.
+    `demands`: the request's demands on the answer. `offered` returns the functions that the model was sent. `prepare`
+    is called with the body before the verdict, and restores the caller's names. `splice`: joins the answer with the
+    delivered text. Times of day (`now`) are epoch seconds, used only to read a date in an error.
     """
 
     __slots__ = (
@@ -115,7 +114,6 @@ class AnswerDecoder:
         "_said",
         "_shown",
         "_splice",
-        "_streams",
         "_waiting",
         "_wanted",
         "_wants_json",
@@ -133,7 +131,6 @@ class AnswerDecoder:
         self,
         headers: Mapping[str, str],
         *,
-        streams: bool = True,
         deliver: bool = True,
         wants_json: bool = False,
         choices: int = 1,
@@ -151,7 +148,6 @@ class AnswerDecoder:
         """The number of chunks with a token. The bytes of a BODY do not count: it is an answer only when complete."""
         self.assembler = Accumulator(choices, offered)
         self._headers = headers
-        self._streams = streams
         self._deliver = deliver
         self._wants_json = wants_json
         self._max_tokens = max_tokens
@@ -232,6 +228,11 @@ class AnswerDecoder:
         """The number of delivered pieces with text: about the tokens of the text."""
         return len(self._said)
 
+    @property
+    def reasoned(self) -> bool:
+        """Whether the model has reasoned in this answer."""
+        return self._reasoned
+
     def last_pieces(self, body: Json) -> list[Piece]:
         """The pieces that are not delivered yet: the tool calls of a stream, or all pieces of one JSON body."""
         if self._splice is not None:
@@ -288,7 +289,7 @@ class AnswerDecoder:
             if number <= read:
                 continue
             if not payload.startswith(b"{"):
-                if payload == _STREAM_END:
+                if payload.strip() == _STREAM_END:
                     assembler.ends_cleanly()  # with or without a finish, no more chunks are expected
                     self.state, over = State.DONE, True
                     continue

@@ -45,13 +45,14 @@ class Demands:
         choice = params.get("tool_choice")
         choice = choice if isinstance(choice, str | Mapping) else None
         named = _function(choice) or _function({"function": params.get("function_call")})
+        forced = frozenset({named}) if named else _allowed(choice)
         form = params.get("response_format")
         kind = form.get("type") if isinstance(form, Mapping) else None
         described = form.get("json_schema") if isinstance(form, Mapping) else None
         schema = described.get("schema") if isinstance(described, Mapping) else None
         return cls(
-            call=_own_tools(params) and (choice in _FORCING or bool(named)),
-            functions=frozenset({named}) if named else frozenset(),
+            call=_own_tools(params) and (choice in _FORCING or bool(forced)),
+            functions=forced,
             json=kind in ("json_object", "json_schema"),
             schema=schema if isinstance(schema, Mapping) else None,
             after_result=last_role == "tool",
@@ -247,6 +248,15 @@ def _end(text: str, start: int) -> int:
             if depth == 0:
                 return position + 1
     return -1
+
+
+def _allowed(choice: object) -> frozenset[str]:
+    """The functions of which OpenAI's `allowed_tools` forces one to be called; empty if none is forced."""
+    inner = choice.get("allowed_tools") if isinstance(choice, Mapping) else None
+    if not isinstance(inner, Mapping) or inner.get("mode") != "required":
+        return frozenset()
+    tools = inner.get("tools")
+    return frozenset(filter(None, map(_function, tools if isinstance(tools, list | tuple) else ())))
 
 
 def _function(choice: object) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from .openers import OPENER_CHARACTERS, may_open, opens
+
 OVERLAP_CHARACTERS = 20
 """The least length of a repetition; shorter ones may be chance."""
 PREFACE_CHARACTERS = 160
@@ -28,36 +30,7 @@ _PREFACE = re.compile(
     re.IGNORECASE,
 )
 
-OPENER_CHARACTERS = 64
-"""The characters of a continuation that are searched for an opener, which begins with a capital letter."""
-_MISSING = r"(?:rest|remain|continu)"
-_STARTS = (
-    r"(?:I['’]m|I am|We['’]re) (?:so |very |really |truly )?(?:sorry|afraid)",
-    r"(?:So |Very )?[Ss]orry",
-    r"(?:I|We|Please accept my|My (?:sincere )?) ?[Aa]pologi[sz]es?",
-    r"Apologies|Sure(?: thing)?|Certainly|Of course|Absolutely|Understood|Got it|No problem|Okay|OK|Alright|All right",
-    r"Great|Thank you|Thanks|You['’]re (?:right|welcome)|No worries|Right away",
-    r"Please (?:go ahead|continue|provide|share|let me|tell me)",
-    rf"(?:Here(?:['’]s| is| are)|This is|Below is) (?:the|my|your|a) .{{0,24}}{_MISSING}\w*",
-    r"Continuing|Continued|Continuation|Picking up|Resuming",
-    r"(?:Let me|Let['’]s|I['’]ll|I will|Allow me to|I can) (?:just )?"
-    rf"(?:{_MISSING}|pick up|resume|go on|finish|complete)\w*",
-    r"(?:It|That) (?:seems|looks like|appears)(?: like| that)? (?:my|your|the) (?:previous |last )?"
-    r"(?:message|response|answer|reply)",
-    r"(?:My|Your) (?:previous|last) (?:message|response|answer|reply)",
-    r"As (?:requested|an AI)|I (?:cannot|can['’]t|was cut off|understand|don['’]t see|do not see)",
-    r"How (?:can|may) I (?:help|assist)|What would you like|Could you (?:please )?",
-)
-_OPENER = re.compile(rf"[*_>#\"“(\[]{{0,3}}(?:{'|'.join(_STARTS)})\b")
-_WORD = re.compile(r"[A-Za-z'’]+")
-_FIRST = (
-    "I|I'm|I’m|I'll|I’ll|We|We're|We’re|So|Very|Sorry|sorry|Please|My|Apologies|Sure|Certainly|Of|Absolutely|Understood"
-    "|Got|No|Okay|OK|Alright|All|Great|Thank|Thanks|You're|You’re|Right|Here|Here's|Here’s|This|Below|Continuing"
-    "|Continued|Continuation|Picking|Resuming|Let|Let's|Let’s|Allow|It|That|Your|As|How|What|Could"
-)
-_FIRST_WORDS = frozenset(_FIRST.split("|"))
-"""First words of models that address the user instead of continuing: an apology, an assent, an announcement."""
-
+_NO_LETTER = re.compile(r"[\W_]+")
 _OUTRIGHT = re.compile(r"\b(?:the (?:rest|remain\w*|continuation)|continuing|left off|cut off)\b", re.IGNORECASE)
 """With these words, a line with text after its colon is a preface; without them the line may belong to the text.
 
@@ -190,11 +163,13 @@ class SeamJoiner:
     def _behind_an_opener(self, *, final: bool) -> tuple[str, int] | None:
         """What a continuation with a possible preface does; None while this is unclear."""
         held = self._held.lstrip()
-        if not final and len(held) < OPENER_CHARACTERS and _may_be_opener(held):
+        if not final and len(held) < OPENER_CHARACTERS and may_open(held):
             return None
-        if not _OPENER.match(held[:OPENER_CHARACTERS]):
-            return "went_on", 0
         start = self._prefill.lstrip()[:OVERLAP_CHARACTERS]
+        if not opens(held):
+            if may_open(held) and len(start) == OVERLAP_CHARACTERS and start in held[1:OPENER_CHARACTERS]:
+                raise SeamNotFound("the continuation may start over behind an opener, or quote the beginning")
+            return "went_on", 0
         again = self._held.find(start, 1, PREFACE_CHARACTERS + OVERLAP_CHARACTERS)
         if again > 0 and len(start) == OVERLAP_CHARACTERS:
             self._prefaced = True
@@ -207,13 +182,15 @@ class SeamJoiner:
 
     def _open(self, *, final: bool) -> bool:
         """Whether the held text could still become a repetition."""
-        held = self._held.lstrip()
-        return not final and (not held or self._prefill.lstrip().startswith(held) or self._held in self.delivered)
+        held, start = self._held.lstrip(), self._prefill.lstrip()
+        if final:
+            return False
+        return not held or start.startswith(held) or self._held in self.delivered or self._alike(held, start) is None
 
     def _unclear(self) -> bool:
         held = self._held.lstrip()
         return self._open(final=False) or (
-            not self._prefaced and (_may_be_preface(held) or (len(held) < OPENER_CHARACTERS and _may_be_opener(held)))
+            not self._prefaced and (_may_be_preface(held) or (len(held) < OPENER_CHARACTERS and may_open(held)))
         )
 
     def _repeated_from_start(self, *, final: bool) -> tuple[str, int] | None:
@@ -232,9 +209,17 @@ class SeamJoiner:
             return "restarted", len(self._held) - len(held) + len(start)
         if same == len(held) and not final:
             return None
-        if same >= OVERLAP_CHARACTERS:
+        if same >= OVERLAP_CHARACTERS or self._alike(held, start):
             raise SeamNotFound("the continuation starts over in other words")
         return None
+
+    def _alike(self, held: str, start: str) -> bool | None:
+        """Whether the text begins like the answer, but for case, blanks and markup; None while it may."""
+        said = _letters(held[: 4 * OVERLAP_CHARACTERS])
+        same = _common(said, _letters(start[: 4 * OVERLAP_CHARACTERS]))
+        if same < len(said) or same >= OVERLAP_CHARACTERS:
+            return same >= OVERLAP_CHARACTERS
+        return None if said else False
 
     def _repeated_end(self, *, final: bool) -> tuple[str, int] | None:
         held, text = self._held, self.delivered
@@ -315,15 +300,9 @@ def _may_be_preface(held: str) -> bool:
     return any(start.startswith(opener) or opener.startswith(start) for opener in _OPENERS)
 
 
-def _may_be_opener(held: str) -> bool:
-    """Whether a text begins with the first word of an opener, or is the beginning of one."""
-    start = held.lstrip('*_>#"“([')
-    word = _WORD.match(start)
-    if word is None:
-        return not start
-    if word.end() < len(start):
-        return word[0] in _FIRST_WORDS
-    return any(first.startswith(word[0]) for first in _FIRST_WORDS)
+def _letters(text: str) -> str:
+    """The text without case, blanks and markup: what stays the same in another form."""
+    return _NO_LETTER.sub("", text).casefold()
 
 
 def _opens_like_preface(text: str) -> bool:

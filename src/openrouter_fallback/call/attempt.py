@@ -365,8 +365,10 @@ class AttemptReader:
                 self._watchdog.moved = True
         if events:
             self._events += events
-            if not times.delivered and type(events[-1]) is Pieces:
+            if times.text_at is None and type(events[-1]) is Pieces:
                 times.delivered = True
+                if decoder.said:
+                    times.text_at = at
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)
@@ -409,7 +411,10 @@ class AttemptReader:
         """The time at which the wait ends, from the events so far."""
         if self._ended:
             return self._clock()
-        due = self._times.due()
+        times, decoder = self._times, self._decoder
+        if times.text_at is not None and times.start.drip_by is not None and decoder is not None:
+            times.text(decoder.said, len(decoder.text), reasoned=decoder.reasoned)
+        due = times.due()
         return min(due, self._backlog.since + LOOK_SECONDS) if self._backlog.parts else due
 
     def _look(self) -> bool:

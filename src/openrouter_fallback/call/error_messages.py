@@ -88,10 +88,13 @@ def error_for(
     excluded: Sequence[Skipped],
     *,
     seconds: float,
-    key_hint: str,
+    key_hint: Callable[[str], str],
     meant: Callable[[str], str | None] = lambda key: None,
 ) -> FallbackError:
-    """The exception of a failed call. `meant` returns the id that a non-existent id probably means."""
+    """The exception of a failed call.
+
+    `meant` returns the id that a non-existent id probably means, `key_hint` where the key of an endpoint came from.
+    """
     failed = [attempt for attempt in attempts if attempt.kind is not None and attempt.kind is not _K.CANCELLED]
     skipped = (*given_up.skipped, *excluded)
     kinds = {attempt.kind for attempt in failed if attempt.kind is not None}
@@ -203,7 +206,9 @@ def _attempts(alike: Sequence[Attempt]) -> str:
     return f"  {', '.join(models[:_NAMED])}{more}: {what}: {first.message}".rstrip(": ")
 
 
-def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Callable[[str], str | None]) -> str:
+def _step(
+    kind: FailureKind, failed: Sequence[Attempt], key_hint: Callable[[str], str], meant: Callable[[str], str | None]
+) -> str:
     step = NEXT_STEP.get(kind, "")
     if kind is _K.NOT_FOUND:
         missing = dict.fromkeys(attempt.model for attempt in failed if attempt.kind is kind)
@@ -217,9 +222,5 @@ def _step(kind: FailureKind, failed: Sequence[Attempt], key_hint: str, meant: Ca
         )
     if kind is not _K.AUTH:
         return step
-    refused = {attempt.endpoint: None for attempt in failed if attempt.kind is kind}
-    if refused and OPENROUTER not in refused:
-        return (
-            f"Check the key of the endpoint {' and '.join(refused)}: its api_key_env or api_key in the configuration."
-        )
-    return f"{step} {key_hint}".strip()
+    refused = dict.fromkeys(attempt.endpoint for attempt in failed if attempt.kind is kind) or {OPENROUTER: None}
+    return " ".join(f"{step} {key_hint(name)}" if name == OPENROUTER else key_hint(name) for name in refused)

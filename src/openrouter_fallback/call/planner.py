@@ -81,7 +81,7 @@ class Planner:
         request = arguments.request
         secrets = ring.secrets(self.destinations.secrets(arguments.headers))
         redactor = Redactor(secrets, request.texts, self.runtime.quoteless)
-        call = Call(request, plan, limits, destination, host, arguments.accept, ring.hint, redactor)
+        call = Call(request, plan, limits, destination, host, ring.hint, arguments.accept, redactor)
         return CallRunner(self.runtime, call, deliver=deliver)
 
     def plan(self, choice: Choice, ring: KeyRing, request: Request) -> Plan:

@@ -278,8 +278,13 @@ class CallRunner:
 
     async def _beside(self) -> Command:
         """Start another attempt beside the active ones, if the machine commands one and a connection slot is free."""
-        start = self._core.beside(self._runtime.clock(), slot=self._slots.free)
+        runtime = self._runtime
+        start = self._core.beside(runtime.clock(), slot=self._slots.free)
         if start is None:
+            if runtime.lease is not None:  # a circuit may be due for a probe that no other call makes
+                asked = runtime.lease(candidate.target for candidate in self.outcome.plan.candidates)
+                if asked is not None:
+                    runtime.background.start(_awaited(asked))
             return _KEEP_WAITING
         await self._slots.one_more()
         return start

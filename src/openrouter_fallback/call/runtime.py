@@ -56,7 +56,7 @@ class CallbackHost(Protocol):
         """Pass an event to the subscribers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call as the client passes it to the runner."""
 
@@ -65,8 +65,9 @@ class Call:
     limits: Limits
     destination: Callable[[Candidate], Destination]
     host: CallbackHost
+    key_hint: Callable[[str], str]
+    """For an endpoint that refused its key: where the key came from."""
     accept: Accept | None = None
-    key_hint: str = ""
     redactor: Redactor = field(default_factory=Redactor, repr=False)
     """Takes what no message may hold out of it: all secrets of the call, and its prompt."""
 

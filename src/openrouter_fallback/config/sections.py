@@ -232,8 +232,9 @@ class Settings(Frozen):
     retry_budget: Share | None = Field(
         default=0.2,
         description=(
-            "Extra requests per request over the last 10 s, ten at least. A call waits for room, 10 s in all and after "
-            "a cooldown anew, then it raises. 0: none, null: no bound."
+            "Extra requests per request over the last 10 s, ten at least. A call waits for room, 10 s in all, then it "
+            "raises; the 10 s begin anew after a cooldown, and once if one of its models answers another call. "
+            "0: none, null: no bound."
         ),
     )
     hedge: HedgeConfig | None = Field(

@@ -106,8 +106,9 @@ class CallState:
     `started` counts the attempts, `queued` those of them that found a local server's queue full. `doubtful`: an attempt
     is overdue, so that others need not wait for it; `to_the_end`: half of the call's time is over, and the first whole
     answer wins. `later_at`: when a candidate beside those under way may be called next. `unpaid_since`: since when the
-    call waits for the retry budget, and `unpaid_seconds`: how long it did so before; `over_budget`: it may fail for
-    that. `overdue`: the deadlines that attempts, by number, have missed while they went on.
+    call waits for the retry budget, and `unpaid_seconds`: how long it did so before; `waits_on`: one of its models has
+    answered since, so that it waits once more; `over_budget`: it may fail for the budget. `overdue`: the deadlines that
+    attempts, by number, have missed while they went on.
     """
 
     candidates: list[CandidateState]
@@ -128,6 +129,7 @@ class CallState:
     doubtful: bool = False
     to_the_end: bool = False
     over_budget: bool = False
+    waits_on: bool = False
     later_at: float | None = None
     unpaid_since: float | None = None
     unpaid_seconds: float = 0.0

@@ -25,7 +25,7 @@ class Hedging:
     max_parallel: int = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Limits:
     """The time a call may take, in seconds.
 
@@ -42,12 +42,13 @@ class Limits:
     hedge: Hedging | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartAttempt:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
     `ignore` names providers that OpenRouter should not use for this attempt; `way`: how to continue the delivered text;
-    `hedges`: another attempt is under way. `without`: parameters that the endpoint refuses; `max_tokens`: the longest
+    `hedges`: another attempt is under way. `drip_by`: a stream that drips is given up then, since others can continue
+    it; None: it is not. `without`: parameters that the endpoint refuses; `max_tokens`: the longest
     answer that the account can pay for; `form`: the form of the history.
     """
 
@@ -65,6 +66,7 @@ class StartAttempt:
     without: frozenset[str] = frozenset()
     max_tokens: int | None = None
     form: Form = Form.NORMAL
+    drip_by: float | None = None
 
     def later(self, seconds: float) -> StartAttempt:
         """The same command with its deadlines moved by `seconds`, for which the consumer has held a piece."""
@@ -73,10 +75,11 @@ class StartAttempt:
             first_token_by=self.first_token_by + seconds,
             total_by=self.total_by + seconds,
             attempt_by=None if self.attempt_by is None else self.attempt_by + seconds,
+            drip_by=None if self.drip_by is None else self.drip_by + seconds,
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SleepUntil:
     """Call no model until `until` (a time of the clock), then send `woke`. `total_by`: the call's deadline."""
 
@@ -94,7 +97,7 @@ class Succeed:
     """The call is answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fail:
     """The call has failed. `why` says how; `failure` is the deciding failure; `retry_after`: seconds, if known.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from ..answer.decoder import State
-from ..failures.classifier import timed_out
+from ..failures.classifier import dripped, timed_out
 from ..failures.kinds import Failure
 from .commands import StartAttempt
 
@@ -15,6 +17,14 @@ REUSE_SECONDS = 0.2
 """Seconds allowed for the end of the body after `[DONE]`, so that the connection can be reused."""
 ERROR_BODY_SECONDS = 5.0
 """Seconds allowed for the body of an error status: the status is known, and other models are ready."""
+DRIP_SECONDS = 10.0
+DRIP_PIECES = 4
+DRIP_RATE = 10.0
+"""A stream drips if its text comes for 10 s or longer, in 4 pieces or more, at less than 10 characters a second.
+
+That is two or three tokens a second. Text that has come within 5 s, before a silence, is no drip: an image may follow.
+Nor does a model drip that has reasoned, since it may pause between its texts.
+"""
 
 
 class OutOfTime(Exception):
@@ -34,10 +44,12 @@ class Deadlines:
         "_start",
         "_started",
         "_total_counts",
+        "characters",
         "delivered",
         "first_token_at",
         "last_token_at",
         "state",
+        "text_at",
     )
 
     def __init__(self, start: StartAttempt, *, total_counts: bool) -> None:
@@ -45,6 +57,10 @@ class Deadlines:
         self.last_token_at = self._started = self._since = start.permit.started
         self.state = State.HEAD
         self.delivered = False
+        self.text_at: float | None = None
+        """When the caller got the first text."""
+        self.characters = 0
+        """The length of the text that can show a drip; 0: it cannot."""
         self._start = start
         self._total_counts = total_counts
         self._owed = 0.0
@@ -77,7 +93,23 @@ class Deadlines:
         """The consumer has held a piece for `seconds`: move the deadlines."""
         self.last_token_at += seconds
         self._since += seconds
+        if self.text_at is not None:
+            self.text_at += seconds
         self._owed += seconds
+
+    def text(self, pieces: int, characters: int, *, reasoned: bool) -> None:
+        """The caller has so much text, in so many pieces. `reasoned`: the model has reasoned in this attempt."""
+        self.characters = characters if pieces >= DRIP_PIECES and not reasoned else 0
+
+    @property
+    def drips_at(self) -> float:
+        """The time at which the stream is given up because it drips, if no more text comes until then."""
+        drip_by, since = self.start.drip_by, self.text_at
+        if drip_by is None or since is None or not self.characters or self.state is not State.ANSWERING:
+            return math.inf
+        if self.last_token_at - since < DRIP_SECONDS / 2:
+            return math.inf
+        return max(drip_by, since + DRIP_SECONDS, since + self.characters / DRIP_RATE)
 
     def due(self) -> float:
         """The time at which the wait ends, from the events so far."""
@@ -92,6 +124,8 @@ class Deadlines:
                 due = min(due, self._error_by)
         else:
             due = self.last_token_at + (start.tool_stall if state is State.IN_CALL else start.stall)
+            if start.drip_by is not None:
+                due = min(due, self.drips_at)
             if self._total_counts or not self.delivered:
                 due = min(due, start.total_by)
         return due if start.attempt_by is None else min(due, start.attempt_by)
@@ -110,4 +144,6 @@ class Deadlines:
         if self.first_token_at is None:
             what = "first token" if start.candidate.streams else "answer"
             return timed_out(what, start.first_token_by - self._started)
+        if now >= self.drips_at:
+            return dripped(self.characters, self.drips_at - (self.text_at or 0.0))
         return timed_out("stall", start.tool_stall if self.state is State.IN_CALL else start.stall)

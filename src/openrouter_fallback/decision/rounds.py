@@ -21,7 +21,7 @@ SPARED_LOOK_SECONDS = 1.0
 SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Call this candidate. `forced`: although a circuit is open; `extra`: charge the retry budget."""
 
@@ -155,7 +155,8 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
     """Wait until the retry budget has room, or a candidate has earned a request: `BUDGET_WAIT_SECONDS` in a call.
 
     After a wait for a cooldown, the call has all these seconds again, because all calls that waited for the cooldown
-    wake at once. While an attempt is under way, the call does not fail and waits without a limit.
+    wake at once; so it has if one of its models answers another call meanwhile, once. While an attempt is under way,
+    the call does not fail and waits without a limit.
     """
     look = now + (0.5 + 0.5 * call.random()) * BUDGET_LOOK_SECONDS
     if call.active and not call.health.retries_forbidden:
@@ -164,6 +165,8 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
     call.over_budget = True
     if call.unpaid_since is None:
         call.unpaid_since = now
+    elif not call.waits_on and call.health.answered_since(_keys(call), call.unpaid_since):
+        call.waits_on, call.unpaid_since, call.unpaid_seconds = True, now, 0.0
     until = call.unpaid_since + BUDGET_WAIT_SECONDS - call.unpaid_seconds
     if call.health.retries_forbidden or now >= until:
         soonest = min(cooling, default=now)
@@ -173,6 +176,11 @@ def _await_budget(call: CallState, cooling: Sequence[float], now: float) -> Step
         return SleepUntil(soonest, call.deadline)
     soonest = min([look, until, *cooling])
     return SleepUntil(soonest, call.deadline) if soonest < call.deadline else None
+
+
+def _keys(call: CallState) -> list[str]:
+    """The models that this call may still call."""
+    return [state.candidate.key for state in call.candidates if call.open(state)]
 
 
 def same_again(call: CallState, state: CandidateState, action: Action, now: float) -> Step:

@@ -43,6 +43,7 @@ def with_deadlines(
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
     form = state.form or call.health.facts.value(candidate.key, Fact.FORM, now)
+    drips = timing.drips(candidate, remaining, others=beside)
     start = StartAttempt(
         candidate=candidate,
         number=call.started,
@@ -58,6 +59,7 @@ def with_deadlines(
         without=call.health.facts.subjects(candidate.taker, Fact.REFUSES, now),
         max_tokens=state.max_tokens,
         form=Form.NORMAL if form is None else Form(form),
+        drip_by=None if drips is None else now + drips,
     )
     return start, ActiveAttempt(
         state,

@@ -19,7 +19,7 @@ HEDGE_SECONDS = 2.0
 """The hedge delay while the model's times to first token are not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timeouts:
     """The timeouts of one call, in seconds. `slow_models` keeps the results of `slow` by candidate."""
 
@@ -94,8 +94,15 @@ class Timeouts:
         """
         if self.limits.stall is not None or self.slow(candidate):
             return self.limits.stall or SLOW_STALL_SECONDS
-        shared = others and self.limits.wall_clock and not self.limits.whole
-        return min(STALL_SECONDS, remaining / 2) if shared else STALL_SECONDS
+        return min(STALL_SECONDS, remaining / 2) if self._shared(others) else STALL_SECONDS
+
+    def drips(self, candidate: Candidate, remaining: float, *, others: bool) -> float | None:
+        """Seconds after which a stream that drips is given up, so that the `others` can continue it; None: never."""
+        return remaining / 2 if self._shared(others) and not self.slow(candidate) else None
+
+    def _shared(self, others: bool) -> bool:
+        """Whether the call is a stream that must end in a given time, and `others` can continue it."""
+        return others and self.limits.wall_clock and not self.limits.whole
 
     def hedge_after(self, candidate: Candidate) -> float:
         """Seconds without a first token after which the next candidate is called too."""

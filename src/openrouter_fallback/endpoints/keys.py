@@ -25,12 +25,24 @@ KEYS_PAGE = "An OpenRouter key starts with sk-or- and is made at https://openrou
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key."""
+    """The keys of one call. `accounts`: endpoint and key fingerprint; `missing`: endpoints without a key.
+
+    `sources`: by endpoint, where its key is looked for.
+    """
 
     keys: Mapping[str, SecretStr | None] = field(repr=False)
     accounts: Mapping[str, str]
     missing: frozenset[str]
-    hint: str
+    sources: Mapping[str, str]
+
+    def hint(self, name: str) -> str:
+        """Where the key of this endpoint came from: the advice after the endpoint refused the key."""
+        key = self.keys.get(name)
+        if name != OPENROUTER:
+            source = self.sources[name] if key is not None else "its api_key_env or api_key in the configuration"
+            return f"Check the key of the endpoint {name}: {source}."
+        looks = "" if key is None or key.get_secret_value().startswith("sk-or-") else " and does not start with sk-or-"
+        return f"The key that was used came from {self.sources[name]}{looks}."
 
     def secrets(self, others: Iterable[SecretStr]) -> Secrets:
         """The keys and `others`, for the code that removes secrets from messages."""
@@ -43,6 +55,7 @@ class Keys:
     def __init__(self, config: FallbackConfig, api_key: ApiKey | None) -> None:
         self._config = config
         self._given = sealed(api_key)
+        self._sources = {name: self._source(name) for name in config.endpoints}
         self._found: KeyRing | None = None
         self._last_accounts: Mapping[str, str] | None = None
 
@@ -117,21 +130,23 @@ class Keys:
             keys,
             {name: f"{name}#{_fingerprint(key)}" for name, key in keys.items()},
             frozenset(name for name in needed if not keys[name]),
-            self._hint(keys[OPENROUTER]),
+            self._sources,
         )
 
     def _configured(self, name: str) -> SecretStr | None:
         endpoint = self._config.endpoints[name]
         if endpoint.api_key is not None:
-            return _clean(endpoint.api_key, f"api_key of the endpoint {name}")
+            return _clean(endpoint.api_key, self._sources[name])
         variable = endpoint.api_key_env
-        return _clean(sealed(os.environ.get(variable)), f"the environment variable {variable}") if variable else None
+        return _clean(sealed(os.environ.get(variable)), self._sources[name]) if variable else None
 
-    def _hint(self, key: SecretStr | None) -> str:
-        variable = self._config.endpoints[OPENROUTER].api_key_env
-        where = "api_key=" if self._given is not None else f"the environment variable {variable}"
-        looks = "" if key is None or key.get_secret_value().startswith("sk-or-") else " and does not start with sk-or-"
-        return f"The key that was used came from {where}{looks}."
+    def _source(self, name: str) -> str:
+        endpoint = self._config.endpoints[name]
+        if name == OPENROUTER and self._given is not None:
+            return "api_key="
+        if endpoint.api_key is not None:
+            return f"endpoints.{name}.api_key in the configuration"
+        return f"the environment variable {endpoint.api_key_env}"
 
 
 async def _within(seconds: float | None, key: Awaitable[Any]) -> Any:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import cache
 from http import HTTPStatus
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ..redaction import visible, without_keys
 from .kinds import REDIRECT, Failure, FailureKind, TransportFault
@@ -90,6 +90,18 @@ _REFUSED: Final = (
 )
 _REFUSING: Final = frozenset({_K.INVALID_REQUEST, _K.REJECTED, _K.UNSUPPORTED, _K.NOT_FOUND, _K.UNAVAILABLE})
 
+_NAMED: Final = re.compile(
+    r"['\"`][\w./:@-]+['\"`]|\b(?:for|models?|model:) [\w.@-]*[-/:\d][\w./:@-]*|\b(?:get|post)[ :]/"
+    r"|(?<![:/\w.-])(?!and/or)/?[\w.-]+/[\w./:@-]+",
+    re.IGNORECASE,
+)
+"""An id of whatever does not exist."""
+_OF_MODEL: Final = (
+    r"(?<!\bmodel )(?<!\bmodels )(?:not found|not exist|n't exist) (?:for|in|on|with|by|at) (?:the )?(?:model )?"
+    r"['\"`]?(?:[\w.-]+/)*"
+)
+"""What stands before the id of a model whose voice, file or adapter does not exist."""
+
 _MARKUP: Final = re.compile(r"\A\s*<[a-z!?/]|<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)
 _TITLE: Final = re.compile(r"<title[^>]{0,200}>([^<]{0,400})", re.IGNORECASE)
 _APART: Final = re.compile(r"([a-z])(?=[A-Z])|[_.-]")
@@ -132,7 +144,7 @@ def _redirected(location: str) -> str:
     """
     try:
         url = urlsplit(location[:MAX_READ])
-        place = url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        place = unquote(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl())
     except ValueError:
         place = ""
     return _clean(f"redirected to {place or 'nowhere: it has no Location'}")
@@ -214,17 +226,27 @@ def _meant(failure: Failure, spoken: str, *, listed: bool, refined: Sign | None,
         case _K.RATE_LIMITED if failure.provider is None and _says(FREE_MODELS, spoken):
             return replace(failure, scope="free")
         case _K.NOT_FOUND if not listed:
-            about_model = refined is not None and refined in BAD_IDS and not page
-            return replace(failure, harmless=not (about_model or (_names_model(spoken, model) and not page)))
+            says_so = refined is not None and refined in BAD_IDS and (not model or not _NAMED.search(spoken))
+            about_model = (says_so or _names_model(spoken, model)) and not page
+            return replace(failure, harmless=not about_model)
         case _K.REJECTED if failure.code is None and refined is not None and refined.pattern in MAX_TOKENS:
             return replace(failure, code="max_tokens_exceeded")
     return failure
 
 
 def _names_model(spoken: str, model: str) -> bool:
-    """Whether the message contains the model's id, with or without the author."""
+    """Whether the message contains the model's id, with or without the author, as what does not exist.
+
+    "gpt-5-mini not found" is not about gpt-5, and "voice x not found for model gpt-5" is about a voice.
+    """
     said, own = spoken.lower(), model.lower()
-    return len(own) >= _MIN_ID and (own in said or (len(tail := own.rpartition("/")[2]) >= _MIN_ID and tail in said))
+    tail = own.rpartition("/")[2]
+    for one in filter(None, {own, tail, tail.partition(":")[0]}):
+        whole = rf"(?<![\w.:-]){re.escape(one)}(?:-\d{{4}}-?\d\d-?\d\d)?(?![\w:-]|[./]\w)"
+        sure = whole if len(one) >= _MIN_ID else rf"(?<=['\"`])(?:{whole})(?=['\"`])"
+        if re.search(sure, said) and not re.search(rf"{_OF_MODEL}{whole}", said):
+            return True
+    return False
 
 
 def _is_page(said: Report) -> bool:
@@ -274,6 +296,11 @@ def from_transport(fault: TransportFault, detail: str) -> Failure:
 def timed_out(what: str, seconds: float) -> Failure:
     """The `Failure` of a passed deadline: `what` is "first token", "stall" or "attempt", `seconds` its length."""
     return Failure(_K.TIMED_OUT, _bounded(f"{what} deadline of {seconds:g} s passed"))
+
+
+def dripped(characters: int, seconds: float) -> Failure:
+    """The `Failure` of a stream that has brought so few `characters` in `seconds` that it will not end in time."""
+    return Failure(_K.TIMED_OUT, _bounded(f"the stream dripped: {characters} characters in {seconds:.1f} s"))
 
 
 def parse_retry_after(

@@ -28,6 +28,7 @@ class _Model:
     breaker: Breaker
     first_tokens: FirstTokens
     earned: int = 0
+    answered_at: float | None = None
     disabled_until: float | None = None
 
 
@@ -184,6 +185,12 @@ class MemoryHealth:
         with self._lock:
             return self.extras.allows(now) or any(self._earned(self._models.get(model)) for model in models)
 
+    def answered_since(self, models: Iterable[str], since: float) -> bool:
+        """Whether one of the models has answered a call after the time `since`."""
+        with self._lock:
+            found = [self._models.get(model) for model in models]
+        return any(model is not None and model.answered_at is not None and model.answered_at > since for model in found)
+
     @property
     def retries_forbidden(self) -> bool:
         """Whether the retry budget is 0: a call need not wait for it."""
@@ -253,6 +260,7 @@ class MemoryHealth:
             model = self._model(target)
             model.breaker.success(permit.model, now)
             model.earned = min(model.earned + EARNED_PER_SUCCESS, MOST_EARNED)
+            model.answered_at = now
             if needs:
                 self.facts.unlearn(target.model, Fact.LACKS, needs)
             self._endpoint(target.endpoint).success(permit.endpoint, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -40,6 +41,7 @@ from .handover import (
     asks_for_thinking,
     deliver,
     marks_beside,
+    name_callers,
     name_signers,
     needs_strict,
     rule_for,
@@ -64,6 +66,8 @@ _STREAM_OPTIONS: Json = {"include_usage": True}
 _DEMANDING = frozenset({"function_call", "response_format", "tool_choice"})
 _NOTHING_MORE, _AFTER_RESULT = Demands(), Demands(after_result=True)
 _CALLS = frozenset({"function_call", "tool_calls"})
+_DICTS = frozenset({dict})
+_ROLE = itemgetter("role")
 _REASONING = frozenset({"include_reasoning", "reasoning", "reasoning_effort"})
 
 
@@ -98,7 +102,7 @@ class Request:
         idempotent: bool = True,
         thread_id: str | None = None,
     ) -> None:
-        self.history = History(_checked_messages(messages))
+        self.history = History(*_checked_messages(messages))
         self.messages: Sequence[Mapping[str, Any]] = self.history.messages
         unsent = unsendable(self.messages) if self.history.lists else ""
         if unsent:
@@ -182,6 +186,8 @@ class Request:
             if thinking is None and candidate.model.endswith(":thinking"):
                 thinking = True
             rule = rule_for(candidate.model, slug, candidate.host)
+            if thinking and rule.thinking_first and self.delivered is not None:
+                name_callers(self.history, self.delivered)
             prefills = candidate.continues is ContinuationMode.PREFILL
             target = Target(
                 rule, candidate.model, slug, candidate.on_openrouter, candidate.host, thinking, form, prefills
@@ -226,7 +232,10 @@ class Request:
             return
         functions = self.handed(candidate, form).functions
         deliver(
-            body, set(self.history.ids), {written: given for given, written in functions.items()}, unsigned=unsigned
+            body,
+            set(self.history.ids),
+            {written: given for given, written in functions.items() if given},
+            unsigned=unsigned,
         )
 
     def body(
@@ -309,22 +318,29 @@ def _calls(choice: object) -> bool:
     return isinstance(message, dict) and not _CALLS.isdisjoint(message)
 
 
-def _checked_messages(messages: Messages) -> list[Mapping[str, Any]]:
+def _checked_messages(messages: Messages) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The messages, and their roles."""
     if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
+        return [{"role": "user", "content": messages}], ["user"]
     if not isinstance(messages, list | tuple):
         raise ConfigError(f"messages is a {type(messages).__name__}; it must be a string or a list of messages")
     if not messages:
         raise ConfigError("messages is empty; give a string or at least one message, {'role': 'user', 'content': ...}")
     checked: list[Mapping[str, Any]] = list(messages)
+    try:
+        roles = list(map(_ROLE, checked))
+        "".join(roles)  # a TypeError if one is not a string
+        if _DICTS.issuperset(map(type, checked)):
+            return checked, roles
+    except (KeyError, TypeError):
+        pass
     for position, message in enumerate(checked):
-        # dict first: a check for an abstract class takes ten times as long.
-        if not isinstance(message, (dict, Mapping)) or not isinstance(message.get("role"), str):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ConfigError(
                 f"messages[{position}] is not a message: it must be a mapping with a role, "
                 "such as {'role': 'user', 'content': ...}"
             )
-    return checked
+    return checked, list(map(_ROLE, checked))
 
 
 def _encode(value: Json) -> bytes:

@@ -85,7 +85,9 @@ HOSTS: Final[Mapping[str, Family]] = {
 }
 
 _VARIANT: Final = re.compile(r":[a-z0-9-]+$")
-_DATE: Final = re.compile(r"^(?:20\d{6}|\d{4})$")
+_DATE: Final = re.compile(r"^(?:(?:20)?\d{6}|\d{4}|latest)$")
+# Bedrock: `us.anthropic.claude-sonnet-4-5-20250929-v1:0`; Vertex: `claude-sonnet-4-5@20250929`.
+_CLOUD: Final = re.compile(rf"^(?:[a-z]+\.)?(?:{'|'.join(AUTHORS)})\.|-v?\d+:\d+$|@.*$")
 
 
 @lru_cache(maxsize=1024)
@@ -106,8 +108,9 @@ def same_model(one: str, other: str) -> bool:
 
 
 def _parts(id: str) -> tuple[str, ...]:
-    """The sorted words of a model's name, without endpoint, author, variant and date. Equal for
-    `claude-4.5-sonnet-20250929`, `claude-sonnet-4-5` and `claude-sonnet-4.5`."""
-    name = _VARIANT.sub("", id.lower()).rpartition("/")[2].rpartition(":")[2]
+    """The sorted words of a model's name, without endpoint, author, variant, date and what a cloud adds. Equal for
+    `claude-4.5-sonnet-20250929`, `claude-sonnet-4-5@20250929` and `claude-sonnet-4.5`."""
+    name = _CLOUD.sub("", id.lower().rpartition("/")[2])
+    name = _VARIANT.sub("", name).rpartition(":")[2]
     dashed = re.sub(r"-(20\d\d)-(\d\d)-(\d\d)$", "", name)
     return tuple(sorted(word for word in re.split(r"[-.]", dashed) if not _DATE.match(word)))

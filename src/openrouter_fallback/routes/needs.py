@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,13 +23,14 @@ _PARTS: Final = {
     "input_video": "video",
 }
 _COMPRESSION: Final = "context-compression"
-# Words by which an endpoint's error message names an unsupported need.
-_WORDS: Final = {
-    "tools": ("tool", "function"),
-    "structured_outputs": ("json", "schema", "structured", "response_format", "response format"),
-    "image": ("image", "vision"),
+# How an endpoint's error message names a need.
+_NAMES: Final = {
+    "tools": r"(?:tool|function)s?(?:[ _-](?:use|usage|calls?|calling))?",
+    "structured_outputs": r"structured[ _-]outputs?|response[ _]formats?|json[ _-]schemas?",
+    "image": r"(?:input )?images?(?:[ _-](?:inputs?|urls?|understanding))?|vision",
 }
-
+_INPUT: Final = r"(?:input )?{0}s?(?:[ _-](?:inputs?|urls?))?"
+_OUTPUT: Final = r"{0}[ _]outputs?|{0} generation|output modalit(?:y|ies):? (?:text, ?)?{0}(?:, ?text)?"
 # Words for a missing feature, in contrast to a value that is too large or malformed.
 _LACKING: Final = (
     "support",
@@ -41,9 +43,23 @@ _LACKING: Final = (
     "not enabled",
     "no endpoints",
 )
-# Values that contain the name of a feature, and words for features that exclude each other.
-_VALUES: Final = ("tool_choice", "tool choice", "parallel_tool_calls", "parallel tool calls", "tool_call_id")
-_COMBINED: Final = ("together", "combin", "simultaneous", "at the same time", "mutually", "with response_format")
+_NEUTRAL: Final = re.compile(
+    r"an?|the|th(?:is|ese|at)|it|its|any|which|your|about|at|by|for|in|of|on|to|with|yet|currently"
+    r"|is|are|be|can(?:'t|not)?|do(?:es)?(?:n't)?|not?|has|have|lacks?|(?:un)?support(?:s|ed|ing)?|use|used|accepts?"
+    r"|handle|found|available|enabled|requested|provided|selected|following"
+    r"|(?:model|endpoint|provider|parameter|param|request|feature|content|input)s?|capabilit(?:y|ies)"
+    r"|api|error|code|bad|4\d\d|50\d"
+)
+"""The words of a message that names a missing feature and nothing else: no value, no second feature, no condition."""
+_CLAUSES: Final = re.compile(r"[.;!] |\n| - |\(|, (?=(?:please|but|so|try|use)\b)")
+_PREFIXES: Final = re.compile(r"\b(?:invalid request|provider returned error|upstream error)\b")
+_WORD: Final = re.compile(r"[\w./:@\[\]'-]+")
+_MODEL_ID: Final = re.compile(
+    r"(?!(?:image|audio|video|text|application)/)(?:[\w.@:-]*/[\w./:@-]+|(?=.*\d)\w+[.:-][\w.:-]+)"
+)
+_NAMED_MODEL: Final = re.compile(
+    r"\bmodels? ['\"`]?[\w./:@-]*[-/:\d][\w./:@-]*['\"`]?|\bmodels? ['\"`][\w./:@-]+['\"`]"
+)
 
 
 def written_tokens(text: str, pieces: int = 0) -> int:
@@ -133,17 +149,27 @@ def needs(params: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], size
 
 
 def blamed(message: str, needs: Iterable[str]) -> list[str]:
-    """The needs that an endpoint's error message names as unsupported.
+    """The need that an endpoint's error message names as unsupported, alone or in an empty list.
 
-    A refused value of a parameter (`tool_choice`), or two features that exclude each other, blames only this request.
+    A clause blames a need only if it names nothing else. A refused value (`tool_choice`, an image's format), a type of
+    tool, a condition (in a stream) or a second feature says nothing of the model, only of this request.
     """
-    said = message.lower()
-    for value in _VALUES:
-        said = said.replace(value, "")
-    if not any(word in said for word in _LACKING):
-        return []
-    named = [need for need in needs if any(word in said for word in _WORDS.get(need, (need.split("_")[0],)))]
-    return [] if len(named) > 1 or any(word in said for word in _COMBINED) else named
+    asked = [*needs]
+    for clause in _CLAUSES.split(message.lower().replace("’", "'")):
+        if any(word in clause for word in _LACKING):
+            named = [need for need in asked if _names_only(clause, need)]
+            if len(named) == 1:
+                return named
+    return []
+
+
+def _names_only(clause: str, need: str) -> bool:
+    """Whether the clause names this need, and besides it only models."""
+    feature, output, _ = need.partition("_output")
+    name = _NAMES.get(need) or (_OUTPUT if output else _INPUT).format(feature)
+    rest, found = re.subn(rf"(?<![\w.\[/-])(?:{name})(?![\w\[/-]|\.\w)", " ", _NAMED_MODEL.sub(" model ", clause))
+    words = (word.strip(".:'") for word in _WORD.findall(_PREFIXES.sub(" ", rest)))
+    return found > 0 and all(not word or _NEUTRAL.fullmatch(word) or _MODEL_ID.fullmatch(word) for word in words)
 
 
 def _kind(part: object) -> str:
@@ -213,7 +239,7 @@ def _server_tool(tool: object) -> bool:
     return isinstance(tool, Mapping) and str(tool.get("type", "")).startswith("openrouter:")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestTraits:
     """The properties of a request that the state machine needs.
 

@@ -105,9 +105,9 @@ class Call:
         except Gone:
             self._record.outcome = "cancelled"
         except (FallbackError, Refused) as error:
-            found = problem(error)
-            self._failed.tell(found)
-            await self._broken(found, "failed")
+            if isinstance(error, FallbackError):
+                self._failed.tell(error)
+            await self._broken(problem(error), "failed")
         except Exception as error:
             logger.exception("call %s failed", self._record.id)
             await self._broken(problem(error), "failed")

@@ -13,13 +13,17 @@ from typing import Any, TextIO
 
 import orjson
 
-from .. import Attempt, Completion
-from .errors import OF_THE_REQUEST, Problem
+from .. import Attempt, AuthenticationError, Completion, FallbackError
+from .errors import OF_THE_REQUEST, problem
 
 logger = logging.getLogger("openrouter_fallback.serve.access")
 _service = logging.getLogger("openrouter_fallback.serve")
 _QUIET_SECONDS = 60.0
 _SHOWN = 120
+_MODELS = 6
+"""How many models a line names."""
+_STEP = "Next step: "
+_RESTART = "Set a new key there, then restart the server: it reads keys only when it starts."
 
 
 @dataclass(slots=True)
@@ -66,7 +70,8 @@ class Record:
 class FailedCalls:
     """Warns of calls that no model answered: at the first of a `code`, then at most once a minute, with their number.
 
-    A failure that only the request causes is no warning. `clock` counts seconds.
+    A failure that only the request causes is no warning. A line names the models with their kinds of failure, and the
+    next step: for a refused key, the variable or the setting that the key came from. `clock` counts seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,10 +79,10 @@ class FailedCalls:
         self._told: dict[str, tuple[float, int]] = {}
         """By code: when its last line was written, and how many calls have failed since."""
 
-    def tell(self, found: Problem) -> None:
-        """A call has failed."""
-        error = found.body["error"]
-        code = error["code"]
+    def tell(self, error: FallbackError) -> None:
+        """A call has failed with this error."""
+        found = problem(error)
+        code = found.body["error"]["code"]
         if code in OF_THE_REQUEST:
             return
         now = self._clock()
@@ -87,9 +92,41 @@ class FailedCalls:
             return
         count = unsaid + 1
         calls = f"{count} calls" if count > 1 else "a call"
-        facts = {"code": code, "count": count, "status": found.status}
-        _service.warning("%s failed (%s): %s", calls, code, error["message"], extra=facts)
+        facts = {"code": code, "count": count, "status": found.status, "models": [*_tried(error)]}
+        _service.warning("%s failed (%s): %s", calls, code, _one_line(error), extra=facts)
         self._told[code] = now, 0
+
+
+def _tried(error: FallbackError) -> dict[str, str]:
+    """By model: the kind and the status of its last attempt, or why it was skipped."""
+    found: dict[str, str] = {}
+    for attempt in error.attempts:
+        status = "" if attempt.status is None or attempt.kind is None else f" {attempt.status}"
+        found[attempt.model] = f"{attempt.kind or 'answered'}{status}"
+    skipped = {one.model: one.reason for one in error.skipped if one.model not in found}
+    return found | skipped
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _one_line(error: FallbackError) -> str:
+    """What happened, the models and the next steps, without the error's table of attempts."""
+    first, *rest = str(error).split("\n")
+    said = [_sentence(first)]
+    if tried := _tried(error):
+        models = ", ".join(f"{model} ({what})" for model, what in [*tried.items()][:_MODELS])
+        more = f" and {len(tried) - _MODELS} more" if len(tried) > _MODELS else ""
+        said.append(f"Models: {models}{more}.")
+    last = next((one.message for one in reversed(error.attempts) if one.kind is not None and one.message), "")
+    if last and last not in first:
+        said.append(f"The last failure: {_sentence(last[:_SHOWN])}")
+    said += [line for line in rest if line.startswith(_STEP)]
+    if isinstance(error, AuthenticationError):
+        said.append(_RESTART)
+    return " ".join(said)
 
 
 def write_to(stream: TextIO) -> None:

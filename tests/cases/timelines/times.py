@@ -201,6 +201,36 @@ TIMES = [
         "a b", {"a": always(((0.0, "status"), (1.0, "text")))}, "a@0 b+@11", "b @12", streamed=True,
         limits=Limits(total=20), facts=RequestTraits(continues=True),
     ),
+    Case(
+        "a stream that drips leaves half of the call's own time to the others",
+        "a b", {"a": always(every(100, "text"))}, "a@0 b+@20", "b @21", streamed=True,
+        limits=Limits(total=40), facts=RequestTraits(continues=True), health={"a": ONE_FAILED},
+    ),
+    Case(
+        "one that has begun late gets 10 s",
+        "a b", {"a": always(((15, "text"), *((15 + n, "text") for n in range(1, 100))))}, "a@0 b+@25", "b @26",
+        streamed=True, limits=Limits(total=40), facts=RequestTraits(continues=True),
+    ),
+    Case(
+        "some text and then a pause is no drip: an image may follow",
+        "a b", {"a": always((*((n, "text") for n in range(1, 6)), (29, "answer")))}, "a@0", "a @29",
+        streamed=True, limits=Limits(total=60), facts=RequestTraits(continues=True),
+    ),
+    Case(
+        "no other can continue it: a drip is read to its end",
+        "a", {"a": always(every(30, "text", "answer"))}, "a@0", "a @30", streamed=True, limits=Limits(total=40),
+        facts=RequestTraits(continues=True),
+    ),
+    Case(
+        "without a time of the call's own, a drip is read to its end",
+        "a b", {"a": always(every(170, "text", "answer"))}, "a@0", "a @170", streamed=True,
+        limits=Limits(wall_clock=False), facts=RequestTraits(continues=True),
+    ),
+    Case(
+        "a model that has reasoned does not drip: it may pause between its texts",
+        "a b", {"a": always(((1, "reasoning"), *((n, "text") for n in range(2, 30)), (30, "answer")))}, "a@0", "a @30",
+        streamed=True, limits=Limits(total=40), facts=RequestTraits(continues=True),
+    ),
     Case("the last one may use all the time", "a", {"a": always(ok(290))}, "a@0", "a @290"),
     Case(
         "the call's deadline: the silence before it is learnt",

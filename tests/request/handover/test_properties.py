@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openrouter_fallback.request.handover import History, Target, translate
@@ -53,7 +53,7 @@ _READ = (
 
 def _reads_alike(history: Sequence[Mapping[str, Any]]) -> None:
     quick = History(history)
-    with patch.object(History, "_texts", return_value=False), patch.object(History, "_loop", return_value=False):
+    with patch.object(History, "_read", return_value=False):
         thorough = History(history)
     for name in _READ:
         assert getattr(quick, name) == getattr(thorough, name), name
@@ -82,6 +82,7 @@ _TEXTS = st.lists(
 
 @_MANY
 @given(_TEXTS)
+@example([{"role": "user", "content": " "}, {"role": "user", "content": [{"type": "media", "data": "aWJt"}]}])
 def test_the_quick_reading_of_texts_finds_what_the_thorough_one_finds(messages: list[Json]) -> None:
     _reads_alike(messages)
 

@@ -18,6 +18,7 @@ from openrouter_fallback.request.handover import (
     rule_for,
     same_model,
     translate,
+    translated_params,
     with_tool_marks,
 )
 
@@ -75,6 +76,11 @@ def test_the_family_comes_from_the_id_the_catalog_or_the_endpoint(
         ("openai/gpt-5.1", "openai/gpt-5.1-2025-11-13", True),
         ("groq:llama-3.3-70b-versatile", "llama-3.3-70b-versatile", True),
         ("google/gemini-3-pro-preview:free", "google/gemini-3-pro-preview", True),
+        ("anthropic/claude-sonnet-4.5", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", True),
+        ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5@20250929", True),
+        ("anthropic/claude-3.7-sonnet:thinking", "claude-3-7-sonnet-latest", True),
+        ("moonshotai/kimi-k2-thinking", "kimi-k2-thinking-251104", True),
+        ("deepseek/deepseek-v3.2", "deepseek-v3", False),
         ("openai/gpt-5.1", "openai/gpt-5.1-mini", False),
         ("anthropic/claude-sonnet-4.5", "anthropic/claude-opus-4.5", False),
     ],
@@ -289,6 +295,15 @@ def test_other_geminis_need_none() -> None:
             [user(), OWN_CLAUDE, result("toolu_1"), calling(call("toolu_2")), result("toolu_2")],
             False,
         ),
+        (
+            "its own loop, gone on by Kimi",
+            [user(), OWN_CLAUDE, result("toolu_1"), calling(call("toolu_2"), model=KIMI), result("toolu_2")],
+            True,
+        ),
+        ("a word of the user in a loop of Kimi's", [*LOOP, user("Hurry!")], True),
+        ("a word of the user in its own loop", [user(), OWN_CLAUDE, result("toolu_1"), user("Hurry!")], False),
+        ("an instruction in a loop of Kimi's", [*LOOP, {"role": "system", "content": "Hurry!"}], True),
+        ("a call of Kimi's without a result", [*LOOP[:2], user("Well?")], True),
     ],
 )
 def test_claude_does_not_think_behind_anothers_loop(what: str, messages: list[Json], without: bool) -> None:
@@ -306,6 +321,19 @@ def test_names_of_functions_are_translated_everywhere() -> None:
     assert re.fullmatch(r"mcp_server_tool_[0-9a-f]{8}", name)
     assert found.messages[1]["tool_calls"][0]["function"]["name"] == name
     assert found.messages[2]["name"] == name
+
+
+@pytest.mark.parametrize("name", ["", None])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_call_without_a_name_gets_one(model: str, name: str | None) -> None:
+    """A stream that broke off has left it, and all providers refuse it."""
+    one = call("abcdefghi")
+    broken = {**one, "function": {**one["function"], "name": name}}
+    found = handed([user(), calling(broken), result("abcdefghi"), user("Well?")], model)
+    (written,) = {call["function"]["name"] for m in found.messages for call in m.get("tool_calls") or ()}
+    assert written == "unnamed_e3b0c442"
+    tools = {"tools": [{"type": "openrouter:web_search"}], "tool_choice": {"type": "any"}}
+    assert translated_params(tools, found.functions) is tools
 
 
 def test_a_name_at_google_begins_with_a_letter() -> None:
@@ -335,6 +363,17 @@ def test_an_empty_content_is_filled(model: str) -> None:
     messages = [user(""), calling(call("abcdefghi")), result("abcdefghi", " "), {"role": "assistant", "content": ""}]
     got = sent([*messages, user("Well?")], model)
     assert [message["content"] for message in got] == ["(empty)", None, "(empty)", "(empty)", "Well?"]
+
+
+@pytest.mark.parametrize("nothing", [None, []])
+@pytest.mark.parametrize("role", ["user", "system", "tool", "assistant"])
+@pytest.mark.parametrize("model", MODELS)
+def test_no_content_is_a_text(model: str, role: str, nothing: Any) -> None:
+    """A tool of the caller has returned nothing, an answer held nothing but reasoning."""
+    empty = {"role": role, "content": nothing, **({"tool_call_id": "abcdefghi"} if role == "tool" else {})}
+    got = sent([user(), calling(call("abcdefghi")), *([] if role == "tool" else [result("abcdefghi")]), empty], model)
+    assert all(isinstance(message["content"], str) for message in got if not message.get("tool_calls"))
+    assert role != "assistant" or got[-1]["role"] == "tool"  # an end that says nothing is left out
 
 
 def test_openai_takes_empty_contents() -> None:
@@ -398,7 +437,15 @@ def test_arguments_are_an_object(model: str, written: Any, read: str) -> None:
     if rule_for(model).objects:
         assert got[1]["tool_calls"][0]["function"] == {**one["function"], "arguments": read}
     else:
-        assert got[1]["tool_calls"][0]["function"]["arguments"] == written
+        assert got[1]["tool_calls"][0]["function"]["arguments"] == (written if isinstance(written, str) else read)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_call_has_a_type(model: str) -> None:
+    typed = call("abcdefghi")
+    untyped = {key: value for key, value in typed.items() if key != "type"}  # as some local servers write it
+    got = sent([user(), calling(untyped), result("abcdefghi")], model)
+    assert (got[1]["tool_calls"][0]["type"], got[1]["tool_calls"][0]["function"]) == ("function", typed["function"])
 
 
 def test_arguments_that_only_look_like_an_object_are_mended_in_the_strictest_form() -> None:
@@ -615,6 +662,8 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("Function call is missing a thought_signature in functionCall parts.", Form.UNSIGNED),
     ("'messages.2' : property 'reasoning_content' is unsupported", Form.STRICT),
     ("messages: text content blocks must be non-empty", Form.STRICT),
+    ("Invalid JSON in the arguments of a tool call of the history: expected an object", Form.STRICT),
+    ("Can only get item pairs from a mapping.", Form.STRICT),
     ("thinking is enabled but reasoning_content is missing in assistant tool call message", Form.REASONED),
     ("The `reasoning_content` in the thinking mode must be passed back to the API.", Form.REASONED),
     ("Missing `reasoning_content` field in the assistant message at message index 2.", Form.REASONED),

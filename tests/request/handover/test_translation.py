@@ -232,6 +232,9 @@ def test_names_come_back() -> None:
     restore_names(message, {written: given for given, written in functions.items()})
     assert message["tool_calls"][0]["function"]["name"] == "mcp.server/tool"
     assert translated_params(params, {}) is params
+    some: Json = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [params["tool_choice"]]}}
+    chosen = translated_params({"tools": [tool], "tool_choice": some}, functions)["tool_choice"]
+    assert chosen["allowed_tools"] == {"mode": "auto", "tools": [got["tool_choice"]]}
 
 
 # Blocks of other APIs
@@ -321,6 +324,25 @@ def test_an_assistants_blocks_of_anthropics_form() -> None:
             {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"}
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("block", "detail"),
+    [
+        (
+            {"type": "reasoning_content", "reasoning_content": {"text": "Hm.", "signature": "c2ln"}},
+            {"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1"},
+        ),
+        (
+            {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}, {"type": "text", "text": "Yes."}]},
+            {"type": "reasoning.text", "text": "Hm.\nYes."},
+        ),
+    ],
+    ids=["Bedrock's", "Mistral's"],
+)
+def test_a_nested_thinking_block(block: Json, detail: Json) -> None:
+    found = normal_message({"role": "assistant", "content": [block, {"type": "text", "text": "Hi"}]})
+    assert (found["reasoning_details"], found["content"]) == ([detail], [{"type": "text", "text": "Hi"}])
 
 
 def test_the_name_of_the_writer_is_never_sent() -> None:

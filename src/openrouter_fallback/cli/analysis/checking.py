@@ -86,8 +86,8 @@ def _store(client: FallbackClient) -> tuple[Finding, ...]:
         return ()
     try:
         client.health(refresh=True)
-    except ConnectionError:
-        text = "the Redis server does not answer: each process would go by its own health"
+    except ConnectionError as error:
+        text = f"{error}. Each process would go by its own health"
         step = "Check settings.health_store, the server, and OPENROUTER_FALLBACK_REDIS_PASSWORD if it wants a password."
         return (Finding("problem", HEALTH_STORE, text, step),)
     return ()

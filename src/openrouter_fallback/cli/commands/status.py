@@ -67,8 +67,10 @@ def status(
             say(f"{_nothing(client)}", "yellow")
         elif all(one.state == "closed" and one.seconds_left is None for one in shown):
             say("All circuits are closed, and no model is skipped.", "green")
+            say(f"{_UNCOUNTED}: if calls fail, `check` finds the cause.")
 
 
+_UNCOUNTED = "A refused key (401), an empty account (402) and a server that cannot be reached are not shown here"
 _PASSWORD = "OPENROUTER_FALLBACK_REDIS_PASSWORD"  # noqa: S105 - the variable's name
 
 
@@ -103,7 +105,8 @@ def _nothing(client: FallbackClient) -> str:
     minutes = client.config.settings.health_window_minutes
     return (
         f"Nothing is known under {under}: no process has reported a call of these models in the last {minutes:g} min. "
-        "Compare host, database and prefix of health_store, and base_url, with those of the service."
+        f"Compare host, database and prefix of health_store, and base_url, with those of the service. {_UNCOUNTED}: "
+        "if calls fail, `check` finds the cause."
     )
 
 

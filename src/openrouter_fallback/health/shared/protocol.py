@@ -94,6 +94,10 @@ class HealthStore(Protocol):
     def health(self) -> MemoryHealth:
         """The health on which this process decides."""
 
+    @property
+    def address(self) -> str:
+        """Where the store is, without credentials."""
+
     def touch(self) -> None:
         """A call begins: make sure that exchanges run. Cheap; does no I/O."""
 

@@ -9,7 +9,7 @@ from .blocks import unsendable
 from .forms import Form, Target, asks_for_thinking, needs_strict
 from .history import History
 from .ids import delivered_ids
-from .loops import Delivered, loop_models, name_signers
+from .loops import Delivered, loop_models, name_callers, name_signers
 from .marks import marks_beside, with_tool_marks
 from .names import restore_names, tool_names, translated_params
 from .rules import FORMATS, RULES, Reasoning, Rule, rule_for
@@ -32,6 +32,7 @@ __all__ = [
     "family_of",
     "loop_models",
     "marks_beside",
+    "name_callers",
     "name_signers",
     "needs_strict",
     "restore_names",

@@ -14,13 +14,14 @@ from .history import Message, calls_of
 _NONE: Final = "{}"
 
 
-def with_objects(message: Message) -> Message:
-    """The message with the arguments of each call as the text of a JSON object.
+def with_arguments(message: Message, *, objects: bool) -> Message:
+    """The message with the arguments of each call as text; with `objects` as the text of a JSON object.
 
-    Nothing becomes `{}`. What is no object becomes one with the key `arguments`: the model sees what was written.
+    Nothing becomes `{}`. What is no object becomes one with the key `arguments`: the model sees what was written. Each
+    call gets a `type` if it has none.
     """
     calls = calls_of(message)
-    repaired = [_repaired(call) for call in calls]
+    repaired = [_repaired(call, objects) for call in calls]
     return (
         message
         if all(new is old for new, old in zip(repaired, calls, strict=True))
@@ -28,12 +29,14 @@ def with_objects(message: Message) -> Message:
     )
 
 
-def _repaired(call: Any) -> Any:
+def _repaired(call: Any, objects: bool) -> Any:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         return call
+    if not isinstance(call.get("type"), str):
+        call = {**call, "type": "function"}
     given = function.get("arguments")
-    text = _object(given)
+    text = given if isinstance(given, str) and not objects else _object(given)
     return call if text == given else {**call, "function": {**function, "arguments": text}}
 
 

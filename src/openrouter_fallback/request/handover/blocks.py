@@ -134,7 +134,7 @@ def _assistant(message: Message, content: Sequence[Any]) -> tuple[Message, Seque
     kept, thoughts, calls = [], [], []
     for block in content:
         kind = _kind(block)
-        if kind in ("thinking", "redacted_thinking", "reasoning"):
+        if kind in ("thinking", "redacted_thinking", "reasoning", "reasoning_content"):
             thoughts.append(block)
         elif kind in ("tool_use", "function_call", "tool_call"):
             calls.append(block)
@@ -163,16 +163,22 @@ def _call(block: Mapping[str, Any]) -> Json:
 
 
 def _detail(block: Mapping[str, Any]) -> Json | None:
-    """A thinking block as an entry of `reasoning_details`; Anthropic's blocks keep their signatures."""
+    """A thinking block as an entry of `reasoning_details`; Anthropic's blocks keep their signatures.
+
+    Bedrock's hold text and signature under `reasoning_content`, Mistral's a list of text blocks under `thinking`.
+    """
     if _kind(block) == "redacted_thinking":
         data = block.get("data")
         return {"type": "reasoning.encrypted", "data": data, "format": _ANTHROPIC} if data else None
+    inner = block.get("reasoning_content")
+    if isinstance(inner, Mapping):
+        block = inner
     extras = block.get("extras")
     signature = block.get("signature") or (extras.get("signature") if isinstance(extras, Mapping) else None)
     text = block.get("thinking") or block.get("reasoning") or block.get("text") or ""
-    summary = block.get("summary")
-    if not text and isinstance(summary, list):
-        text = "\n".join(str(part.get("text") or "") for part in summary if isinstance(part, Mapping))
+    parts = text if isinstance(text, list) else block.get("summary")
+    if (not text or text is parts) and isinstance(parts, list):
+        text = "\n".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping))
     if not isinstance(text, str) or not (text or signature):
         return None
     detail: Json = {"type": "reasoning.text", "text": text}

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from .blocks import PARTS, has_media, normal_message
+from .details import merged, tidy_entries
 from .marks import CACHE
 
 Message = Mapping[str, Any]
@@ -38,99 +39,129 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`; `bare`: a message has only plain
-    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
-    calls; `names`: the functions that they name.
+    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`, `details`: their entries;
+    `bare`: a message has only plain reasoning. `tidy`: each call has a unique id, and its results follow directly,
+    in order. `ids`: the ids of all calls; `names`: the functions that they name.
     """
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message], roles: list[str] | None = None) -> None:
+        """Read the messages; `roles` are theirs, if the caller knows them."""
         self.writers: dict[int, str] = {}
         self.messages: Sequence[Message] = messages
-        self.lists = self.marks = self.pictured = False
+        self.roles = list(map(_ROLE, messages)) if roles is None else roles
+        self.keys: set[str] = set().union(*messages)
+        if WRITER in self.keys:
+            self._take_writers()
+        self.lists = self.pictured = False
+        self.marks = CACHE in self.keys
         self.tidy = True
         self.ids: list[str] = []
         self.names: frozenset[str] = frozenset()
         self.thoughts: list[Any] = []
-        if self._texts():
-            return
-        self.keys: set[str] = set().union(*messages)
-        self.marks = CACHE in self.keys
-        if not ("tool_calls" in self.keys and _RARE.isdisjoint(self.keys) and self._loop()):
+        self.details: list[Any] = []
+        if not self._read():
             self._look()
 
-    def _texts(self) -> bool:
-        """Read a history of texts alone. False if it is not one: a message has more than a role and a text."""
-        messages = self.messages
-        if len(messages[-1]) != 2 or not {2}.issuperset(map(len, messages)):
-            return False
-        try:
-            roles = list(map(_ROLE, messages))
-            contents = [message["content"] for message in messages]
-            blank = any(map(str.isspace, contents))
-        except (KeyError, TypeError):
-            return False
-        speakers = frozenset(roles)
-        if not speakers <= _SPEAKERS:
-            return False
-        self.keys, self.roles, self.speakers, self.voids = set(_TEXT), roles, speakers, blank or not all(contents)
-        self.callers, self.odd, self.bare = [], False, False
-        return True
+    def _take_writers(self) -> None:
+        messages: list[Message] = list(self.messages)
+        for position, message in enumerate(messages):
+            if WRITER in message:
+                writer = message[WRITER]
+                if isinstance(writer, str) and writer:
+                    self.writers[position] = writer
+                plain = dict(message)
+                del plain[WRITER]
+                messages[position] = plain
+        self.keys.discard(WRITER)
+        self.messages = messages
 
-    def _loop(self) -> bool:
-        """Read a history of texts and tidy calls, in one pass. False if it is not one: `_look` reads any history."""
-        roles: list[str] = []
+    def _read(self) -> bool:
+        """Read a history of texts and tidy calls. False if it is not one: `_look` reads any history."""
+        messages, roles, keys = self.messages, self.roles, self.keys
         ids: list[str] = []
         names: set[str] = set()
-        thoughts: list[Any] = []
-        void = odd = bare = False
-        thinks = not _THOUGHT.isdisjoint(self.keys)
-        coming = iter(self.messages)
+        arguments: list[str] = []
+        texts: list[Any] = []
+        others: Sequence[Message] = messages
+        untyped = False
         try:
-            for message in coming:
-                role = message["role"]
-                roles.append(role)
-                if role == "assistant":
-                    if thinks:
-                        if given := message.get("reasoning_details"):
-                            thoughts.append(given)
-                        elif "reasoning" in message:
-                            bare = True
-                    if "tool_calls" in message and (calls := message["tool_calls"]):
-                        for call in calls:
-                            ids.append(id := call["id"])
-                            function = call["function"]
-                            names.add(function["name"])
-                            arguments = function["arguments"]
-                            if arguments[0] != "{" or arguments[-1] != "}":
-                                odd = True
-                            result = next(coming)
-                            if result["tool_call_id"] != id or result["role"] != "tool":
-                                return False
-                            roles.append("tool")
-                            content = result["content"]
-                            if content.__class__ is not str:
-                                return False
-                            if not content or content.isspace():
-                                void = True
-                        if "content" not in message or message["content"] is None:
-                            continue
-                elif role == "tool":
-                    return False
-                content = message["content"]
-                if content.__class__ is not str:
-                    return False
-                if not content or content.isspace():
-                    void = True
+            if "tool_calls" in keys:
+                others = []
+                coming = iter(messages)
+                for message in coming:
+                    if "tool_calls" not in message:
+                        others.append(message)
+                        continue
+                    calls = message["tool_calls"]
+                    if not calls:
+                        return False
+                    for call in calls:
+                        ids.append(id := call["id"])
+                        function = call["function"]
+                        names.add(function["name"])
+                        arguments.append(function["arguments"])
+                        if call["type"] != "function":
+                            untyped = True
+                        result = next(coming)
+                        if result["tool_call_id"] != id:
+                            return False
+                        texts.append(result["content"])
+                    if (content := message.get("content")) is not None:
+                        texts.append(content)
+            texts += map(_CONTENT, others)
+            blank = True in set(map(str.isspace, texts))
             "".join(ids), "".join(names)  # a TypeError if one is not a string
-            known = set(ids)
-        except (IndexError, KeyError, StopIteration, TypeError):
+            known, odd = set(ids), untyped or not _are_objects(arguments)
+        except (KeyError, StopIteration, TypeError):
             return False
         speakers = frozenset(roles)
-        if len(known) != len(ids) or "" in known or "function" in speakers:
+        if "function" in speakers or "function_call" in keys or len(known) != len(ids) or "" in known:
             return False
-        self.roles, self.speakers, self.voids, self.odd = roles, speakers, void, odd
-        self.ids, self.names, self.thoughts, self.bare = ids, frozenset(names), thoughts, bare
+        if others is messages:
+            if "tool" in speakers:
+                return False
+        else:
+            said = list(map(_ROLE, others))
+            callers = len(messages) - len(others) - len(ids)
+            if "tool" in said or roles.count("tool") != len(ids):
+                return False
+            if roles.count("assistant") != callers + said.count("assistant"):
+                return False
+        self.speakers, self.voids, self.odd = speakers, blank or not all(texts), odd
+        self.ids, self.names = ids, frozenset(names)
+        self._read_thoughts()
         return True
+
+    def _read_thoughts(self) -> None:
+        self.bare = False
+        if _THOUGHT.isdisjoint(self.keys):
+            return
+        thinking = [message for message in self.messages if "reasoning_details" in message or "reasoning" in message]
+        given = [message.get("reasoning_details") for message in thinking]
+        self.thoughts = list(filter(None, given))
+        details = tidy_entries(self.thoughts)
+        if details is None:
+            self._tidy_thoughts()
+        else:
+            self.details = details
+        self.bare = len(self.thoughts) < len(given) and any(
+            "reasoning" in message and not message.get("reasoning_details") for message in thinking
+        )
+
+    def _tidy_thoughts(self) -> None:
+        messages: list[Message] = list(self.messages)
+        self.thoughts = []
+        for position, message in enumerate(messages):
+            given = message.get("reasoning_details")
+            if isinstance(given, list | tuple):
+                tidy = merged(given)
+                if tidy is not given:
+                    messages[position] = {**message, "reasoning_details": tidy}
+                given = tidy
+            if given:
+                self.thoughts.append(given)
+        self.messages = messages
+        self.details = [detail for given in self.thoughts if isinstance(given, list | tuple) for detail in given]
 
     def _look(self) -> None:
         """Read any history."""
@@ -138,15 +169,12 @@ class History:
         contents = [message.get("content") for message in messages]
         said = list(filter(None, contents))
         self.lists, blank = _lists_or_blanks(said)
-        self.roles = list(map(_ROLE, messages))
-        self.speakers = frozenset(self.roles)
-        legacy = "function_call" in keys or "function" in self.speakers
-        if WRITER in keys or legacy or (self.lists and not _known(contents)):
+        if "function_call" in keys or "function" in self.roles or (self.lists and not _known(contents)):
             messages = self.messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
             said = list(filter(None, contents))
             self.roles = list(map(_ROLE, messages))
-            self.speakers = frozenset(self.roles)
+        self.speakers = frozenset(self.roles)
         if self.lists:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
@@ -155,10 +183,7 @@ class History:
                 role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
             )
         self.callers = []
-        self.thoughts, self.bare = [], False
-        if not _THOUGHT.isdisjoint(keys):
-            self.thoughts = [given for message in messages if (given := message.get("reasoning_details"))]
-            self.bare = any("reasoning" in message and not message.get("reasoning_details") for message in messages)
+        self._read_thoughts()
         self.ids = []
         self.names = frozenset()
         if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.speakers:
@@ -175,17 +200,11 @@ class History:
 
     def _normal(self, messages: Sequence[Message], keys: set[str]) -> list[Message]:
         normal = []
-        for position, message in enumerate(messages):
-            if WRITER in message:
-                writer = message[WRITER]
-                if isinstance(writer, str) and writer:
-                    self.writers[position] = writer
-                message = {key: value for key, value in message.items() if key != WRITER}
+        for message in messages:
             changed = normal_message(message)
             if changed is not message:
                 keys.update(changed)
             normal.append(changed)
-        keys.discard(WRITER)
         return normal
 
     def _look_at_calls(self) -> None:
@@ -231,13 +250,19 @@ class History:
 
     @cached_property
     def odd(self) -> bool:
-        """Whether the arguments of a call do not look like a JSON object, by their first and last characters."""
+        """Whether a call has no type, or arguments that do not look like a JSON object, by their first and last
+        characters."""
         try:
             calls = [call for position in self.callers for call in self.messages[position]["tool_calls"]]
             arguments = list(map(_ARGUMENTS, map(_FUNCTION, calls)))
-            return not {*map(_FIRST, arguments), *map(_LAST, arguments)} <= _BRACES
+            return not (set(map(_TYPE, calls)) <= _FUNCTIONS and _are_objects(arguments))
         except (KeyError, TypeError, IndexError):
             return True
+
+    @cached_property
+    def texts(self) -> bool:
+        """Whether each message without calls has a content that is not null or an empty list."""
+        return all(message.get("tool_calls") or message.get("content") not in (None, []) for message in self.messages)
 
     @property
     def last_caller(self) -> int | None:
@@ -257,7 +282,7 @@ class History:
             if role == "assistant":
                 for number, call in enumerate(calls_of(self.messages[position])):
                     if isinstance(call, Mapping):
-                        calls.append(Call(position, number, _text(call.get("id")), _name(call)))
+                        calls.append(Call(position, number, _text(call.get("id")), name_of(call)))
         return tuple(calls)
 
     @cached_property
@@ -290,17 +315,24 @@ class History:
 
 
 _THOUGHT: Final = frozenset({"reasoning", "reasoning_details"})
-_RARE: Final = frozenset({WRITER, "function_call"})
 _ROLE: Final = itemgetter("role")
 _FUNCTION: Final = itemgetter("function")
 _ARGUMENTS: Final = itemgetter("arguments")
-_FIRST: Final = itemgetter(0)
-_LAST: Final = itemgetter(-1)
-_BRACES: Final = frozenset({"{", "}"})
+_TYPE: Final = itemgetter("type")
+_FUNCTIONS: Final = frozenset({"function"})
 _TEXT: Final = frozenset({"role", "content"})
-_SPEAKERS: Final = frozenset({"system", "developer", "user", "assistant"})
+_CONTENT: Final = itemgetter("content")
 _PROMPT: Final = ["user"]
 _INSTRUCTED: Final = ["system", "user"]
+
+
+def _are_objects(arguments: Sequence[str]) -> bool:
+    """Whether the arguments of all calls look like JSON objects, by their first and last characters."""
+    written = "\0".join(arguments)
+    ends = len(arguments) - 1
+    return not arguments or (
+        written[:1] == "{" and written[-1] == "}" and written.count("}\0{") == written.count("\0") == ends
+    )
 
 
 def _lists_or_blanks(contents: Sequence[Any]) -> tuple[bool, bool]:
@@ -349,7 +381,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _name(call: object) -> str:
+def name_of(call: object) -> str:
+    """The name of the called function; empty if it has none."""
     function = call.get("function") if isinstance(call, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     return name if isinstance(name, str) else ""

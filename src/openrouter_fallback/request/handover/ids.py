@@ -53,7 +53,7 @@ def holds(form: IdForm, history: History, names: Mapping[str, str]) -> bool:
         together = "".join(history.ids)
         if not together.isascii() or together.encode().translate(None, _WORD):
             return False
-        return len(max(history.ids, key=len)) <= form.words
+        return max(map(len, history.ids)) <= form.words
     # One match for all ids: no form allows control characters.
     ids = "\0".join(history.ids)
     return _compiled(f"{form.pattern}(?:\0{form.pattern})*").fullmatch(ids) is not None

@@ -15,6 +15,8 @@ import orjson
 
 from ...routes.model_families import same_model
 from .history import History, Message, calls_of
+from .reasoning import owns_signed
+from .turns import open_turn
 
 MOST_CALLS: Final = 4096
 _Key = tuple[str, int]
@@ -70,6 +72,16 @@ def name_signers(history: History, delivered: Delivered) -> None:
     for position, message in enumerate(history.messages):
         if "reasoning_details" in message and position not in history.writers:
             model = delivered.signer(message)
+            if model is not None:
+                history.writers[position] = model
+
+
+def name_callers(history: History, delivered: Delivered) -> None:
+    """Add to `history.writers` the models of unsigned calls in the turn that goes on."""
+    for position in open_turn(history.roles):
+        message = history.messages[position]
+        if position not in history.writers and not owns_signed(message):
+            model = delivered.caller(message)
             if model is not None:
                 history.writers[position] = model
 

@@ -16,6 +16,8 @@ _NAMING: Final = frozenset({"tools", "functions", "tool_choice", "function_call"
 _NONE: Final[frozenset[str]] = frozenset()
 _LONGEST: Final = 64
 _HASH: Final = 8
+_UNNAMED: Final = "unnamed"
+"""Stands for the name that a broken call lacks: no provider accepts an empty one."""
 _NOT_WORD: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _NOT_NAME: Final = re.compile(r"[\s<|\\/>]")
 
@@ -28,7 +30,7 @@ def function_name(pattern: str, name: str) -> str:
     if re.fullmatch(pattern, name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
-    word = _NOT_WORD.sub("_", name)[: _LONGEST - _HASH - 1]
+    word = _NOT_WORD.sub("_", name)[: _LONGEST - _HASH - 1] or _UNNAMED
     written = f"{word}_{mark}"
     return written if re.fullmatch(pattern, written) else f"_{written}"[:_LONGEST]
 
@@ -43,7 +45,7 @@ def message_name(pattern: str, name: str) -> str:
 
 def changed_names(pattern: str, names: Iterable[str]) -> dict[str, str]:
     """Maps the names that the target refuses to the names that are sent."""
-    return {name: written for name in names if name and (written := function_name(pattern, name)) != name}
+    return {name: written for name in names if (written := function_name(pattern, name)) != name}
 
 
 def tool_names(params: Mapping[str, Any]) -> frozenset[str]:
@@ -68,6 +70,10 @@ def translated_params(params: Mapping[str, Any], changed: Mapping[str, str]) -> 
     choice = params.get("tool_choice")
     if isinstance(choice, Mapping):
         given["tool_choice"] = _renamed(choice, changed)
+        allowed = choice.get("allowed_tools")  # OpenAI's choice among some of the tools
+        if isinstance(allowed, Mapping):
+            renamed = [_renamed(tool, changed) for tool in _listed(allowed.get("tools"))]
+            given["tool_choice"] = {**choice, "allowed_tools": {**allowed, "tools": renamed}}
     legacy = params.get("function_call")
     if isinstance(legacy, Mapping):
         given["function_call"] = _rename(legacy, changed)
@@ -101,10 +107,10 @@ def _named(value: object) -> str:
 
 def _rename(value: Any, changed: Mapping[str, str]) -> Any:
     name = _own(value)
-    return {**value, "name": changed[name]} if name in changed else value
+    return {**value, "name": changed[name]} if name and name in changed else value
 
 
 def _renamed(value: Any, changed: Mapping[str, str]) -> Any:
-    if _named(value) in changed:
+    if (name := _named(value)) and name in changed:
         return {**value, "function": _rename(value["function"], changed)}
     return value

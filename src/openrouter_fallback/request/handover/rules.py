@@ -65,14 +65,15 @@ class Rule:
     those with tool calls; `thinks`: models that reason although the request does not ask for it. `formats`: the
     `format` of signed or encrypted reasoning that the models read (none: they have none). `signature`: a tool call
     without a signature is refused. `thinking_first`: with reasoning on, a tool loop must begin with signed reasoning.
-    `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect; `most_marks`: how many are
-    accepted, 0: any number; `marks_elsewhere`: endpoints other than OpenRouter know them too. `empties`: empty contents
-    are accepted. `alternates`: user and assistant must take turns, with an assistant message between a tool result and
-    a user message. `opens`: behind the system messages a user message comes first. `objects`: the arguments of calls
-    are JSON objects. `prefills`: a final assistant message is continued; else it is refused, or answered anew. `trims`:
-    it does not end with white space. `system`: the place of system
-    messages: `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read. `developer`: the
-    role is known. `field`: the field name of plain reasoning on endpoints other than OpenRouter; empty: not sent there.
+    `binds`: a signature covers all messages before it. `marks`: `cache_control` has effect; `most_marks`: how many
+    are accepted, 0: any number; `marks_elsewhere`: endpoints other than OpenRouter know them too. `empties`: empty
+    contents are accepted. `alternates`: no two messages of the user or of the assistant in a row; `bridges`: an
+    assistant message between a tool result and a user message. `opens`: behind the system messages a user message
+    comes first. `objects`: the arguments of calls are JSON objects. `prefills`: a final assistant message is
+    continued; else it is refused, or answered anew. `trims`: it does not end with white space. `system`: the place
+    of system messages: `anywhere`, `first` (any number) or `one`. `pictures`: images in tool results are read.
+    `developer`: the role is known. `field`: the field name of plain reasoning on endpoints other than OpenRouter;
+    empty: not sent there.
     """
 
     family: Family
@@ -92,6 +93,7 @@ class Rule:
     marks_elsewhere: bool = True
     empties: bool = False
     alternates: bool = False
+    bridges: bool = False
     opens: bool = False
     objects: bool = True
     prefills: bool = True
@@ -238,6 +240,7 @@ RULES: Final[tuple[Rule, ...]] = (
         functions=FUNCTION_OF_GOOGLE,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        bridges=True,
         opens=True,
         system="first",
         sources=("the chat template of Gemma: roles must alternate user/assistant/user/assistant", _BEDROCK),
@@ -272,6 +275,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ids=NINE,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        bridges=True,
         opens=True,
         prefills=False,
         system="first",
@@ -314,9 +318,11 @@ RULES: Final[tuple[Rule, ...]] = (
         Family.DEEPSEEK,
         models=r"r1(?![0-9])",
         reasoning=Reasoning.REFUSED,
+        alternates=True,
         prefills=False,
         sources=(
             "api-docs.deepseek.com/guides/reasoning_model: reasoning_content in the input gives a 400",
+            "DeepSeek-R1#21, litellm#8018, aider#2960: no successive user or assistant messages",
             "gptme#467: the last message must be a user message, or have `prefix`, which is DeepSeek's own",
             _BEDROCK,
         ),
@@ -375,6 +381,7 @@ RULES: Final[tuple[Rule, ...]] = (
         Family.PERPLEXITY,
         reasoning=Reasoning.REFUSED,
         alternates=True,
+        bridges=True,
         opens=True,
         prefills=False,
         system="first",

@@ -13,18 +13,19 @@ from typing import Any, Final
 from ...routes.model_families import Family
 from ..continuation import INSTRUCTION
 from . import turns
-from .arguments import with_objects
+from .arguments import with_arguments
 from .blocks import plain_text
 from .forms import Form, Target
-from .history import REASONED, History, Message, calls_of
+from .history import REASONED, History, Message, calls_of, name_of
 from .ids import holds, orphan_id, wire_ids
 from .marks import count_marks, fewer_marks, without_marks
 from .names import changed_names, message_name
-from .reasoning import owns_signed, reasoning_stays, with_reasoning
+from .reasoning import is_other, owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
+_RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
 
@@ -72,9 +73,10 @@ def translate(
         messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
         messages = [_plain(message) for message in messages]
-    if not rule.empties or target.strict:
-        final = len(messages) - 1
-        messages = [turns.filled(message, last=n == final) for n, message in enumerate(messages)]
+    messages = turns.without_empty_end(messages)
+    if history.voids:
+        fill = turns.with_text if rule.empties and not target.strict else turns.filled
+        messages = [fill(message) for message in messages]
     if not target.ends_with_assistant and (ended := turns.ended(messages, _CONTINUE)) is not messages:
         messages = ended
         notes["a final assistant message: the model is asked by an instruction to continue it"] = None
@@ -87,7 +89,7 @@ def translate(
     if most is not None:
         messages = list(fewer_marks(messages, most))
         notes["some `cache_control` marks: the model takes only a few"] = None
-    without = _thinking_refused(messages, target)
+    without = _thinking_refused(messages, history, target)
     if without:
         notes["thinking is switched off: another model began this tool loop"] = None
     same = len(messages) == len(history.messages) and all(
@@ -127,11 +129,11 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if target.form is Form.SINGLE and len(history.ids) > len(history.callers):
         return False
-    if history.roles[-1] == "assistant" and (rule.trims or not target.ends_with_assistant):
+    if history.roles[-1] == "assistant" and (history.voids or rule.trims or not target.ends_with_assistant):
         return False
-    if (history.pictured and not rule.pictures) or (rule.objects and history.odd):
+    if (history.pictured and not rule.pictures) or history.odd:
         return False
-    if (history.voids and not rule.empties) or (history.marks and not target.marks):
+    if (history.voids and not (rule.empties and history.texts)) or (history.marks and not target.marks):
         return False
     if history.ids and not holds(target.ids, history, functions):
         return False
@@ -143,7 +145,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         history.roles, history.speakers, rule, strict=False
     ):
         return False
-    return reasoning_stays(history, target) and not _thinking_refused(history.messages, target)
+    return reasoning_stays(history, target) and not _thinking_refused(history.messages, history, target)
 
 
 def _names_stay(history: History, target: Target) -> bool:
@@ -160,6 +162,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
         first.setdefault(call.position, id)
         if id != call.id:
             renamed[call.position][call.number] = id
+    rare = history.marks or not _RARE.isdisjoint(history.keys)
     messages: list[Message] = []
     for position, message in enumerate(history.messages):
         role = history.roles[position]
@@ -167,8 +170,8 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             changes = renamed.get(position, {})
             if changes or (functions and position in first):
                 message = _with_calls(message, changes, functions)
-            if (target.rule.objects and history.odd) or target.strict:
-                message = with_objects(message)
+            if history.odd or target.strict:
+                message = with_arguments(message, objects=target.rule.objects or target.strict)
             old = {
                 call["id"]: id
                 for number, id in changes.items()
@@ -181,7 +184,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
                     notes[note] = None
         elif role == "tool":
             message = _with_result(message, history, position, ids, target, functions)
-        messages.append(_other(message, target))
+        messages.append(_other(message, target) if rare else message)
     return messages
 
 
@@ -190,8 +193,7 @@ def _with_calls(message: Message, ids: Mapping[int, str], functions: Mapping[str
     for number, call in enumerate(calls_of(message)):
         if isinstance(call, Mapping):
             function = call.get("function")
-            name = function.get("name") if isinstance(function, Mapping) else None
-            if isinstance(function, Mapping) and isinstance(name, str) and name in functions:
+            if isinstance(function, Mapping) and (name := name_of(call)) in functions:
                 call = {**call, "function": {**function, "name": functions[name]}}
             if number in ids:
                 call = {**call, "id": ids[number]}
@@ -255,20 +257,22 @@ def _plain(message: Message) -> Message:
     return message if text is content else {**message, "content": text}
 
 
-def _thinking_refused(messages: Sequence[Message], target: Target) -> bool:
-    """Whether the request may not ask for reasoning: its tool loop or prefill does not begin with signed reasoning."""
+def _thinking_refused(messages: Sequence[Message], history: History, target: Target) -> bool:
+    """Whether the request may not ask for reasoning: its tool loop or prefill does not begin with signed reasoning.
+
+    A loop that another model went on with counts as such, too.
+    """
     if not target.rule.thinking_first or target.thinking is False:
         return False
     if target.thinking is None and not target.strict:
         return False
-    turn: list[Message] = []
-    for message in reversed(messages):
-        if message["role"] == "user":
-            break
-        if message["role"] == "assistant":
-            turn.insert(0, message)
-    bound = messages[-1]["role"] == "assistant" or any(calls_of(message) for message in turn)
-    return bound and (target.strict or not owns_signed(turn[0]))
+    turn = [messages[position] for position in turns.open_turn([message["role"] for message in messages])]
+    if not (messages[-1]["role"] == "assistant" or any(calls_of(message) for message in turn)):
+        return False
+    if target.strict or not owns_signed(turn[0]):
+        return True
+    writers = (history.writers.get(position) for position in turns.open_turn(history.roles))
+    return any(is_other(target, writer) for writer in writers)
 
 
 __all__ = ["Handover", "Reasoning", "translate"]

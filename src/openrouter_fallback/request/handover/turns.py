@@ -109,18 +109,23 @@ def without_trailing_space(message: Message) -> Message:
     return {**message, "content": [*content[:-1], {**last, "text": text.rstrip()}]}
 
 
+def without_empty_end(messages: list[Message]) -> list[Message]:
+    """The messages without a final assistant message that says nothing; the same list if there is none."""
+    last = messages[-1]
+    if last["role"] != "assistant" or calls_of(last) or _refused(last) or any(last.get(key) for key in _SHOWN_BESIDE):
+        return messages
+    if not _is_empty(without_blank_text(last.get("content"))):
+        return messages
+    return without_empty_end(messages[:-1]) if messages[1:] else [OPENING]
+
+
 def ended(messages: list[Message], instruction: Message) -> list[Message]:
-    """The messages with the instruction to continue a final text of the assistant behind it; an empty one is left out.
+    """The messages with the instruction to continue a final text of the assistant behind it.
 
     The same list if the last message is not a text of the assistant.
     """
-    if messages[-1]["role"] != "assistant" or calls_of(messages[-1]):
-        return messages
-    content = messages[-1].get("content")
-    said = content.strip() if isinstance(content, str) else content
-    if said or any(messages[-1].get(key) for key in _SHOWN_BESIDE):
-        return [*messages, instruction]
-    return ended(messages[:-1], instruction) if messages[1:] else [OPENING]
+    final = messages[-1]
+    return messages if final["role"] != "assistant" or calls_of(final) else [*messages, instruction]
 
 
 def told(message: Message) -> Message:
@@ -169,22 +174,57 @@ def media_outside_results(messages: Sequence[Message]) -> list[Message]:
     return placed
 
 
-def filled(message: Message, *, last: bool) -> Message:
+def filled(message: Message) -> Message:
     """The message with its empty content filled: providers refuse empty contents and blank text blocks."""
     content = without_blank_text(message.get("content"))
-    if content == [] or content is None or (isinstance(content, str) and not content.strip()):
-        if message.get("role") == "assistant":
-            if calls_of(message):
-                content = None
-            elif isinstance(message.get("refusal"), str) and message["refusal"].strip():
-                content = message["refusal"]
-            elif last or any(message.get(key) for key in _SHOWN_BESIDE):
-                content = message.get("content")
-            else:
-                content = EMPTY
-        else:
+    if _is_empty(content):
+        if message["role"] != "assistant":
             content = EMPTY
+        elif calls_of(message):
+            content = None
+        elif _refused(message):
+            content = message["refusal"]
+        else:
+            content = message.get("content") if any(message.get(key) for key in _SHOWN_BESIDE) else EMPTY
     return message if content is message.get("content") else {**message, "content": content}
+
+
+def with_text(message: Message) -> Message:
+    """The message with a text for no content: empty texts are accepted, null and empty lists are not."""
+    content = message.get("content")
+    if content is not None and content != []:
+        return message
+    if message["role"] == "assistant" and (
+        calls_of(message) or _refused(message) or any(message.get(key) for key in _SHOWN_BESIDE)
+    ):
+        return message
+    return {**message, "content": EMPTY if message["role"] == "user" else ""}
+
+
+def _is_empty(content: Any) -> bool:
+    return content is None or content == [] or (isinstance(content, str) and not content.strip())
+
+
+def _refused(message: Message) -> bool:
+    """Whether the message holds the text of a refusal."""
+    refusal = message.get("refusal")
+    return isinstance(refusal, str) and bool(refusal.strip())
+
+
+def open_turn(roles: Sequence[str]) -> list[int]:
+    """The positions of the assistant's messages that the next answer continues: those behind the user's last message.
+
+    A user message directly behind a tool result belongs to the result. Empty if the user's message is a new turn.
+    """
+    end = len(roles)
+    while end and roles[end - 1] in _NO_ANSWER:
+        end -= 1
+    if end < len(roles) and (not end or roles[end - 1] != "tool"):
+        return []
+    start = end
+    while start and roles[start - 1] != "user":
+        start -= 1
+    return [position for position in range(start, end) if roles[position] == "assistant"]
 
 
 def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, strict: bool) -> bool:
@@ -200,10 +240,10 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
             return True
     if (rule.opens or strict) and "user" not in roles[front : front + 1]:
         return True
-    if not (rule.alternates or strict):
-        return False
-    pairs = pairwise(roles)
-    return any((one == other and one in _TURNS) or (one == "tool" and other == "user") for one, other in pairs)
+    pairs = set(pairwise(roles)) if rule.alternates or rule.bridges or strict else _NO_PAIRS
+    if (rule.alternates or strict) and not _IN_A_ROW.isdisjoint(pairs):
+        return True
+    return (rule.bridges or strict) and ("tool", "user") in pairs
 
 
 def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict: bool) -> list[Message]:
@@ -214,7 +254,7 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
     """
     one_system = rule.system == "one" or strict
     front_only = rule.system != "anywhere" or strict
-    alternates = rule.alternates or strict
+    alternates, bridges = rule.alternates or strict, rule.bridges or strict
     placed: list[Message] = []
     in_front = True
     for message in messages:
@@ -230,12 +270,11 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
         if last is not None and in_front and role in _SYSTEM and one_system:
             placed[-1] = _together(last, message)
             continue
-        if last is not None and alternates:
-            if last["role"] == role and role in _TURNS and _mergeable(last):
-                placed[-1] = _together(last, message)
-                continue
-            if last["role"] == "tool" and role == "user":
-                placed.append(bridge)
+        if last is not None and alternates and last["role"] == role and role in _TURNS and _mergeable(last):
+            placed[-1] = _together(last, message)
+            continue
+        if last is not None and bridges and last["role"] == "tool" and role == "user":
+            placed.append(bridge)
         placed.append(message)
     if rule.opens or strict:
         front = _front([message["role"] for message in placed])
@@ -251,6 +290,9 @@ def _front(roles: Sequence[str]) -> int:
 
 _SYSTEM: Final = frozenset({"system", "developer"})
 _TURNS: Final = frozenset({"user", "assistant"})
+_IN_A_ROW: Final = frozenset({("user", "user"), ("assistant", "assistant")})
+_NO_PAIRS: Final[frozenset[tuple[str, str]]] = frozenset()
+_NO_ANSWER: Final = frozenset({"system", "developer", "user"})
 
 
 def _mergeable(message: Message) -> bool:
