@@ -17,8 +17,8 @@ import runner
 from openrouter_fallback import FallbackClient
 from openrouter_fallback.request.handover import Delivered, Handover, History, Target, loop_models, rule_for, translate
 
-CLAUDE = "anthropic/20"
-"""A model of Anthropic's family, which the server answers with 20 tokens."""
+CLAUDE, GPT, GEMINI = "anthropic/20", "openai/20", "google/20"
+"""A model of each family, which the server answers with 20 tokens."""
 SIGNATURE = "Et0BCkgIChACGAIqQA2s7h7tA7IG35fbwVkou9PM" * 20
 DELIVERED, NAMES = Delivered(), frozenset({"get_weather"})
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
@@ -51,9 +51,39 @@ def thoughts(count: int) -> list[dict[str, Any]]:
     return loop(count, reasoning=text, reasoning_details=[{**detail, "format": "anthropic-claude-v1"}])
 
 
-def handed(messages: list[dict[str, Any]], target: Target) -> Handover:
-    """Everything that a call does with its history: read it, find the model of its tool loop, translate it."""
-    history = History(messages)
+def encrypted(count: int, form: str, id: str) -> list[dict[str, Any]]:
+    """A tool loop with encrypted reasoning before each call; `id` is the entry's, `{}` the call's."""
+    messages = loop(count)
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            entry = {"type": "reasoning.encrypted", "data": SIGNATURE, "format": form, "index": 0}
+            message["reasoning_details"] = [{**entry, "id": id.format(call["id"])}]
+    return messages
+
+
+def named(count: int) -> list[dict[str, Any]]:
+    """A tool loop whose messages name their model, as those of LangChain's adapter do."""
+    return [{**message, "model": CLAUDE} if message["role"] == "assistant" else message for message in loop(count)]
+
+
+def histories(count: int) -> list[tuple[str, str, list[dict[str, Any]], bool]]:
+    """Each history: its name, its model, its messages, and whether they are sent as they are."""
+    return [
+        ("plain text", CLAUDE, chat(count), True),
+        ("a tool loop", CLAUDE, loop(count), True),
+        ("a loop with signed reasoning", CLAUDE, thoughts(count), True),
+        ("a loop of Gemini's", GEMINI, encrypted(count, "google-gemini-v1", "{}"), True),
+        ("a loop of GPT's, with response ids", GPT, encrypted(count, "openai-responses-v1", "rs_{}"), False),
+        ("a loop that names its model", CLAUDE, named(count), False),
+    ]
+
+
+def handed(messages: list[dict[str, Any]], roles: list[str], target: Target) -> Handover:
+    """What a call does with its history: read it, find the model of its tool loop, translate it.
+
+    `roles` come from the check of the messages, which each request makes.
+    """
+    history = History(messages, roles)
     loop_models(history, DELIVERED)
     return translate(history, target, NAMES)
 
@@ -80,17 +110,17 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()
-    target = Target(rule_for(CLAUDE), CLAUDE)
     print(f"{options.messages} messages within one family      translation        call    share")
     with runner.served("fixed") as url, asyncio.Runner() as loop_runner:
         runner.pin(0)
-        client = FallbackClient([CLAUDE], base_url=url, api_key=runner.KEY)
-        for name, make in (("plain text", chat), ("a tool loop", loop), ("a loop with signed reasoning", thoughts)):
-            messages = make(options.messages)
-            assert handed(messages, target).messages is messages, "nothing is copied"
+        for name, model, messages, untouched in histories(options.messages):
+            client = FallbackClient([model], base_url=url, api_key=runner.KEY)
+            target, roles = Target(rule_for(model), model), [message["role"] for message in messages]
+            same = handed(messages, roles, target).messages is messages
+            assert same is untouched, "nothing is copied that needs no change"
             shares, costs, calls = [], [], []
             for _ in range(options.blocks):
-                cost = microseconds(lambda: handed(messages, target), options.calls * 5)  # noqa: B023
+                cost = microseconds(lambda: handed(messages, roles, target), options.calls * 5)  # noqa: B023
                 call = loop_runner.run(call_microseconds(client, messages, options.calls))
                 costs.append(cost)
                 calls.append(call)

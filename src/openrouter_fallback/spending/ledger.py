@@ -133,7 +133,7 @@ class Ledger:
             self._day = day  # the clock was days ahead; spent amounts stay
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Booking:
     """The estimated cost booked for a request, until the endpoint reports the actual cost."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from .details import is_bound
 from .ids import new_ids
 from .names import restore_names
-from .reasoning import is_bound
 
 Json = dict[str, Any]
 

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from .blocks import PARTS, has_media, normal_message
+from .details import merged, tidy_entries
 from .marks import CACHE
 
 Message = Mapping[str, Any]
@@ -38,9 +39,9 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`; `bare`: a message has only plain
-    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
-    calls; `names`: the functions that they name.
+    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`, `details`: their entries;
+    `bare`: a message has only plain reasoning. `tidy`: each call has a unique id, and its results follow directly,
+    in order. `ids`: the ids of all calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message], roles: list[str] | None = None) -> None:
@@ -57,6 +58,7 @@ class History:
         self.ids: list[str] = []
         self.names: frozenset[str] = frozenset()
         self.thoughts: list[Any] = []
+        self.details: list[Any] = []
         if not self._read():
             self._look()
 
@@ -137,9 +139,29 @@ class History:
         thinking = [message for message in self.messages if "reasoning_details" in message or "reasoning" in message]
         given = [message.get("reasoning_details") for message in thinking]
         self.thoughts = list(filter(None, given))
+        details = tidy_entries(self.thoughts)
+        if details is None:
+            self._tidy_thoughts()
+        else:
+            self.details = details
         self.bare = len(self.thoughts) < len(given) and any(
             "reasoning" in message and not message.get("reasoning_details") for message in thinking
         )
+
+    def _tidy_thoughts(self) -> None:
+        messages: list[Message] = list(self.messages)
+        self.thoughts = []
+        for position, message in enumerate(messages):
+            given = message.get("reasoning_details")
+            if isinstance(given, list | tuple):
+                tidy = merged(given)
+                if tidy is not given:
+                    messages[position] = {**message, "reasoning_details": tidy}
+                given = tidy
+            if given:
+                self.thoughts.append(given)
+        self.messages = messages
+        self.details = [detail for given in self.thoughts if isinstance(given, list | tuple) for detail in given]
 
     def _look(self) -> None:
         """Read any history."""

@@ -7,11 +7,11 @@ Details are sent to the model that made them. This model is known by the message
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
+from .details import NAMES_CALLS, is_bound
 from .forms import Form, Target
 from .history import REASONED, History, Message, calls_of
 from .rules import FORMATS, Reasoning
@@ -23,11 +23,8 @@ PLACEHOLDER: Final = "skip_thought_signature_validator"
 NOT_RECORDED: Final = "(not recorded)"
 """Plain reasoning that is demanded but not known: an empty text is refused (crush#2696)."""
 
-_TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.server_tool_call"})
-_JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
+_ENCRYPTED: Final = "reasoning.encrypted"
 _ANYONES: Final = "reasoning.server_tool_call"
-_UNSTORED: Final = "rs_"
-_NAMES_CALLS: Final = "google-gemini-v1"  # an entry of this format holds the id of its call
 
 
 def with_reasoning(
@@ -43,7 +40,7 @@ def with_reasoning(
     text = _plain(message)
     kept: list[Any] = []
     if details and target.on_openrouter:
-        kept = [_linked(detail, renamed) for detail in merged(details) if _goes(detail, target, writer)]
+        kept = [_linked(detail, renamed) for detail in details if _goes(detail, target, writer)]
     lost = bool(details) and not kept
     said = _said(message, target, writer, text, details, together=any(map(_thought, kept)))
     if target.rule.signature and first and not any(_signs(detail) for detail in kept):
@@ -69,39 +66,32 @@ def reasoning_stays(history: History, target: Target) -> bool:
         wanted = [m for m in messages if m["role"] == "assistant" and (rule.everywhere or m.get("tool_calls"))]
         if not all(isinstance(text := m.get("reasoning"), str) and text.strip() for m in wanted):
             return False
-    if rule.signature and history.ids:
-        return False
     if keys.isdisjoint(REASONED):
-        return True
+        return not (rule.signature and history.ids)
     if not target.signed or any(is_other(target, writer) for writer in set(history.writers.values())):
         return False
     refused = rule.reasoning is Reasoning.REFUSED
     if refused and (history.bare or "reasoning_content" in keys or (history.thoughts and not rule.formats)):
         return False
-    thoughts = history.thoughts
+    details = history.details
     try:
-        # Field by field: each is one pass.
-        details = list(chain.from_iterable(thoughts))
-        kinds = set(map(_TYPE, details))
-        if not kinds <= _TYPES or not set(map(_FORMAT, details)) <= (rule.formats or _OPEN):
-            return False
-        if [one for one in details if "id" in one]:
-            return False
-        if sum([one["index"] for one in details if "index" in one]).__class__ is not int:
+        if not set(map(_FORMAT, details)) <= (rule.formats or _OPEN):
             return False
         if rule.thinking_first:
-            bare = details if kinds == _READABLE else [one for one in details if one["type"] != "reasoning.encrypted"]
-            if not all(map(_SIGNATURE, bare)):
+            readable = [detail for detail in details if detail["type"] != _ENCRYPTED]
+            if not all(map(_SIGNATURE, readable)):
                 return False
-        return len(details) == len(thoughts) or all(len(one) == 1 or merged(one) is one for one in thoughts)
+        if not (rule.signature and history.ids):
+            return True
+        calling = [messages[position]["reasoning_details"] for position in history.callers]
+        signed = [[1 for detail in given if detail["type"] == _ENCRYPTED and detail["data"]] for given in calling]
+        return all(signed)
     except (KeyError, TypeError, AttributeError):
         return False
 
 
-_TYPE: Final = itemgetter("type")
 _FORMAT: Final = itemgetter("format")
 _SIGNATURE: Final = itemgetter("signature")
-_READABLE: Final = {"reasoning.text"}
 _OPEN: Final = frozenset({"unknown", None})
 
 
@@ -109,72 +99,6 @@ def owns_signed(message: Message) -> bool:
     """Whether a sent message begins with signed or encrypted reasoning."""
     details = message.get("reasoning_details")
     return isinstance(details, list | tuple) and any(is_bound(detail) for detail in details)
-
-
-def merged(details: Sequence[Any]) -> Sequence[Any]:
-    """Join the fragments of details: other clients' streams leave one entry per chunk.
-
-    Neighbours of one type and index are one block until its signature (langchain#36400, agno#8794).
-    """
-    whole: list[Any] = []
-    changed = False
-    for detail in details:
-        if not isinstance(detail, Mapping):
-            whole.append(detail)
-            continue
-        tidy = _tidy(detail)
-        changed = changed or tidy is not detail
-        last = whole[-1] if whole else None
-        joined = _JOINED.get(tidy.get("type") or "")
-        if isinstance(last, Mapping) and joined is not None and _continues(last, tidy):
-            whole[-1] = _joined(last, tidy, joined)
-            changed = True
-        else:
-            whole.append(tidy)
-    return whole if changed else details
-
-
-def _continues(last: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
-    if last.get("type") != part.get("type") or last.get("signature") or "index" not in last:
-        return False
-    if last.get("index") != part.get("index") or not _agree(last, part, "id"):
-        return False
-    return _agree(last, part, "format")
-
-
-def _agree(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
-    return not (one.get(key) and other.get(key)) or one[key] == other[key]
-
-
-def _joined(last: Mapping[str, Any], part: Mapping[str, Any], key: str) -> Json:
-    whole = dict(last)
-    for name, value in part.items():
-        if name == key:
-            before = last.get(key)
-            whole[key] = (before if isinstance(before, str) else "") + (value if isinstance(value, str) else "")
-        elif value or name not in whole:
-            whole[name] = value
-    return whole
-
-
-def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One entry without the damage of other clients' merging (a float index, a doubled type or format), and without the
-    id of a response that is not stored."""
-    found: Json = {}
-    index = detail.get("index")
-    if isinstance(index, float) and index.is_integer():
-        found["index"] = int(index)
-    for key, known in (("type", _TYPES), ("format", FORMATS)):
-        value = detail.get(key)
-        if isinstance(value, str) and value not in known:
-            once = next((name for name in known if value == name * (len(value) // len(name))), None)
-            if once is not None:
-                found[key] = once
-    id = detail.get("id")
-    tidy = {**detail, **found} if found else detail
-    if isinstance(id, str) and id.startswith(_UNSTORED) and tidy.get("format") != _NAMES_CALLS:
-        return {key: value for key, value in tidy.items() if key != "id"}
-    return tidy
 
 
 def _goes(detail: Any, target: Target, writer: str | None) -> bool:
@@ -209,13 +133,6 @@ def _stranger(target: Target, writer: str | None) -> bool:
     return writer is not None and is_other(target, writer) and family_of(writer) is not target.rule.family
 
 
-def is_bound(detail: object) -> bool:
-    """Whether only the model that made an entry can read it."""
-    if not isinstance(detail, Mapping):
-        return False
-    return bool(detail.get("signature")) or detail.get("type") == "reasoning.encrypted"
-
-
 def _thought(detail: object) -> bool:
     """Whether an entry holds reasoning."""
     return isinstance(detail, Mapping) and detail.get("type") != _ANYONES
@@ -232,7 +149,7 @@ def _linked(detail: Any, renamed: Mapping[str, str]) -> Any:
 
 
 def _stand_in(id: str, index: int) -> Json:
-    return {"type": "reasoning.encrypted", "data": PLACEHOLDER, "id": id, "format": _NAMES_CALLS, "index": index}
+    return {"type": "reasoning.encrypted", "data": PLACEHOLDER, "id": id, "format": NAMES_CALLS, "index": index}
 
 
 def _signed_call(message: Message) -> Message:
@@ -298,4 +215,4 @@ def _is_odd(details: object) -> bool:
 
 
 _KEYS: Final = ("reasoning", "reasoning_content", "reasoning_details")
-__all__ = ["NOT_RECORDED", "PLACEHOLDER", "Form", "merged", "owns_signed", "with_reasoning"]
+__all__ = ["NOT_RECORDED", "PLACEHOLDER", "Form", "owns_signed", "with_reasoning"]

@@ -25,6 +25,7 @@ from .rules import Reasoning
 
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
+_RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
 
@@ -161,6 +162,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
         first.setdefault(call.position, id)
         if id != call.id:
             renamed[call.position][call.number] = id
+    rare = history.marks or not _RARE.isdisjoint(history.keys)
     messages: list[Message] = []
     for position, message in enumerate(history.messages):
         role = history.roles[position]
@@ -182,7 +184,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
                     notes[note] = None
         elif role == "tool":
             message = _with_result(message, history, position, ids, target, functions)
-        messages.append(_other(message, target))
+        messages.append(_other(message, target) if rare else message)
     return messages
 
 

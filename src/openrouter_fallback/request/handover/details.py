@@ -1,0 +1,123 @@
+"""Entries of `reasoning_details`: joined where another client left fragments, without the ids of unstored responses.
+
+This is the same for every target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Final
+
+from .rules import FORMATS
+
+Json = dict[str, Any]
+
+NAMES_CALLS: Final = "google-gemini-v1"
+"""The format of entries that hold the id of their call."""
+_TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.server_tool_call"})
+_KNOWN: Final = frozenset({*FORMATS, "unknown", None})
+_JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
+_UNSTORED: Final = "rs_"
+_TYPE: Final = itemgetter("type")
+_FORMAT: Final = itemgetter("format")
+
+
+def tidy_entries(thoughts: Sequence[Any]) -> list[Any] | None:
+    """The entries of these details if `merged` changes none; a quick check, which may return None needlessly."""
+    try:
+        # Field by field: each is one pass.
+        details = list(chain.from_iterable(thoughts))
+        if not set(map(_TYPE, details)) <= _TYPES or not set(map(_FORMAT, details)) <= _KNOWN:
+            return None
+        if sum([one["index"] for one in details if "index" in one]).__class__ is not int:
+            return None
+        ids = [one["id"] for one in details if "id" in one]
+        if ids and f"\0{_UNSTORED}" in "\0".join(["", *ids]):
+            return None
+        single = len(details) == len(thoughts)
+        return details if single or all(len(one) == len(set(map(_TYPE, one))) for one in thoughts) else None
+    except (KeyError, TypeError):
+        return None
+
+
+def merged(details: Sequence[Any]) -> Sequence[Any]:
+    """Join the fragments of details: other clients' streams leave one entry per chunk.
+
+    Neighbours of one type and index are one block until its signature (langchain#36400, agno#8794).
+    """
+    if len(details) == 1 and type(details[0]) is dict:
+        tidy = _tidy(details[0])
+        return details if tidy is details[0] else [tidy]
+    whole: list[Any] = []
+    changed = False
+    for detail in details:
+        if not isinstance(detail, (dict, Mapping)):  # dict first: an abstract class takes ten times as long
+            whole.append(detail)
+            continue
+        tidy = _tidy(detail)
+        changed = changed or tidy is not detail
+        last = whole[-1] if whole else None
+        joined = _JOINED.get(tidy.get("type") or "")
+        if isinstance(last, Mapping) and joined is not None and _continues(last, tidy):
+            whole[-1] = _joined(last, tidy, joined)
+            changed = True
+        else:
+            whole.append(tidy)
+    return whole if changed else details
+
+
+def _continues(last: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    if last.get("type") != part.get("type") or last.get("signature") or "index" not in last:
+        return False
+    if last.get("index") != part.get("index") or not _agree(last, part, "id"):
+        return False
+    return _agree(last, part, "format")
+
+
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    return not (one.get(key) and other.get(key)) or one[key] == other[key]
+
+
+def _joined(last: Mapping[str, Any], part: Mapping[str, Any], key: str) -> Json:
+    whole = dict(last)
+    for name, value in part.items():
+        if name == key:
+            before = last.get(key)
+            whole[key] = (before if isinstance(before, str) else "") + (value if isinstance(value, str) else "")
+        elif value or name not in whole:
+            whole[name] = value
+    return whole
+
+
+def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One entry without the damage of other clients' merging (a float index, a doubled type or format), and without the
+    id of a response that is not stored."""
+    found: Json = {}
+    index, kind, format, id = detail.get("index"), detail.get("type"), detail.get("format"), detail.get("id")
+    if isinstance(index, float) and index.is_integer():
+        found["index"] = int(index)
+    if isinstance(kind, str) and kind not in _TYPES and (once := _once(kind, _TYPES)):
+        found["type"] = once
+    if isinstance(format, str) and format not in FORMATS and (once := _once(format, FORMATS)):
+        format = found["format"] = once
+    unstored = isinstance(id, str) and id.startswith(_UNSTORED) and format != NAMES_CALLS
+    if not unstored and not found:
+        return detail
+    tidy = {**detail, **found}
+    if unstored:
+        del tidy["id"]
+    return tidy
+
+
+def _once(value: str, known: Collection[str]) -> str:
+    """A value that merging has repeated, once; empty if it is none."""
+    return next((name for name in known if value == name * (len(value) // len(name))), "")
+
+
+def is_bound(detail: object) -> bool:
+    """Whether only the model that made an entry can read it."""
+    if not isinstance(detail, Mapping):
+        return False
+    return bool(detail.get("signature")) or detail.get("type") == "reasoning.encrypted"
