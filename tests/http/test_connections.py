@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -61,6 +62,10 @@ async def server() -> AsyncIterator[Counting]:
     counting.port = listening.sockets[0].getsockname()[1]
     yield counting
     listening.close()
+    for writer in counting.writers:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @pytest.fixture

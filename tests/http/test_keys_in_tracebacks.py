@@ -279,6 +279,8 @@ def _refused(said: str) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter]
         writer.write(f"HTTP/1.1 {said}\r\ncontent-length: 0\r\n\r\n".encode())
         await writer.drain()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     return refuse
 
