@@ -172,6 +172,7 @@ def i1(played: Played) -> list[str]:
             need = HEALTHY_SECONDS + model.answer_seconds + patience(played, call, model)
             if any(blip.kind == "half_open" for blip in world.blips_of(model.endpoint)):
                 need += UNACKNOWLEDGED_SECONDS  # then the connection that swallowed the request is given up
+            need += _waits_of_others(played, call, model)
             for start, end in healthy_spans(world, model):
                 if sum(one.began < start for one in own) >= references.attempts(world):
                     continue
@@ -194,6 +195,20 @@ def _pending(played: Played, model: Model, at: float) -> float:
         if request.model == model.key and request.reply.status == 429
     ]
     return max([end for end in ends if end - at <= LONGEST_COOLDOWN_SECONDS], default=0.0)
+
+
+def _waits_of_others(played: Played, call: CallSpec, model: Model) -> float:
+    """The seconds of the other models' waits, if this model has named a longer one: the call keeps to the shorter ones.
+
+    That the model's limit was lifted before its time shows only when these are over.
+    """
+    longer = (request for request in played.requests if request.model == model.key and request.at <= call.at)
+    if all(request.at + (request.reply.retry_after or 0.0) - call.at <= LONGEST_COOLDOWN_SECONDS for request in longer):
+        return 0.0
+    others = [other for other in played.world.models if other is not model]
+    first = max([_pending(played, other, call.at) - call.at for other in others], default=0.0)
+    own = [one.reply.retry_after or 0.0 for one in played.requests_of(call.number) if one.model != model.key]
+    return max(0.0, first) + sum(wait for wait in own if wait <= LONGEST_COOLDOWN_SECONDS)
 
 
 def outweighed(lost: int, won: int, alpha: float = 1e-6) -> bool:
@@ -249,11 +264,14 @@ def i3(played: Played) -> list[str]:
     if any(start > 0.0 and end - start < 2.0 + model.answer_seconds for model, start, end in spans):
         return []
     ends = [(model.spans()[0][1], model) for model in world.models]
-    # Calls before this may meet a model in its last moments.
+    # Calls before this, or just before the end of any healthy time, may meet a model in its last moments.
     soon_over = max([end for end, model in ends if end < 2.0 + model.answer_seconds], default=0.0)
     found = []
     for result in played.results:
-        if result.answered or result.left or result.call.at < soon_over:
+        at = result.call.at
+        if result.answered or result.left or at < soon_over:
+            continue
+        if any(start > 0.0 and at <= end < at + model.answer_seconds for model, start, end in spans):
             continue
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
@@ -261,9 +279,9 @@ def i3(played: Played) -> list[str]:
             continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
-            at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
-            if at is not None:
-                found.append(f"{_name(result)}: the plain {name} has its answer at {at:.2f}")
+            theirs = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
+            if theirs is not None:
+                found.append(f"{_name(result)}: the plain {name} has its answer at {theirs:.2f}")
     return found
 
 

@@ -139,6 +139,10 @@ HELD: dict[str, tuple[Played, int]] = {
         (seeded(600813), Fleet(3, latency=0.001)),
         54,
     ),
+    "in a fleet, a call that has used its attempts takes no lease from those that have not": (
+        (seeded(690494), Fleet(5, latency=0.001, outages=((1.7, 22.0),), silent=True)),
+        49,
+    ),
     "all models of a fleet are down, and its store answers after 200 ms": (
         world(
             "dead",

@@ -282,7 +282,7 @@ class CallRunner:
         start = self._core.beside(runtime.clock(), slot=self._slots.free)
         if start is None:
             if runtime.lease is not None:  # a circuit may be due for a probe that no other call makes
-                asked = runtime.lease(candidate.target for candidate in self.outcome.plan.candidates)
+                asked = runtime.lease(self._core.machine.open_targets)
                 if asked is not None:
                     runtime.background.start(_awaited(asked))
             return _KEEP_WAITING

@@ -12,7 +12,7 @@ from typing import Literal
 from ..answer.seam import ContinuationMode
 from ..failures.kinds import Failure, FailureKind
 from ..failures.policy import Action, Policy, Rule
-from ..health import Availability, Fact, MemoryHealth, Permit
+from ..health import Availability, Fact, HealthScopes, MemoryHealth, Permit
 from ..request.handover import Form
 from ..results import Skipped
 from ..routes.candidate import Candidate
@@ -227,6 +227,12 @@ class Failover:
     def goes_without(self, now: float) -> bool:
         """Whether this call can start with a candidate that needs no probe, while the store decides on its lease."""
         return probe_can_wait(self._call, now)
+
+    @property
+    def open_targets(self) -> list[HealthScopes]:
+        """What this call may still call and does not call now. It needs no lease of others: it could not use it."""
+        call = self._call
+        return [state.candidate.target for state in call.candidates if call.open(state) and not state.active]
 
     @property
     def beside_at(self) -> float | None:
