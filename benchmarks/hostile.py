@@ -103,6 +103,12 @@ BODIES: dict[str, Hostile] = {
     "one event of `[],[]`": Hostile(lambda part: b"data: [" + _times(b"[],", 10 * MB * part) + b"[]]\n\n"),
     "a body of `[],[]`": Hostile(lambda part: b"[" + _times(b"[],", 21 * MB * part) + b"[]]", BODY),
     "a body of `0,0`": Hostile(lambda part: b"[" + _times(b"0,", 31 * MB * part) + b"0]", BODY),
+    "a body of white space, cut off, gzip": Hostile(
+        lambda part: b'{"choices":[' + _times(b" ", 60 * MB * part), BODY, 1
+    ),
+    "a body of 2 million fields": Hostile(
+        lambda part: b"{" + b",".join(b'"%d":1' % number for number in range(int(2 * MB * part) + 1)) + b"}", BODY
+    ),
     "a body of `[[[`": Hostile(lambda part: _times(b"[", 30 * MB * part), BODY),
     "a body of nested objects": Hostile(lambda part: _times(b'{"a":', 100_000 * part) + b"1", BODY),
     "one event of lone surrogates": Hostile(

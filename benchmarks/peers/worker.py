@@ -64,6 +64,24 @@ class Worker:
                 characters += len(ask()) if surface == "call" else sum(len(piece) for piece in ask())
         return {"cpu": (time.process_time() - begun) / calls, "characters": characters / calls}
 
+    def paced(
+        self, base_url: str, key: str, options: dict[str, Any], models: list[str], calls: int, gap: float
+    ) -> dict[str, int]:
+        """How many of `calls` calls were answered that start `gap` seconds apart, whatever the earlier ones do."""
+        ask = self._make(base_url, key, models, None, **options).acall
+
+        async def one(number: int) -> bool:
+            await asyncio.sleep(number * gap)
+            try:
+                return bool(await ask())
+            except Exception:
+                return False
+
+        async def all_of_them() -> list[bool]:
+            return await asyncio.gather(*map(one, range(calls)))
+
+        return {"answered": sum(self._loop.run(all_of_them()))}
+
     def outage(
         self,
         base_url: str,
@@ -202,7 +220,12 @@ def _statuses(error: BaseException) -> Iterator[int]:
             yield value
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"block": Worker.block, "outage": Worker.outage, "cells": Worker.cells}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "block": Worker.block,
+    "outage": Worker.outage,
+    "paced": Worker.paced,
+    "cells": Worker.cells,
+}
 
 
 def main() -> None:

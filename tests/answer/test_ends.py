@@ -55,8 +55,6 @@ def test_the_end(name: str) -> None:
         else:
             assembler.add(chunk)
     assert (assembler.end, assembler.ended, assembler.survives_a_cut) == (end, ended, survives)
-    assert assembler.provisional is (end is End.PROVISIONAL)
-    assert assembler.contradicted is (end is End.CONTRADICTED)
 
 
 def test_choices_that_were_asked_for_are_waited_for() -> None:

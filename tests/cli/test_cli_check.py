@@ -147,6 +147,15 @@ def test_what_is_shown_to_people(emulator: Emulator, monkeypatch: pytest.MonkeyP
     assert len(lines) < 25
 
 
+def test_the_last_line_counts_the_problems_that_are_shown(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_BASE_URL", "http://127.0.0.1:9/v1")
+    Path("fallback.yaml").write_text(GOOD)
+    lines = [line.rstrip() for line in run("check").stdout.splitlines()]
+    shown = [line for line in lines if line.startswith("problem  ")]
+    assert len([line for line in shown if ": connection: " in line]) == 1  # one line for all models
+    assert lines[-1] == f"{len(shown)} problems"
+
+
 def test_the_costs_follow_the_assumed_size_of_a_call(emulator: Emulator) -> None:
     status, report = checked(GOOD, "--no-ask", "--prompt-tokens", "10000", "--completion-tokens", "1000")
     assert (status, report["load"]) == (0, {"prompt_tokens": 10000, "completion_tokens": 1000})
@@ -354,7 +363,7 @@ def test_the_redis_server_is_tried(emulator: Emulator) -> None:
     assert (status, found(report)) == (1, [("problem", "health store")])
     finding = report["findings"][0]
     assert (finding["line"], finding["key"]) == (5, "fallback.settings.health_store")
-    assert f"the health store does not answer: Redis at 127.0.0.1:{port};" in finding["text"]
+    assert finding["text"] == f"does not answer: Redis at 127.0.0.1:{port}. Each process would go by its own health"
     assert "hunter2" not in str(report)
     assert checked(text, "--offline", "--strict", env={"OPENROUTER_API_KEY": ""})[0] == 0
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from openrouter_fallback.health import Availability, Fact, HealthScopes, MemoryHealth
+from openrouter_fallback.health import Availability, Fact, HealthScopes, MemoryHealth, Rules
 
 from ..support.health import A_OF_ANOTHER, A, B, C, begun, fail, health
 
@@ -345,3 +345,13 @@ def test_a_quick_model_still_has_five_seconds() -> None:
     for _ in range(200):
         known.first_token(begun(known, A, 0.0), 0.1)
     assert known.learnt_first_token("a", 0, 30.0, 1.0) == 5.0
+
+
+def test_what_a_model_earns_is_bounded_and_its_own() -> None:
+    """4 extra requests for each success, 400 at most, beyond the 10 of the retry budget's floor."""
+    for successes, earned in ((0, 0), (3, 12), (1000, 400)):
+        known = MemoryHealth(Rules(), lambda: 0.0, retry_budget=1e-9)
+        for _ in range(successes):
+            known.success(begun(known, A, 0.0), 0.0)
+        assert sum(known.begin(A, 1.0, extra=True) is not None for _ in range(1000)) == 10 + earned
+        assert known.begin(B, 1.0, extra=True) is None

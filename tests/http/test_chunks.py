@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
+from typing import Any
 
 import h11
+import httpcore2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openrouter_fallback.http.chunks import Chunks
+from openrouter_fallback.http.socket import JoinedStream
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -120,3 +124,32 @@ def test_the_next_answer_on_the_connection() -> None:
     for _ in range(2):
         assert chunks.joined(HEAD + chunk(b"ab") + chunk(b"c") + END) == HEAD + chunk(b"abc") + END
         chunks.begin()
+
+
+async def test_the_loop_turns_while_very_small_chunks_are_joined() -> None:
+    """A body in chunks of one byte held the loop for 200 ms."""
+
+    class Small(httpcore2.AsyncNetworkStream):
+        first = True
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+            head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" if self.first else b""
+            self.first = False
+            return head + b"1\r\nx\r\n" * 1_000
+
+        def get_extra_info(self, info: str) -> Any:
+            return None
+
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    stream, beside = JoinedStream(Small()), asyncio.create_task(turn())
+    for _ in range(30):
+        await stream.read(65_536)
+    beside.cancel()
+    assert turns >= 9

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,8 @@ from llama_index.core.llms import ChatMessage
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError, FallbackClient, FallbackError, StreamInterruptedError
+from openrouter_fallback.composition import parts_of
+from openrouter_fallback.emulator import Emulator
 
 from ..support.bodies import delta
 from ..support.rawserver import RawServer, Reply, sse
@@ -121,6 +124,48 @@ async def test_a_drip_does_not_use_up_the_time() -> None:
             return text
 
     assert await asyncio.gather(*map(ask, (core, langchain, llamaindex))) == ["whole"] * 3
+
+
+def core_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
+    client = FallbackClient(CHAIN, base_url=url, api_key=KEY)
+    return lambda: client.achat("one"), client
+
+
+def langchain_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
+    model = ChatOpenRouterFallback(models=CHAIN, base_url=url, api_key=KEY)
+    return lambda: model.ainvoke([HumanMessage("one")]), model.client
+
+
+def llamaindex_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
+    model = OpenRouterFallback(CHAIN, api_base=url, api_key=KEY)
+    return lambda: model.achat([ChatMessage("one")]), model.client
+
+
+@pytest.mark.parametrize("make", [core_calls, langchain_calls, llamaindex_calls])
+async def test_after_an_outage_of_five_minutes_the_first_model_is_back(
+    make: Callable[[str], tuple[Callable[[], Awaitable[object]], FallbackClient]],
+) -> None:
+    """A call every 5 s in driven time: all are answered, and the second one later than 30 s is the first model's."""
+    with Emulator(api_key=KEY) as emulator:
+        call, client = make(emulator.base_url)
+        passed = 0.0
+        parts_of(client).runtime.clock = lambda: time.monotonic() + passed
+        outage = emulator.fault("overloaded", model=CHAIN[0])
+        for _ in range(60):
+            await call()
+            passed += 5.0
+        assert emulator.count(CHAIN[0]) <= 3 + 300 / 20, "requests to the dead model"
+        outage.clear()
+        passed += 15.0
+        begins = []
+        for _ in range(4):
+            before = len(emulator.log)
+            await call()
+            begins.append([entry.model for entry in emulator.log[before:]])
+            passed += 5.0
+        assert all(asked[0] == CHAIN[0] for asked in begins[2:]), begins
+        assert client.health()[CHAIN[0]].state == "closed"
+        await client.aclose()
 
 
 _OWN = {"default_chain": ["no id"], "endpoints": {"own": {"base_url": "http://127.0.0.1:9/v1", "api_key": KEYS_KEY}}}

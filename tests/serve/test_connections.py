@@ -17,8 +17,7 @@ from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.serve import Bounds
 from openrouter_fallback.serve.files import fitted
 
-from ..support.serving import Served
-from .test_operation import CALL, PACE, post, process
+from ..support.serving import CALL, PACE, Served, post, process
 
 
 def asking(*headers: str, **changes: Any) -> bytes:

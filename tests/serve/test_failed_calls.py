@@ -6,10 +6,12 @@ import logging
 import signal
 from typing import Any
 
+import httpx2
 import pytest
 
 from openrouter_fallback import (
     AuthenticationError,
+    CatalogError,
     ContentPolicyError,
     ContextLengthError,
     FallbackClient,
@@ -19,12 +21,13 @@ from openrouter_fallback import (
     SpendLimitError,
 )
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.serve.errors import problem
 from openrouter_fallback.serve.log import FailedCalls
 
 from ..cases.matrix import FIRST, SECOND
-from ..support.serving import serving
-from .test_operation import PROMPT, post, process
+from ..support.serving import PROMPT, post, process, serving
 
+NOWHERE = "http://127.0.0.1:9/v1"
 RENEW = "Set a new key there, then restart the server: it reads keys only when it starts."
 
 
@@ -84,6 +87,15 @@ LINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
             " Next step: The providers are overloaded;",
         ),
     ),
+    "a server that is not there": (
+        "empty",
+        {"openrouter": {"base_url": NOWHERE}},
+        (
+            f"(all_models_failed): {DOWN}",
+            f"Models: {FIRST} (connection), {SECOND} (connection). The last failure: connection refused: ",
+            " Next step: Check the network, proxy, base_url",
+        ),
+    ),
     "ids that do not exist": (
         "model_not_found",
         {},
@@ -118,6 +130,19 @@ def test_a_warning_names_the_models_and_the_next_step(
     assert "\n" not in line
 
 
+def test_a_server_that_cannot_be_reached_opens_the_circuit_of_the_endpoint_only() -> None:
+    settings = {"max_retries_per_model": 1}
+    with (
+        FallbackClient([FIRST, SECOND], base_url=NOWHERE, api_key="sk-or-v1-x", settings=settings) as client,
+        serving(client) as server,
+    ):
+        assert [post(server.base_url).json()["error"]["code"] for _ in range(3)] == ["all_models_failed"] * 3
+        numbers = httpx2.get(f"{server.origin}/metrics").text
+    assert 'breaker_changes_total{name="openrouter",scope="endpoint",state="open"} 1.0' in numbers
+    assert [f'breaker{{model="{model}",state="closed"}} 1.0' in numbers for model in (FIRST, SECOND)] == [True, True]
+    assert 'attempts_total{kind="connection"' in numbers
+
+
 FAILED_CALLS: list[tuple[list[tuple[float, type[FallbackError]]], list[str]]] = [
     ([(0.0, AuthenticationError), (59.0, AuthenticationError)], [f"a call failed ({AUTH}): a. {RENEW}"]),
     (
@@ -147,3 +172,11 @@ def test_failed_calls_are_warned_of_once_a_minute_for_each_code(
         now[0] = at
         failed.tell(error(message))
     assert caplog.messages == lines
+
+
+def test_every_error_of_a_call_has_a_status() -> None:
+    classes = [cls for cls in FallbackError.__subclasses__() if cls.__module__ == "openrouter_fallback.errors"]
+    found = {cls.__name__: problem(cls("x")) for cls in classes if cls is not CatalogError}
+    assert [name for name, said in found.items() if said.body["error"]["code"] == "server_error"] == ["LocalError"]
+    unsure = problem(RuntimeError("a prompt"))
+    assert (unsure.status, "prompt" in str(unsure.body)) == (500, False)

@@ -235,7 +235,7 @@ def i3(played: Played) -> list[str]:
 
     Four kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
     waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
-    A call that may call each model once, because health had chosen the order.
+    A call that has used all its attempts at each model, because health had chosen the order; not within less than 2 s.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -257,8 +257,8 @@ def i3(played: Played) -> list[str]:
             continue
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
-        if references.attempts(world) == 1 < len(world.models) == len(played.tried_by(result.call.number)):
-            continue  # each model was called once; health had chosen the order
+        if _used_up(played, result):
+            continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
             at = policy(world, result.call) if policy(world, result.call, kept=True) is not None else None
@@ -286,8 +286,23 @@ def _waited_for_budget(played: Played, result: Result) -> bool:
     tried = played.tried_by(result.call.number)
     if {one.model for one in tried} != {model.key for model in played.world.models}:
         return False
-    waited = result.ended - max(one.ended for one in tried)
+    begins = [*(one.began for one in tried[1:]), result.ended]
+    waits = [begin - max(one.ended for one in tried[: place + 1]) for place, begin in enumerate(begins)]
+    waited = sum(wait for wait in waits if wait > 0.0)
     return "retry budget" in result.message and waited > 0.9 * BUDGET_WAIT_SECONDS
+
+
+def _used_up(played: Played, result: Result) -> bool:
+    """Whether the call has used all its attempts at each of several models, over at least 2 s if these are several.
+
+    An attempt that ran into a deadline does not count: a reference may have waited for its answer.
+    """
+    tried, attempts = played.tried_by(result.call.number), references.attempts(played.world)
+    counts = Counter(one.model for one in tried)
+    if len(played.world.models) == 1 or any(counts[model.key] < attempts for model in played.world.models):
+        return False
+    waited = tried[-1].began - tried[0].began >= 2.0 and all(one.kind != "timed_out" for one in tried)
+    return len(tried) == len(played.world.models) if attempts == 1 else waited
 
 
 def i4(played: Played) -> list[str]:

@@ -13,11 +13,11 @@ from typing import Any
 from unittest import mock
 
 from openrouter_fallback.call import attempt
-from openrouter_fallback.decision import failover, learning, rounds, starting, timeouts
+from openrouter_fallback.decision import beside, failover, learning, rounds, starting, timeouts
 from openrouter_fallback.decision.candidates import CallState, CandidateState
 from openrouter_fallback.failures import classifier
 from openrouter_fallback.failures.kinds import Failure, FailureKind
-from openrouter_fallback.health import Availability, AvailabilityStatus, accounts, breaker, memory
+from openrouter_fallback.health import Availability, AvailabilityStatus, accounts, breaker, learnt, memory
 from openrouter_fallback.health.shared import fleet, redis
 from openrouter_fallback.http import pool, socket
 
@@ -52,7 +52,7 @@ class Mutant:
 # The replacements of rules
 
 _send, _following, _failure = pool.Connections.send, rounds.following, breaker.Breaker.failure
-_after_cooldown = rounds.after_cooldown
+_after_cooldown, _begin = rounds.after_cooldown, memory.MemoryHealth.begin
 _first_token, _with_deadlines = timeouts.Timeouts.first_token, starting.with_deadlines
 
 
@@ -79,6 +79,10 @@ def _charged(call: CallState, now: float) -> rounds.Step:
     if not isinstance(step, rounds.Start) or not call.started:
         return step
     return replace(step, extra=True) if call.affords(step.state, now) else rounds._await_budget(call, [], now)
+
+
+def _uncharged(one: memory.MemoryHealth, *args: Any, **more: Any) -> Any:
+    return _begin(one, *args, **{**more, "extra": False})
 
 
 def _asked_once(call: CallState, *args: Any) -> rounds.Step:
@@ -178,6 +182,13 @@ MUTANTS: Mapping[str, Mutant] = {
         ),
         _mutant("3a the budget waits", "I3", targeted.ONE_RESET, (rounds, "BUDGET_WAIT_SECONDS", 0.0)),
         _mutant(
+            "3a the budget bounds the requests",
+            "I4",
+            ((world(34), None),),
+            (memory.MemoryHealth, "affords", lambda *_: True),
+            (memory.MemoryHealth, "begin", _uncharged),
+        ),
+        _mutant(
             "3b successes earn requests",
             IN_AGGREGATE,
             targeted.BROWN_OUT,
@@ -193,6 +204,7 @@ MUTANTS: Mapping[str, Mutant] = {
         _mutant(
             "4c a probe goes beside the next model", "I4", targeted.SILENT, (starting, "PROBE_ALONE_SECONDS", 3600.0)
         ),
+        _mutant("4c an overtaken probe runs on", "I5", targeted.SLOWER_NOW, (beside, "detached", lambda *_: None)),
         _mutant(
             "4d a circuit that closes starts slowly",
             "I4",
@@ -225,6 +237,15 @@ MUTANTS: Mapping[str, Mutant] = {
             "I5",
             targeted.COMBINATION,
             (learning, "blamed", lambda message, needs: list(needs)),
+        ),
+        _mutant(
+            "5b a lack expires",
+            "I5",
+            targeted.LACKING,
+            (learnt, "SECONDS", {**learnt.SECONDS, learnt.Fact.LACKS: 3600.0}),
+        ),
+        _mutant(
+            "5b a success unlearns a lack", "I5", targeted.LACKED, (learnt.LearntFacts, "unlearn", lambda *_: None)
         ),
         _mutant(
             "5c a key that was just accepted is good",

@@ -81,6 +81,13 @@ ANY_ERROR = world(
 COMBINATION = world(
     "lost_item", (model(0, (0.0, "combination"), (1.0, "up")), UP), calls((0.0, 5, 0.1), (40.0, 5, 1.0), tools=True)
 )
+LACKING = world(
+    "home", (model(0, (0.0, "lacking"), (1.0, "up")), UP), calls((0.0, 3, 0.1), (640.0, 5, 1.0), tools=True)
+)
+LACKED = world(
+    "home", (model(0, (0.0, "lacking"), (1.0, "up")), model(1, (40.0, "down"), (42.0, "up"))),
+    calls((0.0, 3, 0.1), (40.5, 8, 0.1), (80.0, 5, 1.0), (130.0, 15, 1.0), tools=True),
+)  # fmt: skip
 AUTH_BLIP = world("home", (model(0, (5.0, "unauthorized"), (6.0, "up")), UP), calls((0.0, 3, 0.5), (5.1, 5, 0.1)))
 SILENT_LATER = world(
     "silent", (model(0, (100.0, "silent")), model(1, (126.0, "down"))), calls((0.0, 260, 0.38), (100.5, 4, 0.1)),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "up", "down", "error", "flaky", "limited", "silent", "drip", "slow", "cut", "lost_item", "unauthorized",
-    "combination",
+    "combination", "lacking",
 ]  # fmt: skip
 BlipKind = Literal["reset", "refuse", "black_hole", "reload", "half_open"]
 
@@ -190,6 +190,7 @@ _REFUSALS: dict[Kind, Reply] = {
     "error": Reply(500, ((0.01, "head"),)),
     "lost_item": Reply(404, ((0.01, "head"),), message="Item with id 'rs_1' not found."),
     "unauthorized": Reply(401, ((0.01, "head"),), message="No auth credentials found"),
+    "lacking": Reply(404, ((0.01, "head"),), message="No endpoints found that support tool use."),
     "combination": Reply(404, ((0.01, "head"),), message="No endpoints found that support the provided tool_choice."),
 }
 

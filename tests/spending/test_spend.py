@@ -289,7 +289,11 @@ def test_what_others_have_spent_is_the_days_and_never_less_than_it_was() -> None
     assert ledger.spend().others == ZERO
 
 
-@pytest.mark.parametrize(("days", "left"), [((1, 0, 1), "0.3"), ((1, 0, 1, 2), "1"), ((1, -400, -399), "1")], ids=str)
+@pytest.mark.parametrize(
+    ("days", "left"),
+    [((1, 0, 1), "0.3"), ((1, 0, 1, 2), "1"), ((1, -400, -399), "1"), ((1, -400, 1), "0.3"), ((1, -400, 1, 2), "1")],
+    ids=str,
+)
 def test_a_clock_that_goes_back_over_midnight_zeroes_nothing(days: tuple[int, ...], left: str) -> None:
     today = Calendar()
     ledger = Ledger(None, USD(1), today)

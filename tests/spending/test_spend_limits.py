@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from openrouter_fallback import FallbackClient, FallbackError, ModelConfig, SpendLimitError
+from openrouter_fallback.call.summary import was_cut
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import CallEnded, CallStarted, Event
-from openrouter_fallback.failures.kinds import FailureKind
+from openrouter_fallback.failures.kinds import Failure, FailureKind
 from openrouter_fallback.results import Attempt, Completion
 
 from ..support.rawserver import RawServer, Reply, sse
@@ -372,6 +374,22 @@ def test_what_is_booked_for_a_request_that_failed(
     spend = client.spend()
     assert (spend.estimated > Decimal(str(attempt.cost or 0))) is booked
     assert spend.today == spend.estimated
+
+
+@pytest.mark.parametrize(
+    ("code", "booked"),
+    [
+        *((one, True) for one in ("seam_lost", "not_json", "cut_after_status", "no_finish", "oversized")),
+        *((one, False) for one in (None, "overloaded", "wrong_content_type", "refused")),
+    ],
+)
+def test_an_answer_that_is_closed_before_its_end_is_cut(code: str | None, booked: bool) -> None:
+    """An answer whose seam was lost was booked by what it had sent; the server generates on, until it notices."""
+    reader: Any = SimpleNamespace(status=200, usage=None, tokens=3)
+    failure = Failure(FailureKind.BAD_ANSWER, "", code=code)
+    assert was_cut(reader, failure) is booked
+    reader.tokens = 0
+    assert was_cut(reader, failure) is (booked and code != "not_json"), "a page of HTML is no answer that was begun"
 
 
 ARGUMENTS = json.dumps({"text": "z" * 488})

@@ -157,16 +157,6 @@ class Accumulator:
         return End.PROVISIONAL if self._provisional else End.ENDED
 
     @property
-    def provisional(self) -> bool:
-        """Whether a finish came in a chunk with content and is not confirmed."""
-        return self.end is End.PROVISIONAL
-
-    @property
-    def contradicted(self) -> bool:
-        """Whether tokens came after a finish."""
-        return self._contradicted
-
-    @property
     def ended(self) -> bool:
         """Whether the answer has ended: only usage and other choices may follow."""
         if not self.finished:

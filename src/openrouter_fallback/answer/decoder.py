@@ -66,7 +66,7 @@ class Pieces:
     pieces: list[Piece]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """The answer is over: with a `completion`, or with the `failure` that is the reason for none.
 
@@ -92,12 +92,11 @@ _NOTHING_MORE = Demands()
 class AnswerDecoder:
     """Decodes one response body.
 
-    `headers`: the response's, with lower-case names. `streams`: the request demands a stream. `deliver`: return pieces.
-    `wants_json`: the answer must be JSON. `choices`: the number of choices in the request. `max_tokens`: the request's
-    limit. `model`: the id in the request. `demands`: the request's demands on the answer. `offered` returns the
-    functions that the model was sent. `prepare` is called with the body before the verdict, and restores the caller's
-    names. `splice`: joins the answer with the delivered text. Times of day (`now`) are epoch seconds, used only to
-    read a date in an error.
+    `headers`: the response's, with lower-case names. `deliver`: return pieces. `wants_json`: the answer must be JSON.
+    `choices`: the number of choices in the request. `max_tokens`: the request's limit. `model`: the id in the request.
+    `demands`: the request's demands on the answer. `offered` returns the functions that the model was sent. `prepare`
+    is called with the body before the verdict, and restores the caller's names. `splice`: joins the answer with the
+    delivered text. Times of day (`now`) are epoch seconds, used only to read a date in an error.
     """
 
     __slots__ = (
@@ -115,7 +114,6 @@ class AnswerDecoder:
         "_said",
         "_shown",
         "_splice",
-        "_streams",
         "_waiting",
         "_wanted",
         "_wants_json",
@@ -133,7 +131,6 @@ class AnswerDecoder:
         self,
         headers: Mapping[str, str],
         *,
-        streams: bool = True,
         deliver: bool = True,
         wants_json: bool = False,
         choices: int = 1,
@@ -151,7 +148,6 @@ class AnswerDecoder:
         """The number of chunks with a token. The bytes of a BODY do not count: it is an answer only when complete."""
         self.assembler = Accumulator(choices, offered)
         self._headers = headers
-        self._streams = streams
         self._deliver = deliver
         self._wants_json = wants_json
         self._max_tokens = max_tokens

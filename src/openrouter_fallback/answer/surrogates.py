@@ -14,7 +14,14 @@ from typing import Any
 from ..figures import check_depth
 from ..results import Json
 
-_ODD = re.compile(rb"\\u[dD][89a-fA-F]|[:,\[\s-](?:NaN|Infinity)\b|\d[eE]\+?\d{3}")
+# Each pattern begins with a literal, which is searched at the speed of memchr: an event may be 60 MB of white space.
+_ODD = (
+    re.compile(rb"\\u[dD][89a-fA-F]"),
+    re.compile(rb"NaN(?<=[:,\[\s-]NaN)\b"),
+    re.compile(rb"Infinity(?<=[:,\[\s-]Infinity)\b"),
+    re.compile(rb"e(?<=\de)\+?\d{3}"),
+    re.compile(rb"E(?<=\dE)\+?\d{3}"),
+)
 _LONE = re.compile("[\ud800-\udfff]")
 _TEXTS = ("content", "reasoning", "refusal")
 _REPLACEMENT = "\ufffd"
@@ -22,7 +29,7 @@ _REPLACEMENT = "\ufffd"
 
 def decode(event: bytes) -> Any:
     """Decode JSON with lone surrogates, NaN or Infinity. Raises ValueError if it is invalid for another reason."""
-    if not _ODD.search(event):
+    if not any(odd.search(event) for odd in _ODD):
         raise ValueError("it is not JSON")
     try:
         value = json.loads(event, parse_constant=_nothing, parse_int=_integer)

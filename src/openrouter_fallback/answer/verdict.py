@@ -26,7 +26,7 @@ _PROSE = frozenset({"text", "output_text", "input_text", "thinking", "redacted_t
 _MEDIA = ("refusal", "images", "audio")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """`failure`: why the body is not an answer. `cut`: tool calls that `length` cut off, by choice and position."""
 

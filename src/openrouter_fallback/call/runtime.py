@@ -56,7 +56,7 @@ class CallbackHost(Protocol):
         """Pass an event to the subscribers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call as the client passes it to the runner."""
 

@@ -71,7 +71,6 @@ def _decoder(
     candidate, own = start.candidate, start.candidate.params
     return AnswerDecoder(
         headers,
-        streams=candidate.streams,
         deliver=deliver,
         wants_json=request.wants_json or (bool(own) and wants_json(own)),
         choices=wanted if isinstance(wanted := request.params.get("n"), int) else 1,

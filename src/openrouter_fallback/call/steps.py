@@ -44,7 +44,7 @@ RUNS_ON: Final = Failure(FailureKind.CANCELLED, "another model was faster; the p
 _KEEP_WAITING: Final = KeepWaiting()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponseStarted:
     """The status line and the headers have come."""
 

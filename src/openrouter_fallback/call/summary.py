@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from .. import figures
+from ..answer.decoder import SEAM_LOST
 from ..catalog.prices import cost
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Attempt, Usage, text_of
@@ -19,6 +20,7 @@ _BROKEN_OFF: frozenset[str] = frozenset(
         TransportFault.NO_FINISH,
         TransportFault.UNDECODABLE,
         TransportFault.OVERSIZED,
+        SEAM_LOST,
     }
 )
 
@@ -99,7 +101,8 @@ def was_cut(reader: AttemptReader, failure: Failure | None) -> bool:
     """
     if failure is None or (reader.status is not None and not 200 <= reader.status < 300):
         return False
-    if failure.kind not in _CLOSED_BY_US and failure.code not in _BROKEN_OFF:
+    odd_event = failure.code == TransportFault.NOT_JSON and reader.tokens > 0  # without a token, it is no answer at all
+    if failure.kind not in _CLOSED_BY_US and failure.code not in _BROKEN_OFF and not odd_event:
         return False
     usage = reader.usage
     return usage is None or Usage.read(usage) is None

@@ -25,7 +25,7 @@ class Hedging:
     max_parallel: int = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Limits:
     """The time a call may take, in seconds.
 
@@ -42,7 +42,7 @@ class Limits:
     hedge: Hedging | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StartAttempt:
     """Send the request to `candidate`. Deadlines are times of the clock; `stall` and `tool_stall` are seconds.
 
@@ -79,7 +79,7 @@ class StartAttempt:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SleepUntil:
     """Call no model until `until` (a time of the clock), then send `woke`. `total_by`: the call's deadline."""
 
@@ -97,7 +97,7 @@ class Succeed:
     """The call is answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fail:
     """The call has failed. `why` says how; `failure` is the deciding failure; `retry_after`: seconds, if known.
 

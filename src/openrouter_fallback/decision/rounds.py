@@ -21,7 +21,7 @@ SPARED_LOOK_SECONDS = 1.0
 SAME_MODEL = frozenset({Action.RETRY, Action.RECONNECT, Action.USE_UP})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """Call this candidate. `forced`: although a circuit is open; `extra`: charge the retry budget."""
 

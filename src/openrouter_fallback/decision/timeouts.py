@@ -19,7 +19,7 @@ HEDGE_SECONDS = 2.0
 """The hedge delay while the model's times to first token are not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timeouts:
     """The timeouts of one call, in seconds. `slow_models` keeps the results of `slow` by candidate."""
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -28,6 +29,7 @@ MAX_READ: Final = 4_000  # only so many characters of a text are read
 MAX_BODY: Final = 1 << 20
 _MAX_DEPTH: Final = 6
 _MAX_ITEMS: Final = 3
+_MOST_FIELDS: Final = 64
 _MAX_EMBEDDED: Final = 64_000
 
 _INSIDE: Final = ("error", "errors", "detail", "Error", "err", "fault", "base_resp", "exception")
@@ -161,21 +163,29 @@ def _is_error(payload: object) -> bool:
     base = mapping(payload.get("base_resp"))
     if str(base.get("status_code", "0")) not in _FINE:
         return True
-    if any(name.endswith("Exception") and isinstance(value, dict) for name, value in payload.items()):
+    if any(_exceptions(payload)):
         return True
     codes = [payload[name] for name in (*_STATUSES, "__type") if name in payload]
     failed = any(error_status(code) is not None and error_status(code, least=400) is not None for code in codes)
     if failed and payload.get("choices", ()) in (None, []):
         return True
-    if isinstance(payload.get("object"), str) or not _ANSWERS.isdisjoint(
-        name for name, value in payload.items() if value not in (None, [], {}, "")
-    ):
+    if isinstance(payload.get("object"), str) or any(payload.get(name) not in _NOTHING for name in _ANSWERS):
         return False
     if failed:
         return True
     if isinstance(payload.get("detail"), str | list | dict) and payload["detail"]:
         return True
     return _says(payload) and all(str(code).lower() not in _FINE for code in codes)
+
+
+_NOTHING: Final[tuple[object, ...]] = (None, [], {}, "")
+
+
+def _exceptions(layer: Mapping[str, object]) -> Iterator[str]:
+    """The names of exceptions, in lower case, among the first fields: an answer may have a million fields."""
+    for name, value in islice(layer.items(), _MOST_FIELDS):
+        if name.endswith("Exception") and isinstance(value, dict):
+            yield name.lower()
 
 
 _FAINT: Final = frozenset({"reason", "text", "details", "description"})
@@ -210,9 +220,7 @@ def codes(layers: Iterator[Mapping[str, object]] | tuple[Mapping[str, object], .
             value = layer.get(name)
             if isinstance(value, str) and value:
                 yield _code(value)
-        for name, value in layer.items():
-            if name.endswith("Exception") and isinstance(value, dict):
-                yield name.lower()
+        yield from _exceptions(layer)
         details = layer.get("details")
         for detail in details[:8] if isinstance(details, list) else ():
             if isinstance(reason := mapping(detail).get("reason"), str):
@@ -329,7 +337,7 @@ def _inside(error: Mapping[str, object]) -> object:
             beside = isinstance(error.get("message"), str)
             if _holds_json(inner) or not beside:
                 return inner
-    for name, inner in error.items():
+    for name, inner in islice(error.items(), _MOST_FIELDS):
         if name.endswith("Exception") and isinstance(inner, dict):
             return inner
     if (wrapped := _wrapped(error)) is not None:

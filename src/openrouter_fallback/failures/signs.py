@@ -41,7 +41,6 @@ MINIMAX: Final = "https://platform.minimax.io/docs/api-reference/errorcode"
 BAIDU: Final = "https://cloud.baidu.com/doc/WENXINWORKSHOP/s/tlmyncueh"
 GROQ: Final = "https://console.groq.com/docs/errors"
 TGI: Final = "https://huggingface.co/docs/text-generation-inference/messages_api"
-CLOUDFLARE: Final = "https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/"
 
 
 def _signs(server: str, source: str, rows: Mapping[FailureKind, Iterable[str]]) -> tuple[Sign, ...]:

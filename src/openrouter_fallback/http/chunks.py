@@ -19,7 +19,7 @@ _LONGEST_SIZE = 9
 class Chunks:
     """Joins the chunks of each read, for one response at a time. Call `begin` before each request."""
 
-    __slots__ = ("_begun", "_chunked", "_cut", "_rest")
+    __slots__ = ("_begun", "_chunked", "_cut", "_rest", "count")
 
     def __init__(self) -> None:
         self.begin()
@@ -27,6 +27,8 @@ class Chunks:
     def begin(self) -> None:
         """The next bytes are the beginning of a response."""
         self._begun = self._chunked = False
+        self.count = 0
+        """The chunks that were joined. The caller resets it."""
         self._rest = 0
         """The bytes of an unfinished chunk, with its line end, that are still to come."""
         self._cut = b""
@@ -71,6 +73,7 @@ class Chunks:
             at = end + 2
         if len(parts) < 2:
             return data
+        self.count += len(parts)
         whole = b"".join(parts)
         return b"%b%x\r\n%b\r\n%b" % (data[:begin], len(whole), whole, data[at:])
 

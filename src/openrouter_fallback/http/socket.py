@@ -27,6 +27,8 @@ time, and the request is sent again on a new one (`pool`); the system itself wou
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _WRITE_BYTES = 256 * 1024
 _INTERIM = b"HTTP/1.1 1"
+_MOST_CHUNKS = 2_000
+"""The chunks that are joined before the event loop runs other tasks; each takes about a microsecond."""
 _MOST_INTERIM = 200
 """The most interim responses (status 100 to 199) before one response; each takes h11 as long as some chunks."""
 
@@ -108,7 +110,12 @@ class JoinedStream(httpcore2.AsyncNetworkStream):
             first, self.answered = not self.answered, True
             if first or self._interim:
                 self._count_interim(data)
-        return self._chunks.joined(data)
+        chunks = self._chunks
+        data = chunks.joined(data)
+        if chunks.count > _MOST_CHUNKS:
+            chunks.count = 0
+            await asyncio.sleep(0)
+        return data
 
     def _count_interim(self, data: bytes) -> None:
         """Count the interim responses at the beginning of a response, as long as each read begins with one."""

@@ -117,7 +117,7 @@ class Candidate:
         return status_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """The candidates of one call in order, regardless of their health; and the models that a routing rule excludes.
 

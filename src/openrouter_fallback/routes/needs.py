@@ -239,7 +239,7 @@ def _server_tool(tool: object) -> bool:
     return isinstance(tool, Mapping) and str(tool.get("type", "")).startswith("openrouter:")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestTraits:
     """The properties of a request that the state machine needs.
 

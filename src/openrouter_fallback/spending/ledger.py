@@ -74,6 +74,8 @@ class Ledger:
         # Re-entrant: the garbage collector may end a suspended call, which then settles in any thread.
         self._lock = threading.RLock()
         self._day = day()
+        self._left_day: int | None = None
+        """The day before a clock that went back by days; if the clock comes back to it, its amounts still hold."""
         self._forks = 0
         self._spent = self._estimated = self._held = ZERO
         self._theirs: dict[str, int] = {}
@@ -125,15 +127,17 @@ class Ledger:
     def _turn(self) -> None:
         """Start a new day at midnight: spent amounts reset, held amounts stay. Call with the lock held."""
         day = self._number()
-        if day > self._day:
+        if day == self._left_day:
+            self._day, self._left_day = day, None
+        elif day > self._day:
             self._spent = self._estimated = self._others = ZERO
             self._theirs = {}
             self._day = day
         elif day < self._day - 1:
-            self._day = day  # the clock was days ahead; spent amounts stay
+            self._left_day, self._day = self._day, day  # the clock was days ahead, or is behind; spent amounts stay
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Booking:
     """The estimated cost booked for a request, until the endpoint reports the actual cost."""
 

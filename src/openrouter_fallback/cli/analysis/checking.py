@@ -41,7 +41,7 @@ def run(
         print_json(report_json(report, passed=passed))
     elif form is Format.GITHUB:
         annotate(report.findings)
-        say(str(verdict(report, passed=passed)))
+        say(str(verdict(report.findings, passed=passed)))
     else:
         show_report(report, passed=passed)
     return passed
@@ -87,7 +87,8 @@ def _store(client: FallbackClient) -> tuple[Finding, ...]:
     try:
         client.health(refresh=True)
     except ConnectionError as error:
-        text = f"{error}. Each process would go by its own health"
+        said = str(error).removeprefix("the health store ").partition(";")[0]
+        text = f"{said}. Each process would go by its own health"
         step = "Check settings.health_store, the server, and OPENROUTER_FALLBACK_REDIS_PASSWORD if it wants a password."
         return (Finding("problem", HEALTH_STORE, text, step),)
     return ()

@@ -73,7 +73,7 @@ def show_report(report: Report, *, passed: bool) -> None:
         out.print()
         out.print(_findings(report.findings))
     out.print()
-    out.print(verdict(report, passed=passed))
+    out.print(verdict(merged(report.findings), passed=passed))
 
 
 def _findings(findings: Sequence[Finding]) -> Table:
@@ -153,12 +153,12 @@ def _span(cost: ChainCost) -> str:
     return f"{usd(cost.cheapest)} to {usd(cost.dearest)}" if cost.cheapest != cost.dearest else usd(cost.dearest)
 
 
-def verdict(report: Report, *, passed: bool) -> Text:
-    """One line: green only if there is nothing to do."""
-    counts = {level: sum(finding.level == level for finding in report.findings) for level in ("problem", "warning")}
+def verdict(findings: Sequence[Finding], *, passed: bool) -> Text:
+    """One line that counts the findings as they are shown: green only if there is nothing to do."""
+    counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "warning")}
     said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
     style = "red" if not passed else "yellow" if said else "green"
-    well = f"Everything {'that was looked at ' if report.findings else ''}is as it should be."
+    well = f"Everything {'that was looked at ' if findings else ''}is as it should be."
     return Text(", ".join(said) or well, style)
 
 
