@@ -220,6 +220,17 @@ def test_a_form_learnt_later_leaves_out_what_was_signed_before() -> None:
     assert handed(LONG, CLAUDE, form=Form.STRICT, thinking=True).without_reasoning
 
 
+@pytest.mark.parametrize("form", [Form.TOLD, Form.SINGLE])
+def test_calls_in_another_form_leave_out_what_was_signed_behind_them(form: Form) -> None:
+    """Claude's signatures bind all that stands before them; where no call changes, they stay."""
+    thought = {"role": "assistant", "content": "Sunny.", "reasoning_details": [signed()]}
+    calls = [calling(call("a"), call("b")), result("a"), result("b")]
+    (*_, last, _) = sent([user(), *calls, thought, user("So?")], CLAUDE, form=form)
+    assert last == {"role": "assistant", "content": "Sunny."}
+    messages = [user(), thought, user("So?")]
+    assert handed(messages, CLAUDE, form=form).messages is messages
+
+
 def test_names_come_back() -> None:
     tool = {"type": "function", "function": {"name": "mcp.server/tool", "parameters": {}}}
     params: Json = {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "mcp.server/tool"}}}

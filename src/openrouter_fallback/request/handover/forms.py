@@ -34,7 +34,7 @@ class Target:
 
     `model` is the id in the request, `slug` the catalog's id, `host` the endpoint's. `thinking`: whether the request
     asks for reasoning; None if it does not say. `prefills`: the user says that the model continues a final assistant
-    message.
+    message. `unsigned`: no signed reasoning, since what it binds goes in another form.
     """
 
     rule: Rule
@@ -45,6 +45,7 @@ class Target:
     thinking: bool | None = None
     form: Form = Form.NORMAL
     prefills: bool = False
+    unsigned: bool = False
 
     @property
     def ends_with_assistant(self) -> bool:
@@ -59,7 +60,7 @@ class Target:
     @property
     def signed(self) -> bool:
         """Whether signed or encrypted reasoning may be sent."""
-        return not self.strict and self.form is not Form.UNSIGNED
+        return not self.strict and not self.unsigned and self.form is not Form.UNSIGNED
 
     @property
     def strict(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ...routes.model_families import Family
@@ -58,6 +58,9 @@ def translate(
         writers = history.writers
         history = History([turns.told(message) for message in history.messages])
         history.writers = writers
+        target = replace(target, unsigned=target.rule.binds)
+    if target.form is Form.SINGLE and target.rule.binds:
+        target = replace(target, unsigned=_signed_behind_parallel_calls(history.messages))
     functions = _functions(history, target, tools)
     most, tool_marks = _most_marks(history, target, marks)
     if most is None and _stays(history, target, functions):
@@ -96,6 +99,12 @@ def translate(
         new is old for new, old in zip(messages, history.messages, strict=True)
     )
     return Handover(history.messages if same else messages, functions, without, tool_marks, tuple(notes), rule.binds)
+
+
+def _signed_behind_parallel_calls(messages: Sequence[Message]) -> bool:
+    """Whether signed reasoning follows a message with several calls, which the signature binds."""
+    several = [position for position, message in enumerate(messages) if len(calls_of(message)) > 1]
+    return bool(several) and any(map(owns_signed, messages[several[0] + 1 :]))
 
 
 def _most_marks(history: History, target: Target, beside: tuple[int, bool]) -> tuple[int | None, int | None]:
