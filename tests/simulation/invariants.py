@@ -39,6 +39,7 @@ BUDGET_FLOOR = 10
 FIRST_TOKEN_SECONDS = 30.0
 STALL_SECONDS = 30.0
 DRIPS_FOR = 10.0
+BACKOFF_SECONDS = 2.0
 LONGEST_COOLDOWN_SECONDS = 60.0
 OWN_COOLDOWN_SECONDS = 16.0
 MOST_BESIDE = 3
@@ -346,7 +347,7 @@ def i4(played: Played) -> list[str]:
             found.append(f"probes of {scope} at {last[scope]:.2f} and {at:.2f}")
         last[scope] = at
     world = played.world
-    found += _slow_start(played) + _paid_for_probes(played)
+    found += _slow_start(played) + _paid_for_probes(played) + _side_by_side(played) + _late_errors(played)
     if world.shape == "dead" and not world.blips:
         times = [call.at for call in world.calls]
         # The floor of the budget at once, then 10 more in each 10 s. 9.5: the window drops its oldest twentieth early.
@@ -354,6 +355,30 @@ def i4(played: Played) -> list[str]:
         most = (1 + RETRY_BUDGET) * (len(times) + _free(played)) + BUDGET_FLOOR * periods * played.processes
         if len(played.requests) > most:
             found.append(f"{len(played.requests)} requests for {len(times)} calls, at most {most:.0f}")
+    return found
+
+
+def _side_by_side(played: Played) -> list[str]:
+    """Without a hedge of the user, a call has at most three attempts under way, besides probes."""
+    found = []
+    for result in played.results:
+        tried = [one for one in played.tried_by(result.call.number) if not one.probe]
+        most = max([sum(other.began <= one.began < other.ended for other in tried) for one in tried], default=0)
+        if most > MOST_BESIDE and "hedge" not in played.world.settings:
+            found.append(f"{_name(result)}: {most} attempts at a time")
+    return found
+
+
+def _late_errors(played: Played) -> list[str]:
+    """Where all models are down, a call waits 10 s for the retry budget after a backoff, and no longer."""
+    found = []
+    for result in played.results if played.world.shape == "dead" and not played.world.blips else ():
+        tried = played.tried_by(result.call.number)
+        begins = [*(one.began for one in tried[1:]), result.ended]
+        waits = [begin - max(one.ended for one in tried[: place + 1]) for place, begin in enumerate(begins)]
+        cools = any(one.reply.status == 429 for one in played.requests_of(result.call.number))
+        if tried and not cools and max(waits) > BUDGET_WAIT_SECONDS + BACKOFF_SECONDS:
+            found.append(f"{_name(result)}: waits {max(waits):.2f} s between two requests")
     return found
 
 

@@ -181,6 +181,7 @@ MUTANTS: Mapping[str, Mutant] = {
             (rounds, "after_cooldown", _asked_once),
         ),
         _mutant("3a the budget waits", "I3", targeted.ONE_RESET, (rounds, "BUDGET_WAIT_SECONDS", 0.0)),
+        _mutant("3a the budget waits 10 s", "I4", targeted.ALL_DOWN, (rounds, "BUDGET_WAIT_SECONDS", 3600.0)),
         _mutant(
             "3a the budget bounds the requests",
             "I4",
@@ -264,6 +265,13 @@ MUTANTS: Mapping[str, Mutant] = {
             "I3",
             targeted.SLOW_ANSWER,
             (timeouts.Timeouts, "first_token", _killed),
+        ),
+        _mutant(
+            "6b at most three attempts at a time",
+            "I4",
+            targeted.FIVE_SILENT,
+            (beside, "MOST_BESIDE", 10),
+            (failover, "MOST_BESIDE", 10),
         ),
         _mutant(
             "6c what was overtaken enters the statistics",

@@ -55,6 +55,8 @@ TWO_RESETS = world(
 _EPISODES: list[tuple[float, Kind]] = []
 for _n in range(6):
     _EPISODES += [(20.0 * _n, "down"), (20.0 * _n + 0.9, "up")]
+FIVE_SILENT = world("silent", (*(model(place, (0.0, "silent")) for place in range(5)), model(5)), calls((0.0, 3, 1.0)))
+ALL_DOWN = world("dead", (model(0, (0.0, "down")), model(1, (0.0, "down"))), calls((0.0, 60, 0.02)))
 SHORT_OUTAGES = world(
     "alone", (model(0, *_EPISODES, first=0.05),), calls(*((20.0 * n + 0.01, 5, 0.001) for n in range(6)))
 )
