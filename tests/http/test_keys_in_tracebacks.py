@@ -228,6 +228,23 @@ def test_a_key_that_cannot_be_one(key: str) -> None:
     nowhere(caught.value)
 
 
+REFUSED: dict[str, Callable[[FallbackClient], object]] = {
+    "api_key": lambda client: client.chat("one", api_key=KEY),
+    "extra_headers": lambda client: client.chat("one", extra_headers={"authorization": f"Bearer {KEY}"}),
+    "a stream": lambda client: [*client.stream("one", api_key=KEY)],
+}
+
+
+@pytest.mark.parametrize("argument", REFUSED)
+def test_a_key_in_the_wrong_argument_of_a_call(argument: str) -> None:
+    with (
+        FallbackClient(["a/a"], api_key=TOKEN) as client,
+        pytest.raises(ConfigError, match="not an argument") as caught,
+    ):
+        REFUSED[argument](client)
+    nowhere(caught.value)
+
+
 def test_other_mistakes_beside_a_key() -> None:
     with pytest.raises(ConfigError) as caught:
         FallbackClient(["a model with spaces"], api_key=KEY, headers={"x-secret": TOKEN})

@@ -116,6 +116,9 @@ class Request:
         self.thread = thread_id
         for key in given:
             if key not in PARAMETERS and (problem := refusal(key)) is not None:
+                del given[key]
+                if isinstance(params, dict):
+                    del params[key]  # it may hold a secret, and the error leads to the frames that share it
                 raise ConfigError(problem)
         for name in ("model", "messages", "stream"):
             if name in extra:
