@@ -48,6 +48,8 @@ PROBE_COSTS_SECONDS = 1.0
 COMES_HOME_SECONDS = 120.0
 COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
+_OPENS = ("down", "error", "silent", "cut")
+"""Phases that open a model's circuit."""
 _ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
 """Kinds of failures that show that a probed model is ill. A rate limit or a cancelled call shows nothing."""
 
@@ -249,9 +251,10 @@ def _slow(world: World, key: str, at: float) -> bool:
 def i3(played: Played) -> list[str]:
     """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
 
-    Four kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
+    Five kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
     waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
     A call that has used all its attempts at each model, because health had chosen the order; not within less than 2 s.
+    A call of a chain within 30 s of a model's recovery: its circuit may still be open.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -267,6 +270,7 @@ def i3(played: Played) -> list[str]:
     ends = [(model.spans()[0][1], model) for model in world.models]
     # Calls before this, or just before the end of any healthy time, may meet a model in its last moments.
     soon_over = max([end for end, model in ends if end < 2.0 + model.answer_seconds], default=0.0)
+    back = [start for model, start, _ in spans if start > 0.0 and model.phase(start - 0.001).kind in _OPENS]
     found = []
     for result in played.results:
         at = result.call.at
@@ -274,6 +278,8 @@ def i3(played: Played) -> list[str]:
             continue
         if any(start > 0.0 and at <= end < at + model.answer_seconds for model, start, end in spans):
             continue
+        if len(world.models) > 1 and any(0.0 < start <= at < start + HOME_SECONDS for start in back):
+            continue  # the model's circuit may still be open
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
         if _used_up(played, result):
