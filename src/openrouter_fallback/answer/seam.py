@@ -219,7 +219,7 @@ class SeamJoiner:
         same = _common(said, _letters(start[: 4 * OVERLAP_CHARACTERS]))
         if same < len(said) or same >= OVERLAP_CHARACTERS:
             return same >= OVERLAP_CHARACTERS
-        return None if said else False
+        return None if said or len(held) < 4 * OVERLAP_CHARACTERS else False  # a letter may still come
 
     def _repeated_end(self, *, final: bool) -> tuple[str, int] | None:
         held, text = self._held, self.delivered
