@@ -57,7 +57,7 @@ def test_the_defaults_that_do_no_harm_are_the_codes() -> None:
     """Each row of the table of defaults, with its figures taken from the code."""
     settings = {name: field.default for name, field in Settings.model_fields.items()}
     told = dict(re.findall(r"^\| ([a-z][^|]+) \| ([^|]+) \|$", page("docs/do-no-harm.md"), flags=re.MULTILINE))
-    spread = 1 - breaker._JITTER
+    spread = 1 - breaker.JITTER
     wanted = {
         "attempts": f"{settings['max_retries_per_model']} per model and call; {failover.ATTEMPTS_OF_ONE} where",
         "pause before a retry": f"half to all of {learning.BACKOFF_SECONDS:g}, {2 * learning.BACKOFF_SECONDS:g}, "
