@@ -55,10 +55,10 @@ def test_threads_lose_no_count() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_lock_held_during_a_fork_is_free_in_the_child() -> None:
-    known = MemoryHealth(Rules(min_samples=1), lambda: fork() or 0.0)  # dice are thrown under the lock
+    known = MemoryHealth(Rules(min_samples=1), lambda: forking())  # dice are thrown under the lock
     status = -1
 
-    def fork() -> None:
+    def forking() -> float:
         nonlocal status
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,6 +71,7 @@ def test_a_lock_held_during_a_fork_is_free_in_the_child() -> None:
             there.join()
             os._exit(0 if found == [Availability.READY] else 1)
         _, status = os.waitpid(child, 0)
+        return 0.0
 
     found: list[Availability] = []
     fail(known, A, 0.0, times=1)

@@ -47,16 +47,16 @@ def reaches(tree: ast.AST, own: set[str]) -> Iterator[tuple[int, str]]:
     `own`: the private names of the tests, which they may read of themselves (`self._name`).
     """
     for node in ast.walk(tree):
-        names: list[str] = []
         if isinstance(node, ast.Attribute):
             itself = isinstance(node.value, ast.Name) and node.value.id in _OWNERS and node.attr in own
-            names = [] if itself else [node.attr]
+            if _private(node.attr) and not itself:
+                yield node.lineno, node.attr
         elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names]
+            yield from ((node.lineno, alias.name) for alias in node.names if _private(alias.name))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found = _PRIVATE.fullmatch(node.value)
-            names = [found[1]] if found else []
-        yield from ((node.lineno, name) for name in names if _private(name))
+            named = _PRIVATE.fullmatch(node.value)
+            if named and _private(named[1]):
+                yield node.lineno, named[1]
 
 
 def _trees(folder: Path) -> dict[str, ast.Module]:
