@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from openrouter_fallback import AllModelsFailedError, FailureKind, FallbackClient, Settings
 from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, Event, FirstToken, Pieces, Reasoning, State
 from openrouter_fallback.answer.slices import SLICE_BYTES, SLICE_PARTS, parts
+from openrouter_fallback.answer.sse import EventReader
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.sealed import Headers
@@ -245,7 +246,7 @@ async def _decoded(
     turns = 0
     fed: list[_Fed] = []
     read: list[bytes] = []
-    feed, decode = AnswerDecoder.feed, AnswerDecoder._decode
+    feed, split = AnswerDecoder.feed, EventReader.feed
 
     def counted(self: AnswerDecoder, data: bytes, now: float) -> list[Event]:
         before = len(read)
@@ -253,9 +254,10 @@ async def _decoded(
         fed.append(_Fed(turns, len(data), len(read[before:]), parts(data)))
         return events
 
-    def kept(self: AnswerDecoder, payloads: list[bytes], now: float) -> list[Event]:
-        read.extend(payloads)
-        return decode(self, payloads, now)
+    def kept(self: EventReader, data: bytes) -> list[bytes]:
+        events = split(self, data)
+        read.extend(events)
+        return events
 
     async def turn() -> None:
         nonlocal turns
@@ -264,7 +266,7 @@ async def _decoded(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(AnswerDecoder, "feed", counted)
-    monkeypatch.setattr(AnswerDecoder, "_decode", kept)
+    monkeypatch.setattr(EventReader, "feed", kept)
     turning = asyncio.ensure_future(turn())
     try:
         if streamed:

@@ -20,7 +20,6 @@ from openrouter_fallback import (
     FallbackClient,
     Stream,
     StreamInterruptedError,
-    streams,
 )
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator, Request
@@ -214,7 +213,7 @@ async def test_an_async_stream_in_a_cycle_gives_everything_back(emulator: Emulat
         gc.collect()
         await emulator.await_for(gone)
         assert free_slots(client) == free
-    assert not streams._guards
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_a_reader_that_is_dropped_while_it_waits_gives_everything_back(emulator: Emulator) -> None:

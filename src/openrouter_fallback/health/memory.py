@@ -48,7 +48,7 @@ class MemoryHealth:
         hedge_share: float | None = 0.0,
     ) -> None:
         self._rules = rules
-        self._random = random
+        self.random = random
         self.extras = Budget(retry_budget)
         self.hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
@@ -100,10 +100,10 @@ class MemoryHealth:
         """
         with self._lock:
             model = self._models.get(target.model)
-            if model is not None and model.breaker.holds_back(now, self._random()):
+            if model is not None and model.breaker.holds_back(now, self.random()):
                 return True
             endpoint = self._endpoints.get(target.endpoint) if elsewhere else None
-            return endpoint is not None and endpoint.holds_back(now, self._random())
+            return endpoint is not None and endpoint.holds_back(now, self.random())
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -382,7 +382,7 @@ class MemoryHealth:
 
     def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
         """A new breaker for a model, or for the endpoint itself."""
-        return Breaker(rules, self._random)
+        return Breaker(rules, self.random)
 
     def after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
@@ -390,7 +390,7 @@ class MemoryHealth:
 
     def __reduce__(self) -> tuple[object, ...]:
         fresh = partial(type(self), retry_budget=self.extras.share, hedge_share=self.hedges.share)
-        return fresh, (self._rules, self._random)
+        return fresh, (self._rules, self.random)
 
 
 def _circuit_open(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:
