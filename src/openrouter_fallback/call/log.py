@@ -1,15 +1,17 @@
 """The lines of the log: one for each failover, one for each change of a circuit breaker, and none that says the same.
 
+While a circuit is open, its line has said that the model or endpoint fails. Then a failover from it for a kind of
+failure that was logged is at DEBUG, and once a minute one is a warning with the number of the others.
+
 Each record has its facts as attributes (`extra`), for log systems that search in fields.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from ..events import BreakerClosed, BreakerEvent, BreakerHalfOpened, BreakerOpened, FailedOver
 from ..failures.kinds import FailureKind
@@ -39,43 +41,66 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if 0.05 <= seconds < 1.0 else f"{seconds:.0f} s"
 
 
-class LogLines:
-    """Writes the lines of one client.
+@dataclass(slots=True)
+class _Logged:
+    """A failover that was logged: equal ones are at DEBUG `until` then (seconds); `more` is their number so far."""
 
-    Failovers because an endpoint cannot be reached are held until the call ends, and written as one line; then at DEBUG
-    for a minute, or while the endpoint's circuit is open, whose own line says it. `clock` counts seconds.
+    until: float
+    more: int = 0
+
+
+class LogLines:
+    """Writes the lines of one client. `clock` counts seconds.
+
+    Failovers because an endpoint cannot be reached are held until the call ends, and written as one line.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._quiet: dict[str, float] = {}
-        """By endpoint: until when its failovers say nothing new."""
+        self._outages: dict[str, dict[str, _Logged]] = {}
+        """By model or endpoint, while it fails: what was logged, by kind of failure."""
         self.held: dict[str, list[FailedOver]] = {}
 
     def failed_over(self, event: FailedOver, endpoint: str | None) -> None:
         """A call goes on with another model; `endpoint` is that of the failed one."""
-        if event.kind is not FailureKind.CONNECTION or endpoint is None:
-            _failover(logging.WARNING, [event])
-        elif self._clock() < self._quiet.get(endpoint, 0.0):
+        shared = endpoint if event.kind is FailureKind.CONNECTION else None
+        outage = self._outages.get(shared or event.failed, {})
+        logged = outage.get(event.kind)
+        if logged is not None and self._clock() < logged.until:
+            logged.more += 1
             _failover(logging.DEBUG, [event])
+        elif shared is not None:
+            self.held.setdefault(shared, []).append(event)
+        elif event.failed in self._outages:
+            self._warn(event.failed, [event])
         else:
-            self.held.setdefault(endpoint, []).append(event)
+            _failover(logging.WARNING, [event])
 
     def call_ended(self) -> None:
         """Write what was held."""
         while self.held:
-            endpoint, events = self.held.popitem()
-            self._quiet[endpoint] = self._clock() + _QUIET_SECONDS
-            _failover(logging.WARNING, events)
+            self._warn(*self.held.popitem())
+
+    def _warn(self, name: str, events: list[FailedOver]) -> None:
+        """Write failovers from a model or endpoint that fails, with the number of equal ones since the last line."""
+        outage, kind = self._outages.setdefault(name, {}), str(events[-1].kind)
+        more = outage[kind].more if kind in outage else 0
+        outage[kind] = _Logged(self._clock() + _QUIET_SECONDS)
+        _failover(logging.WARNING, events, more)
 
     def breaker(self, event: BreakerEvent, hint: Callable[[str], str | None] = lambda _: None) -> None:
         """A circuit breaker has changed. `hint`: what else to say of a model that does not exist, once for each."""
-        if event.scope == "endpoint" and isinstance(event, BreakerOpened):
-            self._quiet[event.name] = math.inf
-            self.held.pop(event.name, None)
-        elif event.scope == "endpoint" and isinstance(event, BreakerClosed):
-            self._quiet.pop(event.name, None)
+        more = 0
+        if isinstance(event, BreakerOpened):
+            held = self.held.pop(event.name, [])
+            for one in held:
+                _failover(logging.DEBUG, [one])
+            logged = _Logged(self._clock() + _QUIET_SECONDS, len(held))
+            self._outages.setdefault(event.name, {}).setdefault(event.cause, logged)
+        elif isinstance(event, BreakerClosed):
+            more = sum(one.more for one in self._outages.pop(event.name, {}).values())
         level, text = _said(event, hint)
+        text += f" ({more} more failover{'' if more == 1 else 's'})" if more else ""
         facts = asdict(event)
         facts["model"], facts["endpoint"] = (None, event.name) if event.scope == "endpoint" else (event.name, None)
         facts["state"] = event.state
@@ -103,7 +128,7 @@ def _said(event: BreakerEvent, hint: Callable[[str], str | None]) -> tuple[int, 
     return logging.WARNING, f"{event.name}: circuit open ({failures}{event.cause or 'by another process'}){probe}"
 
 
-def _failover(level: int, events: list[FailedOver]) -> None:
+def _failover(level: int, events: list[FailedOver], more: int = 0) -> None:
     last = events[-1]
     names = list(dict.fromkeys(event.failed for event in events))
     failed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -115,14 +140,16 @@ def _failover(level: int, events: list[FailedOver]) -> None:
         "kind": str(last.kind),
         "status": last.status,
         "seconds": last.seconds,
+        "count": len(events) + more,
     }
     logger.log(
         level,
-        "%s failed (%s%s, %.2f s), going on with %s",
+        "%s failed (%s%s, %.2f s), going on with %s%s",
         failed,
         last.kind,
         status,
         last.seconds,
         last.next,
+        f"; {more} more like it since the last such line" if more else "",
         extra=facts,
     )
