@@ -192,7 +192,7 @@ def one_store(world: World, fleet: Fleet, loop: VirtualLoop) -> Iterator[None]:
 
     with (
         mock.patch.object(shared, "Redis", SimpleNamespace(from_url=lambda *_, **__: _Client(server))),
-        mock.patch.object(composition, "_spawn", spawn),
+        mock.patch.object(composition, "spawn", spawn),
         mock.patch.object(composition, "random", Random(f"{world.seed}/store")),
     ):
         yield

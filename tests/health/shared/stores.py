@@ -29,7 +29,7 @@ class Ours:
         self.spawned: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     def __call__(self, url: str, **options: Any) -> RedisStore:
-        health = SharedHealth(options.pop("rules", Rules()), lambda: 0.0, PLACES)
+        health = SharedHealth(options.pop("rules", Rules()), lambda: 0.0, options.pop("places", PLACES))
         options = {"clock": lambda: 1000.0, "random": lambda: 0.0, "spawn": self.spawned.append, **options}
         self.stores.append(RedisStore(health, url, **options))
         return self.stores[-1]
