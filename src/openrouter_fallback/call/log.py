@@ -1,7 +1,7 @@
 """The lines of the log: one for each failover, one for each change of a circuit breaker, and none that says the same.
 
-While a circuit is open, its line has said that the model or endpoint fails. Then a failover from it for a kind of
-failure that was logged is at DEBUG, and once a minute one is a warning with the number of the others.
+The failovers of one model for one kind of failure have three lines a minute. Further ones are at DEBUG; the next line
+says how many there were, and so does the line of a circuit that closes.
 
 Each record has its facts as attributes (`extra`), for log systems that search in fields.
 """
@@ -19,7 +19,9 @@ from ..health import BreakerChange, State
 
 logger = logging.getLogger("openrouter_fallback")
 
-_QUIET_SECONDS = 60.0
+_LINES = 3
+"""So many failovers of one model and kind have a line in a minute."""
+_MOST_KNOWN = 1000
 _NAMED = 3
 """So many failed models are named in one line."""
 _UNITS = ((172_800.0, 86_400.0, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"))
@@ -42,10 +44,11 @@ def duration(seconds: float) -> str:
 
 
 @dataclass(slots=True)
-class _Logged:
-    """A failover that was logged: equal ones are at DEBUG `until` then (seconds); `more` is their number so far."""
+class _Minute:
+    """The failovers of one kind that were logged `until` then (seconds): `lines` as warnings, `more` at DEBUG."""
 
     until: float
+    lines: int = 0
     more: int = 0
 
 
@@ -57,48 +60,51 @@ class LogLines:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._outages: dict[str, dict[str, _Logged]] = {}
-        """By model or endpoint, while it fails: what was logged, by kind of failure."""
+        self._minutes: dict[tuple[str, str], _Minute] = {}
+        """By model (for a connection: endpoint) and kind of failure."""
         self.held: dict[str, list[FailedOver]] = {}
 
     def failed_over(self, event: FailedOver, endpoint: str | None) -> None:
         """A call goes on with another model; `endpoint` is that of the failed one."""
         shared = endpoint if event.kind is FailureKind.CONNECTION else None
-        outage = self._outages.get(shared or event.failed, {})
-        logged = outage.get(event.kind)
-        if logged is not None and self._clock() < logged.until:
-            logged.more += 1
+        minute = self._minutes.get((shared or event.failed, event.kind))
+        if minute is not None and minute.lines >= _LINES and self._clock() < minute.until:
+            minute.more += 1
             _failover(logging.DEBUG, [event])
         elif shared is not None:
             self.held.setdefault(shared, []).append(event)
-        elif event.failed in self._outages:
-            self._warn(event.failed, [event])
         else:
-            _failover(logging.WARNING, [event])
+            self._warn(event.failed, [event])
 
     def call_ended(self) -> None:
         """Write what was held."""
         while self.held:
-            self._warn(*self.held.popitem())
+            endpoint, events = self.held.popitem()
+            self._warn(endpoint, events, lines=_LINES)
 
-    def _warn(self, name: str, events: list[FailedOver]) -> None:
-        """Write failovers from a model or endpoint that fails, with the number of equal ones since the last line."""
-        outage, kind = self._outages.setdefault(name, {}), str(events[-1].kind)
-        more = outage[kind].more if kind in outage else 0
-        outage[kind] = _Logged(self._clock() + _QUIET_SECONDS)
+    def _warn(self, name: str, events: list[FailedOver], lines: int = 1) -> None:
+        """Write a line that counts as so many, with the number of failovers like it that had none."""
+        now, key = self._clock(), (name, str(events[-1].kind))
+        minute = self._minutes.get(key)
+        more = 0 if minute is None else minute.more
+        if minute is None or now >= minute.until:
+            if len(self._minutes) >= _MOST_KNOWN:
+                self._minutes.clear()
+            minute = self._minutes[key] = _Minute(now + 60.0)
+        minute.lines, minute.more = minute.lines + lines, 0
         _failover(logging.WARNING, events, more)
 
     def breaker(self, event: BreakerEvent, hint: Callable[[str], str | None] = lambda _: None) -> None:
         """A circuit breaker has changed. `hint`: what else to say of a model that does not exist, once for each."""
         more = 0
-        if isinstance(event, BreakerOpened):
-            held = self.held.pop(event.name, [])
-            for one in held:
+        if event.scope == "endpoint" and isinstance(event, BreakerOpened):  # its line says what the held ones would
+            for one in (held := self.held.pop(event.name, [])):
                 _failover(logging.DEBUG, [one])
-            logged = _Logged(self._clock() + _QUIET_SECONDS, len(held))
-            self._outages.setdefault(event.name, {}).setdefault(event.cause, logged)
+            known = _Minute(self._clock() + 60.0, _LINES, len(held))
+            self._minutes.setdefault((event.name, str(FailureKind.CONNECTION)), known)
         elif isinstance(event, BreakerClosed):
-            more = sum(one.more for one in self._outages.pop(event.name, {}).values())
+            keys = [key for key in [*self._minutes] if key[0] == event.name]
+            more = sum(minute.more for key in keys if (minute := self._minutes.pop(key, None)) is not None)
         level, text = _said(event, hint)
         text += f" ({more} more failover{'' if more == 1 else 's'})" if more else ""
         facts = asdict(event)
