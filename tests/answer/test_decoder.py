@@ -89,6 +89,22 @@ def test_the_states(name: str) -> None:
     assert seen == states
 
 
+@pytest.mark.parametrize("line", [b"data: [DONE]", b"data: [DONE]\n", b"\ndata: [DONE]"])
+def test_a_last_line_without_its_end_ends_the_answer_wherever_it_is_cut(line: bytes) -> None:
+    for cut_at in range(len(line)):
+        decoder = AnswerDecoder(EVENTS)
+        decoder.feed(sse(delta(content="a"), delta(finish="stop")) + line[:cut_at], 0.0)
+        decoder.feed(line[cut_at:], 0.0)
+        assert decoder.state is S.DONE
+
+
+def test_text_that_ends_like_the_last_line_does_not_end_the_answer() -> None:
+    decoder = AnswerDecoder(EVENTS)
+    event = sse(delta(content="data: [DONE]")).rstrip(b"\n")
+    decoder.feed(event[: event.index(b"[DONE]") + 6], 0.0)
+    assert decoder.state is S.EVENTS
+
+
 @pytest.mark.parametrize(
     ("data", "state"),
     [(b" \n", S.HEAD), (b": comment\n\n", S.EVENTS), (b"dat", S.EVENTS), (b"\n{", S.BODY), (b"[", S.BODY)],

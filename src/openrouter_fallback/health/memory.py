@@ -243,15 +243,20 @@ class MemoryHealth:
     def first_token(self, permit: Permit, now: float) -> None:
         """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
-            model = self._model(permit.target)
-            model.first_tokens.record(permit.pace, permit.started, now, token=True)
-            model.breaker.first_token(permit.model, now)
+            self._waited(permit, now, token=True).breaker.first_token(permit.model, now)
             self._endpoint(permit.target.endpoint).first_token(permit.endpoint, now)
 
     def outlasted(self, permit: Permit, now: float) -> None:
         """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
-            self._model(permit.target).first_tokens.record(permit.pace, permit.started, now, token=False)
+            self._waited(permit, now, token=False)
+
+    def _waited(self, permit: Permit, now: float, *, token: bool) -> _Model:
+        """Record the wait for a first token, and that it was late, even while late first tokens change nothing."""
+        model = self._model(permit.target)
+        if model.first_tokens.record(permit.pace, permit.started, now, token=token):
+            self._late[permit.target.model] = now
+        return model
 
     def success(self, permit: Permit, now: float, needs: Iterable[str] = ()) -> None:
         """Record a complete answer. `needs`: the features that the request used; the model supports them."""
@@ -269,9 +274,7 @@ class MemoryHealth:
     def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
         with self._lock:
-            model = self._model(permit.target)
-            model.first_tokens.record(permit.pace, permit.started, now, token=True)
-            model.breaker.success(permit.model, now)
+            self._waited(permit, now, token=True).breaker.success(permit.model, now)
             self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
     def ended(self, permit: Permit) -> None:
