@@ -11,7 +11,7 @@ from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient,
 
 from ..cases.answers import BAD, DONE, GOOD, UNSURE, USAGE, Good
 from ..support.bodies import Json, choice, delta
-from ..support.clients import client_for
+from ..support.clients import SHORT, client_for
 from ..support.rawserver import RawServer, Reply, sse
 from ..support.surfaces import STREAMED, SURFACES, ask
 
@@ -143,6 +143,17 @@ def test_an_answer_that_lacks_only_its_finish_is_delivered_if_no_model_has_a_bet
     ]
     assert "finish reason" in answer.attempts[-1].notes[-1]
     assert any("its answer is delivered" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_it_is_delivered_too_if_the_next_model_is_silent_until_the_deadline(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    raw.answer(unsure("one event"), Reply([gate := raw.gate()]))
+    outcome = ask(client, surface, models=[*ONCE, ModelConfig(SECOND, max_retries=1)], total_timeout=SHORT)
+    gate.open()
+    assert outcome.answer.text == NEVER_A_FINISH
+    assert not outcome.pieces or outcome.delivered == NEVER_A_FINISH
 
 
 @pytest.mark.parametrize("surface", SURFACES)

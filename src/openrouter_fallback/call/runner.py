@@ -168,7 +168,7 @@ class CallRunner:
                 case Fail():
                     alone = None  # the error leads to this frame, and an attempt to what its server sent
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
-                    if command.why in ("exhausted", "interrupted") and self.outcome.resort is not None:
+                    if command.why != "raised" and self.outcome.resort is not None:
                         delivered, self._command = self._core.delivery is _TEXT, Succeed()
                         return self._rest_of(self.outcome.last_resort(self._runtime.clock(), delivered=delivered))
                     raise self._error(command)
