@@ -121,6 +121,14 @@ THEIRS: list[tuple[Json, str]] = [
 ]
 
 
+def test_an_empty_text_of_the_user_is_refused_but_not_by_openai(ask: Asker) -> None:
+    """autogen#6083: of four clients those of Anthropic's models failed."""
+    empty = [{"role": "user", "content": ""}]
+    assert ask.post(messages=empty).status_code == 200
+    refused = ask.post(messages=empty, model="anthropic/claude-sonnet-4.5")
+    assert "non-empty content" in refused.json()["error"]["metadata"]["raw"]
+
+
 @pytest.mark.parametrize(("fields", "words"), THEIRS, ids=[words for _, words in THEIRS])
 def test_refused_by_a_provider(ask: Asker, fields: Json, words: str) -> None:
     response = ask.post(**fields)
