@@ -272,7 +272,7 @@ _WORDS: Final = tuple(
 )
 _SOURCES: Final = """## Codes and words of other servers
 
-By these rows an error of another server gets its kind. The source of each row is a documentation page or a public
+These rows give an error of another server its kind. The source of each row is a documentation page or a public
 thread (`owner/repository#number`). Codes are compared in lower case. Words are regular expressions that ignore case.
 For one status the first match decides. Other lengths that are too long come before the context.
 """

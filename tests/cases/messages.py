@@ -249,6 +249,7 @@ WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("chat", "Hello", "-m", "openai/gpt-51", "-m", A)),
     (None, ("check", "-m", "openai/gpt-51")),
     (None, ("check", "-m", "meta-llama/llama-3.3-70b-instruct", "--needs", "image")),
+    (None, ("check", "--no-ask", "-m", A, "--base-url", NOWHERE)),
     ("sk-proj-1", ("check", "-m", A)),
     ("", ("check", "-m", A)),
 )

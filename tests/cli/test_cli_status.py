@@ -54,6 +54,7 @@ def test_table(fleet: tuple[Path, str]) -> None:
     assert first.split()[:5] == [PRIMARY, "open", "0.0%", "0", "3"]
     assert first.split()[-1] == "overloaded"
     assert second.split() == [SECOND, "closed", "100.0%", "3", "0"]
+    assert result.stderr.splitlines()[-1] == "1 of 2 circuits is open: calls use the other models."
 
 
 def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
@@ -69,6 +70,11 @@ def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
         "failures": 3,
         "reason": "overloaded",
     }
+
+
+def test_every_circuit_open_is_said_with_the_next_step(fleet: tuple[Path, str], server: RedisServer) -> None:
+    shown = run("--model", PRIMARY, "--redis", server.url, "--base-url", fleet[1]).stderr
+    assert shown.endswith("calls fail until a probe is answered. `check` calls each model once.\n")
 
 
 def test_nothing_known_is_not_all_well(fleet: tuple[Path, str], server: RedisServer) -> None:

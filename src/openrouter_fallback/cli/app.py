@@ -76,7 +76,7 @@ def _app(
 @app.command(short_help="Write a commented configuration to start from.")
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = CONFIG_FILE,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     offline: Offline = False,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
@@ -91,7 +91,7 @@ def init(
       openrouter-fallback init chains/production.yaml
       openrouter-fallback check                # then: does all of it work?
 
-    Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
+    Exit status: 0 written, 1 the list of models could not be fetched, 2 the file exists or cannot be written.
     """
     from .commands import init as initial
 
@@ -119,9 +119,9 @@ def check(
 ) -> None:
     """Look for what is wrong with a configuration, and for what will be.
 
-    Is it valid? Is the key there, and accepted? Does each model exist, does it stay, can it do what its chain is for,
-    and does it answer a tiny prompt (a fraction of a cent for all)? Does the Redis server answer, if health is shared?
-    What do 1,000 calls of each chain cost? A model that is gone is named with the one that can take its place.
+    Is it valid? Is the key there, and accepted? Does each model exist, does it expire soon, can it do what its chain
+    is for, and does it answer a tiny prompt (a fraction of a cent for all)? Does the Redis server answer, if health is
+    shared? What do 1,000 calls of each chain cost? A model that is gone is named with the one that can take its place.
 
     \b
       openrouter-fallback check

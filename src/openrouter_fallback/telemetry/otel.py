@@ -355,7 +355,7 @@ def _response(completion: Completion) -> Attributes:
     raw = completion.raw
     attributes: Attributes = {
         "gen_ai.response.model": completion.model,
-        "gen_ai.response.finish_reasons": [str(one.get("finish_reason") or "error") for one in raw.get("choices", ())],
+        "gen_ai.response.finish_reasons": [str(one.get("finish_reason") or "none") for one in raw.get("choices", ())],
     }
     if isinstance(raw.get("id"), str):
         attributes["gen_ai.response.id"] = raw["id"]

@@ -83,7 +83,7 @@ class SharedHealth(MemoryHealth):
     def __reduce__(self) -> tuple[object, ...]:
         extras, hedges = self.extras.share, self.hedges.share
         again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
-        return again, (self._rules, self._random, self._addresses)
+        return again, (self._rules, self.random, self._addresses)
 
     def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         self._create(target)
@@ -136,7 +136,7 @@ class SharedHealth(MemoryHealth):
         if model is None:
             return super()._breaker(rules, endpoint, model)
         scope = self._scope(endpoint, model)
-        breaker = SharedBreaker(rules, self._random, scope, self)
+        breaker = SharedBreaker(rules, self.random, scope, self)
         heard = self._unknown.pop(scope, None)
         if heard is not None:
             breaker.follow(*heard)
