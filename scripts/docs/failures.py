@@ -206,9 +206,9 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
 
 _FINISHES: Final = """## Finish reasons
 
-This table says what each finish reason means. Names are compared without case, underscores and other signs. OpenRouter
-passes the provider's own finish reason on as `native_finish_reason`. If that is a failure, a filter or a limit, it
-takes precedence over a good `finish_reason`. `null`, `""`, `"null"` and `"none"` count as no finish reason.
+This table says what each finish reason means. Names are compared without case, underscores and other signs.
+OpenRouter passes the provider's own finish reason on as `native_finish_reason`. If that is a failure, a filter or a
+limit, it takes precedence over a good `finish_reason`. `null`, `""`, `"null"` and `"none"` count as no finish reason.
 
 """
 _MEANINGS: Final[Mapping[Meaning, str]] = {
