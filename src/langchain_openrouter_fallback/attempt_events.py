@@ -9,7 +9,7 @@ from uuid import UUID
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 
 from openrouter_fallback import FailureKind, FallbackClient
 from openrouter_fallback.events import AttemptEnded, Event
@@ -35,8 +35,10 @@ class Listening:
     @classmethod
     def here(cls) -> Self | None:
         """An instance for the surrounding run; None without a run, since LangChain then refuses to dispatch events."""
-        config = ensure_config()
-        return cls(config) if getattr(config.get("callbacks"), "parent_run_id", None) is not None else None
+        around = var_child_runnable_config.get()
+        if around is None or getattr(around.get("callbacks"), "parent_run_id", None) is None:
+            return None
+        return cls(ensure_config())
 
     @property
     def run(self) -> UUID:

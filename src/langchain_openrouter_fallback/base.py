@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
@@ -12,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable
 from langchain_core.utils import secret_from_env
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import ConfigDict, Field, SecretStr, ValidationError
 
 from openrouter_fallback import EndpointConfig, FallbackClient, FallbackConfig, ModelConfig, current_routing
 
@@ -117,8 +118,6 @@ class Configured(BaseChatModel):
     core: Core | None = Field(default=None, exclude=True, repr=False)
     """The client of this chat model. All copies of the chat model share the client, its health and its connections."""
 
-    _client: FallbackClient | None = PrivateAttr(default=None)
-
     def __init__(self, models: Sequence[Any] | None = None, /, **given: Any) -> None:
         if models is not None:
             given = {"models": models, **given}
@@ -129,7 +128,7 @@ class Configured(BaseChatModel):
             except ValidationError as error:
                 told = "; ".join(f"{'.'.join(map(str, one['loc']))}=: {one['msg']}" for one in error.errors())
                 raise ConfigError(f"{type(self).__name__}: {told}") from None
-            self._client = self._routed_client()
+            self.client = self._routed_client()
 
     @classmethod
     def from_config(
@@ -164,13 +163,11 @@ class Configured(BaseChatModel):
             taken = settings_of(llm)
         return cls(**{**taken, **arguments, "models": [*taken["models"], *models]})
 
-    @property
+    @cached_property  # not a private attribute: reading one of pydantic's takes 2 µs
     def client(self) -> FallbackClient:
         """The core's client with this chat model's routing: `health()`, `route()`, `disable()`, `subscribe()` ..."""
-        if self._client is None:
-            with as_model_errors():
-                self._client = self._routed_client()
-        return self._client
+        with as_model_errors():
+            return self._routed_client()
 
     def with_routing(
         self,
@@ -198,7 +195,7 @@ class Configured(BaseChatModel):
             update |= {"models": None, "model": None}  # without a configuration the client is built from `models`
         copy = self.model_copy(update=update)
         with as_model_errors():
-            copy._client = copy._routed_client()
+            copy.client = copy._routed_client()
         if copy.core is not None and copy.profile in copy.core.profiles:
             copy.profile = copy._resolve_model_profile()
         return copy
@@ -254,7 +251,8 @@ class Configured(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         names = (*ROUTING, "temperature", "max_tokens", "stop", "reasoning", "openrouter_provider", "model_kwargs")
-        return {name: plain(value) for name in names if (value := getattr(self, name)) not in (None, {})}
+        fields = self.__dict__
+        return {name: plain(value) for name in names if (value := fields[name]) is not None and value != {}}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         chain = kwargs.get("models") or self._chain() or self.client.config.chain(kwargs.get("task") or self.task)
@@ -324,12 +322,12 @@ class Configured(BaseChatModel):
 
     def _changed(self) -> None:
         """Discard the values that are derived from the fields. They are computed again when they are next needed."""
-        self.__dict__.pop("_serialized", None)
-        self._client = None
+        for name in ("_serialized", "client"):
+            self.__dict__.pop(name, None)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        for shared in (self._client, self.rate_limiter, self.cache, self.callbacks):
+        for shared in (self.__dict__.get("client"), self.rate_limiter, self.cache, self.callbacks):
             memo[id(shared)] = shared
         return super().__deepcopy__(memo)
 

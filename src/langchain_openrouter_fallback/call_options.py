@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langchain_core.utils.function_calling import convert_to_json_schema
 
 from openrouter_fallback import current_routing
@@ -100,7 +100,8 @@ def routed(llm: Configured, config: RunnableConfig | None, kwargs: dict[str, Any
     The routing is fixed when the call is made, so that callbacks and caches see it.
     """
     given = current_routing()
-    configurable = ensure_config(config).get("configurable")
+    is_plain = config is None and var_child_runnable_config.get() is None
+    configurable = None if is_plain else ensure_config(config).get("configurable")
     if configurable:
         given = _over({key: configurable[key] for key in CONFIGURABLE if configurable.get(key) is not None}, given)
         thread = configurable.get("thread_id")

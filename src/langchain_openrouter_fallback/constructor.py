@@ -57,12 +57,15 @@ def checked(cls: type[BaseChatModel], given: Mapping[str, Any]) -> dict[str, Any
 
 def plain(value: object) -> Any:
     """A value for LangChain's serialization: configurations as JSON, without API keys."""
+    # Strings and lists first: LangChain calls this in each call, and checks for pydantic's classes are slow.
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     if isinstance(value, FallbackConfig):
         return _without_keys(value.model_dump(mode="json", exclude_defaults=True))
     if isinstance(value, ModelConfig | EndpointConfig):
         return value.model_dump(mode="json", exclude_defaults=True, exclude={"api_key"})
-    if isinstance(value, list):
-        return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return value

@@ -6,8 +6,8 @@ outage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -86,15 +86,18 @@ _TWINS: Mapping[type[core.FallbackError], type[FallbackError]] = {
 } | {core.FallbackError: FallbackError}
 
 
-@contextmanager
-def as_model_errors() -> Iterator[None]:
+class as_model_errors:
     """Raise every error of the core in the `with` block as the error with the same name in this module."""
-    try:
-        yield
-    except core.FallbackError as error:
-        if isinstance(error, ModelError):
-            raise
-        raise twin_of(error) from None
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, core.FallbackError) and not isinstance(error, ModelError):
+            raise twin_of(error) from None
 
 
 def twin_of(error: core.FallbackError) -> FallbackError:

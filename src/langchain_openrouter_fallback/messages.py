@@ -69,8 +69,10 @@ def _message(position: int, message: BaseMessage) -> Json:
 
 
 def _plain(message: BaseMessage) -> Json:
+    if isinstance(message.content, str):
+        return {"content": message.content}
     blocks = _unwrapped(message)
-    alien = isinstance(blocks, list) and next((kind for kind in map(_kind, blocks) if _ALIEN.fullmatch(kind)), None)
+    alien = next((kind for kind in map(_kind, blocks) if _ALIEN.fullmatch(kind)), None)
     if alien:
         raise _Unsendable(
             f"a block of type {alien!r} is known to its maker's API only; write it as text, or a tool's result as a "

@@ -20,7 +20,6 @@ CALLS_FROM = 1000
 """The index of the first tool call in chunks. Other blocks are counted from 0, and LangChain merges equal indices."""
 
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)", re.DOTALL)
-_OF_USAGE = ("cost_details", "is_byok")
 _REFUSALS = "refusal" in KNOWN_BLOCK_TYPES
 """Whether LangChain has a block for refusals (langchain-core 1.7.5 and later)."""
 _NAMED = ("url", "title", "start_index", "end_index")
@@ -100,7 +99,7 @@ def usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 def attempt_dict(attempt: Attempt) -> dict[str, Any]:
     """An attempt as plain JSON, without unknown values."""
     values = attempt.as_dict()
-    return {key: values[key] for key in _OF_AN_ATTEMPT if values[key] not in (None, "", [])}
+    return {key: value for key in _OF_AN_ATTEMPT if (value := values[key]) or value == 0}
 
 
 def _one(completion: Completion, choice: Mapping[str, Any]) -> Completion:
@@ -139,15 +138,16 @@ def _metadata(completion: Completion) -> dict[str, Any]:
         "model_name": completion.model,
         "model_provider": PROVIDER,
         "provider": completion.provider,
-        "finish_reason": completion.finish_reason,
+        "finish_reason": choice["finish_reason"],
         "native_finish_reason": choice.get("native_finish_reason"),
         "id": raw.get("id"),
         "system_fingerprint": raw.get("system_fingerprint"),
         "service_tier": raw.get("service_tier"),
         "cost": completion.cost,
         "estimated": completion.estimated or None,
-        **{key: usage.get(key) for key in _OF_USAGE},
-        "annotations": completion.message.get("annotations"),
+        "cost_details": usage.get("cost_details"),
+        "is_byok": usage.get("is_byok"),
+        "annotations": choice["message"].get("annotations"),
         "logprobs": choice.get("logprobs"),
         "attempts": [attempt_dict(attempt) for attempt in completion.attempts],
         "seams": [asdict(seam) for seam in completion.seams],

@@ -45,6 +45,8 @@ def tokens(source: object, *keys: str) -> int:
         return 0
     for key in keys:
         value = source.get(key)
+        if value is None:
+            continue
         found = value if type(value) is int else number(value)
         if found is not None and 0 <= found <= MAX_TOKENS:
             return int(found)
@@ -88,7 +90,10 @@ def _upstream(details: Mapping[str, Any]) -> float | None:
 
 def name(value: object) -> str | None:
     """A model's or provider's name, or an id, as printable text cut to `MAX_NAME` characters; None for no text."""
-    return _UNPRINTABLE.sub("\ufffd", value[:MAX_NAME]) if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    cut = value[:MAX_NAME]
+    return cut if cut.isprintable() else _UNPRINTABLE.sub("\ufffd", cut)
 
 
 def used_up(usage: object, max_tokens: int | None) -> bool:

@@ -203,7 +203,9 @@ class Completion:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The complete tool calls."""
-        calls = self.message.get("tool_calls") or ()
+        calls = self.message.get("tool_calls")
+        if not calls:
+            return ()
         return tuple(call for n, item in enumerate(calls) if (call := ToolCall.read(item, n)) is not None)
 
     @property
@@ -243,11 +245,16 @@ class Completion:
     @property
     def estimated(self) -> bool:
         """Whether `usage` or `cost` holds an estimate, or lacks the cost of an attempt that reported none."""
-        usage, lacks = self.raw.get("usage"), self.cost is not None
-        return (isinstance(usage, dict) and usage.get("estimated") is True) or any(
-            attempt.estimated or (lacks and attempt.cost is None and attempt.first_token is not None)
-            for attempt in self.attempts
-        )
+        usage = self.raw.get("usage")
+        if isinstance(usage, dict) and usage.get("estimated") is True:
+            return True
+        known = lacking = False
+        for attempt in self.attempts:
+            if attempt.estimated:
+                return True
+            known |= attempt.cost is not None
+            lacking |= attempt.cost is None and attempt.first_token is not None
+        return known and lacking
 
     if not TYPE_CHECKING:  # a type checker must not see this method
 

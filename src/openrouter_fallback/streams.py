@@ -71,7 +71,7 @@ class AsyncStream:
             closed = self._ended
             self._end()
             if run.outcome.completion is None and not closed:
-                raise StreamInterruptedError("The stream was ended from elsewhere, before its end.")
+                raise StreamInterruptedError("Another task has closed the stream before its end.")
             raise StopAsyncIteration
         pieces.extend(batch)
         return pieces.popleft()

@@ -220,7 +220,7 @@ _TO_LLAMAINDEX = {
     "num_output": "max_tokens=",
     "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
     "reasoning": "additional_kwargs={'reasoning': ...}",
-    "is_chat_model": "left out: every model is called as a chat model",
+    "is_chat_model": "not needed: every model is called as a chat model",
 }
 _IN_SETTINGS = {
     "timeout": "first_token_timeout_seconds, the seconds to the first token, or total_timeout_seconds, those of a call",

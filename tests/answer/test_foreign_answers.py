@@ -170,6 +170,21 @@ def test_a_server_that_never_sends_a_finish_is_asked_twice(
     assert [attempt.kind for attempt in answer.attempts] == [FailureKind.BAD_ANSWER, None]
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_model_whose_answers_never_have_a_finish_is_asked_once(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    """From its third such answer in a row, until one has a finish reason."""
+    for kinds in ([FailureKind.BAD_ANSWER, None], [FailureKind.BAD_ANSWER, None], [None], [None]):
+        raw.answer(unsure("one event"), Reply([sse(delta(content="Whole."), delta(finish="stop"), DONE)]))
+        answer = ask(client, surface).answer
+        assert [attempt.kind for attempt in answer.attempts] == kinds
+    raw.answer(FINE)
+    ask(client, surface)
+    raw.answer(unsure("one event"), FINE)
+    assert [attempt.kind for attempt in ask(client, surface).answer.attempts] == [FailureKind.BAD_ANSWER, None]
+
+
 @pytest.mark.parametrize("surface", STREAMED)
 def test_a_continuation_without_a_finish_counts_as_the_second(
     raw: RawServer, client: FallbackClient, surface: str

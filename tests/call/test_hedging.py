@@ -92,7 +92,7 @@ def test_the_second_answers_for_a_silent_first(
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_the_first_wins_where_its_token_comes_first(emulator: Emulator, client: FallbackClient, surface: str) -> None:
-    emulator.fault("slow", model=FIRST, delay=0.1)
+    emulator.fault("slow", model=FIRST, delay=0.5)
     emulator.fault("silence", model=SECOND)
     outcome = ask(client, surface)
     assert outcome.answer.text == FIRST_TEXT

@@ -194,3 +194,4 @@ def test_what_else_chat_openrouter_takes(emulator: Emulator, make: Make) -> None
     assert list(llm.stream("hi", stream_usage=True))[-1].usage_metadata
     assert list(make().stream("hi", stream_usage=False))[-1].usage_metadata is None
     assert llm.invoke("hi").usage_metadata
+    assert all("stream_usage" not in request.body for request in emulator.log)

@@ -383,3 +383,33 @@ def test_blocks_arrive_through_langchain(emulator: Emulator, llm: ChatOpenRouter
     expected = [wire for name, (_, wire) in BLOCKS.items() if "image" in name or name == "file, OpenAI's"]
     llm.invoke([HumanMessage(asked)])
     assert emulator.log[0].body["messages"] == [{"role": "user", "content": expected}]
+
+
+URL = "data:image/png;base64,QQ=="
+# Of Google's API and the Responses form: LangChain rewrites some of them, the core the others.
+FOREIGN: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Google's text": ({"text": "hi"}, {"type": "text", "text": "hi"}),
+    "Google's media": (
+        {"type": "media", "mime_type": "image/png", "data": "QQ=="},
+        {"type": "image_url", "image_url": {"url": URL}},
+    ),
+    "Google's inline data": (
+        {"inline_data": {"mime_type": "image/png", "data": "QQ=="}},
+        {"type": "image_url", "image_url": {"url": URL}},
+    ),
+    "Responses, text": ({"type": "input_text", "text": "hi"}, {"type": "text", "text": "hi"}),
+    "Responses, image": ({"type": "input_image", "image_url": URL}, {"type": "image_url", "image_url": {"url": URL}}),
+    "Responses, file": (
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,QQ=="},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QQ=="}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_block_of_another_api_arrives_in_openais_form(
+    emulator: Emulator, llm: ChatOpenRouterFallback, name: str
+) -> None:
+    block, wire = FOREIGN[name]
+    llm.invoke([HumanMessage([{"type": "text", "text": "Look:"}, block])])
+    assert emulator.log[0].body["messages"][0]["content"] == [{"type": "text", "text": "Look:"}, wire]

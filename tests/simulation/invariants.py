@@ -535,7 +535,7 @@ def _unharmed(played: Played, begun: set[int]) -> list[str]:
 
 
 def _spoke(played: Played, before: float) -> bool:
-    """Whether the first model gave somebody a first token during each of its slow attempts that ended before."""
+    """Whether the first model gave somebody a first token during each of its attempts that were overdue before."""
     first = played.world.models[0]
     came = [
         request.at + request.reply.steps[1][0]
@@ -543,9 +543,9 @@ def _spoke(played: Played, before: float) -> bool:
         if request.model == first.key and first.phase(request.at).kind == "up"
     ]
     return all(
-        one.kind in (None, "cancelled", "timed_out") and any(one.began < at < one.ended for at in came)
+        one.kind in (None, "cancelled", "timed_out") and any(one.began < at < min(one.ended, before) for at in came)
         for one in played.tried
-        if one.model == first.key and one.ended < before and first.phase(one.began).kind == "slow"
+        if one.model == first.key and one.began + LEARNT_SECONDS < min(one.ended, before)
     )
 
 

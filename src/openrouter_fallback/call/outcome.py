@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 from ..answer.decoder import Ended
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
@@ -16,6 +17,7 @@ from ..answer.pieces import calls_of, pieces_of
 from ..answer.verdict import EMPTY_END, UNSURE_END
 from ..decision.commands import Fail
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
+from ..health.learnt import Fact
 from ..results import Attempt, Completion, Piece, Seam, add_usage
 from ..routes.needs import written_tokens
 from ..routes.sticking import is_failover
@@ -24,6 +26,9 @@ from .error_messages import error_for
 from .runtime import Accept, Call, Runtime, logger
 from .steps import OutOfTime
 from .summary import attempt_of, cost_of, tokens_of
+
+NEVER_FINISHES: Final = 3
+"""Answers of a model in a row without a finish reason, after which its server is taken to give none."""
 
 
 class Outcome:
@@ -85,7 +90,8 @@ class Outcome:
         """
         code = ended.failure.code if ended.failure is not None else None
         if code == UNSURE_END:
-            if self._unsure:
+            again = self._never_finishes(reader.start.candidate.key)
+            if self._unsure or again:
                 logger.warning("%s: the answer has no finish reason again; it is delivered", reader.start.candidate.key)
                 return reader.settle()
             self._unsure, self.resort = True, (reader, len(self.attempts))
@@ -98,6 +104,13 @@ class Outcome:
                 return reader.settle()
             self._silent = True
         return ended
+
+    def _never_finishes(self, key: str) -> bool:
+        """Record an answer without its finish reason. Returns whether it is the third in a row of this model."""
+        facts, now = self._runtime.health.facts, self._runtime.clock()
+        in_a_row = int(facts.value(key, Fact.UNFINISHED, now) or 0) + 1
+        facts.learn(key, Fact.UNFINISHED, now, value=str(in_a_row))
+        return in_a_row >= NEVER_FINISHES
 
     async def accepted(self, accept: Accept, reader: AttemptReader, completion: Completion) -> Ended | OutOfTime:
         """Call `accept=` with an answer. Returns how the attempt ends, or that the call's deadline has passed."""
@@ -156,6 +169,8 @@ class Outcome:
             runtime.sticking.failed_over(session, key, now)
         if delivered and (said := reader.demands.said(message)):
             logger.warning("%s: %s; its text was delivered as it came", key, said)
+        if completion.finish_reason is not None:
+            runtime.health.facts.unlearn(key, Fact.UNFINISHED, ("",))
         if self._spent:
             usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reader))
             completion.raw["usage"] = {**usage, "cost": completion.cost}

@@ -110,8 +110,8 @@ def check(
     no_ask: Annotated[bool, typer.Option("--no-ask", help="Call no model: no cost, and no key needed.")] = False,
     offline: Offline = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail the check too.")] = False,
-    prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 1000,
-    completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 300,
+    prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual prompt, for the costs.")] = 1000,
+    completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual answer, for the costs.")] = 300,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The longest to wait for a model.")] = 60.0,
     form: Annotated[Format, typer.Option("--format", help="github: annotations of a workflow.")] = Format.TEXT,
     base_url: BaseUrl = None,
@@ -168,7 +168,7 @@ def models_(
     sort: Annotated[Sort, typer.Option(help="The cheapest, the largest context first, or by id.")] = Sort.PRICE,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the first N.")] = None,
     endpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="Another server of the configuration than OpenRouter.")
+        str, typer.Option(metavar="NAME", help="An endpoint of the configuration, in place of OpenRouter.")
     ] = "openrouter",
     config: Config = None,
     offline: Offline = False,
@@ -275,7 +275,7 @@ def drill(
     ] = None,
     task: Task = None,
     surface: Annotated[
-        Surface | None, typer.Option(help="Call through this, whatever a scenario says.", show_default=False)
+        Surface | None, typer.Option(help="Call through this, in place of the scenario's surface.", show_default=False)
     ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="The verdict from which on the exit status is 1.")] = FailOn.DEGRADED,
     report: Annotated[
@@ -335,9 +335,11 @@ def emulate(
     strict: Annotated[bool, typer.Option("--strict", help="Check histories as each provider does.")] = False,
     latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time to the first token.")] = 0.2,
     token_interval: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time between two tokens.")] = 0.02,
-    jitter: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="By which both times vary.")] = 0.0,
+    jitter: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="The share by which both times vary.")
+    ] = 0.0,
     credits: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="On the account; when spent, models answer 402.")
+        float | None, typer.Option(min=0, metavar="USD", help="Credits of the account; then models answer 402.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.")] = 0,
     as_json: AsJson = False,

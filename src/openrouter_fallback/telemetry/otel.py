@@ -111,12 +111,12 @@ class OpenTelemetry:
         self._failovers = meter.create_counter(
             "openrouter_fallback.failovers",
             unit="{failover}",
-            description="Times that a call went on with another model.",
+            description="Failovers: calls that continued with another model.",
         )
         self._hedges = meter.create_counter(
             "openrouter_fallback.hedges",
             unit="{hedge}",
-            description="Times that a second model was called beside one.",
+            description="Hedges: a second model was called beside a silent one.",
         )
         self._changes = meter.create_counter(
             "openrouter_fallback.breaker.changes",

@@ -46,7 +46,21 @@ def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
 
 
 READ = (
-    *("keys", "roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "pictured", "tidy"),
+    *(
+        "keys",
+        "roles",
+        "speakers",
+        "ids",
+        "names",
+        "callers",
+        "voids",
+        "odd",
+        "lists",
+        "marks",
+        "pictured",
+        "illustrated",
+        "tidy",
+    ),
     *("thoughts", "writers", "last_caller", "opening", "widest"),
 )
 

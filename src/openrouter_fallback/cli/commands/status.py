@@ -70,6 +70,11 @@ def status(
             say(f"{_UNCOUNTED}: if calls fail, `check` finds the cause.")
         elif count := sum(one.state == "open" for one in seen.values()):
             say(_open(count, len(seen)), "yellow")
+        elif count := sum(one.seconds_left is not None for one in seen.values()):
+            say(
+                f"No circuit is open. {count} of {len(seen)} models {'is' if count == 1 else 'are'} in a cooldown.",
+                "yellow",
+            )
 
 
 _UNCOUNTED = "A refused key (401), an empty account (402) and a server that cannot be reached are not shown here"

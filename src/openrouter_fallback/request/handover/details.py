@@ -67,7 +67,7 @@ def thoughts_of(messages: Sequence[Message], keys: Collection[str]) -> tuple[Tho
     )
     details = tidy_entries(written)
     if details is None:
-        messages = list(map(_tidied, messages))
+        messages = _tidied(messages)
         written = [found for message in messages if (found := message.get("reasoning_details"))]
     try:
         entries = list(chain.from_iterable(written)) if details is None else details
@@ -80,16 +80,20 @@ def thoughts_of(messages: Sequence[Message], keys: Collection[str]) -> tuple[Tho
     return Thoughts(bare, formats, unsigned, calling), messages
 
 
-def _tidied(message: Message) -> Message:
-    given = message.get("reasoning_details")
-    tidy = merged(given) if isinstance(given, list | tuple) else given
-    return message if tidy is given else {**message, "reasoning_details": tidy}
+def _tidied(messages: Sequence[Message]) -> list[Message]:
+    tidy = list(messages)
+    for position, message in enumerate(messages):
+        given = message.get("reasoning_details")
+        if isinstance(given, list | tuple) and (entries := merged(given)) is not given:
+            tidy[position] = {**message, "reasoning_details": entries}
+    return tidy
 
 
 def _are_signed(messages: Sequence[Message]) -> bool:
     """Whether each message with calls has encrypted data."""
     calling = [message.get("reasoning_details") or () for message in messages if message.get("tool_calls")]
-    return all([1 for one in given if one["type"] == _ENCRYPTED and one.get("data")] for given in calling)
+    signed = [[1 for one in given if one["type"] == _ENCRYPTED and one.get("data")] for given in calling]
+    return all(signed)
 
 
 def tidy_entries(thoughts: Sequence[Any]) -> list[Any] | None:

@@ -22,6 +22,7 @@ Message = Mapping[str, Any]
 
 WRITER: Final = "model"
 """The key of an assistant message that names its model (it is in OpenRouter's schema). Never sent."""
+SYSTEM: Final = frozenset({"system", "developer"})
 REASONED: Final = frozenset({"reasoning", "reasoning_details", "reasoning_content"})
 
 
@@ -40,16 +41,16 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media; `speakers`: all roles; `thoughts`: the facts of all reasoning. `tidy`: each call has a
-    unique id, and its results follow directly, in order. `ids`: the ids of all calls; `names`: the functions that they
-    name.
+    result holds media, `illustrated`: a system message does; `speakers`: all roles; `thoughts`: the facts of all
+    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
+    calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message], roles: list[str] | None = None, before: Facts = NOTHING) -> None:
         """Read the messages; `roles` are theirs, if the caller knows them, `before` the facts of the first ones."""
         self.given = messages
         self.roles = list(map(_ROLE, messages)) if roles is None else roles
-        self.lists = self.pictured = False
+        self.lists = self.pictured = self.illustrated = False
         self.tidy = True
         self.facts = self._read(before)
         """What a quick reading finds; None if the messages needed a thorough one."""
@@ -113,9 +114,8 @@ class History:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
             blank = any(map(_void_block, blocks)) or any(isinstance(one, str) and one.isspace() for one in said)
-            self.pictured = any(
-                role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
-            )
+            showing = {role for role, content in zip(self.roles, contents, strict=True) if has_media(content)}
+            self.pictured, self.illustrated = "tool" in showing, not SYSTEM.isdisjoint(showing)
         self.callers = []
         self.thoughts, self.messages = thoughts_of(self.messages, keys)
         self.ids = []

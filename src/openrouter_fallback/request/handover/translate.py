@@ -16,7 +16,7 @@ from . import turns
 from .arguments import with_arguments
 from .blocks import plain_text
 from .forms import Form, Target
-from .history import REASONED, History, Message, calls_of, name_of
+from .history import REASONED, SYSTEM, History, Message, calls_of, name_of
 from .ids import holds, orphan_id, wire_ids
 from .marks import count_marks, fewer_marks, without_marks
 from .names import changed_names, message_name
@@ -25,6 +25,7 @@ from .rules import Reasoning
 
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
+_TOOL: Final = frozenset({"tool"})
 _RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
@@ -77,9 +78,13 @@ def translate(
     messages = _rewritten(history, target, functions, notes)
     if not history.tidy:
         messages = turns.results_in_place(messages, history)
+        if len(history.answers) - list(history.answers.values()).count(None) < len(history.calls):
+            notes["results of tool calls: there are none, and the model is told so"] = None
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
-        messages = turns.media_outside_results(messages)
+        messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
+    if history.illustrated:
+        messages = turns.media_with_the_user(messages, SYSTEM, turns.OF_INSTRUCTIONS)
     if target.form is Form.SINGLE:
         messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
@@ -148,7 +153,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if history.roles[-1] == "assistant" and (history.voids or rule.trims or not target.ends_with_assistant):
         return False
-    if (history.pictured and not rule.pictures) or history.odd:
+    if (history.pictured and not rule.pictures) or history.illustrated or history.odd:
         return False
     if (history.voids and not (rule.empties and history.texts)) or (history.marks and not target.marks):
         return False
