@@ -29,7 +29,7 @@ class CallCosts:
     def __init__(self, runtime: Runtime, call: Call) -> None:
         self._runtime = runtime
         self._call = call
-        self._reservation = CostReservation(runtime.ledger, call.request.messages, call.request.params)
+        self._reservation = CostReservation(runtime.ledger, call.request.history.messages, call.request.params)
         self._priceless = False
         self.limited = self._reservation.limited
         """Whether the client has a spend limit."""

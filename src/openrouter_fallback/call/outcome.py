@@ -161,7 +161,7 @@ class Outcome:
         completion.seams = tuple(self.seams)
         self._answering = reader
         self.completion = completion
-        key, message = reader.start.candidate.key, completion.message
+        key, message, finish = reader.start.candidate.key, completion.message, completion.finish_reason
         if "tool_calls" in message or "reasoning_details" in message:
             runtime.delivered.add(message, key)
         session = call.request.session(runtime.stick_to)
@@ -169,7 +169,7 @@ class Outcome:
             runtime.sticking.failed_over(session, key, now)
         if delivered and (said := reader.demands.said(message)):
             logger.warning("%s: %s; its text was delivered as it came", key, said)
-        if completion.finish_reason is not None:
+        if finish is not None:
             runtime.health.facts.unlearn(key, Fact.UNFINISHED, ("",))
         if self._spent:
             usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reader))
