@@ -1,4 +1,4 @@
-"""The cost of translating a history that needs no translation, compared with the whole call. See README.md.
+"""The cost of a history that needs no translation, compared with the whole call. See README.md.
 
 python benchmarks/handover.py [--messages 200] [--blocks 9] [--calls 40]
 """
@@ -12,10 +12,19 @@ import statistics
 import time
 from typing import Any
 
+import orjson
 import runner
 
 from openrouter_fallback import FallbackClient
-from openrouter_fallback.request.handover import Delivered, Handover, History, Target, loop_models, rule_for, translate
+from openrouter_fallback.request.handover import (
+    Delivered,
+    Handover,
+    Histories,
+    Target,
+    loop_models,
+    rule_for,
+    translate,
+)
 
 CLAUDE, GPT, GEMINI = "anthropic/20", "openai/20", "google/20"
 """A model of each family, which the server answers with 20 tokens."""
@@ -27,9 +36,7 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": 
 def chat(count: int) -> list[dict[str, Any]]:
     """Turns of plain text."""
     roles = ("user", "assistant")
-    return [{"role": roles[n % 2], "content": f"Message {n}: " + "some words " * 30} for n in range(count - 1)] + [
-        {"role": "user", "content": "And now?"}
-    ]
+    return [{"role": roles[n % 2], "content": f"Message {n}: " + "some words " * 30} for n in range(count - 1)]
 
 
 def loop(count: int, **more: Any) -> list[dict[str, Any]]:
@@ -78,30 +85,44 @@ def histories(count: int) -> list[tuple[str, str, list[dict[str, Any]], bool]]:
     ]
 
 
-def handed(messages: list[dict[str, Any]], roles: list[str], target: Target) -> Handover:
-    """What a call does with its history: read it, find the model of its tool loop, translate it.
+def handed(messages: list[dict[str, Any]], roles: list[str], target: Target, histories: Histories) -> Handover:
+    """What a call does with its history: write and read it, find the model of its tool loop, translate it.
 
     `roles` come from the check of the messages, which each request makes.
     """
-    history = History(messages, roles)
+    history, _ = histories.read(messages, roles)
     loop_models(history, DELIVERED)
     return translate(history, target, NAMES)
 
 
-def microseconds(run: Any, times: int) -> float:
-    """The CPU time of one run, in microseconds."""
-    begun = time.process_time()
-    for _ in range(times):
-        run()
-    return (time.process_time() - begun) / times * 1e6
+class Talk:
+    """The states of one conversation: what each call sends, and a call's share for its history."""
 
+    def __init__(self, model: str, states: list[list[dict[str, Any]]], url: str) -> None:
+        self.states, self.roles = states, [[message["role"] for message in state] for state in states]
+        self.target = Target(rule_for(model), model)
+        self._url = url
 
-async def call_microseconds(client: FallbackClient, messages: list[dict[str, Any]], times: int) -> float:
-    """The CPU time of one whole call, in microseconds."""
-    begun = time.process_time()
-    for _ in range(times):
-        await client.achat(messages, tools=TOOLS)
-    return (time.process_time() - begun) / times * 1e6
+    def microseconds(self) -> float:
+        """The CPU time of reading and translating a state, without that of writing it as JSON."""
+        histories = Histories()
+        handed(self.states[0], self.roles[0], self.target, histories)
+        begun = time.process_time()
+        for state, roles in zip(self.states, self.roles, strict=True):
+            handed(state, roles, self.target, histories)
+        read = time.process_time()
+        for state in self.states:
+            orjson.dumps(state)
+        return ((read - begun) - (time.process_time() - read)) / len(self.states) * 1e6
+
+    async def call_microseconds(self) -> float:
+        """The CPU time of one whole call."""
+        async with FallbackClient([self.target.model], base_url=self._url, api_key=runner.KEY) as client:
+            await client.achat(self.states[0], tools=TOOLS)
+            begun = time.process_time()
+            for state in self.states:
+                await client.achat(state, tools=TOOLS)
+            return (time.process_time() - begun) / len(self.states) * 1e6
 
 
 def main() -> None:
@@ -110,23 +131,24 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()
-    print(f"{options.messages} messages within one family      translation        call    share")
+    print(f"{options.messages} messages within one family                       history        call    share")
     with runner.served("fixed") as url, asyncio.Runner() as loop_runner:
         runner.pin(0)
-        for name, model, messages, untouched in histories(options.messages):
-            client = FallbackClient([model], base_url=url, api_key=runner.KEY)
-            target, roles = Target(rule_for(model), model), [message["role"] for message in messages]
-            same = handed(messages, roles, target).messages is messages
-            assert same is untouched, "nothing is copied that needs no change"
-            shares, costs, calls = [], [], []
-            for _ in range(options.blocks):
-                cost = microseconds(lambda: handed(messages, roles, target), options.calls * 5)  # noqa: B023
-                call = loop_runner.run(call_microseconds(client, messages, options.calls))
-                costs.append(cost)
-                calls.append(call)
-                shares.append(cost / call)
-            share = statistics.median(shares)
-            print(f"{name:34} {statistics.median(costs):8,.1f} µs {statistics.median(calls):8,.1f} µs {share:8.2%}")
+        longest = options.messages + options.calls
+        for name, model, messages, untouched in histories(longest):
+            same = handed(messages, [one["role"] for one in messages], Target(rule_for(model), model), Histories())
+            assert (same.messages is messages) is untouched, "nothing is copied that needs no change"
+            repeated = [messages[: options.messages - 1]] * options.calls
+            grown = [messages[: longest - 1 - 2 * n] for n in reversed(range(options.calls))]
+            for how, states in (("repeated", repeated), ("two messages more in each call", grown)):
+                talk = Talk(model, states, url)
+                costs, calls, shares = [], [], []
+                for _ in range(options.blocks):
+                    costs.append(statistics.median([talk.microseconds() for _ in range(5)]))
+                    calls.append(loop_runner.run(talk.call_microseconds()))
+                    shares.append(costs[-1] / calls[-1])
+                median = statistics.median
+                print(f"{name:34} {how:30} {median(costs):6,.1f} µs {median(calls):8,.1f} µs {median(shares):8.2%}")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ python benchmarks/harm.py --plot docs/drawn/harm.svg
 python benchmarks/harm.py --losses                      # the table of the known losses
 
 For each invariant the script prints the worst ten worlds, each as a row that reproduces it (`python -m
-tests.simulation`). With `--fleets`, worlds of at most a minute are also played by a fleet of 2 to 5 processes with a
-simulated Redis. The exit status is 0 only if no invariant is broken and no reference answers more calls than chance
-explains.
+tests.simulation`). With `--fleets`, worlds of at most a minute are also played by a fleet of 2 to 5 processes (one in
+ten: 20 or 50) with a simulated Redis. The exit status is 0 only if no invariant is broken and no reference answers more
+calls than chance explains.
 """
 
 from __future__ import annotations

@@ -26,13 +26,18 @@ MODULES = {
     "OpenRouterFallback": "llamaindex_openrouter_fallback",
     "FallbackClient": "openrouter_fallback",
 }
-PRINTED = "import inspect; from {1} import {0}; print(*inspect.signature({0}).parameters)"
+PRINTED = """
+import inspect
+from {1} import {0}
+for name, one in inspect.signature({0}).parameters.items():
+    print(name if one.annotation is not one.empty else f"{{name}}, without a type")
+"""
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_arguments_are_shown_before_the_first_instance(name: str) -> None:
     code = PRINTED.format(name, MODULES[name])
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert shown[0] == "models"
     assert [one for one in SHOWN[name] if one not in shown] == []
     assert not {"args", "kwargs", "given", "options", "data"} & set(shown)

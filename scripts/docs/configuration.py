@@ -80,7 +80,7 @@ print(client.route().candidates)
 a file. All mistakes are reported together, each with file, line, key, what was found and what is allowed.
 
 - The outer key `fallback` is optional. A file with only `default_chain`, `task_chains` and `max_retries_per_model`,
-  `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. No key has an older spelling.
+  `disable_duration_seconds`, `health_window_minutes`, `skip_threshold` is complete. Keys have no other spellings.
 - Environment variables in the file are not expanded. Name the variable that holds a secret (`api_key_env`).
 - For completion in an editor:
   `openrouter-fallback schema > schema.json` (in Python `openrouter_fallback.config_schema()`),
@@ -112,8 +112,8 @@ _NOTES: Final[Mapping[str, str]] = {
     "models": 'In Python you can also put them into the chain: `ModelConfig("openai/gpt-5.1", timeout=20)`.',
     "endpoints": f"`openrouter` is always there, with the key in `{DEFAULT_KEY_ENV}`; name it here to change it.",
     "settings": "`settings=` together with `config=` changes only the keys that it names, in the client, in\n"
-    'LangChain and in LlamaIndex: `FallbackClient(config=..., settings={"policy": "any_error"})`. Of a\n'
-    "configuration object it is `config.with_settings({...})`.\n\n"
+    'LangChain and in LlamaIndex: `FallbackClient(config=..., settings={"policy": "any_error"})`. A\n'
+    "configuration object has `config.with_settings({...})`.\n\n"
     f"Keys of `on_failure`: {', '.join(f'`{kind}`' for kind in OVERRIDABLE)} ([Failures](failures.md)).",
 }
 

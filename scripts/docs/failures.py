@@ -206,9 +206,9 @@ def _recognised(kind: FailureKind) -> dict[str, list[str]]:
 
 _FINISHES: Final = """## Finish reasons
 
-What each finish reason means. Names are compared without case, underscores and other signs. OpenRouter passes the
-provider's own finish reason on as `native_finish_reason`. If that is a failure, a filter or a limit, it takes
-precedence over a good `finish_reason`. `null`, `""`, `"null"` and `"none"` are no finish reason.
+This table says what each finish reason means. Names are compared without case, underscores and other signs.
+OpenRouter passes the provider's own finish reason on as `native_finish_reason`. If that is a failure, a filter or a
+limit, it takes precedence over a good `finish_reason`. `null`, `""`, `"null"` and `"none"` count as no finish reason.
 
 """
 _MEANINGS: Final[Mapping[Meaning, str]] = {
@@ -272,9 +272,10 @@ _WORDS: Final = tuple(
 )
 _SOURCES: Final = """## Codes and words of other servers
 
-By these rows an error of another server gets its kind. The source of each row is a documentation page or a public
+These rows give an error of another server its kind. The source of each row is a documentation page or a public
 thread (`owner/repository#number`). Codes are compared in lower case. Words are regular expressions that ignore case.
-For one status the first match decides. Other lengths that are too long come before the context.
+For one status the first match decides. Wordings about other lengths (a name, an id, a list of tools) are compared
+before those about the model's context.
 """
 
 

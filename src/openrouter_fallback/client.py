@@ -144,7 +144,16 @@ class FallbackClient:
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
+        asked = CallArguments(
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            idempotent=idempotent,
+            thread_id=thread_id,
+            histories=self._parts.runtime.histories,
+        )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         bridge = SyncBridge(self._events)
         ring = self._parts.keys.ring()
@@ -171,7 +180,16 @@ class FallbackClient:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
-        asked = CallArguments(messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id)
+        asked = CallArguments(
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            idempotent=idempotent,
+            thread_id=thread_id,
+            histories=self._parts.runtime.histories,
+        )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         ring, limits = await self._parts.planner.keys_within(limits)
         return await self._parts.planner.answer(asked, limits, InlineCallbacks(self._events), ring)
@@ -205,7 +223,15 @@ class FallbackClient:
         headers = sealed_headers(headers) if headers else headers
         goes_on = self._goes_on(mid_stream)
         asked = CallArguments(
-            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            goes_on,
+            idempotent=idempotent,
+            thread_id=thread_id,
+            histories=self._parts.runtime.histories,
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
         bridge = SyncBridge(self._events)
@@ -240,7 +266,15 @@ class FallbackClient:
         headers = sealed_headers(headers) if headers else headers
         goes_on = self._goes_on(mid_stream)
         asked = CallArguments(
-            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
+            messages,
+            choice,
+            accept,
+            headers,
+            params,
+            goes_on,
+            idempotent=idempotent,
+            thread_id=thread_id,
+            histories=self._parts.runtime.histories,
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 

@@ -155,7 +155,7 @@ def health_store(
             url.get_secret_value(),
             clock=time.monotonic,
             random=random.random,
-            spawn=_spawn,
+            spawn=spawn,
             counter=ledger,
             account=lambda: spend_account(config, keys),
         )
@@ -164,7 +164,7 @@ def health_store(
         raise ConfigError(f"health_store: redis-py does not take this URL ({type(error).__name__})") from None
 
 
-def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     running = work()
     try:
         asyncio.run_coroutine_threadsafe(running, portal().loop)

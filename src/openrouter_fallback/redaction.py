@@ -282,18 +282,17 @@ class _Search:
             prompt_bytes = before = one.fold(before if one.start else b"")
             if len(prompt_bytes) < SHORTEST_QUOTE:
                 if one.whole and len(prompt_bytes) >= _SHORTEST_TEXT:
-                    self._look_for_all(prompt_bytes)
+                    yield from self._look_for_all(prompt_bytes)
             elif not self._marks.isdisjoint(one.marks):
                 yield one.cost + _LOOK
                 yield from self._look(one, prompt_bytes)
         if 1 in self._quotes:
             yield SLICE_CHARACTERS  # for the masks
 
-    def _look_for_all(self, prompt: bytes) -> None:
-        at = self._data.find(prompt)
-        while at >= 0:
+    def _look_for_all(self, prompt: bytes) -> Iterator[int]:
+        for at in _places(self._data, prompt):
+            yield _AGAIN
             _fill(self._quotes, at, at + len(prompt))
-            at = self._data.find(prompt, at + 1)
 
     def _look(self, one: _Slice, prompt: bytes) -> Iterator[int]:
         """Mark the bytes that quote a slice, whose folded bytes are `prompt`.

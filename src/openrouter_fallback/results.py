@@ -224,9 +224,9 @@ class Completion:
         return figures.name(self.raw.get("provider"))
 
     @property
-    def finish_reason(self) -> str:
-        """`stop`, `length`, `tool_calls`, ..."""
-        reason: str = self.choice["finish_reason"]
+    def finish_reason(self) -> str | None:
+        """`stop`, `length`, `tool_calls`, ...; None if the server gave none and the text looks complete."""
+        reason: str | None = self.choice["finish_reason"]
         return reason
 
     @property

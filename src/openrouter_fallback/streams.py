@@ -9,12 +9,13 @@ import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from .call.portal import SyncBridge
 from .call.runner import CallRunner
 from .errors import StreamInterruptedError
 from .results import Completion, Piece
+from .suggest import no_attribute
 
 READ_AHEAD = 256
 """Unread batches of a synchronous stream at which reading from the upstream pauses."""
@@ -70,7 +71,7 @@ class AsyncStream:
             closed = self._ended
             self._end()
             if run.outcome.completion is None and not closed:
-                raise StreamInterruptedError("The stream was ended from elsewhere, before its end.")
+                raise StreamInterruptedError("Another task has closed the stream before its end.")
             raise StopAsyncIteration
         pieces.extend(batch)
         return pieces.popleft()
@@ -94,6 +95,11 @@ class AsyncStream:
         self._ended = True
         if self._guard is not None:
             self._guard.cancel()
+
+    if not TYPE_CHECKING:  # a type checker must not see this method
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute("an AsyncStream", "stream", name, dir(type(self)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,6 +215,11 @@ class Stream:
             self._ended = True
             self._same_process()
             self._pump.close()
+
+    if not TYPE_CHECKING:  # a type checker must not see this method
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_attribute("a Stream", "stream", name, dir(type(self)))
 
     def __enter__(self) -> Self:
         return self

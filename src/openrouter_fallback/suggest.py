@@ -220,7 +220,7 @@ _TO_LLAMAINDEX = {
     "num_output": "max_tokens=",
     "request_timeout": "timeout=, seconds to the first token, or total_timeout=, of the whole call",
     "reasoning": "additional_kwargs={'reasoning': ...}",
-    "is_chat_model": "left out: every model is called as a chat model",
+    "is_chat_model": "not needed: every model is called as a chat model",
 }
 _IN_SETTINGS = {
     "timeout": "first_token_timeout_seconds, the seconds to the first token, or total_timeout_seconds, those of a call",
@@ -247,6 +247,23 @@ _OF_A_PIECE = {
     **dict.fromkeys(("content", "choices", "delta"), "what is new is `.text`; the chunk as received is `.raw`"),
     **dict.fromkeys(("finish_reason", "usage", "cost", "model"), "after the last piece it is in stream.completion"),
 }
+_PIECES = "read it: for piece in stream (async for, of astream); then stream.completion is the whole answer"
+_OF_A_STREAM = dict.fromkeys(
+    (
+        "text",
+        "content",
+        "choices",
+        "message",
+        "tool_calls",
+        "finish_reason",
+        "usage",
+        "cost",
+        "model",
+        "seams",
+        "attempts",
+    ),
+    _PIECES,
+)
 _OF_A_CLIENT = {
     **dict.fromkeys(("completion", "completions", "complete", "create", "generate", "responses", "messages"), _ASK),
     **dict.fromkeys(("acompletion", "acomplete", "acreate", "agenerate"), "call client.achat(messages, ...)"),
@@ -267,6 +284,7 @@ _KNOWN: Mapping[str, tuple[Mapping[str, str], ...]] = {
     "OpenRouterFallback": (_TO_LLAMAINDEX,),
     "answer": (_OF_AN_ANSWER,),
     "piece": (_OF_A_PIECE,),
+    "stream": (_OF_A_STREAM,),
     "client's": (_OF_A_CLIENT,),
     "client.chat": (_OF_THE_CALL,),
 }

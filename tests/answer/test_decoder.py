@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from openrouter_fallback import AllModelsFailedError, FailureKind, FallbackClient, Settings
 from openrouter_fallback.answer.decoder import AnswerDecoder, Ended, Event, FirstToken, Pieces, Reasoning, State
 from openrouter_fallback.answer.slices import SLICE_BYTES, SLICE_PARTS, parts
+from openrouter_fallback.answer.sse import EventReader
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.http.protocol import Exchange
 from openrouter_fallback.sealed import Headers
@@ -86,6 +87,22 @@ def test_the_states(name: str) -> None:
         decoder.feed(sse(chunk), 0.0)
         seen.append(decoder.state)
     assert seen == states
+
+
+@pytest.mark.parametrize("line", [b"data: [DONE]", b"data: [DONE]\n", b"\ndata: [DONE]"])
+def test_a_last_line_without_its_end_ends_the_answer_wherever_it_is_cut(line: bytes) -> None:
+    for cut_at in range(len(line)):
+        decoder = AnswerDecoder(EVENTS)
+        decoder.feed(sse(delta(content="a"), delta(finish="stop")) + line[:cut_at], 0.0)
+        decoder.feed(line[cut_at:], 0.0)
+        assert decoder.state is S.DONE
+
+
+def test_text_that_ends_like_the_last_line_does_not_end_the_answer() -> None:
+    decoder = AnswerDecoder(EVENTS)
+    event = sse(delta(content="data: [DONE]")).rstrip(b"\n")
+    decoder.feed(event[: event.index(b"[DONE]") + 6], 0.0)
+    assert decoder.state is S.EVENTS
 
 
 @pytest.mark.parametrize(
@@ -229,7 +246,7 @@ async def _decoded(
     turns = 0
     fed: list[_Fed] = []
     read: list[bytes] = []
-    feed, decode = AnswerDecoder.feed, AnswerDecoder._decode
+    feed, split = AnswerDecoder.feed, EventReader.feed
 
     def counted(self: AnswerDecoder, data: bytes, now: float) -> list[Event]:
         before = len(read)
@@ -237,9 +254,10 @@ async def _decoded(
         fed.append(_Fed(turns, len(data), len(read[before:]), parts(data)))
         return events
 
-    def kept(self: AnswerDecoder, payloads: list[bytes], now: float) -> list[Event]:
-        read.extend(payloads)
-        return decode(self, payloads, now)
+    def kept(self: EventReader, data: bytes) -> list[bytes]:
+        events = split(self, data)
+        read.extend(events)
+        return events
 
     async def turn() -> None:
         nonlocal turns
@@ -248,7 +266,7 @@ async def _decoded(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(AnswerDecoder, "feed", counted)
-    monkeypatch.setattr(AnswerDecoder, "_decode", kept)
+    monkeypatch.setattr(EventReader, "feed", kept)
     turning = asyncio.ensure_future(turn())
     try:
         if streamed:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient, ModelConfig
+from openrouter_fallback import ContentPolicyError, FailureKind, FallbackClient, ModelConfig, StreamInterruptedError
 
-from ..cases.answers import BAD, DONE, GOOD, USAGE, Good
+from ..cases.answers import BAD, DONE, GOOD, UNSURE, USAGE, Good
 from ..support.bodies import Json, choice, delta
-from ..support.clients import client_for
+from ..support.clients import SHORT, client_for
 from ..support.rawserver import RawServer, Reply, sse
-from ..support.surfaces import SURFACES, ask
+from ..support.surfaces import STREAMED, SURFACES, ask
 
 FIRST, SECOND = "openai/gpt-5.1", "anthropic/claude-sonnet-4.5"
 ONCE = [ModelConfig(FIRST, max_retries=1)]
@@ -63,9 +63,9 @@ def test_a_good_answer(raw: RawServer, client: FallbackClient, name: str, surfac
 
 
 @pytest.mark.parametrize("surface", ["chat", "achat"])
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", [*BAD, *UNSURE])
 def test_a_bad_answer(raw: RawServer, client: FallbackClient, name: str, surface: str) -> None:
-    row = BAD[name]
+    row = {**BAD, **UNSURE}[name]
     fine = FINE
     if row.params.get("n") == 2:
         both = [delta(n, content="Whole, from the second.") for n in range(2)]
@@ -114,6 +114,108 @@ def test_a_bad_answer_is_never_streamed_as_good(
     assert outcome.raised.attempts[0].kind is row.kind
 
 
+# Only the finish is lost
+
+DOWN = Reply([b'{"error": {"code": 503, "message": "down"}}'], status=503, content_type="application/json")
+NEVER_A_FINISH = "Hi there."
+
+
+def unsure(name: str) -> Reply:
+    """A reply of `Hi there.` without a finish reason."""
+    if name == "a body":
+        return Reply([json.dumps(whole(None, content=NEVER_A_FINISH)).encode()], content_type="application/json")
+    return Reply([sse(*UNSURE[name].events)])
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", [*UNSURE, "a body"])
+def test_an_answer_that_lacks_only_its_finish_is_delivered_if_no_model_has_a_better_one(
+    raw: RawServer, client: FallbackClient, name: str, surface: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw.answer(unsure(name), DOWN)
+    outcome = ask(client, surface, models=[*ONCE, ModelConfig(SECOND, max_retries=1)])
+    answer = outcome.answer
+    assert (answer.text, answer.finish_reason, answer.seams) == (NEVER_A_FINISH, None, ())
+    assert not outcome.pieces or outcome.delivered == answer.text
+    assert [(attempt.model, attempt.kind) for attempt in answer.attempts] == [
+        (SECOND, FailureKind.OVERLOADED),
+        (FIRST, None),
+    ]
+    assert "finish reason" in answer.attempts[-1].notes[-1]
+    assert any("its answer is delivered" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_it_is_delivered_too_if_the_next_model_is_silent_until_the_deadline(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    raw.answer(unsure("one event"), Reply([gate := raw.gate()]))
+    outcome = ask(client, surface, models=[*ONCE, ModelConfig(SECOND, max_retries=1)], total_timeout=SHORT)
+    gate.open()
+    assert outcome.answer.text == NEVER_A_FINISH
+    assert not outcome.pieces or outcome.delivered == NEVER_A_FINISH
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("name", [*UNSURE, "a body"])
+def test_a_server_that_never_sends_a_finish_is_asked_twice(
+    raw: RawServer, client: FallbackClient, name: str, surface: str
+) -> None:
+    streamed = surface in STREAMED and name != "a body"
+    raw.answer(unsure(name), Reply([sse(delta(content=""), DONE)]) if streamed else unsure(name))
+    outcome = ask(client, surface, models=[ModelConfig(FIRST, max_retries=4)])
+    answer = outcome.answer
+    assert (answer.text, answer.finish_reason) == (NEVER_A_FINISH, None)
+    assert not outcome.pieces or outcome.delivered == answer.text
+    assert [attempt.kind for attempt in answer.attempts] == [FailureKind.BAD_ANSWER, None]
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_model_whose_answers_never_have_a_finish_is_asked_once(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    """From its third such answer in a row, until one has a finish reason."""
+    for kinds in ([FailureKind.BAD_ANSWER, None], [FailureKind.BAD_ANSWER, None], [None], [None]):
+        raw.answer(unsure("one event"), Reply([sse(delta(content="Whole."), delta(finish="stop"), DONE)]))
+        answer = ask(client, surface).answer
+        assert [attempt.kind for attempt in answer.attempts] == kinds
+    raw.answer(FINE)
+    ask(client, surface)
+    raw.answer(unsure("one event"), FINE)
+    assert [attempt.kind for attempt in ask(client, surface).answer.attempts] == [FailureKind.BAD_ANSWER, None]
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_a_continuation_without_a_finish_counts_as_the_second(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    raw.answer(unsure("one event"), Reply([sse(delta(content=" How are"), delta(content=" you?"), USAGE, DONE)]))
+    outcome = ask(client, surface, models=[ModelConfig(FIRST, max_retries=4)])
+    assert outcome.delivered == outcome.answer.text == "Hi there. How are you?"
+    assert outcome.answer.finish_reason is None
+    assert outcome.answer.usage is not None
+    assert outcome.answer.usage.completion_tokens == 8, "both servers' tokens"
+
+
+@pytest.mark.parametrize("surface", STREAMED)
+def test_a_text_that_another_model_has_continued_and_broken_off_is_no_last_resort(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    raw.answer(
+        unsure("one event"), Reply([sse(*(delta(content=f" How are you {n}, and") for n in range(40)))], ending="cut")
+    )
+    outcome = ask(client, surface, models=[*ONCE, ModelConfig(SECOND, max_retries=1)])
+    assert type(outcome.raised) is StreamInterruptedError
+    assert outcome.raised.partial == outcome.delivered
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_prose_without_a_finish_is_no_json(raw: RawServer, client: FallbackClient, surface: str) -> None:
+    raw.answer(unsure("one event"))
+    outcome = ask(client, surface, models=ONCE, response_format={"type": "json_object"})
+    assert outcome.error is not None or surface in STREAMED
+
+
 # Bodies that come whole
 
 
@@ -151,7 +253,7 @@ WHOLE: dict[str, tuple[Json, str | None]] = {
         whole("length", {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 9}}, reasoning="Hm"),
         "9 tokens went into reasoning",
     ),
-    "no finish": (whole(None, content="Hi."), "finish reason"),
+    "no finish behind half a text": (whole(None, content="Hi, I"), "finish reason"),
     "a detail in place of choices": ({"detail": "the model is overloaded"}, "overloaded"),
 }
 

@@ -283,7 +283,7 @@ async def test_cancelling_the_caller_closes_both(emulator: Emulator, client: Fal
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not parts_of(client).runtime.connection_slots()._waiters
+    assert not parts_of(client).runtime.connection_slots().locked()
     await asyncio.to_thread(ends, emulator, (FIRST, "gone"), (SECOND, "gone"))
 
 

@@ -195,7 +195,54 @@ def test_while_the_circuit_of_an_endpoint_is_open_its_failovers_are_for_debuggin
     told.breaker(breaker_event(2, BreakerChange("endpoint", "gone", State.CLOSED, "connection", 3, 60.0)))
     told.failed_over(event, "gone")
     told.call_ended()
-    assert lines(log)[1:] == ["gone is back after 60 s", f"gone:x failed (connection, 0.01 s), going on with {A}"]
+    again = f"gone:x failed (connection, 0.01 s), going on with {A}"
+    assert lines(log)[1:] == ["gone is back after 60 s (1 more failover)", again]
+
+
+def test_failovers_that_say_the_same_have_three_lines_a_minute_and_then_their_number(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    log.set_level(logging.DEBUG, "openrouter_fallback")
+    clock = Clock()
+    told = LogLines(clock)
+
+    def fails(times: int, kind: FailureKind = FailureKind.AUTH, model: str = A) -> None:
+        for _ in range(times):
+            told.failed_over(FailedOver(1, model, B, kind, 401, 0.4), "openrouter")
+
+    fails(20)
+    fails(1, FailureKind.UNAVAILABLE)
+    fails(1, model="other/model")
+    clock.ahead += 61.0
+    fails(4)
+    told.breaker(breaker_event(2, BreakerChange("model", A, State.CLOSED, "unavailable", 4, 90.0)))
+    fails(1)
+    warned = [record for record in log.records if record.levelno == WARNING]
+    same = f"{A} failed (auth 401, 0.40 s), going on with {B}"
+    assert [record.getMessage() for record in warned] == [
+        *[same] * 3,
+        f"{A} failed (unavailable 401, 0.40 s), going on with {B}",
+        f"other/model failed (auth 401, 0.40 s), going on with {B}",
+        f"{same}; 17 more like it since the last such line",
+        *[same] * 2,
+        f"{A} is back after 90 s (1 more failover)",
+        same,
+    ]
+    assert [record.__dict__["count"] for record in warned] == [1, 1, 1, 1, 1, 18, 1, 1, 4, 1]
+    assert [record.getMessage() for record in log.records if record.levelno == logging.DEBUG] == [same] * 18
+
+
+def test_an_outage_of_every_model_fills_no_log(emulator: Emulator, log: pytest.LogCaptureFixture) -> None:
+    log.set_level(logging.DEBUG, "openrouter_fallback")
+    emulator.fault("provider_overloaded")
+    with FallbackClient([A, B], base_url=emulator.base_url, api_key=KEY, settings={"min_samples": 10}) as client:
+        for _ in range(8):
+            with pytest.raises(AllModelsFailedError):
+                client.chat("Hello", total_timeout=0.3)
+    failovers = [record for record in log.records if "going on with" in record.getMessage()]
+    assert len(failovers) >= 8
+    warned = [record.__dict__["model"] for record in failovers if record.levelno == WARNING]
+    assert (warned.count(A), warned.count(B) <= 3) == (3, True)
 
 
 def test_what_is_done_by_hand_is_an_event_and_a_line(emulator: Emulator, log: pytest.LogCaptureFixture) -> None:

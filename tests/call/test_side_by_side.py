@@ -66,7 +66,7 @@ class Watched:
     def open(self) -> None:
         """Open the gate; all that the server sends then has arrived before the loop goes on."""
         self.gate.open()
-        asyncio.run_coroutine_threadsafe(turns(TURNS), self.server._loop).result()
+        asyncio.run_coroutine_threadsafe(turns(TURNS), self.server.loop).result()
 
     async def check(self) -> None:
         """Every attempt has ended once, the call after all of them; nothing is left behind."""
@@ -77,10 +77,10 @@ class Watched:
         assert not self.events or isinstance(self.events[-1], CallEnded)
         assert free_slots(self.client) == self.free
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        await self.client.aclose()
         pools = parts_of(self.client).transport.pools.get(asyncio.get_running_loop())
-        lines = pools.lines.values() if pools is not None else ()
-        assert not any(one._open for one in lines), "no connection is left open"
+        await self.client.aclose()
+        left = [one for one in pools.transports if not one.is_closing()] if pools is not None else []
+        assert left == [], "no connection is left open"
 
 
 async def turns(number: int) -> None:
@@ -129,7 +129,7 @@ async def test_a_first_token_comes_while_a_failed_attempt_is_closed(server: RawS
     call = asyncio.ensure_future(watched.client.achat("hello"))
     await watched.both_asked()
     second.open()
-    asyncio.run_coroutine_threadsafe(turns(TURNS), server._loop).result()
+    asyncio.run_coroutine_threadsafe(turns(TURNS), server.loop).result()
     await turns(turn)
     watched.open()
     assert (await call).text == "first"

@@ -431,7 +431,8 @@ BAD: Mapping[str, Bad] = {
         [delta(content="Hi"), delta(finish="stop"), delta(content=" you")], ending="cut"
     ),
     "a cut before the second choice": Bad([delta(content="Hi."), delta(finish="stop")], ending="cut", params={"n": 2}),
-    "[DONE] without a finish": Bad([delta(content="Hi"), DONE], says="finish"),
+    "[DONE] behind half a text": Bad([delta(content="Hi there, I"), DONE], says="finish"),
+    "[DONE] behind a call": Bad([delta(content="Hi."), call(0), DONE], says="finish"),
     # Finish reasons
     **{
         f"finish {finish}": Bad([delta(content="Hi there"), delta(finish=finish), DONE], kind, "early")
@@ -474,7 +475,6 @@ BAD: Mapping[str, Bad] = {
         [delta(tool_calls=[{}], reasoning_details=[{}]), delta(finish="stop")], says="empty"
     ),
     'a finish "null", then a cut': Bad([delta(finish="null", content="Hi there.")], ending="cut"),
-    'a finish "null", then [DONE]': Bad([delta(content="Hi there."), delta(finish="null"), DONE], says="finish"),
     "white space and reasoning": Bad(
         [delta(reasoning="Hm"), delta(content="\n\n"), delta(reasoning=" so"), delta(finish="stop")], says="empty"
     ),
@@ -552,3 +552,11 @@ BAD: Mapping[str, Bad] = {
         ['{"choices": [], "x": ' + "[" * 700 + "]" * 700 + "}", delta(content="Hi."), delta(finish="stop")]
     ),
 }
+
+
+UNSURE: Mapping[str, Bad] = {
+    "[DONE] without a finish": Bad([delta(content="Hi"), delta(content=" there."), DONE], says="finish"),
+    'a finish "null", then [DONE]': Bad([delta(content="Hi there."), delta(finish="null"), DONE], says="finish"),
+    "one event": Bad([delta(content="Hi there."), delta(content=""), USAGE, DONE], says="finish"),
+}
+"""Answers of `Hi there.` that lack only their finish. They are delivered if no model has a better one."""

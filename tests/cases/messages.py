@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from langchain_openrouter_fallback import ChatOpenRouterFallback
 from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import FallbackClient, FallbackError
 from openrouter_fallback.call.log import LogLines
+from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
 from openrouter_fallback.events import BreakerClosed
 
@@ -139,6 +141,18 @@ def _circuit(client: FallbackClient) -> None:
     LogLines().breaker(BreakerClosed(1, A, cause="overloaded", count=3, seconds=240.0))
 
 
+def _no_slot(client: FallbackClient) -> None:
+    """A call of a client that has as many requests under way as it may have."""
+
+    async def call() -> None:
+        slots = parts_of(client).runtime.connection_slots()
+        while not slots.locked():
+            await slots.acquire()
+        await client.achat("Hello", total_timeout=0.05)
+
+    asyncio.run(call())
+
+
 def _disabled(client: FallbackClient) -> None:
     client.disable(A)
     client.chat("Hello")
@@ -196,6 +210,7 @@ DEEDS: Mapping[str, Deed] = {
     "a subscriber": lambda client: (client.subscribe(lambda _: 1 / 0), client.chat("Hello")),
     "pickle": lambda client: client.__reduce__(),
     "unread": lambda client: client.stream("Hello").completion,
+    "no slot": _no_slot,
     "all disabled": _disabled,
     "a circuit": _circuit,
     "a circuit, by hand": lambda _: LogLines().breaker(BreakerClosed(0, A, cause="overloaded", seconds=240.0)),
@@ -249,6 +264,7 @@ WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (
     (None, ("chat", "Hello", "-m", "openai/gpt-51", "-m", A)),
     (None, ("check", "-m", "openai/gpt-51")),
     (None, ("check", "-m", "meta-llama/llama-3.3-70b-instruct", "--needs", "image")),
+    (None, ("check", "--no-ask", "-m", A, "--base-url", NOWHERE)),
     ("sk-proj-1", ("check", "-m", A)),
     ("", ("check", "-m", A)),
 )

@@ -194,6 +194,24 @@ async def test_a_listing_that_cannot_be_had_is_named_and_changes_nothing(
     assert client.catalog.get(SONNET) == INFO
 
 
+async def test_a_listing_that_is_too_long_is_not_read_to_its_end(
+    raw: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openrouter_fallback.endpoints.api.MAX_LISTING_BYTES", 1000)
+    raw.answer(Reply([b"[" * 1000, b"[", raw.gate()]))
+    with pytest.raises(CatalogError, match="openrouter: GET /models failed: it is longer than 1000 bytes"):
+        await client_of(raw).catalog.refresh()
+
+
+async def test_a_listing_that_does_not_come_is_not_waited_for_longer(
+    raw: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openrouter_fallback.endpoints.api.FETCH_SECONDS", 0.05)
+    raw.answer(Reply([raw.gate()]))
+    with pytest.raises(CatalogError, match=r"openrouter: GET /models failed: no answer within 0\.05 s"):
+        await client_of(raw).catalog.refresh()
+
+
 async def test_an_unknown_endpoint_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="'groc'; configured: openrouter"):
         await FallbackClient([SONNET], api_key=KEY).catalog.refresh("groc")

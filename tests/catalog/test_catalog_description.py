@@ -13,10 +13,11 @@ import yaml
 
 from openrouter_fallback import FallbackClient, ModelInfo
 from openrouter_fallback.catalog.prices import PriceCap
-from openrouter_fallback.request.handover.reasoning import _ANYONES
+from openrouter_fallback.request.handover import History, translate
 from openrouter_fallback.request.handover.rules import FORMATS
-from openrouter_fallback.routes import needs as params
+from openrouter_fallback.routes.needs import needs
 
+from ..request.handover.histories import target
 from ..support.rawserver import RawServer, Reply
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "openrouter" / "openapi-subset.yaml"
@@ -80,15 +81,23 @@ def test_each_field_that_is_read_is_described_so(
 
 def test_the_words_for_needs_are_the_descriptions(schemas: dict[str, Any]) -> None:
     parts = schemas["ChatContentItems"]["discriminator"]["mapping"].keys() - {"text"}
-    assert parts == params._PARTS.keys()
-    assert set(params._PARTS.values()) == set(schemas["InputModality"]["enum"]) - {"text"}
+    found = [needs({}, [{"role": "user", "content": [{"type": part}]}], 100).abilities for part in sorted(parts)]
+    assert all(len(one) == 1 for one in found), "each part is one need"
+    assert frozenset().union(*found) == set(schemas["InputModality"]["enum"]) - {"text"}
     assert {"tools", "reasoning", "structured_outputs"} <= set(schemas["Parameter"]["enum"])
 
 
 def test_every_format_of_reasoning_has_a_maker(schemas: dict[str, Any]) -> None:
     formats = set(schemas["ReasoningFormat"]["enum"]) - {None, "unknown"}
     assert formats == FORMATS.keys()
-    assert _ANYONES in schemas["ReasoningDetailUnion"]["discriminator"]["mapping"]
+    kinds = schemas["ReasoningDetailUnion"]["discriminator"]["mapping"]
+    details = [
+        {"type": kind, "format": "anthropic-claude-v1", "data": "x", "text": "x", "signature": "x"} for kind in kinds
+    ]
+    said = {"role": "assistant", "content": "Hello", "reasoning_details": details}
+    history = History([{"role": "user", "content": "Hi"}, said, {"role": "user", "content": "Hi"}])
+    sent = translate(history, target("openai/gpt-5.1")).messages[1]["reasoning_details"]
+    assert [detail["type"] for detail in sent] == ["reasoning.server_tool_call"], "the one that any model may read"
 
 
 def test_a_price_cap_is_sent_as_described(schemas: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from openrouter_fallback.answer import repeats
+from openrouter_fallback.answer.sse import EventReader
 
 from .fuzz import PARSERS, attempt, fuzz, kept
 
@@ -45,5 +46,6 @@ def test_the_fuzzer_reaches_chunks_that_are_read_together(monkeypatch: pytest.Mo
 
 
 def test_the_fuzzer_finds_what_a_parser_may_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.chaos.fuzz.EventReader.finish", lambda self: [b"x"][len(self._line)])
+    finish = EventReader.finish
+    monkeypatch.setattr("tests.chaos.fuzz.EventReader.finish", lambda self: [b"x"][len(finish(self))])
     assert fuzz("sse", 50, seed=1).found

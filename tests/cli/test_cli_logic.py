@@ -344,7 +344,7 @@ def test_where_the_families_are_not_there_price_and_provider_choose() -> None:
 
 
 def test_without_any_sound_model_there_is_no_starter() -> None:
-    with pytest.raises(ConfigError, match="no model of the list"):
+    with pytest.raises(ConfigError, match="the list has no model"):
         choose(UNSOUND[1:], TODAY)
 
 
@@ -363,7 +363,7 @@ def test_the_starter_loads_with_its_commented_lines_and_without(tmp_path: Path, 
 def test_a_file_is_written_whole_and_never_over_another(tmp_path: Path) -> None:
     file = tmp_path / "fallback.yaml"
     write(file, "first", force=False)
-    with pytest.raises(ConfigError, match=r"fallback\.yaml is there already; --force"):
+    with pytest.raises(ConfigError, match=r"fallback\.yaml exists already; --force"):
         write(file, "second", force=False)
     assert file.read_text() == "first"
     write(file, "third", force=True)

@@ -54,6 +54,7 @@ def test_table(fleet: tuple[Path, str]) -> None:
     assert first.split()[:5] == [PRIMARY, "open", "0.0%", "0", "3"]
     assert first.split()[-1] == "overloaded"
     assert second.split() == [SECOND, "closed", "100.0%", "3", "0"]
+    assert result.stderr.splitlines()[-1] == "1 of 2 circuits is open: calls use the other models."
 
 
 def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
@@ -69,6 +70,26 @@ def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
         "failures": 3,
         "reason": "overloaded",
     }
+
+
+def test_every_circuit_open_is_said_with_the_next_step(fleet: tuple[Path, str], server: RedisServer) -> None:
+    shown = run("--model", PRIMARY, "--redis", server.url, "--base-url", fleet[1]).stderr
+    assert shown.endswith("calls fail until a probe is answered. `check` calls each model once.\n")
+
+
+def test_a_cooldown_is_no_open_circuit(server: RedisServer) -> None:
+    url = f"{server.url}?prefix=cooldowns"
+    key = {"OPENROUTER_API_KEY": "sk-or-v1-of-this-shell"}
+    with Emulator(api_key=key["OPENROUTER_API_KEY"]) as emulator:
+        emulator.fault("rate_limit_exceeded", model=PRIMARY, retry_after=60)
+        with FallbackClient(
+            [PRIMARY, SECOND], base_url=emulator.base_url, api_key=emulator.api_key, settings={"health_store": url}
+        ) as client:
+            client.chat("Hello")
+            client.health(refresh=True)
+        names = ("-m", PRIMARY, "-m", SECOND, "--redis", url, "--base-url", emulator.base_url)
+        shown = CliRunner().invoke(app, ["status", *names], env={"COLUMNS": "150", **key})
+    assert shown.stderr.splitlines()[-1] == "No circuit is open. 1 of 2 models is in a cooldown."
 
 
 def test_nothing_known_is_not_all_well(fleet: tuple[Path, str], server: RedisServer) -> None:

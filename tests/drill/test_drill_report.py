@@ -309,3 +309,19 @@ def test_the_figures_are_those_of_the_result(drilled: DrillResult) -> None:
     assert f"with failover {len(one.with_failover.calls)} {one.with_failover.answered} 0" in cells
     assert f"without {len(one.without_failover.calls)} 0 0" in cells
     assert all(f"Call {call.number}, {call.mode}: {call.outcome}" in cells for call in one.with_failover.calls)
+
+
+def test_amounts_of_a_column_have_the_same_decimals(drilled: DrillResult) -> None:
+    tables = re.findall(r"<table>.*?</table>", page(drilled), re.DOTALL)
+    amounts = []
+    for table in tables:
+        heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
+        if "USD" not in heads:
+            continue
+        rows = [
+            re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row)
+            for row in re.findall(r"<tr>(?!<th scope=.col)(.*?)</tr>", table)
+        ]
+        amounts += [row[heads.index("USD")] for row in rows if len(row) == len(heads)]
+    assert len(amounts) > 20
+    assert {len(amount.partition(".")[2]) for amount in amounts} == {6}

@@ -55,15 +55,26 @@ def test_threads_lose_no_count() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_lock_held_during_a_fork_is_free_in_the_child() -> None:
-    known = health()
-    with known._lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = os.fork()
+    known = MemoryHealth(Rules(min_samples=1), lambda: forking())  # dice are thrown under the lock
+    status = -1
+
+    def forking() -> float:
+        nonlocal status
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            child = os.fork()
         if child == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(10)
-            os._exit(0 if known.status_of(A, 0.0).availability is Availability.READY else 1)
-    _, status = os.waitpid(child, 0)
+            there = threading.Thread(target=lambda: found.append(known.status_of(A, 0.0).availability))
+            there.start()
+            there.join()
+            os._exit(0 if found == [Availability.READY] else 1)
+        _, status = os.waitpid(child, 0)
+        return 0.0
+
+    found: list[Availability] = []
+    fail(known, A, 0.0, times=1)
     assert status == 0
 
 

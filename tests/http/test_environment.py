@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_broken_proxy_harms_nobody_who_needs_none(monkeypatch: pytest.MonkeyPa
         FallbackClient(["a/a"], base_url=server.base_url, api_key=KEY) as client,
     ):
         assert client.chat("one").text == reply("one")
+
+
+def test_a_proxy_of_the_kind_socks_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:9")
+    with (
+        FallbackClient(["a/a"], base_url="https://api.example/v1", api_key=KEY) as client,
+        pytest.raises(ConfigError, match="needs a package: pip install socksio") as caught,
+    ):
+        client.chat("one")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_broken_bundle_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

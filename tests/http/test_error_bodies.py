@@ -73,7 +73,7 @@ async def test_a_caller_that_leaves_meanwhile_is_not_held() -> None:
 
 async def test_events_without_a_token_do_not_hold_a_call_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that come all the time end the waiting themselves: they put off the watchdog, which looks for them."""
-    monkeypatch.setattr("openrouter_fallback.call.watchdog._SECOND_LOOKS", 10**9)
+    monkeypatch.setattr("openrouter_fallback.call.watchdog.SECOND_LOOKS", 10**9)
     events = b"data: {}\n\n" * 6000
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     chunk = b"%x\r\n%b\r\n" % (len(events), events)

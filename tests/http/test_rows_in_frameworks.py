@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -16,9 +17,11 @@ from llamaindex_openrouter_fallback import OpenRouterFallback
 from openrouter_fallback import ConfigError, FallbackClient, FallbackError, StreamInterruptedError
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.emulator import Emulator
+from openrouter_fallback.health.shared.redis import RedisStore
 
 from ..support.bodies import delta
 from ..support.rawserver import RawServer, Reply, sse
+from ..support.redis_server import RedisServer, binaries
 from .test_keys_in_tracebacks import KEY as KEYS_KEY
 from .test_keys_in_tracebacks import nowhere
 
@@ -86,6 +89,7 @@ TWICE = f"def show():\n{RULE}    print('one')\n{RULE}"
 SORRY = "I'm sorry for the inconvenience. Please go ahead and tell me what you need."
 ENDS = {
     "only the finish is lost": (SAID, "", None),
+    "no server sends a finish": (SAID, None, None),
     "a line that came twice comes a third time": (TWICE, f"{RULE}    print('two')\n", StreamInterruptedError),
     "an apology instead of a continuation": ("Dear", SORRY, StreamInterruptedError),
 }
@@ -97,8 +101,11 @@ ENDS = {
 async def test_a_cut_answer(raw: RawServer, make: Callable[[str], Surface], name: str) -> None:
     said, further, error = ENDS[name]
     gate = raw.gate()
-    finished = Reply([sse(delta(content=further), delta(finish="stop"), "[DONE]")])
-    raw.answer(Reply([sse(delta(content=said)), gate], ending="cut"), finished)
+    if further is None:
+        raw.answer(Reply([sse(delta(content=said)), gate, sse("[DONE]")]), Reply([sse(delta(content=""), "[DONE]")]))
+    else:
+        finished = Reply([sse(delta(content=further), delta(finish="stop"), "[DONE]")])
+        raw.answer(Reply([sse(delta(content=said)), gate], ending="cut"), finished)
     read, raised = "", None
     try:
         async for text in make(raw.base_url).stream():
@@ -126,25 +133,100 @@ async def test_a_drip_does_not_use_up_the_time() -> None:
     assert await asyncio.gather(*map(ask, (core, langchain, llamaindex))) == ["whole"] * 3
 
 
-def core_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
-    client = FallbackClient(CHAIN, base_url=url, api_key=KEY)
+async def test_beside_a_silent_last_model_one_that_has_refused_is_called_again() -> None:
+    """At half of the call's time. All at once: most of the time they wait."""
+
+    async def ask(make: Callable[[str], Surface]) -> str:
+        with RawServer() as server:
+            refused = Reply([b'{"error": {"code": 503}}'], status=503, content_type="application/json")
+            silent = Reply([gate := server.gate()], ending="cut")
+            server.answer(refused, silent, Reply([sse(delta(content="whole"), delta(finish="stop"), "[DONE]")]))
+            text = "".join([text async for text in make(server.base_url).whole()])
+            assert [request.body["model"] for request in server.requests] == [*CHAIN, CHAIN[0]]
+            gate.open()
+            return text
+
+    assert await asyncio.gather(*map(ask, (core, langchain, llamaindex))) == ["whole"] * 3
+
+
+Calls = tuple[Callable[[], Awaitable[object]], FallbackClient]
+
+
+def core_calls(url: str, **settings: object) -> Calls:
+    client = FallbackClient(CHAIN, base_url=url, api_key=KEY, settings=settings)
     return lambda: client.achat("one"), client
 
 
-def langchain_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
-    model = ChatOpenRouterFallback(models=CHAIN, base_url=url, api_key=KEY)
+def langchain_calls(url: str, **settings: object) -> Calls:
+    model = ChatOpenRouterFallback(models=CHAIN, base_url=url, api_key=KEY, settings=settings)
     return lambda: model.ainvoke([HumanMessage("one")]), model.client
 
 
-def llamaindex_calls(url: str) -> tuple[Callable[[], Awaitable[object]], FallbackClient]:
-    model = OpenRouterFallback(CHAIN, api_base=url, api_key=KEY)
+def llamaindex_calls(url: str, **settings: object) -> Calls:
+    model = OpenRouterFallback(CHAIN, api_base=url, api_key=KEY, settings=settings)
     return lambda: model.achat([ChatMessage("one")]), model.client
 
 
-@pytest.mark.parametrize("make", [core_calls, langchain_calls, llamaindex_calls])
-async def test_after_an_outage_of_five_minutes_the_first_model_is_back(
-    make: Callable[[str], tuple[Callable[[], Awaitable[object]], FallbackClient]],
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    found = binaries()
+    if not found:
+        pytest.skip("no redis-server is installed")
+    with RedisServer(next(iter(found.values()))) as running:
+        yield running
+
+
+CALLS = pytest.mark.parametrize("make", [core_calls, langchain_calls, llamaindex_calls])
+
+
+@CALLS
+@pytest.mark.parametrize("gap", [5, 20])
+async def test_a_fleet_of_two_with_few_calls_goes_back_to_its_model(
+    gap: int, make: Callable[..., Calls], server: RedisServer
 ) -> None:
+    """With the second call later than 30 s after the first model's last failure, in driven time."""
+    with Emulator(api_key=KEY) as emulator:
+        passed, turn = 0.0, itertools.count()
+        server.admin().flushall()
+        fleet = [make(emulator.base_url, health_store=server.url) for _ in range(2)]
+        stores, loop = [], asyncio.get_running_loop()
+        for _, client in fleet:
+            store = parts_of(client).store
+            assert isinstance(store, RedisStore)
+            stores.append(store)
+            store.touch = lambda: None  # type: ignore[method-assign]
+            store.spawn = lambda work: asyncio.run_coroutine_threadsafe(work(), loop)
+            store.clock = parts_of(client).runtime.clock = lambda: time.monotonic() + passed
+
+        async def begins_at_it() -> bool:
+            """One process makes a call, and each exchanges its health a second before."""
+            nonlocal passed
+            passed += gap - 1
+            for store in stores:
+                assert await store.exchange()
+            passed += 1
+            before, (call, client) = emulator.count(CHAIN[0]), fleet[next(turn) % 2]
+            await call()
+            await parts_of(client).runtime.background.done()
+            return emulator.count(CHAIN[0]) > before
+
+        outage, failed_at, opened = emulator.fault("overloaded", model=CHAIN[0]), 0.0, False
+        for _ in range(4 - -45 // gap):
+            begun = await begins_at_it()
+            opened, failed_at = opened or not begun, passed if begun else failed_at
+        assert opened
+        outage.clear()
+        late = 0
+        while not await begins_at_it():
+            late += passed - failed_at > 30
+            assert late < 2
+        for (_, client), store in zip(fleet, stores, strict=True):
+            await client.aclose()
+            await store.aclose()
+
+
+@CALLS
+async def test_after_an_outage_of_five_minutes_the_first_model_is_back(make: Callable[..., Calls]) -> None:
     """A call every 5 s in driven time: all are answered, and the second one later than 30 s is the first model's."""
     with Emulator(api_key=KEY) as emulator:
         call, client = make(emulator.base_url)

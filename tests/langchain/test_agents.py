@@ -17,6 +17,7 @@ from langchain.agents.middleware import (
     SummarizationMiddleware,
 )
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core import exceptions as lc_exceptions
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import RunnableLambda
@@ -270,6 +271,23 @@ def test_langchains_router_middleware(emulator: Emulator, make: Make) -> None:
     messages = agent_of(make(models=[CLAUDE]), [look_up], middleware=[middleware]).invoke(asked())["messages"]
     assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
     assert (emulator.count(CLAUDE), emulator.count(GPT)) == (0, 2)
+
+
+@pytest.mark.skipif(not hasattr(middleware_module, "ModelRefusalMiddleware"), reason="langchain has it from 1.5 on")
+@pytest.mark.filterwarnings("ignore")  # it is in beta
+@pytest.mark.parametrize("streamed", [False, True])
+def test_langchains_refusal_middleware_sees_a_refusal(emulator: Emulator, make: Make, streamed: bool) -> None:
+    """Behind a fallback middleware the next chain answers; alone it raises LangChain's error."""
+    emulator.reply(refusal="I would rather not.", model=GPT)
+    refuses: Any = getattr(middleware_module, "ModelRefusalMiddleware")()  # noqa: B009
+    first, second = make(models=[GPT], streaming=streamed), make(models=[CLAUDE])
+    with pytest.raises(getattr(lc_exceptions, "ModelRefusalError")):  # noqa: B009
+        agent_of(first, [look_up], middleware=[refuses]).invoke(asked("hello"))
+    before = emulator.count(GPT)
+    agent = agent_of(first, [look_up], middleware=[ModelFallbackMiddleware(second), refuses])
+    answer = agent.invoke(asked("hello"))["messages"][-1]
+    assert answer.response_metadata["model_name"] == CLAUDE
+    assert (emulator.count(GPT) - before, emulator.count(CLAUDE)) == (1, 1)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "refused"])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import pytest
 from langchain_core import exceptions as lc_exceptions
 from langchain_core.exceptions import OutputParserException
-from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
@@ -16,29 +15,7 @@ from openrouter_fallback.emulator import Emulator
 
 from ..support.rawserver import RawServer, Reply, sse
 from .conftest import Make
-
-
-@tool
-def find(query: str, limit: int = 3) -> str:
-    """Find something."""
-    return query
-
-
-class Found(BaseModel):
-    """What was found."""
-
-    number: int
-
-
-class Typed(TypedDict):
-    """What was found."""
-
-    number: int
-
-
-def body(emulator: Emulator) -> dict[str, Any]:
-    return dict(emulator.log[-1].body)
-
+from .schemas import Found, Typed, body, find
 
 FORMATS: dict[str, tuple[Any, str]] = {
     "pydantic": (Found, "Found"),
@@ -217,3 +194,4 @@ def test_what_else_chat_openrouter_takes(emulator: Emulator, make: Make) -> None
     assert list(llm.stream("hi", stream_usage=True))[-1].usage_metadata
     assert list(make().stream("hi", stream_usage=False))[-1].usage_metadata is None
     assert llm.invoke("hi").usage_metadata
+    assert all("stream_usage" not in request.body for request in emulator.log)

@@ -1,9 +1,8 @@
-"""What goes over the wire: messages, content blocks, tools and parameters, each as OpenRouter takes them."""
+"""Messages and content blocks on the wire, each as OpenRouter takes them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any
 
 import pytest
 from langchain_core.messages import (
@@ -16,17 +15,14 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.tools import tool
-from pydantic import BaseModel
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
 from langchain_openrouter_fallback.messages import content, wire_messages
-from openrouter_fallback import EndpointConfig, FallbackClient, Settings, load_config
 from openrouter_fallback.emulator import Emulator
 
-from ..cases.settings import CHANGES, FILE
 from .conftest import CLAUDE, Make
+from .schemas import body
 
 CACHED = {"type": "ephemeral"}
 DETAILS = [{"type": "reasoning.text", "text": "Hm.", "signature": "c2ln", "format": "anthropic-claude-v1", "index": 0}]
@@ -389,312 +385,31 @@ def test_blocks_arrive_through_langchain(emulator: Emulator, llm: ChatOpenRouter
     assert emulator.log[0].body["messages"] == [{"role": "user", "content": expected}]
 
 
-@tool
-def find(query: str, limit: int = 3) -> str:
-    """Find something."""
-    return query
-
-
-T = TypeVar("T")
-
-
-class Found(BaseModel):
-    """What was found."""
-
-    number: int
-
-
-class Typed(TypedDict):
-    """What was found."""
-
-    number: int
-
-
-def body(emulator: Emulator) -> dict[str, Any]:
-    return dict(emulator.log[-1].body)
-
-
-CHOICES: list[tuple[Any, Any]] = [
-    ("find", {"type": "function", "function": {"name": "find"}}),
-    ("any", "required"),
-    ("required", "required"),
-    ("auto", "auto"),
-    ("none", "none"),
-    (True, {"type": "function", "function": {"name": "find"}}),
-    ({"type": "tool", "name": "find"}, {"type": "function", "function": {"name": "find"}}),
-    (
-        {"type": "function", "function": {"name": "find"}},
-        {"type": "function", "function": {"name": "find"}},
+URL = "data:image/png;base64,QQ=="
+# Of Google's API and the Responses form: LangChain rewrites some of them, the core the others.
+FOREIGN: dict[str, tuple[Any, dict[str, Any]]] = {
+    "Google's text": ({"text": "hi"}, {"type": "text", "text": "hi"}),
+    "Google's media": (
+        {"type": "media", "mime_type": "image/png", "data": "QQ=="},
+        {"type": "image_url", "image_url": {"url": URL}},
     ),
-]
-
-
-@pytest.mark.parametrize(("choice", "wire"), CHOICES, ids=lambda value: str(value)[:20])
-def test_tools_and_their_choice(emulator: Emulator, llm: ChatOpenRouterFallback, choice: Any, wire: Any) -> None:
-    llm.bind_tools([find], tool_choice=choice, strict=True, parallel_tool_calls=False).invoke("hi")
-
-    sent = body(emulator)
-    assert sent["tool_choice"] == wire
-    assert sent["parallel_tool_calls"] is False
-    (function,) = [entry["function"] for entry in sent["tools"]]
-    assert (function["name"], function["strict"], function["parameters"]["additionalProperties"]) == (
-        "find",
-        True,
-        False,
-    )
-
-
-@pytest.mark.parametrize(("choice", "told"), [("fnid", "['find', 'Found']"), (True, "there are 2")])
-def test_a_choice_that_is_none_is_told(llm: ChatOpenRouterFallback, choice: Any, told: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        llm.bind_tools([find, Found], tool_choice=choice)
-    assert told in str(raised.value)
-
-
-def test_openrouters_own_tools_can_be_bound(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
-    search = {"type": "openrouter:web_search", "parameters": {"max_results": 2}}
-    llm.bind_tools([search, find]).invoke("hi")
-    assert body(emulator)["tools"][0] == search
-    assert body(emulator)["tools"][1]["function"]["name"] == "find"
-
-
-def test_no_tools_are_none(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
-    llm.bind_tools([], tool_choice="any").invoke("hi")
-    assert {"tools", "tool_choice"}.isdisjoint(body(emulator))
-
-
-@pytest.mark.parametrize("include_raw", [False, True])
-@pytest.mark.parametrize(
-    "schema", [Found, Typed, Found.model_json_schema()], ids=["pydantic", "TypedDict", "JSON schema"]
-)
-@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode", None])
-@pytest.mark.parametrize("asynchronous", [False, True])
-async def test_structured_output(
-    emulator: Emulator,
-    llm: ChatOpenRouterFallback,
-    method: Literal["json_schema", "function_calling", "json_mode"] | None,
-    schema: Any,
-    include_raw: bool,
-    asynchronous: bool,
-) -> None:
-    if method == "json_mode":
-        emulator.reply(text='{"number": 7}')
-    model = llm.with_structured_output(schema, method=method, include_raw=include_raw)
-
-    answer = await model.ainvoke("The number is 7") if asynchronous else model.invoke("The number is 7")
-
-    parsed = answer["parsed"] if include_raw else answer
-    assert parsed == (Found(number=7) if schema is Found else {"number": 7})
-    if include_raw:
-        assert answer["parsing_error"] is None
-        assert isinstance(answer["raw"], AIMessage)
-    sent = body(emulator)
-    expected = {"json_mode": "json_object", "function_calling": None}.get(method or "", "json_schema")
-    assert sent.get("response_format", {}).get("type") == expected
-    assert (sent.get("tool_choice") is None) == (method != "function_calling")
-
-
-@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_a_schema_in_openais_wrapping(
-    emulator: Emulator,
-    llm: ChatOpenRouterFallback,
-    wrapped: bool,
-    method: Literal["json_schema", "function_calling"],
-) -> None:
-    inner = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
-    schema: dict[str, Any] = {"name": "Found", "description": "What was found.", "schema": inner, "strict": True}
-    model = llm.with_structured_output(
-        {"type": "json_schema", "json_schema": schema} if wrapped else schema, method=method
-    )
-    assert model.invoke("It is 7") == {"number": 7}
-    sent = body(emulator)
-    named = sent["tools"][0]["function"] if method == "function_calling" else sent["response_format"]["json_schema"]
-    assert (named["name"], named["strict"]) == ("Found", True)
-
-
-class Pair(BaseModel, Generic[T]):
-    """Two of a kind, the second one optional."""
-
-    first: T
-    second: T | None = None
-
-
-def test_a_strict_schema_is_one_that_openai_takes(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
-    """A name of ASCII letters, digits, _ and -; no additional properties, at any depth."""
-    llm.with_structured_output(Pair[Found], method="json_schema", strict=True).invoke("It is 7")
-    sent = body(emulator)["response_format"]["json_schema"]
-    assert (sent["name"], sent["strict"]) == ("Pair_Found_", True)
-    assert sent["schema"]["additionalProperties"] is False
-    assert sent["schema"]["properties"]["first"]["additionalProperties"] is False
-
-
-def test_an_answer_that_is_no_json_goes_to_the_next_model(emulator: Emulator, make: Make) -> None:
-    emulator.reply(text="no JSON", model="openai/gpt-5.1")
-    assert make().with_structured_output(Found, method="json_schema").invoke("It is 7") == Found(number=7)
-    assert emulator.count(CLAUDE) == 1
-
-
-def test_a_parsing_error_is_kept_with_the_raw_answer(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
-    emulator.reply(text='{"other": 1}')
-    answer = llm.with_structured_output(Found, method="json_mode", include_raw=True).invoke("hi")
-    assert (answer["parsed"], answer["raw"].text) == (None, '{"other": 1}')
-    assert answer["parsing_error"] is not None
-
-
-PARAMS: dict[str, Any] = {
-    "temperature": 0.2,
-    "max_tokens": 50,
-    "top_p": 0.9,
-    "frequency_penalty": 0.1,
-    "presence_penalty": 0.1,
-    "seed": 7,
-    "logprobs": True,
-    "top_logprobs": 2,
-    "stop": ["END"],
-    "reasoning": {"effort": "low"},
-    "verbosity": "low",
-    "plugins": [{"id": "web", "max_results": 2}],
-    "session_id": "s-1",
+    "Google's inline data": (
+        {"inline_data": {"mime_type": "image/png", "data": "QQ=="}},
+        {"type": "image_url", "image_url": {"url": URL}},
+    ),
+    "Responses, text": ({"type": "input_text", "text": "hi"}, {"type": "text", "text": "hi"}),
+    "Responses, image": ({"type": "input_image", "image_url": URL}, {"type": "image_url", "image_url": {"url": URL}}),
+    "Responses, file": (
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,QQ=="},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QQ=="}},
+    ),
 }
 
 
-@pytest.mark.parametrize("where", ["constructor", "call", "bind"])
-def test_parameters(emulator: Emulator, make: Make, where: str) -> None:
-    if where == "constructor":
-        make(**PARAMS).invoke("hi")
-    elif where == "call":
-        make(**dict.fromkeys(PARAMS)).invoke("hi", **PARAMS)
-    else:
-        make(temperature=1.0, seed=1).bind(**PARAMS).invoke("hi")
-    sent = body(emulator)
-    assert {name: sent[name] for name in PARAMS} == PARAMS
-
-
-def test_langchains_names_for_openrouters_parameters(emulator: Emulator, make: Make) -> None:
-    """A number in `max_price` costs nothing: the whole object goes out."""
-    provider = {"order": ["openai"], "data_collection": "deny", "max_price": {"prompt": 5}}
-    make(openrouter_provider=provider, stop_sequences="END", model_kwargs={"top_k": 3}).invoke(
-        "hi", extra_body={"new": True}, headers={"X-Mine": "1"}
-    )
-    sent = emulator.log[0]
-    assert sent.body["provider"] == provider
-    assert (sent.body["stop"], sent.body["top_k"], sent.body["new"]) == ("END", 3, True)
-    assert sent.headers["x-mine"] == "1"
-
-
-@pytest.mark.parametrize("name", ["app_categories", "api_key", "base_url", "max_retries", "endpoints", "app_title"])
-def test_what_only_a_constructor_takes_is_refused_in_a_call(
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_block_of_another_api_arrives_in_openais_form(
     emulator: Emulator, llm: ChatOpenRouterFallback, name: str
 ) -> None:
-    """It would go out in the body, a key too."""
-    given: Any = {name: "sk-secret"}
-    with pytest.raises(ConfigError, match=f"{name}= is an argument of ChatOpenRouterFallback itself") as raised:
-        llm.invoke("hi", **given)
-    assert "secret" not in str(raised.value)
-    assert emulator.count() == 0
-
-
-def test_what_is_meant_for_langchain_is_not_sent(emulator: Emulator, llm: ChatOpenRouterFallback) -> None:
-    llm.invoke("hi", stream_usage=True)
-    assert "stream_usage" not in body(emulator)
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_settings_change_what_they_name(name: str) -> None:
-    changes, other = CHANGES[name]
-    settings = ChatOpenRouterFallback(config=FILE, settings=changes, api_key="x", max_retries=4).client.config.settings
-    was = load_config(FILE).settings
-    expected = {key: getattr(was, key) for key in Settings.model_fields} | other | {"max_retries_per_model": 5}
-    assert {key: getattr(settings, key) for key in Settings.model_fields} == expected
-
-
-@pytest.mark.parametrize(
-    "chain", [{"models": ["a/b", "x:c"]}, {"config": FILE}, {}], ids=["models", "config", "environment"]
-)
-def test_one_client_whatever_is_changed(chain: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "fallback.yaml").write_text("default_chain: [a/b]")
-    monkeypatch.setenv("OPENROUTER_FALLBACK_CONFIG", str(tmp_path / "fallback.yaml"))
-    made: list[FallbackClient] = []
-    init = FallbackClient.__init__
-
-    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
-        made.append(self)
-        init(self, *args, **given)
-
-    monkeypatch.setattr(FallbackClient, "__init__", counted)
-    endpoint = EndpointConfig("http://127.0.0.1:1/v1")
-    llm = ChatOpenRouterFallback(
-        **chain, endpoints={"x": endpoint}, settings={"policy": "any_error"}, timeout=3, max_retries=0, api_key="x"
-    )
-    assert len(made) == 1
-    settings = llm.client.config.settings
-    assert (settings.policy, settings.first_token_timeout_seconds, settings.max_retries_per_model) == (
-        "any_error",
-        3,
-        1,
-    )
-    assert llm.client.config.endpoints["x"] == endpoint
-
-
-@pytest.mark.parametrize(
-    ("own", "call", "sent"),
-    [
-        ({"max_tokens": 1000}, {"max_completion_tokens": 10}, {"max_completion_tokens": 10}),
-        ({"max_completion_tokens": 1000}, {"max_tokens": 10}, {"max_tokens": 10}),
-        ({"max_tokens": 1000}, {"max_tokens": 10}, {"max_tokens": 10}),
-        ({"max_tokens": 1000}, {"max_completion_tokens": None}, {"max_tokens": 1000}),
-    ],
-    ids=str,
-)
-def test_a_calls_token_limit_replaces_the_models(
-    emulator: Emulator, make: Make, own: dict[str, Any], call: dict[str, Any], sent: dict[str, Any]
-) -> None:
-    make(**own).invoke("hi", **call)
-    asked = body(emulator)
-    assert {name: asked[name] for name in ("max_tokens", "max_completion_tokens") if name in asked} == sent
-
-
-def test_attribution_and_headers(emulator: Emulator, make: Make) -> None:
-    make(app_url="https://x.org", app_title="X", default_headers={"X-Mine": "1"}).invoke("hi")
-    headers = emulator.log[0].headers
-    assert (headers["http-referer"], headers["x-title"], headers["x-mine"]) == ("https://x.org", "X", "1")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ({"max_cost_teir": "budget"}, "did you mean max_cost_tier=?"),
-        ({"temprature": 1}, "did you mean temperature=?"),
-        ({"frobnicate": 1}, "model_kwargs"),
-        ({"model_name": "a/b"}, "did you mean model=?"),
-        ({"fallbacks": ["a/b"]}, "did you mean models=?"),
-        ({"total_timeout": 5}, "settings={'total_timeout_seconds': ...}"),
-        ({"policy": "any_error"}, "settings={'policy': ...}"),
-        ({"accept": bool}, ".bind(accept=...)"),
-        ({"model": "a/b", "models": ["a/b"]}, "not both"),
-        ({"models": "a/b"}, "['a/b']"),
-        ({"models": [7]}, "int"),
-        ({"models": ["a/b"], "mid_stream": "go"}, "mid_stream=: Input should be 'continue' or 'raise'"),
-        ({"models": ["a/b"], "temperature": "hot"}, "temperature=: "),
-        ({"model": ["a/b", "c/d"]}, "models=['a/b', 'c/d']"),
-        ({"models": ["gpt-5.1"]}, "openai/gpt-5.1"),
-        ({"models": ["a/b"], "settings": {"polcy": "smart"}}, "policy"),
-        ({"models": ["a/b"], "default_headers": {"Host": "x"}}, "'Host'"),
-        ({"models": ["a/b"], "app_title": "a\nb"}, "app_title="),
-        ({"config": "nowhere.yaml"}, "nowhere.yaml"),
-        ({"models": ["a/b"], "endpoints": {"x": 1}}, "endpoints="),
-        ({}, "OPENROUTER_FALLBACK_CONFIG"),
-    ],
-    ids=lambda value: next(iter(value), "nothing") if isinstance(value, dict) else "",
-)
-def test_a_wrong_constructor_is_told(arguments: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError) as raised:
-        ChatOpenRouterFallback(**arguments)
-    assert told in str(raised.value)
-
-
-def test_no_type_error_shows_the_key() -> None:
-    with pytest.raises(ValueError, match="temperature") as raised:
-        ChatOpenRouterFallback(model="a/b", api_key="sk-or-v1-secret", temperature="hot")  # type: ignore[arg-type]
-    assert "secret" not in str(raised.value)
+    block, wire = FOREIGN[name]
+    llm.invoke([HumanMessage([{"type": "text", "text": "Look:"}, block])])
+    assert emulator.log[0].body["messages"][0]["content"] == [{"type": "text", "text": "Look:"}, wire]

@@ -144,7 +144,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"base_url": "http://localhost"}, r"here that is api_base="),
     ({"num_output": 64}, r"here that is max_tokens="),
     ({"request_timeout": 60.0}, r"here that is timeout=, seconds to the first token, or total_timeout="),
-    ({"is_chat_model": True}, r"left out: every model is called as a chat model"),
+    ({"is_chat_model": True}, r"not needed: every model is called as a chat model"),
     ({"top_p": 0.5}, r"request parameters go into additional_kwargs="),
     ({"models": FIRST}, r"models='openai/gpt-5.1' is a string; give a list"),
     ({"models": []}, r"models=\[\] is empty"),

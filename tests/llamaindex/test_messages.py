@@ -255,6 +255,10 @@ MESSAGES: dict[str, tuple[ChatMessage, dict[str, Any]]] = {
         ChatMessage("See there", role="assistant", additional_kwargs={"annotations": NOTES}),
         {"role": "assistant", "content": "See there", "annotations": NOTES},
     ),
+    "a function's result": (
+        ChatMessage("found", role="function", additional_kwargs={"name": "look_up"}),
+        {"role": "function", "content": "found", "name": "look_up"},
+    ),
     "tool result with an image": (
         ChatMessage(
             role="tool",

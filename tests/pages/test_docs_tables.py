@@ -18,7 +18,7 @@ from openrouter_fallback.decision import beside, deadlines, failover, learning, 
 from openrouter_fallback.drill import VERDICTS, Expect, Workload
 from openrouter_fallback.emulator import FAULTS, MODELS
 from openrouter_fallback.failures.policy import SMART, Action
-from openrouter_fallback.health import accounts, breaker, budget, first_tokens, memory
+from openrouter_fallback.health import accounts, breaker, budget, first_tokens, learnt, memory
 from openrouter_fallback.health.shared.breaker import LEASE_SECONDS
 from openrouter_fallback.http import socket
 
@@ -57,7 +57,7 @@ def test_the_defaults_that_do_no_harm_are_the_codes() -> None:
     """Each row of the table of defaults, with its figures taken from the code."""
     settings = {name: field.default for name, field in Settings.model_fields.items()}
     told = dict(re.findall(r"^\| ([a-z][^|]+) \| ([^|]+) \|$", page("docs/do-no-harm.md"), flags=re.MULTILINE))
-    spread = 1 - breaker._JITTER
+    spread = 1 - breaker.JITTER
     wanted = {
         "attempts": f"{settings['max_retries_per_model']} per model and call; {failover.ATTEMPTS_OF_ONE} where",
         "pause before a retry": f"half to all of {learning.BACKOFF_SECONDS:g}, {2 * learning.BACKOFF_SECONDS:g}, "
@@ -89,6 +89,35 @@ def test_the_defaults_that_do_no_harm_are_the_codes() -> None:
     assert any(f"Retry-After of more than {learning.LONGEST_COOLDOWN_SECONDS:g} s" in row for row in told)
     assert breaker.SLOW_START_ATTEMPTS == 2
     assert {settings[name] for name in ("first_token_timeout_seconds", "stall_timeout_seconds")} == {None}
+
+
+def test_the_figures_of_how_it_decides_are_the_codes() -> None:
+    """Sentences of the page, with their figures taken from the code."""
+    said = " ".join(page("docs/how-it-decides.md").split())
+    words = {2: "two", 3: "three", 4: "four", 10: "ten"}
+    lacks_seconds = learnt.SECONDS[learnt.Fact.LACKS]
+    assert lacks_seconds is not None
+    wanted = [
+        f"half to all of {learning.BACKOFF_SECONDS:g}, {2 * learning.BACKOFF_SECONDS:g}, "
+        f"{learning.LONGEST_BACKOFF_SECONDS:g} s",
+        f"the only model of a chain gets {words[failover.ATTEMPTS_OF_ONE]}",
+        f"each success allows {words[memory.EARNED_PER_SUCCESS]} more requests",
+        f"The call has waited {words[round(rounds.BUDGET_WAIT_SECONDS)]} seconds",
+        f"A probe holds its permit for {LEASE_SECONDS:g} to {breaker.PROBE_SECONDS:g} s from its start",
+        f"If it has no first token after {starting.PROBE_ALONE_SECONDS:g} s and another candidate is ready",
+        f"until the deadline for it (below; at least {timeouts.PROOF_SECONDS:g} s)",
+        f"For {words[round(breaker.SLOW_START_SECONDS)]} seconds after a circuit has closed",
+        f"the model gets {words[breaker.SLOW_START_ATTEMPTS]} calls at a time",
+        f"is remembered for {words[round(lacks_seconds / 60)]} minutes",
+        f"If {first_tokens.LEARNT_SAMPLES} first tokens of a model are known from the last hour",
+        f"after {words[round(first_tokens.LEARNT_TIMES_P99)]} times their 99th percentile, at least "
+        f"{first_tokens.SHORTEST_LEARNT_SECONDS:g} s",
+        f"at most {words[beside.MOST_BESIDE]} at a time",
+        f"but not before {timeouts.SLOW_FIRST_TOKEN_SECONDS:g} s",
+    ]
+    assert [sentence for sentence in wanted if sentence not in said] == []
+    assert (breaker.SAME_EVENT_SECONDS, accounts.ACCEPTED_SECONDS, accounts.REFUSED_SECONDS) == (1.0, 3600.0, 60.0)
+    assert (learning.LONGEST_COOLDOWN_SECONDS, first_tokens.LEARNT_SECONDS) == (60.0, 3600.0)
 
 
 def test_the_rooms_that_contributing_names_are_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import llamaindex_openrouter_fallback
 import openrouter_fallback
 
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
+IDEAS = Path(__file__).parents[2] / "docs" / "fifteen-ideas.md"
 PACKAGES = [openrouter_fallback, langchain_openrouter_fallback, llamaindex_openrouter_fallback]
 
 
@@ -88,6 +90,13 @@ def test_the_layout_in_contributing_names_every_room() -> None:
     layout = CONTRIBUTING.read_text().partition("src/openrouter_fallback/ ")[2].partition("src/langchain")[0]
     named = {word for line in layout.splitlines() for word in line[:40].split()}
     assert rooms <= named
+
+
+def test_each_room_of_the_fifteen_ideas_exists() -> None:
+    root = Path(openrouter_fallback.__file__).parent
+    ideas = re.findall(r"^\| \d+ \| .+ \| (.+) \|$", IDEAS.read_text(), re.MULTILINE)
+    assert len(ideas) == 15
+    assert [room for cell in ideas for room in re.findall(r"`(.+?)`", cell) if not (root / room).exists()] == []
 
 
 def _dotted(path: Path, root: Path) -> str:

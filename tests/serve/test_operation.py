@@ -43,6 +43,7 @@ def test_a_call_under_way_ends_before_the_server_does(emulator: Emulator) -> Non
         out, err = child.communicate(timeout=15)
     assert child.returncode == 0
     assert "Traceback" not in err
+    assert err.count("WARNING stopping: a call has 30 s to end; a second signal ends the server at once\n") == 1
     lines = [json.loads(line) for line in out.splitlines()]
     assert {(line["outcome"], line["code"]) for line in lines} == {("refused", "draining"), ("answered", None)}
 

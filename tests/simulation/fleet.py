@@ -52,7 +52,11 @@ def fleet_of(world: World) -> Fleet:
     if dice.random() < 0.5:
         start = dice.uniform(0.0, max(1.0, world.calls[-1].at))
         outages = ((start, start + 10 ** dice.uniform(0, 2)),)
-    return Fleet(dice.choice((2, 3, 5)), dice.choice((0.001, 0.001, 0.02, 0.2)), outages, dice.random() < 0.5)
+    processes, latency = dice.choice((2, 3, 5)), dice.choice((0.001, 0.001, 0.02, 0.2))
+    silent = dice.random() < 0.5
+    if dice.random() < 0.1:
+        processes = dice.choice((20, 50))
+    return Fleet(processes, latency, outages, silent)
 
 
 @dataclass
@@ -192,7 +196,7 @@ def one_store(world: World, fleet: Fleet, loop: VirtualLoop) -> Iterator[None]:
 
     with (
         mock.patch.object(shared, "Redis", SimpleNamespace(from_url=lambda *_, **__: _Client(server))),
-        mock.patch.object(composition, "_spawn", spawn),
+        mock.patch.object(composition, "spawn", spawn),
         mock.patch.object(composition, "random", Random(f"{world.seed}/store")),
     ):
         yield

@@ -354,6 +354,7 @@ def i4(played: Played) -> list[str]:
         last[scope] = at
     world = played.world
     found += _slow_start(played) + _paid_for_probes(played) + _side_by_side(played) + _late_errors(played)
+    found += _doubled(played)
     if world.shape == "dead" and not world.blips:
         times = [call.at for call in world.calls]
         # The floor of the budget at once, then 10 more in each 10 s. 9.5: the window drops its oldest twentieth early.
@@ -373,6 +374,23 @@ def _side_by_side(played: Played) -> list[str]:
         if most > MOST_BESIDE and "hedge" not in played.world.settings:
             found.append(f"{_name(result)}: {most} attempts at a time")
     return found
+
+
+def _doubled(played: Played) -> list[str]:
+    """While all models are slow, at most every fifth call, and the first four, call a second model beside."""
+    world = played.world
+    if len(world.models) == 1 or world.blips or world.settings or played.fleet is not None:
+        return []
+
+    def all_slow(at: float) -> bool:
+        phases = [model.phase(at) for model in world.models]
+        return all(one.kind == "slow" and LEARNT_SECONDS < one.value < FIRST_TOKEN_SECONDS for one in phases)
+
+    results = [one for one in played.results if not one.left and all_slow(one.call.at)]
+    extra = sum(len(played.requests_of(one.call.number)) - 1 for one in results)
+    if extra <= len(results) / 5 + 4:
+        return []
+    return [f"all models were slow, and {len(results)} calls had {extra} further requests"]
 
 
 def _late_errors(played: Played) -> list[str]:
@@ -499,16 +517,36 @@ def _after_events(played: Played, begun: set[int]) -> list[str]:
 
 
 def _unharmed(played: Played, begun: set[int]) -> list[str]:
-    """If the first model never fails, each call of a process with a working connection begins at the first model."""
+    """If the first model never fails, each call of a process with a working connection begins at the first model.
+
+    A slow model has not failed, if somebody got a first token from it during each attempt that was given up.
+    """
     world = played.world
     lines = {blip.process for blip in world.blips}
-    if None in lines or len(lines) > 1 or any(phase.kind != "up" for phase in world.models[0].phases):
+    kinds = {phase.kind for phase in world.models[0].phases}
+    if None in lines or len(lines) > 1 or not kinds <= {"up", "slow"}:
         return []
     return [
         f"{_name(one)}: does not begin at {world.models[0].key}, which never failed here"
         for one in played.results
         if one.call.number % played.processes not in lines and one.call.number not in begun and not one.left
+        if "slow" not in kinds or _spoke(played, one.call.at)
     ]
+
+
+def _spoke(played: Played, before: float) -> bool:
+    """Whether the first model gave somebody a first token during each of its attempts that were overdue before."""
+    first = played.world.models[0]
+    came = [
+        request.at + request.reply.steps[1][0]
+        for request in played.requests
+        if request.model == first.key and first.phase(request.at).kind == "up"
+    ]
+    return all(
+        one.kind in (None, "cancelled", "timed_out") and any(one.began < at < min(one.ended, before) for at in came)
+        for one in played.tried
+        if one.model == first.key and one.began + LEARNT_SECONDS < min(one.ended, before)
+    )
 
 
 def _comes_home(played: Played, begun: set[int]) -> list[str]:

@@ -6,6 +6,7 @@ worlds break no invariant.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -104,6 +105,11 @@ def _doubling(one: breaker.Breaker) -> float:
 
 def _not_as_told(one: breaker.Breaker, held: breaker.BreakerPermit, now: float, **more: Any) -> bool:
     return _failure(one, held, now, **{**more, "open_for": None})
+
+
+async def _waits(*_: Any) -> None:
+    """Wait for a store that does not answer before the call is over."""
+    await asyncio.sleep(400.0)
 
 
 def _killed(one: timeouts.Timeouts, *args: Any, **more: Any) -> tuple[float, bool]:
@@ -219,6 +225,12 @@ MUTANTS: Mapping[str, Mutant] = {
             (redis.RedisStore, "lease", lambda *_: None),
         ),
         _mutant(
+            "4e a call does not wait for a store that does not answer",
+            "I7",
+            targeted.SILENT_STORE,
+            (redis.RedisStore, "_lease", _waits),
+        ),
+        _mutant(
             "4f one bad line steers no fleet",
             "I5",
             targeted.BAD_LINE,
@@ -267,6 +279,12 @@ MUTANTS: Mapping[str, Mutant] = {
             (timeouts.Timeouts, "first_token", _killed),
         ),
         _mutant(
+            "6b a learnt deadline does not hold while another model is late",
+            "I4",
+            targeted.ALL_SLOW,
+            (memory.MemoryHealth, "others_late", lambda *_: False),
+        ),
+        _mutant(
             "6b at most three attempts at a time",
             "I4",
             targeted.FIVE_SILENT,
@@ -278,6 +296,12 @@ MUTANTS: Mapping[str, Mutant] = {
             "I5",
             targeted.SLOWER_NOW,
             (memory.MemoryHealth, "outlasted", lambda *_: None),
+        ),
+        _mutant(
+            "6c a model that speaks to others is not silent",
+            "I5",
+            targeted.SLOW_IN_PARTS,
+            (memory.MemoryHealth, "spoke_since", lambda *_: False),
         ),
         _mutant("7 half of a call's time", "I1", targeted.DRIP, (failover, "with_deadlines", _to_the_deadline)),
     )

@@ -21,6 +21,7 @@ from openrouter_fallback import Attempt, FallbackClient, FallbackError
 from openrouter_fallback.composition import parts_of
 from openrouter_fallback.events import AttemptEnded, AttemptStarted, Event, Subscriber
 
+from ..support.clients import free_slots_by_loop
 from . import loop as virtual
 from .fleet import URL, Fleet, one_store
 from .network import COST, Backend, Network, Request
@@ -147,7 +148,7 @@ def client_for(world: World, loop: virtual.VirtualLoop, process: int = 0, store:
     runtime = parts_of(client).runtime
     runtime.clock = loop.time
     runtime.random = dice.random
-    runtime.health._random = dice.random
+    runtime.health.random = dice.random
 
     def wall() -> float:
         now = loop.time() - virtual.START
@@ -209,14 +210,13 @@ def _rest(clients: Sequence[FallbackClient], network: Network, loop: virtual.Vir
     spends = [client.spend() for client in clients]
     spent = sum(float(spend.today) - float(spend.estimated) for spend in spends)
     engines = [parts_of(client).runtime for client in clients]
-    breakers = [model.breaker for runtime in engines for model in runtime.health._models.values()]
-    breakers += [breaker for runtime in engines for breaker in runtime.health._endpoints.values()]
+    breakers = [breaker for runtime in engines for breaker in runtime.health.breakers.values()]
     return {
         "sockets": len(network.open),
         "held": sum(float(spend.held) for spend in spends),
         "owed": round(spent - billed, 9) if len(clients) == 1 else 0.0,
         "tasks": len(asyncio.all_tasks()) - 1,
-        "places": sum(512 - slots._value for runtime in engines for slots in runtime.slots.values()),
+        "places": sum(512 - free for client in clients for free in free_slots_by_loop(client)),
         "probes": sum(breaker.probe_holds(loop.time()) for breaker in breakers),
     }
 
@@ -227,13 +227,12 @@ def _watcher(played: Played, client: FallbackClient, loop: virtual.VirtualLoop) 
     def watch(event: Event) -> None:
         now = loop.time() - virtual.START
         if isinstance(event, AttemptStarted):
-            health, world = parts_of(client).runtime.health, played.world
-            breakers = {key: model.breaker for key, model in health._models.items()}
+            breakers, world = parts_of(client).runtime.health.breakers, played.world
             endpoint = world.model(event.model).endpoint
             dead = not any(
                 model.key not in breakers or breakers[model.key].admits(loop.time()) for model in world.models
             )
-            scopes = ((event.model, breakers[event.model]), (endpoint, health._endpoints[endpoint]))
+            scopes = ((event.model, breakers[event.model]), (endpoint, breakers[endpoint]))
             probes = [scope for scope, breaker in scopes if event.probe and breaker.open_until is not None]
             one = Tried(_number.get(), event.model, now, dead, probes=frozenset(probes))
             under_way[event.call, event.number] = one

@@ -71,6 +71,10 @@ RECOVERED = world("home", (model(0, (0.0, "down"), (5.0, "up")), UP), calls((0.0
 FEW_CALLS = world(
     "home", (model(0, (0.0, "down"), (12.0, "up")), UP), calls((0.0, 5, 0.5), (10.0, 16, 5.0)), fleet=Fleet(1)
 )
+SILENT_STORE = world(
+    "home", (model(0, (0.0, "down"), (3.0, "up")), UP), calls((0.0, 8, 0.3), (8.6, 60, 0.2), idempotent=False),
+    fleet=Fleet(2, outages=((8.5, 80.0),), silent=True),
+)  # fmt: skip
 SILENT = world("home", (model(0, (2.0, "silent")), UP), calls((0.0, 90, 1.0)))
 BAD_LINE = world(
     "home", (model(0, first=3.0), UP), calls((5.0, 9, 0.4), (9.0, 120, 0.5)), fleet=Fleet(3),
@@ -99,6 +103,18 @@ SLOW_ANSWER = world(
     "silent", (model(0, (0.0, "slow", 40.0)), model(1, (0.0, "down"))), calls((0.0, 4, 1.0)), total_timeout_seconds=60.0
 )
 SLOWER_NOW = world("silent", (model(0, (106.0, "slow", 8.0)), UP), calls((0.0, 700, 0.15), (106.0, 140, 1.0)))
+ALL_SLOW = world(
+    "silent",
+    (
+        model(0, (0.0, "combination"), (2.5, "up"), (14.0, "slow", 12.0)),
+        *(model(n, (14.0, "slow", 12.0)) for n in (1, 2)),
+    ),
+    calls((0.0, 1200, 0.01), (14.0, 30, 5.0), tools=True),
+)  # fmt: skip
+_TURNS: list[tuple[float, Kind, float]] = []
+for _n in range(10):
+    _TURNS += [(40.0 + 6.0 * _n, "slow", 8.0), (44.5 + 6.0 * _n, "up", 0.0)]
+SLOW_IN_PARTS = world("silent", (model(0, *_TURNS, first=0.05), UP), calls((0.0, 600, 0.06), (40.1, 48, 1.2)))
 DRIP = world("drip", (model(0, (0.0, "drip", 1000.0)), UP), calls((0.0, 4, 0.1)), total_timeout_seconds=60.0)
 BROWN_OUT = world("storm", (model(0, (0.0, "flaky", 0.5)),), calls((0.0, 400, 0.02)))
 HALF_OPEN = world(

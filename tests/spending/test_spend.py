@@ -189,8 +189,7 @@ def test_a_cut_request_is_booked_as_what_may_have_been_generated(
 ) -> None:
     for limit, expected in ((USD(9), USD(booked)), (None, USD(estimate or 0))):
         ledger = Ledger(per_call=limit)
-        costs = CostReservation(ledger, [], {**params})
-        costs._prompt = 3
+        costs = CostReservation(ledger, [], {**params, "tools": [{"a": 1}]})
         assert costs.hold(1, MODEL, {}) is None
         costs.settle_cut(1, None if estimate is None else USD(estimate), MODEL, {}, seconds)
         seen = ledger.spend()

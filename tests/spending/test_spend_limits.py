@@ -157,7 +157,6 @@ def test_free_models_stay_when_the_money_is_gone(emulator: Emulator, new: New) -
 
 def test_a_model_of_unknown_price_is_not_asked(emulator: Emulator, new: New) -> None:
     client = new([DEAR], spend_limit_usd={"per_day": 5}, prices=False)
-    parts_of(client).catalog._listings = {}
     with pytest.raises(SpendLimitError, match="its price is unknown") as raised:
         client.chat(PROMPT, models=[UNKNOWN])
     assert "client.refresh_catalog()" in str(raised.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from openrouter_fallback import Completion, FailureKind, FallbackClient, ModelConfig
@@ -35,9 +37,21 @@ def kinds(completion: Completion) -> list[FailureKind | None]:
 
 def free_slots(client: FallbackClient) -> int:
     """The number of free connection slots of the client on the running event loop."""
-    return parts_of(client).runtime.connection_slots()._value
+    return _free(parts_of(client).runtime.connection_slots())
 
 
 def free_slots_by_loop(client: FallbackClient) -> list[int]:
     """The numbers of free connection slots of the client on each of its event loops."""
-    return [slots._value for slots in parts_of(client).runtime.slots.values()]
+    return [_free(slots) for slots in parts_of(client).runtime.slots.values()]
+
+
+def _free(slots: asyncio.Semaphore) -> int:
+    """How often `slots` can be acquired without waiting."""
+    taken = 0
+    while not slots.locked():
+        with suppress(StopIteration):
+            slots.acquire().send(None)
+        taken += 1
+    for _ in range(taken):
+        slots.release()
+    return taken

@@ -81,6 +81,11 @@ class Member:
         health.apply(inbox, sent, now)
 
 
+def scope(target: HealthScopes) -> str:
+    """The name of a model's circuit breaker in the store."""
+    return f"model|{target.endpoint}@{PLACES[target.endpoint]}|{target.model}"
+
+
 def target(model: str, key: str = "one", endpoint: str = "openrouter") -> HealthScopes:
     """The health scopes of a model that is called with one of the fleet's API keys."""
     return HealthScopes(model, endpoint, f"{endpoint}#{key}")

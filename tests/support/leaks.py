@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,24 @@ def leaks(roots: Iterable[object], secrets: Iterable[str]) -> list[str]:
                 raise AssertionError(f"more than {MOST_OBJECTS} objects, now at {path}")
             pending += [(f"{path}{step}", one) for step, one in _parts(value)]
     return found
+
+
+def largest_collection(root: object) -> int:
+    """The number of items in the largest collection that `root` refers to, over any number of objects between."""
+    most = 0
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        value = pending.pop()
+        if id(value) in seen or isinstance(value, (*_CLOSED, types.FunctionType, types.FrameType)):
+            continue
+        seen.add(id(value))
+        if len(seen) > MOST_OBJECTS:
+            raise AssertionError(f"more than {MOST_OBJECTS} objects")
+        if isinstance(value, Collection) and not isinstance(value, str | bytes | bytearray):
+            most = max(most, len(value))
+        pending += gc.get_referents(value)
+    return most
 
 
 def _parts(value: Any) -> Iterator[tuple[str, object]]:

@@ -22,6 +22,7 @@ import ast
 import asyncio
 import inspect
 import json
+import os
 import re
 import shlex
 import signal
@@ -36,6 +37,7 @@ from pathlib import Path
 from textwrap import dedent
 from types import CodeType
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import typer
@@ -341,6 +343,18 @@ class Reader:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def curl(self, args: list[str]) -> str:
+        """What the page's own server answers to a POST; other servers are not called."""
+        url, *options = args
+        served = "http://127.0.0.1:8788/v1"
+        if not url.startswith(served):
+            return ""
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        name, _, value = given["-H"].partition(": ")
+        request = Request(url.replace(served, os.environ["OPENAI_BASE_URL"]), given["-d"].encode(), {name: value})
+        with urlopen(request, timeout=30) as answer:
+            return str(answer.read(), "utf-8")
+
     def make(self, args: list[str]) -> str:
         # The Makefile is read here, because CI has no `make`.
         makefile = (ROOT / "Makefile").read_text()
@@ -401,7 +415,8 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
     "export": Reader.export,
     "make": Reader.make,
     "pip": Reader.pip,
-    **dict.fromkeys((".", "source", "cd", "mkdir", "curl"), lambda *_: ""),
+    "curl": Reader.curl,
+    **dict.fromkeys((".", "source", "cd", "mkdir"), lambda *_: ""),
     **dict.fromkeys(("bash", "git", "jupyter", "lint-imports", "mkdocs", "mypy", "pytest", "ruff"), Reader.tool),
 }
 

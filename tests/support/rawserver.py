@@ -76,22 +76,22 @@ class RawServer:
 
     def gate(self) -> Gate:
         """A new gate for one of the replies."""
-        return Gate(self._loop)
+        return Gate(self.loop)
 
     def __enter__(self) -> RawServer:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="raw-server", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="raw-server", daemon=True)
         self._thread.start()
         starting = asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self._server = asyncio.run_coroutine_threadsafe(starting, self.loop).result()
         self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v1"
         return self
 
     def __exit__(self, *exc: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self._loop.close()
+        self.loop.close()
 
     async def _close(self) -> None:
         await close_server(self._server, self._closing)

@@ -52,17 +52,17 @@ class Bench:
     ) -> None:
         given = config if isinstance(config, FallbackConfig) else load_config({**config, "settings": settings})
         self.health = MemoryHealth(Rules(), lambda: 0.0)
-        self._router = Router(given, self.health, _catalog(given, listed))
+        self.router = Router(given, self.health, _catalog(given, listed))
         self._endpoints = tuple(given.endpoints)
 
     def plan(self, choice: Choice | None = None, now: float = 0.0, key: str = "key", needs: Needs = NO_NEEDS) -> Plan:
-        return self._router.plan(choice or Choice(), now, self._accounts(key), needs)
+        return self.router.plan(choice or Choice(), now, self._accounts(key), needs)
 
     def route(self, choice: Choice | None = None, now: float = 0.0, needs: Needs = NO_NEEDS) -> Route:
-        return self._router.route(choice or Choice(), now, self._accounts("key"), needs)
+        return self.router.route(choice or Choice(), now, self._accounts("key"), needs)
 
     def candidate(self, id: str) -> Candidate:
-        return self._router.candidate(id, self._accounts("key"))
+        return self.router.candidate(id, self._accounts("key"))
 
     def target(self, id: str) -> HealthScopes:
         return self.candidate(id).target

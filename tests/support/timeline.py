@@ -199,7 +199,7 @@ class World:
     def recover(self, model: str, busy: int) -> None:
         """Let the breaker of `model` have just closed, with `busy` active calls of the model."""
         self.fail(model, -20.0)
-        self.health._random = lambda: 0.9
+        self.health.random = lambda: 0.9
         target = self.candidate(model).target
         self.health.success(self._begun(target, -1.0), self.start - 1.0)
         for _ in range(busy):

@@ -23,7 +23,7 @@ from .repeats import texts_like
 from .seam import SeamJoiner, SeamNotFound
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
-from .verdict import EMPTY_END, error_in, finished, judge
+from .verdict import EMPTY_END, UNSURE_END, error_in, finished, judge, lost_its_finish
 
 SEAM_LOST: Final = "seam_lost"
 
@@ -193,6 +193,8 @@ class AnswerDecoder:
             return []
         try:
             payloads = self._reader.feed(data)
+            if not data.endswith(b"\n\n") and self._reader.is_pending(_STREAM_END):
+                payloads = [*payloads, *self._reader.finish()]  # nothing comes after it, not even its end
         except Oversized as error:
             return self.broken(from_transport(TransportFault.OVERSIZED, str(error)), now)
         return self._decode(payloads, now) if payloads else []
@@ -429,13 +431,15 @@ class AnswerDecoder:
             )
             if fresh:
                 failure = missed(body, self._demands, failure)
+            if failure is not None and failure.code == TransportFault.NO_FINISH and self._lost_its_finish(body, now):
+                failure = replace(failure, code=UNSURE_END)
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
             return self._fail(from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"))
         if self._splice is not None and failure is not None and self._adds_nothing(failure, self._splice):
             self._splice.complete()
             failure = None
-        if failure is None and self._splice is not None:
-            failure = self._complete(self._splice, body)
+        if self._splice is not None and (failure is None or failure.code == UNSURE_END):
+            failure = self._complete(self._splice, body) or failure
         if failure is not None:
             return self._fail(failure)
         self.state = State.ENDED
@@ -453,13 +457,24 @@ class AnswerDecoder:
             return body
         if not self.assembler.begun:
             return from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer")
-        if not self.assembler.survives_a_cut and not figures.used_up(self.assembler.usage, self._max_tokens):
+        ended = self.state is State.DONE or self.assembler.survives_a_cut
+        if not ended and not figures.used_up(self.assembler.usage, self._max_tokens):
             return from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason")
         return self.assembler.body()
 
     def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:
         """Whether an empty continuation ended properly and the delivered text looks complete: only a finish is lost."""
         return failure.code == EMPTY_END and not "".join(self._said).strip() and looks_whole(splice.delivered)
+
+    def _lost_its_finish(self, body: Json, now: float) -> bool:
+        """Whether the server ended the answer itself, the whole text looks complete, and only the finish is lost."""
+        splice = self._splice
+        delivered = "" if splice is None else splice.delivered
+        if not lost_its_finish(body, delivered, wants_json=self._wants_json and not self._shown, now=now):
+            return False
+        if splice is not None and not text_of(body["choices"][0]["message"].get("content")).strip():
+            splice.complete()
+        return True
 
     def _error(self, payload: object, now: float) -> Failure:
         """The failure for the error in a chunk or body."""

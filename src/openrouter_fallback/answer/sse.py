@@ -117,6 +117,12 @@ class EventReader:
         if self._events > MAX_EVENTS:
             raise Oversized(f"the body exceeds {MAX_EVENTS} events")
 
+    def is_pending(self, event: bytes) -> bool:
+        """Whether the bytes since the last event are this event, without the end of its line or its empty line."""
+        if self._data:
+            return self._data == [event] and not self._line
+        return self._size <= len(event) + 6 and b"".join(self._line) in (b"data: " + event, b"data:" + event)
+
     def finish(self) -> list[bytes]:
         """The event that the end of the body leaves unterminated, if any."""
         events: list[bytes] = []

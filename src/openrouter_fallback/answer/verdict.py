@@ -22,6 +22,9 @@ EMPTY_END = "empty_end"
 EMPTY_LENGTH = "empty_length"
 """Code of an answer whose tokens were used up before any content."""
 
+UNSURE_END = "unsure_end"
+"""Code of a text that looks complete, whose server ended the stream or body itself, but gave no finish reason."""
+
 _PROSE = frozenset({"text", "output_text", "input_text", "thinking", "redacted_thinking", "reasoning", "summary"})
 _MEDIA = ("refusal", "images", "audio")
 
@@ -242,3 +245,21 @@ def finished(body: Json) -> bool:
 
 def _finished(finish: object) -> bool:
     return bool(word(finish)) if isinstance(finish, str | dict) else bool(finish)
+
+
+def lost_its_finish(body: Json, delivered: str, *, wants_json: bool, now: float) -> bool:
+    """Whether a body without a finish reason would be an answer with `stop`, and its text looks complete.
+
+    `delivered` is the text before a continuation, which may have nothing to add. Tool calls need their finish.
+    """
+    choices = body["choices"]
+    if len(choices) != 1 or _finished(choices[0].get("finish_reason")):
+        return False
+    message = choices[0].get("message")
+    if not isinstance(message, dict) or message.get("tool_calls") or message.get("function_call"):
+        return False
+    stopped = {**body, "choices": [{**choices[0], "finish_reason": "stop"}]}
+    failure = verdict(stopped, wants_json=wants_json, now=now).failure
+    if failure is not None and not (failure.code == EMPTY_END and delivered):
+        return False
+    return looks_whole(delivered + text_of(message.get("content")))

@@ -9,6 +9,7 @@ from typing import Any
 from ..endpoints.destinations import checked_headers
 from ..errors import ConfigError
 from ..events import Event, Events
+from ..request.handover import Histories
 from ..request.request import Messages, Request
 from ..routes.choice import Choice
 from .runtime import Accept
@@ -30,10 +31,13 @@ class CallArguments:
         *,
         idempotent: bool = True,
         thread_id: str | None = None,
+        histories: Histories | None = None,
     ) -> None:
         if accept is not None and not callable(accept):
             raise ConfigError(f"accept is a {type(accept).__name__}; it must be a function of the completion")
-        self.request = Request(messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id)
+        self.request = Request(
+            messages, params, mid_stream=mid_stream, idempotent=idempotent, thread_id=thread_id, histories=histories
+        )
         self.choice = choice
         self.accept = accept
         self.headers = {} if headers is None else checked_headers(headers)

@@ -1,15 +1,17 @@
 """The lines of the log: one for each failover, one for each change of a circuit breaker, and none that says the same.
 
+The failovers of one model for one kind of failure have three lines a minute. Further ones are at DEBUG; the next line
+says how many there were, and so does the line of a circuit that closes.
+
 Each record has its facts as attributes (`extra`), for log systems that search in fields.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from ..events import BreakerClosed, BreakerEvent, BreakerHalfOpened, BreakerOpened, FailedOver
 from ..failures.kinds import FailureKind
@@ -17,7 +19,9 @@ from ..health import BreakerChange, State
 
 logger = logging.getLogger("openrouter_fallback")
 
-_QUIET_SECONDS = 60.0
+_LINES = 3
+"""So many failovers of one model and kind have a line in a minute."""
+_MOST_KNOWN = 1000
 _NAMED = 3
 """So many failed models are named in one line."""
 _UNITS = ((172_800.0, 86_400.0, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"))
@@ -39,43 +43,70 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if 0.05 <= seconds < 1.0 else f"{seconds:.0f} s"
 
 
-class LogLines:
-    """Writes the lines of one client.
+@dataclass(slots=True)
+class _Minute:
+    """The failovers of one kind that were logged `until` then (seconds): `lines` as warnings, `more` at DEBUG."""
 
-    Failovers because an endpoint cannot be reached are held until the call ends, and written as one line; then at DEBUG
-    for a minute, or while the endpoint's circuit is open, whose own line says it. `clock` counts seconds.
+    until: float
+    lines: int = 0
+    more: int = 0
+
+
+class LogLines:
+    """Writes the lines of one client. `clock` counts seconds.
+
+    Failovers because an endpoint cannot be reached are held until the call ends, and written as one line.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._quiet: dict[str, float] = {}
-        """By endpoint: until when its failovers say nothing new."""
+        self._minutes: dict[tuple[str, str], _Minute] = {}
+        """By model (for a connection: endpoint) and kind of failure."""
         self.held: dict[str, list[FailedOver]] = {}
 
     def failed_over(self, event: FailedOver, endpoint: str | None) -> None:
         """A call goes on with another model; `endpoint` is that of the failed one."""
-        if event.kind is not FailureKind.CONNECTION or endpoint is None:
-            _failover(logging.WARNING, [event])
-        elif self._clock() < self._quiet.get(endpoint, 0.0):
+        shared = endpoint if event.kind is FailureKind.CONNECTION else None
+        minute = self._minutes.get((shared or event.failed, event.kind))
+        if minute is not None and minute.lines >= _LINES and self._clock() < minute.until:
+            minute.more += 1
             _failover(logging.DEBUG, [event])
+        elif shared is not None:
+            self.held.setdefault(shared, []).append(event)
         else:
-            self.held.setdefault(endpoint, []).append(event)
+            self._warn(event.failed, [event])
 
     def call_ended(self) -> None:
         """Write what was held."""
         while self.held:
             endpoint, events = self.held.popitem()
-            self._quiet[endpoint] = self._clock() + _QUIET_SECONDS
-            _failover(logging.WARNING, events)
+            self._warn(endpoint, events, lines=_LINES)
+
+    def _warn(self, name: str, events: list[FailedOver], lines: int = 1) -> None:
+        """Write a line that counts as so many, with the number of failovers like it that had none."""
+        now, key = self._clock(), (name, str(events[-1].kind))
+        minute = self._minutes.get(key)
+        more = 0 if minute is None else minute.more
+        if minute is None or now >= minute.until:
+            if len(self._minutes) >= _MOST_KNOWN:
+                self._minutes.clear()
+            minute = self._minutes[key] = _Minute(now + 60.0)
+        minute.lines, minute.more = minute.lines + lines, 0
+        _failover(logging.WARNING, events, more)
 
     def breaker(self, event: BreakerEvent, hint: Callable[[str], str | None] = lambda _: None) -> None:
         """A circuit breaker has changed. `hint`: what else to say of a model that does not exist, once for each."""
-        if event.scope == "endpoint" and isinstance(event, BreakerOpened):
-            self._quiet[event.name] = math.inf
-            self.held.pop(event.name, None)
-        elif event.scope == "endpoint" and isinstance(event, BreakerClosed):
-            self._quiet.pop(event.name, None)
+        more = 0
+        if event.scope == "endpoint" and isinstance(event, BreakerOpened):  # its line says what the held ones would
+            for one in (held := self.held.pop(event.name, [])):
+                _failover(logging.DEBUG, [one])
+            known = _Minute(self._clock() + 60.0, _LINES, len(held))
+            self._minutes.setdefault((event.name, str(FailureKind.CONNECTION)), known)
+        elif isinstance(event, BreakerClosed):
+            keys = [key for key in [*self._minutes] if key[0] == event.name]
+            more = sum(minute.more for key in keys if (minute := self._minutes.pop(key, None)) is not None)
         level, text = _said(event, hint)
+        text += f" ({more} more failover{'' if more == 1 else 's'})" if more else ""
         facts = asdict(event)
         facts["model"], facts["endpoint"] = (None, event.name) if event.scope == "endpoint" else (event.name, None)
         facts["state"] = event.state
@@ -103,7 +134,7 @@ def _said(event: BreakerEvent, hint: Callable[[str], str | None]) -> tuple[int, 
     return logging.WARNING, f"{event.name}: circuit open ({failures}{event.cause or 'by another process'}){probe}"
 
 
-def _failover(level: int, events: list[FailedOver]) -> None:
+def _failover(level: int, events: list[FailedOver], more: int = 0) -> None:
     last = events[-1]
     names = list(dict.fromkeys(event.failed for event in events))
     failed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -115,14 +146,16 @@ def _failover(level: int, events: list[FailedOver]) -> None:
         "kind": str(last.kind),
         "status": last.status,
         "seconds": last.seconds,
+        "count": len(events) + more,
     }
     logger.log(
         level,
-        "%s failed (%s%s, %.2f s), going on with %s",
+        "%s failed (%s%s, %.2f s), going on with %s%s",
         failed,
         last.kind,
         status,
         last.seconds,
         last.next,
+        f"; {more} more like it since the last such line" if more else "",
         extra=facts,
     )

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 from ..answer.decoder import Ended
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
-from ..answer.verdict import EMPTY_END
+from ..answer.verdict import EMPTY_END, UNSURE_END
 from ..decision.commands import Fail
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
+from ..health.learnt import Fact
 from ..results import Attempt, Completion, Piece, Seam, add_usage
 from ..routes.needs import written_tokens
 from ..routes.sticking import is_failover
@@ -24,6 +26,9 @@ from .error_messages import error_for
 from .runtime import Accept, Call, Runtime, logger
 from .steps import OutOfTime
 from .summary import attempt_of, cost_of, tokens_of
+
+NEVER_FINISHES: Final = 3
+"""Answers of a model in a row without a finish reason, after which its server is taken to give none."""
 
 
 class Outcome:
@@ -37,6 +42,7 @@ class Outcome:
         "_runtime",
         "_silent",
         "_spent",
+        "_unsure",
         "attempts",
         "completion",
         "plan",
@@ -57,7 +63,7 @@ class Outcome:
         """The delivered text of failed attempts."""
         self.seams: list[Seam] = []
         self.resort: tuple[AttemptReader, int] | None = None
-        """The last answer that missed a demand of the request, and its index in `attempts`."""
+        """The last answer with a defect that a call may live with, and its index in `attempts`."""
         self._runtime = runtime
         self._call = call
         self._author = ""
@@ -65,7 +71,7 @@ class Outcome:
         self._spent: list[tuple[object, int]] = []
         """For each failed attempt that delivered text: the reported usage, and the estimated tokens of that text."""
         self._partial: str | None = None
-        self._silent = False
+        self._silent = self._unsure = False
         self._answering: AttemptReader | None = None
         """The attempt that gave the answer, until its last pieces are delivered."""
 
@@ -76,16 +82,35 @@ class Outcome:
 
     # The end of an attempt, without delivered text
 
-    def reconsidered(self, reader: AttemptReader, ended: Ended) -> Ended:
-        """Keep an answer that misses a demand as the last resort. Accept the second of two empty answers."""
+    def reconsidered(self, reader: AttemptReader, ended: Ended, *, delivered: bool) -> Ended:
+        """Keep an answer with a defect as the last resort. Accept the second of two with the same lack.
+
+        The defects: an answer misses a demand, is empty, or lacks its finish reason (`delivered` text may only lack
+        its finish).
+        """
         code = ended.failure.code if ended.failure is not None else None
-        if code in (NO_CALL, NOT_JSON):
+        if code == UNSURE_END:
+            again = self._never_finishes(reader.start.candidate.key)
+            if self._unsure or again:
+                logger.warning("%s: the answer has no finish reason again; it is delivered", reader.start.candidate.key)
+                return reader.settle()
+            self._unsure, self.resort = True, (reader, len(self.attempts))
+        elif delivered:
+            pass
+        elif code in (NO_CALL, NOT_JSON):
             self.resort = reader, len(self.attempts)
         elif code == EMPTY_END and ends_without_words(reader.body, reader.demands):
             if self._silent:
                 return reader.settle()
             self._silent = True
         return ended
+
+    def _never_finishes(self, key: str) -> bool:
+        """Record an answer without its finish reason. Returns whether it is the third in a row of this model."""
+        facts, now = self._runtime.health.facts, self._runtime.clock()
+        in_a_row = int(facts.value(key, Fact.UNFINISHED, now) or 0) + 1
+        facts.learn(key, Fact.UNFINISHED, now, value=str(in_a_row))
+        return in_a_row >= NEVER_FINISHES
 
     async def accepted(self, accept: Accept, reader: AttemptReader, completion: Completion) -> Ended | OutOfTime:
         """Call `accept=` with an answer. Returns how the attempt ends, or that the call's deadline has passed."""
@@ -119,6 +144,8 @@ class Outcome:
         if said:
             self._author = reader.start.candidate.key
             self._spent.append((reader.usage, written_tokens(text, said)))
+            if self.resort is not None and self.resort[0] is not reader:
+                self.resort = None  # it does not have this text
 
     def out_of_time(self, reader: AttemptReader) -> None:
         """The call's deadline has passed while this attempt gave its answer: keep the text so far for the error."""
@@ -142,6 +169,8 @@ class Outcome:
             runtime.sticking.failed_over(session, key, now)
         if delivered and (said := reader.demands.said(message)):
             logger.warning("%s: %s; its text was delivered as it came", key, said)
+        if completion.finish_reason is not None:
+            runtime.health.facts.unlearn(key, Fact.UNFINISHED, ("",))
         if self._spent:
             usage = add_usage(completion.raw.get("usage"), self._spent, tokens_of(reader))
             completion.raw["usage"] = {**usage, "cost": completion.cost}
@@ -156,8 +185,8 @@ class Outcome:
             pieces.append(Piece(seams=tuple(self.seams)))
         return pieces
 
-    def last_resort(self, now: float) -> list[Piece]:
-        """No answer has met the request's demands: the last one is the answer, as it is. Returns its pieces."""
+    def last_resort(self, now: float, *, delivered: bool) -> list[Piece]:
+        """No answer was without a defect: the last one is the answer, as it is. Returns its pieces to deliver."""
         if self.resort is None:
             raise RuntimeError("no attempt has given an answer")
         reader, index = self.resort
@@ -168,7 +197,11 @@ class Outcome:
             raise RuntimeError("the last resort holds no answer")
         self.attempts.append(replace(attempt, kind=None, message="", notes=(*attempt.notes, said)))
         logger.warning("%s: %s; no model did better, so that its answer is delivered", attempt.model, said)
+        if delivered and reader.said:
+            self._spent.pop()  # its own text
         self.answer(reader, completion, now, delivered=False)
+        if delivered:
+            return self.last_pieces()
         self._answering = None
         return [*pieces_of(completion.raw), *calls_of(completion.raw)]
 

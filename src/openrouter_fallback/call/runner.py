@@ -168,9 +168,9 @@ class CallRunner:
                 case Fail():
                     alone = None  # the error leads to this frame, and an attempt to what its server sent
                     await self._close_all(Failure(FailureKind.CANCELLED, "the call is over"))
-                    if command.why == "exhausted" and self.outcome.resort is not None:
-                        self._command = Succeed()
-                        return self._rest_of(self.outcome.last_resort(self._runtime.clock()))
+                    if command.why != "raised" and self.outcome.resort is not None:
+                        delivered, self._command = self._core.delivery is _TEXT, Succeed()
+                        return self._rest_of(self.outcome.last_resort(self._runtime.clock(), delivered=delivered))
                     raise self._error(command)
 
     async def _side_by_side(self) -> Pieces | Command:
@@ -355,8 +355,8 @@ class CallRunner:
     async def _ended(self, number: int, ended: Ended) -> Command:
         """An attempt has ended: with an answer for the caller, or a failure for the machine."""
         reader, core, outcome = self._race[number], self._core, self.outcome
-        if ended.failure is not None and core.delivery is not _TEXT:
-            ended = outcome.reconsidered(reader, ended)
+        if ended.failure is not None:
+            ended = outcome.reconsidered(reader, ended, delivered=core.delivery is _TEXT)
         if ended.completion is not None:
             core.choose(number, self._runtime.clock())
             await self._close_overtaken()

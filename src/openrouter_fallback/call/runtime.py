@@ -19,7 +19,7 @@ from ..failures.policy import Policy
 from ..health import HealthScopes, MemoryHealth
 from ..http.protocol import MAX_CONNECTIONS, Transport
 from ..redaction import Quoteless, Redactor
-from ..request.handover import Delivered
+from ..request.handover import Delivered, Histories
 from ..request.request import Request
 from ..results import Completion
 from ..routes.candidate import Candidate, Plan
@@ -87,6 +87,7 @@ class Runtime:
     bills: Bills | None = None
     """Under a spend limit: looks up the costs of cut attempts."""
     delivered: Delivered = field(default_factory=Delivered)
+    histories: Histories = field(default_factory=Histories, repr=False)
     lease: Callable[[Iterable[HealthScopes]], Awaitable[None] | None] | None = None
     """With shared health: requests the lease of the probe that a call to these models would make."""
     background: Background = field(default_factory=Background)

@@ -39,7 +39,8 @@ class ConnectionSlots:
                     await slots.acquire()
             except TimeoutError:
                 raise DeadlineExceededError(
-                    f"No place for another request within {seconds:.1f} s: {MAX_CONNECTIONS} are under way."
+                    f"No connection slot within {seconds:.1f} s, the call's deadline: {MAX_CONNECTIONS} requests of "
+                    "this client are under way. Make fewer calls at a time, or raise total_timeout=."
                 ) from None
         else:
             await slots.acquire()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-_SECOND_LOOKS = 8
+SECOND_LOOKS = 8
 """Turns of the loop granted to arrived bytes: socket, TLS, HTTP and the task need one or two each."""
 
 
@@ -78,7 +78,7 @@ class Watchdog:
         if due > self._loop.time():
             self._looks = 0
             self._handle = self._loop.call_at(due, self._ring)
-        elif self._looks < _SECOND_LOOKS:
+        elif self._looks < SECOND_LOOKS:
             self._looks += 1
             self._handle = self._loop.call_soon(self._ring)
         elif not self._look():

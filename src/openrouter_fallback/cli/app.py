@@ -76,7 +76,7 @@ def _app(
 @app.command(short_help="Write a commented configuration to start from.")
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = CONFIG_FILE,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     offline: Offline = False,
     base_url: BaseUrl = None,
     as_json: AsJson = False,
@@ -91,7 +91,7 @@ def init(
       openrouter-fallback init chains/production.yaml
       openrouter-fallback check                # then: does all of it work?
 
-    Exit status: 0 written, 1 the list of models could not be had, 2 the file is there already or cannot be written.
+    Exit status: 0 written, 1 the list of models could not be fetched, 2 the file exists or cannot be written.
     """
     from .commands import init as initial
 
@@ -110,8 +110,8 @@ def check(
     no_ask: Annotated[bool, typer.Option("--no-ask", help="Call no model: no cost, and no key needed.")] = False,
     offline: Offline = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail the check too.")] = False,
-    prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 1000,
-    completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual call, for the costs.")] = 300,
+    prompt_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual prompt, for the costs.")] = 1000,
+    completion_tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Of a usual answer, for the costs.")] = 300,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="The longest to wait for a model.")] = 60.0,
     form: Annotated[Format, typer.Option("--format", help="github: annotations of a workflow.")] = Format.TEXT,
     base_url: BaseUrl = None,
@@ -119,9 +119,9 @@ def check(
 ) -> None:
     """Look for what is wrong with a configuration, and for what will be.
 
-    Is it valid? Is the key there, and accepted? Does each model exist, does it stay, can it do what its chain is for,
-    and does it answer a tiny prompt (a fraction of a cent for all)? Does the Redis server answer, if health is shared?
-    What do 1,000 calls of each chain cost? A model that is gone is named with the one that can take its place.
+    Is it valid? Is the key there, and accepted? Does each model exist, does it expire soon, can it do what its chain
+    is for, and does it answer a tiny prompt (a fraction of a cent for all)? Does the Redis server answer, if health is
+    shared? What do 1,000 calls of each chain cost? A model that is gone is named with the one that can take its place.
 
     \b
       openrouter-fallback check
@@ -168,7 +168,7 @@ def models_(
     sort: Annotated[Sort, typer.Option(help="The cheapest, the largest context first, or by id.")] = Sort.PRICE,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the first N.")] = None,
     endpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="Another server of the configuration than OpenRouter.")
+        str, typer.Option(metavar="NAME", help="An endpoint of the configuration, in place of OpenRouter.")
     ] = "openrouter",
     config: Config = None,
     offline: Offline = False,
@@ -275,7 +275,7 @@ def drill(
     ] = None,
     task: Task = None,
     surface: Annotated[
-        Surface | None, typer.Option(help="Call through this, whatever a scenario says.", show_default=False)
+        Surface | None, typer.Option(help="Call through this, in place of the scenario's surface.", show_default=False)
     ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="The verdict from which on the exit status is 1.")] = FailOn.DEGRADED,
     report: Annotated[
@@ -335,9 +335,11 @@ def emulate(
     strict: Annotated[bool, typer.Option("--strict", help="Check histories as each provider does.")] = False,
     latency: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time to the first token.")] = 0.2,
     token_interval: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time between two tokens.")] = 0.02,
-    jitter: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="By which both times vary.")] = 0.0,
+    jitter: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="The share by which both times vary.")
+    ] = 0.0,
     credits: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="On the account; when spent, models answer 402.")
+        float | None, typer.Option(min=0, metavar="USD", help="Credits of the account; then models answer 402.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides what is random.")] = 0,
     as_json: AsJson = False,

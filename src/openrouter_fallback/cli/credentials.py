@@ -33,7 +33,7 @@ class KeyState:
     """What is known of one endpoint's key.
 
     `source` is where it is looked for; `accepted` is None where that was not tried; `left` the USD that it may still
-    spend, None without a limit; `usable`: whether calling models makes sense.
+    spend, None without a limit; `unanswered`: `GET /key` failed; `usable`: whether calling models makes sense.
     """
 
     endpoint: str
@@ -42,6 +42,7 @@ class KeyState:
     accepted: bool | None = None
     left: float | None = None
     findings: tuple[Finding, ...] = ()
+    unanswered: bool = False
 
     @property
     def usable(self) -> bool:
@@ -67,7 +68,7 @@ async def key_state(client: FallbackClient, endpoint: str, *, offline: bool, nee
         return KeyState(endpoint, source, present=True, accepted=False, findings=(refused, *looks))
     except CatalogError as error:
         unsure = Finding("problem", f"key of {endpoint}", said(endpoint, error), REACH)
-        return KeyState(endpoint, source, present=True, findings=(unsure,))
+        return KeyState(endpoint, source, present=True, findings=(unsure,), unanswered=True)
     left = info.get("limit_remaining")
     left = float(left) if isinstance(left, int | float) else None
     spent: tuple[Finding, ...] = ()

@@ -334,32 +334,18 @@ Headers = Annotated[
     AfterValidator(_headers),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
 ]
+_NAMES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 Names = Annotated[
     tuple[StrictStr, ...],
     Strict(),
     BeforeValidator(_names),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}),
+    WithJsonSchema(_NAMES_SCHEMA),
 ]
 CostTiers = Annotated[
     Mapping[StrictStr, Names],
     WrapValidator(_tiers),
     WrapSerializer(_dumped),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"const": AUTO},
-                {
-                    "type": "object",
-                    "additionalProperties": {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "minItems": 1,
-                        "uniqueItems": True,
-                    },
-                },
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"const": AUTO}, {"type": "object", "additionalProperties": _NAMES_SCHEMA}]}),
 ]
 Params = Annotated[Mapping[str, JsonValue], PlainValidator(_params), WithJsonSchema({"type": "object"})]
 Kind = Annotated[FailureKind, BeforeValidator(_kind), WithJsonSchema({"type": "string", "enum": OVERRIDABLE})]

@@ -31,7 +31,7 @@ _OF_A_PROXY = "proxy-"
 def header_problem(name: object, value: object) -> str | None:
     """The problem of a header; None if valid. The text omits the value, which may be a key."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"{show(name)} is not a header's name: HTTP does not allow it; letters, digits and '-' it does"
+        return f"{show(name)} is not a header's name: it may hold letters, digits and '-'"
     lower = name.lower()
     if lower == "authorization":
         return "headers may not hold Authorization; give the key as api_key=, that of an endpoint as its `api_key_env`"

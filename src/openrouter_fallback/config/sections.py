@@ -42,7 +42,8 @@ class ModelConfig(Frozen):
 
     id: ModelId = Field(description="The model's id, `author/model` on OpenRouter or `endpoint:model`.")
     priority: StrictInt = Field(
-        default=0, description="Position in every chain, lower first; equal ones keep the chain's order."
+        default=0,
+        description="Position in every chain, the lowest number first; models of equal priority keep their order.",
     )
     max_retries: StrictInt | None = Field(
         default=None,
@@ -58,7 +59,7 @@ class ModelConfig(Frozen):
     )
     params: Params = Field(
         default_factory=FrozenDict,
-        description="Request parameters for this model; those of the call win, and null sends nothing.",
+        description="Request parameters for this model. Parameters of the call come first; null removes a parameter.",
     )
     continues: Literal["prefill", "instruct", "never"] | None = Field(
         default=None,
@@ -172,9 +173,9 @@ class Settings(Frozen):
     disable_duration_seconds: Seconds = Field(
         default=300.0,
         description=(
-            "The longest a model's circuit stays open, in seconds. Under smart a circuit opens for 8 to 10 s, after a "
-            "failed probe until 20 to 25 s from its start, if this is not shorter; exactly this long: models that do "
-            "not exist, `any_error` and `disable()`."
+            "The longest time that a model's circuit stays open, in seconds. With policy smart a circuit opens for 8 "
+            "to 10 s; after a failed probe, until 20 to 25 s from the start of that probe; never longer than this. "
+            "Exactly this long: for a model that does not exist, with policy any_error, and after `disable()`."
         ),
     )
     health_window_minutes: Seconds = Field(default=10.0, description="How far back health looks, in minutes.")
@@ -192,20 +193,20 @@ class Settings(Frozen):
     first_token_timeout_seconds: Seconds | None = Field(
         default=None,
         description=(
-            "Seconds to the first token, after which the attempt ends, also of the last candidate. Absent: after 30, "
-            "or 120 for slow requests (or as learnt) the next model is called beside the silent one; the last one may "
-            "wait as long as the call."
+            "Seconds to the first token. Then the attempt ends, even that of the last candidate. Absent: after 30 s, "
+            "120 s for slow requests, or a time learnt from the model, the next model is called beside the silent "
+            "model; the attempt of the last candidate may last as long as the call."
         ),
     )
     stall_timeout_seconds: Seconds | None = Field(
         default=None,
-        description="Seconds between two tokens; absent: 30, or 300 for slow requests; a set one always holds.",
+        description="Seconds between two tokens. Absent: 30, or 300 for slow requests. A set value holds for all.",
     )
     total_timeout_seconds: Seconds = Field(
         default=300.0,
         description=(
-            "Seconds that a whole call may wait for its answer; of a stream, until it delivers something, unless "
-            "given for the call."
+            "Seconds that a call may wait for its whole answer. A stream may wait so long for its first piece; "
+            "`total_timeout` of the call bounds the whole stream."
         ),
     )
     attempt_timeout_seconds: Seconds | None = Field(
@@ -224,7 +225,7 @@ class Settings(Frozen):
     )
     stick_to: Literal["session", "thread"] | None = Field(
         default=None,
-        description="What stays with the model that it failed over to: a session_id, or a thread_id; absent: nothing.",
+        description="Calls of one session_id, or of one thread_id, stay with the model that they failed over to.",
     )
     stick_seconds: Seconds = Field(
         default=300.0, description="How long stick_to holds, in seconds from the failover; calls do not renew it."
@@ -232,9 +233,9 @@ class Settings(Frozen):
     retry_budget: Share | None = Field(
         default=0.2,
         description=(
-            "Extra requests per request over the last 10 s, ten at least. A call waits for room, 10 s in all, then it "
-            "raises; the 10 s begin anew after a cooldown, and once if one of its models answers another call. "
-            "0: none, null: no bound."
+            "Extra requests (retries, further models) per request of the last 10 s; ten are always allowed. If none "
+            "is left, the call waits, at most 10 s in all, then it raises. The 10 s start again after a cooldown, and "
+            "once if one of its models answers another call. 0: no extra requests; null: no limit."
         ),
     )
     hedge: HedgeConfig | None = Field(
@@ -243,7 +244,7 @@ class Settings(Frozen):
     )
     catalog: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="Whether old lists of models are fetched in the background; auto: not from this machine.",
+        description="Whether an old list of models is fetched again in the background; auto: not from this machine.",
     )
     health_store: HealthStoreUrl = Field(
         default=MEMORY,

@@ -44,15 +44,7 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
         return Rule(Action.NEXT)
     state.backoff_until = now + backoff(call, state.attempts)
     if kind is FailureKind.RATE_LIMITED and not call.policy.any_error:
-        free = failure.scope == "free"
-        state.ready_at = health.accounts.rate_limited(target, now, failure.retry_after, free=free)
-        told = failure.retry_after
-        if told is not None and told <= LONGEST_COOLDOWN_SECONDS and now + told < call.deadline:
-            # An earlier call may have been told of a later time, for which this call cannot wait.
-            state.backoff_until = max(state.backoff_until, now + told)
-        for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
-            if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
-                sibling.excluded, sibling.why = True, "the free models of this API key are used up"
+        _cool_down(call, state, failure, now)
     else:
         state.ready_at = max(state.backoff_until, now + (failure.retry_after or 0.0))
     if kind is FailureKind.CREDITS:
@@ -79,6 +71,18 @@ def learn(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float)
     if kind is FailureKind.TIMED_OUT and failure.status is None and not attempt.token and state.candidate.streams:
         health.outlasted(permit, now)
     return rule
+
+
+def _cool_down(call: CallState, state: CandidateState, failure: Failure, now: float) -> None:
+    """Record a rate limit of the model, or of all free models of its API key."""
+    target, told, free = state.candidate.target, failure.retry_after, failure.scope == "free"
+    state.ready_at = call.health.accounts.rate_limited(target, now, told, free=free)
+    if told is not None and told <= LONGEST_COOLDOWN_SECONDS and now + told < call.deadline:
+        # An earlier call may have been told of a later time, for which this call cannot wait.
+        state.backoff_until = max(state.backoff_until, now + told)
+    for sibling in call.candidates if free else ():  # they share one limit: all of them would fail
+        if sibling.candidate.target.account == target.account and sibling.candidate.model.endswith(FREE):
+            sibling.excluded, sibling.why = True, "the free models of this API key are used up"
 
 
 def _hurts(call: CallState, attempt: ActiveAttempt, failure: Failure, now: float) -> bool:

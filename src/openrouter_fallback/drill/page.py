@@ -142,7 +142,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def _usd(amount: float) -> str:
-    return f"{amount:.6f}".rstrip("0").rstrip(".")
+    return f"{amount:.6f}"
 
 
 def _parts(call: Call) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ SAME_EVENT_SECONDS = 1.0
 SLOW_START_SECONDS = 10.0
 """Seconds after its closing in which a circuit admits only a share of the calls, while another model is ready."""
 SLOW_START_ATTEMPTS = 2
-_JITTER = 0.2
+JITTER = 0.2
 _MOST_TRIPS = 40
 
 
@@ -281,4 +281,4 @@ class Breaker:
         return min(PROBE_SECONDS, self.rules.longest_open) * self._spread()
 
     def _spread(self) -> float:
-        return 1.0 - _JITTER * self._jitter()
+        return 1.0 - JITTER * self._jitter()

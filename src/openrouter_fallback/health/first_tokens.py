@@ -43,15 +43,19 @@ class FirstTokens:
         self._all = Latencies(window_seconds)
         self._paces: dict[int, _Pace] = {}
 
-    def record(self, pace: int, started: float, now: float, *, token: bool) -> None:
-        """Record the time from `started` to the first token, or (no `token`) to the end of the wait for it."""
-        seen = self._paces.get(pace)
+    def record(self, pace: int, started: float, now: float, *, token: bool) -> bool:
+        """Record the time from `started` to the first token, or (no `token`) to the end of the wait for it.
+
+        Returns whether that was longer than the learnt deadline.
+        """
+        seen, waited = self._paces.get(pace), now - started
         if seen is None:
             seen = self._paces[pace] = _Pace()
-        self._all.record(now - started, now)
-        seen.latencies.record(now - started, now)
+        self._all.record(waited, now)
+        seen.latencies.record(waited, now)
         if token:
             seen.token_at = now
+        return seen.learnt is not None and waited > max(seen.learnt, SHORTEST_LEARNT_SECONDS)
 
     def quantile(self, share: float) -> float | None:
         """A quantile of the seconds to the first token; None without data."""

@@ -31,6 +31,8 @@ class Fact(StrEnum):
     """The form of history that the model accepts (`value`: `unsigned`, `told`, `single`, `strict` ...)."""
     REASONS = "reasons"
     """The model reasons although the request does not ask for reasoning."""
+    UNFINISHED = "unfinished"
+    """The last answers of the model had no finish reason (`value`: how many)."""
 
 
 SECONDS: Final = {
@@ -39,6 +41,7 @@ SECONDS: Final = {
     Fact.REFUSES: 86_400.0,
     Fact.FORM: 86_400.0,
     Fact.REASONS: None,
+    Fact.UNFINISHED: 600.0,
 }
 """Seconds for which each kind of fact holds; None: until it is forgotten."""
 

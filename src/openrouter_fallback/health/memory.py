@@ -48,7 +48,7 @@ class MemoryHealth:
         hedge_share: float | None = 0.0,
     ) -> None:
         self._rules = rules
-        self._random = random
+        self.random = random
         self.extras = Budget(retry_budget)
         self.hedges = Budget(hedge_share, seconds=HEDGE_SECONDS, floor=HEDGE_FLOOR)
         self._models: dict[str, _Model] = {}
@@ -100,10 +100,10 @@ class MemoryHealth:
         """
         with self._lock:
             model = self._models.get(target.model)
-            if model is not None and model.breaker.holds_back(now, self._random()):
+            if model is not None and model.breaker.holds_back(now, self.random()):
                 return True
             endpoint = self._endpoints.get(target.endpoint) if elsewhere else None
-            return endpoint is not None and endpoint.holds_back(now, self._random())
+            return endpoint is not None and endpoint.holds_back(now, self.random())
 
     @property
     def breakers(self) -> dict[str, Breaker]:
@@ -243,15 +243,20 @@ class MemoryHealth:
     def first_token(self, permit: Permit, now: float) -> None:
         """Record the time to first token. A probe counts as a success 5 s later, unless it has failed by then."""
         with self._lock:
-            model = self._model(permit.target)
-            model.first_tokens.record(permit.pace, permit.started, now, token=True)
-            model.breaker.first_token(permit.model, now)
+            self._waited(permit, now, token=True).breaker.first_token(permit.model, now)
             self._endpoint(permit.target.endpoint).first_token(permit.endpoint, now)
 
     def outlasted(self, permit: Permit, now: float) -> None:
         """The attempt ended without a first token: record the time waited as a lower bound of that time."""
         with self._lock:
-            self._model(permit.target).first_tokens.record(permit.pace, permit.started, now, token=False)
+            self._waited(permit, now, token=False)
+
+    def _waited(self, permit: Permit, now: float, *, token: bool) -> _Model:
+        """Record the wait for a first token, and that it was late, even while late first tokens change nothing."""
+        model = self._model(permit.target)
+        if model.first_tokens.record(permit.pace, permit.started, now, token=token):
+            self._late[permit.target.model] = now
+        return model
 
     def success(self, permit: Permit, now: float, needs: Iterable[str] = ()) -> None:
         """Record a complete answer. `needs`: the features that the request used; the model supports them."""
@@ -269,9 +274,7 @@ class MemoryHealth:
     def proved(self, permit: Permit, now: float) -> None:
         """Record a success: an overtaken probe has its first token."""
         with self._lock:
-            model = self._model(permit.target)
-            model.first_tokens.record(permit.pace, permit.started, now, token=True)
-            model.breaker.success(permit.model, now)
+            self._waited(permit, now, token=True).breaker.success(permit.model, now)
             self._endpoint(permit.target.endpoint).success(permit.endpoint, now)
 
     def ended(self, permit: Permit) -> None:
@@ -379,7 +382,7 @@ class MemoryHealth:
 
     def _breaker(self, rules: Rules, endpoint: str, model: str | None) -> Breaker:
         """A new breaker for a model, or for the endpoint itself."""
-        return Breaker(rules, self._random)
+        return Breaker(rules, self.random)
 
     def after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
@@ -387,7 +390,7 @@ class MemoryHealth:
 
     def __reduce__(self) -> tuple[object, ...]:
         fresh = partial(type(self), retry_budget=self.extras.share, hedge_share=self.hedges.share)
-        return fresh, (self._rules, self._random)
+        return fresh, (self._rules, self.random)
 
 
 def _circuit_open(breaker: Breaker, now: float, reason: str, *, unreachable: bool = False) -> AvailabilityStatus:

@@ -36,7 +36,7 @@ CONNECT_SECONDS = 5.0
 YIELD_BYTES = 256 * 1024
 """The most bytes of a body that are read before other tasks run; each piece counts as one kilobyte more."""
 _PIECE_BYTES = 1024
-_MOST_PLACES = 256
+_MOST_DESTINATIONS = 256
 _ENCODING = "content-encoding"
 
 _TIMEOUT = {"timeout": {"connect": CONNECT_SECONDS, "read": None, "write": None, "pool": None}}
@@ -67,15 +67,15 @@ class HttpTransport:
         pools = self.pools.get(loop) or await self._new_pools(loop)
         outer = sys.exception()
         try:
-            place = pools.places.get(url) or self._place(pools, url)
-            send = functools.partial(_request, place, headers, body)
-            response, connection = await place.lines.send(send, resend=resend, resent=resent)
-            return _Answer(response, _received(response, headers), place.lines, connection)
+            destination = pools.destinations.get(url) or self._destination(pools, url)
+            send = functools.partial(_request, destination, headers, body)
+            response, connection = await destination.lines.send(send, resend=resend, resent=resent)
+            return _Answer(response, _received(response, headers), destination.lines, connection)
         except ConfigError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises ends here
             failed = translated(error, before_status=True, where=urlsplit(url).netloc)
-            through = pools.places.get(url)
+            through = pools.destinations.get(url)
             if through is not None and through.proxy is not None:
                 detail = Redactor(proxy_secrets(through.proxy)).keyless(failed.detail)
                 failed = TransportError(failed.fault, detail)
@@ -90,7 +90,7 @@ class HttpTransport:
         for lines in list(pools.lines.values()) if pools is not None else ():
             await lines.close_idle()
 
-    def _place(self, pools: _Pools, url: str) -> _Place:
+    def _destination(self, pools: _Pools, url: str) -> _Destination:
         parsed = httpx2.URL(url)
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise httpcore2.UnsupportedProtocol("the endpoint's URL has no http or https scheme, or no host")
@@ -105,10 +105,10 @@ class HttpTransport:
         if lines is None:
             made = pool(proxy, self._ssl, Backend(pools.transports))
             lines = pools.lines[origin] = Connections(made, url_there.origin)
-        place = _Place(url_there, parsed.netloc, lines, proxy)
-        if len(pools.places) < _MOST_PLACES:
-            pools.places[url] = place
-        return place
+        destination = _Destination(url_there, parsed.netloc, lines, proxy)
+        if len(pools.destinations) < _MOST_DESTINATIONS:
+            pools.destinations[url] = destination
+        return destination
 
     async def _new_pools(self, loop: asyncio.AbstractEventLoop) -> _Pools:
         # Drop the pools of closed loops: else each `asyncio.run` would leave its pools behind.
@@ -127,7 +127,7 @@ _Origin = tuple[SecretStr | None, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Destination:
     """The destination of the requests for one URL."""
 
     url: httpcore2.URL
@@ -143,7 +143,7 @@ class _Pools:
     lines: dict[_Origin, Connections]
     keeper: AsyncGenerator[None]
     transports: weakref.WeakSet[asyncio.BaseTransport]
-    places: dict[str, _Place] = field(default_factory=dict)
+    destinations: dict[str, _Destination] = field(default_factory=dict)
 
 
 async def _keep(
@@ -161,14 +161,17 @@ async def _keep(
                     transport.abort()  # type: ignore[attr-defined]
 
 
-def _request(place: _Place, headers: Headers, body: bytes | None) -> httpcore2.Request:
+def _request(destination: _Destination, headers: Headers, body: bytes | None) -> httpcore2.Request:
     """The request for httpcore2; the only place where a key is in plain text."""
-    lines = [(b"Host", place.host), *((name.encode(), revealed(value).encode()) for name, value in headers.items())]
+    lines = [
+        (b"Host", destination.host),
+        *((name.encode(), revealed(value).encode()) for name, value in headers.items()),
+    ]
     if body is None:
-        request = httpcore2.Request(b"GET", place.url, extensions=_TIMEOUT)
+        request = httpcore2.Request(b"GET", destination.url, extensions=_TIMEOUT)
     else:
         lines.append((b"Content-Length", b"%d" % len(body)))
-        request = httpcore2.Request(b"POST", place.url, content=_Once(body), extensions=_TIMEOUT)
+        request = httpcore2.Request(b"POST", destination.url, content=_Once(body), extensions=_TIMEOUT)
     request.headers = lines  # it would look at each whether it is bytes
     return request
 

@@ -36,6 +36,7 @@ from .handover import (
     Delivered,
     Form,
     Handover,
+    Histories,
     History,
     Target,
     asks_for_thinking,
@@ -85,7 +86,6 @@ class Request:
         "delivered",
         "history",
         "max_tokens",
-        "messages",
         "needs",
         "params",
         "thread",
@@ -101,9 +101,10 @@ class Request:
         mid_stream: str = "continue",
         idempotent: bool = True,
         thread_id: str | None = None,
+        histories: Histories | None = None,
     ) -> None:
-        self.history = History(*_checked_messages(messages))
-        self.messages: Sequence[Mapping[str, Any]] = self.history.messages
+        """`histories` are those that the client remembers."""
+        self.history, written = (histories or Histories()).read(*_checked_messages(messages))
         unsent = unsendable(self.messages) if self.history.lists else ""
         if unsent:
             raise ConfigError(unsent)
@@ -127,16 +128,16 @@ class Request:
         """The caller's arguments beside the messages."""
         self._as_it_is = frozenset(extra)
         self._stream_options = params.get("stream_options", _STREAM_OPTIONS)
-        self._common = _encode({"messages": self.messages, **self.params})
+        self._common = self._written(written)
         self._tools = tool_names(self.params)
         self._joined = False
         self.delivered: Delivered | None = None
         self._handed: dict[tuple[str, Form], Handover] = {}
-        self._opening = Handover(self.messages) if not self._tools and self.history.opening else None
-        size, special = len(self._common), not undemanding(self.params)
+        self._opening = Handover(self.history) if not self._tools and self.history.opening else None
+        size, special = sum(map(len, self._common)) + 1, not undemanding(self.params)
         self.wants_json = special and wants_json(self.params)
         looked_at = special or self.history.lists or may_be_long(size)
-        self.needs = needs(self.params, self.messages, size) if looked_at else NO_NEEDS
+        self.needs = needs(self.params, self.history.seen, size) if looked_at else NO_NEEDS
         self.max_tokens = most_tokens(self.params, {}) if self.params else None
         """The caller's limit of the answer's tokens."""
         self.traits = RequestTraits(
@@ -149,6 +150,17 @@ class Request:
             size=bisect_right(PROMPT_CLASSES, size),
         )
 
+    def _written(self, messages: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+        """The JSON of messages and parameters in parts, without the opening brace; `messages` are theirs if known."""
+        if not messages:
+            return (_encode({"messages": self.messages, **self.params})[1:],)
+        return b'"messages":', *messages, b"," if self.params else b"", _encode(self.params)[1:]
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """The messages, as they are sent where nothing changes."""
+        return self.history.messages
+
     def session(self, stick_to: str | None) -> str | None:
         """The session of the request for `stick_to`: its `session_id`, or its `thread_id`, which is not sent."""
         if stick_to is None:
@@ -159,8 +171,7 @@ class Request:
     def continued(self, text: str, way: ContinuationMode, tokens: int) -> Request:
         """The request to continue the delivered `text`; its approximate `tokens` reduce the limits of the answer."""
         other = object.__new__(Request)
-        other.messages = continued(self.messages, text, way)
-        other.history = History(other.messages)
+        other.history = History(continued(self.messages, text, way))
         other.history.writers.update(self.history.writers)
         other._tools, other._handed, other._opening = self._tools, {}, None
         other._joined = True
@@ -173,7 +184,7 @@ class Request:
             if isinstance(other.params.get(name), int):
                 other.params[name] = max(1, other.params[name] - tokens)
         other.max_tokens = None if self.max_tokens is None else max(1, self.max_tokens - tokens)
-        other._common = _encode({"messages": other.messages, **other.params})
+        other._common = other._written()
         return other
 
     def handed(self, candidate: Candidate, form: Form = Form.NORMAL) -> Handover:
@@ -257,7 +268,6 @@ class Request:
         """
         params, own = self.params, candidate.params
         handed = self.handed(candidate, form)
-        messages = handed.messages
         if not candidate.on_openrouter:
             params = self._elsewhere(candidate)
         if handed.tool_marks is not None and "tools" in params:
@@ -295,9 +305,9 @@ class Request:
                 params = {**params, "provider": provider}
             else:
                 head["provider"] = provider
-        unchanged = params is self.params and messages is self.messages
-        common = self._common if unchanged else _encode({"messages": messages, **params})
-        return orjson.dumps(head)[:-1] + b"," + common[1:]
+        unchanged = params is self.params and handed.changed is None
+        common = self._common if unchanged else (_encode({"messages": handed.messages, **params})[1:],)
+        return b"".join((orjson.dumps(head)[:-1], b",", *common))
 
     def _elsewhere(self, candidate: Candidate) -> Json:
         """The parameters for a server other than OpenRouter."""
@@ -347,10 +357,11 @@ def _checked_messages(messages: Messages) -> tuple[list[Mapping[str, Any]], list
 
 
 def _encode(value: Json) -> bytes:
-    try:
-        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, RecursionError):
-        pass
+    for option in (None, orjson.OPT_NON_STR_KEYS):  # the first takes two thirds of the time
+        try:
+            return orjson.dumps(value, default=_plain, option=option)
+        except (TypeError, RecursionError):
+            pass
     for key, part in value.items():
         try:
             orjson.dumps(part, default=_plain, option=orjson.OPT_NON_STR_KEYS)

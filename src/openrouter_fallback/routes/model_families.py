@@ -108,9 +108,9 @@ def same_model(one: str, other: str) -> bool:
 
 
 def _parts(id: str) -> tuple[str, ...]:
-    """The sorted words of a model's name, without endpoint, author, variant, date and what a cloud adds. Equal for
-    `claude-4.5-sonnet-20250929`, `claude-sonnet-4-5@20250929` and `claude-sonnet-4.5`."""
+    """The sorted words of a model's name, without endpoint, author, variant, date, `.0` and what a cloud adds. Equal
+    for `claude-4.5-sonnet-20250929`, `claude-sonnet-4-5@20250929` and `claude-sonnet-4.5`."""
     name = _CLOUD.sub("", id.lower().rpartition("/")[2])
     name = _VARIANT.sub("", name).rpartition(":")[2]
     dashed = re.sub(r"-(20\d\d)-(\d\d)-(\d\d)$", "", name)
-    return tuple(sorted(word for word in re.split(r"[-.]", dashed) if not _DATE.match(word)))
+    return tuple(sorted(word for word in re.split(r"[-.]", dashed) if word != "0" and not _DATE.match(word)))

@@ -6,6 +6,7 @@ Then each remaining call ends with an error, and the server stops. A second sign
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from .metrics import mark_dead
 from .options import Options
 from .workers import run
 
+logger = logging.getLogger("openrouter_fallback.serve")
 _LAST_WORDS_SECONDS = 2.0
 _SHUTDOWN_SECONDS = 5
 _BACKLOG, _LEAST_BACKLOG = 2048, 16
@@ -69,6 +71,10 @@ class Server(uvicorn.Server):
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._app.options.drain_seconds
+            if count := self._app.under_way:
+                calls = f"{count} calls have" if count > 1 else "a call has"
+                seconds = self._app.options.drain_seconds
+                logger.warning("stopping: %s %g s to end; a second signal ends the server at once", calls, seconds)
         if self.should_exit or now >= self._deadline:
             self._app.drain()
         return self.should_exit or not self._app.under_way or now >= self._deadline + _LAST_WORDS_SECONDS

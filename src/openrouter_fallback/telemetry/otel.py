@@ -111,12 +111,12 @@ class OpenTelemetry:
         self._failovers = meter.create_counter(
             "openrouter_fallback.failovers",
             unit="{failover}",
-            description="Times that a call went on with another model.",
+            description="Failovers: calls that continued with another model.",
         )
         self._hedges = meter.create_counter(
             "openrouter_fallback.hedges",
             unit="{hedge}",
-            description="Times that a second model was called beside one.",
+            description="Hedges: a second model was called beside a silent one.",
         )
         self._changes = meter.create_counter(
             "openrouter_fallback.breaker.changes",
@@ -355,7 +355,7 @@ def _response(completion: Completion) -> Attributes:
     raw = completion.raw
     attributes: Attributes = {
         "gen_ai.response.model": completion.model,
-        "gen_ai.response.finish_reasons": [str(one.get("finish_reason") or "error") for one in raw.get("choices", ())],
+        "gen_ai.response.finish_reasons": [str(one.get("finish_reason") or "none") for one in raw.get("choices", ())],
     }
     if isinstance(raw.get("id"), str):
         attributes["gen_ai.response.id"] = raw["id"]

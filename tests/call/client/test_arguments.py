@@ -111,6 +111,8 @@ def test_an_attribute_of_other_libraries_says_where_it_is_here(
         "client.chat": client.chat,
         "answer": client.chat("hi"),
         "piece": next(iter(client.stream("hi"))),
+        "stream": client.stream("hi"),
+        "async stream": client.astream("hi"),
     }
     with pytest.raises(AttributeError) as raised:
         getattr(of[owner], name)

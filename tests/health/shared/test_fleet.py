@@ -43,7 +43,7 @@ class Workers:
 
     def __init__(self, emulator: Emulator, url: str, size: int, deadline: float = 30.0) -> None:
         command = [sys.executable, "-W", "error", "-m", "tests.support.fleet_worker"]
-        self._processes = [
+        self.processes = [
             subprocess.Popen(
                 [*command, emulator.base_url, url, str(deadline), PRIMARY, SECOND],
                 stdin=subprocess.PIPE,
@@ -57,7 +57,7 @@ class Workers:
         self.errors: list[str] = []
         self.seconds: list[float] = []
         self.answered = 0
-        for process in self._processes:
+        for process in self.processes:
             assert self._read(process) == "ready"
 
     def _read(self, process: subprocess.Popen[str]) -> Any:
@@ -70,7 +70,7 @@ class Workers:
 
     def tell(self, do: str, only: int | None = None, **details: Any) -> list[Any]:
         """The answers of all, or of one."""
-        told = self._processes if only is None else [self._processes[only]]
+        told = self.processes if only is None else [self.processes[only]]
         for process in told:
             assert process.stdin is not None
             process.stdin.write(json.dumps({"do": do, **details}) + "\n")
@@ -85,8 +85,8 @@ class Workers:
 
     def end(self) -> str:
         """End them; what they have logged."""
-        said = [process.communicate(timeout=30)[1] for process in self._processes]
-        assert [process.returncode for process in self._processes] == [0] * len(said), said
+        said = [process.communicate(timeout=30)[1] for process in self.processes]
+        assert [process.returncode for process in self.processes] == [0] * len(said), said
         return "".join(said)
 
 
@@ -101,7 +101,7 @@ def workers(emulator: Emulator, server: RedisServer) -> Iterator[Callable[[int],
 
     yield begin
     for some in begun:
-        for process in some._processes:
+        for process in some.processes:
             if process.returncode is None:
                 process.kill()
                 process.communicate()

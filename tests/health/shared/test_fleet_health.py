@@ -17,7 +17,8 @@ from openrouter_fallback.health.shared.breaker import LONGEST_REFUSED_SECONDS, U
 from openrouter_fallback.health.shared.protocol import HealthEvent, ReceivedEvent
 from openrouter_fallback.health.shared.redis import RedisStore
 
-from ...support.fleet import PLACES, Board, Member, target
+from ...support.fleet import PLACES, Board, Member, scope, target
+from ...support.leaks import largest_collection
 from ...support.redis_server import RedisServer, binaries
 
 A, B = target("a"), target("b")
@@ -341,7 +342,7 @@ def test_a_lease_that_is_refused_for_ever_is_nobodys() -> None:
     while True:
         time.now += 1.0
         member.step()
-        board.leases[member.health._scope(A.endpoint, A.model)] = "poison", math.inf
+        board.leases[scope(A)] = "poison", math.inf
         if time.now < asked:
             continue
         member.lease([A])
@@ -430,9 +431,8 @@ def test_what_may_be_heard_is_bounded() -> None:
             scope = scope or f"{kind}|openrouter@{PLACES['openrouter']}#{n}" + ("|a" if kind == "cooling" else "")
             board.news.append(("poisoner", ReceivedEvent(time.now + board.skew, HealthEvent(kind, scope, 600.0))))  # type: ignore[arg-type]
     member.step()
-    health, accounts = member.health, member.health.accounts
-    kept = (accounts.cooldowns, accounts.refused["no_auth"], health._unknown, health._told)
-    assert max(map(len, kept)) <= 4096  # type: ignore[arg-type]
+    health = member.health
+    assert largest_collection(health) <= 4096
     assert health.status_of(target("a", "0"), time.now).until == time.now + 600.0
     assert health.status_of(target("17"), time.now).until == time.now + 300.0, "no longer than this process would"
 

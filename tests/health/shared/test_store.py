@@ -20,7 +20,7 @@ from openrouter_fallback.health.shared.redis import LONGEST_PAUSE_SECONDS, PASSW
 from openrouter_fallback.health.shared.sync import MOST_FIELDS
 from openrouter_fallback.spending.ledger import Ledger
 
-from ...support.fleet import target
+from ...support.fleet import PLACES, scope, target
 from ...support.redis_server import RedisServer, binaries, free_port
 from .stores import MODEL, PASSWORD, QUOTED, A, Ours, failures, needs_server
 
@@ -106,14 +106,13 @@ async def test_a_store_that_does_not_answer_in_time_is_not_waited_for(
         assert store.lease([A]) is None, "no other call waits"
     finally:
         server.resume()
-    async with store._one:
-        pass  # it has been answered
+    assert await store.exchange(), "it has been answered"
 
 
 async def test_prefixes_and_addresses_keep_fleets_apart(server: RedisServer, new: Ours) -> None:
     teller = new(server.url)
-    others = [new(f"{server.url}?prefix=other"), new(server.url)]
-    others[1].health._idents["openrouter"] = "openrouter@127.0.0.1:1234/api/v1"
+    elsewhere = {**PLACES, "openrouter": "127.0.0.1:1234/api/v1"}
+    others = [new(f"{server.url}?prefix=other"), new(server.url, places=elsewhere)]
     for store in (teller, *others):
         await store.exchange()
     failures(teller)
@@ -476,7 +475,7 @@ async def test_what_is_ahead_of_the_clock_is_heard_once_at_most(ahead: float, se
     store = new(server.url, clock=lambda: now[0])
     await store.exchange()
     store.health.snapshot(A, now[0])
-    opened = HealthEvent("opened", store.health._scope(A.endpoint, A.model), 10.0)
+    opened = HealthEvent("opened", scope(A), 10.0)
     seconds, micros = server.admin().time()
     stamp = int((seconds + ahead) * 1000) + micros // 1000
     server.admin().xadd(f"{PREFIX}:news", {"n": news_json([opened], "another")}, id=f"{stamp}-1")

@@ -295,13 +295,16 @@ def test_a_loop_that_a_fallback_began_stays_with_it(raw: RawServer, surface: str
     assert client.route(messages=home).notes == ()
 
 
-def test_the_writer_that_a_framework_names_goes_first(raw: RawServer) -> None:
-    client = _client(raw, [KIMI, CLAUDE])
+@pytest.mark.parametrize(
+    ("id", "writer"),
+    [(CLAUDE, "anthropic/claude-4.5-sonnet-20250929"), ("anthropic/claude-sonnet-4", "claude-sonnet-4-0")],
+)
+def test_the_writer_that_a_framework_names_goes_first(raw: RawServer, id: str, writer: str) -> None:
+    client = _client(raw, [KIMI, id])
     raw.answer(HI)
-    written = calling(call("toolu_1"), model="anthropic/claude-4.5-sonnet-20250929")
-    client.chat([user(), written, result("toolu_1")])
+    client.chat([user(), calling(call("toolu_1"), model=writer), result("toolu_1")])
     ((model, messages),) = _sent(raw)
-    assert model == CLAUDE
+    assert model == id
     assert "model" not in messages[1]
 
 

@@ -45,17 +45,31 @@ def test_a_history_that_needs_no_look_at_each_message_is_not_changed_by_one(
     assert quick.without_reasoning == slow.without_reasoning
 
 
-_READ = (
-    *("keys", "roles", "speakers", "ids", "names", "callers", "voids", "odd", "lists", "marks", "pictured", "tidy"),
-    *("bare", "thoughts", "writers", "last_caller", "opening"),
+READ = (
+    *(
+        "keys",
+        "roles",
+        "speakers",
+        "ids",
+        "names",
+        "callers",
+        "voids",
+        "odd",
+        "lists",
+        "marks",
+        "pictured",
+        "illustrated",
+        "tidy",
+    ),
+    *("thoughts", "writers", "last_caller", "opening", "widest"),
 )
 
 
 def _reads_alike(history: Sequence[Mapping[str, Any]]) -> None:
     quick = History(history)
-    with patch.object(History, "_read", return_value=False):
+    with patch.object(History, "_read", return_value=None):
         thorough = History(history)
-    for name in _READ:
+    for name in READ:
         assert getattr(quick, name) == getattr(thorough, name), name
 
 

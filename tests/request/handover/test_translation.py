@@ -12,7 +12,7 @@ from openrouter_fallback.request.handover import Form, History, restore_names, t
 from openrouter_fallback.request.handover.blocks import normal_message, unsendable
 from openrouter_fallback.request.handover.ids import delivered_ids
 
-from .histories import Json, call, calling, encrypted, handed, result, sent, signed, user
+from .histories import MODELS, Json, call, calling, encrypted, handed, result, sent, signed, user
 
 CLAUDE, MISTRAL, KIMI, GPT = (
     "anthropic/claude-sonnet-4.5",
@@ -128,8 +128,17 @@ def test_results_in_another_order_and_late_go_to_their_calls() -> None:
 def test_a_call_without_a_result_gets_one() -> None:
     got = sent([user(), calling(call("a")), user("Never mind")], GPT)
     assert got[2] == {"role": "tool", "tool_call_id": "a", "content": "(no result)"}
-    messages = [user(), calling(call("a"))]
-    assert handed(messages, GPT).messages[-1] is messages[-1]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, MISTRAL, KIMI, GPT])
+@pytest.mark.parametrize("left", [["abcdefghi"], ["abcdefghi", "ABCDEFGHI"]], ids=len)
+def test_a_call_at_the_end_without_a_result_gets_one(model: str, left: list[str]) -> None:
+    """A run that was cancelled, a page that was closed. Every provider refuses the history as it is."""
+    turn = handed([user(), calling(*map(call, left))], model)
+    assert [message["content"] for message in turn.messages[2:]] == ["(no result)"] * len(left)
+    assert [message["tool_call_id"] for message in turn.messages[2:]] == _ids(turn.messages)
+    assert turn.notes[-1] == "results of tool calls: there are none, and the model is told so"
+    assert handed([user(), calling(call("abcdefghi")), result("abcdefghi")], CLAUDE).notes == ()
 
 
 def test_calls_that_are_objects_of_an_sdk() -> None:
@@ -183,6 +192,22 @@ def test_images_of_tool_results_go_to_the_user(model: str, form: Form) -> None:
     }
     between = ["assistant"] if model == MISTRAL or form is Form.STRICT else []
     assert [message["role"] for message in got[4:-1]] == between
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("form", [Form.NORMAL, Form.STRICT])
+def test_images_of_instructions_go_to_the_user(model: str, role: str, form: Form) -> None:
+    """No provider reads them in a system message."""
+    first: Json = {"role": role, "content": [TELLING, SHOWN]}
+    got = sent([first, {"role": role, "content": [SHOWN]}, user("Which?")], model, form=form)
+    front = [message for message in got if message["role"] in ("system", "developer")]
+    assert "image_url" not in str(front)
+    assert "sunny" in str(front)
+    shown = got[len(front)]
+    assert shown["role"] == "user"
+    assert shown["content"][:3] == [{"type": "text", "text": "From the instructions above:"}, SHOWN, SHOWN]
+    assert "Which?" in str(got[len(front) :])
 
 
 def test_images_of_tool_results_stay_where_they_are_read() -> None:

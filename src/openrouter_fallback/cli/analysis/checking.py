@@ -88,7 +88,7 @@ def _store(client: FallbackClient) -> tuple[Finding, ...]:
         client.health(refresh=True)
     except ConnectionError as error:
         said = str(error).removeprefix("the health store ").partition(";")[0]
-        text = f"{said}. Each process would go by its own health"
+        text = f"{said}. Each process would use its own health only"
         step = "Check settings.health_store, the server, and OPENROUTER_FALLBACK_REDIS_PASSWORD if it wants a password."
         return (Finding("problem", HEALTH_STORE, text, step),)
     return ()

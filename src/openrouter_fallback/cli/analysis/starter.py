@@ -64,7 +64,7 @@ def choose(models: Iterable[ModelInfo], today: date) -> Starter:
     """Chains of living models at a sound price, of different providers. Raises `ConfigError` if there are none."""
     sound = [model for model in models if _sound(model, today)]
     if not sound:
-        raise ConfigError("no model of the list has a known price, can call tools and is there to stay")
+        raise ConfigError("the list has no model with a known price that can call tools and does not expire soon")
     tasks = {task: _chain(sound, families, about) for task, (families, about) in _CHAINS.items()}
     starter = Starter(tasks, {})
     tiers: dict[str, list[ModelInfo]] = {}
@@ -145,7 +145,7 @@ def write(file: Path, text: str, *, force: bool) -> None:
             new.flush()
         made.replace(file)
     except FileExistsError:
-        raise ConfigError(f"{file} is there already; --force overwrites it, or name another file") from None
+        raise ConfigError(f"{file} exists already; --force overwrites it, or name another file") from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
 

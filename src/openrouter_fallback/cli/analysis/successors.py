@@ -79,7 +79,7 @@ def replacement(endpoint: str, id: str, living: Sequence[ModelInfo]) -> str:
     if spelt is None and newest is None:
         search = f" {id.partition('/')[0]}" if any(one.startswith(f"{id.partition('/')[0]}/") for one in there) else ""
         of = "" if endpoint == OPENROUTER else f" --endpoint {endpoint}"
-        return f"Nothing like it is there; see openrouter-fallback models{search}{of}"
+        return f"No similar model exists; see openrouter-fallback models{search}{of}"
     parts = [f"Did you mean {spelt} {_priced(there[spelt])}?"] if spelt is not None else []
     if newest is not None and newest != spelt:
         parts.append(f"The newest of its family: {newest} {_priced(there[newest])}")

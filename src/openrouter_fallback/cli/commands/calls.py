@@ -76,7 +76,9 @@ def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool =
                 raise CatalogError(f"{error}\nNext step: {REACH}") from None
             say(f"{error}\nWhat follows was fetched at {catalog.fetched(endpoint):%Y-%m-%d %H:%M} UTC.", "yellow")
     if not catalog.models(endpoint):
-        raise CatalogError(f"{endpoint}: no list of models is kept on this machine yet; run it once without --offline")
+        raise CatalogError(
+            f"{endpoint}: no list of models is stored on this machine yet; run the command once without --offline"
+        )
     return catalog.models(endpoint)
 
 

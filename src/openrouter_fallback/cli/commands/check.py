@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -17,6 +17,8 @@ _AT_ONCE = 8
 _PROMPT = "Answer with one word: ready"
 _MAX_TOKENS = 16  # the least that every provider takes
 _NEXT_STEP = "Next step: "
+_OF_ENDPOINT = frozenset({"connection", "timed_out", "unavailable"})
+"""Kinds of failure that say nothing of a model if all models of its endpoint fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,16 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a call to a model: seconds, USD; without an answer, the error in one line and what to do."""
+    """What became of a call to a model: seconds, USD; without an answer, the error in one line and what to do.
+
+    `kind`: the kind of the last failure, None if the model answered or was not called.
+    """
 
     seconds: float
     cost: float | None = None
     error: str | None = None
     step: str = ""
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +102,62 @@ async def check(
         answers = await _call_all(client, called, wishes.timeout, told)
     known = chains(config)
     models = tuple(_examined(client, id, known, wishes.needs, answers.get(id), today) for id in ids)
-    found = [*(one for key in keys for one in key.findings), *unlisted]
-    found += [one for model in models for one in model.findings]
     return Report(
         keys=tuple(keys),
         lists=tuple(ModelList(name, len(catalog.models(name)), catalog.fetched(name)) for name in endpoints),
         models=models,
         costs=tuple((chain, chain_cost(chain.models, catalog.get, wishes.load)) for chain in known),
         load=wishes.load,
-        findings=tuple(sorted(found, key=lambda finding: LEVELS.index(finding.level))),
+        findings=tuple(sorted(_found(client, keys, unlisted, models), key=lambda one: LEVELS.index(one.level))),
     )
 
 
-def _unlisted(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding, ...]:
+def _found(
+    client: FallbackClient, keys: Sequence[KeyState], unlisted: Mapping[str, Finding], models: Sequence[CheckedModel]
+) -> Iterator[Finding]:
+    """All findings. Those of an endpoint that answers nothing have one cause, so they are one."""
+    silent: set[str] = set()
+    said: set[tuple[str, str | None]] = set()
+    for key in keys:
+        own = [one for one in models if client.config.split(one.id)[0] == key.endpoint]
+        if (one := _silent(key, unlisted.get(key.endpoint), own)) is not None:
+            silent.add(key.endpoint)
+            said |= {(model.id, model.answer.error) for model in own if model.answer is not None}
+            yield one
+    yield from (one for key in keys if key.endpoint not in silent for one in key.findings)
+    yield from (one for endpoint, one in unlisted.items() if endpoint not in silent)
+    yield from (one for model in models for one in model.findings if (model.id, one.text) not in said)
+
+
+def _silent(key: KeyState, unlisted: Finding | None, own: Sequence[CheckedModel]) -> Finding | None:
+    """The one problem of an endpoint of which nothing answered: not the key, not the list, no model. None: another."""
+    answers = [one.answer for one in own if one.answer is not None]
+    if unlisted is None or key.accepted is not None or not (answers or key.unanswered):
+        return None
+    if any(answer.kind not in _OF_ENDPOINT for answer in answers):
+        return None
+    error = answers[0].error if answers else unlisted.text
+    step = answers[0].step if answers else unlisted.step
+    return Finding("problem", key.endpoint, f"the endpoint does not answer: {error}", step)
+
+
+def _unlisted(client: FallbackClient, endpoints: Sequence[str]) -> dict[str, Finding]:
     """Endpoints of whose models no list is kept on this machine."""
     unknown = [name for name in endpoints if client.catalog.fetched(name) is None]
-    text = "their list is not kept on this machine, so it is not known which of them exist"
-    return tuple(Finding("note", f"models of {name}", text, "Run it once without --offline.") for name in unknown)
+    text = "no list of them is stored on this machine, so the check does not know which of them exist"
+    return {name: Finding("note", f"models of {name}", text, "Run it once without --offline.") for name in unknown}
 
 
-async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> tuple[Finding, ...]:
+async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> dict[str, Finding]:
     """Get the lists of models anew. On other servers than OpenRouter they need not be there."""
-    found = []
+    found = {}
     for name in endpoints:
         try:
             await client.catalog.refresh(name)
         except CatalogError as error:
             level: Level = "problem" if name == OPENROUTER else "warning"
-            found.append(Finding(level, f"models of {name}", said(name, error), REACH))
-    return tuple(found)
+            found[name] = Finding(level, f"models of {name}", said(name, error), REACH)
+    return found
 
 
 async def _call_all(
@@ -158,7 +191,7 @@ async def _call(client: FallbackClient, id: str, longest: float) -> Answer:
         if last is None or last.kind is None:
             return Answer(seconds, None, str(error).partition("\n")[0], " ".join(steps))
         status = f" {last.status}" if last.status is not None else ""
-        return Answer(seconds, None, f"{last.kind}{status}: {last.message}", " ".join(steps))
+        return Answer(seconds, None, f"{last.kind}{status}: {last.message}", " ".join(steps), last.kind)
     return Answer(answer.seconds, answer.cost)
 
 
@@ -180,7 +213,7 @@ def _examined(
         tried = f" ({answer.error.partition(':')[0]})" if answer is not None and answer.error is not None else ""
         found.append(Finding("problem", id, f"does not exist{tried}", replacement(endpoint, model, living)))
     elif gone:
-        text = f"it answers, although {endpoint} does not list it: it may be going"
+        text = f"it answers, although {endpoint} does not list it: it may be withdrawn soon"
         found.append(Finding("warning", id, text, replacement(endpoint, model, living)))
     elif answer is not None and answer.error is not None:
         found.append(Finding("problem", id, answer.error, answer.step))

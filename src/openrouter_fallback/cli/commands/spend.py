@@ -28,8 +28,8 @@ def spend(
 ) -> None:
     """Print what was spent today, in USD: by the fleet, and by the key.
 
-    The fleet's figure is what the processes that share a Redis server have told; the key's what OpenRouter says, of all
-    that use it. Without such a server or a key, that part is missing. Days are UTC.
+    The fleet's figure is what the processes that share a Redis server have reported. The key's figures are
+    OpenRouter's, for all programs that use the key. Without such a server or a key, that part is missing. Days are UTC.
 
     \b
       openrouter-fallback spend --config fallback.yaml
@@ -47,7 +47,7 @@ def spend(
             fleet = _fleet(client)
             key = asyncio.run(_key(client))
         if fleet is None and key is None:
-            told = "There is neither a Redis server that answers nor a key: nothing is known of what was spent."
+            told = "There is neither a Redis server that answers nor a key that works, so no spending is known."
             if as_json:
                 print_error("LookupError", told)
             else:

@@ -68,6 +68,13 @@ def status(
         elif all(one.state == "closed" and one.seconds_left is None for one in shown):
             say("All circuits are closed, and no model is skipped.", "green")
             say(f"{_UNCOUNTED}: if calls fail, `check` finds the cause.")
+        elif count := sum(one.state == "open" for one in seen.values()):
+            say(_open(count, len(seen)), "yellow")
+        elif count := sum(one.seconds_left is not None for one in seen.values()):
+            say(
+                f"No circuit is open. {count} of {len(seen)} models {'is' if count == 1 else 'are'} in a cooldown.",
+                "yellow",
+            )
 
 
 _UNCOUNTED = "A refused key (401), an empty account (402) and a server that cannot be reached are not shown here"
@@ -108,6 +115,13 @@ def _nothing(client: FallbackClient) -> str:
         f"Compare host, database and prefix of health_store, and base_url, with those of the service. {_UNCOUNTED}: "
         "if calls fail, `check` finds the cause."
     )
+
+
+def _open(count: int, of: int) -> str:
+    """What open circuits mean for calls."""
+    if count == of:
+        return "Every circuit is open: calls fail until a probe is answered. `check` calls each model once."
+    return f"{count} of {of} circuits {'is' if count == 1 else 'are'} open: calls use the other models."
 
 
 def _json(health: ModelHealth) -> dict[str, Any]:

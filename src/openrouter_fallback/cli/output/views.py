@@ -101,7 +101,7 @@ def _names(names: Sequence[str]) -> str:
 def _key(key: KeyState) -> list[str | tuple[str, str]]:
     if key.source is None:
         return ["key of ", key.endpoint, ": none needed"]
-    state, style = "there, not tried", ""
+    state, style = "there, not checked", ""
     if not key.present:
         state, style = "missing", "red"
     elif key.accepted is not None:

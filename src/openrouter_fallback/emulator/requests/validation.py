@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..models.families import Family, family
 from .refusal import Refused, by_provider
 
 Json = Mapping[str, Any]
@@ -112,7 +113,7 @@ def checked(body: Any) -> dict[str, Any]:
 
 def conversable(request: Json, provider: str) -> None:
     """Raise `Refused`, with a provider's message, for a conversation that no model can continue."""
-    words = _broken_turns(request["messages"]) or _broken_tools(request)
+    words = _broken_turns(request["messages"], family(request["model"])) or _broken_tools(request)
     if words is not None:
         raise by_provider(provider, words)
 
@@ -256,7 +257,7 @@ _ROLES = {
 }
 
 
-def _broken_turns(messages: Sequence[Json]) -> str | None:
+def _broken_turns(messages: Sequence[Json], reader: Family) -> str | None:
     """A provider's message about a wrong order of tool calls and results, or about an empty turn; None if valid."""
     waiting: list[str] = []
     for index, message in enumerate(messages):
@@ -275,7 +276,7 @@ def _broken_turns(messages: Sequence[Json]) -> str | None:
             waiting = [call["id"] for call in message.get("tool_calls") or ()]
             if not any(message.get(key) for key in _SPOKEN) and message.get("content") is None:
                 return f"Invalid value for 'messages[{index}].content': expected a string, got null."
-        elif role == "user" and not message["content"]:
+        elif role == "user" and not message["content"] and (message["content"] == [] or reader is not Family.OPENAI):
             return f"messages.{index}: user messages must have non-empty content"
     if waiting:
         return (

@@ -18,7 +18,6 @@ Pure, as the rest of health: a store carries a `SyncRequest` out and a `SyncResp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 
 from ..accounts import MOST_KNOWN
 from ..admission import AvailabilityStatus, HealthScopes
@@ -71,7 +70,6 @@ class SharedHealth(MemoryHealth):
         """The clock's time until which this process is in step with the fleet."""
         self.hurry: Callable[[], None] = _nothing
         """Requests an exchange soon. Called with the lock held, from any thread. The store sets this function."""
-        self._addresses = dict(addresses)
         self._idents = {name: f"{name}@{address}" for name, address in addresses.items()}
         self._names = {ident: name for name, ident in self._idents.items()}
         self._totals = Totals()
@@ -79,11 +77,6 @@ class SharedHealth(MemoryHealth):
         self._told: dict[str, float] = {}
         self._suspected: dict[str, tuple[str, float]] = {}
         """By model: the process that last reported a missed deadline, and when this process received the report."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        extras, hedges = self.extras.share, self.hedges.share
-        again = partial(type(self), period=self.period, retry_budget=extras, hedge_share=hedges)
-        return again, (self._rules, self._random, self._addresses)
 
     def status_of(self, target: HealthScopes, now: float, needs: Iterable[str] = ()) -> AvailabilityStatus:
         self._create(target)
@@ -136,7 +129,7 @@ class SharedHealth(MemoryHealth):
         if model is None:
             return super()._breaker(rules, endpoint, model)
         scope = self._scope(endpoint, model)
-        breaker = SharedBreaker(rules, self._random, scope, self)
+        breaker = SharedBreaker(rules, self.random, scope, self)
         heard = self._unknown.pop(scope, None)
         if heard is not None:
             breaker.follow(*heard)

@@ -11,6 +11,7 @@ from .history import History
 from .ids import delivered_ids
 from .loops import Delivered, loop_models, name_callers, name_signers
 from .marks import marks_beside, with_tool_marks
+from .memory import Histories
 from .names import restore_names, tool_names, translated_params
 from .rules import FORMATS, RULES, Reasoning, Rule, rule_for
 from .translate import Handover, translate
@@ -22,6 +23,7 @@ __all__ = [
     "Family",
     "Form",
     "Handover",
+    "Histories",
     "History",
     "Reasoning",
     "Rule",

@@ -7,21 +7,93 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
-from operator import itemgetter
-from typing import Any, Final
+from operator import itemgetter, methodcaller
+from typing import Any, Final, NamedTuple
 
 from .rules import FORMATS
 
 Json = dict[str, Any]
+Message = Mapping[str, Any]
 
 NAMES_CALLS: Final = "google-gemini-v1"
 """The format of entries that hold the id of their call."""
+_CALLING: Final = frozenset({NAMES_CALLS})
 _TYPES: Final = frozenset({"reasoning.text", "reasoning.summary", "reasoning.encrypted", "reasoning.server_tool_call"})
 _KNOWN: Final = frozenset({*FORMATS, "unknown", None})
 _JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
 _UNSTORED: Final = "rs_"
 _TYPE: Final = itemgetter("type")
 _FORMAT: Final = itemgetter("format")
+_SIGNATURE: Final = methodcaller("get", "signature")
+_ENCRYPTED: Final = "reasoning.encrypted"
+
+
+class Thoughts(NamedTuple):
+    """The facts of all reasoning in a history.
+
+    `bare`: a message has only plain reasoning; `formats`: those of the entries, None if an entry is malformed;
+    `unsigned`: a readable entry has no signature; `calling`: each message with calls has encrypted data.
+    """
+
+    bare: bool = False
+    formats: frozenset[str | None] | None = frozenset()
+    unsigned: bool = False
+    calling: bool = True
+
+    def then(self, later: Thoughts) -> Thoughts:
+        """The facts of a history and of the messages behind it."""
+        return Thoughts(
+            self.bare or later.bare,
+            None if self.formats is None or later.formats is None else self.formats | later.formats,
+            self.unsigned or later.unsigned,
+            self.calling and later.calling,
+        )
+
+
+NO_THOUGHTS: Final = Thoughts()
+_UNTHOUGHT: Final = Thoughts(calling=False)
+_THOUGHT: Final = frozenset({"reasoning", "reasoning_details"})
+
+
+def thoughts_of(messages: Sequence[Message], keys: Collection[str]) -> tuple[Thoughts, Sequence[Message]]:
+    """The facts of the messages' reasoning, and the messages with tidy entries: the same object if nothing changes."""
+    if _THOUGHT.isdisjoint(keys):
+        return (NO_THOUGHTS if "tool_calls" not in keys else _UNTHOUGHT), messages
+    thinking = [message for message in messages if "reasoning_details" in message or "reasoning" in message]
+    given = [message.get("reasoning_details") for message in thinking]
+    written = list(filter(None, given))
+    bare = len(written) < len(given) and any(
+        "reasoning" in message and not message.get("reasoning_details") for message in thinking
+    )
+    details = tidy_entries(written)
+    if details is None:
+        messages = _tidied(messages)
+        written = [found for message in messages if (found := message.get("reasoning_details"))]
+    try:
+        entries = list(chain.from_iterable(written)) if details is None else details
+        formats = frozenset(map(_FORMAT, entries))
+        readable = [one for one in entries if one["type"] != _ENCRYPTED]
+        unsigned = not all(map(_SIGNATURE, readable))
+        calling = "tool_calls" not in keys or (formats == _CALLING and _are_signed(messages))
+    except (AttributeError, KeyError, TypeError):
+        return Thoughts(bare, None), messages
+    return Thoughts(bare, formats, unsigned, calling), messages
+
+
+def _tidied(messages: Sequence[Message]) -> list[Message]:
+    tidy = list(messages)
+    for position, message in enumerate(messages):
+        given = message.get("reasoning_details")
+        if isinstance(given, list | tuple) and (entries := merged(given)) is not given:
+            tidy[position] = {**message, "reasoning_details": entries}
+    return tidy
+
+
+def _are_signed(messages: Sequence[Message]) -> bool:
+    """Whether each message with calls has encrypted data."""
+    calling = [message.get("reasoning_details") or () for message in messages if message.get("tool_calls")]
+    signed = [[1 for one in given if one["type"] == _ENCRYPTED and one.get("data")] for given in calling]
+    return all(signed)
 
 
 def tidy_entries(thoughts: Sequence[Any]) -> list[Any] | None:

@@ -7,20 +7,22 @@ have OpenAI's shape are passed on unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, Final
 
 from .blocks import PARTS, has_media, normal_message
-from .details import merged, tidy_entries
+from .details import thoughts_of
 from .marks import CACHE
+from .quick import NOTHING, Facts, are_objects, facts_of, widest
 
 Message = Mapping[str, Any]
 
 WRITER: Final = "model"
 """The key of an assistant message that names its model (it is in OpenRouter's schema). Never sent."""
+SYSTEM: Final = frozenset({"system", "developer"})
 REASONED: Final = frozenset({"reasoning", "reasoning_details", "reasoning_content"})
 
 
@@ -39,133 +41,66 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media; `speakers`: all roles; `thoughts`: all `reasoning_details`, `details`: their entries;
-    `bare`: a message has only plain reasoning. `tidy`: each call has a unique id, and its results follow directly,
-    in order. `ids`: the ids of all calls; `names`: the functions that they name.
+    result holds media, `illustrated`: a system message does; `speakers`: all roles; `thoughts`: the facts of all
+    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
+    calls; `names`: the functions that they name.
     """
 
-    def __init__(self, messages: Sequence[Message], roles: list[str] | None = None) -> None:
-        """Read the messages; `roles` are theirs, if the caller knows them."""
-        self.writers: dict[int, str] = {}
-        self.messages: Sequence[Message] = messages
+    def __init__(self, messages: Sequence[Message], roles: list[str] | None = None, before: Facts = NOTHING) -> None:
+        """Read the messages; `roles` are theirs, if the caller knows them, `before` the facts of the first ones."""
+        self.given = messages
         self.roles = list(map(_ROLE, messages)) if roles is None else roles
-        self.keys: set[str] = set().union(*messages)
-        if WRITER in self.keys:
-            self._take_writers()
-        self.lists = self.pictured = False
-        self.marks = CACHE in self.keys
+        self.lists = self.pictured = self.illustrated = False
         self.tidy = True
-        self.ids: list[str] = []
-        self.names: frozenset[str] = frozenset()
-        self.thoughts: list[Any] = []
-        self.details: list[Any] = []
-        if not self._read():
-            self._look()
-
-    def _take_writers(self) -> None:
-        messages: list[Message] = list(self.messages)
-        for position, message in enumerate(messages):
-            if WRITER in message:
-                writer = message[WRITER]
-                if isinstance(writer, str) and writer:
-                    self.writers[position] = writer
-                plain = dict(message)
-                del plain[WRITER]
-                messages[position] = plain
-        self.keys.discard(WRITER)
-        self.messages = messages
-
-    def _read(self) -> bool:
-        """Read a history of texts and tidy calls. False if it is not one: `_look` reads any history."""
-        messages, roles, keys = self.messages, self.roles, self.keys
-        ids: list[str] = []
-        names: set[str] = set()
-        arguments: list[str] = []
-        texts: list[Any] = []
-        others: Sequence[Message] = messages
-        untyped = False
-        try:
-            if "tool_calls" in keys:
-                others = []
-                coming = iter(messages)
-                for message in coming:
-                    if "tool_calls" not in message:
-                        others.append(message)
-                        continue
-                    calls = message["tool_calls"]
-                    if not calls:
-                        return False
-                    for call in calls:
-                        ids.append(id := call["id"])
-                        function = call["function"]
-                        names.add(function["name"])
-                        arguments.append(function["arguments"])
-                        if call["type"] != "function":
-                            untyped = True
-                        result = next(coming)
-                        if result["tool_call_id"] != id:
-                            return False
-                        texts.append(result["content"])
-                    if (content := message.get("content")) is not None:
-                        texts.append(content)
-            texts += map(_CONTENT, others)
-            blank = True in set(map(str.isspace, texts))
-            "".join(ids), "".join(names)  # a TypeError if one is not a string
-            known, odd = set(ids), untyped or not _are_objects(arguments)
-        except (KeyError, StopIteration, TypeError):
-            return False
-        speakers = frozenset(roles)
-        if "function" in speakers or "function_call" in keys or len(known) != len(ids) or "" in known:
-            return False
-        if others is messages:
-            if "tool" in speakers:
-                return False
+        self.facts = self._read(before)
+        """What a quick reading finds; None if the messages needed a thorough one."""
+        if self.facts is not None:
+            self.keys: Set[str] = self.facts.keys
+            self.speakers = self.facts.speakers
+            self.ids, self.names, self.thoughts = self.facts.ids, self.facts.names, self.facts.thoughts
+            self.voids, self.odd, self.writers = self.facts.voids, self.facts.odd, dict(self.facts.writers)
+            self.marks, self.widest = CACHE in self.keys, self.facts.widest
         else:
-            said = list(map(_ROLE, others))
-            callers = len(messages) - len(others) - len(ids)
-            if "tool" in said or roles.count("tool") != len(ids):
-                return False
-            if roles.count("assistant") != callers + said.count("assistant"):
-                return False
-        self.speakers, self.voids, self.odd = speakers, blank or not all(texts), odd
-        self.ids, self.names = ids, frozenset(names)
-        self._read_thoughts()
-        return True
+            self.keys = keys = set().union(*messages)
+            self.messages, self.writers = _without_writers(messages) if WRITER in keys else (messages, {})
+            keys.discard(WRITER)
+            self.marks = CACHE in keys
+            self._look(keys)
 
-    def _read_thoughts(self) -> None:
-        self.bare = False
-        if _THOUGHT.isdisjoint(self.keys):
-            return
-        thinking = [message for message in self.messages if "reasoning_details" in message or "reasoning" in message]
-        given = [message.get("reasoning_details") for message in thinking]
-        self.thoughts = list(filter(None, given))
-        details = tidy_entries(self.thoughts)
-        if details is None:
-            self._tidy_thoughts()
-        else:
-            self.details = details
-        self.bare = len(self.thoughts) < len(given) and any(
-            "reasoning" in message and not message.get("reasoning_details") for message in thinking
-        )
+    def _read(self, before: Facts) -> Facts | None:
+        """Read a history of texts and tidy calls. None if it is not one: `_look` reads any history."""
+        new, roles = self.given, self.roles
+        if before.count:
+            new, roles = new[before.count :], roles[before.count :]
+        self.later, writers = new, dict[int, str]()
+        """The messages behind those of `before`, as `messages`."""
+        keys: set[str] = set().union(*new)
+        if WRITER in keys:
+            self.later, writers = _without_writers(new)
+            keys.discard(WRITER)
+        facts = facts_of(self.later, roles, keys)
+        if facts is None:
+            return None
+        facts.thoughts, self.later = thoughts_of(self.later, keys)
+        facts.writers, facts.changed = writers, self.later is not new
+        return before.then(facts) if before.count else facts
 
-    def _tidy_thoughts(self) -> None:
-        messages: list[Message] = list(self.messages)
-        self.thoughts = []
-        for position, message in enumerate(messages):
-            given = message.get("reasoning_details")
-            if isinstance(given, list | tuple):
-                tidy = merged(given)
-                if tidy is not given:
-                    messages[position] = {**message, "reasoning_details": tidy}
-                given = tidy
-            if given:
-                self.thoughts.append(given)
-        self.messages = messages
-        self.details = [detail for given in self.thoughts if isinstance(given, list | tuple) for detail in given]
+    @property
+    def seen(self) -> Sequence[Message]:
+        """The messages with the roles, contents and calls of `messages`, perhaps with more keys; nothing is made."""
+        return self.messages if self.facts is None else self.given
 
-    def _look(self) -> None:
-        """Read any history."""
-        messages, keys = self.messages, self.keys
+    @cached_property
+    def messages(self) -> Sequence[Message]:
+        """The messages as they may be sent. Those of the facts `before` are read only if they are needed."""
+        if self.facts is None or not self.facts.changed:
+            return self.given
+        count = len(self.given) - len(self.later)
+        return [*History(self.given[:count]).messages, *self.later] if count else self.later
+
+    def _look(self, keys: set[str]) -> None:
+        """Read any history; `keys` are those of its messages."""
+        messages = self.messages
         contents = [message.get("content") for message in messages]
         said = list(filter(None, contents))
         self.lists, blank = _lists_or_blanks(said)
@@ -179,11 +114,10 @@ class History:
             blocks = [block for content in contents if isinstance(content, list) for block in content]
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
             blank = any(map(_void_block, blocks)) or any(isinstance(one, str) and one.isspace() for one in said)
-            self.pictured = any(
-                role == "tool" and has_media(content) for role, content in zip(self.roles, contents, strict=True)
-            )
+            showing = {role for role, content in zip(self.roles, contents, strict=True) if has_media(content)}
+            self.pictured, self.illustrated = "tool" in showing, not SYSTEM.isdisjoint(showing)
         self.callers = []
-        self._read_thoughts()
+        self.thoughts, self.messages = thoughts_of(self.messages, keys)
         self.ids = []
         self.names = frozenset()
         if "tool_calls" in keys or "tool_call_id" in keys or "tool" in self.speakers:
@@ -246,7 +180,7 @@ class History:
     @cached_property
     def callers(self) -> list[int]:
         """The positions of the messages with calls."""
-        return [n for n, message in enumerate(self.messages) if message.get("tool_calls")]
+        return [n for n, message in enumerate(self.seen) if message.get("tool_calls")]
 
     @cached_property
     def odd(self) -> bool:
@@ -255,14 +189,19 @@ class History:
         try:
             calls = [call for position in self.callers for call in self.messages[position]["tool_calls"]]
             arguments = list(map(_ARGUMENTS, map(_FUNCTION, calls)))
-            return not (set(map(_TYPE, calls)) <= _FUNCTIONS and _are_objects(arguments))
+            return not (set(map(_TYPE, calls)) <= _FUNCTIONS and are_objects(arguments))
         except (KeyError, TypeError, IndexError):
             return True
 
     @cached_property
+    def widest(self) -> int:
+        """The length of the longest id; a million if an id has other characters than letters, digits, `_` and `-`."""
+        return widest(self.ids)
+
+    @cached_property
     def texts(self) -> bool:
         """Whether each message without calls has a content that is not null or an empty list."""
-        return all(message.get("tool_calls") or message.get("content") not in (None, []) for message in self.messages)
+        return all(message.get("tool_calls") or message.get("content") not in (None, []) for message in self.seen)
 
     @property
     def last_caller(self) -> int | None:
@@ -314,25 +253,27 @@ class History:
         return answers
 
 
-_THOUGHT: Final = frozenset({"reasoning", "reasoning_details"})
+def _without_writers(messages: Sequence[Message]) -> tuple[list[Message], dict[int, str]]:
+    """The messages without the names of their writers, and these by position."""
+    plain, writers = list(messages), dict[int, str]()
+    for position, message in enumerate(messages):
+        if WRITER in message:
+            writer = message[WRITER]
+            if isinstance(writer, str) and writer:
+                writers[position] = writer
+            plain[position] = one = dict(message)
+            del one[WRITER]
+    return plain, writers
+
+
 _ROLE: Final = itemgetter("role")
 _FUNCTION: Final = itemgetter("function")
 _ARGUMENTS: Final = itemgetter("arguments")
 _TYPE: Final = itemgetter("type")
 _FUNCTIONS: Final = frozenset({"function"})
 _TEXT: Final = frozenset({"role", "content"})
-_CONTENT: Final = itemgetter("content")
 _PROMPT: Final = ["user"]
 _INSTRUCTED: Final = ["system", "user"]
-
-
-def _are_objects(arguments: Sequence[str]) -> bool:
-    """Whether the arguments of all calls look like JSON objects, by their first and last characters."""
-    written = "\0".join(arguments)
-    ends = len(arguments) - 1
-    return not arguments or (
-        written[:1] == "{" and written[-1] == "}" and written.count("}\0{") == written.count("\0") == ends
-    )
 
 
 def _lists_or_blanks(contents: Sequence[Any]) -> tuple[bool, bool]:

@@ -94,7 +94,7 @@ def loop_models(history: History, delivered: Delivered) -> tuple[str, ...]:
     position = history.last_caller
     if position is None:
         return ()
-    names = (history.writers.get(position), delivered.caller(history.messages[position]))
+    names = (history.writers.get(position), delivered.caller(history.seen[position]))
     return tuple(name for name in names if name is not None)
 
 

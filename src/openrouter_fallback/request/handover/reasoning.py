@@ -7,7 +7,6 @@ Details are sent to the model that made them. This model is known by the message
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
@@ -23,7 +22,6 @@ PLACEHOLDER: Final = "skip_thought_signature_validator"
 NOT_RECORDED: Final = "(not recorded)"
 """Plain reasoning that is demanded but not known: an empty text is refused (crush#2696)."""
 
-_ENCRYPTED: Final = "reasoning.encrypted"
 _ANYONES: Final = "reasoning.server_tool_call"
 
 
@@ -59,39 +57,29 @@ def with_reasoning(
 
 def reasoning_stays(history: History, target: Target) -> bool:
     """Whether no message's reasoning changes. A quick check of all messages, which may return False needlessly."""
-    messages, rule, keys = history.messages, target.rule, history.keys
+    rule, keys = target.rule, history.keys
     if not target.on_openrouter and not keys.isdisjoint(REASONED):
         return False
     if target.demands_reasoning:
-        wanted = [m for m in messages if m["role"] == "assistant" and (rule.everywhere or m.get("tool_calls"))]
+        wanted = [m for m in history.seen if m["role"] == "assistant" and (rule.everywhere or m.get("tool_calls"))]
         if not all(isinstance(text := m.get("reasoning"), str) and text.strip() for m in wanted):
             return False
     if keys.isdisjoint(REASONED):
         return not (rule.signature and history.ids)
     if not target.signed or any(is_other(target, writer) for writer in set(history.writers.values())):
         return False
-    refused = rule.reasoning is Reasoning.REFUSED
-    if refused and (history.bare or "reasoning_content" in keys or (history.thoughts and not rule.formats)):
+    thoughts = history.thoughts
+    if rule.reasoning is Reasoning.REFUSED and (
+        thoughts.bare or "reasoning_content" in keys or (thoughts.formats and not rule.formats)
+    ):
         return False
-    details = history.details
-    try:
-        if not set(map(_FORMAT, details)) <= (rule.formats or _OPEN):
-            return False
-        if rule.thinking_first:
-            readable = [detail for detail in details if detail["type"] != _ENCRYPTED]
-            if not all(map(_SIGNATURE, readable)):
-                return False
-        if not (rule.signature and history.ids):
-            return True
-        calling = [messages[position]["reasoning_details"] for position in history.callers]
-        signed = [[1 for detail in given if detail["type"] == _ENCRYPTED and detail["data"]] for given in calling]
-        return all(signed)
-    except (KeyError, TypeError, AttributeError):
+    if thoughts.formats is None or not thoughts.formats <= (rule.formats or _OPEN):
         return False
+    if rule.thinking_first and thoughts.unsigned:
+        return False
+    return not (rule.signature and history.ids) or thoughts.calling
 
 
-_FORMAT: Final = itemgetter("format")
-_SIGNATURE: Final = itemgetter("signature")
 _OPEN: Final = frozenset({"unknown", None})
 
 

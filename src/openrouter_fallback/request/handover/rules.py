@@ -32,7 +32,7 @@ class IdForm:
 
     `counted`: `functions.NAME:n`, counted from 0 over the conversation; then `pattern` is ignored. `make` names the
     form of a new id: `call` (29 characters, `call_` and 24 letters or digits) or `nine` (9 letters or digits). `words`:
-    the form is 1 to so many letters, digits, `_` and `-`, which is checked faster than a pattern.
+    1 to so many letters, digits, `_` and `-` have the form, which is checked faster than a pattern.
     """
 
     pattern: str
@@ -44,7 +44,7 @@ class IdForm:
 # Bedrock's ToolUseBlock: toolUseId, 1 to 64 of [a-zA-Z0-9_-]. OpenRouter may serve open models there too, so this form
 # is used for every family without its own rule; new ids have at most 40 characters.
 WORDS: Final = IdForm(r"[a-zA-Z0-9_-]{1,64}", words=64)
-SHORT: Final = IdForm(r"[^\x00-\x1f]{1,40}")
+SHORT: Final = IdForm(r"[^\x00-\x1f]{1,40}", words=40)
 NINE: Final = IdForm(r"[a-zA-Z0-9]{9}", make="nine")
 COUNTED: Final = IdForm("", counted=True)
 COMMON: Final = IdForm(r"[a-zA-Z0-9_-]{1,40}", words=40)

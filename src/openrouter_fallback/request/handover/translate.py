@@ -16,7 +16,7 @@ from . import turns
 from .arguments import with_arguments
 from .blocks import plain_text
 from .forms import Form, Target
-from .history import REASONED, History, Message, calls_of, name_of
+from .history import REASONED, SYSTEM, History, Message, calls_of, name_of
 from .ids import holds, orphan_id, wire_ids
 from .marks import count_marks, fewer_marks, without_marks
 from .names import changed_names, message_name
@@ -25,6 +25,7 @@ from .rules import Reasoning
 
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
+_TOOL: Final = frozenset({"tool"})
 _RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
@@ -33,18 +34,24 @@ _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 class Handover:
     """A history in the form for a target.
 
-    `messages` is the request's own list where nothing changes. `functions` maps names of functions to what stands for
+    `changed` are the messages, None if nothing changes. `functions` maps names of functions to what stands for
     them in this request. `without_reasoning`: the request may not ask for reasoning, since another model began the
     tool loop. `tool_marks`: how many tools keep `cache_control`, the last ones; None: all. `notes` say what could not
     be brought along. `binds`: as in the target's `Rule`.
     """
 
-    messages: Sequence[Message]
+    history: History
+    changed: Sequence[Message] | None = None
     functions: Mapping[str, str] = field(default_factory=dict)
     without_reasoning: bool = False
     tool_marks: int | None = None
     notes: tuple[str, ...] = ()
     binds: bool = False
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The messages to send: the request's own list where nothing changes."""
+        return self.history.messages if self.changed is None else self.changed
 
 
 def translate(
@@ -54,6 +61,7 @@ def translate(
 
     `tools` are the function names in the request's parameters, `marks` what `marks_beside` finds there.
     """
+    own = history
     if target.form is Form.TOLD and not tools and (history.callers or "tool" in history.speakers):
         writers = history.writers
         history = History([turns.told(message) for message in history.messages])
@@ -64,14 +72,19 @@ def translate(
     functions = _functions(history, target, tools)
     most, tool_marks = _most_marks(history, target, marks)
     if most is None and _stays(history, target, functions):
-        return Handover(history.messages, functions, tool_marks=tool_marks, binds=target.rule.binds)
+        changed = None if history is own else history.messages
+        return Handover(own, changed, functions, tool_marks=tool_marks, binds=target.rule.binds)
     notes: dict[str, None] = {}
     messages = _rewritten(history, target, functions, notes)
     if not history.tidy:
         messages = turns.results_in_place(messages, history)
+        if len(history.answers) - list(history.answers.values()).count(None) < len(history.calls):
+            notes["results of tool calls: there are none, and the model is told so"] = None
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
-        messages = turns.media_outside_results(messages)
+        messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
+    if history.illustrated:
+        messages = turns.media_with_the_user(messages, SYSTEM, turns.OF_INSTRUCTIONS)
     if target.form is Form.SINGLE:
         messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
@@ -95,10 +108,10 @@ def translate(
     without = _thinking_refused(messages, history, target)
     if without:
         notes["thinking is switched off: another model began this tool loop"] = None
-    same = len(messages) == len(history.messages) and all(
-        new is old for new, old in zip(messages, history.messages, strict=True)
+    same = len(messages) == len(own.messages) and all(
+        new is old for new, old in zip(messages, own.messages, strict=True)
     )
-    return Handover(history.messages if same else messages, functions, without, tool_marks, tuple(notes), rule.binds)
+    return Handover(own, None if same else messages, functions, without, tool_marks, tuple(notes), rule.binds)
 
 
 def _signed_behind_parallel_calls(messages: Sequence[Message]) -> bool:
@@ -140,7 +153,7 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         return False
     if history.roles[-1] == "assistant" and (history.voids or rule.trims or not target.ends_with_assistant):
         return False
-    if (history.pictured and not rule.pictures) or history.odd:
+    if (history.pictured and not rule.pictures) or history.illustrated or history.odd:
         return False
     if (history.voids and not (rule.empties and history.texts)) or (history.marks and not target.marks):
         return False
@@ -154,11 +167,13 @@ def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bo
         history.roles, history.speakers, rule, strict=False
     ):
         return False
-    return reasoning_stays(history, target) and not _thinking_refused(history.messages, history, target)
+    if not reasoning_stays(history, target):
+        return False
+    return not _may_refuse_thinking(target) or not _thinking_refused(history.messages, history, target)
 
 
 def _names_stay(history: History, target: Target) -> bool:
-    names = {message["name"] for message in history.messages if "name" in message}
+    names = {message["name"] for message in history.seen if "name" in message}
     return all(isinstance(name, str) and name and message_name(target.rule.names, name) == name for name in names)
 
 
@@ -266,14 +281,17 @@ def _plain(message: Message) -> Message:
     return message if text is content else {**message, "content": text}
 
 
+def _may_refuse_thinking(target: Target) -> bool:
+    asked = target.strict if target.thinking is None else target.thinking
+    return target.rule.thinking_first and asked
+
+
 def _thinking_refused(messages: Sequence[Message], history: History, target: Target) -> bool:
     """Whether the request may not ask for reasoning: its tool loop or prefill does not begin with signed reasoning.
 
     A loop that another model went on with counts as such, too.
     """
-    if not target.rule.thinking_first or target.thinking is False:
-        return False
-    if target.thinking is None and not target.strict:
+    if not _may_refuse_thinking(target):
         return False
     turn = [messages[position] for position in turns.open_turn([message["role"] for message in messages])]
     if not (messages[-1]["role"] == "assistant" or any(calls_of(message) for message in turn)):

@@ -11,14 +11,15 @@ from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import has_media, plain_text, text_and_media, without_blank_text
-from .history import History, Message, calls_of
+from .history import SYSTEM, History, Message, calls_of
 from .marks import CACHE
 from .rules import Rule
 
 EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
-_SHOWN: Final = "From the tool results above:"
+OF_RESULTS: Final = "From the tool results above:"
+OF_INSTRUCTIONS: Final = "From the instructions above:"
 _SHOWN_BESIDE: Final = ("images", "audio", "function_call")
 OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
@@ -32,7 +33,7 @@ Json = dict[str, Any]
 def results_in_place(messages: Sequence[Message], history: History) -> list[Message]:
     """The messages with each call's result directly after the call; `messages` are in the order of the history.
 
-    A call without a result gets one that says so, unless the call is last. A result without a call becomes user text.
+    A call without a result gets one that says so. A result without a call becomes user text.
     """
     results: dict[int, Message] = {}
     for position, number in history.answers.items():
@@ -42,20 +43,15 @@ def results_in_place(messages: Sequence[Message], history: History) -> list[Mess
     for number, call in enumerate(history.calls):
         calls[call.position].append(number)
     placed: list[Message] = []
-    last = len(messages) - 1
     for position, message in enumerate(messages):
         if history.roles[position] == "tool":
             if history.answers.get(position) is None:
                 placed.append(_orphan(message))
             continue
         placed.append(message)
-        open_end = position == last
         for number in calls.get(position, ()):
             result = results.get(number)
-            if result is not None:
-                placed.append(result)
-            elif not open_end:
-                placed.append(_no_result(message, history.calls[number].number))
+            placed.append(_no_result(message, history.calls[number].number) if result is None else result)
     return placed
 
 
@@ -156,21 +152,24 @@ def _call_text(call: Any) -> str:
     return _CALL.format(found.get("id"), function.get("name"), function.get("arguments"))
 
 
-def media_outside_results(messages: Sequence[Message]) -> list[Message]:
-    """The messages, with media of tool results moved to a user message after all results of a step."""
+def media_with_the_user(messages: Sequence[Message], roles: frozenset[str], words: str) -> list[Message]:
+    """The messages, with media of these roles' messages moved to a user message behind each group of them.
+
+    `words` say where the media were.
+    """
     placed: list[Message] = []
     shown: list[Any] = []
     for message in messages:
-        if message["role"] == "tool" and has_media(message.get("content")):
+        if message["role"] in roles and has_media(message.get("content")):
             text, media = text_and_media(message["content"])
             shown += media
             message = {**message, "content": text or _SEE_BELOW}
-        elif message["role"] != "tool" and shown:
-            placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+        elif message["role"] not in roles and shown:
+            placed.append({"role": "user", "content": [{"type": "text", "text": words}, *shown]})
             shown = []
         placed.append(message)
     if shown:
-        placed.append({"role": "user", "content": [{"type": "text", "text": _SHOWN}, *shown]})
+        placed.append({"role": "user", "content": [{"type": "text", "text": words}, *shown]})
     return placed
 
 
@@ -232,9 +231,9 @@ def needs_turns(roles: Sequence[str], speakers: frozenset[str], rule: Rule, *, s
     if "developer" in speakers and not rule.developer:
         return True
     front = 0
-    if not _SYSTEM.isdisjoint(speakers):
+    if not SYSTEM.isdisjoint(speakers):
         front = _front(roles)
-        if (rule.system != "anywhere" or strict) and not _SYSTEM.isdisjoint(roles[front:]):
+        if (rule.system != "anywhere" or strict) and not SYSTEM.isdisjoint(roles[front:]):
             return True
         if (rule.system == "one" or strict) and front > 1:
             return True
@@ -261,13 +260,13 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
         role = message["role"]
         if role == "developer" and not rule.developer:
             message, role = {**message, "role": "system"}, "system"
-        if role in _SYSTEM:
+        if role in SYSTEM:
             if not in_front and front_only:
                 message, role = _as_user(message), "user"
         else:
             in_front = False
         last = placed[-1] if placed else None
-        if last is not None and in_front and role in _SYSTEM and one_system:
+        if last is not None and in_front and role in SYSTEM and one_system:
             placed[-1] = _together(last, message)
             continue
         if last is not None and alternates and last["role"] == role and role in _TURNS and _mergeable(last):
@@ -285,10 +284,9 @@ def in_turn(messages: Sequence[Message], rule: Rule, bridge: Message, *, strict:
 
 def _front(roles: Sequence[str]) -> int:
     """How many system messages stand in front."""
-    return next((n for n, role in enumerate(roles) if role not in _SYSTEM), len(roles))
+    return next((n for n, role in enumerate(roles) if role not in SYSTEM), len(roles))
 
 
-_SYSTEM: Final = frozenset({"system", "developer"})
 _TURNS: Final = frozenset({"user", "assistant"})
 _IN_A_ROW: Final = frozenset({("user", "user"), ("assistant", "assistant")})
 _NO_PAIRS: Final[frozenset[tuple[str, str]]] = frozenset()
