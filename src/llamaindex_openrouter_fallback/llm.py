@@ -7,6 +7,7 @@ import copy
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from llama_index.core.base.llms.types import (
@@ -112,7 +113,6 @@ class OpenRouterFallback(FunctionCallingLLM):
         default=None, frozen=True, ge=0, description="Tries of the same model after its first one."
     )
 
-    _client: FallbackClient = PrivateAttr()
     _observer: Observer = PrivateAttr()
     _contexts: Contexts = PrivateAttr()
 
@@ -127,27 +127,7 @@ class OpenRouterFallback(FunctionCallingLLM):
             failed = mistakes(name, error)
         if failed is not None:
             raise failed  # outside the except block: the pydantic error contains the input, which may be an API key
-        changes = {
-            "max_retries_per_model": None if self.max_retries is None else self.max_retries + 1,
-            "first_token_timeout_seconds": self.timeout,
-            "total_timeout_seconds": self.total_timeout,
-        }
-        made = client(
-            self.models,
-            self.config,
-            self.settings,
-            {key: value for key, value in changes.items() if value is not None},
-            base_url=self.api_base,
-            api_key=self.api_key,
-            headers=self.default_headers,
-        )
-        self._client = made.with_options(
-            task=self.task,
-            max_cost_tier=self.max_cost_tier,
-            primary_provider=self.primary_provider,
-            models=self.models if self.config is not None else None,
-            max_price=self.max_price,
-        )
+        self.client = self._made_client()
         self._observer = Observer()
         self._contexts = Contexts()
 
@@ -251,13 +231,13 @@ class OpenRouterFallback(FunctionCallingLLM):
         elif task is not None and self.config is not None:
             update["models"] = None  # without a configuration the client is built from `models`
         made = self.model_copy(update=update)
-        made._client = self._client.with_options(**given, models=models)
+        made.client = self.client.with_options(**given, models=models)
         return made
 
-    @property
+    @cached_property  # not a private attribute: reading one of pydantic's takes 1 µs
     def client(self) -> FallbackClient:
         """The core's client of this LLM: `health()`, `route()`, `disable()`, `subscribe()` ..."""
-        return self._client
+        return self._made_client()
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -265,14 +245,14 @@ class OpenRouterFallback(FunctionCallingLLM):
 
         If the context length of a model is unknown, this property fetches the lists of models and waits up to 5 s.
         """
-        chain = self._client.chain()
+        chain = self.client.chain()
         if self.context_window is None and not all(info and info.context_length for info in self._known(chain)):
-            self._contexts.fetch(self._client)
+            self._contexts.fetch(self.client)
         return self._metadata(chain)
 
     def to_payload(self) -> Json:
         """The description of this LLM in the event of each call. Never waits for a list of models."""
-        return {"class_name": self.class_name(), **self._metadata(self._client.chain()).model_dump()}
+        return {"class_name": self.class_name(), **self._metadata(self.client.chain()).model_dump()}
 
     def _metadata(self, chain: Sequence[str]) -> LLMMetadata:
         known = self._known(chain)
@@ -289,7 +269,7 @@ class OpenRouterFallback(FunctionCallingLLM):
         )
 
     def _known(self, chain: Sequence[str]) -> list[ModelInfo | None]:
-        return [self._client.catalog.get(key) for key in chain]
+        return [self.client.catalog.get(key) for key in chain]
 
     # Calls
 
@@ -299,22 +279,22 @@ class OpenRouterFallback(FunctionCallingLLM):
 
         Raises `FallbackError` if no model has answered.
         """
-        return chat_response(self._client.chat(self._messages(messages), **self._params(kwargs)))
+        return chat_response(self.client.chat(self._messages(messages), **self._params(kwargs)))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` for async callers."""
-        return chat_response(await self._client.achat(await self._amessages(messages), **self._params(kwargs)))
+        return chat_response(await self.client.achat(await self._amessages(messages), **self._params(kwargs)))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """`chat` with the prompt as one message."""
-        return completion_response(self._client.chat(self._prompt(prompt, formatted), **self._params(kwargs)))
+        return completion_response(self.client.chat(self._prompt(prompt, formatted), **self._params(kwargs)))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """`complete` for async callers."""
-        return completion_response(await self._client.achat(self._prompt(prompt, formatted), **self._params(kwargs)))
+        return completion_response(await self.client.achat(self._prompt(prompt, formatted), **self._params(kwargs)))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Generator[ChatResponse, None, None]:
         """Call the chain, and yield the growing answer. Closing the generator closes the upstream connection.
@@ -443,6 +423,29 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     # Inside
 
+    def _made_client(self) -> FallbackClient:
+        changes = {
+            "max_retries_per_model": None if self.max_retries is None else self.max_retries + 1,
+            "first_token_timeout_seconds": self.timeout,
+            "total_timeout_seconds": self.total_timeout,
+        }
+        made = client(
+            self.models,
+            self.config,
+            self.settings,
+            {key: value for key, value in changes.items() if value is not None},
+            base_url=self.api_base,
+            api_key=self.api_key,
+            headers=self.default_headers,
+        )
+        return made.with_options(
+            task=self.task,
+            max_cost_tier=self.max_cost_tier,
+            primary_provider=self.primary_provider,
+            models=self.models if self.config is not None else None,
+            max_price=self.max_price,
+        )
+
     def _messages(self, messages: Sequence[ChatMessage]) -> list[Json]:
         return wire_messages(messages)
 
@@ -457,9 +460,9 @@ class OpenRouterFallback(FunctionCallingLLM):
 
     def _params(self, kwargs: Json) -> Json:
         """The request's parameters. `kwargs` override `additional_kwargs`, which override the fields."""
-        self._observer.watch(self._client)
+        self._observer.watch(self.client)
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.additional_kwargs}
-        if any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
+        if kwargs and any(kwargs.get(name) is not None for name in _TOKEN_LIMITS):
             own = {name: value for name, value in own.items() if name not in _TOKEN_LIMITS}
         return in_wire_form({**own, **kwargs})
 

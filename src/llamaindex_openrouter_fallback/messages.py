@@ -45,7 +45,9 @@ def wire_messages(messages: Sequence[ChatMessage]) -> list[Json]:
 def reads_files(messages: Iterable[ChatMessage]) -> bool:
     """Whether `wire_messages` may read files or fetch URLs."""
     return any(
-        isinstance(block, (*_MEDIA, CitableBlock, CitationBlock)) for message in messages for block in message.blocks
+        type(block) is not TextBlock and isinstance(block, (*_MEDIA, CitableBlock, CitationBlock))
+        for message in messages
+        for block in message.blocks
     )
 
 

@@ -200,9 +200,13 @@ def _facts(completion: Completion) -> Json:
         "cost": completion.cost,
         "attempts": [_attempt(attempt) for attempt in completion.attempts],
     }
-    more = {"service_tier": raw.get("service_tier"), "estimated": completion.estimated or None}
-    more |= {key: told.get(key) for key in _OF_USAGE}
-    facts |= {key: value for key, value in more.items() if value is not None}
+    if raw.get("service_tier") is not None:
+        facts["service_tier"] = raw["service_tier"]
+    if completion.estimated:
+        facts["estimated"] = True
+    for key in _OF_USAGE:
+        if told.get(key) is not None:
+            facts[key] = told[key]
     if usage is not None:
         facts |= {
             "prompt_tokens": usage.prompt_tokens,

@@ -49,7 +49,7 @@ class StreamedCall:
 
     def _begin(self, growing: Growing, messages: list[Json], kwargs: Json) -> Generator[Any, None, None]:
         """Wait for the first response, so that failover before it happens inside the call that LlamaIndex observes."""
-        stream = self._stream = self._llm._client.stream(messages, **self._llm._params(kwargs))
+        stream = self._stream = self._llm.client.stream(messages, **self._llm._params(kwargs))
         first = next((response for piece in stream if (response := growing.add(piece)) is not None), None)
         return _responses(stream, growing, first)
 
@@ -74,7 +74,7 @@ class StreamedCall:
         return await self._abegin(GrowingText(), self._llm._prompt(prompt, formatted), kwargs)
 
     async def _abegin(self, growing: Growing, messages: list[Json], kwargs: Json) -> AsyncGenerator[Any, None]:
-        stream = self._astream = self._llm._client.astream(messages, **self._llm._params(kwargs))
+        stream = self._astream = self._llm.client.astream(messages, **self._llm._params(kwargs))
         first = None
         async for piece in stream:
             first = growing.add(piece)
