@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
 import struct
 import threading
 import weakref
+from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -56,6 +58,8 @@ class ByteServer:
     # No part of a repr: they change in the server's thread, while a test may print a traceback with its locals.
     _open: set[asyncio.StreamWriter] = field(default_factory=set, repr=False)
     _closing: weakref.WeakSet[asyncio.StreamWriter] = field(default_factory=weakref.WeakSet, repr=False)
+    _secured: list[TransportSocket] = field(default_factory=list, repr=False)
+    """The sockets of all connections over TLS."""
 
     def __enter__(self) -> ByteServer:
         self._loop = asyncio.new_event_loop()
@@ -102,11 +106,19 @@ class ByteServer:
 
     async def _close(self) -> None:
         await close_server(self._server, self._closing)
+        # A closed TLS transport waits for its client's closing alert, and it may no longer be aborted.
+        for one in self._secured:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for _ in range(5 if self._secured else 0):
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self.connections
         self.connections += 1
         self._open.add(writer)
+        if self.tls is not None:
+            self._secured.append(writer.get_extra_info("socket"))
         number = 0
         try:
             going = await _carry_out(self.greeting(connection), writer)
