@@ -185,6 +185,23 @@ def test_a_model_whose_answers_never_have_a_finish_is_asked_once(
     assert [attempt.kind for attempt in ask(client, surface).answer.attempts] == [FailureKind.BAD_ANSWER, None]
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+def test_a_text_that_looks_half_is_the_last_resort_only_if_its_server_ends_another_so(
+    raw: RawServer, client: FallbackClient, attempts: int, surface: str
+) -> None:
+    half, rest = Reply([sse(delta(content="Hello world"), DONE)]), Reply([sse(delta(content=""), DONE)])
+    streamed = surface in STREAMED
+    raw.answer(half, *([rest if streamed else half] * (attempts - 1)))
+    outcome = ask(client, surface, models=[ModelConfig(FIRST, max_retries=attempts)])
+    if attempts == 1:
+        assert "finish reason" in outcome.raised.attempts[0].message
+        return
+    assert (outcome.answer.text, outcome.answer.finish_reason) == ("Hello world", None)
+    assert not outcome.pieces or outcome.delivered == "Hello world"
+    assert len(outcome.answer.attempts) == attempts
+
+
 @pytest.mark.parametrize("surface", STREAMED)
 def test_a_continuation_without_a_finish_counts_as_the_second(
     raw: RawServer, client: FallbackClient, surface: str

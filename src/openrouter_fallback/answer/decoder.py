@@ -23,13 +23,14 @@ from .repeats import texts_like
 from .seam import SeamJoiner, SeamNotFound
 from .sse import MAX_BODY_BYTES, EventReader, Oversized
 from .surrogates import Halves, decode, whole
-from .verdict import EMPTY_END, UNSURE_END, error_in, finished, judge, lost_its_finish
+from .verdict import EMPTY_END, HALF_END, UNSURE_END, error_in, finished, judge, without_finish
 
 SEAM_LOST: Final = "seam_lost"
 
 _TRIES: Final = 8
 """How often chunks of one `feed` are read together; each time takes time linear in its bytes."""
 _STREAM_END = b"[DONE]"
+_ENDED_BY_SERVER = (UNSURE_END, HALF_END)
 _SHALLOW = bounds.DEEP_FROM
 _WHITE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
@@ -431,14 +432,14 @@ class AnswerDecoder:
             )
             if fresh:
                 failure = missed(body, self._demands, failure)
-            if failure is not None and failure.code == TransportFault.NO_FINISH and self._lost_its_finish(body, now):
-                failure = replace(failure, code=UNSURE_END)
+            if failure is not None and failure.code == TransportFault.NO_FINISH:
+                failure = replace(failure, code=self._without_finish(body, now) or failure.code)
         except (AttributeError, TypeError, KeyError, ValueError, RecursionError):
             return self._fail(from_transport(TransportFault.NOT_JSON, "the answer is not what it should be"))
         if self._splice is not None and failure is not None and self._adds_nothing(failure, self._splice):
             self._splice.complete()
             failure = None
-        if self._splice is not None and (failure is None or failure.code == UNSURE_END):
+        if self._splice is not None and (failure is None or failure.code in _ENDED_BY_SERVER):
             failure = self._complete(self._splice, body) or failure
         if failure is not None:
             return self._fail(failure)
@@ -466,15 +467,15 @@ class AnswerDecoder:
         """Whether an empty continuation ended properly and the delivered text looks complete: only a finish is lost."""
         return failure.code == EMPTY_END and not "".join(self._said).strip() and looks_whole(splice.delivered)
 
-    def _lost_its_finish(self, body: Json, now: float) -> bool:
-        """Whether the server ended the answer itself, the whole text looks complete, and only the finish is lost."""
+    def _without_finish(self, body: Json, now: float) -> str | None:
+        """The code of a text that the server ended itself, and which lacks only its finish reason."""
         splice = self._splice
         delivered = "" if splice is None else splice.delivered
-        if not lost_its_finish(body, delivered, wants_json=self._wants_json and not self._shown, now=now):
-            return False
-        if splice is not None and not text_of(body["choices"][0]["message"].get("content")).strip():
+        code = without_finish(body, delivered, wants_json=self._wants_json and not self._shown, now=now)
+        adds = text_of(body["choices"][0]["message"].get("content")).strip() if code is not None else ""
+        if code is not None and splice is not None and not adds:
             splice.complete()
-        return True
+        return code
 
     def _error(self, payload: object, now: float) -> Failure:
         """The failure for the error in a chunk or body."""

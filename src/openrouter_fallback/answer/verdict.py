@@ -24,6 +24,8 @@ EMPTY_LENGTH = "empty_length"
 
 UNSURE_END = "unsure_end"
 """Code of a text that looks complete, whose server ended the stream or body itself, but gave no finish reason."""
+HALF_END = "half_end"
+"""Code of such a text that does not look complete."""
 
 _PROSE = frozenset({"text", "output_text", "input_text", "thinking", "redacted_thinking", "reasoning", "summary"})
 _MEDIA = ("refusal", "images", "audio")
@@ -247,19 +249,19 @@ def _finished(finish: object) -> bool:
     return bool(word(finish)) if isinstance(finish, str | dict) else bool(finish)
 
 
-def lost_its_finish(body: Json, delivered: str, *, wants_json: bool, now: float) -> bool:
-    """Whether a body without a finish reason would be an answer with `stop`, and its text looks complete.
+def without_finish(body: Json, delivered: str, *, wants_json: bool, now: float) -> str | None:
+    """The code of a body that would be an answer with `stop`, but has no finish reason; None for any other body.
 
     `delivered` is the text before a continuation, which may have nothing to add. Tool calls need their finish.
     """
     choices = body["choices"]
     if len(choices) != 1 or _finished(choices[0].get("finish_reason")):
-        return False
+        return None
     message = choices[0].get("message")
     if not isinstance(message, dict) or message.get("tool_calls") or message.get("function_call"):
-        return False
+        return None
     stopped = {**body, "choices": [{**choices[0], "finish_reason": "stop"}]}
     failure = verdict(stopped, wants_json=wants_json, now=now).failure
     if failure is not None and not (failure.code == EMPTY_END and delivered):
-        return False
-    return looks_whole(delivered + text_of(message.get("content")))
+        return None
+    return UNSURE_END if looks_whole(delivered + text_of(message.get("content"))) else HALF_END

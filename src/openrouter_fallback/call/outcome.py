@@ -14,7 +14,7 @@ from typing import Final
 from ..answer.decoder import Ended
 from ..answer.demands import NO_CALL, NOT_JSON, ends_without_words
 from ..answer.pieces import calls_of, pieces_of
-from ..answer.verdict import EMPTY_END, UNSURE_END
+from ..answer.verdict import EMPTY_END, HALF_END, UNSURE_END
 from ..decision.commands import Fail
 from ..errors import DeadlineExceededError, FallbackError, StreamInterruptedError
 from ..health.learnt import Fact
@@ -91,10 +91,14 @@ class Outcome:
         code = ended.failure.code if ended.failure is not None else None
         if code == UNSURE_END:
             again = self._never_finishes(reader.start.candidate.key)
-            if self._unsure or again:
+            if self._unsure or again:  # a server that never sends one, it seems
                 logger.warning("%s: the answer has no finish reason again; it is delivered", reader.start.candidate.key)
                 return reader.settle()
             self._unsure, self.resort = True, (reader, len(self.attempts))
+        elif code == HALF_END:
+            if self._unsure and (delivered or self.resort is None):
+                self.resort = reader, len(self.attempts)
+            self._unsure = True
         elif delivered:
             pass
         elif code in (NO_CALL, NOT_JSON):

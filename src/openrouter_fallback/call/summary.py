@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from .. import figures
 from ..answer.decoder import SEAM_LOST
-from ..answer.verdict import UNSURE_END
+from ..answer.verdict import HALF_END, UNSURE_END
 from ..catalog.prices import cost
 from ..failures.kinds import Failure, FailureKind, TransportFault
 from ..results import Attempt, Usage, text_of
@@ -23,6 +23,7 @@ _BROKEN_OFF: frozenset[str] = frozenset(
         TransportFault.OVERSIZED,
         SEAM_LOST,
         UNSURE_END,
+        HALF_END,
     }
 )
 
