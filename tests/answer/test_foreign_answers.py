@@ -202,6 +202,19 @@ def test_a_text_that_looks_half_is_the_last_resort_only_if_its_server_ends_anoth
     assert len(outcome.answer.attempts) == attempts
 
 
+@pytest.mark.parametrize("surface", ["chat", "achat"])
+def test_an_answer_that_accept_has_not_seen_is_no_last_resort(
+    raw: RawServer, client: FallbackClient, surface: str
+) -> None:
+    raw.answer(unsure("one event"))
+    seen: list[str] = []
+    outcome = ask(client, surface, models=ONCE, accept=lambda completion: seen.append(completion.text))
+    assert outcome.error is not None
+    raw.answer(unsure("one event"), unsure("one event"))
+    outcome = ask(client, surface, models=[ModelConfig(FIRST, max_retries=2)], accept=lambda completion: True)
+    assert outcome.answer.text == NEVER_A_FINISH
+
+
 @pytest.mark.parametrize("surface", STREAMED)
 def test_a_continuation_without_a_finish_counts_as_the_second(
     raw: RawServer, client: FallbackClient, surface: str

@@ -83,31 +83,34 @@ class Outcome:
     # The end of an attempt, without delivered text
 
     def reconsidered(self, reader: AttemptReader, ended: Ended, *, delivered: bool) -> Ended:
-        """Keep an answer with a defect as the last resort. Accept the second of two with the same lack.
+        """Keep an answer with a defect as the last resort, or accept it at once.
 
-        The defects: an answer misses a demand, is empty, or lacks its finish reason (`delivered` text may only lack
-        its finish).
+        Accepted: the second empty answer to a tool result; the second text without a finish reason, or the third in a
+        row of its model. `delivered`: the caller of a stream has the text, which may lack its finish reason only.
         """
         code = ended.failure.code if ended.failure is not None else None
         if code == UNSURE_END:
-            again = self._never_finishes(reader.start.candidate.key)
-            if self._unsure or again:  # a server that never sends one, it seems
+            if self._never_finishes(reader.start.candidate.key) or self._unsure:
                 logger.warning("%s: the answer has no finish reason again; it is delivered", reader.start.candidate.key)
                 return reader.settle()
-            self._unsure, self.resort = True, (reader, len(self.attempts))
+            self._unsure = True
+            self._keep(reader)
         elif code == HALF_END:
             if self._unsure and (delivered or self.resort is None):
-                self.resort = reader, len(self.attempts)
+                self._keep(reader)
             self._unsure = True
-        elif delivered:
-            pass
-        elif code in (NO_CALL, NOT_JSON):
-            self.resort = reader, len(self.attempts)
-        elif code == EMPTY_END and ends_without_words(reader.body, reader.demands):
+        elif not delivered and code in (NO_CALL, NOT_JSON):
+            self._keep(reader)
+        elif not delivered and code == EMPTY_END and ends_without_words(reader.body, reader.demands):
             if self._silent:
                 return reader.settle()
             self._silent = True
         return ended
+
+    def _keep(self, reader: AttemptReader) -> None:
+        """Keep an answer as the last resort, unless the caller's `accept=` decides on answers."""
+        if self._call.accept is None:
+            self.resort = reader, len(self.attempts)
 
     def _never_finishes(self, key: str) -> bool:
         """Record an answer without its finish reason. Returns whether it is the third in a row of this model."""
