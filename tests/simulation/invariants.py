@@ -251,10 +251,11 @@ def _slow(world: World, key: str, at: float) -> bool:
 def i3(played: Played) -> list[str]:
     """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
 
-    Five kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
-    waits for the Retry-After of an earlier call. A call that has called each model and has waited for the retry budget.
-    A call that has used all its attempts at each model, because health had chosen the order; not within less than 2 s.
-    A call of a chain within 30 s of a model's recovery: its circuit may still be open.
+    Six kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
+    waits for a limit that an earlier call has met. A call of which all models were silent when it called them. A call
+    that has called each model and has waited for the retry budget. A call that has used all its attempts at each model,
+    because health had chosen the order; not within less than 2 s. A call of a chain within 30 s of a model's recovery:
+    its circuit may still be open.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -282,7 +283,7 @@ def i3(played: Played) -> list[str]:
             continue  # the model's circuit may still be open
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
-        if _used_up(played, result):
+        if _used_up(played, result) or _met_silence(played, result):
             continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
@@ -293,17 +294,30 @@ def i3(played: Played) -> list[str]:
 
 
 def _told_to_wait(played: Played, call: CallSpec) -> bool:
-    """Whether each model has sent a Retry-After that ends after the call's begin, and one ends soon enough to wait for.
+    """Whether each model has a cooldown that ends after the call's begin, and one ends soon enough to wait for.
 
-    The references remember no Retry-After of an earlier call, so they find out that a limit was lifted before its time.
+    It is the server's Retry-After, else our own. The references remember no limit of an earlier call, so they find out
+    that a limit was lifted before its time.
     """
     latest = min(call.at + LONGEST_COOLDOWN_SECONDS, call.at + (call.total or played.world.total))
     told: dict[str, float] = {}
     for request in played.requests:
-        until = request.at + (request.reply.retry_after or 0.0)
+        own = OWN_COOLDOWN_SECONDS if request.reply.status == 429 else 0.0
+        until = request.at + (request.reply.retry_after or own)
         if request.at <= call.at < until:
             told[request.model] = until
     return len(told) == len(played.world.models) and min(told.values()) < latest
+
+
+def _met_silence(played: Played, result: Result) -> bool:
+    """Whether each model has an attempt of the call that began in its silence, and was under way until the call's end.
+
+    A reference may call the model a moment later, when it is well.
+    """
+    world = played.world
+    waiting = [one for one in played.tried_by(result.call.number) if one.ended >= result.ended - _SLACK]
+    silent = {one.model for one in waiting if world.model(one.model).phase(one.began + 0.1).kind == "silent"}
+    return silent == {model.key for model in world.models}
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:
