@@ -109,7 +109,7 @@ def _not_as_told(one: breaker.Breaker, held: breaker.BreakerPermit, now: float, 
 
 async def _waits(*_: Any) -> None:
     """Wait for a store that does not answer before the call is over."""
-    await asyncio.sleep(400.0)
+    await asyncio.sleep(400.0)  # in virtual time
 
 
 def _killed(one: timeouts.Timeouts, *args: Any, **more: Any) -> tuple[float, bool]:

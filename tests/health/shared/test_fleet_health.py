@@ -473,6 +473,7 @@ _LONG = (0, "wait long")
 
 @settings(max_examples=150)
 @given(_DEEDS)
+@example([(0, "fail"), (0, "exchange"), (1, "answer"), _LONG, (0, "fail"), (1, "fail")])  # both open at one moment
 @example([(0, "fail"), _LONG, (1, "cancel"), (0, "fail"), *[_LONG] * 6, (0, "fail")])
 def test_never_two_probes_at_once_and_all_agree_in_the_end(deeds: list[tuple[int, str]]) -> None:
     """Whatever four processes do in whatever order, while they exchange in time there is one probe at most."""

@@ -187,7 +187,7 @@ class SharedHealth(MemoryHealth):
         """Apply the response of an exchange, and record that the request has arrived."""
         with self._lock:
             self.in_step_until = now + PERIODS_ALONE * self.period
-            told = {one.scope for one in sent.news}
+            told = {one.scope: one.what for one in sent.news}
             self._totals.told(sent.bucket, sent.counts)
             self._totals.read(inbox.counts, int(inbox.now // self.bucket_seconds))
             breakers = {breaker.scope: breaker for breaker in self._breakers()}
@@ -201,7 +201,9 @@ class SharedHealth(MemoryHealth):
                 if one.what not in ("opened", "closed"):
                     self._told[one.scope] = sent.at + one.left
             for heard in inbox.news:
-                if heard.news.scope not in told:
+                mine = told.get(heard.news.scope)
+                # What this process has just told is newer. If both have opened, the later end holds for both.
+                if mine is None or mine == heard.news.what == "opened":
                     self._learn(heard, breakers.get(heard.news.scope), inbox.now, now)
             for breaker in breakers.values():
                 if breaker.rebase:
@@ -247,8 +249,10 @@ class SharedHealth(MemoryHealth):
             if not self._believed(heard, breaker, now):
                 return
             if breaker is None:
-                if len(self._unknown) < _MOST_UNKNOWN:
-                    self._unknown[news.scope] = (min(until, now + self._rules.longest_open), news.trips, news.why)
+                if len(self._unknown) < _MOST_UNKNOWN or news.scope in self._unknown:
+                    end, trips, _ = self._unknown.get(news.scope, (NEVER, 0, ""))
+                    until = max(end, min(until, now + self._rules.longest_open))
+                    self._unknown[news.scope] = (until, max(trips, news.trips), news.why)
             elif breaker.answered <= happened and breaker.told[0] == breaker.epoch and breaker.probe is None:
                 breaker.follow(min(until, now + breaker.rules.longest_open), news.trips, news.why)
                 breaker.told = (breaker.epoch, *breaker.told[1:])
