@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from .argument_names import refuses_others
-from .call.arguments import CallArguments, InlineCallbacks
+from .call.arguments import InlineCallbacks
 from .call.portal import SyncBridge, portal
 from .call.runner import CallRunner
 from .call.runtime import Accept
@@ -144,15 +144,8 @@ class FallbackClient:
         """
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
-        asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            idempotent=idempotent,
-            thread_id=thread_id,
-            histories=self._parts.runtime.histories,
+        asked = self._parts.arguments(
+            messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         bridge = SyncBridge(self._events)
@@ -180,15 +173,8 @@ class FallbackClient:
         """`chat` for async callers; `accept` may be a coroutine function."""
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
-        asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            idempotent=idempotent,
-            thread_id=thread_id,
-            histories=self._parts.runtime.histories,
+        asked = self._parts.arguments(
+            messages, choice, accept, headers, params, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=False)
         ring, limits = await self._parts.planner.keys_within(limits)
@@ -222,16 +208,8 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
         goes_on = self._goes_on(mid_stream)
-        asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            goes_on,
-            idempotent=idempotent,
-            thread_id=thread_id,
-            histories=self._parts.runtime.histories,
+        asked = self._parts.arguments(
+            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
         bridge = SyncBridge(self._events)
@@ -265,16 +243,8 @@ class FallbackClient:
         choice = self._choice(task, max_cost_tier, primary_provider, models, max_price)
         headers = sealed_headers(headers) if headers else headers
         goes_on = self._goes_on(mid_stream)
-        asked = CallArguments(
-            messages,
-            choice,
-            accept,
-            headers,
-            params,
-            goes_on,
-            idempotent=idempotent,
-            thread_id=thread_id,
-            histories=self._parts.runtime.histories,
+        asked = self._parts.arguments(
+            messages, choice, accept, headers, params, goes_on, idempotent=idempotent, thread_id=thread_id
         )
         limits = self._parts.planner.limits(timeout, stall_timeout, total_timeout, deliver=True)
 

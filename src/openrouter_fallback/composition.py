@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .call.arguments import CallArguments
 from .call.bills import Bills
 from .call.planner import Planner
 from .call.portal import portal
@@ -56,6 +57,8 @@ class Parts:
     refresh: Refresh
     router: Router
     planner: Planner
+    arguments: partial[CallArguments]
+    """Makes a call's arguments, with the client's memory of histories."""
 
 
 def parts_of(client: FallbackClient) -> Parts:
@@ -117,6 +120,7 @@ def compose(
         refresh=refresh,
         router=router,
         planner=Planner(config, runtime, router, keys, destinations, catalog, refresh, store, hedging(settings.hedge)),
+        arguments=partial(CallArguments, histories=runtime.histories),
     )
 
 
