@@ -172,13 +172,16 @@ def test_a_server_that_never_sends_a_finish_is_asked_twice(
 
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_model_whose_answers_never_have_a_finish_is_asked_once(
-    raw: RawServer, client: FallbackClient, surface: str
+    raw: RawServer, client: FallbackClient, surface: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From its third such answer in a row, until one has a finish reason."""
+    """From its third such answer in a row, until one has a finish reason. Later ones are no warnings."""
     for kinds in ([FailureKind.BAD_ANSWER, None], [FailureKind.BAD_ANSWER, None], [None], [None]):
         raw.answer(unsure("one event"), Reply([sse(delta(content="Whole."), delta(finish="stop"), DONE)]))
         answer = ask(client, surface).answer
         assert [attempt.kind for attempt in answer.attempts] == kinds
+    assert [message for message in caplog.messages if "no finish reason" in message] == [
+        f"{FIRST}: the answer has no finish reason (3 in a row); it is delivered"
+    ]
     raw.answer(FINE)
     ask(client, surface)
     raw.answer(unsure("one event"), FINE)

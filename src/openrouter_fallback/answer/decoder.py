@@ -460,7 +460,7 @@ class AnswerDecoder:
             return from_transport(TransportFault.NO_CHOICES, "the stream ended without an answer")
         ended = self.state is State.DONE or self.assembler.survives_a_cut
         if not ended and not figures.used_up(self.assembler.usage, self._max_tokens):
-            return from_transport(TransportFault.NO_FINISH, "the stream stopped without a finish reason")
+            return from_transport(TransportFault.NO_FINISH, "")
         return self.assembler.body()
 
     def _adds_nothing(self, failure: Failure, splice: SeamJoiner) -> bool:

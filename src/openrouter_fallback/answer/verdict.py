@@ -113,7 +113,7 @@ def _unfinished(choice: Json) -> Failure | None:
         and isinstance(choice.get("index") or 0, int)
     ):
         return None
-    return from_transport(TransportFault.NO_FINISH, "the answer stopped without a finish reason")
+    return from_transport(TransportFault.NO_FINISH, "")
 
 
 def _bad_finish(finish: Finish) -> Failure | None:

@@ -8,6 +8,7 @@ continued, and the places where another model continued it are its seams.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -28,7 +29,8 @@ from .steps import OutOfTime
 from .summary import attempt_of, cost_of, tokens_of
 
 NEVER_FINISHES: Final = 3
-"""Answers of a model in a row without a finish reason, after which its server is taken to give none."""
+"""Answers of a model in a row without a finish reason, after which its server is taken to give none. Further ones are
+logged at DEBUG."""
 
 
 class Outcome:
@@ -90,8 +92,10 @@ class Outcome:
         """
         code = ended.failure.code if ended.failure is not None else None
         if code == UNSURE_END:
-            if self._never_finishes(reader.start.candidate.key) or self._unsure:
-                logger.warning("%s: the answer has no finish reason again; it is delivered", reader.start.candidate.key)
+            key, in_a_row = reader.start.candidate.key, self._without_finish(reader)
+            if self._unsure or in_a_row >= NEVER_FINISHES:
+                level = logging.WARNING if in_a_row <= NEVER_FINISHES else logging.DEBUG
+                logger.log(level, "%s: the answer has no finish reason (%d in a row); it is delivered", key, in_a_row)
                 return reader.settle()
             self._unsure = True
             self._keep(reader)
@@ -112,12 +116,12 @@ class Outcome:
         if self._call.accept is None:
             self.resort = reader, len(self.attempts)
 
-    def _never_finishes(self, key: str) -> bool:
-        """Record an answer without its finish reason. Returns whether it is the third in a row of this model."""
-        facts, now = self._runtime.health.facts, self._runtime.clock()
+    def _without_finish(self, reader: AttemptReader) -> int:
+        """Record an answer without its finish reason. Returns how many of the model's last answers had none."""
+        facts, key, now = self._runtime.health.facts, reader.start.candidate.key, self._runtime.clock()
         in_a_row = int(facts.value(key, Fact.UNFINISHED, now) or 0) + 1
         facts.learn(key, Fact.UNFINISHED, now, value=str(in_a_row))
-        return in_a_row >= NEVER_FINISHES
+        return in_a_row
 
     async def accepted(self, accept: Accept, reader: AttemptReader, completion: Completion) -> Ended | OutOfTime:
         """Call `accept=` with an answer. Returns how the attempt ends, or that the call's deadline has passed."""

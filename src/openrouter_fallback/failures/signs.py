@@ -69,7 +69,7 @@ TRANSPORT: Final[Mapping[TransportFault, tuple[FailureKind, str]]] = {
     _T.NOT_JSON: (_K.BAD_ANSWER, "the answer is not JSON"),
     _T.NO_CHOICES: (_K.BAD_ANSWER, "the answer has no choices"),
     _T.EMPTY: (_K.BAD_ANSWER, "the answer is empty"),
-    _T.NO_FINISH: (_K.BAD_ANSWER, "the answer stopped without a finish"),
+    _T.NO_FINISH: (_K.BAD_ANSWER, "the answer stopped without a finish reason"),
     _T.WRONG_CONTENT_TYPE: (_K.BAD_ANSWER, "the answer has an unexpected content type"),
     _T.POOL_EXHAUSTED: (_K.LOCAL, "no free connection in the pool"),
     _T.NO_FILES: (_K.LOCAL, "too many open files"),
