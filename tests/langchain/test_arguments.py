@@ -9,10 +9,11 @@ import pytest
 
 from langchain_openrouter_fallback import ChatOpenRouterFallback
 from langchain_openrouter_fallback.errors import ConfigError
-from openrouter_fallback import EndpointConfig, FallbackClient, Settings, load_config
+from openrouter_fallback import EndpointConfig, Settings, load_config
 from openrouter_fallback.emulator import Emulator
 
 from ..cases.settings import CHANGES, FILE
+from ..support.clients import counted_clients
 from .conftest import Make
 from .schemas import body
 
@@ -89,14 +90,7 @@ def test_settings_change_what_they_name(name: str) -> None:
 def test_one_client_whatever_is_changed(chain: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "fallback.yaml").write_text("default_chain: [a/b]")
     monkeypatch.setenv("OPENROUTER_FALLBACK_CONFIG", str(tmp_path / "fallback.yaml"))
-    made: list[FallbackClient] = []
-    init = FallbackClient.__init__
-
-    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
-        made.append(self)
-        init(self, *args, **given)
-
-    monkeypatch.setattr(FallbackClient, "__init__", counted)
+    made = counted_clients(monkeypatch)
     endpoint = EndpointConfig("http://127.0.0.1:1/v1")
     llm = ChatOpenRouterFallback(
         **chain, endpoints={"x": endpoint}, settings={"policy": "any_error"}, timeout=3, max_retries=0, api_key="x"

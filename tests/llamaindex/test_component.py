@@ -31,7 +31,6 @@ from openrouter_fallback import (
     ConfigError,
     EndpointConfig,
     FailureKind,
-    FallbackClient,
     FallbackConfig,
     ModelConfig,
     load_config,
@@ -41,6 +40,7 @@ from openrouter_fallback.emulator import Emulator
 
 from ..cases.matrix import FIRST, SECOND
 from ..cases.settings import CHANGES, FILE
+from ..support.clients import counted_clients
 from ..support.rawserver import RawServer, Reply
 
 KEY = "sk-or-v1-a-very-secret-key"
@@ -247,14 +247,7 @@ def test_a_list_that_does_not_come_is_not_waited_for_again(make: Make) -> None:
 
 
 def test_one_client_whatever_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[FallbackClient] = []
-    init = FallbackClient.__init__
-
-    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
-        made.append(self)
-        init(self, *args, **given)
-
-    monkeypatch.setattr(FallbackClient, "__init__", counted)
+    made = counted_clients(monkeypatch)
     OpenRouterFallback([FIRST], settings={"policy": "any_error"}, timeout=3, max_retries=0, api_key=KEY)
     assert len(made) == 1
     settings = made[0].config.settings

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from openrouter_fallback import Completion, FailureKind, FallbackClient, ModelConfig
 from openrouter_fallback.composition import parts_of
 
@@ -33,6 +35,19 @@ def undiced(client: FallbackClient) -> FallbackClient:
 def kinds(completion: Completion) -> list[FailureKind | None]:
     """The kind of failure of each attempt; None for the attempt that answered."""
     return [attempt.kind for attempt in completion.attempts]
+
+
+def counted_clients(monkeypatch: pytest.MonkeyPatch) -> list[FallbackClient]:
+    """A list to which each new client is added."""
+    made: list[FallbackClient] = []
+    init = FallbackClient.__init__
+
+    def counted(self: FallbackClient, *args: Any, **given: Any) -> None:
+        made.append(self)
+        init(self, *args, **given)
+
+    monkeypatch.setattr(FallbackClient, "__init__", counted)
+    return made
 
 
 def free_slots(client: FallbackClient) -> int:
