@@ -19,7 +19,7 @@ from openrouter_fallback.request.request import Request
 from openrouter_fallback.routes.candidate import Candidate
 
 from .histories import HISTORIES, TARGETS, Json, call, calling, encrypted, result, user
-from .test_properties import READ
+from .test_properties import found
 
 _MANY = settings(max_examples=400, deadline=None)
 MINE = "anthropic/claude-sonnet-4.5"
@@ -72,8 +72,7 @@ def test_reading_on_finds_what_a_new_reading_finds(messages: list[Json], cuts: l
         now = copy.deepcopy(messages[:cut])
         history, written = histories.read(now, _roles(now))
         anew = History(now)
-        for name in READ:
-            assert getattr(history, name) == getattr(anew, name), name
+        assert found(history) == found(anew)
         assert not written or json.loads(b"".join(written)) == anew.messages
         assert (history.messages is now) == (anew.messages is now)
         handed, expected = translate(history, target), translate(anew, target)

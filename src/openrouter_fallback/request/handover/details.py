@@ -42,6 +42,8 @@ class Thoughts(NamedTuple):
 
     def then(self, later: Thoughts) -> Thoughts:
         """The facts of a history and of the messages behind it."""
+        if later == self:
+            return self
         return Thoughts(
             self.bare or later.bare,
             None if self.formats is None or later.formats is None else self.formats | later.formats,

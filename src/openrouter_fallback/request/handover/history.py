@@ -7,7 +7,7 @@ have OpenAI's shape are passed on unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -57,7 +57,8 @@ class History:
         if self.facts is not None:
             self.keys: Set[str] = self.facts.keys
             self.speakers = self.facts.speakers
-            self.ids, self.names, self.thoughts = self.facts.ids, self.facts.names, self.facts.thoughts
+            self.ids: Collection[str] = self.facts.ids
+            self.names, self.thoughts = self.facts.names, self.facts.thoughts
             self.voids, self.odd, self.writers = self.facts.voids, self.facts.odd, dict(self.facts.writers)
             self.marks, self.widest = CACHE in self.keys, self.facts.widest
         else:
@@ -209,7 +210,10 @@ class History:
         if not self.roles or self.roles[-1] != "tool":
             return None
         if self.tidy:
-            return len(self.roles) - 1 - self.roles[::-1].index("assistant")
+            position = len(self.roles) - 2
+            while self.roles[position] != "assistant":
+                position -= 1
+            return position
         number = self.answers.get(len(self.roles) - 1)
         return None if number is None else self.calls[number].position
 

@@ -47,7 +47,7 @@ def wire_ids(form: IdForm, calls: Sequence[Call], names: Mapping[str, str]) -> l
 def holds(form: IdForm, history: History, names: Mapping[str, str]) -> bool:
     """Whether the ids of a tidy history, none of which is empty, already have the form."""
     if form.counted:
-        return history.ids == wire_ids(form, history.calls, names)
+        return list(history.ids) == wire_ids(form, history.calls, names)
     if history.widest <= form.words:
         return True
     # One match for all ids: no form allows control characters.

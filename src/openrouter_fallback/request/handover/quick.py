@@ -5,7 +5,7 @@ What it finds can be joined, so that the reading of a conversation goes on where
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from string import ascii_letters, digits
@@ -23,7 +23,7 @@ class Facts:
 
     count: int = 0
     keys: frozenset[str] = frozenset()
-    ids: Sequence[str] = ()
+    ids: Mapping[str, None] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     widest: int = 0
     speakers: frozenset[str] = frozenset()
@@ -37,19 +37,22 @@ class Facts:
         """The facts of a history and of the messages behind it; None if both have a call of one id."""
         if not later.count:
             return self
-        if not set(self.ids).isdisjoint(later.ids):
+        if not self.ids.keys().isdisjoint(later.ids):
             return None
+        writers = self.writers
+        if later.writers:
+            writers = writers | {self.count + position: writer for position, writer in later.writers.items()}
         return Facts(
             self.count + later.count,
-            self.keys | later.keys,
-            [*self.ids, *later.ids],
-            self.names | later.names,
+            _both(self.keys, later.keys),
+            {**self.ids, **later.ids},
+            _both(self.names, later.names),
             max(self.widest, later.widest),
-            self.speakers | later.speakers,
+            _both(self.speakers, later.speakers),
             self.voids or later.voids,
             self.odd or later.odd,
             self.thoughts.then(later.thoughts),
-            self.writers | {self.count + position: writer for position, writer in later.writers.items()},
+            writers,
             self.changed or later.changed,
         )
 
@@ -59,7 +62,7 @@ NOTHING: Final = Facts()
 
 def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) -> Facts | None:
     """The facts of a history of texts and tidy calls, without its thoughts; None if it is not such a history."""
-    ids: list[str] = []
+    ids: dict[str, None] = {}
     names: set[str] = set()
     arguments: list[str] = []
     texts: list[Any] = []
@@ -77,7 +80,7 @@ def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) 
                 if not calls:
                     return None
                 for call in calls:
-                    ids.append(id := call["id"])
+                    ids[id := call["id"]] = None
                     function = call["function"]
                     names.add(function["name"])
                     arguments.append(function["arguments"])
@@ -91,11 +94,12 @@ def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) 
                     texts.append(content)
         texts += map(_CONTENT, others)
         blank = True in set(map(str.isspace, texts))
-        "".join(ids), "".join(names)  # a TypeError if one is not a string
-        known, odd = set(ids), untyped or not are_objects(arguments)
+        width = widest(ids)
+        "".join(names)  # a TypeError if one is not a string, as for the ids
+        odd = untyped or not are_objects(arguments)
     except (KeyError, StopIteration, TypeError):
         return None
-    if "function" in roles or "function_call" in keys or len(known) != len(ids) or "" in known:
+    if "function" in roles or "function_call" in keys or len(ids) != len(arguments) or "" in ids:
         return None
     if others is messages:
         if "tool" in roles:
@@ -108,15 +112,19 @@ def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) 
         if roles.count("assistant") != callers + said.count("assistant"):
             return None
     speakers, voids = frozenset(roles), blank or not all(texts)
-    return Facts(len(messages), frozenset(keys), ids, frozenset(names), widest(ids), speakers, voids, odd)
+    return Facts(len(messages), frozenset(keys), ids, frozenset(names), width, speakers, voids, odd)
 
 
-def widest(ids: Sequence[str]) -> int:
+def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    return one if other <= one else one | other
+
+
+def widest(ids: Collection[str]) -> int:
     """The length of the longest id; a million if an id has other characters than letters, digits, `_` and `-`."""
     together = "".join(ids)
     if not together.isascii() or together.encode().translate(None, _WORD):
         return _NO_WORD
-    return max(map(len, ids), default=0)
+    return max(map(len, ids)) if ids else 0
 
 
 def are_objects(arguments: Sequence[str]) -> bool:

@@ -66,7 +66,9 @@ def reasoning_stays(history: History, target: Target) -> bool:
             return False
     if keys.isdisjoint(REASONED):
         return not (rule.signature and history.ids)
-    if not target.signed or any(is_other(target, writer) for writer in set(history.writers.values())):
+    if not target.signed:
+        return False
+    if history.writers and any(is_other(target, writer) for writer in set(history.writers.values())):
         return False
     thoughts = history.thoughts
     if rule.reasoning is Reasoning.REFUSED and (

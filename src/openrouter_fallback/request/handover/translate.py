@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from ...routes.model_families import Family
 from ..continuation import INSTRUCTION
@@ -27,11 +28,11 @@ _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
 _TOOL: Final = frozenset({"tool"})
 _RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
+_NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(NamedTuple):
     """A history in the form for a target.
 
     `changed` are the messages, None if nothing changes. `functions` maps names of functions to what stands for
@@ -42,7 +43,7 @@ class Handover:
 
     history: History
     changed: Sequence[Message] | None = None
-    functions: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, str] = _NO_NAMES
     without_reasoning: bool = False
     tool_marks: int | None = None
     notes: tuple[str, ...] = ()
@@ -141,7 +142,7 @@ def _most_marks(history: History, target: Target, beside: tuple[int, bool]) -> t
 
 def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
     names = history.names | tools if tools else history.names
-    return changed_names(target.rule.functions, names) if names else {}
+    return changed_names(target.rule.functions, names) if names else _NO_NAMES
 
 
 def _stays(history: History, target: Target, functions: Mapping[str, str]) -> bool:
