@@ -6,8 +6,7 @@ This is the same for every target.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
-from operator import itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from .rules import FORMATS
@@ -23,8 +22,6 @@ _KNOWN: Final = frozenset({*FORMATS, "unknown", None})
 _JOINED: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}
 _UNSTORED: Final = "rs_"
 _TYPE: Final = itemgetter("type")
-_FORMAT: Final = itemgetter("format")
-_SIGNATURE: Final = methodcaller("get", "signature")
 _ENCRYPTED: Final = "reasoning.encrypted"
 
 
@@ -59,34 +56,55 @@ _THOUGHT: Final = frozenset({"reasoning", "reasoning_details"})
 
 def thoughts_of(messages: Sequence[Message], keys: Collection[str]) -> tuple[Thoughts, Sequence[Message]]:
     """The facts of the messages' reasoning, and the messages with tidy entries: the same object if nothing changes."""
+    calls = "tool_calls" in keys
     if _THOUGHT.isdisjoint(keys):
-        return (NO_THOUGHTS if "tool_calls" not in keys else _UNTHOUGHT), messages
-    thinking = [message for message in messages if "reasoning_details" in message or "reasoning" in message]
-    given = [message.get("reasoning_details") for message in thinking]
-    written = list(filter(None, given))
-    bare = len(written) < len(given) and any(
-        "reasoning" in message and not message.get("reasoning_details") for message in thinking
-    )
-    details = tidy_entries(written)
-    if details is None:
+        return (_UNTHOUGHT if calls else NO_THOUGHTS), messages
+    found, tidy, unstored = _read(messages, calls)
+    if unstored or not tidy:
         messages = _tidied(messages)
-        written = [found for message in messages if (found := message.get("reasoning_details"))]
+    return found if tidy else _read(messages, calls)[0], messages
+
+
+def _read(messages: Sequence[Message], calls: bool) -> tuple[Thoughts, bool, bool]:
+    """The facts of the messages' reasoning, whether `merged` changes nothing but ids, and whether it may change these.
+
+    The second may be False needlessly.
+    """
+    formats = set[str | None]()
+    bare = unsigned = untidy = unstored = False
     try:
-        entries = list(chain.from_iterable(written)) if details is None else details
-        formats = frozenset(map(_FORMAT, entries))
-        readable = [one for one in entries if one["type"] != _ENCRYPTED]
-        unsigned = not all(map(_SIGNATURE, readable))
-        calling = "tool_calls" not in keys or (formats == _CALLING and _are_signed(messages))
+        for message in messages:
+            if "reasoning_details" not in message or not (details := message["reasoning_details"]):
+                bare = bare or "reasoning" in message
+                continue
+            for entry in details:
+                kind, format = entry["type"], entry["format"]
+                formats.add(format)
+                if kind != _ENCRYPTED and not entry.get("signature"):
+                    unsigned = True
+                if kind not in _TYPES or format not in _KNOWN or entry.get("index", 0).__class__ is not int:
+                    untidy = True
+                if "id" in entry and _is_unstored(entry["id"]):
+                    unstored = True
+            if len(details) > 1 and len(set(map(_TYPE, details))) < len(details):
+                untidy = True
+        calling = not calls or (formats == _CALLING and _are_signed(messages))
     except (AttributeError, KeyError, TypeError):
-        return Thoughts(bare, None), messages
-    return Thoughts(bare, formats, unsigned, calling), messages
+        bare = any("reasoning" in message and not message.get("reasoning_details") for message in messages)
+        return Thoughts(bare, None), False, True
+    return Thoughts(bare, frozenset(formats), unsigned, calling), not untidy, unstored
+
+
+def _is_unstored(id: object) -> bool:
+    """Whether the id is that of a response that the provider has not stored."""
+    return isinstance(id, str) and id.startswith(_UNSTORED)
 
 
 def _tidied(messages: Sequence[Message]) -> list[Message]:
     tidy = list(messages)
     for position, message in enumerate(messages):
         given = message.get("reasoning_details")
-        if isinstance(given, list | tuple) and (entries := merged(given)) is not given:
+        if isinstance(given, (list, tuple)) and (entries := merged(given)) is not given:
             tidy[position] = {**message, "reasoning_details": entries}
     return tidy
 
@@ -96,24 +114,6 @@ def _are_signed(messages: Sequence[Message]) -> bool:
     calling = [message.get("reasoning_details") or () for message in messages if message.get("tool_calls")]
     signed = [[1 for one in given if one["type"] == _ENCRYPTED and one.get("data")] for given in calling]
     return all(signed)
-
-
-def tidy_entries(thoughts: Sequence[Any]) -> list[Any] | None:
-    """The entries of these details if `merged` changes none; a quick check, which may return None needlessly."""
-    try:
-        # Field by field: each is one pass.
-        details = list(chain.from_iterable(thoughts))
-        if not set(map(_TYPE, details)) <= _TYPES or not set(map(_FORMAT, details)) <= _KNOWN:
-            return None
-        if sum([one["index"] for one in details if "index" in one]).__class__ is not int:
-            return None
-        ids = [one["id"] for one in details if "id" in one]
-        if ids and f"\0{_UNSTORED}" in "\0".join(["", *ids]):
-            return None
-        single = len(details) == len(thoughts)
-        return details if single or all(len(one) == len(set(map(_TYPE, one))) for one in thoughts) else None
-    except (KeyError, TypeError):
-        return None
 
 
 def merged(details: Sequence[Any]) -> Sequence[Any]:
@@ -176,7 +176,7 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
         found["type"] = once
     if isinstance(format, str) and format not in FORMATS and (once := _once(format, FORMATS)):
         format = found["format"] = once
-    unstored = isinstance(id, str) and id.startswith(_UNSTORED) and format != NAMES_CALLS
+    unstored = _is_unstored(id) and format != NAMES_CALLS
     if not unstored and not found:
         return detail
     tidy = {**detail, **found}
