@@ -251,11 +251,11 @@ def _slow(world: World, key: str, at: float) -> bool:
 def i3(played: Played) -> list[str]:
     """Compares call by call, in worlds without chance whose healthy times all last for a pause of 2 s and an answer.
 
-    Six kinds of calls are compared in aggregate only. A call that begins in the last moments of a model. A call that
-    waits for a limit that an earlier call has met. A call of which all models were silent when it called them. A call
-    that has called each model and has waited for the retry budget. A call that has used all its attempts at each model,
-    because health had chosen the order; not within less than 2 s. A call of a chain within 30 s of a model's recovery:
-    its circuit may still be open.
+    Seven kinds of calls are compared in aggregate only. A call that begins in the last moments of a model, or whose
+    Retry-After ends in them. A call that waits for a limit that an earlier call has met. A call of which all models
+    were silent when it called them. A call that has called each model and has waited for the retry budget. A call that
+    has used all its attempts at each model, because health had chosen the order; not within less than 2 s. A call of a
+    chain within 30 s of a model's recovery: its circuit may still be open.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -283,7 +283,7 @@ def i3(played: Played) -> list[str]:
             continue  # the model's circuit may still be open
         if _told_to_wait(played, result.call) or _waited_for_budget(played, result):
             continue
-        if _used_up(played, result) or _met_silence(played, result):
+        if _used_up(played, result) or _met_silence(played, result) or _waited_out(played, result):
             continue
         for name, policy in REFERENCES.items():
             # A kept connection's request arrives earlier than a new one's, and in the last moment of an outage fails.
@@ -307,6 +307,17 @@ def _told_to_wait(played: Played, call: CallSpec) -> bool:
         if request.at <= call.at < until:
             told[request.model] = until
     return len(told) == len(played.world.models) and min(told.values()) < latest
+
+
+def _waited_out(played: Played, result: Result) -> bool:
+    """Whether a Retry-After of the call ends less than 2 s and an answer before the end of a model's healthy time."""
+    for request in played.requests_of(result.call.number):
+        model, until = played.world.model(request.model), request.at + (request.reply.retry_after or 0.0)
+        last = 2.0 + model.answer_seconds
+        spans = healthy_spans(played.world, model)
+        if until > request.at and any(start < until <= end < until + last for start, end in spans):
+            return True
+    return False
 
 
 def _met_silence(played: Played, result: Result) -> bool:
