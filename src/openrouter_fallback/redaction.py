@@ -98,6 +98,26 @@ class Secrets:
         return f"Secrets({len(self._values)})"
 
 
+def clean_values(keys: Iterable[str], *places: dict[str, Any], names: Iterable[str]) -> None:
+    """Remove exact copies of the keys from the texts under `names`.
+
+    Keys are rare there. So all texts are searched together first.
+    """
+    texts = [text for place in places for name in names if isinstance(text := place.get(name), str)]
+    together = "\n".join(texts)
+    if _without_copies(together, keys) == together:
+        return
+    for place in places:
+        place.update({name: _without_copies(place[name], keys) for name in names if isinstance(place.get(name), str)})
+
+
+def _without_copies(text: str, keys: Iterable[str]) -> str:
+    found = [key for key in keys if len(key) >= _SHORTEST_KEY and key in text]
+    for key in sorted(found, key=len, reverse=True):
+        text = text.replace(key, KEY_MASK)
+    return text
+
+
 class Quoteless:
     """The messages that quoted nothing of the prompt when a client first got them; their digests, not their texts.
 
@@ -150,22 +170,11 @@ class Redactor:
 
     def literally(self, text: str) -> str:
         """`text` without exact copies of the call's keys. For ids and names, which are never truncated."""
-        found = [key for key in self._keys if len(key) >= _SHORTEST_KEY and key in text]
-        for key in sorted(found, key=len, reverse=True):
-            text = text.replace(key, KEY_MASK)
-        return text
+        return _without_copies(text, self._keys)
 
     def clean_values(self, *places: dict[str, Any], names: Iterable[str] = NAMES) -> None:
-        """Remove the call's keys from the texts under `names`: those of an answer go into events, spans and logs.
-
-        Keys are rare there. So all texts are searched together first.
-        """
-        texts = [text for place in places for name in names if isinstance(text := place.get(name), str)]
-        together = "\n".join(texts)
-        if self.literally(together) == together:
-            return
-        for place in places:
-            place.update({name: self.literally(place[name]) for name in names if isinstance(place.get(name), str)})
+        """Remove the call's keys from the texts under `names`: those of an answer go into events, spans and logs."""
+        clean_values(self._keys, *places, names=names)
 
     def keyless(self, text: str) -> str:
         """`text` without the call's keys and long parts of them, and without a truncated key at the end of the text."""

@@ -23,7 +23,7 @@ import httpx2
 from pydantic import SecretStr
 
 from ..errors import ConfigError
-from ..redaction import Redactor, Secrets
+from ..redaction import Redactor, Secrets, clean_values
 from ..sealed import Headers
 from .decoding import Inflater, Undecodable, decoder
 from .faults import HARMLESS, cut_tracebacks, translated
@@ -193,8 +193,7 @@ def _received(response: httpcore2.Response, sent: Headers) -> Mapping[str, str]:
         headers[name] = f"{headers[name]}, {value}" if again else value
     response.headers = []
     response.extensions.pop("reason_phrase", None)
-    redactor = Redactor(Secrets(value for value in sent.values() if isinstance(value, SecretStr)))
-    redactor.clean_values(headers, names=headers)
+    clean_values(Secrets(value for value in sent.values() if isinstance(value, SecretStr)), headers, names=headers)
     return headers
 
 
