@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from openrouter_fallback import FallbackClient
+from openrouter_fallback import FallbackClient, ModelHealth
 from openrouter_fallback.cli.app import app
+from openrouter_fallback.cli.commands.status import meaning
 from openrouter_fallback.emulator import Emulator
 
 from ..support.redis_server import RedisServer, binaries, free_port
@@ -74,7 +75,27 @@ def test_json(fleet: tuple[Path, str], server: RedisServer) -> None:
 
 def test_every_circuit_open_is_said_with_the_next_step(fleet: tuple[Path, str], server: RedisServer) -> None:
     shown = run("--model", PRIMARY, "--redis", server.url, "--base-url", fleet[1]).stderr
-    assert shown.endswith("calls fail until a probe is answered. `check` calls each model once.\n")
+    assert shown.endswith("the first answer closes a circuit. `check` calls each model once.\n")
+
+
+OPEN, HALF, CLOSED, COOLING = ("open", 8.0), ("half_open", None), ("closed", None), ("closed", 20.0)
+MEANINGS: list[tuple[str, list[tuple[str, float | None]], str]] = [
+    ("some open", [OPEN, HALF, CLOSED], "1 of 3 circuits is open: calls use the other models."),
+    ("half-open", [HALF, CLOSED], "No circuit is open. 1 of 2 circuits is half-open: a call probes the model."),
+    ("probed", [("half_open", 0.4), HALF], "No circuit is open. 2 of 2 circuits are half-open: a call probes the model."),
+    ("cooldown", [COOLING, CLOSED], "No circuit is open. 1 of 2 models is in a cooldown."),
+    (
+        "half-open and cooldown",
+        [HALF, COOLING],
+        "No circuit is open. 1 of 2 circuits is half-open: a call probes the model. 1 of 2 models is in a cooldown.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("models", "said"), [row[1:] for row in MEANINGS], ids=[row[0] for row in MEANINGS])
+def test_what_circuits_and_cooldowns_mean(models: list[tuple[str, float | None]], said: str) -> None:
+    seen = [ModelHealth(PRIMARY, state, 0.5, 1, 1, None, None, left, "", None) for state, left in models]
+    assert meaning(seen) == said
 
 
 def test_a_cooldown_is_no_open_circuit(server: RedisServer) -> None:

@@ -12,7 +12,7 @@ from ..support.llamaindex import left_as_it_was
 from ..support.pages import ROOT, Reader, pages
 
 PAGES = pages()
-WITHOUT_OUTPUT = {"README.md"}
+WITHOUT_OUTPUT: set[str] = set()
 """A screen and a half. `docs/index.md` and the Quickstart have its snippets with their output."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +12,7 @@ from ..options import AsJson, BaseUrl, Config, Models
 from ..output.terminal import failures, print_error, print_json, say, stdout, tame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ... import FallbackClient, ModelHealth
@@ -68,13 +70,8 @@ def status(
         elif all(one.state == "closed" and one.seconds_left is None for one in shown):
             say("All circuits are closed, and no model is skipped.", "green")
             say(f"{_UNCOUNTED}: if calls fail, `check` finds the cause.")
-        elif count := sum(one.state == "open" for one in seen.values()):
-            say(_open(count, len(seen)), "yellow")
-        elif count := sum(one.seconds_left is not None for one in seen.values()):
-            say(
-                f"No circuit is open. {count} of {len(seen)} models {'is' if count == 1 else 'are'} in a cooldown.",
-                "yellow",
-            )
+        else:
+            say(meaning([*seen.values()]), "yellow")
 
 
 _UNCOUNTED = "A refused key (401), an empty account (402) and a server that cannot be reached are not shown here"
@@ -117,11 +114,27 @@ def _nothing(client: FallbackClient) -> str:
     )
 
 
-def _open(count: int, of: int) -> str:
-    """What open circuits mean for calls."""
-    if count == of:
-        return "Every circuit is open: calls fail until a probe is answered. `check` calls each model once."
-    return f"{count} of {of} circuits {'is' if count == 1 else 'are'} open: calls use the other models."
+def meaning(models: Sequence[ModelHealth]) -> str:
+    """What circuits and cooldowns mean for calls, where not every model is well."""
+    states = Counter(one.state for one in models)
+    of = len(models)
+    if states["open"] == of:
+        return (
+            "Every circuit is open: calls still go to these models, and the first answer closes a circuit. "
+            "`check` calls each model once."
+        )
+    if states["open"]:
+        return f"{_of(states['open'], of, 'circuits')} open: calls use the other models."
+    said = ["No circuit is open."]
+    if states["half_open"]:
+        said.append(f"{_of(states['half_open'], of, 'circuits')} half-open: a call probes the model.")
+    if waiting := sum(one.state == "closed" and one.seconds_left is not None for one in models):
+        said.append(f"{_of(waiting, of, 'models')} in a cooldown.")
+    return " ".join(said)
+
+
+def _of(count: int, of: int, what: str) -> str:
+    return f"{count} of {of} {what} {'is' if count == 1 else 'are'}"
 
 
 def _json(health: ModelHealth) -> dict[str, Any]:
