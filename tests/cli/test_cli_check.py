@@ -405,6 +405,9 @@ def test_offline_asks_nobody_and_says_what_it_does_not_know(
     assert (status, found(report)) == (0, [("note", "models of openrouter")])
     assert report["lists"] == [{"endpoint": "openrouter", "models": 0, "fetched": None}]
     assert {model["listed"] for model in report["models"]} == {None}
+    step = report["findings"][0]["step"]
+    assert step.startswith("Run the command once without --offline.")
+    assert step.endswith("of a server on this machine is stored only with settings.catalog: always.")  # as this one's
 
 
 def test_offline_goes_by_the_list_that_was_kept(

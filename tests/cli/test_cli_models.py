@@ -164,7 +164,7 @@ def test_init_overwrites_only_when_told_to(emulator: Emulator) -> None:
 def test_init_without_a_list_of_models_writes_nothing(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     offline = run("init", "--offline")
     assert offline.exit_code == 1
-    assert "run the command once without --offline" in offline.stderr
+    assert "Next step: Run the command once without --offline." in offline.stderr
     monkeypatch.setenv("OPENROUTER_BASE_URL", emulator.refused_url())
     assert run("init").exit_code == 1
     assert not Path("fallback.yaml").exists()

@@ -10,6 +10,10 @@ from .. import AuthenticationError, CatalogError, EndpointConfig, FallbackClient
 from .analysis.audit import OPENROUTER, Finding, Level
 
 REACH = "Check the network, the proxy, base_url and OPENROUTER_BASE_URL."
+ONLINE_ONCE = (
+    "Run the command once without --offline. The list of a server on this machine is stored only with "
+    "settings.catalog: always."
+)
 _OPENROUTER_KEY = "sk-or-"
 _KEYS_PAGE = "https://openrouter.ai/settings/keys"
 

@@ -24,7 +24,7 @@ from ... import (
 from ..analysis.audit import OPENROUTER
 from ..analysis.successors import replacement
 from ..configuration import find
-from ..credentials import REACH
+from ..credentials import ONLINE_ONCE, REACH
 from ..output.terminal import point_to_check, say, stderr, stdout, tame
 
 Messages = list[dict[str, str]]
@@ -76,9 +76,7 @@ def listed(client: FallbackClient, endpoint: str, *, offline: bool, anew: bool =
                 raise CatalogError(f"{error}\nNext step: {REACH}") from None
             say(f"{error}\nWhat follows was fetched at {catalog.fetched(endpoint):%Y-%m-%d %H:%M} UTC.", "yellow")
     if not catalog.models(endpoint):
-        raise CatalogError(
-            f"{endpoint}: no list of models is stored on this machine yet; run the command once without --offline"
-        )
+        raise CatalogError(f"{endpoint}: no list of models is stored on this machine yet.\nNext step: {ONLINE_ONCE}")
     return catalog.models(endpoint)
 
 

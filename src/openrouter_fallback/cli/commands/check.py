@@ -11,7 +11,7 @@ from ... import CatalogError, FallbackClient, FallbackError, ModelInfo
 from ..analysis.audit import LEVELS, OPENROUTER, Chain, Finding, Level, chains, expiry, misfits
 from ..analysis.costs import ChainCost, Load, chain_cost
 from ..analysis.successors import replacement
-from ..credentials import REACH, KeyState, key_state, said
+from ..credentials import ONLINE_ONCE, REACH, KeyState, key_state, said
 
 _AT_ONCE = 8
 _PROMPT = "Answer with one word: ready"
@@ -145,7 +145,7 @@ def _unlisted(client: FallbackClient, endpoints: Sequence[str]) -> dict[str, Fin
     """Endpoints of whose models no list is kept on this machine."""
     unknown = [name for name in endpoints if client.catalog.fetched(name) is None]
     text = "no list of them is stored on this machine, so the check does not know which of them exist"
-    return {name: Finding("note", f"models of {name}", text, "Run it once without --offline.") for name in unknown}
+    return {name: Finding("note", f"models of {name}", text, ONLINE_ONCE) for name in unknown}
 
 
 async def _refresh(client: FallbackClient, endpoints: Sequence[str]) -> dict[str, Finding]:
