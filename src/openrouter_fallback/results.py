@@ -329,7 +329,7 @@ def text_of(content: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A skipped model and the reason. `seconds_left`: seconds until the model is used again; None if not by itself."""
+    """A skipped model and the reason. `seconds_left`: seconds until it is used again; None: no time changes that."""
 
     model: str
     reason: str

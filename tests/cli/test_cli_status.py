@@ -82,7 +82,11 @@ OPEN, HALF, CLOSED, COOLING = ("open", 8.0), ("half_open", None), ("closed", Non
 MEANINGS: list[tuple[str, list[tuple[str, float | None]], str]] = [
     ("some open", [OPEN, HALF, CLOSED], "1 of 3 circuits is open: calls use the other models."),
     ("half-open", [HALF, CLOSED], "No circuit is open. 1 of 2 circuits is half-open: a call probes the model."),
-    ("probed", [("half_open", 0.4), HALF], "No circuit is open. 2 of 2 circuits are half-open: a call probes the model."),
+    (
+        "probed",
+        [("half_open", 0.4), HALF],
+        "No circuit is open. 2 of 2 circuits are half-open: a call probes the model.",
+    ),
     ("cooldown", [COOLING, CLOSED], "No circuit is open. 1 of 2 models is in a cooldown."),
     (
         "half-open and cooldown",

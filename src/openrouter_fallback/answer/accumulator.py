@@ -407,7 +407,7 @@ def _next_part(state: _Choice, parts: list[str], text: str) -> str:
             state.messages = "grow"
             return text[len(parts[0]) :]
         if state.messages == "grow":
-            raise ValueError("a message does not go on from the one before it")
+            raise ValueError("a message does not continue the one before it")
         state.messages = "parts"
     return text
 

@@ -137,7 +137,7 @@ def test_a_call_at_the_end_without_a_result_gets_one(model: str, left: list[str]
     turn = handed([user(), calling(*map(call, left))], model)
     assert [message["content"] for message in turn.messages[2:]] == ["(no result)"] * len(left)
     assert [message["tool_call_id"] for message in turn.messages[2:]] == _ids(turn.messages)
-    assert turn.notes[-1] == "results of tool calls: there are none, and the model is told so"
+    assert turn.notes[-1] == "results of tool calls: there are none, and a note says so to the model"
     assert handed([user(), calling(call("abcdefghi")), result("abcdefghi")], CLAUDE).notes == ()
 
 

@@ -150,7 +150,7 @@ _CLAUDE: Final = Rule(
         "openai-agents-python#1704, pydantic-ai#2075: with thinking, a tool loop must begin with a thinking block",
         "litellm#20403: images in tool results are read; no other family's model did",
         "agno#8794: a thinking block needs its whole text and its signature",
-        "claude-code#63268: of newer models a signature also holds for what stands before it, and nothing else",
+        "claude-code#63268: of newer models a signature also holds for what precedes it, and nothing else",
         "platform.claude.com, working with messages: no role `system` among the messages (before Opus 4.8)",
         "forgecode#1872, langchain#35072: final assistant content cannot end with trailing whitespace",
         "continue#6937, vellum-assistant#23506: a maximum of 4 blocks with cache_control may be provided",
@@ -171,7 +171,7 @@ _GPT: Final = Rule(
     developer=True,
     sources=(
         "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
-        "OpenHands#7700: images stand in messages of the user only; openai-openapi#523: others are not seen",
+        "OpenHands#7700: images are in messages of the user only; openai-openapi#523: others are not seen",
         "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
         "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
         "langchain#37777: ids rs_... of responses that are not stored are unknown",
@@ -192,7 +192,7 @@ _GEMINI: Final = Rule(
         "hermes-agent#55427, gemini-cli#11814, litellm#13769: there is a turn, and the first is the user's",
         "ai.google.dev/gemini-api/docs/function-calling: from Gemini 3 on a function response may hold images",
         "ai.google.dev/gemini-api/docs/thought-signatures: the first call of each step needs one; "
-        "skip_thought_signature_validator stands for that of a history which another model wrote",
+        "skip_thought_signature_validator replaces that of a history which another model wrote",
         "MassGen#624, claude-code-router#1081: the refusal through OpenRouter (reasoning details to be preserved)",
         "Roo-Code#10640: through OpenRouter one entry of reasoning_details for each assistant message, of type "
         "reasoning.encrypted and format google-gemini-v1, its id that of the first call, its index 0",

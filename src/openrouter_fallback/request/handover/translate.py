@@ -80,7 +80,7 @@ def translate(
     if not history.tidy:
         messages = turns.results_in_place(messages, history)
         if len(history.answers) - list(history.answers.values()).count(None) < len(history.calls):
-            notes["results of tool calls: there are none, and the model is told so"] = None
+            notes["results of tool calls: there are none, and a note says so to the model"] = None
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
@@ -96,7 +96,7 @@ def translate(
         messages = [fill(message) for message in messages]
     if not target.ends_with_assistant and (ended := turns.ended(messages, _CONTINUE)) is not messages:
         messages = ended
-        notes["a final assistant message: the model is asked by an instruction to continue it"] = None
+        notes["a final assistant message: an instruction tells the model to continue it"] = None
     roles = [message["role"] for message in messages]
     if turns.needs_turns(roles, frozenset(roles), rule, strict=target.strict):
         bridge = with_reasoning(turns.BRIDGE, target, None, {}, "")[0] if target.demands_reasoning else turns.BRIDGE
