@@ -295,6 +295,20 @@ def test_hostile_texts_run_nothing(tab: Tab, written: Path) -> None:
     assert "<script>document.title='owned'</script>" in tab.js("document.body.innerText")
 
 
+def test_a_legend_has_what_is_in_its_chart_and_nothing_else(drilled: DrillResult) -> None:
+    sections = re.findall(r'<section id="s\d+".*?</section>', page(drilled), re.DOTALL)
+    legends = {
+        one.scenario.name: re.findall(
+            r"</span>([^<]+)</li>", section.partition('<ul class="key">')[2].partition("</ul>")[0]
+        )
+        for one, section in zip(drilled.results, sections, strict=True)
+    }
+    assert legends["healthy"] == ["answered"]
+    assert "seam: continues another model’s text" in legends["stalled"]
+    assert {"failed", "probe that failed", "circuit open"} <= set(legends["dead"])
+    assert [name for name, said in legends.items() if "cooldown" in said] == []
+
+
 def test_a_breaker_has_its_history(drilled: DrillResult) -> None:
     dead = next(one for one in drilled.scenarios if one.scenario.name == "dead").with_failover
     told = ", ".join(f"{change.state.replace('_', '-')} at {change.at:.2f} s" for change in dead.changes[3:])

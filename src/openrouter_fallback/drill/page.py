@@ -80,6 +80,7 @@ def page(result: DrillResult, *, command: str = "") -> str:
                 "result": one,
                 "anchor": f"s{n}",
                 "chart": _drawn(charts.timeline(one, result.chain, letters, f"s{n}")),
+                "key": charts.key(one.with_failover),
                 "yaml": _yaml(one.scenario),
             }
             for n, one in enumerate(result.results)

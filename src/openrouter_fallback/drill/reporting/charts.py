@@ -35,6 +35,17 @@ OUTCOMES = {
 STATES = {"open": "var(--bad)", "half_open": "var(--probe)", "cooldown": "var(--warn)"}
 """The states of a breaker that is not closed, and their colours."""
 
+KEY = {
+    "answered": ("good", "●", "answered"),
+    "failed": ("bad", "✚", "failed"),
+    "probe": ("probe", "▲", "probe that failed"),
+    "seam": ("seam", "◆", "seam: continues another model’s text"),
+    "open": ("bad", "▒", "circuit open"),
+    "half_open": ("probe", "▒", "circuit half-open"),
+    "cooldown": ("warn", "▒", "cooldown"),
+}
+"""The legend of each outcome and state: the name of its colour, its sign, and what it means."""
+
 RUNS = {"with failover": ("circle", "var(--good)"), "without": ("cross", "var(--bad)")}
 
 
@@ -189,6 +200,12 @@ def timeline(result: ScenarioResult, chain: Sequence[str], letters: Mapping[str,
         }
 
     return _draw(spec)
+
+
+def key(run: Run) -> list[tuple[str, str, str]]:
+    """The rows of `KEY` that a run's chart shows."""
+    seen = {row["outcome"] for row in _requests(run, {}, "")} | {change.state for change in run.changes}
+    return [row for what, row in KEY.items() if what in seen]
 
 
 def outcome(one: Asked) -> str:
