@@ -14,14 +14,14 @@ typer_main = pytest.importorskip("typer.main", reason="the command line needs ty
 from openrouter_fallback.cli.app import app  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 FOLDERS = ("tests", "benchmarks", "scripts", "examples", "docs", "src", "notebooks", r"\.ci")
 PATH = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./*{{}},-]*[\w}}]")
 MODULE = re.compile(r"python3? -m ([\w.]+)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|[`$|&(] ?)openrouter-fallback (?!\d)([a-z][a-z-]*)((?: +[^\n`|&;#)]*)?)", re.MULTILINE)
 FLAG = re.compile(r"(?<!\S)--?[a-zA-Z][\w-]*")
-MADE_LATER = {"docs/project", "examples/**"}
+MADE_LATER = {"benchmarks/.peers", "docs/project", "examples/**"}
 
 
 def _expanded(path: str) -> list[str]:
@@ -79,6 +79,24 @@ def test_every_command_on_a_page_is_there_with_its_flags() -> None:
             wrong += [f"{where} {flag}" for flag in FLAG.findall(rest) if flag not in flags]
     assert seen > 20
     assert not wrong, "\n".join(wrong)
+
+
+SCRIPT = re.compile(r"(?:python3?|bash) ((?:benchmarks|scripts|tests|examples|\.ci)/[\w./-]*\w)((?: +[^\n`|&;#)]*)?)")
+
+
+def test_every_script_on_a_page_has_its_flags() -> None:
+    seen, wrong = 0, []
+    for page in PAGES:
+        code = "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
+        for script, rest in SCRIPT.findall(code):
+            path = ROOT / script
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+            flags = [flag for flag in FLAG.findall(rest) if flag.startswith("--")]
+            seen += len(flags)
+            wrong += [f"{page.name}: {script} {flag}" for flag in flags if f'"{flag}"' not in source]
+    assert seen > 4
+    assert wrong == []
 
 
 EXTRAS = {

@@ -170,6 +170,13 @@ def test_the_classifiers_name_the_pythons_on_which_the_nightly_run_tests() -> No
     assert f"with {', '.join(first)} and {last}." in (ROOT / "README.md").read_text()
 
 
+def test_llamahub_is_given_a_package_and_a_class_that_exist() -> None:
+    hub = PROJECT["tool"]["llamahub"]
+    assert {"contains_example", "import_path", "class_authors"} == hub.keys()
+    package = pytest.importorskip(hub["import_path"], reason="needs LlamaIndex")
+    assert hub["class_authors"].keys() == {"OpenRouterFallback"} <= set(package.__all__)
+
+
 def test_the_types_are_shipped() -> None:
     assert (Path(openrouter_fallback.__file__).parent / "py.typed").is_file()
 
