@@ -184,6 +184,15 @@ def test_one_connection_that_fails_is_a_failover_like_another(
     assert line.endswith(f"going on with {A}")
 
 
+def test_no_call_goes_on_with_a_model_that_the_same_line_calls_failed(log: pytest.LogCaptureFixture) -> None:
+    told = LogLines()
+    for call, (failed, then) in enumerate([(A, B), (B, A), (A, B)]):
+        told.failed_over(FailedOver(call, failed, then, FailureKind.CONNECTION, None, 0.01), "openrouter")
+    told.call_ended()
+    assert lines(log) == [f"{A}, {B} failed (connection, 0.01 s)"]
+    assert log.records[0].__dict__["next"] == B
+
+
 def test_while_the_circuit_of_an_endpoint_is_open_its_failovers_are_for_debugging(
     log: pytest.LogCaptureFixture,
 ) -> None:

@@ -150,12 +150,12 @@ def _failover(level: int, events: list[FailedOver], more: int = 0) -> None:
     }
     logger.log(
         level,
-        "%s failed (%s%s, %.2f s), going on with %s%s",
+        "%s failed (%s%s, %.2f s)%s%s",
         failed,
         last.kind,
         status,
         last.seconds,
-        last.next,
+        "" if last.next in names else f", going on with {last.next}",
         f"; {more} more like it since the last such line" if more else "",
         extra=facts,
     )
