@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Final
 
 from openrouter_fallback import Settings
+from openrouter_fallback.decision.beside import MOST_BESIDE
 from openrouter_fallback.decision.timeouts import (
     FIRST_TOKEN_SECONDS,
     SLOW_FIRST_TOKEN_SECONDS,
@@ -168,7 +169,9 @@ def _deadlines() -> str:
 
 _CALL_BOXES: Final = {
     "begun": Box(230, 12, 190, 54, "begin", ("the plan is made",)),
-    "calling": Box(230, 150, 190, 84, "calling", ("one attempt is under way,", "or two side by side"), "wary"),
+    "calling": Box(
+        230, 150, 190, 84, "calling", ("one attempt is under way,", f"or up to {MOST_BESIDE} side by side"), "wary"
+    ),
     "waiting": Box(230, 350, 190, 84, "waiting", ("for a moment, a cooldown", "or a breaker"), "wary"),
     "answered": Box(600, 140, 130, 64, "answered", ("one whole answer",), "good"),
     "raised": Box(600, 260, 130, 78, "raised", ("one error that says", "what was tried"), "bad"),
