@@ -361,6 +361,10 @@ def test_mistakes_of_a_file_are_in_the_json(emulator: Emulator) -> None:
         ("fallback.yaml", 3, "fallback.settings.timeout"),
         ("fallback.yaml", 3, "fallback.settings.min_samples"),
     }
+    Path("fallback.yaml").write_text("fallback:\n  default_chain: [")
+    [syntax] = json.loads(run("check", "--format", "json").stdout)["mistakes"]
+    assert (syntax["file"], syntax["line"], syntax["key"]) == ("fallback.yaml", 2, "")
+    assert "YAML syntax" in syntax["text"]
 
 
 def test_the_redis_server_is_tried(emulator: Emulator) -> None:

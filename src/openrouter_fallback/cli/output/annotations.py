@@ -22,10 +22,15 @@ def annotate(findings: Iterable[Finding]) -> None:
 
 def annotate_mistakes(error: ConfigError) -> None:
     """The same for each mistake of a configuration that cannot be used."""
-    at = _AT_LINE.match(str(error))
-    here = (at["file"], int(at["line"])) if at is not None else (None, None)
-    for file, line, key, text in error.mistakes or ((*here, "", str(error)),):
+    for file, line, key, text in mistakes(error) or ((None, None, "", str(error)),):
         typer.echo(_command("error", file, line, key, text))
+
+
+def mistakes(error: ConfigError) -> tuple[tuple[str, int | None, str, str], ...]:
+    """File, line, key and text of each mistake. A file that is no YAML has one, without a key. Empty: not of a file."""
+    if error.mistakes or (at := _AT_LINE.match(str(error))) is None:
+        return error.mistakes
+    return ((at["file"], int(at["line"]), "", str(error)),)
 
 
 def _sentence(one: Finding) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import Completion, ConfigError, FallbackError, ModelInfo, Route, Skipped
 from ..analysis.costs import per_million
+from .annotations import mistakes
 
 if TYPE_CHECKING:
     from ...drill import Scenario
@@ -45,9 +46,9 @@ def error_json(error: FallbackError) -> dict[str, Any]:
 
 def _mistakes(error: FallbackError) -> dict[str, Any]:
     """Of a configuration that cannot be used: where."""
-    if not isinstance(error, ConfigError) or not error.mistakes:
+    if not isinstance(error, ConfigError) or not (found := mistakes(error)):
         return {}
-    return {"mistakes": [dict(zip(("file", "line", "key", "text"), one, strict=True)) for one in error.mistakes]}
+    return {"mistakes": [dict(zip(("file", "line", "key", "text"), one, strict=True)) for one in found]}
 
 
 def _skipped(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
