@@ -255,7 +255,7 @@ COMMANDS: Sequence[Sequence[str]] = (
 )
 """Run where `fallback.yaml` is there already, without a key. The script has a misspelt kind, the keys are too short."""
 
-NOTHING_THERE: Sequence[Sequence[str]] = (("status",), ("serve",), ("check",))
+NOTHING_THERE: Sequence[Sequence[str]] = (("status",), ("serve",), ("check",), ("route",))
 """Run where there is no configuration."""
 
 WITH_A_KEY: Sequence[tuple[str | None, Sequence[str]]] = (

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from openrouter_fallback import config_schema
+from openrouter_fallback.cli.commands.calls import CHAIN
 from openrouter_fallback.emulator import Emulator
 
 from ..support.commands import KEY, run
@@ -85,9 +86,11 @@ def test_check_takes_the_file_as_its_argument(emulator: Emulator) -> None:
     assert run("check", "option.yaml", "-c", "variable.yaml").exit_code == 2
 
 
-def test_without_any_there_is_nothing_to_name(emulator: Emulator) -> None:
+def test_without_any_the_models_are_named(emulator: Emulator) -> None:
     Path("fallback.yaml").unlink()
-    assert "Configuration" not in run("route").stderr
+    said = run("route").stderr
+    assert said == f"No configuration here: the models are {', '.join(CHAIN)}.\n"
+    assert run("route", "-m", A).stderr == ""
     assert run("check").exit_code == 2
 
 

@@ -191,7 +191,7 @@ def models_(
 
     with failures(as_json=as_json):
         wanted = Wanted(tuple(words or ()), tuple(provider or ()), tuple(can or ()), min_context, max_price, free)
-        client = calls.client(None, config, base_url)
+        client = calls.client((), config, base_url)
         found = searching.search(client, endpoint, wanted, sort, limit, offline=offline, as_json=as_json)
     if not found:
         raise typer.Exit(1)

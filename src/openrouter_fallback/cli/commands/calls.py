@@ -42,11 +42,16 @@ def client(
     max_price: float | None = None,
     primary_provider: str | None = None,
 ) -> FallbackClient:
-    """The client that the options describe. With both, the models stand in for the configuration's chains."""
+    """The client that the options describe. With both, the models replace the configuration's chains.
+
+    `models`: None where the user names none, so that stderr names those that are called; empty where none is called.
+    """
     config = find(config)
     if config is not None:
         made = FallbackClient(config=config, base_url=base_url).with_options(models=models or None)
     else:
+        if models is None:
+            say(f"No configuration here: the models are {', '.join(CHAIN)}.", "dim")
         made = FallbackClient(models or CHAIN, base_url=base_url)
     if _rests_on_prices(made.config, max_cost_tier, max_price):
         try:
