@@ -129,7 +129,7 @@ def _commands(folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
     for command in NOTHING_THERE:
         done = run(*command)
         assert done.exit_code == (0 if command == ("route",) else 2), command
-        yield ("where nothing is", *command), done.output
+        yield ("where nothing is", *command), done.stderr
     (folder / "fallback.yaml").write_text("fallback: {default_chain: [a/b]}")
     (folder / "script.yaml").write_text("faults: [{kind: rate_limit}]")
     store = "settings: {health_store: 'redis://127.0.0.1:9'}"
