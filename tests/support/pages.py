@@ -6,7 +6,8 @@
 - YAML blocks are loaded. A whole configuration becomes `fallback.yaml`; the content of `fallback` or of `settings` is
   put into a configuration; scenarios of drills and scripts of the emulator are recognized by their keys. The commands
   of a workflow (`jobs`) are executed.
-- Commands are executed. `emulate` and `serve` run until the end of the page, so that later blocks can call them. In
+- Commands are executed. `emulate`, `serve` and the worker of
+  `celery` run until the end of the page, so that later blocks can call them. In
   `console` blocks the commands begin with `$`, and their output must match the shown output: a number matches any
   number, `...` matches any text.
 - A `diff` block contains Python: both sides are compiled, and the imports of the new side are executed.
@@ -30,7 +31,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,7 @@ from openrouter_fallback.cli.app import app
 from openrouter_fallback.drill import read_scenario
 from openrouter_fallback.emulator import MODELS, Emulator
 
+from .celery_worker import celery_worker
 from .commands import command, run
 
 ROOT = Path(__file__).parents[2]
@@ -120,22 +122,21 @@ class Reader:
     printed: str | None = None
     shown_nowhere: list[int] = field(default_factory=list)
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
+    workers: ExitStack = field(default_factory=ExitStack)
     tested: bool = False
 
     def read(self) -> None:
         """Execute every block. Raises `Broken`, which names the line."""
         found = blocks(self.page)
         self._lay_out(found)
-        with Emulator(MODELS) as emulator:
+        with Emulator(MODELS) as emulator, self.workers:
             self.patch.setenv("OPENROUTER_API_KEY", emulator.api_key)
             self.patch.setenv("OPENROUTER_BASE_URL", emulator.base_url)
-            try:
-                for block in found:
-                    with self._told(block):
-                        self._try(block)
-                self._tests(found)
-            finally:
-                self._stop_servers()
+            self.workers.callback(self._stop_servers)  # after the workers, which call them
+            for block in found:
+                with self._told(block):
+                    self._try(block)
+            self._tests(found)
 
     def _lay_out(self, found: list[Block]) -> None:
         self.patch.chdir(self.folder)
@@ -155,6 +156,8 @@ class Reader:
     def _told(self, block: Block) -> Iterator[None]:
         try:
             yield
+        except pytest.skip.Exception:
+            raise
         except BaseException as error:  # SystemExit as well
             raise Broken(f"{self.page}:{block.line}: {type(error).__name__}: {error}") from error
 
@@ -304,6 +307,11 @@ class Reader:
         self.patch.setenv("OPENAI_BASE_URL", url[0])
         return told
 
+    def celery(self, args: list[str]) -> str:
+        for name, value in self.workers.enter_context(celery_worker(args, self.folder)).items():
+            self.patch.setenv(name, value)
+        return ""
+
     def _stop_servers(self) -> None:
         for server in self.servers:
             server.send_signal(signal.SIGINT)
@@ -413,6 +421,7 @@ PROGRAMS: Mapping[str, Callable[[Reader, list[str]], str]] = {
     "python": Reader.interpreter,
     "python3": Reader.interpreter,
     "export": Reader.export,
+    "celery": Reader.celery,
     "make": Reader.make,
     "pip": Reader.pip,
     "curl": Reader.curl,
