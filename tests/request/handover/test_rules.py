@@ -205,6 +205,12 @@ REASONING: list[tuple[str, str, Json, Json]] = [
         {"reasoning_details": [signed()]},
     ),
     (
+        "an entry with an empty format is nobody's",
+        "x-ai/grok-4.1-fast",
+        calling(call("a"), reasoning_details=[{"type": "reasoning.text", "text": "Hm.", "format": ""}]),
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "format": ""}]},
+    ),
+    (
         "Claude's without a signature",
         CLAUDE,
         calling(call("a"), reasoning_details=[{**signed(), "signature": None}]),
@@ -272,6 +278,30 @@ def test_geminis_own_signature_stays_and_follows_its_call() -> None:
     messages = [user(), calling(call("a b" * 30), reasoning_details=[own]), result("a b" * 30)]
     (detail,) = sent(messages, GEMINI)[1]["reasoning_details"]
     assert detail == {**own, "id": sent(messages, GEMINI)[1]["tool_calls"][0]["id"]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "named", "kept"),
+    [
+        (("a", "a"), "a", True),
+        (("", ""), "", True),
+        ((None, None), None, True),
+        (("a b", "a b"), "a b", True),
+        (("a", "b"), "b", False),
+        (("a",), "gone", False),
+    ],
+)
+def test_a_signature_that_is_not_the_first_calls_does_not_stand_for_it(
+    ids: tuple[str | None, ...], named: str | None, kept: bool
+) -> None:
+    """Of parallel calls with one id the first is signed; an entry of a later call leaves the first one bare."""
+    own = encrypted("google-gemini-v1", id=named)
+    messages = [user(), calling(*map(call, ids), reasoning_details=[own]), *map(result, ids)]
+    got = sent(messages, GEMINI)[1]
+    first = got["tool_calls"][0]["id"]
+    signing = [one["data"] for one in got["reasoning_details"] if one["id"] in (None, first)]
+    assert signing == ([own["data"]] if kept else [STAND_IN["data"]])
+    assert len(got["reasoning_details"]) == (1 if kept else 2)
 
 
 def test_other_geminis_need_none() -> None:

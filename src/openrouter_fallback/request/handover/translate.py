@@ -27,6 +27,7 @@ from .rules import Reasoning
 _NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
 _SPEECH: Final = "audio"
 _TOOL: Final = frozenset({"tool"})
+_ASSISTANT: Final = frozenset({"assistant"})
 _RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
@@ -86,6 +87,7 @@ def translate(
         messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
     if history.illustrated:
         messages = turns.media_with_the_user(messages, SYSTEM, turns.OF_INSTRUCTIONS)
+        messages = turns.media_with_the_user(messages, _ASSISTANT, turns.OF_ANSWERS)
     if target.form is Form.SINGLE:
         messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
@@ -197,13 +199,9 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
                 message = _with_calls(message, changes, functions)
             if history.odd or target.strict:
                 message = with_arguments(message, objects=target.rule.objects or target.strict)
-            old = {
-                call["id"]: id
-                for number, id in changes.items()
-                if isinstance((call := calls_of(history.messages[position])[number]).get("id"), str)
-            }
             if target.demands_reasoning or target.rule.signature or not REASONED.isdisjoint(message):
                 writer = history.writers.get(position)
+                old = _renamed(calls_of(history.messages[position]), changes) if changes else _NO_NAMES
                 message, note = with_reasoning(message, target, writer, old, first.get(position, ""))
                 if note:
                     notes[note] = None
@@ -211,6 +209,16 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             message = _with_result(message, history, position, ids, target, functions)
         messages.append(_other(message, target) if rare else message)
     return messages
+
+
+def _renamed(calls: Sequence[Any], changes: Mapping[int, str]) -> dict[str, str]:
+    """The changed ids of a message's calls; of several calls with one id, that of the first."""
+    sent: dict[str, str] = {}
+    for number, call in enumerate(calls):
+        id = call.get("id") if isinstance(call, Mapping) else None
+        if isinstance(id, str):
+            sent.setdefault(id, changes.get(number, id))
+    return sent
 
 
 def _with_calls(message: Message, ids: Mapping[int, str], functions: Mapping[str, str]) -> Message:
