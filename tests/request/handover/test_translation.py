@@ -232,6 +232,34 @@ def test_a_drawing_joined_with_calls_has_no_empty_text(blank: Any) -> None:
     assert got[1] == {**calling(call("abcdefghi")), "images": [SHOWN]}
 
 
+def test_drawings_that_an_endpoint_has_no_place_for_are_noted() -> None:
+    messages = [user(), {"role": "assistant", "content": "Here.", "images": [SHOWN]}, user("Why?")]
+    assert handed(messages, GPT).notes == ()
+    elsewhere = handed(messages, GPT, on_openrouter=False)
+    assert elsewhere.messages[1] == {"role": "assistant", "content": "Here."}
+    assert elsewhere.notes == ("images of answers: only OpenRouter has a place for them",)
+
+
+@pytest.mark.parametrize("content", [None, "", "I would rather not."])
+def test_a_refusal_is_text_at_endpoints_that_do_not_know_the_key(content: str | None) -> None:
+    """It is OpenAI's; Mistral's and Groq's servers refuse keys that they do not know."""
+    messages = [user(), {"role": "assistant", "content": content, "refusal": "No."}, user("Why?")]
+    got = sent(messages, MISTRAL, on_openrouter=False)[1]
+    assert got == {"role": "assistant", "content": content or "No."}
+    assert sent(messages, MISTRAL)[1]["refusal"] == "No."
+
+
+def test_the_strictest_form_has_no_key_that_an_endpoint_may_not_know() -> None:
+    """What other programs note in a message: Groq (OmniRoute#11026) and Mistral (litellm#30882) refuse it."""
+    noted = {"role": "assistant", "content": "Sunny.", "metadata": {"trimmed": True}, "messageId": "1", "index": 0}
+    messages = [user(), noted, user("Why?")]
+    for model in MODELS:
+        assert sent(messages, model)[1].items() >= noted.items()
+        for elsewhere in (False, True):
+            got = sent(messages, model, form=Form.STRICT, on_openrouter=not elsewhere)[1]
+            assert got.keys() <= {"role", "content", "reasoning", "reasoning_content"}
+
+
 @pytest.mark.parametrize(
     "nothing",
     [

@@ -24,7 +24,10 @@ from .names import changed_names, message_name
 from .reasoning import is_other, owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
-_NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
+_NOT_ELSEWHERE: Final = frozenset({"annotations", "images", "refusal"})
+# The strictest form has no other keys: Groq and Mistral refuse what another program notes in a message
+# (OmniRoute#11026, litellm#30882).
+_KNOWN: Final = REASONED | _NOT_ELSEWHERE | {"audio", "content", "prefix", "role", "tool_call_id", "tool_calls"}
 _SPEECH: Final = "audio"
 _TOOL: Final = frozenset({"tool"})
 _ASSISTANT: Final = frozenset({"assistant"})
@@ -82,6 +85,8 @@ def translate(
         messages = turns.results_in_place(messages, history)
         if len(history.answers) - list(history.answers.values()).count(None) < len(history.calls):
             notes["results of tool calls: there are none, and the model is told so"] = None
+    if "images" in history.keys and not target.on_openrouter:
+        notes["images of answers: only OpenRouter has a place for them"] = None
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
@@ -189,7 +194,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
         first.setdefault(call.position, id)
         if id != call.id:
             renamed[call.position][call.number] = id
-    rare = history.marks or not _RARE.isdisjoint(history.keys)
+    rare = history.marks or not _RARE.isdisjoint(history.keys) or (target.strict and not history.keys <= _KNOWN)
     messages: list[Message] = []
     for position, message in enumerate(history.messages):
         role = history.roles[position]
@@ -263,7 +268,12 @@ def _other(message: Message, target: Target) -> Message:
     if not target.marks:
         message = without_marks(message)
     if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(message)):
+        refusal = message.get("refusal")
         message = {key: value for key, value in message.items() if key not in _NOT_ELSEWHERE}
+        if isinstance(refusal, str) and refusal and not message.get("content"):
+            message["content"] = refusal
+    if target.strict and not message.keys() <= _KNOWN:
+        message = {key: value for key, value in message.items() if key in _KNOWN}
     if _SPEECH in message and rule.family is not Family.OPENAI and message["role"] == "assistant":
         message = _unspoken(message)
     return message
