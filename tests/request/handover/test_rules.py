@@ -696,6 +696,13 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("'messages.2' : property 'reasoning_content' is unsupported", Form.STRICT),
     ("messages: text content blocks must be non-empty", Form.STRICT),
     ("Invalid JSON in the arguments of a tool call of the history: expected an object", Form.STRICT),
+    # Ollama (cline#363), servers of vLLM, MiniMax (opencode#32609), GLM (lobehub#11408, opencode#2557)
+    ("json: cannot unmarshal array into Go struct field ChatRequest.messages.content of type string", Form.STRICT),
+    ("[{'type': 'string_type', 'loc': ('body', 'messages', 1, 'content'), 'msg': 'should be a string'}]", Form.STRICT),
+    ("invalid params, tool call result does not follow tool call (2013)", Form.STRICT),
+    ("invalid params, tool call and result not match (2013)", Form.STRICT),
+    ("messages 参数非法。请检查文档。", Form.STRICT),
+    ("The messages parameter is illegal. Please check the documentation.", Form.STRICT),
     ("Can only get item pairs from a mapping.", Form.STRICT),
     ("thinking is enabled but reasoning_content is missing in assistant tool call message", Form.REASONED),
     ("The `reasoning_content` in the thinking mode must be passed back to the API.", Form.REASONED),
