@@ -293,7 +293,7 @@ def _idle(messages: Sequence[Message], keys: Set[str]) -> bool:
     """Whether a message has a call of the functions API, or a key of calls without a call."""
     if "function_call" in keys:
         return True
-    return "tool_calls" in keys and not all([message["tool_calls"] for message in messages if "tool_calls" in message])
+    return "tool_calls" in keys and any("tool_calls" in message and not message["tool_calls"] for message in messages)
 
 
 def _known(contents: Sequence[Any]) -> bool:
