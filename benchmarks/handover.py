@@ -85,6 +85,16 @@ def histories(count: int) -> list[tuple[str, str, list[dict[str, Any]], bool]]:
     ]
 
 
+def ways(messages: list[dict[str, Any]], count: int, calls: int) -> list[tuple[str, list[list[dict[str, Any]]]]]:
+    """The histories of each call: the same one, one that grows, and one that is not known from its first message on."""
+    first, *rest = messages[: count - 1]
+    return [
+        ("repeated", [messages[: count - 1]] * calls),
+        ("two messages more in each call", [messages[: len(messages) - 2 * n] for n in reversed(range(calls))]),
+        ("read for the first time", [[{**first, "content": f"{n}: {first['content']}"}, *rest] for n in range(calls)]),
+    ]
+
+
 def handed(messages: list[dict[str, Any]], roles: list[str], target: Target, histories: Histories) -> Handover:
     """What a call does with its history: write and read it, find the model of its tool loop, translate it.
 
@@ -138,9 +148,7 @@ def main() -> None:
         for name, model, messages, untouched in histories(longest):
             same = handed(messages, [one["role"] for one in messages], Target(rule_for(model), model), Histories())
             assert (same.messages is messages) is untouched, "nothing is copied that needs no change"
-            repeated = [messages[: options.messages - 1]] * options.calls
-            grown = [messages[: longest - 1 - 2 * n] for n in reversed(range(options.calls))]
-            for how, states in (("repeated", repeated), ("two messages more in each call", grown)):
+            for how, states in ways(messages, options.messages, options.calls):
                 talk = Talk(model, states, url)
                 costs, calls, shares = [], [], []
                 for _ in range(options.blocks):

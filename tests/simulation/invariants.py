@@ -50,6 +50,8 @@ COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
 _OPENS = ("down", "error", "silent", "cut")
 """Phases that open a model's circuit."""
+_MUTE = ("silent", "drip")
+"""Phases in which a model accepts a request that it does not answer."""
 _ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
 """Kinds of failures that show that a probed model is ill. A rate limit or a cancelled call shows nothing."""
 
@@ -244,8 +246,12 @@ def i2(played: Played) -> list[str]:
     return found
 
 
+def _kind(world: World, key: str, at: float) -> str:
+    return world.model(key).phase(at).kind
+
+
 def _slow(world: World, key: str, at: float) -> bool:
-    return world.model(key).phase(at).kind in SLOW_TO_FAIL
+    return _kind(world, key, at) in SLOW_TO_FAIL
 
 
 def i3(played: Played) -> list[str]:
@@ -253,9 +259,9 @@ def i3(played: Played) -> list[str]:
 
     Seven kinds of calls are compared in aggregate only. A call that begins in the last moments of a model, or whose
     Retry-After ends in them. A call that waits for a limit that an earlier call has met. A call of which all models
-    were silent when it called them. A call that has called each model and has waited for the retry budget. A call that
-    has used all its attempts at each model, because health had chosen the order; not within less than 2 s. A call of a
-    chain within 30 s of a model's recovery: its circuit may still be open.
+    were silent, or dripped, when it called them. A call that has called each model and has waited for the retry budget.
+    A call that has used all its attempts at each model, because health had chosen the order; not within less than 2 s.
+    A call of a chain within 30 s of a model's recovery: its circuit may still be open.
     """
     world = played.world
     if any(phase.kind == "flaky" for model in world.models for phase in model.phases):
@@ -321,14 +327,17 @@ def _waited_out(played: Played, result: Result) -> bool:
 
 
 def _met_silence(played: Played, result: Result) -> bool:
-    """Whether each model has an attempt of the call that began in its silence, and was under way until the call's end.
+    """Whether each model has an attempt of the call that began in its silence or drip, and was under way to the end.
 
     A reference may call the model a moment later, when it is well.
     """
     world = played.world
     waiting = [one for one in played.tried_by(result.call.number) if one.ended >= result.ended - _SLACK]
-    silent = {one.model for one in waiting if world.model(one.model).phase(one.began + 0.1).kind == "silent"}
-    return silent == {model.key for model in world.models}
+    # The request arrives a moment after the attempt begins.
+    mute = {
+        one.model for one in waiting for pause in (0.01, 0.1) if _kind(world, one.model, one.began + pause) in _MUTE
+    }
+    return mute == {model.key for model in world.models}
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:

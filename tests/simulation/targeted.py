@@ -137,6 +137,7 @@ HELD: dict[str, tuple[Played, int]] = {
         20,
     ),
     "a short failure of the first model, and a second that drips": ((seeded(644999), None), 43),
+    "the first model's answer is cut off, the second refuses a connection, and drips": ((seeded(19959), None), 45),
     "51 calls at once, a short failure of the first model, and a second that is down": ((seeded(561431), None), 51),
     "a silent first model, and a second model whose connections were silent": ((seeded(506046), None), 27),
     "the connections of all models are silent for 168 s, and the retry budget is empty": ((seeded(301406), None), 0),
