@@ -156,8 +156,8 @@ class Configured(BaseChatModel):
     ) -> Self:
         """A chat model with the model and the settings of a `ChatOpenRouter` or `ChatOpenAI`, followed by `models`.
 
-        `a.with_fallbacks([b, c])` becomes the chain a, b, c with the settings of a. `arguments` replace the settings.
-        Raises `ConfigError` for any other object.
+        `a.with_fallbacks([b, c])` becomes the chain a, b, c, each with its own parameters, timeout and retries; the
+        other settings are those of a. `arguments` replace the settings. Raises `ConfigError` for any other object.
         """
         with as_model_errors():
             taken = settings_of(llm)

@@ -76,6 +76,10 @@ _SAME = (
     "disable_streaming",
     "output_version",
 )
+# Settings that each model of `with_fallbacks` has for itself.
+_OWN = {*SHARED, "model_kwargs", "extra_body", "openrouter_provider", "plugins", "route"}
+_OWN |= {"max_retries", "settings", "timeout"}
+_OF_ALL = ("session_id", "trace")
 # ChatOpenRouter's field -> the request's parameter.
 _OPENROUTERS = {"openrouter_provider": "provider", "plugins": "plugins", "route": "route"}
 _OPENROUTERS |= {"session_id": "session_id", "trace": "trace"}
@@ -151,15 +155,26 @@ def at_home(models: Sequence[Any], url: str | None, key: Any) -> tuple[list[Any]
 def settings_of(llm: object) -> dict[str, Any]:
     """The arguments for a ChatOpenRouterFallback with the behaviour of `llm`. Raises `ConfigError`.
 
-    If `llm` was made by `with_fallbacks`, `models` are its models in order, each once. All other settings are those of
-    the first model.
+    If `llm` was made by `with_fallbacks`, `models` are its models in order, each once, each with its own parameters,
+    timeout and retries. All other settings are those of the first model.
     """
     members: dict[tuple[str, object], BaseChatModel] = {}
     for one in _members(llm):
         members.setdefault((_url(one), _attribute(one, "model_name")), one)
     first, *others = members.values()
-    taken = _settings_of(first)
+    taken = _apart(_settings_of(first), first) if others else _settings_of(first)
     return {**taken, "models": [*taken["models"], *others]}
+
+
+def _apart(taken: dict[str, Any], llm: BaseChatModel) -> dict[str, Any]:
+    """The settings of the first of several models, with what it has for itself in its `ModelConfig`."""
+    (model,) = taken["models"]
+    if isinstance(model, str):
+        own: dict[str, Any] = _patience(llm)
+        if params := {name: value for name, value in _params(llm).items() if name not in _OF_ALL}:
+            own["params"] = params
+        model = ModelConfig(model, **own) if own else model
+    return {**{name: value for name, value in taken.items() if name not in _OWN}, "models": [model]}
 
 
 def _members(llm: object) -> list[BaseChatModel]:

@@ -233,11 +233,14 @@ _SAID = st.lists(
             _block("thinking", thinking="Hm", signature="c2ln"),
             _block("tool_use", id="toolu_1", name="get_weather", input={"city": "Rome"}),
             _block("refusal", refusal="No."),
+            _block("image_url", image_url={"url": "https://example.com/a.png"}),
         ]
     ),
     max_size=3,
 )
 _WORDS = st.sampled_from([None, "", " ", "Hi", "What is it?", "a\nb"])
+# Keys that say nothing, as SDKs write them.
+_UNSAID = st.sampled_from([{}, {"tool_calls": []}, {"tool_calls": None, "function_call": None, "refusal": None}])
 _ANY_ID = st.one_of(_IDS, st.sampled_from([None, "rs_1", "\u00e9"]))
 _ANY_CALLS = st.lists(
     st.builds(
@@ -277,12 +280,13 @@ HISTORIES: st.SearchStrategy[list[Json]] = st.lists(
             _FIELDS,
         ),
         st.builds(
-            lambda content, more, calls, details, text: _with(
-                {"role": "assistant", "content": content, "model": _STRANGER},
+            lambda content, unsaid, more, calls, details, text: _with(
+                {"role": "assistant", "content": content, "model": _STRANGER, **unsaid},
                 more,
                 {"tool_calls": calls, "reasoning_details": details, "reasoning": text},
             ),
             st.one_of(_WORDS, _SAID),
+            _UNSAID,
             _FIELDS,
             _ANY_CALLS,
             _PLAIN_DETAILS,

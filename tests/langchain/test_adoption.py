@@ -308,7 +308,7 @@ def test_a_chain_of_fallbacks_becomes_one(emulator: Emulator, direct: Emulator, 
     llm = ChatOpenRouterFallback.from_chat_model(first.with_fallbacks([second]).with_fallbacks([openai_model]))
 
     assert llm.models == [
-        GPT,
+        ModelConfig(GPT, timeout=5.0, params={"temperature": 0.4}),
         ModelConfig(
             CLAUDE,
             timeout=9.0,
@@ -317,12 +317,41 @@ def test_a_chain_of_fallbacks_becomes_one(emulator: Emulator, direct: Emulator, 
         ),
         ModelConfig(f"127.0.0.1:{DIRECT}"),
     ]
-    assert (llm.request_timeout, llm.temperature) == (5.0, 0.4)
+    assert (llm.request_timeout, llm.temperature) == (None, None)  # they would hold for all
     emulator.fault("temporarily_unavailable")
     told = llm.invoke("hello").response_metadata
     assert told["attempts"][-1]["model"] == f"127.0.0.1:{DIRECT}"
     assert [emulator.count(model) > 0 for model in (GPT, CLAUDE)] == [True, True]
     assert (direct.count(), emulator.log[1].body["provider"]) == (1, {"order": ["anthropic"]})
+    sent = {request.model: request.body.get("temperature") for request in (*emulator.log, *direct.log)}
+    assert sent == {GPT: 0.4, CLAUDE: 0.7, DIRECT: None}
+
+
+def test_each_model_of_fallbacks_is_sent_its_own_parameters_alone(emulator: Emulator) -> None:
+    """What only the first model was given is not imposed on the others, who may refuse it; the thread is everyone's."""
+    one: dict[str, Any] = {"api_key": emulator.api_key, "base_url": emulator.base_url}
+    first = built(
+        ChatOpenRouter,
+        model=GPT,
+        max_tokens=7,
+        reasoning={"effort": "high"},
+        model_kwargs={"top_k": 3},
+        openrouter_provider={"order": ["openai"]},
+        session_id="thread",
+        app_title="Mine",
+        **one,
+    )
+    llm = ChatOpenRouterFallback.from_chat_model(first.with_fallbacks([built(ChatOpenRouter, model=CLAUDE, **one)]))
+    emulator.fault("temporarily_unavailable", model=GPT)
+    llm.invoke("hello")
+    own = {"max_tokens", "reasoning", "top_k", "provider"}
+    assert [own & request.body.keys() for request in emulator.log] == [own, set()]
+    assert [request.body["session_id"] for request in emulator.log] == ["thread", "thread"]
+    assert [request.headers["x-title"] for request in emulator.log] == ["Mine", "Mine"]
+    emulator.clear()
+    emulator.fault("temporarily_unavailable", model=GPT)
+    llm.invoke("hello", max_tokens=9)
+    assert {request.body["max_tokens"] for request in emulator.log} == {9}
 
 
 def test_those_that_name_no_server_are_asked_where_the_environment_says(

@@ -50,8 +50,8 @@ COMES_HOME_FIRST_TOKEN = 10.0
 _SLACK = 0.05
 _OPENS = ("down", "error", "silent", "cut")
 """Phases that open a model's circuit."""
-_MUTE = ("silent", "drip")
-"""Phases in which a model accepts a request that it does not answer."""
+_MUTE = ("silent", "drip", "slow")
+"""Phases in which a model accepts a request and does not answer it in time."""
 _ILL = ("overloaded", "unavailable", "timed_out", "bad_answer")
 """Kinds of failures that show that a probed model is ill. A rate limit or a cancelled call shows nothing."""
 
@@ -329,15 +329,16 @@ def _waited_out(played: Played, result: Result) -> bool:
 def _met_silence(played: Played, result: Result) -> bool:
     """Whether each model has an attempt of the call that began in its silence or drip, and was under way to the end.
 
-    A reference may call the model a moment later, when it is well.
+    A reference may call the model a moment later, when it is well. A model that has only said its limit counts, too.
     """
-    world = played.world
-    waiting = [one for one in played.tried_by(result.call.number) if one.ended >= result.ended - _SLACK]
+    world, tried = played.world, played.tried_by(result.call.number)
+    waiting = [one for one in tried if one.ended >= result.ended - _SLACK]
     # The request arrives a moment after the attempt begins.
     mute = {
         one.model for one in waiting for pause in (0.01, 0.1) if _kind(world, one.model, one.began + pause) in _MUTE
     }
-    return mute == {model.key for model in world.models}
+    limited = {one.model for one in tried} - {one.model for one in tried if one.kind != "rate_limited"}
+    return bool(mute) and mute | limited == {model.key for model in world.models}
 
 
 def _waited_for_budget(played: Played, result: Result) -> bool:

@@ -43,8 +43,7 @@ def with_deadlines(
     ready = raced and any(call.ready(other, now) for other in call.candidates)
     probe_at = now + PROBE_ALONE_SECONDS if ready else None
     form = state.form or call.health.facts.value(candidate.key, Fact.FORM, now)
-    continued = beside or call.broke_off(state)
-    drips = timing.drips(candidate, remaining, others=continued)
+    drips = timing.drips(candidate, remaining, others=beside or call.broke_off(state))
     start = StartAttempt(
         candidate=candidate,
         number=call.started,
@@ -52,7 +51,7 @@ def with_deadlines(
         first_token_by=first_token_by,
         total_by=call.deadline,
         attempt_by=now + limits.attempt if limits.attempt is not None else None,
-        stall=timing.stall(candidate, remaining, others=continued),
+        stall=timing.stall(candidate, remaining, others=beside),
         tool_stall=limits.stall or SLOW_STALL_SECONDS,
         ignore=_ignored(call, state),
         way=call.way(state) if call.delivered else None,

@@ -126,6 +126,25 @@ def test_a_signature_that_is_not_verified_stays_out_for_ten_minutes(raw: RawServ
     assert fact.until == pytest.approx(parts_of(client).runtime.clock() + 600.0, abs=60.0)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' "
+                         ": property 'metadata' is unsupported)]", "type": "invalid_request_error"}}),
+        (422, {"object": "error", "message": {"detail": [{"type": "extra_forbidden",
+                         "loc": ["body", "messages", 1, "assistant", "metadata"],
+                         "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error"}),
+    ],
+    ids=["Groq", "Mistral"],
+)  # fmt: skip
+def test_a_note_of_another_program_is_taken_out_where_it_is_refused(raw: RawServer, status: int, body: Json) -> None:
+    raw.answer(Reply([json.dumps(body).encode()], status=status, content_type="application/json"), HI)
+    noted = {"role": "assistant", "content": "Sunny.", "metadata": {"trimmed": True}}
+    assert _client(raw, ["acme/new-model"], retry_budget=0.0).chat([user(), noted, user("Why?")]).text == "Sunny."
+    (_, first), (_, second) = _sent(raw)
+    assert (first[1], second[1]) == (noted, {"role": "assistant", "content": "Sunny."})
+
+
 def test_a_refusal_in_the_strictest_form_is_a_refusal(raw: RawServer) -> None:
     refusal = _refused("Tool call id was toolu_1 but must be a-z, A-Z, 0-9, with a length of 9.")
     raw.answer(refusal, refusal, HI)

@@ -205,6 +205,12 @@ REASONING: list[tuple[str, str, Json, Json]] = [
         {"reasoning_details": [signed()]},
     ),
     (
+        "an entry with an empty format is nobody's",
+        "x-ai/grok-4.1-fast",
+        calling(call("a"), reasoning_details=[{"type": "reasoning.text", "text": "Hm.", "format": ""}]),
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm.", "format": ""}]},
+    ),
+    (
         "Claude's without a signature",
         CLAUDE,
         calling(call("a"), reasoning_details=[{**signed(), "signature": None}]),
@@ -272,6 +278,30 @@ def test_geminis_own_signature_stays_and_follows_its_call() -> None:
     messages = [user(), calling(call("a b" * 30), reasoning_details=[own]), result("a b" * 30)]
     (detail,) = sent(messages, GEMINI)[1]["reasoning_details"]
     assert detail == {**own, "id": sent(messages, GEMINI)[1]["tool_calls"][0]["id"]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "named", "kept"),
+    [
+        (("a", "a"), "a", True),
+        (("", ""), "", True),
+        ((None, None), None, True),
+        (("a b", "a b"), "a b", True),
+        (("a", "b"), "b", False),
+        (("a",), "gone", False),
+    ],
+)
+def test_a_signature_that_is_not_the_first_calls_does_not_stand_for_it(
+    ids: tuple[str | None, ...], named: str | None, kept: bool
+) -> None:
+    """Of parallel calls with one id the first is signed; an entry of a later call leaves the first one bare."""
+    own = encrypted("google-gemini-v1", id=named)
+    messages = [user(), calling(*map(call, ids), reasoning_details=[own]), *map(result, ids)]
+    got = sent(messages, GEMINI)[1]
+    first = got["tool_calls"][0]["id"]
+    signing = [one["data"] for one in got["reasoning_details"] if one["id"] in (None, first)]
+    assert signing == ([own["data"]] if kept else [STAND_IN["data"]])
+    assert len(got["reasoning_details"]) == (1 if kept else 2)
 
 
 def test_other_geminis_need_none() -> None:
@@ -666,6 +696,13 @@ REFUSALS: list[tuple[str, Form | None]] = [
     ("'messages.2' : property 'reasoning_content' is unsupported", Form.STRICT),
     ("messages: text content blocks must be non-empty", Form.STRICT),
     ("Invalid JSON in the arguments of a tool call of the history: expected an object", Form.STRICT),
+    # Ollama (cline#363), servers of vLLM, MiniMax (opencode#32609), GLM (lobehub#11408, opencode#2557)
+    ("json: cannot unmarshal array into Go struct field ChatRequest.messages.content of type string", Form.STRICT),
+    ("[{'type': 'string_type', 'loc': ('body', 'messages', 1, 'content'), 'msg': 'should be a string'}]", Form.STRICT),
+    ("invalid params, tool call result does not follow tool call (2013)", Form.STRICT),
+    ("invalid params, tool call and result not match (2013)", Form.STRICT),
+    ("messages 参数非法。请检查文档。", Form.STRICT),
+    ("The messages parameter is illegal. Please check the documentation.", Form.STRICT),
     ("Can only get item pairs from a mapping.", Form.STRICT),
     ("thinking is enabled but reasoning_content is missing in assistant tool call message", Form.REASONED),
     ("The `reasoning_content` in the thinking mode must be passed back to the API.", Form.REASONED),

@@ -210,6 +210,71 @@ def test_images_of_instructions_go_to_the_user(model: str, role: str, form: Form
     assert "Which?" in str(got[len(front) :])
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("form", [Form.NORMAL, Form.STRICT])
+def test_images_of_answers_go_to_the_user(model: str, form: Form) -> None:
+    """Behind the results of the same step; an image that a model has made stands in a content list."""
+    drawn = {**calling(call("abcdefghi")), "content": [TELLING, SHOWN]}
+    got = sent([user("Draw."), drawn, result("abcdefghi", "done"), user("Which?")], model, form=form)
+    roles = [message["role"] for message in got]
+    assert roles[:3] == ["user", "assistant", "tool"]
+    assert "image_url" not in str(got[1])
+    assert "sunny" in str(got[1])
+    shown = next(message for message in got[3:] if message["role"] == "user")
+    assert shown["content"][:2] == [{"type": "text", "text": "From the answers above:"}, SHOWN]
+    assert "Which?" in str(got[3:])
+
+
+@pytest.mark.parametrize("blank", ["", "\n", [{"type": "text", "text": " "}]])
+def test_a_drawing_joined_with_calls_has_no_empty_text(blank: Any) -> None:
+    drawn: Json = {"role": "assistant", "content": blank, "images": [SHOWN]}
+    got = sent([user(), drawn, calling(call("abcdefghi")), result("abcdefghi")], MISTRAL)
+    assert got[1] == {**calling(call("abcdefghi")), "images": [SHOWN]}
+
+
+def test_drawings_that_an_endpoint_has_no_place_for_are_noted() -> None:
+    messages = [user(), {"role": "assistant", "content": "Here.", "images": [SHOWN]}, user("Why?")]
+    assert handed(messages, GPT).notes == ()
+    elsewhere = handed(messages, GPT, on_openrouter=False)
+    assert elsewhere.messages[1] == {"role": "assistant", "content": "Here."}
+    assert elsewhere.notes == ("images of answers: only OpenRouter has a place for them",)
+
+
+@pytest.mark.parametrize("content", [None, "", "I would rather not."])
+def test_a_refusal_is_text_at_endpoints_that_do_not_know_the_key(content: str | None) -> None:
+    """It is OpenAI's; Mistral's and Groq's servers refuse keys that they do not know."""
+    messages = [user(), {"role": "assistant", "content": content, "refusal": "No."}, user("Why?")]
+    got = sent(messages, MISTRAL, on_openrouter=False)[1]
+    assert got == {"role": "assistant", "content": content or "No."}
+    assert sent(messages, MISTRAL)[1]["refusal"] == "No."
+
+
+def test_the_strictest_form_has_no_key_that_an_endpoint_may_not_know() -> None:
+    """What other programs note in a message: Groq (OmniRoute#11026) and Mistral (litellm#30882) refuse it."""
+    noted = {"role": "assistant", "content": "Sunny.", "metadata": {"trimmed": True}, "messageId": "1", "index": 0}
+    messages = [user(), noted, user("Why?")]
+    for model in MODELS:
+        assert sent(messages, model)[1].items() >= noted.items()
+        for elsewhere in (False, True):
+            got = sent(messages, model, form=Form.STRICT, on_openrouter=not elsewhere)[1]
+            assert got.keys() <= {"role", "content", "reasoning", "reasoning_content"}
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"tool_calls": []},
+        {"tool_calls": None},
+        {"tool_calls": [], "function_call": None, "refusal": None, "audio": None, "annotations": None},
+    ],
+)
+def test_keys_that_say_nothing_are_not_sent(nothing: Json) -> None:
+    """The openai SDK writes them into a message's `model_dump`."""
+    messages = [user(), {"role": "assistant", "content": "Sunny.", **nothing}, user("And now?")]
+    for model in MODELS:
+        assert sent(messages, model)[1].keys() <= {"role", "content", "reasoning"}
+
+
 def test_images_of_tool_results_stay_where_they_are_read() -> None:
     messages = _pictured()
     assert handed(messages, CLAUDE).messages is messages

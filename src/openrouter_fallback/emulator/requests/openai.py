@@ -43,6 +43,16 @@ def _ids(history: History) -> Iterator[Complaint | None]:
             yield _length(message["tool_call_id"], _ID_LENGTH, f"messages[{index}].tool_call_id")
 
 
+def lists(history: History) -> Complaint | None:
+    """A message without calls has no list of them."""
+    for index, message in enumerate(history.messages):
+        if message.get("tool_calls") == []:
+            param = f"messages[{index}].tool_calls"
+            words = f"Invalid '{param}': empty array. Expected an array with minimum length 1, but got an empty array"
+            return Complaint(f"{words} instead.", param, "empty_array")
+    return None
+
+
 def names(history: History) -> Complaint | None:
     """The names of called functions in the history."""
     for index, position, call in history.calls():
@@ -95,7 +105,7 @@ def images(history: History) -> Complaint | None:
     """Images are allowed in user messages only."""
     for index, message in enumerate(history.messages):
         content = message.get("content")
-        if message["role"] in ("user", "assistant") or not isinstance(content, list):
+        if message["role"] == "user" or not isinstance(content, list):
             continue
         if any(part["type"] == "image_url" for part in content):
             words = (

@@ -174,6 +174,14 @@ def qwen_order(history: History) -> Complaint | None:
     return Complaint(f"<400> InternalError.Algo.InvalidParameter: {words}", code="invalid_parameter_error")
 
 
+def qwen_lists(history: History) -> Complaint | None:
+    """A message without calls has no list of them."""
+    if openai.lists(history) is None:
+        return None
+    words = "<400> InternalError.Algo.InvalidParameter: Empty tool_calls is not supported in message."
+    return Complaint(words, code="invalid_parameter_error")
+
+
 def qwen_user(history: History) -> Complaint | None:
     """The chat template looks for the last question of a user."""
     if not _QWEN_LOOKS.search(history.model.id) or any(message["role"] == "user" for message in history.messages):

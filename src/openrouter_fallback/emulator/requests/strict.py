@@ -95,6 +95,12 @@ RULES: Mapping[str, Rule] = {
     ),
     "anthropic_cache_marks": Rule(_CLAUDE, "at most four `cache_control`", anthropic.cache_marks, "continue#6937"),
     "openai_ids": Rule(_GPT, "tool-call ids have 1 to 40 characters", openai.ids, "openclaw#875, vercel/ai#5171"),
+    "openai_lists": Rule(
+        _GPT,
+        "a message without calls has no empty list `tool_calls`",
+        openai.lists,
+        "openai-python#2061, home-assistant#118577",
+    ),
     "openai_names": Rule(_GPT, "names of called functions are `[a-zA-Z0-9_-]{1,64}`", openai.names, "mcp-use#90"),
     "openai_speakers": Rule(
         _GPT,
@@ -106,7 +112,7 @@ RULES: Mapping[str, Rule] = {
         _GPT, "tool results follow their calls, one for each", openai.results, "OpenAI, function calling"
     ),
     "openai_images": Rule(
-        _GPT, "images are in messages of the user, not in tool results", openai.images, "OpenHands#7700"
+        _GPT, "images are in messages of the user only", openai.images, "OpenHands#7700, openai-node#1030"
     ),
     "openai_items": Rule(
         _GPT, "no `rs_...` without its encrypted content (404)", openai.items, "vercel/ai#7543, langchain#37777"
@@ -191,6 +197,12 @@ RULES: Mapping[str, Rule] = {
         "DeepSeek, reasoning model",
     ),
     "qwen_order": Rule((_F.QWEN,), "tool results follow their calls, one for each", others.qwen_order, "qwen-code#869"),
+    "qwen_lists": Rule(
+        (_F.QWEN,),
+        "a message without calls has no empty list `tool_calls`",
+        others.qwen_lists,
+        "vscode-unify-chat-provider#65",
+    ),
     "qwen_user": Rule(
         (_F.QWEN,), "from 3.5 on there is a message of the user", others.qwen_user, "vllm#36432, dify#33152"
     ),

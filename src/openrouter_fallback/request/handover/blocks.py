@@ -17,6 +17,7 @@ Message = Mapping[str, Any]
 PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "video_url", "input_video"})
 """The types of content blocks that OpenRouter describes."""
 _MEDIA: Final = PARTS - {"text"}
+_CALLS: Final = ("tool_calls", "function_call")
 _ANTHROPIC: Final = "anthropic-claude-v1"
 _AUDIO: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav", "mp4": "m4a", "x-m4a": "m4a"}
 # Blocks in a caller's message that only one provider's API knows.
@@ -39,6 +40,8 @@ _ALIEN: Final = frozenset(
 
 def normal_message(message: Message) -> Message:
     """The message with its blocks in OpenAI's shape; the same object if nothing changes."""
+    if any(key in message and not message[key] for key in _CALLS):
+        message = _without_nulls(message)
     if message.get("role") == "function" or "function_call" in message:
         message = _of_tools(message)
     calls = message.get("tool_calls")
@@ -54,6 +57,12 @@ def normal_message(message: Message) -> Message:
     if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     return {**message, "content": blocks}
+
+
+def _without_nulls(message: Message) -> Message:
+    """The message without keys that say nothing, as SDKs write them: an empty list of calls is refused."""
+    idle = {key for key, value in message.items() if value is None or (key in _CALLS and not value)} - {"content"}
+    return {key: value for key, value in message.items() if key not in idle}
 
 
 def _of_tools(message: Message) -> Message:

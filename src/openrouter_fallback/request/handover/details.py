@@ -29,7 +29,7 @@ class Thoughts(NamedTuple):
     """The facts of all reasoning in a history.
 
     `bare`: a message has only plain reasoning; `formats`: those of the entries, None if an entry is malformed;
-    `unsigned`: a readable entry has no signature; `calling`: each message with calls has encrypted data.
+    `unsigned`: a readable entry has no signature; `calling`: the first call of each message with calls is signed.
     """
 
     bare: bool = False
@@ -110,10 +110,25 @@ def _tidied(messages: Sequence[Message]) -> list[Message]:
 
 
 def _are_signed(messages: Sequence[Message]) -> bool:
-    """Whether each message with calls has encrypted data."""
-    calling = [message.get("reasoning_details") or () for message in messages if message.get("tool_calls")]
-    signed = [[1 for one in given if one["type"] == _ENCRYPTED and one.get("data")] for given in calling]
-    return all(signed)
+    """Whether the first call of each message with calls is signed."""
+    for message in messages:
+        calls = message.get("tool_calls")
+        if not calls:
+            continue
+        call = calls[0]["id"]
+        for one in message.get("reasoning_details") or ():
+            if one["type"] == _ENCRYPTED and one.get("data") and one.get("id") in (None, "", call):  # as in `signs`
+                break
+        else:
+            return False
+    return True
+
+
+def signs(entry: object, call: str) -> bool:
+    """Whether an entry signs the call with this id: it names the call, or none."""
+    if not isinstance(entry, (dict, Mapping)) or entry.get("type") != _ENCRYPTED:
+        return False
+    return bool(entry.get("data")) and entry.get("id") in (None, "", call)
 
 
 def merged(details: Sequence[Any]) -> Sequence[Any]:
@@ -187,7 +202,7 @@ def _tidy(detail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _once(value: str, known: Collection[str]) -> str:
     """A value that merging has repeated, once; empty if it is none."""
-    return next((name for name in known if value == name * (len(value) // len(name))), "")
+    return next((name for name in known if value and value == name * (len(value) // len(name))), "")
 
 
 def is_bound(detail: object) -> bool:

@@ -112,7 +112,8 @@ _NAMED: Final = re.compile(
     r"|function.{0,12}name|\.name\b|\bnames?\b.{0,40}(?:pattern|match|invalid|must|characters)|invalid.{0,20}\bname"
     r"|reasoning|thinking|thought|signature|encrypted"
     r"|content.?(?:block|part|type)|text content|message content|non-?empty|must not be empty|blank|whitespace"
-    r"|messages?[\[.]\d|messages? .{0,40}(?:role|content)|\broles?\b|system message|conversation"
+    r"|tool.?calls? (?:and )?results?|messages? (?:parameter|\u53c2\u6570)|messages\.content"
+    r"|messages?(?:[\[.]|', )\d|messages? .{0,40}(?:role|content)|\broles?\b|system message|conversation"
     r"|(?:json|object|dict\w*).{0,60}\barguments|\barguments.{0,60}(?:json|object|dict)|item pairs from a mapping"
     r"|cache_control|extra (?:inputs|fields)|unsupported.{0,20}(?:block|part|content)",
     re.IGNORECASE,

@@ -23,6 +23,7 @@ Message = Mapping[str, Any]
 WRITER: Final = "model"
 """The key of an assistant message that names its model (it is in OpenRouter's schema). Never sent."""
 SYSTEM: Final = frozenset({"system", "developer"})
+_TELLERS: Final = SYSTEM | {"assistant"}
 REASONED: Final = frozenset({"reasoning", "reasoning_details", "reasoning_content"})
 
 
@@ -41,9 +42,9 @@ class History:
 
     `writers`: the known models of the messages, by position; `keys`: all keys of messages. `lists`: a content is
     more than text; `marks`: a block has `cache_control`; `voids`: a content is empty or blank; `pictured`: a tool
-    result holds media, `illustrated`: a system message does; `speakers`: all roles; `thoughts`: the facts of all
-    reasoning. `tidy`: each call has a unique id, and its results follow directly, in order. `ids`: the ids of all
-    calls; `names`: the functions that they name.
+    result holds media, `illustrated`: a message of the system or the assistant does; `speakers`: all roles;
+    `thoughts`: the facts of all reasoning. `tidy`: each call has a unique id, and its results follow directly, in
+    order. `ids`: the ids of all calls; `names`: the functions that they name.
     """
 
     def __init__(self, messages: Sequence[Message], roles: list[str] | None = None, before: Facts = NOTHING) -> None:
@@ -105,7 +106,7 @@ class History:
         contents = [message.get("content") for message in messages]
         said = list(filter(None, contents))
         self.lists, blank = _lists_or_blanks(said)
-        if "function_call" in keys or "function" in self.roles or (self.lists and not _known(contents)):
+        if _idle(messages, keys) or "function" in self.roles or (self.lists and not _known(contents)):
             messages = self.messages = self._normal(messages, keys)
             contents = [message.get("content") for message in messages]
             said = list(filter(None, contents))
@@ -116,7 +117,7 @@ class History:
             self.marks = self.marks or any(CACHE in block for block in blocks if isinstance(block, Mapping))
             blank = any(map(_void_block, blocks)) or any(isinstance(one, str) and one.isspace() for one in said)
             showing = {role for role, content in zip(self.roles, contents, strict=True) if has_media(content)}
-            self.pictured, self.illustrated = "tool" in showing, not SYSTEM.isdisjoint(showing)
+            self.pictured, self.illustrated = "tool" in showing, not _TELLERS.isdisjoint(showing)
         self.callers = []
         self.thoughts, self.messages = thoughts_of(self.messages, keys)
         self.ids = []
@@ -286,6 +287,13 @@ def _lists_or_blanks(contents: Sequence[Any]) -> tuple[bool, bool]:
         return False, True in set(map(str.isspace, contents))
     except TypeError:
         return True, False
+
+
+def _idle(messages: Sequence[Message], keys: Set[str]) -> bool:
+    """Whether a message has a call of the functions API, or a key of calls without a call."""
+    if "function_call" in keys:
+        return True
+    return "tool_calls" in keys and any("tool_calls" in message and not message["tool_calls"] for message in messages)
 
 
 def _known(contents: Sequence[Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ...routes.model_families import family_of, same_model
-from .details import NAMES_CALLS, is_bound
+from .details import NAMES_CALLS, is_bound, signs
 from .forms import Form, Target
 from .history import REASONED, History, Message, calls_of
 from .rules import FORMATS, Reasoning
@@ -41,7 +41,7 @@ def with_reasoning(
         kept = [_linked(detail, renamed) for detail in details if _goes(detail, target, writer)]
     lost = bool(details) and not kept
     said = _said(message, target, writer, text, details, together=any(map(_thought, kept)))
-    if target.rule.signature and first and not any(_signs(detail) for detail in kept):
+    if target.rule.signature and first and not any(signs(detail, first) for detail in kept):
         if target.on_openrouter:
             kept.append(_stand_in(first, len(kept)))
         else:
@@ -126,10 +126,6 @@ def _stranger(target: Target, writer: str | None) -> bool:
 def _thought(detail: object) -> bool:
     """Whether an entry holds reasoning."""
     return isinstance(detail, Mapping) and detail.get("type") != _ANYONES
-
-
-def _signs(detail: object) -> bool:
-    return isinstance(detail, Mapping) and detail.get("type") == "reasoning.encrypted" and bool(detail.get("data"))
 
 
 def _linked(detail: Any, renamed: Mapping[str, str]) -> Any:

@@ -171,7 +171,9 @@ _GPT: Final = Rule(
     developer=True,
     sources=(
         "langchain#29021, vercel/ai#5171: tool-call ids of 1 to 40 characters (64 in the Responses API)",
-        "OpenHands#7700: images are in messages of the user only; openai-openapi#523: others are not seen",
+        "OpenHands#7700, openai-node#1030: images are in messages of the user only; openai-openapi#523: others are "
+        "not seen",
+        "openai-python#2061 (and Qwen: vscode-unify-chat-provider#65): no empty list of tool calls",
         "langgraph#248: message.name matches ^[^\\s<|\\\\/>]+$, at most 64",
         "codex#3573, CLIProxyAPI#1793: encrypted reasoning is bound to an account, a region, a provider",
         "langchain#37777: ids rs_... of responses that are not stored are unknown",

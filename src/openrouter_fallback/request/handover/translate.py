@@ -24,9 +24,13 @@ from .names import changed_names, message_name
 from .reasoning import is_other, owns_signed, reasoning_stays, with_reasoning
 from .rules import Reasoning
 
-_NOT_ELSEWHERE: Final = frozenset({"annotations", "images"})
+_NOT_ELSEWHERE: Final = frozenset({"annotations", "images", "refusal"})
+# The strictest form has no other keys: Groq and Mistral refuse what another program notes in a message
+# (OmniRoute#11026, litellm#30882).
+_KNOWN: Final = REASONED | _NOT_ELSEWHERE | {"audio", "content", "prefix", "role", "tool_call_id", "tool_calls"}
 _SPEECH: Final = "audio"
 _TOOL: Final = frozenset({"tool"})
+_ASSISTANT: Final = frozenset({"assistant"})
 _RARE: Final = _NOT_ELSEWHERE | {_SPEECH, "name"}
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 _CONTINUE: Final = {"role": "user", "content": INSTRUCTION}
@@ -81,11 +85,14 @@ def translate(
         messages = turns.results_in_place(messages, history)
         if len(history.answers) - list(history.answers.values()).count(None) < len(history.calls):
             notes["results of tool calls: there are none, and a note says so to the model"] = None
+    if "images" in history.keys and not target.on_openrouter:
+        notes["images of answers: only OpenRouter has a place for them"] = None
     rule = target.rule
     if history.pictured and (target.strict or not rule.pictures):
         messages = turns.media_with_the_user(messages, _TOOL, turns.OF_RESULTS)
     if history.illustrated:
         messages = turns.media_with_the_user(messages, SYSTEM, turns.OF_INSTRUCTIONS)
+        messages = turns.media_with_the_user(messages, _ASSISTANT, turns.OF_ANSWERS)
     if target.form is Form.SINGLE:
         messages = [_step(message, target) for message in turns.one_by_one(messages)]
     if target.strict:
@@ -187,7 +194,7 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
         first.setdefault(call.position, id)
         if id != call.id:
             renamed[call.position][call.number] = id
-    rare = history.marks or not _RARE.isdisjoint(history.keys)
+    rare = history.marks or not _RARE.isdisjoint(history.keys) or (target.strict and not history.keys <= _KNOWN)
     messages: list[Message] = []
     for position, message in enumerate(history.messages):
         role = history.roles[position]
@@ -197,13 +204,9 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
                 message = _with_calls(message, changes, functions)
             if history.odd or target.strict:
                 message = with_arguments(message, objects=target.rule.objects or target.strict)
-            old = {
-                call["id"]: id
-                for number, id in changes.items()
-                if isinstance((call := calls_of(history.messages[position])[number]).get("id"), str)
-            }
             if target.demands_reasoning or target.rule.signature or not REASONED.isdisjoint(message):
                 writer = history.writers.get(position)
+                old = _renamed(calls_of(history.messages[position]), changes) if changes else _NO_NAMES
                 message, note = with_reasoning(message, target, writer, old, first.get(position, ""))
                 if note:
                     notes[note] = None
@@ -211,6 +214,16 @@ def _rewritten(history: History, target: Target, functions: Mapping[str, str], n
             message = _with_result(message, history, position, ids, target, functions)
         messages.append(_other(message, target) if rare else message)
     return messages
+
+
+def _renamed(calls: Sequence[Any], changes: Mapping[int, str]) -> dict[str, str]:
+    """The changed ids of a message's calls; of several calls with one id, that of the first."""
+    sent: dict[str, str] = {}
+    for number, call in enumerate(calls):
+        id = call.get("id") if isinstance(call, Mapping) else None
+        if isinstance(id, str):
+            sent.setdefault(id, changes.get(number, id))
+    return sent
 
 
 def _with_calls(message: Message, ids: Mapping[int, str], functions: Mapping[str, str]) -> Message:
@@ -255,7 +268,12 @@ def _other(message: Message, target: Target) -> Message:
     if not target.marks:
         message = without_marks(message)
     if not (target.on_openrouter or _NOT_ELSEWHERE.isdisjoint(message)):
+        refusal = message.get("refusal")
         message = {key: value for key, value in message.items() if key not in _NOT_ELSEWHERE}
+        if isinstance(refusal, str) and refusal and not message.get("content"):
+            message["content"] = refusal
+    if target.strict and not message.keys() <= _KNOWN:
+        message = {key: value for key, value in message.items() if key in _KNOWN}
     if _SPEECH in message and rule.family is not Family.OPENAI and message["role"] == "assistant":
         message = _unspoken(message)
     return message

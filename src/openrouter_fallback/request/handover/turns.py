@@ -20,6 +20,7 @@ NO_RESULT: Final = "(no result)"
 _SEE_BELOW: Final = "(see below)"
 OF_RESULTS: Final = "From the tool results above:"
 OF_INSTRUCTIONS: Final = "From the instructions above:"
+OF_ANSWERS: Final = "From the answers above:"
 _SHOWN_BESIDE: Final = ("images", "audio", "function_call")
 OPENING: Final = {"role": "user", "content": "(begin)"}
 BRIDGE: Final = {"role": "assistant", "content": "(continued)"}
@@ -155,7 +156,7 @@ def _call_text(call: Any) -> str:
 def media_with_the_user(messages: Sequence[Message], roles: frozenset[str], words: str) -> list[Message]:
     """The messages, with media of these roles' messages moved to a user message behind each group of them.
 
-    `words` say where the media were.
+    The results of a group's calls belong to it. `words` say where the media were.
     """
     placed: list[Message] = []
     shown: list[Any] = []
@@ -164,7 +165,7 @@ def media_with_the_user(messages: Sequence[Message], roles: frozenset[str], word
             text, media = text_and_media(message["content"])
             shown += media
             message = {**message, "content": text or _SEE_BELOW}
-        elif message["role"] not in roles and shown:
+        elif shown and message["role"] not in roles and message["role"] != "tool":
             placed.append({"role": "user", "content": [{"type": "text", "text": words}, *shown]})
             shown = []
         placed.append(message)
@@ -313,6 +314,8 @@ def _together(one: Message, other: Message) -> Json:
     first, second = one.get("content"), other.get("content")
     if not first or not second:
         content: Any = second or first
+        if calls_of(other) and _is_empty(without_blank_text(content)):
+            content = None
     elif isinstance(first, str) and isinstance(second, str):
         content = f"{first}\n\n{second}"
     else:
