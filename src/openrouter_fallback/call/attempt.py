@@ -13,7 +13,7 @@ from ..answer.demands import Demands
 from ..answer.seam import SeamJoiner
 from ..answer.slices import SLICE_BYTES, slices, weight
 from ..decision.commands import StartAttempt
-from ..decision.deadlines import LOOK_SECONDS, Deadlines
+from ..decision.deadlines import DRIP_SECONDS, LOOK_SECONDS, Deadlines
 from ..decision.deadlines import OutOfTime as DeadlinePassed
 from ..failures.classifier import from_response, from_transport
 from ..failures.kinds import Failure, FailureKind
@@ -69,6 +69,7 @@ class AttemptReader:
         "_decoder_of",
         "_decoding",
         "_deliver",
+        "_drips_from",
         "_events",
         "_exchange",
         "_last_bytes_at",
@@ -127,6 +128,8 @@ class AttemptReader:
         self.splice = splice
         """Joins a continuation with the delivered text; None for other attempts."""
         self._backlog = Backlog()
+        self._drips_from: float | None = None
+        """From when on the next text shows whether the stream drips: the timer that was set before may be later."""
         self._times = times = Deadlines(start, total_counts=total_counts)
         self.paused = times.paused
         """The driver calls this with the seconds for which the consumer has held a piece: the deadlines move."""
@@ -369,6 +372,11 @@ class AttemptReader:
                 times.delivered = True
                 if decoder.said:
                     times.text_at = at
+                    if self.start.drip_by is not None:
+                        self._drips_from = max(self.start.drip_by, at + DRIP_SECONDS)
+            elif self._drips_from is not None and at >= self._drips_from and self._watchdog is not None:
+                self._watchdog.moved = True
+                self._drips_from = at + LOOK_SECONDS
 
     def _first_token(self, at: float, decoder: AnswerDecoder) -> None:
         self._times.first_token(at)
