@@ -50,7 +50,7 @@ class Delivered:
 
     def caller(self, message: Message) -> str | None:
         """The model of the first recorded call of a message."""
-        return self._first(key for call in calls_of(message) if (key := _key(call)) is not None)
+        return self._first([key for call in calls_of(message) if (key := _key(call)) is not None])
 
     def signer(self, message: Message) -> str | None:
         """The model of the first recorded signature of a message."""
@@ -61,8 +61,10 @@ class Delivered:
         return any(not same_model(signer, model) for signer in self._signers)
 
     def _first(self, keys: Iterable[_Key]) -> str | None:
-        with self._lock:
-            return next((self._models[key] for key in keys if key in self._models), None)
+        for key in keys:
+            if (model := self._models.get(key)) is not None:
+                return model
+        return None
 
 
 def name_signers(history: History, delivered: Delivered) -> None:

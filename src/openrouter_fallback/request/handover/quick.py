@@ -92,7 +92,8 @@ def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) 
                     texts.append(result["content"])
                 if (content := message.get("content")) is not None:
                     texts.append(content)
-        texts += map(_CONTENT, others)
+        if others:
+            texts += map(_CONTENT, others)
         blank = True in set(map(str.isspace, texts))
         width = widest(ids)
         "".join(names)  # a TypeError if one is not a string, as for the ids
@@ -105,7 +106,7 @@ def facts_of(messages: Sequence[Message], roles: Sequence[str], keys: set[str]) 
         if "tool" in roles:
             return None
     else:
-        said = list(map(_ROLE, others))
+        said = list(map(_ROLE, others)) if others else []
         callers = len(messages) - len(others) - len(ids)
         if "tool" in said or roles.count("tool") != len(ids):
             return None

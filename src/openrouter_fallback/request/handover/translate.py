@@ -148,7 +148,7 @@ def _most_marks(history: History, target: Target, beside: tuple[int, bool]) -> t
 
 
 def _functions(history: History, target: Target, tools: frozenset[str]) -> Mapping[str, str]:
-    names = history.names | tools if tools else history.names
+    names = tools if history.names <= tools else history.names | tools
     return changed_names(target.rule.functions, names) if names else _NO_NAMES
 
 
