@@ -239,10 +239,16 @@ KNOWN_LOSSES: dict[str, Played] = {
     "three silent models before one that is well": world(
         "silent", (*(model(place, (0.0, "silent")) for place in range(3)), model(3)), calls((0.0, 10, 1.0))
     ),
+    "60 s in all, a stream of 40 s at 6 characters a second, the next model is down": world(
+        "drip",
+        (replace(model(0), tokens=20, gap=2.0), model(1, (0.0, "down"))),
+        calls((0.0, 12, 1.0), streamed=True, total=60.0),
+    ),
 }  # fmt: skip
 
 BREAKS: dict[str, set[str]] = {
     "idempotent=False and one attempt: kept connections die": {"I1", "I3"},
     "first_token_timeout_seconds: 2, and a model that needs 3 s": {"I1", "I3"},
+    "60 s in all, a stream of 40 s at 6 characters a second, the next model is down": {"I1", "I3"},
 }
 """The invariants that these worlds break because of a setting of the user."""
